@@ -1,0 +1,49 @@
+# Every recipe of the project; CI runs `make check`.
+
+.DEFAULT_GOAL := help
+CARGO := cargo
+
+.PHONY: help
+help: ## Says what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+.PHONY: run
+run: ## The whole system in one process, without Redis
+	$(CARGO) run --release
+
+.PHONY: tools
+tools: ## Installs what the tests need (Debian's packages), if it is not there
+	@.ci/tools
+
+.PHONY: test
+test: tools ## Installs what the tests need and runs all tests
+	$(CARGO) test --workspace --locked --lib --bins --tests
+
+.PHONY: lint
+lint: ## Format and clippy, warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: docs
+docs: ## The API's documentation, warnings denied
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked
+
+.PHONY: check
+check: tools lint docs test ## All that CI runs
+
+.PHONY: bench
+bench: ## Benchmarks of the hot pieces (criterion)
+	$(CARGO) bench --workspace --locked --benches
+
+TRANSPORTS := websocket websocket-protobuf sse stream iframe long-poll
+MEASURE := target/release/loadtest run --spawn gateways=2,routers=2 --seed 1
+
+.PHONY: measure
+measure: tools ## CPU per delivered message and memory per idle client, for each transport, on this machine
+	$(CARGO) build --release --locked --bins -p loadtest -p gateway -p router
+	$(MEASURE) --scenario direct --users 2000 --rate 5000
+	@for transport in $(TRANSPORTS); do \
+		echo "== $$transport"; \
+		$(MEASURE) --scenario direct --users 500 --rate 1000 --transport $$transport || exit 1; \
+		$(MEASURE) --scenario idle --users 4000 --duration 5 --transport $$transport || exit 1; \
+	done

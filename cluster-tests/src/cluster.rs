@@ -1,0 +1,261 @@
+//! The builder and the running cluster.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use loadtest::client::http::Http;
+use loadtest::client::{Account, Client, Transport};
+use loadtest::fleet::{Fleet, Node, Plan};
+use loadtest::history::{Allowed, History, Report};
+use serde_json::json;
+use testbed::{Binaries, FaultProxy, Profile, RedisCluster, RedisServer, wait};
+use tokio_util::task::TaskTracker;
+
+use crate::{PATIENCE, Person};
+
+/// On what the cluster keeps its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreKind {
+    /// One Redis; numbering, filing and announcing in one call.
+    Single,
+    /// One Redis; step by step, as a Redis Cluster needs it.
+    Steps,
+    /// A Redis Cluster of three primaries.
+    Cluster,
+}
+
+/// The servers behind it.
+#[derive(Debug)]
+pub enum Store {
+    /// For [`StoreKind::Single`] and [`StoreKind::Steps`].
+    One(Box<RedisServer>),
+    /// For [`StoreKind::Cluster`].
+    Many(RedisCluster),
+}
+
+/// What to build.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    store: StoreKind,
+    gateways: usize,
+    routers: usize,
+    proxied: bool,
+    router_flags: String,
+    gateway_flags: String,
+}
+
+/// A running cluster; everything ends when it is dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The gateways and routers.
+    pub fleet: Fleet,
+    /// The store's servers.
+    pub store: Store,
+    /// Between the gateways and Redis, if asked for.
+    pub proxy: Option<FaultProxy>,
+    /// What everyone has sent and received.
+    pub history: Arc<History>,
+    gateways: Vec<String>,
+    tasks: TaskTracker,
+}
+
+impl Builder {
+    /// So many gateways, 2 by default.
+    pub fn gateways(mut self, count: usize) -> Self {
+        self.gateways = count;
+        self
+    }
+
+    /// So many routers, 2 by default.
+    pub fn routers(mut self, count: usize) -> Self {
+        self.routers = count;
+        self
+    }
+
+    /// On another store than a single Redis.
+    pub fn store(mut self, kind: StoreKind) -> Self {
+        self.store = kind;
+        self
+    }
+
+    /// A fault proxy between the gateways and a single Redis.
+    pub fn proxied(mut self) -> Self {
+        self.proxied = true;
+        self
+    }
+
+    /// More flags for every router, separated by blanks.
+    pub fn router_flags(mut self, flags: &str) -> Self {
+        self.router_flags = flags.to_owned();
+        self
+    }
+
+    /// More flags for every gateway, separated by blanks.
+    pub fn gateway_flags(mut self, flags: &str) -> Self {
+        self.gateway_flags = flags.to_owned();
+        self
+    }
+
+    /// Starts it; returns when all of it is ready.
+    pub async fn start(self) -> Result<Cluster> {
+        let binaries = tokio::task::spawn_blocking(|| Binaries::build(Profile::Debug)).await??;
+        let (store, url) = match self.store {
+            StoreKind::Cluster => {
+                let servers = RedisCluster::start(3).await?;
+                let url = servers.url();
+                (Store::Many(servers), url)
+            }
+            kind => {
+                let server = RedisServer::start().await?;
+                let steps = if kind == StoreKind::Steps { "?steps=separate" } else { "" };
+                let url = server.url() + steps;
+                (Store::One(Box::new(server)), url)
+            }
+        };
+        let mut plan = Plan::new(self.gateways, self.routers, &url);
+        let proxy = match &store {
+            Store::One(server) if self.proxied => {
+                let proxy = FaultProxy::redis(server.port()).await?;
+                plan.gateway_store = proxy.redis_url();
+                Some(proxy)
+            }
+            _ => None,
+        };
+        let plan = plan.router_flags(&self.router_flags).gateway_flags(&self.gateway_flags);
+        let fleet = Fleet::start(&binaries, &plan).await?;
+        let gateways = fleet.gateway_urls();
+        Ok(Cluster { fleet, store, proxy, history: History::new(), gateways, tasks: TaskTracker::new() })
+    }
+}
+
+impl Cluster {
+    /// Two gateways and two routers on a single Redis, if nothing else is said.
+    pub fn builder() -> Builder {
+        Builder {
+            store: StoreKind::Single,
+            gateways: 2,
+            routers: 2,
+            proxied: false,
+            router_flags: String::new(),
+            gateway_flags: String::new(),
+        }
+    }
+
+    /// Where clients of this gateway connect.
+    pub fn gateway(&self, index: usize) -> &str {
+        &self.gateways[index % self.gateways.len()]
+    }
+
+    /// A gateway's process.
+    pub fn gateway_node(&mut self, index: usize) -> &mut Node {
+        &mut self.fleet.gateways()[index]
+    }
+
+    /// A router's process.
+    pub fn router_node(&mut self, index: usize) -> &mut Node {
+        &mut self.fleet.routers()[index]
+    }
+
+    /// The single Redis.
+    pub fn redis(&mut self) -> &mut RedisServer {
+        match &mut self.store {
+            Store::One(server) => server,
+            Store::Many(servers) => &mut servers.primaries()[0],
+        }
+    }
+
+    /// The proxy that was asked for.
+    pub fn proxy(&self) -> &FaultProxy {
+        self.proxy.as_ref().expect("the builder was told `proxied`")
+    }
+
+    /// A user's device at a gateway, to be connected by the test itself.
+    pub fn account(&self, user: &str, device: &str, gateway: usize) -> Account {
+        Account::new(self.gateway(gateway), &Fleet::issuer().token(user), device)
+    }
+
+    /// Connects a device over a WebSocket, from the head on.
+    pub async fn connect(&self, user: &str, device: &str, gateway: usize) -> Result<Client> {
+        Ok(Client::connect(Transport::WebSocket, &self.account(user, device, gateway)).await?)
+    }
+
+    /// A person at a gateway who stays connected, whatever happens, and whom
+    /// the history follows; returns when connected.
+    pub async fn person(&self, user: &str, device: &str, gateway: usize) -> Result<Person> {
+        self.person_over(Transport::WebSocket, user, device, gateway).await
+    }
+
+    /// As [`person`](Self::person), over any transport.
+    pub async fn person_over(
+        &self,
+        transport: Transport,
+        user: &str,
+        device: &str,
+        gateway: usize,
+    ) -> Result<Person> {
+        self.person_as(transport, user, self.account(user, device, gateway)).await
+    }
+
+    /// As [`person`](Self::person), with an account that the test has made.
+    pub async fn person_as(&self, transport: Transport, user: &str, account: Account) -> Result<Person> {
+        let device = account.device.clone().context("a person has a named device")?;
+        let log = self.history.device(user, &device);
+        let person =
+            Person::start(&self.tasks, &self.history, self.gateways.clone(), transport, account, log);
+        person.until("connected", |standing| standing.connected).await?;
+        Ok(person)
+    }
+
+    /// A new group of these users, made by the first; the history knows it.
+    pub async fn group(&self, users: &[&str]) -> Result<String> {
+        let (first, others) = users.split_first().context("a group has a member")?;
+        let mut maker = Http::new(&self.account(first, "maker", 0))?;
+        let made =
+            maker.command(&json!({"type": "create_group", "name": "group", "members": others})).await?;
+        let conversation = made.text("conversation").context("a new group has an id")?;
+        self.history.group(conversation, users);
+        Ok(conversation.to_owned())
+    }
+
+    /// Waits until so many more messages have been acknowledged.
+    pub async fn progress(&mut self, messages: usize) -> Result<()> {
+        let enough = self.history.acknowledged_count() + messages;
+        let waited = wait::until_true(PATIENCE, "messages are being acknowledged", async || {
+            self.history.acknowledged_count() >= enough
+        })
+        .await;
+        waited.with_context(|| self.outputs())
+    }
+
+    /// Waits until every message of these people is answered and with all who
+    /// should have it, then judges the history.
+    pub async fn settle(&mut self, people: &[&Person], allowed: Allowed) -> Result<Report> {
+        let waited = wait::until_true(PATIENCE, "everything is answered and has arrived", async || {
+            people.iter().all(|person| person.unanswered() == 0) && self.history.settled(allowed)
+        })
+        .await;
+        let report = self.history.check(allowed);
+        let standings: Vec<_> =
+            people.iter().map(|person| format!("{} unanswered, {person}", person.unanswered())).collect();
+        let outcome = if report.is_clean() { waited } else { Err(anyhow::anyhow!("{report}")) };
+        outcome.with_context(|| format!("{report}\n{}\n{}", standings.join("\n"), self.outputs()))?;
+        Ok(report)
+    }
+
+    /// The last lines of every process, for failures.
+    pub fn outputs(&mut self) -> String {
+        let mut text = String::new();
+        let nodes = (0..self.fleet.gateways().len()).map(|index| (true, index));
+        let nodes = nodes.chain((0..self.fleet.routers().len()).map(|index| (false, index)));
+        for (gateway, index) in nodes.collect::<Vec<_>>() {
+            let kind = if gateway { "gateway" } else { "router" };
+            let node =
+                if gateway { &mut self.fleet.gateways()[index] } else { &mut self.fleet.routers()[index] };
+            let output = node.process().map(|process| process.output()).unwrap_or_default();
+            let lines: Vec<&str> = output.lines().collect();
+            let from = lines.len().saturating_sub(15);
+            text.push_str(&format!("--- {kind} {index}\n{}\n", lines[from..].join("\n")));
+        }
+        text
+    }
+}

@@ -1,0 +1,20 @@
+//! Real clusters for tests: gateways and routers as processes on a store of
+//! their own, people who write and read through them whatever happens, and the
+//! history that they leave for the checker.
+//!
+//! In reading order: [`Cluster`] and its builder, [`Person`], [`Talk`] (a load
+//! while things are broken).
+
+mod cluster;
+mod person;
+mod talk;
+
+pub use cluster::{Builder, Cluster, Store, StoreKind};
+pub use person::{Person, Standing};
+pub use talk::Talk;
+
+use std::time::Duration;
+
+/// How long a test waits for anything before it fails. Far more than anything
+/// takes on a machine that is not overloaded.
+pub const PATIENCE: Duration = Duration::from_secs(40);

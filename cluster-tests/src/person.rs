@@ -1,0 +1,350 @@
+//! A device that goes on whatever happens: reconnects to the next gateway with
+//! its cursor, repeats what got no answer under the same id, and writes
+//! everything into the history.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use loadtest::client::{Account, Client, Error, Frame, Transport};
+use loadtest::history::{DeviceLog, History};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::PATIENCE;
+
+const RECONNECT: Duration = Duration::from_millis(100);
+const REPEAT: Duration = Duration::from_millis(250);
+const ACKNOWLEDGE: Duration = Duration::from_millis(500);
+
+/// A handle; the device stops when it is dropped.
+#[derive(Debug)]
+pub struct Person {
+    user: String,
+    device: String,
+    history: Arc<History>,
+    /// Whoever gives more orders than the connection takes waits.
+    orders: mpsc::Sender<Order>,
+    standing: watch::Receiver<Standing>,
+    said: AtomicU64,
+    stop: CancellationToken,
+}
+
+/// How the device stands.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// A session is open.
+    pub connected: bool,
+    /// The gateway of the session (not over polls).
+    pub node: String,
+    /// Sessions begun so far.
+    pub sessions: usize,
+    /// Messages that were acknowledged.
+    pub answered: u64,
+    /// Messages received, its own copies not counted.
+    pub received: usize,
+    /// Reasons of `goaway`, in order.
+    pub goaways: Vec<String>,
+    /// WebSocket close codes, in order; 0 for a broken connection.
+    pub closes: Vec<u16>,
+    /// Reasons of `reset`, in order.
+    pub resets: Vec<String>,
+    /// Codes of refusals, in order.
+    pub refusals: Vec<String>,
+    /// The place of the last event.
+    pub cursor: String,
+}
+
+enum Order {
+    Say { id: String, command: Value },
+    Move { gateway: usize, transport: Transport },
+    Read(bool),
+}
+
+impl Person {
+    pub(crate) fn start(
+        tasks: &TaskTracker,
+        history: &Arc<History>,
+        gateways: Vec<String>,
+        transport: Transport,
+        account: Account,
+        log: DeviceLog,
+    ) -> Self {
+        let (orders, received) = mpsc::channel(1024);
+        let (standing, watched) = watch::channel(Standing::default());
+        let stop = CancellationToken::new();
+        let user = log.user();
+        let device = account.device.clone().unwrap_or_default();
+        let life = Life {
+            gateway: gateways.iter().position(|url| *url == account.gateway).unwrap_or_default(),
+            gateways,
+            transport,
+            account,
+            log,
+            standing,
+            orders: received,
+            unanswered: BTreeMap::new(),
+            references: BTreeMap::new(),
+            reading: true,
+            over: false,
+            repeat_at: None,
+        };
+        tasks.spawn({
+            let stop = stop.clone();
+            async move { stop.run_until_cancelled(life.run()).await }
+        });
+        let history = Arc::clone(history);
+        Self { user, device, history, orders, standing: watched, said: AtomicU64::new(0), stop }
+    }
+
+    /// The user.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// How the device stands now.
+    pub fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
+    }
+
+    /// Writes to another user; gives the message's id.
+    pub async fn say_to(&self, user: &str) -> Result<String> {
+        let (one, other) = if self.user() <= user { (self.user(), user) } else { (user, self.user()) };
+        let conversation = format!("{one}~{other}");
+        self.say(&conversation, json!({"to": user})).await
+    }
+
+    /// Writes to a conversation; gives the message's id.
+    pub async fn say_in(&self, conversation: &str) -> Result<String> {
+        self.say(conversation, json!({"conversation": conversation})).await
+    }
+
+    /// Writes a body of this many bytes to another user; gives the message's id.
+    pub async fn say_much_to(&self, user: &str, bytes: usize) -> Result<String> {
+        let (one, other) = if self.user() <= user { (self.user(), user) } else { (user, self.user()) };
+        let conversation = format!("{one}~{other}");
+        self.say(&conversation, json!({"to": user, "body": "x".repeat(bytes)})).await
+    }
+
+    async fn say(&self, conversation: &str, mut command: Value) -> Result<String> {
+        let count = self.said.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{}.{}-{count}", self.user, self.device);
+        command["type"] = json!("send");
+        if command["body"].is_null() {
+            command["body"] = json!(format!("message {count} of {}", self.user));
+        }
+        command["client_msg_id"] = json!(id);
+        self.history.sending(conversation, &id);
+        self.order(Order::Say { id: id.clone(), command }).await?;
+        Ok(id)
+    }
+
+    /// Goes on at another gateway and over another transport, with the cursor;
+    /// returns when connected there.
+    pub async fn move_to(&self, gateway: usize, transport: Transport) -> Result<()> {
+        let sessions = self.standing().sessions;
+        self.order(Order::Move { gateway, transport }).await?;
+        self.until("moved", |standing| standing.sessions > sessions && standing.connected).await
+    }
+
+    /// Leaves the connection open and reads nothing from it.
+    pub async fn stop_reading(&self) -> Result<()> {
+        self.order(Order::Read(false)).await
+    }
+
+    /// Reads again.
+    pub async fn read_on(&self) -> Result<()> {
+        self.order(Order::Read(true)).await
+    }
+
+    /// Waits until the device stands so.
+    pub async fn until(&self, what: &str, holds: impl FnMut(&Standing) -> bool) -> Result<()> {
+        let mut standing = self.standing.clone();
+        let found = timeout(PATIENCE, standing.wait_for(holds)).await;
+        found.ok().and_then(Result::ok).with_context(|| format!("{self} is not {what}"))?;
+        Ok(())
+    }
+
+    /// Messages said and not acknowledged yet.
+    pub fn unanswered(&self) -> u64 {
+        self.said.load(Ordering::Relaxed) - self.standing.borrow().answered
+    }
+
+    /// Waits until no more than so many messages are unanswered.
+    pub async fn answered_but(&self, unanswered: u64) -> Result<()> {
+        let said = self.said.load(Ordering::Relaxed);
+        self.until("answered", |standing| said - standing.answered <= unanswered).await
+    }
+
+    async fn order(&self, order: Order) -> Result<()> {
+        self.orders.send(order).await.ok().context("the device has ended")
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl fmt::Display for Person {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}: {:?}", self.user, self.device, self.standing())
+    }
+}
+
+/// The task behind a [`Person`].
+struct Life {
+    gateways: Vec<String>,
+    gateway: usize,
+    transport: Transport,
+    account: Account,
+    log: DeviceLog,
+    standing: watch::Sender<Standing>,
+    orders: mpsc::Receiver<Order>,
+    /// By the order in which they were said; commands by id.
+    unanswered: BTreeMap<u64, (String, Value)>,
+    /// From a connection's `ref` to the key in `unanswered`.
+    references: BTreeMap<u64, u64>,
+    reading: bool,
+    /// It was told not to come back.
+    over: bool,
+    repeat_at: Option<Instant>,
+}
+
+impl Life {
+    async fn run(mut self) {
+        while !self.over {
+            let Some(client) = self.connect().await else { continue };
+            let ended = self.session(client).await;
+            self.references.clear();
+            self.standing.send_modify(|standing| {
+                standing.connected = false;
+                match &ended {
+                    Ok(()) => {}
+                    Err(Error::Closed(close)) => standing.closes.push(close.code.unwrap_or_default()),
+                    Err(_) => standing.closes.push(0),
+                }
+            });
+            if ended.is_err() {
+                self.gateway += 1;
+            }
+        }
+        // Stays to be looked at.
+        std::future::pending::<()>().await;
+    }
+
+    async fn connect(&mut self) -> Option<Client> {
+        self.account.gateway = self.gateways[self.gateway % self.gateways.len()].clone();
+        match timeout(PATIENCE, Client::connect(self.transport, &self.account)).await {
+            Ok(Ok(client)) => Some(client),
+            _ => {
+                self.gateway += 1;
+                sleep(RECONNECT).await;
+                None
+            }
+        }
+    }
+
+    /// Until it is told to move, or the connection ends.
+    async fn session(&mut self, mut client: Client) -> Result<(), Error> {
+        self.log.began(client.cursor());
+        let node = client.welcome().and_then(|welcome| welcome.text("node")).unwrap_or_default().to_owned();
+        self.account.cursor = Some(client.cursor().to_owned());
+        self.standing.send_modify(|standing| {
+            standing.connected = true;
+            standing.sessions += 1;
+            standing.node = node;
+            client.cursor().clone_into(&mut standing.cursor);
+        });
+        self.repeat(&mut client).await?;
+        let mut acknowledged = client.cursor().to_owned();
+        let mut clock = interval(ACKNOWLEDGE);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let repeat_at = self.repeat_at;
+            tokio::select! {
+                frame = client.next_frame(), if self.reading => {
+                    let frame = frame?;
+                    self.account.cursor = Some(client.cursor().to_owned());
+                    self.take(&frame);
+                }
+                order = self.orders.recv() => match order {
+                    None => return Ok(()),
+                    Some(Order::Read(reading)) => self.reading = reading,
+                    Some(Order::Move { gateway, transport }) => {
+                        (self.gateway, self.transport) = (gateway, transport);
+                        return Ok(());
+                    }
+                    Some(Order::Say { id, command }) => {
+                        let key = self.unanswered.last_key_value().map_or(0, |(key, _)| key + 1);
+                        self.unanswered.insert(key, (id, command));
+                        self.say(&mut client, key).await?;
+                    }
+                },
+                () = async { sleep_until(repeat_at.unwrap_or_else(Instant::now)).await }, if repeat_at.is_some() => {
+                    self.repeat(&mut client).await?;
+                }
+                _ = clock.tick(), if self.reading => {
+                    if client.cursor() != acknowledged {
+                        client.cursor().clone_into(&mut acknowledged);
+                        client.start(json!({"type": "ack", "cursor": acknowledged})).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends what has no answer and is not under way on this connection.
+    async fn repeat(&mut self, client: &mut Client) -> Result<(), Error> {
+        self.repeat_at = None;
+        let keys: Vec<u64> = self.unanswered.keys().copied().collect();
+        for key in keys {
+            if !self.references.values().any(|under_way| *under_way == key) {
+                self.say(client, key).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn say(&mut self, client: &mut Client, key: u64) -> Result<(), Error> {
+        let Some((id, command)) = self.unanswered.get(&key) else { return Ok(()) };
+        let reference = client.start(command.clone()).await?;
+        self.log.expect_answer(reference, id);
+        self.references.insert(reference, key);
+        Ok(())
+    }
+
+    fn take(&mut self, frame: &Frame) {
+        self.log.frame(frame);
+        let own = frame.text("from") == Some(&self.log.user());
+        let answered = frame.answers().and_then(|reference| self.references.remove(&reference));
+        let text = |field: &str| frame.text(field).unwrap_or_default().to_owned();
+        match frame.kind() {
+            "sent" if answered.and_then(|key| self.unanswered.remove(&key)).is_some() => {
+                self.standing.send_modify(|standing| standing.answered += 1);
+            }
+            "error" if answered.is_some() => {
+                // Said again, under the same id: nothing was acknowledged.
+                self.repeat_at.get_or_insert(Instant::now() + REPEAT);
+                self.standing.send_modify(|standing| standing.refusals.push(text("code")));
+            }
+            "message" if !own => self.standing.send_modify(|standing| standing.received += 1),
+            "reset" => self.standing.send_modify(|standing| standing.resets.push(text("reason"))),
+            "goaway" => {
+                self.over = matches!(text("reason").as_str(), "replaced" | "kicked");
+                self.standing.send_modify(|standing| standing.goaways.push(text("reason")));
+            }
+            _ => {}
+        }
+        if let Some(cursor) = frame.cursor() {
+            self.standing.send_modify(|standing| cursor.clone_into(&mut standing.cursor));
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Clients that we have not written: Chromium's own EventSource, fetch, XHR,
+//! iframe and WebSocket, and curl, at a cluster behind a load balancer that
+//! knows no affinity.
+
+mod browser;
+mod curl;
+mod origins;
+mod pages;
+mod scene;

@@ -1,0 +1,34 @@
+//! What happens to the people of a cluster whose parts fail: every scenario
+//! runs real processes, and one checker judges what everyone sent and got.
+
+mod bus;
+mod crash;
+mod drain;
+mod exchange;
+mod outage;
+mod resume;
+mod slow_reader;
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use cluster_tests::{Cluster, Person};
+use loadtest::history::Allowed;
+
+/// Nothing but the cluster itself may lose or rewrite anything.
+const STRICT: Allowed = Allowed { reset: false };
+
+/// People of these names, the first on the first gateway, the second on the
+/// second, and so on around.
+async fn people(cluster: &Cluster, users: &[&str]) -> Result<Vec<Arc<Person>>> {
+    let mut people = Vec::new();
+    for (index, user) in users.iter().enumerate() {
+        people.push(Arc::new(cluster.person(user, "d1", index).await?));
+    }
+    Ok(people)
+}
+
+/// For [`Cluster::settle`].
+fn all(people: &[Arc<Person>]) -> Vec<&Person> {
+    people.iter().map(Arc::as_ref).collect()
+}

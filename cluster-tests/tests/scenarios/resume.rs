@@ -1,0 +1,105 @@
+//! Sessions end and others begin elsewhere: on another node, over another
+//! transport, because of another session, because of a token.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use cluster_tests::{Cluster, PATIENCE, StoreKind, Talk};
+use loadtest::client::{Client, Close, Error, Transport};
+use loadtest::fleet::Fleet;
+use rstest::rstest;
+use testbed::wait;
+use tokio::time::timeout;
+
+use crate::{STRICT, all, people};
+
+#[rstest]
+#[case::one_call(StoreKind::Single)]
+#[case::step_by_step(StoreKind::Steps)]
+#[tokio::test]
+async fn a_device_goes_on_at_another_node_over_another_transport(#[case] store: StoreKind) -> Result<()> {
+    let mut cluster = Cluster::builder().store(store).start().await?;
+    let people = people(&cluster, &["alice", "bob", "carol"]).await?;
+    let talk = Talk::start(&people, &[], Duration::from_millis(10));
+    let bob = &people[1];
+    for (gateway, transport) in [
+        (0, Transport::ShortPoll),
+        (1, Transport::WebSocket),
+        (0, Transport::LongPoll),
+        (1, Transport::LongPoll),
+        (1, Transport::ShortPoll),
+        (0, Transport::WebSocket),
+    ] {
+        cluster.progress(15).await?;
+        bob.move_to(gateway, transport).await?;
+    }
+    talk.stop().await?;
+    cluster.settle(&all(&people), STRICT).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_device_that_was_away_gets_what_it_missed() -> Result<()> {
+    let mut cluster = Cluster::builder().start().await?;
+    let alice = Arc::new(cluster.person("alice", "d1", 0).await?);
+    let mut bob = cluster.connect("bob", "d1", 0).await?;
+    alice.say_to("bob").await?;
+    let seen = bob.next_event().await?;
+    let account = cluster.account("bob", "d1", 1).from(bob.cursor());
+    bob.close().await;
+    for _ in 0..150 {
+        alice.say_to("bob").await?;
+    }
+    cluster.settle(&[&alice], STRICT).await?;
+    let mut bob = Client::connect(Transport::WebSocket, &account).await?;
+    for seq in 2..=151 {
+        let event = timeout(PATIENCE, bob.next_event()).await??;
+        assert_eq!((event.kind(), event.number("seq")), ("message", Some(seq)));
+    }
+    assert_eq!(seen.number("seq"), Some(1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_newest_session_of_a_device_replaces_the_one_on_another_node() -> Result<()> {
+    let cluster = Cluster::builder().start().await?;
+    let mut old = cluster.connect("bob", "d1", 0).await?;
+    let mut new = cluster.connect("bob", "d1", 1).await?;
+    let (reason, close) = end(&mut old).await?;
+    assert_eq!((reason.as_str(), close.code), ("replaced", Some(4409)));
+    new.send("bob", "to myself".into(), "m1").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_ends_when_its_token_does() -> Result<()> {
+    let cluster = Cluster::builder().gateways(1).routers(1).start().await?;
+    let mut account = cluster.account("bob", "d1", 0);
+    account.token = Fleet::issuer().token_for("bob", Duration::from_secs(1));
+    let mut session = Client::connect(Transport::WebSocket, &account).await?;
+    let (reason, close) = end(&mut session).await?;
+    assert_eq!((reason.as_str(), close.code), ("token_expired", Some(4401)));
+    // Its leeway of five seconds may have begun only now.
+    wait::until_true(PATIENCE, "the expired token is refused", async || {
+        let refused = Client::connect(Transport::WebSocket, &account).await;
+        matches!(refused, Err(Error::Refused(refusal)) if refusal.status == 401)
+    })
+    .await?;
+    Ok(())
+}
+
+/// Reads to the end: the reason of `goaway`, and how the connection closed.
+async fn end(client: &mut Client) -> Result<(String, Close)> {
+    let mut reason = String::new();
+    loop {
+        match timeout(PATIENCE, client.next_frame()).await? {
+            Ok(frame) if frame.kind() == "goaway" => {
+                frame.text("reason").unwrap_or_default().clone_into(&mut reason);
+            }
+            Ok(_) => {}
+            Err(Error::Closed(close)) => return Ok((reason, close)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The admin server: `/healthz` (the process runs), `/readyz` (it should get
+//! traffic), `/metrics` (Prometheus text). Goes on during a drain, so that
+//! `/readyz` can say so.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::telemetry::Telemetry;
+
+/// Connections at once; more wait in the listener's backlog.
+const MAX_CONNECTIONS: usize = 128;
+/// A client must have sent its request's header by then.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Whether the process should get traffic: nothing, or the reasons why not.
+pub type Reasons = Vec<String>;
+
+/// Asked for each `/readyz`.
+pub type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), Reasons>> + Send>> + Send + Sync>;
+
+/// Makes a [`Ready`] of an asynchronous closure.
+pub fn ready<F, Fut>(ask: F) -> Ready
+where
+    F: Fn() -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Reasons>> + Send + 'static,
+{
+    Arc::new(move || Box::pin(ask()))
+}
+
+/// Serves until `stop`; requests under way then are given up.
+pub async fn serve(listener: TcpListener, ready: Ready, telemetry: Telemetry, stop: CancellationToken) {
+    let routes = axum::Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz).with_state(ready))
+        .route("/metrics", get(metrics).with_state(telemetry));
+    let connections = TaskTracker::new();
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let place = tokio::select! {
+            () = stop.cancelled() => return,
+            place = places.clone().acquire_owned() => place.expect("the semaphore is never closed"),
+        };
+        let stream = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Most often out of file descriptors: give others time to
+                    // return some.
+                    tracing::warn!(%error, "the admin server could not accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+        };
+        let service = TowerToHyperService::new(routes.clone());
+        let stop = stop.clone();
+        connections.spawn(async move {
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service);
+            tokio::select! {
+                () = stop.cancelled() => {}
+                result = connection => if let Err(error) = result {
+                    tracing::debug!(%error, "an admin connection broke");
+                },
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn readyz(State(ready): State<Ready>) -> impl IntoResponse {
+    match ready().await {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(reasons) => (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n"),
+    }
+}
+
+async fn metrics(State(telemetry): State<Telemetry>) -> impl IntoResponse {
+    match telemetry.prometheus_text() {
+        Ok(text) => {
+            (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+        }
+        Err(error) => {
+            tracing::error!(%error, "metrics could not be written");
+            (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], String::new())
+        }
+    }
+}

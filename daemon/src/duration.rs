@@ -1,0 +1,43 @@
+//! Durations as flags write them: a whole number and a unit, such as `250ms`,
+//! `30s`, `5m`, `12h` or `90d`.
+
+use std::time::Duration;
+
+const RULE: &str = "must be a whole number and a unit (ms, s, m, h or d), for example 30s or 90d";
+
+/// Reads a duration; to be given to clap as `value_parser`.
+pub fn parse(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| RULE.to_owned())?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(RULE.to_owned()),
+    };
+    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(|| "is too long".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_and_a_unit_are_a_duration() {
+        for (text, seconds) in [("0s", 0), ("30s", 30), ("5m", 300), ("12h", 43_200), ("90d", 7_776_000)] {
+            assert_eq!(parse(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        assert_eq!(parse("250ms"), Ok(Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn anything_else_says_what_is_right() {
+        for text in ["", "30", "s", "-1s", "1.5s", "30 s", "30S", "3w", "18446744073709551615d"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        assert!(parse("30").unwrap_err().contains("for example"));
+    }
+}

@@ -1,0 +1,60 @@
+//! The admin server over a real socket.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use daemon::{admin, telemetry};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What is sent, and all that comes back until the server hangs up.
+async fn exchange(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(DEADLINE, stream.read_to_string(&mut answer)).await.expect("no answer").unwrap();
+    answer
+}
+
+async fn get(address: SocketAddr, path: &str) -> String {
+    exchange(address, &format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n")).await
+}
+
+#[tokio::test]
+async fn the_admin_server_says_how_the_process_is() {
+    let telemetry = telemetry::start("test").unwrap();
+    daemon::meter().u64_counter("switchboard.tests").build().add(3, &[]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let is_ready = Arc::new(AtomicBool::new(false));
+    let asked = is_ready.clone();
+    let ready = admin::ready(move || {
+        let ready = asked.load(Ordering::Relaxed);
+        async move { if ready { Ok(()) } else { Err(vec!["no store".into(), "no router".into()]) } }
+    });
+    let stop = CancellationToken::new();
+    let mut server = JoinSet::new();
+    server.spawn(admin::serve(listener, ready, telemetry, stop.clone()));
+
+    assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+    let answer = get(address, "/readyz").await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("no store\nno router\n"), "{answer}");
+    is_ready.store(true, Ordering::Relaxed);
+    assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
+    let metrics = get(address, "/metrics").await;
+    assert!(metrics.contains("switchboard_tests_total") && metrics.contains(" 3\n"), "{metrics}");
+    assert!(get(address, "/nothing").await.starts_with("HTTP/1.1 404"));
+
+    // A header that never ends holds its connection for a bounded time.
+    exchange(address, "GET /healthz HTTP/1.1\r\nhost: adm").await;
+
+    stop.cancel();
+    tokio::time::timeout(DEADLINE, server.join_next()).await.expect("it goes on").unwrap().unwrap();
+}

@@ -1,0 +1,170 @@
+//! The accept loop: HTTP/1.1 and HTTP/2 on one port, by prior knowledge or with
+//! TLS by ALPN, with every bound that `axum::serve` lacks. Connections come in, requests go to an
+//! `axum::Router` with the peer as `ConnectInfo<SocketAddr>`.
+
+mod certificate;
+mod connection;
+mod places;
+mod scan;
+mod socket;
+mod stream;
+
+pub use places::Counts;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Limits, Tls};
+use certificate::Certificate;
+use connection::Admitted;
+use places::{Full, Places};
+
+/// After an error of `accept` that is not one connection's.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// For sockets to be gone after they have been told to.
+const CUT: Duration = Duration::from_secs(2);
+
+/// Serves clients until told to stop.
+#[derive(Debug)]
+pub struct Acceptor {
+    shared: Arc<Shared>,
+    /// Connections, and sockets that outlive theirs by an upgrade.
+    tasks: TaskTracker,
+}
+
+#[derive(Debug)]
+struct Shared {
+    routes: axum::Router,
+    builder: connection::Builder,
+    places: Arc<Places>,
+    /// None: clients come without TLS.
+    certificate: Option<Certificate>,
+    handshake_timeout: Duration,
+    /// A peer that takes nothing and answers nothing for so long is dead.
+    silence: Duration,
+    /// Idle connections close, the others after their request.
+    finish: CancellationToken,
+    /// All connections close.
+    give_up: CancellationToken,
+}
+
+impl Acceptor {
+    /// Serves `routes` within these bounds, with TLS where there is a
+    /// certificate. A peer that takes nothing and answers nothing for two
+    /// heartbeats is dead.
+    pub fn new(routes: axum::Router, limits: &Limits, heartbeat: Duration, tls: Option<Tls>) -> Self {
+        let shared = Shared {
+            routes,
+            builder: connection::builder(limits),
+            places: Places::new(limits.max_connections, limits.max_connections_per_address),
+            certificate: tls.map(Certificate::new),
+            silence: heartbeat * 2,
+            handshake_timeout: limits.handshake_timeout,
+            finish: CancellationToken::new(),
+            give_up: CancellationToken::new(),
+        };
+        Self { shared: Arc::new(shared), tasks: TaskTracker::new() }
+    }
+
+    /// How many connections there are, and were refused.
+    pub fn counts(&self) -> Counts {
+        self.shared.places.counts()
+    }
+
+    /// Accepts until `stop`, and then closes the listener; what has been accepted lives on until [`Self::finish`].
+    pub async fn run(&self, listener: TcpListener, stop: &CancellationToken) {
+        let follow = async {
+            match &self.shared.certificate {
+                Some(certificate) => certificate.follow().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.accept(listener, stop) => {}
+            () = follow => {}
+        }
+    }
+
+    async fn accept(&self, listener: TcpListener, stop: &CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.admit(stream, peer),
+                // This connection was gone before it was accepted.
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    // Most often out of file descriptors: until one comes back
+                    // `accept` would fail at once, again and again.
+                    tracing::error!(%error, "cannot accept connections");
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(BACK_OFF) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets requests end and closes idle connections; what is still there
+    /// after `deadline` is closed, and so are sockets that were upgraded: until
+    /// then it is for their sessions to end them.
+    pub async fn finish(&self, deadline: Duration) {
+        self.shared.finish.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(deadline, self.tasks.wait()).await.is_err() {
+            tracing::warn!(connections = self.counts().open, "closing connections that did not end in time");
+            self.shared.give_up.cancel();
+            if tokio::time::timeout(CUT, self.tasks.wait()).await.is_err() {
+                tracing::warn!(connections = self.counts().open, "connections did not close");
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let place = match self.shared.places.take(peer.ip()) {
+            Ok(place) => place,
+            Err(full) => return self.refuse(&stream, full),
+        };
+        if let Err(error) = stream::prepare(&stream, self.shared.silence) {
+            return tracing::debug!(%error, "a connection was gone at once");
+        }
+        let held = (place, self.tasks.token());
+        let until = Instant::now() + self.shared.handshake_timeout;
+        let admitted = Admitted { stream, peer, held, until };
+        self.tasks.spawn(connection::run(self.shared.clone(), admitted));
+    }
+
+    /// Answers at once and closes. Without waiting: a new socket's send buffer
+    /// is empty, and where even this short text does not fit the peer gets only
+    /// the end. So does one that expects TLS, which would cost a handshake.
+    fn refuse(&self, stream: &TcpStream, full: Full) {
+        const BODY: &str = r#"{"code":"unavailable","message":"too many connections"}"#;
+        tracing::debug!(?full, "refused a connection");
+        if self.shared.certificate.is_some() {
+            return;
+        }
+        let answer = format!(
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+             retry-after: 1\r\nconnection: close\r\n\r\n{BODY}",
+            BODY.len()
+        );
+        let _ = stream.try_write(answer.as_bytes());
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

@@ -1,0 +1,161 @@
+//! Places for connections: so many in all, so many for each address.
+
+use std::collections::hash_map::Entry;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, UpDownCounter};
+use rustc_hash::FxHashMap;
+
+/// Counts connections.
+#[derive(Debug)]
+pub(super) struct Places {
+    most: usize,
+    most_per_address: Option<usize>,
+    /// The open connections; of each address only where there is a limit.
+    open: Mutex<Open>,
+    refused: AtomicU64,
+    sockets_gauge: UpDownCounter<i64>,
+    refused_counter: Counter<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    all: usize,
+    by_address: FxHashMap<IpAddr, usize>,
+}
+
+/// How many connections there are, and were refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Now.
+    pub open: usize,
+    /// Since the start.
+    pub refused: u64,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    All,
+    Address,
+}
+
+impl Full {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Address => "address",
+        }
+    }
+}
+
+/// One connection's place; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    address: IpAddr,
+}
+
+impl Places {
+    pub(super) fn new(most: usize, most_per_address: Option<usize>) -> Arc<Self> {
+        let meter = daemon::meter();
+        Arc::new(Self {
+            most,
+            most_per_address,
+            open: Mutex::default(),
+            refused: AtomicU64::new(0),
+            sockets_gauge: meter
+                .i64_up_down_counter("switchboard.gateway.sockets")
+                .with_description("Open connections of clients, idle ones too")
+                .build(),
+            refused_counter: meter
+                .u64_counter("switchboard.gateway.sockets.refused")
+                .with_description("Connections refused at once, by the limit that they met")
+                .build(),
+        })
+    }
+
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
+        let address = network(address);
+        match self.try_take(address) {
+            Ok(()) => {
+                self.sockets_gauge.add(1, &[]);
+                Ok(Place { places: self.clone(), address })
+            }
+            Err(full) => {
+                self.refused_counter.add(1, &[KeyValue::new("limit", full.as_str())]);
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                Err(full)
+            }
+        }
+    }
+
+    fn try_take(&self, address: IpAddr) -> Result<(), Full> {
+        let mut open = self.open.lock().expect("nobody panics while holding this lock");
+        if open.all >= self.most {
+            return Err(Full::All);
+        }
+        if let Some(most) = self.most_per_address {
+            let of_address = open.by_address.entry(address).or_default();
+            if *of_address >= most {
+                return Err(Full::Address);
+            }
+            *of_address += 1;
+        }
+        open.all += 1;
+        Ok(())
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let open = self.open.lock().expect("nobody panics while holding this lock").all;
+        Counts { open, refused: self.refused.load(Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.sockets_gauge.add(-1, &[]);
+        let mut open = self.places.open.lock().expect("nobody panics while holding this lock");
+        open.all -= 1;
+        if let Entry::Occupied(mut of_address) = open.by_address.entry(self.address) {
+            *of_address.get_mut() -= 1;
+            if *of_address.get() == 0 {
+                of_address.remove();
+            }
+        }
+    }
+}
+
+/// One customer has a whole /64 of IPv6, and IPv4 has two spellings there.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let mut segments = address.segments();
+            segments[4..].fill(0);
+            IpAddr::V6(Ipv6Addr::from(segments))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_in_all_and_by_network_and_come_back() {
+        let places = Places::new(3, Some(2));
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let one = places.take(address("2001:db8::1")).unwrap();
+        let _two = places.take(address("2001:db8::2")).unwrap();
+        assert_eq!(places.take(address("2001:db8::3")).unwrap_err(), Full::Address);
+        let _other = places.take(address("10.0.0.1")).unwrap();
+        assert_eq!(places.take(address("10.0.0.2")).unwrap_err(), Full::All);
+        drop(one);
+        assert!(places.take(address("2001:db8::9")).is_ok());
+        assert_eq!(places.counts(), Counts { open: 2, refused: 2 });
+    }
+}

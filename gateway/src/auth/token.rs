@@ -1,0 +1,116 @@
+//! Makes tokens: for the `token` subcommand and for standalone's
+//! `POST /dev/token`.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use daemon::duration;
+use jsonwebtoken::{EncodingKey, Header};
+use proto::{DeviceId, UserId};
+use serde::Serialize;
+
+use crate::config::{Secret, Wrong};
+
+/// The flags of the `token` subcommand.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TokenArgs {
+    /// Whose token it is: its `sub`.
+    #[arg(long, value_name = "USER")]
+    pub user: UserId,
+
+    /// Binds it to one device.
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<DeviceId>,
+
+    /// What it allows: `service` (acts for any user), `publish`. May be
+    /// repeated.
+    #[arg(long, value_name = "SCOPE")]
+    pub scope: Vec<String>,
+
+    /// How long it lives.
+    #[arg(long, default_value = "24h", value_parser = duration::parse, value_name = "DURATION")]
+    pub ttl: Duration,
+
+    /// Its `aud`.
+    #[arg(long, value_name = "AUDIENCE")]
+    pub audience: Option<String>,
+
+    /// Its `iss`.
+    #[arg(long, value_name = "ISSUER")]
+    pub issuer: Option<String>,
+
+    /// Signs it (HS256): the servers' --jwt-secret.
+    #[arg(long, env = "SWITCHBOARD_JWT_SECRET", value_name = "SECRET", hide_env_values = true)]
+    pub jwt_secret: Option<Secret>,
+}
+
+impl TokenArgs {
+    /// The token, signed with `--jwt-secret`.
+    pub fn mint(&self) -> Result<String, Wrong> {
+        let secret =
+            self.jwt_secret.clone().ok_or_else(|| Wrong("--jwt-secret: is needed to sign".to_owned()))?;
+        self.mint_with(&secret.long_enough()?)
+    }
+
+    /// The token, signed with this secret.
+    pub fn mint_with(&self, secret: &Secret) -> Result<String, Wrong> {
+        let token = Token {
+            sub: self.user.as_str(),
+            device: self.device.as_ref().map(DeviceId::as_str),
+            scope: (!self.scope.is_empty()).then(|| self.scope.join(" ")),
+            aud: self.audience.as_deref(),
+            iss: self.issuer.as_deref(),
+            ttl: self.ttl,
+        };
+        token.sign(secret).map_err(|error| Wrong(format!("the token cannot be signed: {error}")))
+    }
+}
+
+/// What a new token says.
+#[derive(Debug)]
+pub struct Token<'a> {
+    /// The user.
+    pub sub: &'a str,
+    /// The one device that it is for.
+    pub device: Option<&'a str>,
+    /// Space-separated.
+    pub scope: Option<String>,
+    /// The audience.
+    pub aud: Option<&'a str>,
+    /// The issuer.
+    pub iss: Option<&'a str>,
+    /// How long it lives.
+    pub ttl: Duration,
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    sub: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<&'a str>,
+    iat: u64,
+    exp: u64,
+}
+
+impl Token<'_> {
+    /// Signs it with HS256, beginning now.
+    pub fn sign(&self, secret: &Secret) -> jsonwebtoken::errors::Result<String> {
+        // A clock before 1970 makes tokens that have expired, which is right.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let claims = Claims {
+            sub: self.sub,
+            device: self.device,
+            scope: self.scope.as_deref(),
+            aud: self.aud,
+            iss: self.iss,
+            iat: now,
+            exp: now.saturating_add(self.ttl.as_secs()),
+        };
+        jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(secret.bytes()))
+    }
+}

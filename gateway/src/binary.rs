@@ -1,0 +1,372 @@
+//! The protobuf form of commands and frames (`client.proto`): the same
+//! vocabulary, checked by the same rules.
+
+use axum::http::{HeaderMap, header};
+use bytes::Bytes;
+use prost::Message as _;
+use proto::wire::client::{self, command, frame, ok};
+use proto::wire::{self, entry::What, receipt};
+use serde_json::value::RawValue;
+
+use crate::answer::Answer;
+use crate::event::change_word;
+use crate::failure::Failure;
+use crate::fields::Fields;
+use crate::frame::{Frame, Reference};
+
+/// Of requests and answers in protobuf over HTTP.
+pub const CONTENT_TYPE: &str = "application/x-protobuf";
+
+/// Whether an answer is wanted in protobuf.
+pub fn accepts_protobuf(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|list| list.split(',')).any(is_protobuf)
+}
+
+/// Whether a media type is protobuf, whatever its parameters.
+pub fn is_protobuf(media_type: &str) -> bool {
+    let name = media_type.split(';').next().unwrap_or_default();
+    name.trim().eq_ignore_ascii_case(CONTENT_TYPE)
+}
+
+/// A command's `type` and fields, to be checked like those of a JSON frame;
+/// `ref` and `as` are among them.
+pub fn decode(bytes: &[u8]) -> Result<(&'static str, Fields<'static>), Failure> {
+    let command = client::Command::decode(bytes)
+        .map_err(|error| Failure::bad_request(format!("not a protobuf Command: {error}")))?;
+    let mut fields = Fields::empty();
+    if let Some(reference) = &command.r#ref {
+        fields.set_json("ref", json(reference));
+    }
+    set(&mut fields, "as", command.r#as);
+    let kind = match command.command {
+        Some(command) => fill(&mut fields, command)?,
+        None => return Err(Failure::bad_request("the Command has no command that is known here")),
+    };
+    Ok((kind, fields))
+}
+
+/// The fields of a `send` alone, as HTTP has it.
+pub fn decode_send<'a>(bytes: &[u8]) -> Result<Fields<'a>, Failure> {
+    let send = client::Send::decode(bytes)
+        .map_err(|error| Failure::bad_request(format!("not a protobuf Send: {error}")))?;
+    let mut fields = Fields::empty();
+    fill(&mut fields, command::Command::Send(send))?;
+    Ok(fields)
+}
+
+fn fill(fields: &mut Fields<'_>, command: command::Command) -> Result<&'static str, Failure> {
+    use command::Command;
+    Ok(match command {
+        Command::Send(send) => {
+            set(fields, "to", send.to);
+            set(fields, "conversation", send.conversation);
+            set(fields, "client_msg_id", send.client_msg_id);
+            if let Some(body) = send.body {
+                fields.set_json("body", body_json(&body)?);
+            }
+            "send"
+        }
+        Command::Ack(ack) => {
+            set(fields, "cursor", Some(ack.cursor));
+            "ack"
+        }
+        Command::Read(read) => {
+            set(fields, "conversation", Some(read.conversation));
+            set(fields, "seq", Some(read.seq));
+            "read"
+        }
+        Command::Typing(typing) => {
+            set(fields, "conversation", Some(typing.conversation));
+            "typing"
+        }
+        Command::History(history) => {
+            set(fields, "conversation", Some(history.conversation));
+            set(fields, "before", history.before);
+            set(fields, "after", history.after);
+            set(fields, "limit", history.limit);
+            "history"
+        }
+        Command::Conversations(conversations) => {
+            set(fields, "limit", conversations.limit);
+            set(fields, "page", conversations.page);
+            "conversations"
+        }
+        Command::CreateGroup(group) => {
+            set(fields, "name", Some(group.name));
+            fields.set_json("members", json(&group.members));
+            "create_group"
+        }
+        Command::Members(members) => {
+            set(fields, "conversation", Some(members.conversation));
+            "members"
+        }
+        Command::AddMembers(added) => {
+            set(fields, "conversation", Some(added.conversation));
+            fields.set_json("members", json(&added.members));
+            "add_members"
+        }
+        Command::RemoveMember(removed) => {
+            set(fields, "conversation", Some(removed.conversation));
+            set(fields, "user", Some(removed.user));
+            "remove_member"
+        }
+        Command::Rename(rename) => {
+            set(fields, "conversation", Some(rename.conversation));
+            set(fields, "name", Some(rename.name));
+            "rename"
+        }
+        Command::Auth(auth) => {
+            set(fields, "token", Some(auth.token));
+            "auth"
+        }
+        Command::Ping(_) => "ping",
+    })
+}
+
+fn set(fields: &mut Fields<'_>, name: &'static str, value: Option<impl ToString>) {
+    if let Some(value) = value {
+        fields.set(name, value.to_string());
+    }
+}
+
+fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("texts and lists of texts are always JSON")
+}
+
+/// A body is JSON in protobuf, too: readers on other transports get it as it is.
+fn body_json(body: &[u8]) -> Result<String, Failure> {
+    let text = std::str::from_utf8(body).map_err(|_| Failure::bad_request("`body` is not valid UTF-8"))?;
+    Fields::check_depth(text)?;
+    serde_json::from_str::<&RawValue>(text)
+        .map_err(|error| Failure::bad_request(format!("`body` is not valid JSON: {error}")))?;
+    Ok(text.trim().to_owned())
+}
+
+/// A frame as protobuf.
+pub fn encode(frame: &Frame) -> Bytes {
+    let cursor = frame.cursor().map(|cursor| cursor.to_string());
+    if let Frame::Event(_, event) = frame {
+        // Fields may come in any order and from several pieces: the cursor is
+        // each reader's own, the rest is shared.
+        let mut bytes = client::Frame { cursor, ..Default::default() }.encode_to_vec();
+        bytes.extend_from_slice(event.protobuf());
+        return bytes.into();
+    }
+    to_message(frame, cursor).encode_to_vec().into()
+}
+
+/// A frame as a message, for those that list several.
+pub fn message(frame: &Frame) -> client::Frame {
+    to_message(frame, frame.cursor().map(|cursor| cursor.to_string()))
+}
+
+fn to_message(frame: &Frame, cursor: Option<String>) -> client::Frame {
+    use frame::Frame as Wire;
+    let reference = |reference: &Reference| reference.as_deref().map(plain);
+    let (r#ref, frame) = match frame {
+        Frame::Welcome(welcome) => {
+            let welcome = client::Welcome {
+                user: welcome.user.clone(),
+                device: welcome.device.clone(),
+                session: welcome.session.clone(),
+                node: welcome.node.clone(),
+                resumed: welcome.resumed,
+                heartbeat_ms: welcome.heartbeat_ms,
+                max_body_bytes: crate::command::MAX_BODY_BYTES as u64,
+            };
+            (None, Wire::Welcome(welcome))
+        }
+        Frame::Event(_, event) => (None, event.message()),
+        Frame::Sent { reference: to, conversation, sent, .. } => {
+            (reference(to), Wire::Sent(sent_message(conversation, sent)))
+        }
+        Frame::Ok(to, answer) => (reference(to), Wire::Ok(client::Ok { result: Some(result(answer)) })),
+        Frame::Error(to, failure) => {
+            let error = client::Error {
+                code: failure.code.as_str().to_owned(),
+                message: failure.message.clone(),
+                retry_after_ms: failure.retry_after_ms,
+            };
+            (reference(to), Wire::Error(error))
+        }
+        Frame::Pong(to) => (reference(to), Wire::Pong(client::Pong {})),
+        Frame::Typing(typing) => {
+            let typing =
+                client::Typing { conversation: typing.conversation.clone(), user: typing.user.clone() };
+            (None, Wire::Typing(typing))
+        }
+        Frame::Receipt(receipt) => {
+            let kind = if receipt.kind() == receipt::Kind::Read { "read" } else { "delivered" };
+            let receipt = client::Receipt {
+                conversation: receipt.conversation.clone(),
+                user: receipt.user.clone(),
+                kind: kind.to_owned(),
+                seq: receipt.seq,
+            };
+            (None, Wire::Receipt(receipt))
+        }
+        Frame::Reset(reason, _) => (None, Wire::Reset(client::Reset { reason: reason.as_str().to_owned() })),
+        Frame::Goaway(end, reconnect_in_ms) => {
+            let goaway =
+                client::Goaway { reason: end.as_str().to_owned(), reconnect_in_ms: *reconnect_in_ms };
+            (None, Wire::Goaway(goaway))
+        }
+    };
+    client::Frame { cursor, r#ref, frame: Some(frame) }
+}
+
+/// The answer to a `send`.
+pub fn sent_message(conversation: &str, sent: &wire::Sent) -> client::Sent {
+    client::Sent {
+        conversation: conversation.to_owned(),
+        seq: sent.seq,
+        time: sent.time,
+        duplicate: sent.duplicate,
+    }
+}
+
+/// A `ref` that was JSON: a string without its quotes, a number as it is.
+fn plain(reference: &str) -> String {
+    serde_json::from_str(reference).unwrap_or_else(|_| reference.to_owned())
+}
+
+fn result(answer: &Answer) -> ok::Result {
+    match answer {
+        Answer::Done | Answer::Sent(..) => ok::Result::Done(client::Done {}),
+        Answer::Created(conversation) => ok::Result::Conversation(conversation.clone()),
+        Answer::History(page) => ok::Result::History(client::HistoryPage {
+            messages: page.messages.iter().filter_map(logged_message).collect(),
+            more: page.more,
+        }),
+        Answer::Conversations(page) => ok::Result::Conversations(client::ConversationsPage {
+            conversations: page.conversations.iter().map(summary).collect(),
+            page: (!page.page.is_empty()).then(|| page.page.clone()),
+        }),
+        Answer::Members(list) => {
+            let member = |one: &wire::Member| client::Member {
+                user: one.user.clone(),
+                since: one.since,
+                delivered_seq: one.delivered_seq,
+                read_seq: one.read_seq,
+            };
+            ok::Result::Members(client::MemberList {
+                owner: (!list.owner.is_empty()).then(|| list.owner.clone()),
+                members: list.members.iter().map(member).collect(),
+            })
+        }
+    }
+}
+
+fn summary(summary: &wire::Summary) -> client::Summary {
+    client::Summary {
+        conversation: summary.conversation.clone(),
+        name: summary.name.clone(),
+        head_seq: summary.head_seq,
+        read_seq: summary.read_seq,
+        unread: summary.unread,
+        last_message: summary.last_message.as_ref().and_then(logged_message),
+        peer_delivered_seq: summary.peer_delivered_seq,
+        peer_read_seq: summary.peer_read_seq,
+    }
+}
+
+fn logged_message(event: &wire::Event) -> Option<client::Message> {
+    match entry_frame(&event.conversation, event.seq, event.entry.as_ref()?) {
+        frame::Frame::Message(message) => Some(message),
+        _ => None,
+    }
+}
+
+/// An entry at its place, as the frame that shows it.
+pub fn entry_frame(conversation: &str, seq: u64, entry: &wire::Entry) -> frame::Frame {
+    match &entry.what {
+        Some(What::Change(change)) => frame::Frame::Conversation(client::Change {
+            conversation: conversation.to_owned(),
+            change: change_word(change.kind()).to_owned(),
+            by: entry.by.clone(),
+            time: entry.time,
+            name: (!change.name.is_empty()).then(|| change.name.clone()),
+            members: change.members.clone(),
+            user: (!change.user.is_empty()).then(|| change.user.clone()),
+        }),
+        other => {
+            let message = match other {
+                Some(What::Message(message)) => message.clone(),
+                _ => wire::Message::default(),
+            };
+            frame::Frame::Message(client::Message {
+                conversation: conversation.to_owned(),
+                seq,
+                from: entry.by.clone(),
+                time: entry.time,
+                body: message.body,
+                client_msg_id: (!message.client_msg_id.is_empty()).then_some(message.client_msg_id),
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proto::{Position, Seq};
+
+    use super::*;
+    use crate::command::{Command, Recipient};
+    use crate::event::Event;
+
+    fn send(body: &'static [u8]) -> Vec<u8> {
+        let send = client::Send {
+            to: Some("bob".into()),
+            body: Some(Bytes::from_static(body)),
+            ..Default::default()
+        };
+        let command = Some(command::Command::Send(send));
+        client::Command { r#ref: Some("r".into()), command, ..Default::default() }.encode_to_vec()
+    }
+
+    #[test]
+    fn a_command_is_read_by_the_same_rules_as_json() {
+        let bytes = send(b" {\"a\":1}\n");
+        let (kind, fields) = decode(&bytes).unwrap();
+        let command = Command::parse(kind, &fields).unwrap();
+        let expected = Command::Send {
+            to: Recipient::User("bob".parse().unwrap()),
+            body: "{\"a\":1}".into(),
+            client_msg_id: None,
+        };
+        assert_eq!(command, expected);
+        assert_eq!(fields.reference().unwrap().as_deref(), Some("\"r\""));
+    }
+
+    #[test]
+    fn fields_that_are_not_known_are_skipped() {
+        let mut bytes = send(b"1");
+        // Field 100, length-delimited, three bytes.
+        bytes.extend([0xa2, 0x06, 3, 1, 2, 3]);
+        assert!(decode(&bytes).is_ok());
+    }
+
+    #[test]
+    fn a_body_that_is_no_json_is_refused() {
+        for body in [&b"{"[..], b"", b"\xff", b"1 2"] {
+            assert!(decode(&send(body)).unwrap_err().message.starts_with("`body` is not valid"), "{body:?}");
+        }
+        assert!(decode(b"\xff\xff").unwrap_err().message.starts_with("not a protobuf Command"));
+    }
+
+    #[test]
+    fn an_event_is_its_readers_cursor_and_what_all_share() {
+        let what = What::Message(wire::Message { body: "\"hi\"".into(), client_msg_id: String::new() });
+        let entry = wire::Entry { fingerprint: 40, time: 7, by: "alice".into(), what: Some(what) };
+        let frame = Frame::Event(Position(8), Arc::new(Event::new("alice~bob".into(), Seq(3), entry)));
+        let decoded = client::Frame::decode(encode(&frame)).unwrap();
+        assert_eq!(decoded.cursor.as_deref(), Some("8.14"));
+        assert_eq!(decoded, message(&frame));
+        assert!(
+            matches!(decoded.frame, Some(frame::Frame::Message(message)) if message.seq == 3 && message.body == "\"hi\"")
+        );
+    }
+}

@@ -1,0 +1,65 @@
+//! How a serving binary reads its command line: flags, or `serve` and flags, or
+//! `token` and the flags of a token.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use clap::{Args, Command};
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Task<S, T> {
+    /// No subcommand, or `serve`.
+    Serve(S),
+    /// `token`.
+    Token(T),
+}
+
+/// Reads the command line of `program`, which has a name and a description;
+/// ends the process when it asks for help or is wrong. `adjust` may change the
+/// flags of serving.
+pub fn parse<S: Args, T: Args>(program: Command, adjust: impl Fn(Command) -> Command) -> Task<S, T> {
+    let mut command = command::<S, T>(program, adjust);
+    let matches = command.get_matches_mut();
+    let task = match matches.subcommand() {
+        Some(("token", token)) => T::from_arg_matches(token).map(Task::Token),
+        Some((_, serve)) => S::from_arg_matches(serve).map(Task::Serve),
+        None => S::from_arg_matches(&matches).map(Task::Serve),
+    };
+    task.unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
+fn command<S: Args, T: Args>(program: Command, adjust: impl Fn(Command) -> Command) -> Command {
+    let serve = Command::new("serve").about("Serves clients; what happens without a subcommand");
+    let token = Command::new("token").about("Prints a token, signed with --jwt-secret");
+    adjust(S::augment_args(program))
+        .subcommand(adjust(S::augment_args(serve)))
+        .subcommand(T::augment_args(token))
+        .subcommand_negates_reqs(true)
+        .args_conflicts_with_subcommands(true)
+}
+
+/// Says in one line what is wrong with the command line.
+pub fn wrong(program: &str, reason: &dyn Display) -> ExitCode {
+    eprintln!("{program}: {reason}");
+    ExitCode::from(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::token::TokenArgs;
+    use crate::config::GatewayArgs;
+
+    #[test]
+    fn the_flags_fit_together() {
+        command::<GatewayArgs, TokenArgs>(Command::new("gateway"), |command| command).debug_assert();
+    }
+
+    #[test]
+    fn a_token_needs_none_of_the_flags_of_serving() {
+        let command = command::<GatewayArgs, TokenArgs>(Command::new("gateway"), |command| command);
+        let matches = command.try_get_matches_from(["gateway", "token", "--user", "alice"]).unwrap();
+        assert_eq!(matches.subcommand_name(), Some("token"));
+    }
+}

@@ -1,0 +1,265 @@
+//! Commands of PROTOCOL.md §5: from the fields of a frame or of an HTTP
+//! request to a checked value. One place for every rule on their form.
+
+use bytes::Bytes;
+use proto::{ClientMessageId, ConversationId, Cursor, Invalid, Seq, UserId};
+
+use crate::failure::Failure;
+use crate::fields::{Fields, missing};
+
+/// Bytes of a message's body at most, as sent.
+pub const MAX_BODY_BYTES: usize = 65_536;
+/// Bytes of a frame or HTTP request at most.
+pub const MAX_FRAME_BYTES: usize = 262_144;
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// A message.
+    Send {
+        /// Where to.
+        to: Recipient,
+        /// JSON on one line.
+        body: Bytes,
+        /// The client's id for repeats.
+        client_msg_id: Option<ClientMessageId>,
+    },
+    /// This device has everything up to here.
+    Ack(Cursor),
+    /// The user has read everything up to here.
+    Read(ConversationId, Seq),
+    /// The user is typing.
+    Typing(ConversationId),
+    /// Messages of a conversation.
+    History {
+        /// Which.
+        conversation: ConversationId,
+        /// Those before this seq.
+        before: Option<Seq>,
+        /// Those after this seq.
+        after: Option<Seq>,
+        /// How many at most.
+        limit: u32,
+    },
+    /// The user's conversations.
+    Conversations {
+        /// How many at most.
+        limit: u32,
+        /// Where to go on.
+        page: Option<String>,
+    },
+    /// A new group.
+    CreateGroup {
+        /// Its name.
+        name: String,
+        /// Its members, with or without the creator.
+        members: Vec<UserId>,
+    },
+    /// Who is in a conversation.
+    Members(ConversationId),
+    /// New members for a group.
+    AddMembers(ConversationId, Vec<UserId>),
+    /// A member leaves or is removed.
+    RemoveMember(ConversationId, UserId),
+    /// A new name for a group.
+    Rename(ConversationId, String),
+    /// A new token for the session.
+    Auth(String),
+    /// Is anybody there?
+    Ping,
+}
+
+/// Where a message goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recipient {
+    /// The direct conversation with this user.
+    User(UserId),
+    /// This conversation.
+    Conversation(ConversationId),
+}
+
+impl Command {
+    /// Reads the command of this `type` from its fields.
+    pub fn parse(kind: &str, fields: &Fields<'_>) -> Result<Self, Failure> {
+        let conversation = || fields.required_id("conversation", ConversationId::parse);
+        let name = || fields.required_text("name").map(|name| name.into_owned());
+        Ok(match kind {
+            "send" => Self::Send {
+                to: recipient(fields)?,
+                body: body(fields)?,
+                client_msg_id: fields.id("client_msg_id", ClientMessageId::parse)?,
+            },
+            "ack" => Self::Ack(cursor(fields)?),
+            "read" => Self::Read(conversation()?, Seq(fields.number("seq")?.ok_or_else(|| missing("seq"))?)),
+            "typing" => Self::Typing(conversation()?),
+            "history" => {
+                let (before, after) = (fields.number("before")?.map(Seq), fields.number("after")?.map(Seq));
+                if before.is_some() && after.is_some() {
+                    return Err(Failure::bad_request("give `before` or `after`, not both"));
+                }
+                Self::History { conversation: conversation()?, before, after, limit: limit(fields, 200, 50)? }
+            }
+            "conversations" => Self::Conversations {
+                limit: limit(fields, 200, 50)?,
+                page: fields.text("page")?.map(|page| page.into_owned()),
+            },
+            "create_group" => Self::CreateGroup {
+                name: group_name(name()?)?,
+                members: fields.ids("members", UserId::parse)?.ok_or_else(|| missing("members"))?,
+            },
+            "members" => Self::Members(conversation()?),
+            "add_members" => Self::AddMembers(
+                conversation()?,
+                fields.ids("members", UserId::parse)?.ok_or_else(|| missing("members"))?,
+            ),
+            "remove_member" => {
+                Self::RemoveMember(conversation()?, fields.required_id("user", UserId::parse)?)
+            }
+            "rename" => Self::Rename(conversation()?, group_name(name()?)?),
+            "auth" => Self::Auth(fields.required_text("token")?.into_owned()),
+            "ping" => Self::Ping,
+            unknown => {
+                let shown: String = unknown.chars().take(40).collect();
+                return Err(Failure::bad_request(format!("`type` {shown:?} is not a command")));
+            }
+        })
+    }
+
+    /// The `type`, for metrics and limits.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Send { .. } => "send",
+            Self::Ack(_) => "ack",
+            Self::Read(..) => "read",
+            Self::Typing(_) => "typing",
+            Self::History { .. } => "history",
+            Self::Conversations { .. } => "conversations",
+            Self::CreateGroup { .. } => "create_group",
+            Self::Members(_) => "members",
+            Self::AddMembers(..) => "add_members",
+            Self::RemoveMember(..) => "remove_member",
+            Self::Rename(..) => "rename",
+            Self::Auth(_) => "auth",
+            Self::Ping => "ping",
+        }
+    }
+}
+
+fn recipient(fields: &Fields<'_>) -> Result<Recipient, Failure> {
+    let to = fields.id("to", UserId::parse)?;
+    let conversation = fields.id("conversation", ConversationId::parse)?;
+    match (to, conversation) {
+        (Some(user), None) => Ok(Recipient::User(user)),
+        (None, Some(conversation)) => Ok(Recipient::Conversation(conversation)),
+        (Some(_), Some(_)) => Err(Failure::bad_request("give `to` or `conversation`, not both")),
+        (None, None) => Err(Failure::bad_request("`to` or `conversation` is missing")),
+    }
+}
+
+fn body(fields: &Fields<'_>) -> Result<Bytes, Failure> {
+    let json = fields.json("body").ok_or_else(|| missing("body"))?;
+    if json.len() > MAX_BODY_BYTES {
+        return Err(Failure::too_large(format!(
+            "`body` has {} bytes; at most {MAX_BODY_BYTES} are allowed",
+            json.len()
+        )));
+    }
+    Ok(on_one_line(json))
+}
+
+/// Frames travel one a line: line breaks between JSON tokens become blanks.
+/// Inside strings JSON has none (RFC 8259 §7).
+fn on_one_line(json: &str) -> Bytes {
+    let mut bytes = json.as_bytes().to_vec();
+    for byte in &mut bytes {
+        if matches!(*byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    Bytes::from(bytes)
+}
+
+fn cursor(fields: &Fields<'_>) -> Result<Cursor, Failure> {
+    let text = fields.required_text("cursor")?;
+    Cursor::parse(&text).map_err(|rule: Invalid| Failure::field("cursor", &rule))
+}
+
+fn limit(fields: &Fields<'_>, most: u32, default: u32) -> Result<u32, Failure> {
+    match fields.number("limit")? {
+        None => Ok(default),
+        Some(number) => u32::try_from(number)
+            .ok()
+            .filter(|limit| (1..=most).contains(limit))
+            .ok_or_else(|| Failure::bad_request(format!("`limit` must be from 1 to {most}"))),
+    }
+}
+
+fn group_name(name: String) -> Result<String, Failure> {
+    match name.chars().count() {
+        1..=128 => Ok(name),
+        _ => Err(Failure::bad_request("`name` must have 1 to 128 characters")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<Command, Failure> {
+        let fields = Fields::from_text(json)?;
+        let kind = fields.required_text("type")?;
+        Command::parse(&kind, &fields)
+    }
+
+    fn refused(json: &str) -> String {
+        parse(json).unwrap_err().message
+    }
+
+    #[test]
+    fn a_body_is_kept_as_it_was_sent_on_one_line() {
+        let command =
+            parse("{\"type\":\"send\",\"to\":\"bob\",\"body\":{\"a\":\n1e400, \"b\":\"\\n\"}}").unwrap();
+        let Command::Send { body, .. } = command else { panic!("not a send") };
+        assert_eq!(body, "{\"a\": 1e400, \"b\":\"\\n\"}");
+    }
+
+    #[test]
+    fn a_null_body_is_a_body_and_a_missing_one_is_not() {
+        assert!(parse(r#"{"type":"send","to":"bob","body":null}"#).is_ok());
+        assert_eq!(refused(r#"{"type":"send","to":"bob"}"#), "`body` is missing");
+    }
+
+    #[test]
+    fn a_body_of_the_limit_passes_and_one_byte_more_does_not() {
+        let send =
+            |bytes: usize| format!(r#"{{"type":"send","to":"bob","body":"{}"}}"#, "x".repeat(bytes - 2));
+        assert!(parse(&send(MAX_BODY_BYTES)).is_ok());
+        let failure = parse(&send(MAX_BODY_BYTES + 1)).unwrap_err();
+        assert_eq!(failure.code, proto::ErrorCode::TooLarge);
+    }
+
+    #[test]
+    fn every_wrong_field_is_named() {
+        for (json, message) in [
+            (r"{}", "`type` is missing"),
+            (r#"{"type":7}"#, "`type` must be a string"),
+            (r#"{"type":"shout"}"#, "`type` \"shout\" is not a command"),
+            (r#"{"type":"send","body":1}"#, "`to` or `conversation` is missing"),
+            (r#"{"type":"send","to":"b c","body":1}"#, "`to` must be 1 to 64"),
+            (r#"{"type":"send","conversation":"b~a","body":1}"#, "`conversation` must be a conversation id"),
+            (r#"{"type":"send","to":"bob","body":1,"client_msg_id":""}"#, "`client_msg_id` must be"),
+            (r#"{"type":"send","to":"bob","conversation":"a~bob","body":1}"#, "not both"),
+            (r#"{"type":"ack"}"#, "`cursor` is missing"),
+            (r#"{"type":"ack","cursor":"x"}"#, "`cursor` must be a cursor"),
+            (r#"{"type":"read","conversation":"a~b","seq":"1"}"#, "`seq` must be a whole number"),
+            (r#"{"type":"history","conversation":"a~b","limit":0}"#, "`limit` must be from 1 to 200"),
+            (r#"{"type":"history","conversation":"a~b","before":1,"after":2}"#, "not both"),
+            (r#"{"type":"create_group","name":"","members":[]}"#, "`name` must have"),
+            (r#"{"type":"create_group","name":"x","members":"bob"}"#, "`members` must be a list"),
+            (r#"{"type":"auth","token":null}"#, "`token` is missing"),
+        ] {
+            let refusal = refused(json);
+            assert!(refusal.contains(message), "{json}: {refusal}");
+        }
+    }
+}

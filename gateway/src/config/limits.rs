@@ -1,0 +1,111 @@
+//! What one gateway takes on: every bound has a flag.
+
+use std::time::Duration;
+
+use daemon::duration;
+
+use super::Wrong;
+
+/// The flags.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LimitArgs {
+    /// Connections at once; beyond it a new one is answered 503.
+    #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS", default_value_t = 200_000, value_name = "N")]
+    pub max_connections: usize,
+
+    /// Connections at once from one address. 0: no limit, as behind a load
+    /// balancer, where all come from a few.
+    #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 0, value_name = "N")]
+    pub max_connections_per_address: usize,
+
+    /// Time for a request's header, from the end of the request before: also
+    /// how long an HTTP/1.1 connection may stay idle.
+    #[arg(long, env = "SWITCHBOARD_HEADER_TIMEOUT", default_value = "10s", value_parser = duration::parse, value_name = "DURATION")]
+    pub header_timeout: Duration,
+
+    /// Time from a connection's beginning to its first whole request header.
+    #[arg(long, env = "SWITCHBOARD_HANDSHAKE_TIMEOUT", default_value = "10s", value_parser = duration::parse, value_name = "DURATION")]
+    pub handshake_timeout: Duration,
+
+    /// Bytes of a request's header, with its URL; beyond it 431.
+    #[arg(long, env = "SWITCHBOARD_MAX_HEADER_BYTES", default_value_t = 16_384, value_name = "BYTES")]
+    pub max_header_bytes: usize,
+
+    /// Frames queued for a session before it reads on from the log instead.
+    #[arg(long, env = "SWITCHBOARD_SESSION_QUEUE", default_value_t = 256, value_name = "N")]
+    pub session_queue: usize,
+
+    /// Commands of one connection under way at once; beyond it no more are
+    /// read from its socket.
+    #[arg(long, env = "SWITCHBOARD_COMMANDS_IN_FLIGHT", default_value_t = 64, value_name = "N")]
+    pub commands_in_flight: usize,
+
+    /// Sessions beginning at once; the rest wait in line.
+    #[arg(long, env = "SWITCHBOARD_ATTACHES_AT_ONCE", default_value_t = 256, value_name = "N")]
+    pub attaches_at_once: usize,
+
+    /// Time for a command, over all tries on all routers; then `unavailable`.
+    #[arg(long, env = "SWITCHBOARD_COMMAND_TIMEOUT", default_value = "8s", value_parser = duration::parse, value_name = "DURATION")]
+    pub command_timeout: Duration,
+}
+
+/// The checked bounds; the flags of the same names say what each is.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// `--max-connections`.
+    pub max_connections: usize,
+    /// `--max-connections-per-address`; nothing: no limit.
+    pub max_connections_per_address: Option<usize>,
+    /// `--header-timeout`.
+    pub header_timeout: Duration,
+    /// `--handshake-timeout`.
+    pub handshake_timeout: Duration,
+    /// `--max-header-bytes`.
+    pub max_header_bytes: usize,
+    /// `--session-queue`.
+    pub session_queue: usize,
+    /// `--commands-in-flight`.
+    pub commands_in_flight: usize,
+    /// `--attaches-at-once`.
+    pub attaches_at_once: usize,
+    /// `--command-timeout`.
+    pub command_timeout: Duration,
+}
+
+impl LimitArgs {
+    pub(super) fn check(&self) -> Result<Limits, Wrong> {
+        let (least, most) = (Duration::from_millis(100), Duration::from_secs(600));
+        Ok(Limits {
+            max_connections: within("--max-connections", self.max_connections, 1, 10_000_000)?,
+            max_connections_per_address: (self.max_connections_per_address > 0)
+                .then_some(self.max_connections_per_address),
+            header_timeout: between("--header-timeout", self.header_timeout, least, most)?,
+            handshake_timeout: between("--handshake-timeout", self.handshake_timeout, least, most)?,
+            // Below 8 KiB hyper has no buffer, and tokens in URLs no place.
+            max_header_bytes: within("--max-header-bytes", self.max_header_bytes, 8_192, 1 << 20)?,
+            session_queue: within("--session-queue", self.session_queue, 1, 65_536)?,
+            commands_in_flight: within("--commands-in-flight", self.commands_in_flight, 1, 65_536)?,
+            attaches_at_once: within("--attaches-at-once", self.attaches_at_once, 1, 65_536)?,
+            command_timeout: between("--command-timeout", self.command_timeout, least, most)?,
+        })
+    }
+}
+
+fn within(flag: &str, number: usize, least: usize, most: usize) -> Result<usize, Wrong> {
+    if (least..=most).contains(&number) {
+        return Ok(number);
+    }
+    Err(Wrong(format!("{flag}: must be from {least} to {most}, not {number}")))
+}
+
+pub(super) fn between(
+    flag: &str,
+    given: Duration,
+    least: Duration,
+    most: Duration,
+) -> Result<Duration, Wrong> {
+    if (least..=most).contains(&given) {
+        return Ok(given);
+    }
+    Err(Wrong(format!("{flag}: must be from {least:?} to {most:?}, not {given:?}")))
+}

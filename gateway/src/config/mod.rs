@@ -1,0 +1,161 @@
+//! The gateway's configuration: flags with environment variables of the same
+//! names, and what they mean once they are checked.
+//!
+//! [`GatewayArgs`] is what the gateway binary takes, [`FrontArgs`] the part of
+//! it that a whole system in one process takes too. `check` turns flags into
+//! the configuration, or says in one line what is wrong with which flag.
+
+mod auth;
+mod limits;
+mod node;
+mod origin;
+mod peer;
+mod router;
+mod tls;
+
+pub use auth::{AuthArgs, AuthConfig, MIN_SECRET_BYTES, PublicKey, Secret};
+pub use limits::{LimitArgs, Limits};
+pub use origin::{Origin, Origins};
+pub use peer::Peer;
+pub use router::RouterUrl;
+pub use tls::{Fingerprint, Pem, Tls, TlsArgs, TlsFiles};
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use daemon::duration;
+
+/// The flags of the gateway binary.
+#[derive(Debug, Clone, clap::Args)]
+pub struct GatewayArgs {
+    /// Where clients connect.
+    #[arg(long, env = "SWITCHBOARD_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+
+    /// The routers, for example http://router:7100. A DNS name stands for all
+    /// of its addresses; several are separated by commas.
+    #[arg(
+        long = "router",
+        env = "SWITCHBOARD_ROUTER",
+        value_name = "URL",
+        value_delimiter = ',',
+        required = true
+    )]
+    pub routers: Vec<RouterUrl>,
+
+    /// The store whose bus this node listens to: redis://, rediss:// (TLS),
+    /// redis-cluster://, redis-sentinel://, with user and password.
+    #[arg(long, env = "SWITCHBOARD_STORE", value_name = "URL", hide_env_values = true)]
+    pub store: store::Url,
+
+    /// All that a gateway has wherever it runs.
+    #[command(flatten)]
+    pub front: FrontArgs,
+}
+
+/// The flags of a gateway wherever it runs.
+#[derive(Debug, Clone, clap::Args)]
+pub struct FrontArgs {
+    /// This node's name, shown to clients in `welcome`. Each gateway of a
+    /// cluster has its own [default: the host's name]
+    #[arg(long, env = "SWITCHBOARD_NODE", value_name = "NAME")]
+    pub node: Option<String>,
+
+    /// Whose tokens are believed.
+    #[command(flatten)]
+    pub auth: AuthArgs,
+
+    /// The certificate that clients see.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+
+    /// Messages a second for each user, over send, publish, edit, recall and
+    /// react; four times that at once after a pause. 0: no limit.
+    #[arg(long, env = "SWITCHBOARD_MESSAGES_PER_SECOND", default_value_t = 50, value_name = "N")]
+    pub messages_per_second: u32,
+
+    /// Time between two heartbeats; a client that stays silent for two is
+    /// dropped.
+    #[arg(long, env = "SWITCHBOARD_HEARTBEAT", default_value = "25s", value_parser = duration::parse, value_name = "DURATION")]
+    pub heartbeat: Duration,
+
+    /// Web origins that may use this server: `*`, https://app.example.com, or
+    /// https://*.example.com. May be repeated, or separated by commas.
+    #[arg(
+        long,
+        env = "SWITCHBOARD_ALLOW_ORIGIN",
+        default_value = "*",
+        value_delimiter = ',',
+        value_name = "ORIGIN"
+    )]
+    pub allow_origin: Vec<Origin>,
+
+    /// Where other gateways reach this one: the address to listen on.
+    #[arg(long, env = "SWITCHBOARD_PEER_LISTEN", value_name = "ADDRESS", requires = "peer_address")]
+    pub peer_listen: Option<SocketAddr>,
+
+    /// Where other gateways reach this one: the URL that they use, for example
+    /// http://gw-1:7200.
+    #[arg(long, env = "SWITCHBOARD_PEER_ADDRESS", value_name = "URL", requires = "peer_listen")]
+    pub peer_address: Option<String>,
+
+    /// What one gateway takes on.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// The checked configuration of a gateway.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This node's name.
+    pub node: String,
+    /// Whose tokens are believed.
+    pub auth: AuthConfig,
+    /// The certificate that clients see; nothing: they come without TLS.
+    pub tls: Option<Tls>,
+    /// For each user; 0: no limit.
+    pub messages_per_second: u32,
+    /// Between two heartbeats.
+    pub heartbeat: Duration,
+    /// Which pages may use this server.
+    pub origins: Origins,
+    /// How other gateways reach this one.
+    pub peer: Option<Peer>,
+    /// What one gateway takes on.
+    pub limits: Limits,
+}
+
+/// What is wrong with the flags, in one line that names the flag.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Wrong(pub String);
+
+impl FrontArgs {
+    /// Reads what the flags name and checks all that clap could not.
+    pub fn check(&self) -> Result<Config, Wrong> {
+        let auth = self.auth.check()?;
+        self.check_with(auth)
+    }
+
+    /// The same with credentials from elsewhere than the flags.
+    pub fn check_with(&self, auth: AuthConfig) -> Result<Config, Wrong> {
+        Ok(Config {
+            node: node::name(self.node.as_deref())?,
+            auth,
+            tls: self.tls.check()?,
+            messages_per_second: self.messages_per_second,
+            heartbeat: limits::between(
+                "--heartbeat",
+                self.heartbeat,
+                Duration::from_millis(100),
+                Duration::from_secs(3_600),
+            )?,
+            origins: Origins::new(self.allow_origin.clone()),
+            peer: Peer::check(self.peer_listen, self.peer_address.as_deref())?,
+            limits: self.limits.check()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! A router's address as the flag gives it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The port of a router when its URL names none.
+const DEFAULT_PORT: u16 = 7100;
+
+/// `http://HOST[:PORT]`; a DNS name stands for all of its addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RouterUrl {
+    /// A name or an address; an IPv6 address without its brackets.
+    pub host: String,
+    /// Where it listens.
+    pub port: u16,
+}
+
+impl FromStr for RouterUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url = url::Url::parse(text)
+            .map_err(|error| format!("must be a URL such as http://router:7100 ({error})"))?;
+        if url.scheme() != "http" {
+            return Err("must begin with http:// (routers speak gRPC without TLS)".to_owned());
+        }
+        let bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.username().is_empty();
+        let host = match url.host() {
+            Some(url::Host::Ipv6(address)) => address.to_string(),
+            Some(host) => host.to_string(),
+            None => return Err("has no host".to_owned()),
+        };
+        if !bare {
+            return Err("must be only http://HOST:PORT".to_owned());
+        }
+        // `Url` leaves out the scheme's own port, so `http://router:80` is
+        // looked for in the text.
+        let port =
+            url.port().unwrap_or(if text.trim_end_matches('/').ends_with(":80") { 80 } else { DEFAULT_PORT });
+        Ok(Self { host, port })
+    }
+}
+
+impl fmt::Display for RouterUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "http://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "http://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_router_is_a_host_and_a_port() {
+        let shown = |text: &str| text.parse::<RouterUrl>().map(|url| url.to_string());
+        assert_eq!(shown("http://router").as_deref(), Ok("http://router:7100"));
+        assert_eq!(shown("http://10.0.0.1:80/").as_deref(), Ok("http://10.0.0.1:80"));
+        assert_eq!(shown("http://[::1]:7100").as_deref(), Ok("http://[::1]:7100"));
+        for wrong in ["router:7100", "https://router", "http://router/path", "http://u@router", ""] {
+            assert!(shown(wrong).is_err(), "{wrong}");
+        }
+    }
+}

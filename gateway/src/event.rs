@@ -1,0 +1,146 @@
+//! One event as this node passes it on: decoded once, encoded once per wire
+//! form, shared by all its sessions.
+
+use std::fmt::Write as _;
+use std::sync::OnceLock;
+
+use prost::Message as _;
+use proto::wire::{self, change, client, entry::What};
+use proto::{ConversationId, Cursor, Fingerprint, Position, Seq};
+
+use crate::binary::entry_frame;
+use crate::json::{escape, member};
+
+/// An entry at its place in a conversation. Where it is in whose inbox is said
+/// beside it: that differs from reader to reader.
+#[derive(Debug)]
+pub struct Event {
+    conversation: String,
+    seq: Seq,
+    entry: wire::Entry,
+    /// What follows the cursor in the JSON frame, up to the closing brace.
+    json: OnceLock<Box<str>>,
+    /// The protobuf frame without a cursor.
+    protobuf: OnceLock<Box<[u8]>>,
+}
+
+impl Event {
+    /// As it came from the bus or from a router.
+    pub fn new(conversation: String, seq: Seq, entry: wire::Entry) -> Self {
+        Self { conversation, seq, entry, json: OnceLock::new(), protobuf: OnceLock::new() }
+    }
+
+    /// The one that a session sent itself, as all others will see it.
+    pub fn own(conversation: &ConversationId, sent: &wire::Sent, by: &str, message: wire::Message) -> Self {
+        let entry = wire::Entry {
+            fingerprint: sent.fingerprint,
+            time: sent.time,
+            by: by.to_owned(),
+            what: Some(What::Message(message)),
+        };
+        Self::new(conversation.to_string(), Seq(sent.seq), entry)
+    }
+
+    /// The cursor of this event at its place in an inbox.
+    pub fn cursor(&self, position: Position) -> Cursor {
+        Cursor { position, fingerprint: Fingerprint(self.entry.fingerprint) }
+    }
+
+    /// The frame's `type`.
+    pub fn kind(&self) -> &'static str {
+        match self.entry.what {
+            Some(What::Change(_)) => "conversation",
+            _ => "message",
+        }
+    }
+
+    /// The frame's members after `type` and `cursor`, with the closing brace.
+    pub fn json(&self) -> &str {
+        self.json.get_or_init(|| {
+            let mut out = String::with_capacity(160);
+            write_logged(&mut out, &self.conversation, self.seq.0, &self.entry);
+            out.push('}');
+            out.into_boxed_str()
+        })
+    }
+
+    /// The protobuf frame, to be followed or preceded by a cursor.
+    pub fn protobuf(&self) -> &[u8] {
+        self.protobuf.get_or_init(|| {
+            let frame = client::Frame { frame: Some(self.message()), ..Default::default() };
+            frame.encode_to_vec().into_boxed_slice()
+        })
+    }
+
+    /// As a protobuf message.
+    pub fn message(&self) -> client::frame::Frame {
+        entry_frame(&self.conversation, self.seq.0, &self.entry)
+    }
+}
+
+impl From<wire::Event> for Event {
+    fn from(event: wire::Event) -> Self {
+        Self::new(event.conversation, Seq(event.seq), event.entry.unwrap_or_default())
+    }
+}
+
+/// The members of a `message` or `conversation` frame, without `type` and
+/// `cursor`: what `history` shows, too.
+pub fn write_logged(out: &mut String, conversation: &str, seq: u64, entry: &wire::Entry) {
+    let by = &entry.by;
+    let time = entry.time;
+    match &entry.what {
+        Some(What::Change(change)) => {
+            let _ =
+                write!(out, r#""conversation":"{conversation}","change":"{}""#, change_word(change.kind()));
+            let _ = write!(out, r#","by":"{by}","time":{time}"#);
+            if !change.name.is_empty() {
+                member(out, "name", &change.name);
+            }
+            if !change.members.is_empty() {
+                out.push_str(r#","members":"#);
+                list(out, &change.members);
+            }
+            if !change.user.is_empty() {
+                member(out, "user", &change.user);
+            }
+        }
+        Some(What::Message(message)) => {
+            let _ = write!(
+                out,
+                r#""conversation":"{conversation}","seq":{seq},"from":"{by}","time":{time},"body":"#
+            );
+            // Bodies are checked to be JSON, and so UTF-8, where they come in.
+            out.push_str(std::str::from_utf8(&message.body).unwrap_or("null"));
+            if !message.client_msg_id.is_empty() {
+                member(out, "client_msg_id", &message.client_msg_id);
+            }
+        }
+        None => {
+            let _ = write!(out, r#""conversation":"{conversation}","seq":{seq},"from":"{by}","time":{time}"#);
+        }
+    }
+}
+
+fn list(out: &mut String, texts: &[String]) {
+    out.push('[');
+    for (index, text) in texts.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        escape(out, text);
+    }
+    out.push(']');
+}
+
+/// The word of a change, as clients see it.
+pub fn change_word(kind: change::Kind) -> &'static str {
+    match kind {
+        change::Kind::Created => "created",
+        change::Kind::Renamed => "renamed",
+        change::Kind::MembersAdded => "members_added",
+        change::Kind::MemberRemoved => "member_removed",
+        change::Kind::OwnerChanged => "owner_changed",
+        change::Kind::Unknown => "unknown",
+    }
+}

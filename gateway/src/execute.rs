@@ -1,0 +1,209 @@
+//! Commands on their way to a router and their answers on the way back: for
+//! HTTP, where one waits for the answer, and for sessions, where it joins the
+//! frames. What only the gateway knows of a command is decided here.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use proto::wire::{self, reply, request};
+use proto::{ConversationId, DeviceId, ErrorCode, Seq, UserId};
+
+use crate::answer::Answer;
+use crate::command::{Command, Recipient};
+use crate::event::Event;
+use crate::failure::Failure;
+use crate::frame::{Frame, Reference};
+use crate::gateway::Gateway;
+use crate::link::Outcome;
+use crate::session::{CatchUp, Session};
+
+/// Does a command for `user` and waits for its answer.
+pub async fn execute(
+    gateway: &Gateway,
+    user: &UserId,
+    device: &DeviceId,
+    command: Command,
+) -> Result<Answer, Failure> {
+    let kind = command.kind();
+    let result = match prepare(gateway, user, device, None, command) {
+        Ok(Prepared { command, conversation, hidden_id, .. }) => {
+            let result = gateway.routers.call(user, command).await;
+            result.and_then(|reply| Answer::from_reply(unhide(reply, hidden_id), conversation))
+        }
+        Err(failure) => Err(failure),
+    };
+    gateway.metrics.command(kind, result.as_ref().err().map(|failure| failure.code));
+    result
+}
+
+/// Begins a command of a session; the answer joins its frames. `user` is
+/// another one than the session's when a backend acts for somebody.
+///
+/// The caller has counted the command with [`Session::command_begins`]; an
+/// error is the caller's to answer.
+pub fn begin(
+    gateway: &Arc<Gateway>,
+    session: &Arc<Session>,
+    user: &UserId,
+    command: Command,
+    reference: Reference,
+) -> Result<(), Failure> {
+    let kind = command.kind();
+    let own = *user == session.user;
+    let prepared = prepare(gateway, user, &session.device, own.then_some(&**session), command);
+    let Prepared { command, conversation, message, hidden_id } = prepared.inspect_err(|failure| {
+        gateway.metrics.command(kind, Some(failure.code));
+    })?;
+    let (to, session) = (gateway.clone(), session.clone());
+    let own_message = message.filter(|_| own);
+    let completion = move |outcome: Outcome| {
+        let repeated = outcome.repeated;
+        let answer =
+            outcome.result.and_then(|reply| Answer::from_reply(unhide(reply, hidden_id), conversation));
+        to.metrics.command(kind, answer.as_ref().err().map(|failure| failure.code));
+        // An earlier try may have filed the message without this session being
+        // told: then it is a hole that only the log can fill.
+        let uncertain = match &answer {
+            Ok(Answer::Sent(_, sent)) => sent.position == 0 && repeated,
+            Err(failure) => failure.code == ErrorCode::Unavailable,
+            Ok(_) => false,
+        };
+        match (answer, own_message) {
+            (Ok(Answer::Sent(conversation, sent)), Some(message)) => {
+                let event = Event::own(&conversation, &sent, session.user.as_str(), message);
+                let offered = session.offer_own(reference, conversation.as_str(), sent, event);
+                to.hub.settle(&session, offered);
+                if uncertain {
+                    session.catch_up(CatchUp::Hole);
+                }
+            }
+            (Ok(Answer::Sent(conversation, sent)), None) => session.answer(Frame::Sent {
+                reference,
+                conversation: conversation.as_str().into(),
+                sent: Box::new(sent),
+                cursor: None,
+            }),
+            (Ok(answer), _) => session.answer(Frame::Ok(reference, Box::new(answer))),
+            (Err(failure), message) => {
+                session.answer(Frame::Error(reference, Box::new(failure)));
+                if uncertain && message.is_some() {
+                    session.catch_up(CatchUp::Hole);
+                }
+            }
+        }
+    };
+    gateway.routers.submit(user, command, Box::new(completion));
+    Ok(())
+}
+
+/// A command as routers take it.
+struct Prepared {
+    command: request::Command,
+    /// Where a message goes.
+    conversation: Option<ConversationId>,
+    /// What others will see of a message.
+    message: Option<wire::Message>,
+    /// The message's id is the gateway's own.
+    hidden_id: bool,
+}
+
+impl From<request::Command> for Prepared {
+    fn from(command: request::Command) -> Self {
+        Self { command, conversation: None, message: None, hidden_id: false }
+    }
+}
+
+fn prepare(
+    gateway: &Gateway,
+    user: &UserId,
+    device: &DeviceId,
+    session: Option<&Session>,
+    command: Command,
+) -> Result<Prepared, Failure> {
+    use request::Command as Wire;
+    let id = |conversation: ConversationId| conversation.to_string();
+    let command = match command {
+        Command::Send { to, body, client_msg_id } => {
+            gateway.rates.check(user)?;
+            let conversation = match to {
+                Recipient::User(peer) => ConversationId::direct(user, &peer),
+                Recipient::Conversation(conversation) => conversation,
+            };
+            return Ok(send(session, conversation, body, client_msg_id.map(String::from)));
+        }
+        Command::Ack(cursor) => {
+            Wire::Ack(wire::Ack { device: device.to_string(), cursor: Some(cursor.into()) })
+        }
+        Command::Read(conversation, Seq(seq)) => {
+            Wire::Read(wire::Read { conversation: id(conversation), seq })
+        }
+        Command::Typing(conversation) => Wire::Typing(wire::SayTyping { conversation: id(conversation) }),
+        Command::History { conversation, before, after, limit } => Wire::History(wire::History {
+            conversation: id(conversation),
+            before: before.map(|seq| seq.0),
+            after: after.map(|seq| seq.0),
+            limit,
+        }),
+        Command::Conversations { limit, page } => {
+            Wire::Conversations(wire::Conversations { limit, page: page.unwrap_or_default() })
+        }
+        Command::CreateGroup { name, members } => Wire::CreateGroup(wire::CreateGroup {
+            name,
+            members: members.into_iter().map(String::from).collect(),
+            conversation: id(ConversationId::new_group(now_ms())),
+        }),
+        Command::Members(conversation) => Wire::Members(wire::Members { conversation: id(conversation) }),
+        Command::AddMembers(conversation, members) => Wire::AddMembers(wire::AddMembers {
+            conversation: id(conversation),
+            members: members.into_iter().map(String::from).collect(),
+        }),
+        Command::RemoveMember(conversation, user) => {
+            Wire::RemoveMember(wire::RemoveMember { conversation: id(conversation), user: user.to_string() })
+        }
+        Command::Rename(conversation, name) => {
+            Wire::Rename(wire::Rename { conversation: id(conversation), name })
+        }
+        Command::Auth(_) | Command::Ping => {
+            return Err(Failure::bad_request("`auth` and `ping` are for two-way transports"));
+        }
+    };
+    Ok(command.into())
+}
+
+/// Every message has an id that repeats are known by, so that the gateway may
+/// try again on another router; the client's, or one that nobody sees.
+fn send(
+    session: Option<&Session>,
+    conversation: ConversationId,
+    body: Bytes,
+    client_msg_id: Option<String>,
+) -> Prepared {
+    let hidden_id = client_msg_id.is_none();
+    let shown = client_msg_id.clone().unwrap_or_default();
+    let command = request::Command::Send(wire::Send {
+        conversation: conversation.to_string(),
+        body: body.clone(),
+        client_msg_id: client_msg_id.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>())),
+        hidden_id,
+        session: session.map(|session| session.id.to_string()).unwrap_or_default(),
+    });
+    let message = wire::Message { body, client_msg_id: shown };
+    Prepared { command, conversation: Some(conversation), message: Some(message), hidden_id }
+}
+
+/// A repeat that only the gateway made is none to the client.
+fn unhide(mut reply: reply::Result, hidden_id: bool) -> reply::Result {
+    if let reply::Result::Sent(sent) = &mut reply
+        && hidden_id
+    {
+        sent.duplicate = false;
+    }
+    reply
+}
+
+/// The present, in Unix milliseconds.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,30 @@
+//! When a live session's token ends (PROTOCOL.md §3).
+
+use std::time::Duration;
+
+use proto::End;
+use tokio::time::Instant;
+
+use crate::execute::now_ms;
+use crate::session::Session;
+
+/// `exp` has a leeway, on live sessions too.
+pub const LEEWAY: Duration = Duration::from_secs(5);
+
+/// The moment to look at; at most a day ahead, for timers reach only so far
+/// and clocks are set.
+pub fn of(session: &Session) -> Instant {
+    Instant::now() + left(session).min(Duration::from_secs(86_400))
+}
+
+/// Ends the session if its token has.
+pub fn check(session: &Session) {
+    if left(session).is_zero() {
+        session.end(End::TokenExpired, 0);
+    }
+}
+
+fn left(session: &Session) -> Duration {
+    let expires = Duration::from_secs(session.expires()).saturating_add(LEEWAY);
+    expires.saturating_sub(Duration::from_millis(now_ms()))
+}

@@ -1,0 +1,104 @@
+//! From the bus to the sessions: one task a node that hears the node's
+//! channel. An event is decoded once, whoever it is for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::wire::{Announcement, Envelope, Notice, notice};
+use proto::{End, Position, Seq};
+use store::{Heard, Loss, Subscription};
+use tokio_util::sync::CancellationToken;
+
+use crate::event::Event;
+use crate::frame::Frame;
+use crate::gateway::Gateway;
+use crate::session::CatchUp;
+
+/// After a loss this many sessions are sent to catching up at a time…
+const CATCH_UP_CROWD: usize = 500;
+/// … and then the next after this pause.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(20);
+
+/// Hears the bus until `shutdown`.
+pub async fn run(
+    gateway: Arc<Gateway>,
+    mut subscription: Box<dyn Subscription>,
+    shutdown: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            // A gap that has been open for too long…
+            () = gateway.hub.close_gaps() => {}
+            // … which anything heard may also close.
+            heard = subscription.next() => match heard {
+                Heard::Envelope(envelope) => spread(&gateway, envelope),
+                Heard::Lost(loss) => lost(&gateway, loss),
+            },
+        }
+    }
+}
+
+fn spread(gateway: &Gateway, envelope: Envelope) {
+    for announcement in envelope.announcements {
+        announce(gateway, announcement);
+    }
+    for notice in envelope.notices {
+        note(gateway, notice);
+    }
+}
+
+fn announce(gateway: &Gateway, announcement: Announcement) {
+    let Announcement { conversation, seq, entry, targets } = announcement;
+    let event = Arc::new(Event::new(conversation, Seq(seq), entry.unwrap_or_default()));
+    for target in targets {
+        for session in gateway.hub.of(&target.user) {
+            let offered = session.offer(Position(target.position), &event);
+            gateway.hub.settle(&session, offered);
+        }
+    }
+}
+
+fn note(gateway: &Gateway, notice: Notice) {
+    let sessions = || {
+        let all = notice.users.iter().flat_map(|user| gateway.hub.of(user));
+        all.filter(|session| notice.session.is_empty() || notice.session == session.id.as_str())
+    };
+    let ephemeral = |frame: Frame| {
+        for session in sessions() {
+            if !session.offer_ephemeral(frame.clone()) {
+                gateway.metrics.ephemeral_dropped();
+            }
+        }
+    };
+    match notice.what.clone() {
+        Some(notice::What::Typing(typing)) => ephemeral(Frame::Typing(Arc::new(typing))),
+        Some(notice::What::Receipt(receipt)) => ephemeral(Frame::Receipt(Arc::new(receipt))),
+        Some(notice::What::Replaced(_)) => sessions().for_each(|session| session.end(End::Replaced, 0)),
+        Some(notice::What::Head(head)) => {
+            sessions().for_each(|session| session.offer_head(Position(head.position)));
+        }
+        // From a newer router: nothing that this node knows of.
+        None => {}
+    }
+}
+
+/// Something may be missing: every session reads on from the log, a crowd at
+/// a time.
+fn lost(gateway: &Arc<Gateway>, loss: Loss) {
+    gateway.metrics.bus_lost(loss);
+    let sessions = gateway.hub.all();
+    if sessions.is_empty() {
+        return;
+    }
+    tracing::warn!(cause = loss.as_str(), sessions = sessions.len(), "the bus may have lost announcements");
+    gateway.tracker.spawn(async move {
+        for crowd in sessions.chunks(CATCH_UP_CROWD) {
+            for session in crowd {
+                session.catch_up(CatchUp::Bus);
+            }
+            tokio::time::sleep(CATCH_UP_PAUSE).await;
+        }
+    });
+}

@@ -1,0 +1,275 @@
+//! Frames to clients (PROTOCOL.md §4) and their JSON form.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use proto::wire::{self, receipt};
+use proto::{Cursor, End, Position, ResetReason};
+
+use crate::answer::Answer;
+use crate::event::Event;
+use crate::failure::Failure;
+use crate::json::member;
+
+/// A `ref` as JSON, to be echoed.
+pub type Reference = Option<Box<str>>;
+
+/// One frame on its way to a client.
+#[derive(Debug, Clone)]
+pub enum Frame {
+    /// The first of every stream.
+    Welcome(Arc<Welcome>),
+    /// An event at its place in the reader's inbox.
+    Event(Position, Arc<Event>),
+    /// A message has been taken; with a cursor it stands at that place.
+    Sent {
+        /// Of the command.
+        reference: Reference,
+        /// Where it was written.
+        conversation: Box<str>,
+        /// The router's answer.
+        sent: Box<wire::Sent>,
+        /// Set when this takes the place of the sender's own copy.
+        cursor: Option<Cursor>,
+    },
+    /// A command has been done.
+    Ok(Reference, Box<Answer>),
+    /// A command was refused.
+    Error(Reference, Box<Failure>),
+    /// The answer to a ping.
+    Pong(Reference),
+    /// Somebody is typing.
+    Typing(Arc<wire::Typing>),
+    /// A mark has moved.
+    Receipt(Arc<wire::Receipt>),
+    /// The place that the client had is gone.
+    Reset(ResetReason, Cursor),
+    /// The session ends.
+    Goaway(End, u64),
+}
+
+/// What a session begins with.
+#[derive(Debug)]
+pub struct Welcome {
+    /// Whose session.
+    pub user: String,
+    /// Of which device.
+    pub device: String,
+    /// Its id.
+    pub session: String,
+    /// Where.
+    pub node: String,
+    /// Where reading starts.
+    pub cursor: Cursor,
+    /// A cursor was given and accepted.
+    pub resumed: bool,
+    /// Between heartbeats.
+    pub heartbeat_ms: u64,
+}
+
+impl Frame {
+    /// The `type`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Welcome(_) => "welcome",
+            Self::Event(_, event) => event.kind(),
+            Self::Sent { .. } => "sent",
+            Self::Ok(..) => "ok",
+            Self::Error(..) => "error",
+            Self::Pong(_) => "pong",
+            Self::Typing(_) => "typing",
+            Self::Receipt(_) => "receipt",
+            Self::Reset(..) => "reset",
+            Self::Goaway(..) => "goaway",
+        }
+    }
+
+    /// The place that the client is at once it has this frame.
+    pub fn cursor(&self) -> Option<Cursor> {
+        match self {
+            Self::Welcome(welcome) => Some(welcome.cursor),
+            Self::Event(position, event) => Some(event.cursor(*position)),
+            Self::Sent { cursor, .. } => *cursor,
+            Self::Reset(_, cursor) => Some(*cursor),
+            _ => None,
+        }
+    }
+
+    /// Whether it may be dropped when a reader is slow: the log has it, or it
+    /// is ephemeral. Answers are not.
+    pub fn is_feed(&self) -> bool {
+        matches!(self, Self::Event(..) | Self::Typing(_) | Self::Receipt(_))
+    }
+
+    /// Whether it answers a command: exactly one such frame a command.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Self::Sent { .. } | Self::Ok(..) | Self::Error(..) | Self::Pong(_))
+    }
+
+    /// Appends the JSON object.
+    pub fn write_json(&self, out: &mut String) {
+        let _ = write!(out, r#"{{"type":"{}""#, self.kind());
+        match self {
+            Self::Welcome(welcome) => write_welcome(out, welcome),
+            Self::Event(position, event) => {
+                let _ = write!(out, r#","cursor":"{}","#, event.cursor(*position));
+                out.push_str(event.json());
+                return;
+            }
+            Self::Sent { reference, conversation, sent, cursor } => {
+                write_reference(out, reference);
+                if let Some(cursor) = cursor {
+                    let _ = write!(out, r#","cursor":"{cursor}""#);
+                }
+                out.push(',');
+                write_sent(out, conversation, sent);
+            }
+            Self::Ok(reference, answer) => {
+                write_reference(out, reference);
+                answer.write_members(out);
+            }
+            Self::Error(reference, failure) => {
+                write_reference(out, reference);
+                out.push(',');
+                write_failure(out, failure);
+            }
+            Self::Pong(reference) => write_reference(out, reference),
+            Self::Typing(typing) => {
+                let _ = write!(out, r#","conversation":"{}","user":"{}""#, typing.conversation, typing.user);
+            }
+            Self::Receipt(receipt) => write_receipt(out, receipt),
+            Self::Reset(reason, cursor) => {
+                let _ = write!(out, r#","reason":"{}","cursor":"{cursor}""#, reason.as_str());
+            }
+            Self::Goaway(end, reconnect_in_ms) => {
+                let _ = write!(out, r#","reason":"{}","reconnect_in_ms":{reconnect_in_ms}"#, end.as_str());
+            }
+        }
+        out.push('}');
+    }
+
+    /// The JSON object.
+    pub fn to_json(&self) -> String {
+        let mut out = String::with_capacity(192);
+        self.write_json(&mut out);
+        out
+    }
+}
+
+/// `"code":…,"message":…` and how long to wait.
+pub fn write_failure(out: &mut String, failure: &Failure) {
+    let _ = write!(out, r#""code":"{}""#, failure.code.as_str());
+    member(out, "message", &failure.message);
+    if let Some(milliseconds) = failure.retry_after_ms {
+        let _ = write!(out, r#","retry_after_ms":{milliseconds}"#);
+    }
+}
+
+/// `"conversation":…,"seq":…,"time":…` and whether it is a repeat.
+pub fn write_sent(out: &mut String, conversation: &str, sent: &wire::Sent) {
+    let _ = write!(out, r#""conversation":"{conversation}","seq":{},"time":{}"#, sent.seq, sent.time);
+    if sent.duplicate {
+        out.push_str(r#","duplicate":true"#);
+    }
+}
+
+fn write_reference(out: &mut String, reference: &Reference) {
+    if let Some(json) = reference {
+        out.push_str(r#","ref":"#);
+        out.push_str(json);
+    }
+}
+
+fn write_welcome(out: &mut String, welcome: &Welcome) {
+    for (name, text) in [
+        ("user", &welcome.user),
+        ("device", &welcome.device),
+        ("session", &welcome.session),
+        ("node", &welcome.node),
+    ] {
+        member(out, name, text);
+    }
+    let _ = write!(
+        out,
+        r#","cursor":"{}","resumed":{},"heartbeat_ms":{},"max_body_bytes":{}"#,
+        welcome.cursor,
+        welcome.resumed,
+        welcome.heartbeat_ms,
+        crate::command::MAX_BODY_BYTES
+    );
+}
+
+fn write_receipt(out: &mut String, receipt: &wire::Receipt) {
+    let kind = match receipt.kind() {
+        receipt::Kind::Read => "read",
+        _ => "delivered",
+    };
+    let _ = write!(
+        out,
+        r#","conversation":"{}","user":"{}","kind":"{kind}","seq":{}"#,
+        receipt.conversation, receipt.user, receipt.seq
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proto::wire::{Entry, Message, entry::What};
+    use proto::{Fingerprint, Seq};
+
+    use super::*;
+
+    fn message(client_msg_id: &str) -> Event {
+        let what = What::Message(Message {
+            body: Bytes::from_static(br#"{"text":"hi"}"#),
+            client_msg_id: client_msg_id.into(),
+        });
+        let entry = Entry { fingerprint: 40, time: 7, by: "alice".into(), what: Some(what) };
+        Event::new("alice~bob".into(), Seq(3), entry)
+    }
+
+    #[test]
+    fn a_message_has_the_fields_of_the_protocol() {
+        let frame = Frame::Event(Position(8), Arc::new(message(r#"a"\b"#)));
+        assert_eq!(
+            frame.to_json(),
+            r#"{"type":"message","cursor":"8.14","conversation":"alice~bob","seq":3,"from":"alice","time":7,"body":{"text":"hi"},"client_msg_id":"a\"\\b"}"#
+        );
+        let cursor = Cursor { position: Position(8), fingerprint: Fingerprint(40) };
+        assert_eq!(frame.cursor(), Some(cursor));
+    }
+
+    #[test]
+    fn sent_says_duplicate_and_cursor_only_when_they_are_so() {
+        let frame = |duplicate, cursor| Frame::Sent {
+            reference: Some("\"r\"".into()),
+            conversation: "a~b".into(),
+            sent: Box::new(wire::Sent { seq: 1, time: 2, duplicate, ..Default::default() }),
+            cursor,
+        };
+        assert_eq!(
+            frame(true, None).to_json(),
+            r#"{"type":"sent","ref":"r","conversation":"a~b","seq":1,"time":2,"duplicate":true}"#
+        );
+        assert_eq!(
+            frame(false, Some(Cursor::ORIGIN)).to_json(),
+            r#"{"type":"sent","ref":"r","cursor":"0.0","conversation":"a~b","seq":1,"time":2}"#
+        );
+    }
+
+    #[test]
+    fn every_frame_is_valid_json() {
+        let frames = [
+            Frame::Error(None, Box::new(Failure::rate_limited("a \"quoted\"\nline", 20))),
+            Frame::Pong(Some("7".into())),
+            Frame::Reset(ResetReason::Trimmed, Cursor::ORIGIN),
+            Frame::Goaway(End::Shutdown, 150),
+            Frame::Ok(None, Box::new(Answer::Done)),
+            Frame::Receipt(Arc::new(wire::Receipt::default())),
+        ];
+        for frame in frames {
+            let value: serde_json::Value = serde_json::from_str(&frame.to_json()).unwrap();
+            assert_eq!(value["type"], frame.kind());
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What all parts of a gateway share.
+
+use std::sync::{Arc, OnceLock};
+
+use proto::NodeIncarnation;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Authenticator;
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::hub::Hub;
+use crate::limits::RateLimits;
+use crate::linger::Lingering;
+use crate::link::Routers;
+use crate::metrics::Metrics;
+
+/// One running gateway.
+pub struct Gateway {
+    /// How it is configured.
+    pub config: Config,
+    /// This run of it.
+    pub node: NodeIncarnation,
+    /// Its sessions.
+    pub hub: Hub,
+    /// Those that wait for their next poll.
+    pub lingering: Lingering,
+    /// The way to the routers.
+    pub routers: Routers,
+    /// Who may come in.
+    pub auth: Authenticator,
+    /// How fast users may send.
+    pub rates: RateLimits,
+    /// Its instruments.
+    pub metrics: Metrics,
+    /// All its tasks.
+    pub tracker: TaskTracker,
+    /// Cancelled when it begins to stop: it takes no new sessions.
+    pub draining: CancellationToken,
+    /// Attaches and pages of catching up that are under way.
+    attaches: Semaphore,
+    /// Says whether the bus is heard; set once it was for the first time.
+    bus: OnceLock<Arc<dyn Fn() -> bool + Send + Sync>>,
+}
+
+impl Gateway {
+    /// Puts the parts together.
+    pub fn new(
+        config: Config,
+        node: NodeIncarnation,
+        auth: Authenticator,
+        routers: Routers,
+        tracker: TaskTracker,
+        draining: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            attaches: Semaphore::new(config.limits.attaches_at_once),
+            rates: RateLimits::new(config.messages_per_second),
+            hub: Hub::default(),
+            lingering: Lingering::default(),
+            metrics: Metrics::new(),
+            bus: OnceLock::new(),
+            config,
+            node,
+            routers,
+            auth,
+            tracker,
+            draining,
+        })
+    }
+
+    /// The bus is heard from now on, as `health` says.
+    pub(crate) fn hears(&self, health: Arc<dyn Fn() -> bool + Send + Sync>) {
+        // Set once, by the one feed.
+        let _ = self.bus.set(health);
+    }
+
+    /// Whether sessions may begin: not before the bus has been heard, or what
+    /// is announced to them would be lost, and not while stopping.
+    pub fn takes_sessions(&self) -> bool {
+        self.bus.get().is_some() && !self.draining.is_cancelled()
+    }
+
+    /// What keeps this node from serving, for `/readyz`.
+    pub fn not_ready(&self) -> Vec<String> {
+        let bus = self.bus.get().is_some_and(|healthy| healthy());
+        [
+            (!bus, "the store's bus is not heard"),
+            (self.routers.available() == 0, "no router can be reached"),
+            (self.draining.is_cancelled(), "draining"),
+        ]
+        .into_iter()
+        .filter(|(holds, _)| *holds)
+        .map(|(_, reason)| reason.to_owned())
+        .collect()
+    }
+
+    /// Waits in line to ask for an attach or a page. Does not count as time
+    /// that the router takes: a storm waits and is served.
+    pub(crate) async fn turn(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        self.metrics.attach_queue(1);
+        let turn = self.attaches.acquire().await;
+        self.metrics.attach_queue(-1);
+        turn.map_err(|_| Failure::unavailable("the gateway is stopping"))
+    }
+}

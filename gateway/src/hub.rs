@@ -1,0 +1,117 @@
+//! The sessions of this node, found by user.
+
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::time::Duration;
+
+use proto::{End, UserId};
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::session::{Offered, Session};
+
+/// How long an event waits for an earlier one before its session reads on from
+/// the log: more than answers and announcements differ, less than a person
+/// notices.
+const GAP_PATIENCE: Duration = Duration::from_millis(50);
+
+type Sessions = SmallVec<[Arc<Session>; 1]>;
+
+/// All sessions of this node.
+#[derive(Debug, Default)]
+pub struct Hub {
+    by_user: RwLock<FxHashMap<UserId, Sessions>>,
+    /// Sessions in which an event waits for an earlier one, and until when.
+    /// Bounded by the sessions: one is here at most once a patience.
+    gaps: Mutex<Vec<(Instant, Arc<Session>)>>,
+    gap: Notify,
+}
+
+impl Hub {
+    /// Makes a session known to the bus.
+    pub fn add(&self, session: Arc<Session>) {
+        let mut by_user = self.by_user.write().expect("no code that holds this lock panics");
+        by_user.entry(session.user.clone()).or_default().push(session);
+    }
+
+    /// The session has ended.
+    pub fn remove(&self, session: &Session) {
+        let mut by_user = self.by_user.write().expect("no code that holds this lock panics");
+        if let Some(sessions) = by_user.get_mut(&session.user) {
+            sessions.retain(|known| known.id != session.id);
+            if sessions.is_empty() {
+                by_user.remove(&session.user);
+            }
+        }
+    }
+
+    /// The user's sessions here.
+    pub fn of(&self, user: &str) -> SmallVec<[Arc<Session>; 2]> {
+        let by_user = self.by_user.read().expect("no code that holds this lock panics");
+        by_user.get(user).map(|sessions| sessions.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// All sessions here.
+    pub fn all(&self) -> Vec<Arc<Session>> {
+        let by_user = self.by_user.read().expect("no code that holds this lock panics");
+        by_user.values().flatten().cloned().collect()
+    }
+
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.by_user.read().expect("no code that holds this lock panics").values().map(SmallVec::len).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Sees to what an offer has come to.
+    pub fn settle(&self, session: &Arc<Session>, offered: Offered) {
+        if offered == Offered::Gap {
+            let mut gaps = self.gaps();
+            if !gaps.iter().rev().take(8).any(|(_, known)| known.id == session.id) {
+                gaps.push((Instant::now() + GAP_PATIENCE, session.clone()));
+                drop(gaps);
+                self.gap.notify_one();
+            }
+        }
+    }
+
+    /// Waits until gaps have been open for too long, and sends their sessions
+    /// to catching up. Called in a loop by the feed; safe to drop half way.
+    pub async fn close_gaps(&self) {
+        let first = self.gaps().first().map(|(until, _)| *until);
+        match first {
+            None => return self.gap.notified().await,
+            Some(until) => tokio::time::sleep_until(until).await,
+        }
+        let now = Instant::now();
+        let mut due = Vec::new();
+        self.gaps().retain(|(until, session)| {
+            let waits = *until > now;
+            if !waits {
+                due.push(session.clone());
+            }
+            waits
+        });
+        for session in due {
+            session.give_up_waiting();
+        }
+    }
+
+    /// Ends every session, each told another moment to come back in, spread
+    /// over `spread`.
+    pub fn end_all(&self, end: End, spread: Duration) {
+        let spread = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX).max(1);
+        for session in self.all() {
+            session.end(end, rand::random_range(0..spread));
+        }
+    }
+
+    fn gaps(&self) -> MutexGuard<'_, Vec<(Instant, Arc<Session>)>> {
+        self.gaps.lock().expect("no code that holds this lock panics")
+    }
+}

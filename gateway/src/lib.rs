@@ -1,0 +1,50 @@
+//! Holds clients' connections: transports, sessions, credentials, limits and
+//! the HTTP resources. No message logic and no membership; of the store only
+//! its subscription.
+//!
+//! In reading order, from the outside in:
+//! [`node`] (a gateway from start to drain), [`config`], [`accept`] (sockets),
+//! [`strict`], [`front`] and [`cors`] (what every request passes), [`credentials`],
+//! [`auth`], [`identity`], [`tickets`], [`limits`] (who may come in, how fast),
+//! [`transport`] (ways that frames travel), [`resources`] (commands over HTTP);
+//! then what they all use: [`fields`] and [`command`] (what clients ask),
+//! [`execute`] (the way to a router and back), [`link`] (the routers),
+//! [`answer`], [`event`], [`frame`], [`binary`] (what clients get), [`session`], [`tail`],
+//! [`linger`], [`hub`], [`feed`] (what comes next for whom).
+
+pub mod accept;
+pub mod answer;
+pub mod auth;
+pub mod binary;
+pub mod cli;
+pub mod command;
+pub mod config;
+pub mod cors;
+pub mod credentials;
+pub mod event;
+pub mod execute;
+pub mod expiry;
+pub mod failure;
+pub mod feed;
+pub mod fields;
+pub mod frame;
+pub mod front;
+pub mod gateway;
+pub mod hub;
+pub mod identity;
+pub mod json;
+pub mod limits;
+pub mod linger;
+pub mod link;
+pub mod metrics;
+pub mod node;
+pub mod query;
+pub mod resources;
+pub mod session;
+pub mod strict;
+pub mod strikes;
+pub mod tail;
+pub mod tickets;
+pub mod transport;
+
+pub use node::{Node, RouterSource};

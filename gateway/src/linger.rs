@@ -1,0 +1,90 @@
+//! Sessions between two polls. A long poll that has been answered leaves its
+//! session here for a while, and the device's next poll goes on with it: steady
+//! polling registers nothing and reads nothing from the store.
+
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+
+use proto::{Cursor, DeviceId, UserId};
+use rustc_hash::FxHashMap;
+use tokio::time::Instant;
+
+use crate::gateway::Gateway;
+use crate::tail::Tail;
+
+/// How long a session waits for its next poll; the time that a client needs to
+/// come back, with a bad network.
+pub const GRACE: Duration = Duration::from_secs(15);
+
+type Parked = FxHashMap<(UserId, DeviceId), (Instant, Tail)>;
+
+/// The sessions that wait for their next poll. Bounded by the polls of one
+/// grace.
+#[derive(Default)]
+pub struct Lingering {
+    parked: Mutex<Parked>,
+}
+
+impl Lingering {
+    /// Leaves a session for the next poll of its device.
+    pub fn park(&self, tail: Tail) {
+        let device = (tail.session.user.clone(), tail.session.device.clone());
+        // The one before it, if any, ends outside the lock.
+        let _before = self.lock().insert(device, (Instant::now() + GRACE, tail));
+    }
+
+    /// The session of this device, if it stands at this place.
+    pub fn take(&self, user: &UserId, device: &DeviceId, cursor: Cursor) -> Option<Tail> {
+        let (_, tail) = self.lock().remove(&(user.clone(), device.clone()))?;
+        // Elsewhere, it has missed the answer, and attaches again.
+        (tail.session.stands_at(cursor)).then_some(tail)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn remove_if(&self, gone: impl Fn(Instant, &Tail) -> bool) {
+        let mut parked = self.lock();
+        let devices: Vec<_> = parked
+            .iter()
+            .filter(|(_, (until, tail))| gone(*until, tail))
+            .map(|(device, _)| device.clone())
+            .collect();
+        let ended: Vec<_> = devices.iter().filter_map(|device| parked.remove(device)).collect();
+        drop(parked);
+        drop(ended);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Parked> {
+        self.parked.lock().expect("no code that holds this lock panics")
+    }
+}
+
+/// Ends sessions whose next poll has not come, until the gateway is gone or
+/// drains.
+pub async fn sweep(gateway: Weak<Gateway>) {
+    loop {
+        let Some(draining) = gateway.upgrade().map(|gateway| gateway.draining.clone()) else { return };
+        tokio::select! {
+            () = draining.cancelled() => {}
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+        let Some(gateway) = gateway.upgrade() else { return };
+        sweep_once(&gateway);
+        if draining.is_cancelled() {
+            return;
+        }
+    }
+}
+
+fn sweep_once(gateway: &Arc<Gateway>) {
+    let (now, draining) = (Instant::now(), gateway.draining.is_cancelled());
+    gateway.lingering.remove_if(|until, tail| draining || until <= now || tail.session.has_ended().is_some());
+}

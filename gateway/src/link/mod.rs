@@ -1,0 +1,266 @@
+//! The way to the routers: one stream a router, requests that go to one of
+//! them and, while unanswered, to another when it fails. In reading order:
+//! [`Routers`] (the handle), [`pending`] (requests without an answer),
+//! [`stream`] (one router's stream), [`discovery`] (which routers there are).
+
+mod discovery;
+mod pending;
+mod stream;
+
+pub use stream::{Dial, InProcess, Outbound};
+
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use proto::wire::{self, reply, request};
+use proto::{ErrorCode, UserId};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::pending::{Pending, Unanswered};
+use self::stream::Link;
+use crate::config::RouterUrl;
+use crate::failure::Failure;
+
+/// How requests are treated.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkConfig {
+    /// After this a request without an answer is `unavailable`.
+    pub timeout: Duration,
+    /// After this a request without an answer is tried on another router, too.
+    pub second_try: Duration,
+    /// Requests without an answer at most; beyond it `unavailable` at once.
+    pub unanswered: usize,
+}
+
+impl Default for LinkConfig {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(8), second_try: Duration::from_secs(2), unanswered: 100_000 }
+    }
+}
+
+/// What became of a request.
+pub struct Outcome {
+    /// The router's answer (which may itself be a failure), or that none came.
+    pub result: Result<reply::Result, Failure>,
+    /// It was tried more than once: an earlier try may have been done.
+    pub repeated: bool,
+}
+
+/// Called once with the outcome, from the task that read it: must not wait.
+pub type Completion = Box<dyn FnOnce(Outcome) + Send>;
+
+/// Asks routers. Requests of one user go to one router in the order given for
+/// as long as the set of routers stays, so pipelined commands keep their order.
+#[derive(Clone)]
+pub struct Routers {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: LinkConfig,
+    /// The routers that take requests, ordered by name, so that all gateways
+    /// and all users choose evenly.
+    open: RwLock<Vec<Arc<Link>>>,
+    unanswered: Unanswered,
+}
+
+impl Routers {
+    /// Without any router yet: requests wait for the first. The clock that
+    /// repeats and gives up runs on `tracker` until `shutdown`.
+    pub fn new(config: LinkConfig, tracker: &TaskTracker, shutdown: CancellationToken) -> Self {
+        let routers = Self {
+            shared: Arc::new(Shared { config, open: RwLock::default(), unanswered: Unanswered::default() }),
+        };
+        let ticking = routers.clone();
+        tracker.spawn(async move { ticking.tick_until(shutdown).await });
+        routers
+    }
+
+    /// Keeps a stream to the router behind `dial` until `retire`.
+    pub fn add(&self, dial: Arc<dyn Dial>, tracker: &TaskTracker, retire: CancellationToken) {
+        tracker.spawn(stream::run(self.clone(), dial, tracker.clone(), retire));
+    }
+
+    /// Keeps streams to all routers that the names stand for, as they come
+    /// and go.
+    pub fn discover(&self, urls: Vec<RouterUrl>, tracker: &TaskTracker, shutdown: CancellationToken) {
+        tracker.spawn(discovery::run(self.clone(), urls, tracker.clone(), shutdown));
+    }
+
+    /// How many routers take requests at the moment.
+    pub fn available(&self) -> usize {
+        self.open().len()
+    }
+
+    /// Asks, and waits for the answer.
+    pub async fn call(&self, user: &UserId, command: request::Command) -> Result<reply::Result, Failure> {
+        let (answer, answered) = oneshot::channel();
+        self.submit(
+            user,
+            command,
+            Box::new(move |outcome| {
+                // The asker may have gone.
+                let _ = answer.send(outcome.result);
+            }),
+        );
+        match answered.await {
+            Ok(Ok(reply::Result::Failure(failure))) => Err(failure.into()),
+            Ok(result) => result,
+            Err(_) => Err(Failure::unavailable("the gateway is stopping")),
+        }
+    }
+
+    /// Asks; the answer goes to `completion`.
+    pub fn submit(&self, user: &UserId, command: request::Command, completion: Completion) {
+        let shared = &self.shared;
+        let request =
+            wire::Request { id: shared.unanswered.next_id(), user: user.to_string(), command: Some(command) };
+        if shared.unanswered.len() >= shared.config.unanswered {
+            let failure = Failure::unavailable("too many commands are under way on this node");
+            return completion(Outcome { result: Err(failure), repeated: false });
+        }
+        let now = Instant::now();
+        let link = self.choose(&request.user, None);
+        let pending = Pending {
+            request: request.clone(),
+            completion,
+            deadline: now + shared.config.timeout,
+            sent: now,
+            link: link.as_ref().map(|link| link.id),
+            attempts: u32::from(link.is_some()),
+        };
+        shared.unanswered.insert(request.id, pending);
+        match link {
+            Some(link) if link.push(request.clone()) => {}
+            // The stream closed in this moment: what it left is sent again by
+            // whoever closed it, unless that was before this was in the list.
+            Some(link) => self.send_again(&[request.id], Some(&link)),
+            None => {}
+        }
+    }
+
+    /// The link for a user: the same one for as long as the set stays.
+    fn choose(&self, user: &str, not: Option<&Link>) -> Option<Arc<Link>> {
+        let open = self.open();
+        let others = || open.iter().filter(|link| not.is_none_or(|not| not.id != link.id));
+        let count = others().count();
+        if count == 0 {
+            return open.first().cloned();
+        }
+        let hash = hash_of(user);
+        others().nth(usize::try_from(hash % count as u64).unwrap_or(0)).cloned()
+    }
+
+    /// Sends requests again, in their order, to another router than `not`
+    /// where there is one. Without any they wait for the next.
+    fn send_again(&self, ids: &[u64], not: Option<&Link>) {
+        for id in ids {
+            let request = self.shared.unanswered.again(*id, |user| self.choose(user, not));
+            if let Some((link, request)) = request
+                && !link.push(request)
+            {
+                self.shared.unanswered.orphan(*id);
+            }
+        }
+    }
+
+    /// A stream has opened: it takes requests, first those that waited.
+    fn opened(&self, link: &Arc<Link>) {
+        let mut open = self.shared.open.write().expect("no code that holds this lock panics");
+        open.push(link.clone());
+        open.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        drop(open);
+        let waiting = self.shared.unanswered.on(None);
+        self.send_again(&waiting, None);
+    }
+
+    /// A stream takes no more requests, but still answers.
+    fn draining(&self, link: &Link) {
+        self.shared
+            .open
+            .write()
+            .expect("no code that holds this lock panics")
+            .retain(|open| open.id != link.id);
+    }
+
+    /// A stream has ended: what it has not answered goes elsewhere.
+    fn closed(&self, link: &Link) {
+        self.draining(link);
+        link.close();
+        let left = self.shared.unanswered.on(Some(link.id));
+        self.send_again(&left, Some(link));
+    }
+
+    fn answered(&self, reply: wire::Reply) {
+        let Some(pending) = self.shared.unanswered.remove(reply.id) else { return };
+        let repeated = pending.attempts > 1;
+        let result = reply.result.ok_or_else(|| Failure::internal("the router gave an empty answer"));
+        let result = result.map(|result| match result {
+            // An earlier try has removed the member: that was the wish.
+            reply::Result::Failure(failure)
+                if repeated
+                    && is_removal(&pending.request)
+                    && failure.code == ErrorCode::NotFound.as_str() =>
+            {
+                reply::Result::Done(wire::Done {})
+            }
+            result => result,
+        });
+        (pending.completion)(Outcome { result, repeated });
+    }
+
+    /// Repeats what takes long on another router, and gives up at the deadline.
+    async fn tick_until(&self, shutdown: CancellationToken) {
+        let mut ticks = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = ticks.tick() => {}
+            }
+            let now = Instant::now();
+            for pending in self.shared.unanswered.expired(now) {
+                let repeated = pending.attempts > 0;
+                let failure = match pending.link {
+                    Some(_) => Failure::unavailable("no answer from the store in time"),
+                    None => Failure::unavailable("no router can be reached"),
+                };
+                (pending.completion)(Outcome { result: Err(failure), repeated });
+            }
+            if self.available() > 0 {
+                // A request may have missed a stream that opened in its moment.
+                let waiting = self.shared.unanswered.on(None);
+                self.send_again(&waiting, None);
+            }
+            if self.available() > 1 {
+                let slow = self.shared.unanswered.sent_before(now - self.shared.config.second_try);
+                for (id, link) in slow {
+                    let link = self.open().iter().find(|open| Some(open.id) == link).cloned();
+                    self.send_again(&[id], link.as_deref());
+                }
+            }
+        }
+        for pending in self.shared.unanswered.drain() {
+            let failure = Failure::unavailable("the gateway is stopping");
+            (pending.completion)(Outcome { result: Err(failure), repeated: pending.attempts > 0 });
+        }
+    }
+
+    fn open(&self) -> std::sync::RwLockReadGuard<'_, Vec<Arc<Link>>> {
+        self.shared.open.read().expect("no code that holds this lock panics")
+    }
+}
+
+fn is_removal(request: &wire::Request) -> bool {
+    matches!(request.command, Some(request::Command::RemoveMember(_)))
+}
+
+/// Spreads users over routers.
+fn hash_of(user: &str) -> u64 {
+    use std::hash::Hasher;
+    let mut hasher = rustc_hash::FxHasher::default();
+    hasher.write(user.as_bytes());
+    hasher.finish()
+}

@@ -1,0 +1,262 @@
+//! One router's stream: requests gather in the outbound list while the last
+//! frame is being written, replies are completed as they are read.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use proto::wire::router_client::RouterClient;
+use proto::wire::{Replies, Request, Requests};
+use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Status, Streaming};
+
+use super::Routers;
+
+/// Bytes of one frame at most, both ways: many bodies of 64 KiB.
+pub(super) const MAX_FRAME_BYTES: usize = 16 << 20;
+
+/// Requests in one frame at most.
+const FRAME_REQUESTS: usize = 256;
+
+/// Bytes of bodies after which a frame takes no further request.
+const FRAME_BYTES: usize = 1 << 20;
+
+/// How to open a stream to one router.
+#[async_trait]
+pub trait Dial: Send + Sync + 'static {
+    /// Names the router in logs, and orders it among the others.
+    fn name(&self) -> String;
+
+    /// Opens a stream. Called again and again, with growing pauses, for as
+    /// long as the router is wanted.
+    async fn dial(&self, outbound: Outbound) -> Result<Streaming<Replies>, Status>;
+}
+
+/// A router in the same process: the generated client over its service.
+pub struct InProcess<S>(RouterClient<S>);
+
+impl<S> InProcess<S>
+where
+    S: tonic::client::GrpcService<tonic::body::Body>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::ResponseBody: http_body_util::BodyExt<Data = bytes::Bytes> + Send + 'static,
+    <S::ResponseBody as axum::body::HttpBody>::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+{
+    /// Over a `RouterServer`.
+    pub fn new(service: S) -> Self {
+        Self(
+            RouterClient::new(service)
+                .max_decoding_message_size(MAX_FRAME_BYTES)
+                .max_encoding_message_size(MAX_FRAME_BYTES),
+        )
+    }
+}
+
+#[async_trait]
+impl<S> Dial for InProcess<S>
+where
+    S: tonic::client::GrpcService<tonic::body::Body> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::ResponseBody: http_body_util::BodyExt<Data = bytes::Bytes> + Send + 'static,
+    <S::ResponseBody as axum::body::HttpBody>::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+{
+    fn name(&self) -> String {
+        "in process".into()
+    }
+
+    async fn dial(&self, outbound: Outbound) -> Result<Streaming<Replies>, Status> {
+        Ok(self.0.clone().link(outbound).await?.into_inner())
+    }
+}
+
+/// An open stream, as the chooser sees it.
+pub(super) struct Link {
+    /// Unique in this process, new with each stream.
+    pub(super) id: u64,
+    pub(super) name: String,
+    queue: Arc<Mutex<Queue>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// Bounded by the requests without an answer, of which these are some.
+    requests: std::collections::VecDeque<Request>,
+    waker: Option<Waker>,
+    closed: bool,
+}
+
+/// The requests of a stream, a frame at a time: each takes what has gathered.
+pub struct Outbound(Arc<Mutex<Queue>>);
+
+impl Link {
+    fn new(name: String) -> (Self, Outbound) {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let queue = Arc::new(Mutex::new(Queue::default()));
+        let id = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        (Self { id, name, queue: queue.clone() }, Outbound(queue))
+    }
+
+    /// Adds a request to the next frame; false when the stream has ended.
+    pub(super) fn push(&self, request: Request) -> bool {
+        let mut queue = lock(&self.queue);
+        if queue.closed {
+            return false;
+        }
+        queue.requests.push_back(request);
+        if let Some(waker) = queue.waker.take() {
+            waker.wake();
+        }
+        true
+    }
+
+    /// Ends the outbound half after what it still holds.
+    pub(super) fn finish(&self) {
+        let mut queue = lock(&self.queue);
+        queue.closed = true;
+        if let Some(waker) = queue.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Ends the outbound half at once: what it still holds goes elsewhere.
+    pub(super) fn close(&self) {
+        lock(&self.queue).requests.clear();
+        self.finish();
+    }
+}
+
+fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
+    queue.lock().expect("no code that holds this lock panics")
+}
+
+impl Stream for Outbound {
+    type Item = Requests;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Requests>> {
+        let mut queue = lock(&self.0);
+        if queue.requests.is_empty() {
+            if queue.closed {
+                return Poll::Ready(None);
+            }
+            queue.waker = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        let mut frame = Requests::default();
+        let mut bytes = 0;
+        while frame.requests.len() < FRAME_REQUESTS && bytes < FRAME_BYTES {
+            let Some(request) = queue.requests.pop_front() else { break };
+            if let Some(proto::wire::request::Command::Send(send)) = &request.command {
+                bytes += send.body.len();
+            }
+            frame.requests.push(request);
+        }
+        Poll::Ready(Some(frame))
+    }
+}
+
+/// Keeps a stream to one router until `retire`: opens it, completes what is
+/// answered, and opens it again when it ends (after a pause) or drains (beside
+/// the old one, which is read to its end).
+pub(super) async fn run(
+    routers: Routers,
+    dial: Arc<dyn Dial>,
+    tasks: TaskTracker,
+    retire: CancellationToken,
+) {
+    let mut pause = Pause::default();
+    while !retire.is_cancelled() {
+        let (link, outbound) = Link::new(dial.name());
+        let link = Arc::new(link);
+        let opened = tokio::select! {
+            () = retire.cancelled() => break,
+            opened = tokio::time::timeout(Duration::from_secs(3), dial.dial(outbound)) => opened,
+        };
+        match opened {
+            Ok(Ok(mut replies)) => {
+                tracing::info!(router = %link.name, "connected to a router");
+                pause = Pause::default();
+                routers.opened(&link);
+                let ended = tokio::select! {
+                    ended = read(&routers, &mut replies, Until::Draining) => ended,
+                    () = retire.cancelled() => None,
+                };
+                match ended {
+                    Some(reason) => {
+                        tracing::info!(router = %link.name, reason, "the stream to a router has ended");
+                        routers.closed(&link);
+                    }
+                    // Other streams take what comes; this one answers what it has.
+                    None => {
+                        routers.draining(&link);
+                        link.finish();
+                        tasks.spawn(drain(routers.clone(), link, replies));
+                    }
+                }
+            }
+            Ok(Err(status)) => {
+                tracing::warn!(router = %link.name, code = ?status.code(), reason = status.message(), "a router cannot be reached");
+            }
+            Err(_) => tracing::warn!(router = %link.name, "a router does not answer"),
+        }
+        tokio::select! {
+            () = retire.cancelled() => break,
+            () = tokio::time::sleep(pause.next()) => {}
+        }
+    }
+}
+
+/// Reads a stream that takes no more requests to its end.
+async fn drain(routers: Routers, link: Arc<Link>, mut replies: Streaming<Replies>) {
+    // What is not answered by then is sent to another router anyway.
+    let ended = tokio::time::timeout(DRAIN, read(&routers, &mut replies, Until::End)).await;
+    let reason = ended.ok().flatten().unwrap_or_else(|| "no end in time".into());
+    tracing::info!(router = %link.name, reason, "a draining stream to a router has ended");
+    routers.closed(&link);
+}
+
+/// How long a draining stream is read on.
+const DRAIN: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// The router asks for no more, or the end.
+    Draining,
+    End,
+}
+
+/// Completes replies until the stream ends, and says why; or until it drains.
+async fn read(routers: &Routers, replies: &mut Streaming<Replies>, until: Until) -> Option<String> {
+    loop {
+        match replies.message().await {
+            Ok(Some(frame)) => {
+                for reply in frame.replies {
+                    routers.answered(reply);
+                }
+                if frame.draining && until == Until::Draining {
+                    return None;
+                }
+            }
+            Ok(None) => return Some("closed by the router".into()),
+            Err(status) => return Some(status.message().to_owned()),
+        }
+    }
+}
+
+/// Growing pauses with jitter, 50 ms to 2 s, so that a restarted router is not
+/// met by all gateways at once.
+#[derive(Default)]
+struct Pause(u32);
+
+impl Pause {
+    fn next(&mut self) -> Duration {
+        let ceiling = 50_u64 << self.0.min(5);
+        self.0 += 1;
+        Duration::from_millis(rand::random_range(ceiling / 2..=ceiling.min(2_000)))
+    }
+}

@@ -1,0 +1,118 @@
+//! A gateway from start to drain: the one function that binaries, standalone
+//! and tests call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use proto::{End, NodeIncarnation};
+use store::Bus;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::accept::Acceptor;
+use crate::auth::Authenticator;
+use crate::config::{Config, RouterUrl};
+use crate::feed;
+use crate::gateway::Gateway;
+use crate::linger;
+use crate::link::{Dial, LinkConfig, Routers};
+use crate::transport::TRANSPORTS;
+
+/// Where the routers are.
+pub enum RouterSource {
+    /// At these URLs.
+    Urls(Vec<RouterUrl>),
+    /// In this process.
+    Local(Arc<dyn Dial>),
+}
+
+/// A gateway that has been put together and connects to its surroundings.
+pub struct Node {
+    /// The gateway itself.
+    pub gateway: Arc<Gateway>,
+    /// Ends what must outlive the drain: the bus and the routers.
+    stop: CancellationToken,
+}
+
+impl Node {
+    /// Builds a gateway and begins to connect: it is ready when
+    /// [`Gateway::not_ready`] is empty.
+    pub fn start(config: Config, bus: Arc<dyn Bus>, source: RouterSource) -> anyhow::Result<Self> {
+        let node =
+            NodeIncarnation::new(&config.node).map_err(|rule| anyhow::anyhow!("--node: the name {rule}"))?;
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let link = LinkConfig { timeout: config.limits.command_timeout, ..LinkConfig::default() };
+        let routers = Routers::new(link, &tracker, stop.clone());
+        match source {
+            RouterSource::Urls(urls) => routers.discover(urls, &tracker, stop.clone()),
+            RouterSource::Local(dial) => routers.add(dial, &tracker, stop.clone()),
+        }
+        let auth = Authenticator::new(&config.auth)?;
+        let gateway = Gateway::new(config, node, auth, routers, tracker, stop.child_token());
+        let (feeding, ending) = (gateway.clone(), stop.clone());
+        gateway.tracker.spawn(async move {
+            tokio::select! {
+                () = ending.cancelled() => {}
+                () = listen(feeding, bus, ending.clone()) => {}
+            }
+        });
+        gateway.tracker.spawn(linger::sweep(Arc::downgrade(&gateway)));
+        Ok(Self { gateway, stop })
+    }
+
+    /// Serves clients on `listener` until `shutdown`, then drains: not ready at
+    /// once, `goaway` to every session, what is under way answered, and
+    /// everything closed within `drain`. `more` are routes beside the
+    /// gateway's own.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        more: Router<Arc<Gateway>>,
+        drain: Duration,
+        shutdown: CancellationToken,
+    ) {
+        let gateway = self.gateway;
+        let routes = TRANSPORTS.iter().fold(
+            crate::resources::routes().merge(crate::tickets::routes()).merge(more),
+            |routes, transport| routes.merge(transport()),
+        );
+        let config = &gateway.config;
+        let routes = crate::front::layers(routes, &gateway);
+        let acceptor = Acceptor::new(routes, &config.limits, config.heartbeat, config.tls.clone());
+        acceptor.run(listener, &shutdown).await;
+
+        tracing::info!(sessions = gateway.hub.len(), "draining");
+        gateway.draining.cancel();
+        gateway.hub.end_all(End::Shutdown, RECONNECT_SPREAD.min(drain / 2));
+        // A session that is opened in this moment is ended by its own opening.
+        acceptor.finish(drain).await;
+        self.stop.cancel();
+        gateway.tracker.close();
+        if tokio::time::timeout(Duration::from_secs(2), gateway.tracker.wait()).await.is_err() {
+            tracing::warn!(tasks = gateway.tracker.len(), "tasks did not end in time");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// Clients of a node that stops come back elsewhere within this time, at
+/// random.
+const RECONNECT_SPREAD: Duration = Duration::from_secs(5);
+
+/// Subscribes, however long that takes, and feeds the sessions.
+async fn listen(gateway: Arc<Gateway>, bus: Arc<dyn Bus>, shutdown: CancellationToken) {
+    loop {
+        match bus.subscribe(gateway.node.clone()).await {
+            Ok(subscription) => {
+                gateway.hears(subscription.health());
+                return feed::run(gateway, subscription, shutdown).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot subscribe to the bus yet");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+    }
+}

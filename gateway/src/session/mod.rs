@@ -1,0 +1,345 @@
+//! A session: one device's presence on this node. Fed by the bus and by the
+//! answers to its own commands, emptied by its transport.
+//!
+//! It is *live* (each event offered is exactly the next one) or *catching up*
+//! (its transport reads pages of the inbox). Whatever goes wrong, a resume, a
+//! hole, a reader that is behind, leads to catching up: one mechanism.
+//!
+//! Invariant: events leave the outbox in the order of their positions, each
+//! exactly one more than the last, or after a `reset` from its cursor on.
+
+mod state;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use proto::wire::{self, Standing};
+use proto::{Cursor, DeviceId, End, Position, ResetReason, SessionId, UserId};
+use tokio::sync::Notify;
+
+use self::state::{Feed, State};
+use crate::event::Event;
+use crate::frame::{Frame, Reference};
+
+/// One device's presence. Its methods are called from the bus, from answers
+/// and from its transport, at the same time.
+#[derive(Debug)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose.
+    pub user: UserId,
+    /// Of which device.
+    pub device: DeviceId,
+    /// Unix seconds at which its token ends; raised by `auth`.
+    expires: AtomicU64,
+    /// Frames that may wait before it reads on from the log.
+    bound: usize,
+    /// Protects all that changes; held for moments, never across an await.
+    state: Mutex<State>,
+    /// Wakes the transport; there is one waiter.
+    wake: Notify,
+}
+
+/// Why a session reads from the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CatchUp {
+    /// It has begun, and there may be something since its cursor.
+    Resume,
+    /// An event is missing.
+    Hole,
+    /// The bus may have lost something.
+    Bus,
+    /// Its reader was too slow for its outbox.
+    Behind,
+}
+
+impl CatchUp {
+    /// For metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Resume => "resume",
+            Self::Hole => "hole",
+            Self::Bus => "bus",
+            Self::Behind => "behind",
+        }
+    }
+}
+
+/// What the transport should do next.
+pub(crate) enum Taken {
+    /// Send these.
+    Frames,
+    /// Read the page after this cursor.
+    Read(Cursor),
+    /// Wait until woken.
+    Nothing,
+    /// Everything has been sent: close.
+    Ended(End),
+}
+
+/// What became of an offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offered {
+    /// Nothing to do.
+    Settled,
+    /// It waits for an earlier one: look again soon whether that has come.
+    Gap,
+    /// The session has begun to catch up.
+    CatchingUp(CatchUp),
+}
+
+impl Session {
+    /// One that has not attached yet: it catches up until [`Session::begin`]
+    /// and [`Session::apply`] say otherwise, so nothing announced meanwhile is
+    /// lost.
+    pub fn new(user: UserId, device: DeviceId, expires: u64, bound: usize) -> Self {
+        Self {
+            id: SessionId::random(),
+            user,
+            device,
+            expires: AtomicU64::new(expires),
+            bound,
+            state: Mutex::new(State::new()),
+            wake: Notify::new(),
+        }
+    }
+
+    /// When its token ends, in Unix seconds.
+    pub fn expires(&self) -> u64 {
+        self.expires.load(Ordering::Relaxed)
+    }
+
+    /// A new token has been given.
+    pub fn renew(&self, expires: u64) {
+        self.expires.store(expires, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// It has attached: reading starts here. `first` are the frames before
+    /// any event (`welcome`, `reset`).
+    pub(crate) fn begin(&self, start: Cursor, head: Position, first: impl IntoIterator<Item = Frame>) {
+        let mut state = self.lock();
+        state.handed = start;
+        state.queued = start;
+        state.outbox.extend(first);
+        if head.max(state.announced) <= start.position {
+            state.feed = Feed::Live(Vec::new());
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// An event has been announced for this user at `position`.
+    pub fn offer(&self, position: Position, event: &Arc<Event>) -> Offered {
+        let mut state = self.lock();
+        if state.ended.is_some() {
+            return Offered::Settled;
+        }
+        let offered = state.offer(position, event, self.bound);
+        drop(state);
+        self.wake.notify_one();
+        offered
+    }
+
+    /// The answer to a `send` of this session. It stands for the event itself
+    /// when that is the very next one (PROTOCOL.md §4, `sent`); otherwise it
+    /// goes at once and the event comes at its place.
+    pub fn offer_own(
+        &self,
+        reference: Reference,
+        conversation: &str,
+        sent: wire::Sent,
+        event: Event,
+    ) -> Offered {
+        let position = Position(sent.position);
+        let cursor = event.cursor(position);
+        let mut state = self.lock();
+        let next = matches!(state.feed, Feed::Live(_)) && position == state.queued.position.next();
+        state.outbox.push_back(Frame::Sent {
+            reference,
+            conversation: conversation.into(),
+            sent: Box::new(sent),
+            cursor: next.then_some(cursor),
+        });
+        let offered = if next {
+            state.queued = cursor;
+            state.announced = state.announced.max(position);
+            state.follow();
+            Offered::Settled
+        } else if position > Position(0) {
+            state.offer(position, &Arc::new(event), self.bound)
+        } else {
+            Offered::Settled
+        };
+        drop(state);
+        self.wake.notify_one();
+        offered
+    }
+
+    /// The inbox reaches at least this far, although nothing was announced.
+    pub fn offer_head(&self, position: Position) {
+        let mut state = self.lock();
+        state.announced = state.announced.max(position);
+        if position > state.queued.position {
+            state.catch_up(CatchUp::Hole);
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Something that may be lost; is, when the reader is slow.
+    pub fn offer_ephemeral(&self, frame: Frame) -> bool {
+        let mut state = self.lock();
+        let live = matches!(state.feed, Feed::Live(_)) && state.ended.is_none();
+        let room = live && state.outbox.len() < self.bound;
+        if room {
+            state.outbox.push_back(frame);
+        }
+        drop(state);
+        self.wake.notify_one();
+        room
+    }
+
+    /// The answer to a command that has begun.
+    pub fn answer(&self, frame: Frame) {
+        let mut state = self.lock();
+        state.outbox.push_back(frame);
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// A command is under way; exactly one answer will come.
+    pub fn command_begins(&self) {
+        self.lock().in_flight += 1;
+    }
+
+    /// Commands and answers that are still on their way to the client.
+    pub fn unanswered(&self) -> usize {
+        self.lock().in_flight
+    }
+
+    /// Read on from the log, whatever the bus has brought.
+    pub fn catch_up(&self, cause: CatchUp) {
+        self.lock().catch_up(cause);
+        self.wake.notify_one();
+    }
+
+    /// An event that waited for an earlier one has waited long enough: if it
+    /// still does, read on from the log. Says whether it came to that.
+    pub fn give_up_waiting(&self) -> bool {
+        let mut state = self.lock();
+        let waiting = matches!(&state.feed, Feed::Live(early) if !early.is_empty());
+        if waiting {
+            state.catch_up(CatchUp::Hole);
+        }
+        drop(state);
+        self.wake.notify_one();
+        waiting
+    }
+
+    /// Ends the session; the first reason counts.
+    pub fn end(&self, end: End, reconnect_in_ms: u64) {
+        let mut state = self.lock();
+        if state.ended.is_none() {
+            state.ended = Some(end);
+            if end.goaway().is_some() {
+                state.outbox.push_back(Frame::Goaway(end, reconnect_in_ms));
+            }
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Whether this is the last place that its client has been given.
+    pub fn stands_at(&self, cursor: Cursor) -> bool {
+        let state = self.lock();
+        state.ended.is_none() && state.handed == cursor
+    }
+
+    /// Whether it has been told to end.
+    pub fn has_ended(&self) -> Option<End> {
+        self.lock().ended
+    }
+
+    /// Moves at most `most` frames to `out`, or says what to do instead.
+    pub(crate) fn take(&self, out: &mut Vec<Frame>, most: usize) -> Taken {
+        let mut state = self.lock();
+        if !state.outbox.is_empty() {
+            let count = most.min(state.outbox.len());
+            for _ in 0..count {
+                let Some(frame) = state.outbox.pop_front() else { break };
+                state.handed = frame.cursor().unwrap_or(state.handed);
+                state.in_flight -= usize::from(frame.is_answer());
+                out.push(frame);
+            }
+            // An idle session keeps no room for the burst that it once had.
+            if state.outbox.is_empty() && state.outbox.capacity() > 32 {
+                state.outbox = Default::default();
+            }
+            return Taken::Frames;
+        }
+        match (state.ended, &state.feed) {
+            // Commands in flight are answered before a node stops.
+            (Some(End::Shutdown), _) if state.in_flight > 0 => Taken::Nothing,
+            (Some(end), _) => Taken::Ended(end),
+            (None, Feed::CatchingUp(_)) => Taken::Read(state.queued),
+            (None, Feed::Live(_)) => Taken::Nothing,
+        }
+    }
+
+    /// How far the inbox is known to reach: to be asked before a page is read,
+    /// and given to [`Session::apply`].
+    pub(crate) fn announced(&self) -> Position {
+        self.lock().announced
+    }
+
+    /// Takes over a page that was read after `queued`.
+    pub(crate) fn apply(&self, page: wire::InboxPage, announced_before: Position) {
+        if page.standing() == Standing::Superseded {
+            return self.end(End::Replaced, 0);
+        }
+        let mut state = self.lock();
+        let Feed::CatchingUp(cause) = state.feed else { return };
+        let mut head = Position(page.head);
+        let reset: Option<ResetReason> = page.reset().into();
+        if let Some(reason) = reset {
+            let restart = Cursor::from(page.restart.unwrap_or_default());
+            let behind = cause == CatchUp::Behind && reason == ResetReason::Trimmed;
+            let reason = if behind { ResetReason::Behind } else { reason };
+            state.outbox.push_back(Frame::Reset(reason, restart));
+            state.queued = restart;
+            state.announced = restart.position;
+            head = restart.position;
+        }
+        for filed in page.events {
+            let position = Position(filed.position);
+            if position != state.queued.position.next() {
+                break;
+            }
+            let event = Arc::new(Event::from(filed.event.unwrap_or_default()));
+            state.queued = event.cursor(position);
+            state.outbox.push_back(Frame::Event(position, event));
+        }
+        // A head lower than what was announced before it was read: the store
+        // has lost its last writes, and what was announced is no more.
+        if state.announced <= announced_before {
+            state.announced = head;
+        }
+        if state.queued.position >= head.max(state.announced) {
+            state.feed = Feed::Live(Vec::new());
+        }
+    }
+
+    /// Resolves when the transport should look again.
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no code that holds this lock panics")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! The state of a session, and the rules by which events enter its outbox.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use proto::{Cursor, End, Position};
+
+use super::{CatchUp, Offered};
+use crate::event::Event;
+use crate::frame::Frame;
+
+/// Events that may wait for an earlier one before the session reads on from
+/// the log. Answers and announcements travel by different ways, so being a
+/// little out of order is common and says nothing.
+const EARLY_EVENTS: usize = 64;
+
+/// Where a session stands.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) feed: Feed,
+    /// Frames for the transport. Feed frames are bounded by `bound`, answers
+    /// by the commands in flight.
+    pub(super) outbox: VecDeque<Frame>,
+    /// The last place given to the transport.
+    pub(super) handed: Cursor,
+    /// The last place in the outbox.
+    pub(super) queued: Cursor,
+    /// The inbox is known to reach this far.
+    pub(super) announced: Position,
+    /// Commands whose answers the transport has not been given.
+    pub(super) in_flight: usize,
+    pub(super) ended: Option<End>,
+}
+
+/// Where its events come from.
+#[derive(Debug)]
+pub(super) enum Feed {
+    /// The transport reads pages after `queued`.
+    CatchingUp(CatchUp),
+    /// Announced events follow; those that came too early wait here.
+    Live(Vec<(Position, Arc<Event>)>),
+}
+
+impl State {
+    /// Before it has attached.
+    pub(super) fn new() -> Self {
+        Self {
+            feed: Feed::CatchingUp(CatchUp::Resume),
+            outbox: VecDeque::new(),
+            handed: Cursor::ORIGIN,
+            queued: Cursor::ORIGIN,
+            announced: Position(0),
+            in_flight: 0,
+            ended: None,
+        }
+    }
+
+    pub(super) fn offer(&mut self, position: Position, event: &Arc<Event>, bound: usize) -> Offered {
+        self.announced = self.announced.max(position);
+        let Feed::Live(early) = &mut self.feed else { return Offered::Settled };
+        if position <= self.queued.position {
+            return Offered::Settled;
+        }
+        if position > self.queued.position.next() {
+            if early.len() >= EARLY_EVENTS {
+                return self.catch_up(CatchUp::Hole);
+            }
+            early.push((position, event.clone()));
+            return Offered::Gap;
+        }
+        self.queued = event.cursor(position);
+        self.outbox.push_back(Frame::Event(position, event.clone()));
+        self.follow();
+        if self.outbox.len() > bound { self.catch_up(CatchUp::Behind) } else { Offered::Settled }
+    }
+
+    /// Moves early events whose turn has come.
+    pub(super) fn follow(&mut self) {
+        let Feed::Live(early) = &mut self.feed else { return };
+        while !early.is_empty() {
+            early.retain(|(position, _)| *position > self.queued.position);
+            let next = self.queued.position.next();
+            let Some(at) = early.iter().position(|(position, _)| *position == next) else { break };
+            let (position, event) = early.swap_remove(at);
+            self.queued = event.cursor(position);
+            self.outbox.push_back(Frame::Event(position, event));
+        }
+    }
+
+    pub(super) fn catch_up(&mut self, cause: CatchUp) -> Offered {
+        if let Feed::Live(_) = self.feed {
+            self.feed = Feed::CatchingUp(cause);
+        }
+        if cause == CatchUp::Behind {
+            self.feed = Feed::CatchingUp(cause);
+            self.outbox.retain_mut(|frame| match frame {
+                // Its event will be read from the log again.
+                Frame::Sent { cursor, .. } => {
+                    *cursor = None;
+                    true
+                }
+                frame => !frame.is_feed(),
+            });
+            self.queued = self.handed;
+        }
+        Offered::CatchingUp(cause)
+    }
+}

@@ -1,0 +1,198 @@
+//! What a session hands out, whatever order things come in.
+
+use proto::wire::{Entry, InboxEvent, InboxPage, Sent};
+
+use super::*;
+
+fn session() -> Session {
+    let (user, device) = (UserId::parse("alice").unwrap(), DeviceId::parse("d").unwrap());
+    Session::new(user, device, u64::MAX, 4)
+}
+
+fn live_at(position: u64) -> Session {
+    let session = session();
+    session.begin(cursor(position), Position(position), []);
+    session
+}
+
+fn cursor(position: u64) -> Cursor {
+    event(position).cursor(Position(position))
+}
+
+/// The event at a position has the position as its fingerprint.
+fn event(position: u64) -> Arc<Event> {
+    Arc::new(Event::from(wire_event(position)))
+}
+
+fn wire_event(position: u64) -> wire::Event {
+    let entry = Entry { fingerprint: u32::try_from(position).unwrap(), ..Default::default() };
+    wire::Event { conversation: "alice~bob".into(), seq: position, entry: Some(entry) }
+}
+
+fn page(positions: std::ops::RangeInclusive<u64>, head: u64) -> InboxPage {
+    let events = positions.map(|position| InboxEvent { position, event: Some(wire_event(position)) });
+    InboxPage { events: events.collect(), head, ..Default::default() }
+}
+
+/// The positions of the frames taken, and what is to be done then.
+fn taken(session: &Session) -> (Vec<u64>, Taken) {
+    let mut frames = Vec::new();
+    loop {
+        match session.take(&mut frames, 100) {
+            Taken::Frames => {}
+            other => {
+                let places = frames.iter().filter_map(Frame::cursor).map(|cursor| cursor.position.0);
+                return (places.collect(), other);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_live_session_takes_each_position_once_and_drops_what_it_had() {
+    let session = live_at(5);
+    for position in [6, 6, 5, 7] {
+        session.offer(Position(position), &event(position));
+    }
+    let (places, then) = taken(&session);
+    assert_eq!(places, [6, 7]);
+    assert!(matches!(then, Taken::Nothing));
+}
+
+#[test]
+fn an_early_event_waits_for_the_one_before_it() {
+    let session = live_at(0);
+    assert_eq!(session.offer(Position(3), &event(3)), Offered::Gap);
+    assert_eq!(session.offer(Position(2), &event(2)), Offered::Gap);
+    assert_eq!(taken(&session).0, [0_u64; 0]);
+    session.offer(Position(1), &event(1));
+    assert_eq!(taken(&session).0, [1, 2, 3]);
+    assert!(!session.give_up_waiting());
+}
+
+#[test]
+fn a_hole_that_stays_is_read_from_the_log() {
+    let session = live_at(0);
+    session.offer(Position(1), &event(1));
+    session.offer(Position(3), &event(3));
+    assert!(session.give_up_waiting());
+    let (places, then) = taken(&session);
+    assert_eq!(places, [1]);
+    assert!(matches!(then, Taken::Read(after) if after == cursor(1)));
+    session.apply(page(2..=3, 3), session.announced());
+    assert_eq!(taken(&session).0, [2, 3]);
+    session.offer(Position(4), &event(4));
+    assert_eq!(taken(&session).0, [4]);
+}
+
+#[test]
+fn what_is_announced_while_attaching_or_reading_is_read_before_the_session_is_live() {
+    let session = session();
+    session.offer(Position(6), &event(6));
+    session.begin(cursor(5), Position(5), []);
+    assert!(matches!(taken(&session).1, Taken::Read(_)));
+    let before = session.announced();
+    session.offer(Position(7), &event(7));
+    session.apply(page(6..=6, 6), before);
+    let (places, then) = taken(&session);
+    assert_eq!(places, [6]);
+    assert!(matches!(then, Taken::Read(after) if after == cursor(6)));
+    session.apply(page(7..=7, 7), session.announced());
+    let (places, then) = taken(&session);
+    assert_eq!(places, [7]);
+    assert!(matches!(then, Taken::Nothing));
+}
+
+#[test]
+fn a_slow_reader_loses_its_queue_and_reads_on_from_what_it_has() {
+    let session = live_at(0);
+    for position in 1..=4 {
+        session.offer(Position(position), &event(position));
+    }
+    assert_eq!(session.offer(Position(5), &event(5)), Offered::CatchingUp(CatchUp::Behind));
+    assert!(
+        matches!(taken(&session), (places, Taken::Read(after)) if places.is_empty() && after == Cursor::ORIGIN)
+    );
+    session.apply(page(1..=5, 5), session.announced());
+    assert_eq!(taken(&session).0, [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn sent_takes_the_place_of_the_message_when_it_is_the_very_next_event() {
+    let session = live_at(0);
+    session.command_begins();
+    session.command_begins();
+    let sent = |position| Sent { position, fingerprint: 9, seq: 1, ..Default::default() };
+    let own =
+        |position| Event::own(&"alice~bob".parse().unwrap(), &sent(position), "alice", Default::default());
+    session.offer_own(None, "alice~bob", sent(1), own(1));
+    session.offer(Position(1), &event(1));
+    let mut frames = Vec::new();
+    session.take(&mut frames, 10);
+    assert!(matches!(frames[..], [Frame::Sent { cursor: Some(_), .. }]));
+
+    // Position 2 is under way: the answer goes first, its event at its place.
+    session.offer_own(None, "alice~bob", sent(3), own(3));
+    session.offer(Position(2), &event(2));
+    frames.clear();
+    session.take(&mut frames, 10);
+    assert!(matches!(
+        frames[..],
+        [Frame::Sent { cursor: None, .. }, Frame::Event(Position(2), _), Frame::Event(Position(3), _)]
+    ));
+}
+
+#[test]
+fn a_dropped_sent_keeps_its_answer_and_gives_its_place_back_to_the_log() {
+    let session = live_at(0);
+    session.command_begins();
+    let sent = Sent { position: 1, fingerprint: 1, seq: 1, ..Default::default() };
+    let own = Event::own(&"alice~bob".parse().unwrap(), &sent, "alice", Default::default());
+    session.offer_own(None, "alice~bob", sent, own);
+    session.catch_up(CatchUp::Behind);
+    let mut frames = Vec::new();
+    session.take(&mut frames, 10);
+    assert!(matches!(frames[..], [Frame::Sent { cursor: None, .. }]));
+    assert!(matches!(session.take(&mut frames, 10), Taken::Read(after) if after == Cursor::ORIGIN));
+}
+
+#[test]
+fn a_store_that_lost_what_it_announced_does_not_keep_the_session_reading_for_ever() {
+    let session = live_at(5);
+    session.offer_head(Position(9));
+    assert!(matches!(taken(&session).1, Taken::Read(_)));
+    session.apply(page(6..=7, 7), session.announced());
+    assert!(matches!(taken(&session), (places, Taken::Nothing) if places == [6, 7]));
+}
+
+#[test]
+fn a_reset_goes_on_from_its_cursor() {
+    let session = live_at(5);
+    session.catch_up(CatchUp::Bus);
+    let reset = InboxPage {
+        head: 2,
+        reset: wire::ResetReason::Rewritten.into(),
+        restart: Some(cursor(2).into()),
+        ..Default::default()
+    };
+    session.apply(reset, session.announced());
+    assert_eq!(taken(&session).0, [2]);
+    session.offer(Position(3), &event(3));
+    assert_eq!(taken(&session).0, [3]);
+}
+
+#[test]
+fn the_end_comes_after_everything_else_and_the_first_reason_counts() {
+    let session = live_at(0);
+    session.offer(Position(1), &event(1));
+    session.command_begins();
+    session.end(End::Shutdown, 10);
+    session.end(End::Replaced, 0);
+    let mut frames = Vec::new();
+    session.take(&mut frames, 10);
+    assert!(matches!(frames[..], [Frame::Event(..), Frame::Goaway(End::Shutdown, 10)]));
+    assert!(matches!(session.take(&mut frames, 10), Taken::Nothing), "a command is unanswered");
+    session.answer(Frame::Pong(None));
+    assert!(matches!(session.take(&mut frames, 10), Taken::Frames));
+    assert!(matches!(session.take(&mut frames, 10), Taken::Ended(End::Shutdown)));
+}

@@ -1,0 +1,112 @@
+//! What an HTTP request must not be, where hyper is lenient: refused with 400
+//! (426 for a WebSocket version), our error JSON, and the end of the
+//! connection. Two readers of one request must never understand it differently.
+
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version};
+use hyper::ext::Protocol;
+
+use crate::failure::Failure;
+
+/// What is wrong with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// `Content-Length` and `Transfer-Encoding` (RFC 9112 §6.3).
+    BothFramings,
+    /// `Content-Length` twice, even of one value.
+    TwoLengths,
+    /// `Content-Length` that is no plain number.
+    OddLength,
+    /// HTTP/1.1 without `Host` (RFC 9112 §3.2).
+    NoHost,
+    /// `Host` twice.
+    TwoHosts,
+    /// `Authorization` twice: whose request would it be?
+    TwoAuthorizations,
+    /// A `Sec-WebSocket-Key` that is not 16 bytes of base64, once (RFC 6455 §4.2.1).
+    WebSocketKey,
+    /// Not version 13 (RFC 6455 §4.2.2).
+    WebSocketVersion,
+}
+
+/// What is wrong with this request, if anything is.
+pub fn wrong<B>(request: &Request<B>) -> Option<Refusal> {
+    let headers = request.headers();
+    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+        return Some(Refusal::BothFramings);
+    }
+    if several(headers, CONTENT_LENGTH) {
+        return Some(Refusal::TwoLengths);
+    }
+    if several(headers, HOST) {
+        return Some(Refusal::TwoHosts);
+    }
+    if request.version() == Version::HTTP_11 && !headers.contains_key(HOST) {
+        return Some(Refusal::NoHost);
+    }
+    if several(headers, AUTHORIZATION) {
+        return Some(Refusal::TwoAuthorizations);
+    }
+    // Over HTTP/2 there is neither key nor need for one (RFC 8441 §5).
+    if request.extensions().get::<Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket") {
+        return wrong_version(headers);
+    }
+    if request.version() <= Version::HTTP_11 && asks_for_websocket(headers) {
+        return wrong_version(headers).or_else(|| wrong_key(headers));
+    }
+    None
+}
+
+fn wrong_version(headers: &HeaderMap) -> Option<Refusal> {
+    let mut versions = headers.get_all(SEC_WEBSOCKET_VERSION).iter();
+    let good = versions.next().map(HeaderValue::as_bytes) == Some(b"13") && versions.next().is_none();
+    (!good).then_some(Refusal::WebSocketVersion)
+}
+
+fn wrong_key(headers: &HeaderMap) -> Option<Refusal> {
+    let key = headers.get(SEC_WEBSOCKET_KEY).and_then(|key| STANDARD.decode(key).ok());
+    let good = key.is_some_and(|key| key.len() == 16) && !several(headers, SEC_WEBSOCKET_KEY);
+    (!good).then_some(Refusal::WebSocketKey)
+}
+
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    headers.get_all(UPGRADE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+fn several(headers: &HeaderMap, name: HeaderName) -> bool {
+    headers.get_all(name).iter().nth(1).is_some()
+}
+
+impl Refusal {
+    fn text(self) -> &'static str {
+        match self {
+            Self::BothFramings => "a request has either Content-Length or Transfer-Encoding, not both",
+            Self::TwoLengths => "a request has one Content-Length",
+            Self::OddLength => "Content-Length must be a plain number",
+            Self::NoHost => "an HTTP/1.1 request has a Host",
+            Self::TwoHosts => "a request has one Host",
+            Self::TwoAuthorizations => "a request has one Authorization",
+            Self::WebSocketKey => "Sec-WebSocket-Key must be 16 bytes in base64",
+            Self::WebSocketVersion => "Sec-WebSocket-Version must be 13",
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = Failure::bad_request(self.text()).into_response();
+        if self == Self::WebSocketVersion {
+            *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
+            response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+}

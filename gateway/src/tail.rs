@@ -1,0 +1,229 @@
+//! The reading end of a session, owned by its transport: what comes next,
+//! from the outbox or from the log. Dropping it ends the session.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::wire::{self, Standing, reply, request};
+use proto::{Cursor, DeviceId, End, Position, ResetReason, UserId};
+
+use crate::failure::Failure;
+use crate::frame::{Frame, Welcome};
+use crate::gateway::Gateway;
+use crate::session::{Session, Taken};
+
+/// Events in one page of catching up.
+const PAGE: u32 = 100;
+
+/// Where a session or a reader begins (PROTOCOL.md §6, `cursor`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartAt {
+    /// After everything that is there now.
+    Head,
+    /// Before the oldest event kept.
+    Oldest,
+    /// After this place.
+    Cursor(Cursor),
+}
+
+impl StartAt {
+    /// From the parameter's text.
+    pub fn parse(text: Option<&str>) -> Result<Self, Failure> {
+        match text {
+            None => Ok(Self::Head),
+            Some("start") => Ok(Self::Oldest),
+            Some(text) => {
+                Cursor::parse(text).map(Self::Cursor).map_err(|rule| Failure::field("cursor", &rule))
+            }
+        }
+    }
+
+    fn wire(self) -> Option<wire::attach::From> {
+        match self {
+            Self::Head => None,
+            Self::Oldest => Some(wire::attach::From::Start(true)),
+            Self::Cursor(cursor) => Some(wire::attach::From::Cursor(cursor.into())),
+        }
+    }
+}
+
+/// What a session is opened with.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// Whose.
+    pub user: UserId,
+    /// Of which device.
+    pub device: DeviceId,
+    /// Where to begin.
+    pub from: StartAt,
+    /// When its token ends, in Unix seconds.
+    pub expires: u64,
+}
+
+type Reading = Pin<Box<dyn Future<Output = (wire::InboxPage, Position)> + Send>>;
+
+/// A session's reading end.
+pub struct Tail {
+    /// The session.
+    pub session: Arc<Session>,
+    gateway: Arc<Gateway>,
+    /// A page on its way, kept when an answer comes first.
+    reading: Option<Reading>,
+}
+
+impl Tail {
+    /// Attaches a new session: known to the bus first, then written to its
+    /// user's record, so that nothing falls between. When many attach at once
+    /// they wait in line.
+    pub async fn open(gateway: &Arc<Gateway>, opening: Opening) -> Result<Self, Failure> {
+        let Opening { user, device, from, expires } = opening;
+        let session = Arc::new(Session::new(user, device, expires, gateway.config.limits.session_queue));
+        let tail = Self { session: session.clone(), gateway: gateway.clone(), reading: None };
+        gateway.hub.add(session.clone());
+        if !gateway.takes_sessions() {
+            // Asked only now that a drain would find it.
+            return Err(Failure::unavailable("this node takes no sessions at the moment"));
+        }
+        let attached = attach(gateway, &session, from).await?;
+        if let StartAt::Cursor(cursor) = from {
+            acknowledge(gateway, &session.user, &session.device, cursor);
+        }
+        let start = Cursor::from(attached.start.unwrap_or_default());
+        let welcome = Frame::Welcome(Arc::new(Welcome {
+            user: session.user.to_string(),
+            device: session.device.to_string(),
+            session: session.id.to_string(),
+            node: gateway.config.node.clone(),
+            cursor: start,
+            resumed: attached.resumed,
+            heartbeat_ms: u64::try_from(gateway.config.heartbeat.as_millis()).unwrap_or(u64::MAX),
+        }));
+        let reset: Option<ResetReason> = attached.reset().into();
+        let first = [Some(welcome), reset.map(|reason| Frame::Reset(reason, start))];
+        session.begin(start, Position(attached.head), first.into_iter().flatten());
+        Ok(tail)
+    }
+
+    /// Waits for what comes next and appends it to `out`, at most `most`
+    /// frames; or says why the session has ended, after its last frame. Safe
+    /// to drop half way.
+    pub async fn next(&mut self, out: &mut Vec<Frame>, most: usize) -> Result<(), End> {
+        loop {
+            match self.session.take(out, most) {
+                Taken::Frames => return Ok(()),
+                Taken::Ended(end) => return Err(end),
+                Taken::Nothing => {
+                    self.reading = None;
+                    self.session.woken().await;
+                }
+                Taken::Read(after) => {
+                    let (gateway, session) = (&self.gateway, &self.session);
+                    let reading = self
+                        .reading
+                        .get_or_insert_with(|| Box::pin(read(gateway.clone(), session.clone(), after)));
+                    tokio::select! {
+                        biased;
+                        (page, announced) = reading => {
+                            self.reading = None;
+                            self.session.apply(page, announced);
+                        }
+                        () = self.session.woken() => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.gateway.hub.remove(&self.session);
+        let detach = wire::Detach { session: self.session.id.to_string() };
+        // Should it be lost, the node's lease ends in time.
+        self.gateway.routers.submit(&self.session.user, request::Command::Detach(detach), Box::new(|_| {}));
+    }
+}
+
+async fn attach(gateway: &Gateway, session: &Session, from: StartAt) -> Result<wire::Attached, Failure> {
+    let attach = wire::Attach {
+        device: session.device.to_string(),
+        session: session.id.to_string(),
+        node: gateway.node.to_string(),
+        from: from.wire(),
+    };
+    resolve(gateway, &session.user, attach).await
+}
+
+/// Asks where reading starts; with a session and a node in `attach` it is
+/// registered in the same step.
+pub(crate) async fn resolve(
+    gateway: &Gateway,
+    user: &UserId,
+    attach: wire::Attach,
+) -> Result<wire::Attached, Failure> {
+    let _turn = gateway.turn().await?;
+    match gateway.routers.call(user, request::Command::Attach(attach)).await? {
+        reply::Result::Attached(attached) => Ok(attached),
+        _ => Err(Failure::internal("the router gave an answer of the wrong kind")),
+    }
+}
+
+/// Giving a cursor says that everything up to it has arrived (PROTOCOL.md §5,
+/// `ack`). Nobody waits for it: the next one says it again.
+pub(crate) fn acknowledge(gateway: &Gateway, user: &UserId, device: &DeviceId, cursor: Cursor) {
+    let ack = wire::Ack { device: device.to_string(), cursor: Some(cursor.into()) };
+    gateway.routers.submit(user, request::Command::Ack(ack), Box::new(|_| {}));
+}
+
+/// What [`resolve`] looks up without registering anything.
+pub(crate) fn place_only(device: &DeviceId, from: StartAt) -> wire::Attach {
+    wire::Attach {
+        device: device.to_string(),
+        session: String::new(),
+        node: String::new(),
+        from: from.wire(),
+    }
+}
+
+/// Reads a page, however long that takes: a store that is away comes back. A
+/// session that was swept with its node's lease attaches again.
+async fn read(gateway: Arc<Gateway>, session: Arc<Session>, after: Cursor) -> (wire::InboxPage, Position) {
+    let mut pause = 50;
+    loop {
+        let announced = session.announced();
+        let query = wire::ReadInbox {
+            after: Some(after.into()),
+            limit: PAGE,
+            session: session.id.to_string(),
+            device: session.device.to_string(),
+        };
+        match page(&gateway, &session.user, query).await {
+            Ok(page) if page.standing() == Standing::Missing => {
+                if attach(&gateway, &session, StartAt::Cursor(after)).await.is_ok() {
+                    continue;
+                }
+            }
+            Ok(page) => return (page, announced),
+            Err(failure) => {
+                tracing::debug!(session = %session.id, %failure, "catching up waits");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(rand::random_range(pause / 2..=pause))).await;
+        pause = (pause * 2).min(2_000);
+    }
+}
+
+/// One page of an inbox.
+pub(crate) async fn page(
+    gateway: &Gateway,
+    user: &UserId,
+    query: wire::ReadInbox,
+) -> Result<wire::InboxPage, Failure> {
+    let _turn = gateway.turn().await?;
+    match gateway.routers.call(user, request::Command::ReadInbox(query)).await? {
+        reply::Result::Inbox(page) => Ok(page),
+        _ => Err(Failure::internal("the router gave an answer of the wrong kind")),
+    }
+}

@@ -1,0 +1,182 @@
+//! The forever iframe: a page that never ends, with a script for each frame
+//! that calls a function of the page around it, or posts to it.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri, header};
+use axum::response::Response;
+use axum::routing::get;
+
+use super::pump::{self, Framing};
+use crate::credentials::Caller;
+use crate::failure::Failure;
+use crate::frame::Frame;
+use crate::gateway::Gateway;
+use crate::query::Query;
+
+/// Bytes that browsers gather before they show the first of a page.
+const PADDING: usize = 1_024;
+
+/// `GET /v1/iframe`.
+pub fn routes() -> Router<Arc<Gateway>> {
+    Router::new().route("/v1/iframe", get(open))
+}
+
+async fn open(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let query = Query::parse(uri.query().unwrap_or_default())?;
+    let scripts = Scripts::parse(&query)?;
+    if let Some(origin) = &scripts.origin
+        && !gateway.config.origins.allows(origin)
+    {
+        return Err(Failure::forbidden("`origin` is not one that may use this server"));
+    }
+    let policy = gateway.config.origins.frame_policy();
+    let mut response = pump::open(gateway, caller, &uri, &headers, scripts).await?;
+    // An iframe's request names no origin: the browser must look itself.
+    if let Some(policy) = policy {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    Ok(response)
+}
+
+/// What each frame is given to.
+#[derive(Debug, PartialEq, Eq)]
+struct Scripts {
+    /// A function, by its path from the window; `parent.postMessage` to post.
+    callback: String,
+    /// Where to post to.
+    origin: Option<String>,
+}
+
+impl Scripts {
+    fn parse(query: &Query<'_>) -> Result<Self, Failure> {
+        let callback = query.get("callback").ok_or_else(|| Failure::bad_request("`callback` is missing"))?;
+        if !is_path(callback) {
+            return Err(Failure::bad_request(
+                "`callback` must be 1 to 64 characters of A-Z a-z 0-9 _ $ . and not begin with a digit or a dot",
+            ));
+        }
+        if callback != "postMessage" {
+            return Ok(Self { callback: callback.to_owned(), origin: None });
+        }
+        let origin = query
+            .get("origin")
+            .ok_or_else(|| Failure::bad_request("`callback=postMessage` needs `origin`"))?;
+        match origin_of(origin) {
+            Some(origin) => Ok(Self { callback: "parent.postMessage".to_owned(), origin: Some(origin) }),
+            None => Err(Failure::bad_request("`origin` must be an origin such as https://app.example.com")),
+        }
+    }
+}
+
+/// `[A-Za-z_$][A-Za-z0-9_$.]{0,63}`.
+fn is_path(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    let first = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || b == b'$');
+    first && text.len() <= 64 && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | b'.'))
+}
+
+/// The origin in its one form (RFC 6454 §6.2): no path, no user, and nothing
+/// that could end a string of the script.
+fn origin_of(text: &str) -> Option<String> {
+    let url = url::Url::parse(text).ok()?;
+    let origin = url.origin().ascii_serialization();
+    // URLs allow more in a host than names have, quotes for one.
+    if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:/[]_".contains(&b)) {
+        return None;
+    }
+    (matches!(url.scheme(), "http" | "https") && origin == text.to_ascii_lowercase()).then_some(origin)
+}
+
+impl Framing for Scripts {
+    const NAME: &'static str = "iframe";
+    const CONTENT_TYPE: &'static str = "text/html; charset=utf-8";
+
+    fn preamble(&self, out: &mut String) {
+        out.push_str("<!doctype html><meta charset=\"utf-8\"><title>switchboard</title>");
+        out.extend(std::iter::repeat_n(' ', PADDING));
+        out.push('\n');
+    }
+
+    fn frame(&self, frame: &Frame, out: &mut String) {
+        let _ = write!(out, "<script>{}(", self.callback);
+        escape(&frame.to_json(), out);
+        if let Some(origin) = &self.origin {
+            let _ = write!(out, ",\"{origin}\"");
+        }
+        out.push_str(")</script>\n");
+    }
+
+    /// A frame, for the page around sees no other sign of life: browsers do
+    /// not tell it when the connection ends.
+    fn heartbeat(&self, out: &mut String) {
+        self.frame(&Frame::Pong(None), out);
+    }
+}
+
+/// JSON as a script's text: `<` could end the script or begin a comment in it,
+/// and the two separators end a line in older engines. In JSON all of them
+/// stand only in strings, where an escape means the same.
+fn escape(json: &str, out: &mut String) {
+    for character in json.chars() {
+        match character {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(character));
+            }
+            other => out.push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(query: &str) -> Result<Scripts, Failure> {
+        Scripts::parse(&Query::parse(query).unwrap())
+    }
+
+    #[test]
+    fn a_callback_is_a_path_of_names_and_nothing_else() {
+        assert!(parse("callback=parent.onFrame").is_ok());
+        assert!(parse("callback=$_9.x").is_ok());
+        for query in
+            ["", "callback=", "callback=9x", "callback=.x", "callback=a(b)", "callback=a%3Bb", "callback=a-b"]
+        {
+            assert!(parse(query).is_err(), "{query}");
+        }
+        assert!(parse(&format!("callback={}", "a".repeat(65))).is_err());
+    }
+
+    #[test]
+    fn posting_needs_an_origin() {
+        let posting = parse("callback=postMessage&origin=https://app.example.com").unwrap();
+        assert_eq!(posting.callback, "parent.postMessage");
+        for origin in ["", "*", "https://a/b", "javascript:x", "https://a\"b", "https://u@a"] {
+            assert!(parse(&format!("callback=postMessage&origin={origin}")).is_err(), "{origin}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_can_end_the_script_and_all_come_through(text: String) {
+            let json = serde_json::to_string(&text).unwrap();
+            let mut script = String::new();
+            escape(&json, &mut script);
+            let harmful = ['<', '>', '&', '\u{2028}', '\u{2029}'];
+            prop_assert!(!script.contains(harmful));
+            let back: String = serde_json::from_str(&script).unwrap();
+            prop_assert_eq!(back, text);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What all one-way streams share: a session's frames as the body of an HTTP
+//! answer that does not end by itself. A transport adds its framing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use proto::End;
+use tokio::time::{Instant, sleep_until};
+
+use crate::credentials::Caller;
+use crate::expiry;
+use crate::failure::Failure;
+use crate::frame::Frame;
+use crate::gateway::Gateway;
+use crate::query::Query;
+use crate::tail::{Opening, StartAt, Tail};
+
+/// Frames written at a time.
+const BATCH: usize = 128;
+
+/// How a transport writes what it carries.
+pub(super) trait Framing: Send + 'static {
+    /// Its name in metrics.
+    const NAME: &'static str;
+    /// The answer's `Content-Type`.
+    const CONTENT_TYPE: &'static str;
+
+    /// What stands before the first frame.
+    fn preamble(&self, out: &mut String);
+    /// One frame.
+    fn frame(&self, frame: &Frame, out: &mut String);
+    /// A sign of life that is no frame.
+    fn heartbeat(&self, out: &mut String);
+}
+
+/// Opens a session for a one-way stream and answers with its frames. Where to
+/// begin: the `Last-Event-ID` header, else `cursor` (PROTOCOL.md §6).
+pub(super) async fn open<F: Framing>(
+    gateway: Arc<Gateway>,
+    caller: Caller,
+    uri: &Uri,
+    headers: &HeaderMap,
+    framing: F,
+) -> Result<Response, Failure> {
+    let query = Query::parse(uri.query().unwrap_or_default())?;
+    let last_event = match headers.get("last-event-id").filter(|value| !value.is_empty()) {
+        None => query.get("cursor"),
+        Some(value) => Some(value.to_str().map_err(|_| {
+            Failure::bad_request("the Last-Event-ID header must be a cursor as the server gave it")
+        })?),
+    };
+    let opening = Opening {
+        user: caller.user,
+        device: caller.device,
+        from: StartAt::parse(last_event)?,
+        expires: caller.identity.expires,
+    };
+    let tail = Tail::open(&gateway, opening).await?;
+    let heartbeat = gateway.config.heartbeat;
+    gateway.metrics.connection(F::NAME, 1);
+    let pump =
+        Pump { open: Open { gateway, end: End::Bye, name: F::NAME }, tail, framing, heartbeat, begun: false };
+    let body = stream::unfold(Some(pump), |pump| async move {
+        let mut pump = pump?;
+        let mut out = String::new();
+        let more = pump.next(&mut out).await;
+        let chunk = Ok::<_, std::convert::Infallible>(Bytes::from(out));
+        Some((chunk, more.then_some(pump)))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(F::CONTENT_TYPE)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        // nginx gathers answers before it passes them on, unless told.
+        (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    Ok((headers, Body::from_stream(body)).into_response())
+}
+
+struct Pump<F> {
+    tail: Tail,
+    framing: F,
+    heartbeat: Duration,
+    begun: bool,
+    open: Open,
+}
+
+impl<F: Framing> Pump<F> {
+    /// Writes what comes next; false when it was the last. A reader that is
+    /// slow does not call this, and nothing is taken from its session.
+    async fn next(&mut self, out: &mut String) -> bool {
+        if !self.begun {
+            self.begun = true;
+            self.framing.preamble(out);
+        }
+        let beat = Instant::now() + self.heartbeat;
+        let mut frames = Vec::new();
+        loop {
+            let expires = expiry::of(&self.tail.session);
+            tokio::select! {
+                biased;
+                next = self.tail.next(&mut frames, BATCH) => {
+                    for frame in &frames {
+                        self.framing.frame(frame, out);
+                    }
+                    if let Err(end) = next {
+                        self.open.end = end;
+                        return false;
+                    }
+                    return true;
+                }
+                // One-way streams end with their token.
+                () = sleep_until(expires) => {
+                    expiry::check(&self.tail.session);
+                }
+                () = sleep_until(beat) => {
+                    self.framing.heartbeat(out);
+                    return true;
+                }
+            }
+        }
+    }
+}
+
+/// Counts the stream for as long as it is open.
+struct Open {
+    gateway: Arc<Gateway>,
+    name: &'static str,
+    end: End,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.gateway.metrics.connection(self.name, -1);
+        self.gateway.metrics.session_ended(self.end);
+    }
+}

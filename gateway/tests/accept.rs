@@ -1,0 +1,359 @@
+//! The accept loop over real sockets: what is bounded, what is refused, and how
+//! it stops.
+#![allow(clippy::unwrap_used, reason = "a test that meets something unexpected must fail")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::ConnectInfo;
+use axum::routing::{any, get};
+use gateway::accept::Acceptor;
+use gateway::config::Limits;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn limits() -> Limits {
+    Limits {
+        max_connections: 100,
+        max_connections_per_address: None,
+        header_timeout: DEADLINE,
+        handshake_timeout: DEADLINE,
+        max_header_bytes: 8_192,
+        session_queue: 1,
+        commands_in_flight: 1,
+        attaches_at_once: 1,
+        command_timeout: DEADLINE,
+    }
+}
+
+fn endless() -> impl futures_util::Stream<Item = Result<bytes::Bytes, std::io::Error>> {
+    futures_util::stream::repeat_with(|| Ok(bytes::Bytes::from_static(&[b'x'; 4_096])))
+}
+
+struct Server {
+    address: SocketAddr,
+    acceptor: Arc<Acceptor>,
+    stop: CancellationToken,
+    /// Lets `/wait` answer.
+    go: Arc<Notify>,
+    tasks: TaskTracker,
+}
+
+impl Server {
+    async fn start(limits: Limits) -> Self {
+        Self::start_with(limits, DEADLINE).await
+    }
+
+    async fn start_with(limits: Limits, heartbeat: Duration) -> Self {
+        let go = Arc::new(Notify::new());
+        let waits = go.clone();
+        let routes = axum::Router::new()
+            .route("/peer", get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() }))
+            .route("/echo", any(|body: String| async move { body }))
+            .route("/endless", get(async || axum::body::Body::from_stream(endless())))
+            .route(
+                "/wait",
+                get(move || {
+                    let go = waits.clone();
+                    async move {
+                        go.notified().await;
+                        "done"
+                    }
+                }),
+            )
+            .route(
+                "/ws",
+                any(|upgrade: axum::extract::ws::WebSocketUpgrade| async move {
+                    upgrade.on_upgrade(|mut socket| async move {
+                        // Ends when the client does.
+                        while let Some(Ok(message)) = socket.recv().await {
+                            let _ = socket.send(message).await;
+                        }
+                    })
+                }),
+            );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (acceptor, stop, tasks) = (
+            Arc::new(Acceptor::new(routes, &limits, heartbeat, None)),
+            CancellationToken::new(),
+            TaskTracker::new(),
+        );
+        let (running, stopped) = (acceptor.clone(), stop.clone());
+        tasks.spawn(async move { running.run(listener, &stopped).await });
+        Self { address, acceptor, stop, go, tasks }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends this on a connection of its own, and reads until it closes.
+    async fn ask(&self, request: &str) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        read_to_end(&mut stream).await
+    }
+
+    async fn until_open(&self, connections: usize) {
+        let deadline = Instant::now() + DEADLINE;
+        while self.acceptor.counts().open != connections {
+            assert!(Instant::now() < deadline, "{:?} open", self.acceptor.counts());
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// What comes until the server closes; a reset is an end as well.
+async fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut bytes)).await;
+    let _ = read.expect("the server closes the connection");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// What comes until `end` has come.
+async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(end) {
+        let mut bytes = [0; 1_024];
+        let read =
+            tokio::time::timeout(DEADLINE, stream.read(&mut bytes)).await.expect("an answer comes").unwrap();
+        assert!(read > 0, "closed after {text:?}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..read]));
+    }
+    text
+}
+
+const GET: &str = "GET /peer HTTP/1.1\r\nHost: x\r\n\r\n";
+const GET_AND_CLOSE: &str = "GET /peer HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+fn upgrade(more: &str) -> String {
+    format!("GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{more}\r\n")
+}
+
+const GOOD_UPGRADE: &str = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+
+#[tokio::test]
+async fn a_request_is_served_and_knows_its_peer() {
+    let server = Server::start(limits()).await;
+    let mut stream = server.connect().await;
+    let own = stream.local_addr().unwrap().to_string();
+    stream.write_all(GET_AND_CLOSE.as_bytes()).await.unwrap();
+    let answer = read_to_end(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(&own), "{answer}");
+    server.until_open(0).await;
+}
+
+#[tokio::test]
+async fn a_header_that_never_ends_is_cut() {
+    let server = Server::start(Limits { header_timeout: Duration::from_millis(200), ..limits() }).await;
+    for half in ["GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", "GET /peer HTTP/1.1\r\nHost: x\r\n\r\nGET /pe"] {
+        let mut stream = server.connect().await;
+        stream.write_all(half.as_bytes()).await.unwrap();
+        read_to_end(&mut stream).await;
+    }
+    server.until_open(0).await;
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_is_closed_in_time() {
+    let server = Server::start(Limits { handshake_timeout: Duration::from_millis(200), ..limits() }).await;
+    // The last is where hyper waits for the rest of HTTP/2's first line, with no
+    // time limit of its own.
+    for begun in ["", "G", "PRI * HTTP/2.0\r\n"] {
+        let mut stream = server.connect().await;
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        assert_eq!(read_to_end(&mut stream).await, "", "{begun:?}");
+    }
+    // One that had its first request in time may go on.
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut idle = server.connect().await;
+    read_to_end(&mut idle).await;
+    server.go.notify_one();
+    assert!(read_until(&mut stream, "done").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn connections_are_limited_for_each_address_and_in_all() {
+    for limits in [
+        Limits { max_connections_per_address: Some(2), ..limits() },
+        Limits { max_connections: 2, ..limits() },
+    ] {
+        let server = Server::start(limits).await;
+        let first = server.connect().await;
+        let _second = server.connect().await;
+        server.until_open(2).await;
+        let mut third = server.connect().await;
+        let refused = read_to_end(&mut third).await;
+        assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("too many connections"), "{refused}");
+        assert_eq!(server.acceptor.counts().refused, 1);
+        drop(first);
+        server.until_open(1).await;
+        assert!(server.ask(GET_AND_CLOSE).await.starts_with("HTTP/1.1 200"));
+    }
+}
+
+#[tokio::test]
+async fn an_upgraded_socket_keeps_its_place() {
+    let server = Server::start(limits()).await;
+    let mut stream = server.connect().await;
+    stream.write_all(upgrade(GOOD_UPGRADE).as_bytes()).await.unwrap();
+    read_until(&mut stream, "\r\n\r\n").await;
+    // A masked text frame and its echo: the connection's own task has ended by
+    // then.
+    stream.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'x']).await.unwrap();
+    read_until(&mut stream, "x").await;
+    assert_eq!(server.acceptor.counts().open, 1);
+    drop(stream);
+    server.until_open(0).await;
+}
+
+#[tokio::test]
+async fn what_two_readers_could_understand_differently_is_refused() {
+    let server = Server::start(limits()).await;
+    let post = |headers: &str| format!("POST /echo HTTP/1.1\r\nHost: x\r\n{headers}\r\n0\r\n\r\n");
+    for (request, status, says) in [
+        (post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"), 400, "not both"),
+        (post("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"), 400, "not both"),
+        (post("Content-Length: 5\r\nContent-Length: 5\r\n"), 400, "one Content-Length"),
+        (post("Content-Length: 5\r\nContent-Length: 6\r\n"), 400, ""),
+        (post("Content-Length: five\r\n"), 400, ""),
+        (post(&format!("Content-Length: {}5\r\n", "0".repeat(60))), 400, "plain number"),
+        (post("Transfer-Encoding: gzip\r\n"), 400, ""),
+        (post("Host: y\r\n"), 400, "one Host"),
+        ("GET /peer HTTP/1.1\r\n\r\n".to_owned(), 400, "has a Host"),
+        (post("Authorization: Bearer a\r\nAuthorization: Bearer b\r\n"), 400, "one Authorization"),
+        (upgrade("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c2hvcnQ=\r\n"), 400, "16 bytes"),
+        (upgrade("Sec-WebSocket-Version: 13\r\n"), 400, "16 bytes"),
+        (
+            upgrade("Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"),
+            426,
+            "must be 13",
+        ),
+        (format!("GET /peer HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "x".repeat(9_000)), 431, ""),
+        (format!("GET /peer HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(150)), 431, ""),
+    ] {
+        let answer = server.ask(&request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
+        assert!(answer.contains(says), "{request}: {answer}");
+        assert_eq!(answer.contains(r#"{"code":"bad_request","message":""#), !says.is_empty(), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_request_is_found_behind_good_ones_on_the_same_connection() {
+    let server = Server::start(limits()).await;
+    let mut stream = server.connect().await;
+    stream
+        .write_all(
+            b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        )
+        .await
+        .unwrap();
+    read_until(&mut stream, "abc").await;
+    stream.write_all(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\ndef").await.unwrap();
+    read_until(&mut stream, "def").await;
+    let smuggled =
+        "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    stream.write_all(format!("{smuggled}{GET}").as_bytes()).await.unwrap();
+    let answer = read_to_end(&mut stream).await;
+    assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+    assert!(answer.contains("not both"), "{answer}");
+}
+
+#[tokio::test]
+async fn http_2_by_prior_knowledge_is_served() {
+    let server = Server::start(limits()).await;
+    let stream = hyper_util::rt::TokioIo::new(server.connect().await);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), stream).await.unwrap();
+    server.tasks.spawn(connection);
+    let request = http::Request::get(format!("http://{}/peer", server.address))
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!((response.status().as_u16(), response.version()), (200, http::Version::HTTP_2));
+    let too_long = http::Request::get(format!("http://{}/peer", server.address))
+        .header("x-long", "x".repeat(9_000))
+        .body(axum::body::Body::empty())
+        .unwrap();
+    // Refused by whichever side looks first: the server has said its limit.
+    let refused = sender.send_request(too_long).await;
+    assert!(refused.as_ref().map_or(true, |response| response.status() == 431), "{refused:?}");
+}
+
+/// Where the kernel can be told how long it may try.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_stream_whose_reader_takes_nothing_ends() {
+    let server = Server::start_with(limits(), Duration::from_millis(500)).await;
+    let mut reader = server.connect().await;
+    reader.write_all(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    read_until(&mut reader, "\r\n\r\n").await;
+    server.until_open(0).await;
+}
+
+#[tokio::test]
+async fn stopping_ends_idle_connections_at_once_and_waits_for_requests() {
+    let server = Server::start(limits()).await;
+    let mut idle = server.connect().await;
+    idle.write_all(GET.as_bytes()).await.unwrap();
+    read_until(&mut idle, "127.0.0.1").await;
+    let mut busy = server.connect().await;
+    busy.write_all(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    server.until_open(2).await;
+
+    server.stop.cancel();
+    let acceptor = server.acceptor.clone();
+    let finished = server.tasks.spawn(async move { acceptor.finish(DEADLINE).await });
+    assert_eq!(read_to_end(&mut idle).await, "");
+    assert!(TcpStream::connect(server.address).await.is_err());
+    assert!(!finished.is_finished());
+    server.go.notify_one();
+    let answer = read_to_end(&mut busy).await;
+    assert!(answer.ends_with("done"), "{answer}");
+    tokio::time::timeout(DEADLINE, finished).await.expect("nothing is left").unwrap();
+    assert_eq!(server.acceptor.counts().open, 0);
+}
+
+#[tokio::test]
+async fn stopping_waits_no_longer_than_it_may() {
+    let server = Server::start(limits()).await;
+    let mut busy = server.connect().await;
+    busy.write_all(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    server.until_open(1).await;
+    server.stop.cancel();
+    server.acceptor.finish(Duration::from_millis(100)).await;
+    assert_eq!(read_to_end(&mut busy).await, "");
+}
+
+#[tokio::test]
+async fn stopping_closes_upgraded_sockets_too_in_the_end() {
+    let server = Server::start(limits()).await;
+    // The peer that only waits, and the one that takes nothing.
+    let mut silent = server.connect().await;
+    silent.write_all(upgrade(GOOD_UPGRADE).as_bytes()).await.unwrap();
+    read_until(&mut silent, "\r\n\r\n").await;
+    let full = server.connect().await;
+    let (mut reads, mut writes) = full.into_split();
+    writes.write_all(upgrade(GOOD_UPGRADE).as_bytes()).await.unwrap();
+    let mut answered = [0; 12];
+    reads.read_exact(&mut answered).await.unwrap();
+    // Echoes fill the way back until nothing moves any more.
+    let mut frame = vec![0x82, 0xfe, 0xff, 0xff, 0, 0, 0, 0];
+    frame.resize(8 + 0xffff, 0);
+    while tokio::time::timeout(Duration::from_millis(500), writes.write_all(&frame)).await.is_ok() {}
+
+    server.stop.cancel();
+    server.acceptor.finish(Duration::from_millis(100)).await;
+    assert_eq!(server.acceptor.counts().open, 0);
+    assert_eq!(read_to_end(&mut silent).await, "");
+}

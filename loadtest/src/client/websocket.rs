@@ -1,0 +1,196 @@
+//! The protocol over a WebSocket: a frame per text message (or, as protobuf,
+//! per binary one), commands answered by `ref`.
+
+use std::collections::VecDeque;
+
+use futures_util::{SinkExt, StreamExt};
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use super::error::{Close, Error, Refusal, Result};
+use super::{Account, Form, Frame, binary, socket};
+
+/// Frames that may come while a command's answer is waited for; more than this
+/// breaks the client instead of growing without end.
+const WAITING: usize = 1_000_000;
+
+/// A session over one WebSocket.
+#[derive(Debug)]
+pub struct WebSocket {
+    stream: WebSocketStream<TcpStream>,
+    form: Form,
+    welcome: Frame,
+    cursor: String,
+    /// Read while an answer was waited for, not yet handed out.
+    waiting: VecDeque<Frame>,
+    last_ref: u64,
+}
+
+impl WebSocket {
+    /// Connects with JSON frames and reads `welcome`.
+    pub async fn connect(account: &Account) -> Result<Self> {
+        Self::connect_as(account, Form::Json).await
+    }
+
+    /// Connects and reads `welcome`.
+    pub async fn connect_as(account: &Account, form: Form) -> Result<Self> {
+        let authority = account.authority()?;
+        let url = format!("ws://{authority}/v1/ws{}", account.query());
+        let mut request = url.into_client_request().map_err(Error::broken)?;
+        if !account.token.is_empty() {
+            let bearer = format!("Bearer {}", account.token).parse().map_err(Error::broken)?;
+            request.headers_mut().insert(AUTHORIZATION, bearer);
+        }
+        if form == Form::Protobuf {
+            let name = http::HeaderValue::from_static("switchboard.v1.proto");
+            request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
+        }
+        // Small buffers: a load test holds thousands of these.
+        let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
+        let socket = socket::open(authority, account.receive_buffer).await?;
+        let (stream, _) =
+            client_async_with_config(request, socket, Some(config)).await.map_err(handshake_error)?;
+        let mut client = Self {
+            stream,
+            form,
+            welcome: Frame(Value::Null),
+            cursor: String::new(),
+            waiting: VecDeque::new(),
+            last_ref: 0,
+        };
+        let welcome = client.read().await?;
+        if welcome.kind() != "welcome" {
+            return Err(Error::broken(format!("`{}` instead of `welcome`", welcome.kind())));
+        }
+        client.cursor = welcome.cursor().unwrap_or_default().to_owned();
+        client.welcome = welcome;
+        Ok(client)
+    }
+
+    /// The frame that the stream began with.
+    pub fn welcome(&self) -> &Frame {
+        &self.welcome
+    }
+
+    /// The place of the last event handed out.
+    pub fn cursor(&self) -> &str {
+        &self.cursor
+    }
+
+    /// The next frame of any type. Safe to drop half way.
+    pub async fn next_frame(&mut self) -> Result<Frame> {
+        let frame = match self.waiting.pop_front() {
+            Some(frame) => frame,
+            None => self.read().await?,
+        };
+        if let Some(cursor) = frame.cursor() {
+            cursor.clone_into(&mut self.cursor);
+        }
+        Ok(frame)
+    }
+
+    /// Sends a command; its answer comes out of
+    /// [`next_frame`](Self::next_frame).
+    pub async fn start(&mut self, mut command: Value) -> Result<u64> {
+        self.last_ref += 1;
+        command["ref"] = json!(self.last_ref);
+        match self.form {
+            Form::Json => self.send_text(command.to_string()).await?,
+            Form::Protobuf => {
+                self.send_message(Message::binary(binary::encode(&command)?)).await?;
+            }
+        }
+        Ok(self.last_ref)
+    }
+
+    /// Sends a command and waits for its answer.
+    pub async fn command(&mut self, command: Value) -> Result<Frame> {
+        let reference = self.start(command).await?;
+        loop {
+            let frame = self.read().await?;
+            let answers = frame.answers() == Some(reference);
+            if !answers || frame.is_event() {
+                if self.waiting.len() >= WAITING {
+                    return Err(Error::broken("too many frames before an answer"));
+                }
+                self.waiting.push_back(frame.clone());
+            }
+            if answers {
+                return frame.accepted();
+            }
+        }
+    }
+
+    /// Sends any text, as a client would that knows no better.
+    pub async fn send_text(&mut self, text: String) -> Result<()> {
+        self.send_message(Message::text(text)).await
+    }
+
+    /// Sends any message, whether or not it is one of the protocol.
+    pub async fn send_message(&mut self, message: Message) -> Result<()> {
+        self.stream.send(message).await.map_err(stream_error)
+    }
+
+    /// The socket below, for what no well-behaved client does.
+    pub fn into_stream(self) -> WebSocketStream<TcpStream> {
+        self.stream
+    }
+
+    /// Says goodbye and waits for the server to do the same.
+    pub async fn close(mut self) {
+        // A connection that is broken is closed too.
+        if self.stream.close(None).await.is_ok() {
+            while let Some(Ok(_)) = self.stream.next().await {}
+        }
+    }
+
+    async fn read(&mut self) -> Result<Frame> {
+        loop {
+            match self.stream.next().await {
+                Some(Ok(Message::Text(text))) if self.form == Form::Json => {
+                    return Frame::parse(text.as_bytes());
+                }
+                Some(Ok(Message::Binary(bytes))) if self.form == Form::Protobuf => {
+                    return binary::decode(&bytes);
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Close(close))) => {
+                    let close = close.map(|close| (close.code.into(), close.reason.as_str().to_owned()));
+                    let (code, reason) = close.unzip();
+                    return Err(Error::Closed(Close { code, reason: reason.unwrap_or_default() }));
+                }
+                Some(Ok(other)) => {
+                    return Err(Error::broken(format!("a message of the wrong kind: {other:?}")));
+                }
+                Some(Err(error)) => return Err(stream_error(error)),
+                None => return Err(Error::Closed(Close { code: None, reason: String::new() })),
+            }
+        }
+    }
+}
+
+/// A refusal comes as an HTTP answer before the upgrade.
+fn handshake_error(error: tungstenite::Error) -> Error {
+    match error {
+        tungstenite::Error::Http(response) => {
+            let body = response.body().as_deref().unwrap_or_default();
+            let body = serde_json::from_slice(body).unwrap_or(Value::Null);
+            Error::Refused(Refusal::read(response.status().as_u16(), &body))
+        }
+        other => Error::broken(other),
+    }
+}
+
+fn stream_error(error: tungstenite::Error) -> Error {
+    match error {
+        tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => {
+            Error::Closed(Close { code: None, reason: String::new() })
+        }
+        other => Error::broken(other),
+    }
+}

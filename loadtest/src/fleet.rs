@@ -1,0 +1,216 @@
+//! Gateways and routers as real processes on one store: started, waited for,
+//! killed and started again, and what they cost.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use testbed::{Binaries, Process, port};
+
+use crate::token::Issuer;
+
+/// Known to every gateway of a fleet; only processes on loopback believe it.
+const SECRET: &str = "a secret for load tests and cluster tests only";
+const START: Duration = Duration::from_secs(60);
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// How many.
+    pub gateways: usize,
+    /// How many.
+    pub routers: usize,
+    /// For routers.
+    pub router_store: String,
+    /// For gateways; another one where a proxy stands before it.
+    pub gateway_store: String,
+    /// Flags for every router beyond the needed ones.
+    pub router_flags: Vec<String>,
+    /// Flags for every gateway beyond the needed ones.
+    pub gateway_flags: Vec<String>,
+}
+
+/// A running cluster without its store; everything is killed on drop.
+#[derive(Debug)]
+pub struct Fleet {
+    routers: Vec<Node>,
+    gateways: Vec<Node>,
+}
+
+/// One process at an address of its own, which it keeps over restarts.
+#[derive(Debug)]
+pub struct Node {
+    name: String,
+    program: PathBuf,
+    arguments: Vec<String>,
+    port: u16,
+    admin: u16,
+    process: Option<Process>,
+}
+
+impl Plan {
+    /// So many of each on one store.
+    pub fn new(gateways: usize, routers: usize, store: &str) -> Self {
+        Self {
+            gateways,
+            routers,
+            router_store: store.to_owned(),
+            gateway_store: store.to_owned(),
+            router_flags: Vec::new(),
+            gateway_flags: Vec::new(),
+        }
+    }
+
+    /// More flags for every router, separated by blanks.
+    pub fn router_flags(mut self, flags: &str) -> Self {
+        self.router_flags.extend(flags.split_whitespace().map(str::to_owned));
+        self
+    }
+
+    /// More flags for every gateway, separated by blanks.
+    pub fn gateway_flags(mut self, flags: &str) -> Self {
+        self.gateway_flags.extend(flags.split_whitespace().map(str::to_owned));
+        self
+    }
+}
+
+impl Fleet {
+    /// Starts all; returns when each calls itself ready.
+    pub async fn start(binaries: &Binaries, plan: &Plan) -> Result<Self> {
+        let mut fleet = Self { routers: Vec::new(), gateways: Vec::new() };
+        for index in 0..plan.routers {
+            fleet.routers.push(router(binaries, plan, index));
+        }
+        let addresses: Vec<String> =
+            fleet.routers.iter().map(|router| format!("http://{}", router.address())).collect();
+        for index in 0..plan.gateways {
+            fleet.gateways.push(gateway(binaries, plan, index, &addresses.join(",")));
+        }
+        // All at once, then the waiting.
+        for node in fleet.routers.iter_mut().chain(&mut fleet.gateways) {
+            node.spawn()?;
+        }
+        for node in fleet.routers.iter_mut().chain(&mut fleet.gateways) {
+            node.ready().await?;
+        }
+        Ok(fleet)
+    }
+
+    /// Signs tokens that the gateways believe.
+    pub fn issuer() -> Issuer {
+        Issuer::new(SECRET)
+    }
+
+    /// Where clients connect.
+    pub fn gateway_urls(&self) -> Vec<String> {
+        self.gateways.iter().map(Node::url).collect()
+    }
+
+    /// The gateways.
+    pub fn gateways(&mut self) -> &mut [Node] {
+        &mut self.gateways
+    }
+
+    /// The routers.
+    pub fn routers(&mut self) -> &mut [Node] {
+        &mut self.routers
+    }
+
+    /// Of the gateways that run.
+    pub fn gateway_pids(&self) -> Vec<u32> {
+        self.gateways.iter().filter_map(Node::pid).collect()
+    }
+
+    /// Of the routers that run.
+    pub fn router_pids(&self) -> Vec<u32> {
+        self.routers.iter().filter_map(Node::pid).collect()
+    }
+}
+
+impl Node {
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// `http://127.0.0.1:PORT` of its admin server.
+    pub fn admin_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.admin)
+    }
+
+    /// Its process id; nothing while it is down.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
+    /// The process, for signals, output and cost.
+    pub fn process(&mut self) -> Result<&mut Process> {
+        self.process.as_mut().with_context(|| format!("{} is down", self.name))
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it again at its address; returns when it is ready.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.kill();
+        self.spawn()?;
+        self.ready().await
+    }
+
+    /// Adds flags for the next start.
+    pub fn set_flags(&mut self, flags: &[&str]) {
+        self.arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    }
+
+    /// Takes flags off for the next start.
+    pub fn unset_flags(&mut self, flags: &[&str]) {
+        self.arguments.retain(|argument| !flags.contains(&argument.as_str()));
+    }
+
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn spawn(&mut self) -> Result<()> {
+        self.process = Some(Process::spawn(&self.name, &self.program, &self.arguments)?);
+        Ok(())
+    }
+
+    async fn ready(&mut self) -> Result<()> {
+        let url = format!("{}/readyz", self.admin_url());
+        self.process()?.ready(&url, START).await
+    }
+}
+
+fn router(binaries: &Binaries, plan: &Plan, index: usize) -> Node {
+    let mut arguments = vec!["--store".to_owned(), plan.router_store.clone()];
+    arguments.extend(plan.router_flags.clone());
+    node(format!("router-{index}"), binaries.router(), arguments)
+}
+
+fn gateway(binaries: &Binaries, plan: &Plan, index: usize, routers: &str) -> Node {
+    let name = format!("gw-{index}");
+    let mut arguments: Vec<String> = [
+        ("--store", plan.gateway_store.as_str()),
+        ("--router", routers),
+        ("--node", &name),
+        ("--jwt-secret", SECRET),
+        // What is measured and broken here is not the limit.
+        ("--messages-per-second", "0"),
+    ]
+    .iter()
+    .flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()])
+    .collect();
+    arguments.extend(plan.gateway_flags.clone());
+    node(name, binaries.gateway(), arguments)
+}
+
+fn node(name: String, program: PathBuf, mut arguments: Vec<String>) -> Node {
+    let (port, admin) = (port::free(), port::free());
+    arguments.extend(["--listen".to_owned(), format!("127.0.0.1:{port}")]);
+    arguments.extend(["--admin-listen".to_owned(), format!("127.0.0.1:{admin}")]);
+    Node { name, program, arguments, port, admin, process: None }
+}

@@ -1,0 +1,270 @@
+//! The checker: one pass over each device's lines, and the sends held against
+//! what the devices have.
+
+use std::collections::{HashMap, HashSet};
+
+use proto::Cursor;
+
+use super::{Allowed, Device, Log, Message, Report, Send, Violation, What};
+
+/// Judges the whole log.
+pub(super) fn check(log: &Log, allowed: Allowed) -> Report {
+    let mut report = Report {
+        sent: log.sends.len(),
+        acknowledged: log.sends.iter().filter(|send| send.acknowledged.is_some()).count(),
+        received: log.devices.iter().map(|device| messages(device).count()).sum(),
+        resets: log.devices.iter().map(resets).sum(),
+        violations: Vec::new(),
+    };
+    for device in &log.devices {
+        one_device(log, device, allowed, &mut report.violations);
+    }
+    agreement(log, &mut report.violations);
+    numbers(log, allowed, &mut report.violations);
+    report.violations.extend(missing(log, allowed));
+    report.violations.extend(partial(log, allowed));
+    report
+}
+
+/// Acknowledged messages that a device should have and has not.
+pub(super) fn missing(log: &Log, allowed: Allowed) -> Vec<Violation> {
+    let held = Held::new(log);
+    let mut violations = Vec::new();
+    for send in log.sends.iter().filter(|send| !send.forgotten) {
+        let (Some(_), Some(&seq)) = (send.acknowledged, send.seqs.first()) else { continue };
+        for (index, device) in log.devices.iter().enumerate() {
+            if log.is_for(send, seq, device)
+                && !excused(device, send, allowed)
+                && !held.has(index, send.conversation, seq, send.id)
+            {
+                violations.push(Violation::Missing {
+                    device: log.device_name(device),
+                    conversation: log.name(send.conversation).to_owned(),
+                    seq,
+                    client_msg_id: log.name(send.id).to_owned(),
+                });
+            }
+        }
+    }
+    violations
+}
+
+/// Messages that were never acknowledged and that some have and some have not.
+pub(super) fn partial(log: &Log, allowed: Allowed) -> Vec<Violation> {
+    let held = Held::new(log);
+    let mut violations = Vec::new();
+    for send in log.sends.iter().filter(|send| send.acknowledged.is_none() && !send.forgotten) {
+        let Some(&seq) = held.seq_by_id.get(&send.id) else { continue };
+        for (index, device) in log.devices.iter().enumerate() {
+            if log.is_for(send, seq, device)
+                && !excused(device, send, allowed)
+                && !held.has(index, send.conversation, seq, send.id)
+            {
+                violations.push(Violation::Partial {
+                    device: log.device_name(device),
+                    conversation: log.name(send.conversation).to_owned(),
+                    seq,
+                });
+            }
+        }
+    }
+    violations
+}
+
+/// What every device has.
+struct Held {
+    by_id: HashSet<(usize, u32)>,
+    by_seq: HashSet<(usize, u32, u64)>,
+    seq_by_id: HashMap<u32, u64>,
+}
+
+impl Held {
+    fn new(log: &Log) -> Self {
+        let mut held = Self { by_id: HashSet::new(), by_seq: HashSet::new(), seq_by_id: HashMap::new() };
+        for (index, device) in log.devices.iter().enumerate() {
+            for message in messages(device) {
+                match message.id {
+                    Some(id) => {
+                        held.by_id.insert((index, id));
+                        held.seq_by_id.insert(id, message.seq);
+                    }
+                    None => {
+                        held.by_seq.insert((index, message.conversation, message.seq));
+                    }
+                }
+            }
+        }
+        held
+    }
+
+    fn has(&self, device: usize, conversation: u32, seq: u64, id: u32) -> bool {
+        self.by_id.contains(&(device, id)) || self.by_seq.contains(&(device, conversation, seq))
+    }
+}
+
+impl Log {
+    /// Whether a message should reach a device.
+    fn is_for(&self, send: &Send, seq: u64, device: &Device) -> bool {
+        if send.begun < device.since {
+            return false;
+        }
+        if let Some(members) = self.memberships.get(&send.conversation) {
+            return members.iter().any(|m| m.user == device.user && m.after < seq && seq <= m.up_to);
+        }
+        let user = self.name(device.user);
+        self.name(send.conversation).split_once('~').is_some_and(|(one, other)| user == one || user == other)
+    }
+
+    fn device_name(&self, device: &Device) -> String {
+        format!("{}/{}", self.name(device.user), self.name(device.name))
+    }
+}
+
+/// What was acknowledged (or begun, if never) before a device's last reset.
+fn excused(device: &Device, send: &Send, allowed: Allowed) -> bool {
+    let when = send.acknowledged.unwrap_or(send.begun);
+    allowed.reset && device.lines.iter().any(|line| matches!(line.what, What::Reset { .. }) && line.at > when)
+}
+
+fn messages(device: &Device) -> impl Iterator<Item = &Message> {
+    device.lines.iter().filter_map(|line| match &line.what {
+        What::Event { message, .. } => message.as_ref(),
+        _ => None,
+    })
+}
+
+fn resets(device: &Device) -> usize {
+    device.lines.iter().filter(|line| matches!(line.what, What::Reset { .. })).count()
+}
+
+/// Order and repeats as one device saw them; a reset begins anew.
+fn one_device(log: &Log, device: &Device, allowed: Allowed, violations: &mut Vec<Violation>) {
+    let mut place: Option<&str> = None;
+    let mut heads: HashMap<u32, u64> = HashMap::new();
+    let mut seen: HashSet<(u32, u64)> = HashSet::new();
+    for line in &device.lines {
+        match &line.what {
+            // A later session begins where its client says: what it repeats or
+            // leaves out shows with the next event.
+            What::Began { cursor } => {
+                place.get_or_insert(cursor);
+            }
+            What::Reset { cursor, reason } => {
+                if !allowed.reset {
+                    let (device, reason) = (log.device_name(device), reason.as_ref().to_owned());
+                    violations.push(Violation::Reset { device, reason });
+                }
+                place = Some(cursor);
+                heads.clear();
+                seen.clear();
+            }
+            What::Event { cursor, message } => {
+                if let Some(before) = place.filter(|before| !follows(before, cursor)) {
+                    violations.push(Violation::InboxOrder {
+                        device: log.device_name(device),
+                        after: before.to_owned(),
+                        cursor: cursor.as_ref().to_owned(),
+                    });
+                }
+                place = Some(cursor);
+                if let Some(message) = message {
+                    one_message(log, device, message, &mut heads, &mut seen, violations);
+                }
+            }
+        }
+    }
+}
+
+fn one_message(
+    log: &Log,
+    device: &Device,
+    message: &Message,
+    heads: &mut HashMap<u32, u64>,
+    seen: &mut HashSet<(u32, u64)>,
+    violations: &mut Vec<Violation>,
+) {
+    let name = || log.device_name(device);
+    let conversation = || log.name(message.conversation).to_owned();
+    let seq = message.seq;
+    let head = heads.get(&message.conversation).copied();
+    if !seen.insert((message.conversation, seq)) {
+        violations.push(Violation::Repeated { device: name(), conversation: conversation(), seq });
+    } else if let Some(after) = head.filter(|head| *head > seq) {
+        violations.push(Violation::Reordered { device: name(), conversation: conversation(), seq, after });
+    } else if let Some(after) = head.filter(|head| head + 1 != seq) {
+        violations.push(Violation::Hole { device: name(), conversation: conversation(), after, seq });
+    }
+    heads.entry(message.conversation).and_modify(|head| *head = seq.max(*head)).or_insert(seq);
+    if message.id.is_some_and(|id| !log.sends_by_id.contains_key(&id)) {
+        violations.push(Violation::Invented { device: name(), conversation: conversation(), seq });
+    }
+}
+
+/// Whether an event's place is the one right after another. Cursors are opaque
+/// to clients; the checker looks inside, because a hole in the inbox is the
+/// fault that no client could see.
+fn follows(before: &str, after: &str) -> bool {
+    match (Cursor::parse(before), Cursor::parse(after)) {
+        (Ok(before), Ok(after)) => before.position.next() == after.position,
+        _ => before != after,
+    }
+}
+
+/// Devices of one user saw the same event at the same place.
+fn agreement(log: &Log, violations: &mut Vec<Violation>) {
+    let mut seen: HashMap<(u32, &str), (&Device, Option<Message>)> = HashMap::new();
+    for device in &log.devices {
+        for line in &device.lines {
+            let What::Event { cursor, message } = &line.what else { continue };
+            let (first, event) = *seen.entry((device.user, cursor)).or_insert((device, *message));
+            // An id may be known to the sender's device alone.
+            let same = match (event, message) {
+                (Some(a), Some(b)) => (a.conversation, a.seq) == (b.conversation, b.seq),
+                (None, None) => true,
+                _ => false,
+            };
+            if !same {
+                violations.push(Violation::Disagree {
+                    one: log.device_name(first),
+                    other: log.device_name(device),
+                    cursor: cursor.as_ref().to_owned(),
+                });
+            }
+        }
+    }
+}
+
+/// One message has one number and one number is one message, in what senders
+/// were told and in what devices got. A store that was written over gives
+/// numbers again, which its resets excuse.
+fn numbers(log: &Log, allowed: Allowed, violations: &mut Vec<Violation>) {
+    if allowed.reset && log.devices.iter().any(|device| resets(device) > 0) {
+        return;
+    }
+    let mut by_number: HashMap<(u32, u64), u32> = HashMap::new();
+    let mut by_id: HashMap<u32, (u32, u64)> = HashMap::new();
+    let told = log.sends.iter().flat_map(|send| {
+        send.seqs.iter().map(|seq| Message { conversation: send.conversation, seq: *seq, id: Some(send.id) })
+    });
+    let mut reported = HashSet::new();
+    for message in told.chain(log.devices.iter().flat_map(messages).copied()) {
+        let Some(id) = message.id else { continue };
+        let number = (message.conversation, message.seq);
+        let same_number = *by_number.entry(number).or_insert(id);
+        let same_id = *by_id.entry(id).or_insert(number);
+        let what = if same_number != id {
+            format!("#{} is {} and {}", message.seq, log.name(same_number), log.name(id))
+        } else if same_id != number {
+            format!("{} is #{} and #{}", log.name(id), same_id.1, message.seq)
+        } else {
+            continue;
+        };
+        if reported.insert(what.clone()) {
+            let conversation = log.name(message.conversation).to_owned();
+            violations.push(Violation::Confused { conversation, what });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+//! The history of a run: what was sent, what was acknowledged, and what each
+//! device received, in the order in which it happened. One checker judges it
+//! against the promises of PROTOCOL.md §2.
+//!
+//! In reading order: [`History`] (what is written down), [`DeviceLog`] (one
+//! device's pen), [`Allowed`] and [`Report`] (the judgement).
+
+mod check;
+mod device;
+mod report;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+pub use device::DeviceLog;
+pub use report::{Report, Violation};
+
+/// What a scenario does to the cluster beyond what clients may never notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Allowed {
+    /// Devices may be told `reset`. What was acknowledged before a device's
+    /// reset may be missing there; after it everything holds again.
+    pub reset: bool,
+}
+
+/// Written by many tasks at once.
+#[derive(Debug, Default)]
+pub struct History {
+    log: Mutex<Log>,
+}
+
+/// Names are kept once and are numbers from then on: a load test writes
+/// millions of lines.
+#[derive(Debug, Default)]
+struct Log {
+    /// Counts everything that is written: tells what came first.
+    clock: u64,
+    names: Names,
+    sends: Vec<Send>,
+    /// By client_msg_id.
+    sends_by_id: HashMap<u32, usize>,
+    devices: Vec<Device>,
+    memberships: HashMap<u32, Vec<Member>>,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    texts: Vec<Arc<str>>,
+    numbers: HashMap<Arc<str>, u32>,
+}
+
+/// One message that a client wanted to send, however often it tried.
+#[derive(Debug)]
+struct Send {
+    id: u32,
+    conversation: u32,
+    begun: u64,
+    /// Each different one that a `sent` gave.
+    seqs: Vec<u64>,
+    acknowledged: Option<u64>,
+    /// The store forgot it: nobody needs to have it.
+    forgotten: bool,
+}
+
+/// A point in a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+/// Who should get the messages of a conversation, and from which moment to
+/// which; seqs, because a change stands between messages.
+#[derive(Debug)]
+struct Member {
+    user: u32,
+    after: u64,
+    up_to: u64,
+}
+
+#[derive(Debug)]
+struct Device {
+    user: u32,
+    name: u32,
+    /// Everything whose sending begins later is for this device.
+    since: u64,
+    lines: Vec<Line>,
+}
+
+/// What a device got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    at: u64,
+    what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum What {
+    /// A session began here; the inbox's place.
+    Began { cursor: Box<str> },
+    /// An event of the inbox; a message, or something without a seq.
+    Event { cursor: Box<str>, message: Option<Message> },
+    /// Read on from this place; the reason.
+    Reset { cursor: Box<str>, reason: Box<str> },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Message {
+    conversation: u32,
+    seq: u64,
+    id: Option<u32>,
+}
+
+impl History {
+    /// An empty one.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// These users get all messages of the conversation. Direct conversations
+    /// need no saying.
+    pub fn group(&self, conversation: &str, members: &[&str]) {
+        for member in members {
+            self.joined(conversation, member, 0);
+        }
+    }
+
+    /// This user gets the messages after this seq.
+    pub fn joined(&self, conversation: &str, user: &str, after: u64) {
+        let mut log = self.log();
+        let conversation = log.names.number(conversation);
+        let user = log.names.number(user);
+        log.memberships.entry(conversation).or_default().push(Member { user, after, up_to: u64::MAX });
+    }
+
+    /// This user gets the messages up to this seq and no later ones.
+    pub fn left(&self, conversation: &str, user: &str, up_to: u64) {
+        let mut log = self.log();
+        let conversation = log.names.number(conversation);
+        let user = log.names.number(user);
+        for member in log.memberships.entry(conversation).or_default() {
+            if member.user == user && member.up_to == u64::MAX {
+                member.up_to = up_to;
+            }
+        }
+    }
+
+    /// A device that gets everything that is sent from now on.
+    pub fn device(self: &Arc<Self>, user: &str, device: &str) -> DeviceLog {
+        let mut log = self.log();
+        let user = log.names.number(user);
+        let name = log.names.number(device);
+        let since = log.tick();
+        log.devices.push(Device { user, name, since, lines: Vec::new() });
+        DeviceLog::new(Arc::clone(self), log.devices.len() - 1)
+    }
+
+    /// Before the first attempt to send a message. Ids are unique in a run.
+    pub fn sending(&self, conversation: &str, client_msg_id: &str) {
+        let mut log = self.log();
+        let begun = log.tick();
+        let id = log.names.number(client_msg_id);
+        let conversation = log.names.number(conversation);
+        let send = Send { id, conversation, begun, seqs: Vec::new(), acknowledged: None, forgotten: false };
+        if !log.sends_by_id.contains_key(&id) {
+            let index = log.sends.len();
+            log.sends.push(send);
+            log.sends_by_id.insert(id, index);
+        }
+    }
+
+    /// A `sent` came. After the same message's first one too.
+    pub fn acknowledged(&self, client_msg_id: &str, seq: u64) {
+        let mut log = self.log();
+        let at = log.tick();
+        let id = log.names.number(client_msg_id);
+        let Some(&index) = log.sends_by_id.get(&id) else { return };
+        let send = &mut log.sends[index];
+        send.acknowledged.get_or_insert(at);
+        if !send.seqs.contains(&seq) {
+            send.seqs.push(seq);
+        }
+    }
+
+    /// Now.
+    pub fn moment(&self) -> Moment {
+        Moment(self.log().tick())
+    }
+
+    /// The store has lost what was written since: messages whose sending began
+    /// after that moment need not be anywhere.
+    pub fn forgotten_since(&self, moment: Moment) {
+        for send in self.log().sends.iter_mut().filter(|send| send.begun > moment.0) {
+            send.forgotten = true;
+        }
+    }
+
+    /// How many messages were acknowledged.
+    pub fn acknowledged_count(&self) -> usize {
+        self.log().sends.iter().filter(|send| send.acknowledged.is_some()).count()
+    }
+
+    /// How many copies of acknowledged messages have not reached a device that
+    /// should have them: what a run waits for at its end.
+    pub fn outstanding(&self, allowed: Allowed) -> usize {
+        check::missing(&self.log(), allowed).len()
+    }
+
+    /// Whether all devices of a conversation hold the same messages, those
+    /// included that were never acknowledged.
+    pub fn settled(&self, allowed: Allowed) -> bool {
+        let log = self.log();
+        check::missing(&log, allowed).is_empty() && check::partial(&log, allowed).is_empty()
+    }
+
+    /// Judges all that was written down so far. To be asked when nothing is
+    /// under way any more.
+    pub fn check(&self, allowed: Allowed) -> Report {
+        check::check(&self.log(), allowed)
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().expect("no holder panics")
+    }
+}
+
+impl Log {
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    fn name(&self, number: u32) -> &str {
+        &self.names.texts[number as usize]
+    }
+}
+
+impl Names {
+    fn number(&mut self, text: &str) -> u32 {
+        if let Some(&number) = self.numbers.get(text) {
+            return number;
+        }
+        let number = u32::try_from(self.texts.len()).expect("fewer than four billion names");
+        let text: Arc<str> = Arc::from(text);
+        self.texts.push(Arc::clone(&text));
+        self.numbers.insert(text, number);
+        number
+    }
+}

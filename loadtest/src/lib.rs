@@ -1,0 +1,14 @@
+//! The yardstick: clients of every transport, a history of what was sent,
+//! acknowledged and received with the one checker that judges it, and
+//! workloads that measure a real cluster. The cluster tests use all but the
+//! workloads.
+//!
+//! In reading order: [`client`], [`token`], [`history`], [`fleet`] (gateways
+//! and routers as processes), [`workload`], [`summary`].
+
+pub mod client;
+pub mod fleet;
+pub mod history;
+pub mod summary;
+pub mod token;
+pub mod workload;

@@ -1,0 +1,219 @@
+//! Identifiers as types. A value of one of these has the right form: text is
+//! checked once, where it comes in, and the error names what is wrong.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a text is not the identifier that it should be; reads on after the
+/// name of the field: "`to` must be …".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub &'static str);
+
+const NAME_RULE: Invalid = Invalid("must be 1 to 64 characters of A-Z a-z 0-9 . _ @ -");
+const CONVERSATION_RULE: Invalid =
+    Invalid("must be a conversation id: two user ids in byte order joined by `~`, or `g_` and 26 characters");
+const CHANNEL_RULE: Invalid =
+    Invalid("must be a channel id: `c_` and 1 to 64 characters of A-Z a-z 0-9 . _ -");
+const CLIENT_MESSAGE_RULE: Invalid = Invalid("must be 1 to 64 visible ASCII characters");
+const SESSION_RULE: Invalid = Invalid("must be 1 to 64 characters of A-Z a-z 0-9 . _ -");
+const NODE_RULE: Invalid = Invalid("must be 1 to 96 characters of A-Z a-z 0-9 . _ -");
+
+fn is_word(text: &str, max: usize, extra: &[u8]) -> bool {
+    (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || extra.contains(&b))
+}
+
+/// A text identifier: cheap to clone, ordered by its bytes.
+macro_rules! identifier {
+    ($(#[$doc:meta])* $name:ident, $check:expr, $rule:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks the form of `text`.
+            pub fn parse(text: &str) -> Result<Self, Invalid> {
+                let check: fn(&str) -> bool = $check;
+                if check(text) { Ok(Self(Arc::from(text))) } else { Err($rule) }
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = Invalid;
+            fn from_str(text: &str) -> Result<Self, Invalid> {
+                Self::parse(text)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0.as_ref().to_owned()
+            }
+        }
+    };
+}
+
+identifier!(
+    /// An account: the `sub` of its token.
+    UserId,
+    |text| is_word(text, 64, b"._@-"),
+    NAME_RULE
+);
+identifier!(
+    /// One of a user's clients.
+    DeviceId,
+    |text| is_word(text, 64, b"._@-"),
+    NAME_RULE
+);
+identifier!(
+    /// One live attachment of a device to the cluster.
+    SessionId,
+    |text| is_word(text, 64, b"._-"),
+    SESSION_RULE
+);
+identifier!(
+    /// One run of a gateway: its node's name and something random. Names the
+    /// bus channel and the lease, so that a restarted node is a new one.
+    NodeIncarnation,
+    |text| is_word(text, 96, b"._-"),
+    NODE_RULE
+);
+identifier!(
+    /// What a sender knows its message by.
+    ClientMessageId,
+    |text| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()),
+    CLIENT_MESSAGE_RULE
+);
+identifier!(
+    /// A broadcast topic.
+    ChannelId,
+    |text| text.strip_prefix("c_").is_some_and(|name| is_word(name, 64, b"._-")),
+    CHANNEL_RULE
+);
+identifier!(
+    /// Where messages are written: a direct conversation of two users
+    /// (`alice~bob`) or a group (`g_` and a ULID).
+    ConversationId,
+    is_conversation,
+    CONVERSATION_RULE
+);
+
+fn is_conversation(text: &str) -> bool {
+    match text.split_once('~') {
+        Some((a, b)) => is_word(a, 64, b"._@-") && is_word(b, 64, b"._@-") && a <= b,
+        None => text
+            .strip_prefix("g_")
+            .is_some_and(|id| id.len() == 26 && id.bytes().all(|b| b.is_ascii_alphanumeric())),
+    }
+}
+
+impl ConversationId {
+    /// The direct conversation of two users, who may be the same.
+    pub fn direct(one: &UserId, other: &UserId) -> Self {
+        let (a, b) = if one <= other { (one, other) } else { (other, one) };
+        Self(Arc::from(format!("{a}~{b}")))
+    }
+
+    /// A new group, made at `time` (Unix ms).
+    pub fn new_group(time: u64) -> Self {
+        Self(Arc::from(format!("g_{}", ulid::Ulid::from_parts(time, rand::random()))))
+    }
+
+    /// The two users of a direct conversation; nothing for a group. Both are
+    /// the same in a conversation with oneself.
+    pub fn pair(&self) -> Option<(UserId, UserId)> {
+        let (a, b) = self.0.split_once('~')?;
+        Some((UserId(Arc::from(a)), UserId(Arc::from(b))))
+    }
+
+    /// Whether it is a group.
+    pub fn is_group(&self) -> bool {
+        !self.0.contains('~')
+    }
+}
+
+impl SessionId {
+    /// A new one that cannot be guessed.
+    pub fn random() -> Self {
+        Self(Arc::from(random_word::<24>()))
+    }
+}
+
+impl DeviceId {
+    /// For a client that names none.
+    pub fn random() -> Self {
+        Self(Arc::from(random_word::<16>()))
+    }
+}
+
+impl NodeIncarnation {
+    /// A new run of the node of this name.
+    pub fn new(node: &str) -> Result<Self, Invalid> {
+        Self::parse(&format!("{node}.{}", random_word::<12>()))
+    }
+}
+
+/// `N` characters of 5 random bits each.
+fn random_word<const N: usize>() -> String {
+    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let random: [u8; N] = rand::random();
+    random.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_direct_conversation_is_its_users_in_byte_order() {
+        let (alice, bob) = (UserId::parse("alice").unwrap(), UserId::parse("Bob").unwrap());
+        assert_eq!(ConversationId::direct(&alice, &bob).as_str(), "Bob~alice");
+        assert_eq!(ConversationId::direct(&alice, &alice).as_str(), "alice~alice");
+        assert_eq!(ConversationId::direct(&alice, &bob).pair(), Some((bob, alice)));
+    }
+
+    #[test]
+    fn conversations_of_the_wrong_form_are_refused() {
+        for text in ["", "alice", "b~a", "a~", "~a", "a~b~c", "g_short", "g_0000000000000000000000000!"] {
+            assert_eq!(ConversationId::parse(text), Err(CONVERSATION_RULE), "{text}");
+        }
+        assert!(ConversationId::parse(ConversationId::new_group(7).as_str()).unwrap().is_group());
+    }
+
+    #[test]
+    fn names_have_an_alphabet_and_a_length() {
+        assert!(UserId::parse("a.b_c@d-9").is_ok());
+        for text in ["", "a b", "a~b", "ä", &"x".repeat(65)] {
+            assert!(UserId::parse(text).is_err(), "{text}");
+        }
+    }
+}

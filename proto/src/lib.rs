@@ -1,0 +1,18 @@
+//! The words that all of Switchboard shares: identifiers and places as types,
+//! error codes and reasons, and the protobuf messages of the gRPC contract and
+//! the bus. No I/O and no clock.
+//!
+//! In reading order: [`id`] (who and where), [`place`] (seq, position,
+//! cursor), [`outcome`] (error codes, the ends of sessions, resets), [`wire`]
+//! (the generated messages).
+
+pub mod id;
+pub mod outcome;
+pub mod place;
+pub mod wire;
+
+pub use id::{
+    ChannelId, ClientMessageId, ConversationId, DeviceId, Invalid, NodeIncarnation, SessionId, UserId,
+};
+pub use outcome::{End, ErrorCode, ResetReason};
+pub use place::{Cursor, Fingerprint, Position, Seq};

@@ -1,0 +1,177 @@
+//! How things end: error codes with their HTTP status, the reasons for which a
+//! session ends, and the reasons for a reset.
+
+use crate::wire;
+
+/// Error codes of PROTOCOL.md §4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    /// 400: the request is not of the right form or goes beyond a limit.
+    BadRequest,
+    /// 401: no credential, or none that holds.
+    Unauthorized,
+    /// 403: known, but not allowed.
+    Forbidden,
+    /// 404: not there, or not for this user to know of.
+    NotFound,
+    /// 409: against the present state.
+    Conflict,
+    /// 413: larger than a limit.
+    TooLarge,
+    /// 429: too fast; `retry_after_ms` says when it helps to try again.
+    RateLimited,
+    /// 500: a fault of the server.
+    Internal,
+    /// 503: the store or every router is out of reach; nothing was
+    /// acknowledged.
+    Unavailable,
+}
+
+impl ErrorCode {
+    const ALL: [(Self, &'static str, u16); 9] = [
+        (Self::BadRequest, "bad_request", 400),
+        (Self::Unauthorized, "unauthorized", 401),
+        (Self::Forbidden, "forbidden", 403),
+        (Self::NotFound, "not_found", 404),
+        (Self::Conflict, "conflict", 409),
+        (Self::TooLarge, "too_large", 413),
+        (Self::RateLimited, "rate_limited", 429),
+        (Self::Internal, "internal", 500),
+        (Self::Unavailable, "unavailable", 503),
+    ];
+
+    /// As clients see it.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+
+    /// The HTTP status that goes with it.
+    pub fn status(self) -> u16 {
+        Self::ALL[self as usize].2
+    }
+
+    /// From the text; a code that is not known is a fault of the server.
+    pub fn from_text(text: &str) -> Self {
+        Self::ALL.iter().find(|row| row.1 == text).map_or(Self::Internal, |row| row.0)
+    }
+}
+
+/// Why the server ends a session: the reasons of `goaway` and of WebSocket
+/// close codes (PROTOCOL.md §6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum End {
+    /// The node is stopping.
+    Shutdown,
+    /// The device has attached elsewhere.
+    Replaced,
+    /// The token's `exp` has passed.
+    TokenExpired,
+    /// Ended by a backend.
+    Kicked,
+    /// More than 100 bad frames in a minute.
+    BadFrames,
+    /// More than 1,000 commands refused as `rate_limited` in a minute.
+    RateLimited,
+    /// Silent for two heartbeats.
+    HeartbeatMissed,
+    /// The client said goodbye or is gone.
+    Bye,
+}
+
+impl End {
+    /// The `reason` of the `goaway` frame; nothing where none is sent.
+    pub fn goaway(self) -> Option<&'static str> {
+        match self {
+            Self::Shutdown => Some("shutdown"),
+            Self::Replaced => Some("replaced"),
+            Self::TokenExpired => Some("token_expired"),
+            Self::Kicked => Some("kicked"),
+            Self::BadFrames | Self::RateLimited | Self::HeartbeatMissed | Self::Bye => None,
+        }
+    }
+
+    /// The WebSocket close code.
+    pub fn close_code(self) -> u16 {
+        match self {
+            Self::Bye => 1000,
+            Self::Shutdown => 1012,
+            Self::BadFrames => 4400,
+            Self::TokenExpired => 4401,
+            Self::Kicked => 4403,
+            Self::HeartbeatMissed => 4408,
+            Self::Replaced => 4409,
+            Self::RateLimited => 4429,
+        }
+    }
+
+    /// The text of the close frame, and the word for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Shutdown => "shutdown",
+            Self::Replaced => "replaced",
+            Self::TokenExpired => "token_expired",
+            Self::Kicked => "kicked",
+            Self::BadFrames => "bad_frames",
+            Self::RateLimited => "rate_limited",
+            Self::HeartbeatMissed => "heartbeat_missed",
+            Self::Bye => "bye",
+        }
+    }
+}
+
+/// Why a client must read its conversations again (PROTOCOL.md §4, `reset`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ResetReason {
+    /// The place is older than what is kept.
+    Trimmed,
+    /// The store lost its last writes and wrote other ones over them.
+    Rewritten,
+    /// The reader was too slow for too long.
+    Behind,
+}
+
+impl ResetReason {
+    /// As clients see it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trimmed => "trimmed",
+            Self::Rewritten => "rewritten",
+            Self::Behind => "behind",
+        }
+    }
+}
+
+impl From<Option<ResetReason>> for wire::ResetReason {
+    fn from(reason: Option<ResetReason>) -> Self {
+        match reason {
+            None => Self::None,
+            Some(ResetReason::Trimmed) => Self::Trimmed,
+            Some(ResetReason::Rewritten) => Self::Rewritten,
+            Some(ResetReason::Behind) => Self::Behind,
+        }
+    }
+}
+
+impl From<wire::ResetReason> for Option<ResetReason> {
+    fn from(reason: wire::ResetReason) -> Self {
+        match reason {
+            wire::ResetReason::None => None,
+            wire::ResetReason::Trimmed => Some(ResetReason::Trimmed),
+            wire::ResetReason::Rewritten => Some(ResetReason::Rewritten),
+            wire::ResetReason::Behind => Some(ResetReason::Behind),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_own_text_and_comes_back_from_it() {
+        for (code, text, _) in ErrorCode::ALL {
+            assert_eq!(code.as_str(), text);
+            assert_eq!(ErrorCode::from_text(text), code);
+        }
+    }
+}

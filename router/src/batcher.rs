@@ -1,0 +1,267 @@
+//! What gathers while the store works on one batch becomes the next one: items
+//! come in one at a time, go to the store together and in order, and each gets
+//! its own answer.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::error::{Error, Result};
+use crate::metrics::Metrics;
+
+/// Items that wait at most; one more is answered `unavailable` at once.
+const QUEUE: usize = 16_384;
+/// Whoever has waited longer has been given up by its gateway, or soon will
+/// be: answered `unavailable` without asking the store, so that a store that
+/// was away is not met by a queue of the dead.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+/// Items in one call.
+const MAX_ITEMS: usize = 256;
+/// Bytes of bodies in one call; a single larger item goes alone.
+const MAX_BYTES: usize = 1 << 20;
+
+/// The handle: cheap to clone. The loop ends when the last one is gone.
+#[derive(Debug)]
+pub(crate) struct Batcher<I, O> {
+    queue: mpsc::Sender<Job<I, O>>,
+}
+
+struct Job<I, O> {
+    item: I,
+    bytes: usize,
+    since: Instant,
+    answer: Box<dyn FnOnce(Result<O>) + Send>,
+}
+
+impl<I, O> Clone for Batcher<I, O> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone() }
+    }
+}
+
+impl<I, O> Batcher<I, O>
+where
+    I: Clone + Send + Sync + 'static,
+    O: Send + 'static,
+{
+    /// Starts a loop over `call`, which answers each item at its index.
+    pub(crate) fn start<F, Fut>(name: &'static str, tasks: &TaskTracker, metrics: &Metrics, call: F) -> Self
+    where
+        F: Fn(Vec<I>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = store::Result<Vec<O>>> + Send + 'static,
+    {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let weak = queue.downgrade();
+        metrics.queue(name, move || weak.upgrade().map(|queue| queue.max_capacity() - queue.capacity()));
+        tasks.spawn(work(name, waiting, metrics.clone(), call));
+        Self { queue }
+    }
+
+    /// Puts an item behind those before it; `bytes` is what it carries. The
+    /// answer is called once, perhaps at once, and must not block.
+    pub(crate) fn submit(&self, item: I, bytes: usize, answer: impl FnOnce(Result<O>) + Send + 'static) {
+        let job = Job { item, bytes, since: Instant::now(), answer: Box::new(answer) };
+        if let Err(refused) = self.queue.try_send(job) {
+            (refused.into_inner().answer)(Err(Error::Unavailable("too much waits for the store")));
+        }
+    }
+}
+
+async fn work<I, O, F, Fut>(
+    name: &'static str,
+    mut waiting: mpsc::Receiver<Job<I, O>>,
+    metrics: Metrics,
+    call: F,
+) where
+    I: Clone + Send + Sync + 'static,
+    F: Fn(Vec<I>) -> Fut,
+    Fut: Future<Output = store::Result<Vec<O>>>,
+{
+    // Taken from the queue, but too much for the batch that was being filled.
+    let mut left_over = None;
+    loop {
+        let Some(first) = (match left_over.take() {
+            Some(job) => Some(job),
+            None => waiting.recv().await,
+        }) else {
+            return;
+        };
+        let mut bytes = first.bytes;
+        let mut jobs = vec![first];
+        while jobs.len() < MAX_ITEMS
+            && let Ok(job) = waiting.try_recv()
+        {
+            bytes += job.bytes;
+            if bytes > MAX_BYTES {
+                left_over = Some(job);
+                break;
+            }
+            jobs.push(job);
+        }
+        let now = Instant::now();
+        let (late, jobs) = jobs.into_iter().partition(|job| now - job.since > MAX_WAIT);
+        refuse(late, &Error::Unavailable("waited too long for the store"));
+        if !jobs.is_empty() {
+            metrics.batch(name, jobs.len());
+            process(name, jobs, &call).await;
+        }
+    }
+}
+
+async fn process<I, O, F, Fut>(name: &'static str, jobs: Vec<Job<I, O>>, call: &F)
+where
+    I: Clone,
+    F: Fn(Vec<I>) -> Fut,
+    Fut: Future<Output = store::Result<Vec<O>>>,
+{
+    let outcome = call(jobs.iter().map(|job| job.item.clone()).collect()).await;
+    match outcome {
+        Ok(answers) if answers.len() == jobs.len() => {
+            for (job, answer) in jobs.into_iter().zip(answers) {
+                (job.answer)(Ok(answer));
+            }
+        }
+        Ok(answers) => {
+            tracing::error!(
+                queue = name,
+                asked = jobs.len(),
+                answered = answers.len(),
+                "the store lost count of a batch"
+            );
+            refuse(jobs, &Error::Internal);
+        }
+        // One record that cannot be read must not fail those who were in the
+        // same batch by chance. Repeating is safe: see `store::Store`.
+        Err(store::Error::Corrupt(_)) if jobs.len() > 1 => {
+            for job in jobs {
+                let answer = match call(vec![job.item]).await {
+                    Ok(mut answers) => answers.pop().ok_or(Error::Internal),
+                    Err(error) => Err(error.into()),
+                };
+                (job.answer)(answer);
+            }
+        }
+        Err(error) => refuse(jobs, &error.into()),
+    }
+}
+
+fn refuse<I, O>(jobs: Vec<Job<I, O>>, error: &Error) {
+    for job in jobs {
+        (job.answer)(Err(error.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tokio::sync::{Semaphore, oneshot};
+
+    use super::*;
+
+    async fn ask(batcher: &Batcher<u64, u64>, item: u64, bytes: usize) -> oneshot::Receiver<Result<u64>> {
+        let (sender, receiver) = oneshot::channel();
+        batcher.submit(item, bytes, move |answer| {
+            // The asker may be gone.
+            let _ = sender.send(answer);
+        });
+        receiver
+    }
+
+    type Seen = Arc<Mutex<Vec<Vec<u64>>>>;
+
+    /// A store that works when `gate` lets it, and the batches that it saw.
+    fn gated(gate: Arc<Semaphore>) -> (Batcher<u64, u64>, Seen) {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = seen.clone();
+        let batcher = Batcher::start("test", &TaskTracker::new(), &Metrics::new(), move |items: Vec<u64>| {
+            let (gate, log) = (gate.clone(), log.clone());
+            async move {
+                gate.acquire().await.expect("the gate stays").forget();
+                log.lock().unwrap().push(items.clone());
+                if items.contains(&13) {
+                    return Err(store::Error::Corrupt("thirteen".into()));
+                }
+                Ok(items.iter().map(|item| item * 2).collect())
+            }
+        });
+        (batcher, seen)
+    }
+
+    #[tokio::test]
+    async fn what_gathers_goes_together_and_in_order() {
+        let gate = Arc::new(Semaphore::new(0));
+        let (batcher, seen) = gated(gate.clone());
+        let mut answers = Vec::new();
+        for item in 1_000..1_600 {
+            answers.push(ask(&batcher, item, 10).await);
+        }
+        gate.add_permits(1_000);
+        for (item, answer) in (1_000..).zip(answers) {
+            assert_eq!(answer.await.unwrap().unwrap(), item * 2);
+        }
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.concat(), (1_000..1_600).collect::<Vec<_>>());
+        assert!(seen.len() < 10, "{} batches", seen.len());
+        assert!(seen.iter().all(|batch| batch.len() <= MAX_ITEMS));
+    }
+
+    #[tokio::test]
+    async fn a_batch_has_a_bound_of_bytes() {
+        let gate = Arc::new(Semaphore::new(100));
+        let (batcher, seen) = gated(gate);
+        let mut answers = Vec::new();
+        for item in 0..6 {
+            answers.push(ask(&batcher, item, MAX_BYTES / 2).await);
+        }
+        for answer in answers {
+            answer.await.unwrap().unwrap();
+        }
+        assert!(seen.lock().unwrap().iter().all(|batch| batch.len() <= 2));
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once() {
+        let gate = Arc::new(Semaphore::new(0));
+        let (batcher, _seen) = gated(gate);
+        let mut waiting = Vec::new();
+        for item in 0..(QUEUE + MAX_ITEMS) as u64 {
+            waiting.push(ask(&batcher, item, 1).await);
+        }
+        let answer = ask(&batcher, 0, 1).await.await.unwrap();
+        assert!(matches!(answer, Err(Error::Unavailable(_))), "{answer:?}");
+    }
+
+    #[tokio::test]
+    async fn whoever_has_waited_too_long_is_refused_and_the_store_is_not_asked() {
+        let (batcher, seen) = gated(Arc::new(Semaphore::new(100)));
+        let (sender, late) = oneshot::channel();
+        let answer = Box::new(|answer| drop(sender.send(answer)));
+        let job = Job { item: 1, bytes: 1, since: Instant::now() - MAX_WAIT * 2, answer };
+        assert!(batcher.queue.try_send(job).is_ok());
+        let fresh = ask(&batcher, 2, 1).await;
+        assert!(matches!(late.await.unwrap(), Err(Error::Unavailable(_))));
+        assert!(matches!(fresh.await.unwrap(), Ok(4)));
+        assert_eq!(*seen.lock().unwrap(), [[2]]);
+    }
+
+    #[tokio::test]
+    async fn a_record_that_cannot_be_read_fails_nobody_else() {
+        let gate = Arc::new(Semaphore::new(0));
+        let (batcher, _seen) = gated(gate.clone());
+        let mut answers = Vec::new();
+        for item in 10..16 {
+            answers.push(ask(&batcher, item, 1).await);
+        }
+        gate.add_permits(100);
+        for (answer, item) in answers.into_iter().zip(10..16) {
+            match answer.await.unwrap() {
+                Ok(answer) => assert_eq!(answer, item * 2),
+                Err(error) => assert!(item == 13 && matches!(error, Error::Internal)),
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `conversations`: what a user is in, newest activity first.
+
+use proto::wire::{self, Conversations, Summary, reply};
+use proto::{ConversationId, Position, UserId};
+use store::model::{Conversation, Member};
+
+use super::{PAGE_BYTES, event, history, size};
+use crate::dispatch::Core;
+use crate::error::{Error, Result};
+
+/// Reads and answers a page. The page token is the activity of the last
+/// conversation on the page before. A limit of 0 is one that was not given.
+pub(crate) async fn page(core: &Core, user: UserId, query: Conversations) -> Result<reply::Result> {
+    let limit = history::limit(query.limit)?;
+    let before = match query.page.as_str() {
+        "" => None,
+        text => {
+            let number = text
+                .parse()
+                .map_err(|_| Error::BadRequest("`page` must be as the answer before gave it".to_owned()))?;
+            Some(Position(number))
+        }
+    };
+    let mut memberships = core.store.memberships(&user).await?;
+    memberships.retain(|membership| before.is_none_or(|before| membership.activity < before));
+    memberships.sort_unstable_by_key(|membership| std::cmp::Reverse(membership.activity));
+    let more = memberships.len() > limit;
+    memberships.truncate(limit);
+
+    let ids: Vec<ConversationId> =
+        memberships.iter().map(|membership| membership.conversation.clone()).collect();
+    let states = if ids.is_empty() { Vec::new() } else { core.store.conversations(&ids).await? };
+    let mut next = if more { memberships.last().map(|membership| membership.activity) } else { None };
+    let mut bytes = 0;
+    let mut summaries = Vec::with_capacity(states.len());
+    let mut last: Option<Position> = None;
+    for (membership, state) in memberships.into_iter().zip(states) {
+        // Gone, or left, since the memberships were read.
+        let Some(summary) =
+            state.and_then(|state| summary(&user, membership.conversation, state, &mut bytes))
+        else {
+            continue;
+        };
+        if bytes > PAGE_BYTES && last.is_some() {
+            next = last;
+            break;
+        }
+        summaries.push(summary);
+        last = Some(membership.activity);
+    }
+    let page = next.map_or_else(String::new, |activity| activity.0.to_string());
+    Ok(reply::Result::Conversations(wire::ConversationsPage { conversations: summaries, page }))
+}
+
+/// Nothing when the user is no member; adds its size to `bytes`.
+fn summary(
+    user: &UserId,
+    conversation: ConversationId,
+    state: Conversation,
+    bytes: &mut usize,
+) -> Option<Summary> {
+    let own = state.members.iter().find(|member| member.user == *user)?;
+    let peer = peer(&conversation, user, &state.members);
+    // Whoever joined sees nothing from before.
+    let last_message = state.last_message.filter(|last| last.seq > own.since);
+    *bytes += last_message.as_ref().map_or(0, size);
+    Some(Summary {
+        head_seq: state.head.0,
+        read_seq: own.read.0,
+        // The read mark is at one's own last message at least: whatever comes
+        // after it is others'.
+        unread: state.head.0.saturating_sub(own.read.0),
+        name: state.group.map(|group| group.name).unwrap_or_default(),
+        last_message: last_message.map(event),
+        peer_delivered_seq: peer.map_or(0, |peer| peer.delivered.0),
+        peer_read_seq: peer.map_or(0, |peer| peer.read.0),
+        conversation: conversation.into(),
+    })
+}
+
+/// The other one of a direct conversation, who may be the same.
+fn peer<'a>(conversation: &ConversationId, user: &UserId, members: &'a [Member]) -> Option<&'a Member> {
+    let (one, other) = conversation.pair()?;
+    let peer = if one == *user { other } else { one };
+    members.iter().find(|member| member.user == peer)
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::Seq;
+
+    use super::*;
+
+    #[test]
+    fn unread_is_what_came_after_the_read_mark() {
+        let user = UserId::parse("alice").unwrap();
+        let member = |name: &str, delivered, read| Member {
+            user: UserId::parse(name).unwrap(),
+            since: Seq(0),
+            delivered: Seq(delivered),
+            read: Seq(read),
+        };
+        let state = Conversation {
+            head: Seq(9),
+            group: None,
+            last_message: None,
+            members: vec![member("alice", 9, 6), member("bob", 8, 7)],
+        };
+        let id = ConversationId::parse("alice~bob").unwrap();
+        let summary = summary(&user, id, state, &mut 0).unwrap();
+        assert_eq!((summary.unread, summary.read_seq), (3, 6));
+        assert_eq!((summary.peer_delivered_seq, summary.peer_read_seq), (8, 7));
+    }
+}

@@ -1,0 +1,264 @@
+//! Groups: who may change what, decided on a state that was read and written
+//! only if that state still stands; else read and decided again.
+
+use std::time::Duration;
+
+use proto::wire::{self, change, entry, reply};
+use proto::{ConversationId, UserId};
+use rustc_hash::FxHashSet;
+use store::model::{Change, Conversation, Group, Member, Post, PostKind, Posted, Version};
+
+use super::{field, may_be_in, new_entry, now};
+use crate::dispatch::{Core, done};
+use crate::error::{Error, NO_CONVERSATION, Result};
+
+const MAX_NAME: usize = 128;
+/// Decisions in a race before it is called off: with the pauses between them
+/// about a second in all.
+const TRIES: u32 = 10;
+const FIRST_PAUSE_MS: u64 = 4;
+const LONGEST_PAUSE_MS: u64 = 200;
+
+/// Makes a group of the creator, who owns it, and others.
+pub(crate) async fn create(core: &Core, by: UserId, create: wire::CreateGroup) -> Result<reply::Result> {
+    let conversation: ConversationId = field("conversation", &create.conversation)?;
+    if !conversation.is_group() {
+        return Err(Error::BadRequest("`conversation` must be the id of a group".to_owned()));
+    }
+    check_name(&create.name)?;
+    let members = distinct(std::iter::once(by.clone()).chain(users(&create.members)?));
+    check_count(core, members.len())?;
+    let change = Change {
+        expect: Version(0),
+        name: Some(create.name.clone()),
+        owner: Some(by.clone()),
+        add: members.clone(),
+        remove: Vec::new(),
+    };
+    let created = wire::Change {
+        kind: change::Kind::Created.into(),
+        name: create.name,
+        members: members.into_iter().map(Into::into).collect(),
+        user: String::new(),
+    };
+    let decision = Decision { change, entries: vec![created] };
+    match core.post(decision.post(&conversation, &by)).await? {
+        Posted::Done { .. } => {}
+        // There is one: by a repeat of this command, or of somebody else.
+        Posted::Stale | Posted::NotMember => match state(core, &by, &conversation).await {
+            Ok(state) if state.group.as_ref().is_some_and(|group| group.owner == by) => {}
+            Ok(_) | Err(Error::NotFound(_)) => {
+                return Err(Error::Conflict("`conversation` is taken".to_owned()));
+            }
+            Err(error) => return Err(error),
+        },
+    }
+    Ok(reply::Result::Created(wire::Created { conversation: conversation.into() }))
+}
+
+/// Lists the members of a conversation, direct ones too.
+pub(crate) async fn members(core: &Core, user: UserId, query: wire::Members) -> Result<reply::Result> {
+    let conversation: ConversationId = field("conversation", &query.conversation)?;
+    let state = state(core, &user, &conversation).await?;
+    let members = state.members.into_iter().map(|member| wire::Member {
+        user: member.user.into(),
+        since: member.since.0,
+        delivered_seq: member.delivered.0,
+        read_seq: member.read.0,
+    });
+    Ok(reply::Result::Members(wire::MemberList {
+        owner: state.group.map(|group| group.owner.into()).unwrap_or_default(),
+        members: members.collect(),
+    }))
+}
+
+/// Any member adds others; those who are members already stay what they are.
+pub(crate) async fn add(core: &Core, by: UserId, add: wire::AddMembers) -> Result<reply::Result> {
+    let named = distinct(users(&add.members)?.into_iter());
+    if named.is_empty() {
+        return Err(Error::BadRequest("`members` must name at least one user".to_owned()));
+    }
+    change(core, &by, &add.conversation, |state, group| {
+        let mut members: Vec<UserId> = state.members.iter().map(|member| member.user.clone()).collect();
+        let present: FxHashSet<&UserId> = state.members.iter().map(|member| &member.user).collect();
+        let new: Vec<UserId> = named.iter().filter(|user| !present.contains(user)).cloned().collect();
+        if new.is_empty() {
+            return Ok(None);
+        }
+        members.extend(new.iter().cloned());
+        check_count(core, members.len())?;
+        let added = wire::Change {
+            kind: change::Kind::MembersAdded.into(),
+            name: group.name.clone(),
+            members: members.into_iter().map(Into::into).collect(),
+            user: String::new(),
+        };
+        Ok(Some(Decision { change: Change { add: new, ..Change::default() }, entries: vec![added] }))
+    })
+    .await
+}
+
+/// A member leaves, or the owner removes one.
+pub(crate) async fn remove(core: &Core, by: UserId, remove: wire::RemoveMember) -> Result<reply::Result> {
+    let user: UserId = field("user", &remove.user)?;
+    change(core, &by, &remove.conversation, |state, group| {
+        if user != by && group.owner != by {
+            return Err(Error::Forbidden("only the owner removes others"));
+        }
+        if !state.members.iter().any(|member| member.user == user) {
+            return Err(Error::NotFound("no such member"));
+        }
+        let removed = wire::Change {
+            kind: change::Kind::MemberRemoved.into(),
+            user: user.to_string(),
+            ..wire::Change::default()
+        };
+        let mut change = Change { remove: vec![user.clone()], ..Change::default() };
+        let mut entries = vec![removed];
+        if group.owner == user
+            && let Some(heir) = state.members.iter().find(|member| member.user != user)
+        {
+            // Before the removal, which is the last that the leaver gets.
+            let new_owner = wire::Change {
+                kind: change::Kind::OwnerChanged.into(),
+                user: heir.user.to_string(),
+                ..wire::Change::default()
+            };
+            entries.insert(0, new_owner);
+            change.owner = Some(heir.user.clone());
+        }
+        Ok(Some(Decision { change, entries }))
+    })
+    .await
+}
+
+/// The owner gives the group another name.
+pub(crate) async fn rename(core: &Core, by: UserId, rename: wire::Rename) -> Result<reply::Result> {
+    check_name(&rename.name)?;
+    change(core, &by, &rename.conversation, |_, group| {
+        if group.owner != by {
+            return Err(Error::Forbidden("only the owner renames the group"));
+        }
+        if group.name == rename.name {
+            return Ok(None);
+        }
+        let renamed = wire::Change {
+            kind: change::Kind::Renamed.into(),
+            name: rename.name.clone(),
+            ..wire::Change::default()
+        };
+        let change = Change { name: Some(rename.name.clone()), ..Change::default() };
+        Ok(Some(Decision { change, entries: vec![renamed] }))
+    })
+    .await
+}
+
+/// The state of a conversation that the user is in; `NO_CONVERSATION` for
+/// everyone else. A direct one without messages is there for its two.
+pub(crate) async fn state(core: &Core, user: &UserId, conversation: &ConversationId) -> Result<Conversation> {
+    if !may_be_in(conversation, user) {
+        return Err(NO_CONVERSATION);
+    }
+    let mut states = core.store.conversations(std::slice::from_ref(conversation)).await?;
+    match (states.pop().flatten(), conversation.pair()) {
+        (Some(state), _) if state.members.iter().any(|member| member.user == *user) => Ok(state),
+        (None, Some((one, other))) => Ok(untouched(one, other)),
+        _ => Err(NO_CONVERSATION),
+    }
+}
+
+/// A direct conversation without messages.
+fn untouched(one: UserId, other: UserId) -> Conversation {
+    let mut users = vec![one, other];
+    users.dedup();
+    let member = |user| Member {
+        user,
+        since: Default::default(),
+        delivered: Default::default(),
+        read: Default::default(),
+    };
+    Conversation {
+        head: Default::default(),
+        group: None,
+        last_message: None,
+        members: users.into_iter().map(member).collect(),
+    }
+}
+
+/// What shall become of a group, and how its members are told.
+struct Decision {
+    /// `expect` is filled in from the state that was decided on.
+    change: Change,
+    entries: Vec<wire::Change>,
+}
+
+impl Decision {
+    fn post(self, conversation: &ConversationId, by: &UserId) -> Post {
+        let time = now();
+        let entries = self.entries.into_iter().map(|change| new_entry(by, time, entry::What::Change(change)));
+        Post {
+            conversation: conversation.clone(),
+            by: by.clone(),
+            entries: entries.collect(),
+            kind: PostKind::Change(self.change),
+        }
+    }
+}
+
+/// Reads the group, decides, and writes; when the group has changed between,
+/// does so again. `decide` answers nothing when all is as it should be.
+async fn change(
+    core: &Core,
+    by: &UserId,
+    conversation: &str,
+    decide: impl Fn(&Conversation, &Group) -> Result<Option<Decision>>,
+) -> Result<reply::Result> {
+    let conversation: ConversationId = field("conversation", conversation)?;
+    for attempt in 0..TRIES {
+        let state = state(core, by, &conversation).await?;
+        let Some(group) = &state.group else {
+            return Err(Error::BadRequest("a direct conversation cannot be changed".to_owned()));
+        };
+        let Some(mut decision) = decide(&state, group)? else {
+            return Ok(done());
+        };
+        decision.change.expect = group.version;
+        match core.post(decision.post(&conversation, by)).await? {
+            Posted::Done { .. } => return Ok(done()),
+            Posted::NotMember => return Err(NO_CONVERSATION),
+            Posted::Stale => tokio::time::sleep(pause(attempt)).await,
+        }
+    }
+    Err(Error::Unavailable("the group is being changed by many at once"))
+}
+
+/// Grows with each lost race; at random, so that those who race part.
+fn pause(attempt: u32) -> Duration {
+    let longest = (FIRST_PAUSE_MS << attempt.min(16)).min(LONGEST_PAUSE_MS);
+    Duration::from_millis(rand::random_range(0..=longest))
+}
+
+fn check_name(name: &str) -> Result<()> {
+    match name.chars().count() {
+        1..=MAX_NAME => Ok(()),
+        _ => Err(Error::BadRequest(format!("`name` must have 1 to {MAX_NAME} characters"))),
+    }
+}
+
+fn check_count(core: &Core, members: usize) -> Result<()> {
+    let most = core.config.max_group_members;
+    if members > most {
+        return Err(Error::Conflict(format!("a group has {most} members at most")));
+    }
+    Ok(())
+}
+
+fn users(names: &[String]) -> Result<Vec<UserId>> {
+    names.iter().map(|name| field("members", name)).collect()
+}
+
+/// Each once, in the order in which they come.
+fn distinct(users: impl Iterator<Item = UserId>) -> Vec<UserId> {
+    let mut seen = FxHashSet::default();
+    users.filter(|user| seen.insert(user.clone())).collect()
+}

@@ -1,0 +1,43 @@
+//! How far members are: what an `ack` delivers, and `read`.
+
+use proto::wire::{self, reply};
+use proto::{Seq, UserId};
+use store::model::{Acknowledged, Mark, MarkKind, Marked};
+
+use super::field;
+use crate::dispatch::done;
+use crate::error::{Error, NO_CONVERSATION, Result};
+use crate::receipts::Receipts;
+
+/// What is answered to an `ack`; the interested are told.
+pub(crate) fn delivered(user: UserId, outcome: Acknowledged, receipts: &Receipts) -> Result<reply::Result> {
+    let Acknowledged::Marks(marks) = outcome else {
+        return Err(Error::BadRequest("`cursor` names no place in this inbox".to_owned()));
+    };
+    for (conversation, seq) in marks {
+        receipts.note(Mark { conversation, user: user.clone(), kind: MarkKind::Delivered, seq });
+    }
+    Ok(done())
+}
+
+/// What is asked of the store.
+pub(crate) fn read(user: UserId, read: &wire::Read) -> Result<Mark> {
+    let conversation = field("conversation", &read.conversation)?;
+    if !super::may_be_in(&conversation, &user) {
+        return Err(NO_CONVERSATION);
+    }
+    Ok(Mark { conversation, user, kind: MarkKind::Read, seq: Seq(read.seq) })
+}
+
+/// What is answered to a `read`; the interested are told.
+pub(crate) fn marked(mark: Mark, outcome: Marked, receipts: &Receipts) -> Result<reply::Result> {
+    match outcome {
+        Marked::Advanced => receipts.note(mark),
+        Marked::Unchanged => {}
+        Marked::BeyondHead => {
+            return Err(Error::BadRequest("`seq` is beyond the newest message".to_owned()));
+        }
+        Marked::NotMember => return Err(NO_CONVERSATION),
+    }
+    Ok(done())
+}

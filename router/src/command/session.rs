@@ -1,0 +1,123 @@
+//! `attach`, `detach`, `read_inbox` and `ack`: what sessions need of their
+//! user's record and inbox.
+
+use proto::wire::{self, Notice, notice, reply};
+use proto::{Cursor, DeviceId, UserId};
+use store::model::{Acknowledge, Attach, Attached, Detach, From, InboxPage, InboxQuery, Location, Standing};
+
+use super::{event, field, size};
+use crate::error::{Error, Result};
+use crate::receipts::{self, Notices};
+
+/// Events of a page at most, and when the gateway does not say.
+const MAX_EVENTS: u32 = 1_000;
+const USUAL_EVENTS: u32 = 100;
+/// Bodies of a page of an inbox at most: many sessions catch up at once, and
+/// the pages of one frame wait for each other.
+const INBOX_PAGE_BYTES: usize = 1 << 20;
+
+/// What is asked of the store.
+pub(crate) fn attach(user: UserId, attach: &wire::Attach) -> Result<Attach> {
+    let location = match attach.node.as_str() {
+        "" => None,
+        node => Some(Location {
+            session: field("session", &attach.session)?,
+            device: field("device", &attach.device)?,
+            node: field("node", node)?,
+        }),
+    };
+    let from = match attach.from {
+        None | Some(wire::attach::From::Start(false)) => From::Head,
+        Some(wire::attach::From::Start(true)) => From::Start,
+        Some(wire::attach::From::Cursor(place)) => From::Cursor(place.into()),
+    };
+    Ok(Attach { user, location, from })
+}
+
+/// What is answered; those that were replaced are told.
+pub(crate) fn attached(
+    user: &UserId,
+    asked: &wire::Attach,
+    attached: Attached,
+    notices: &Notices,
+) -> reply::Result {
+    let from_a_place =
+        matches!(asked.from, Some(wire::attach::From::Start(true) | wire::attach::From::Cursor(_)));
+    for location in attached.replaced {
+        // A repeated attach finds itself.
+        if location.session.as_str() == asked.session {
+            continue;
+        }
+        let notice = Notice {
+            users: vec![user.to_string()],
+            session: location.session.into(),
+            what: Some(notice::What::Replaced(wire::Replaced {})),
+        };
+        receipts::send(notices, location.node, notice);
+    }
+    reply::Result::Attached(wire::Attached {
+        start: Some(attached.start.into()),
+        resumed: from_a_place && attached.reset.is_none(),
+        reset: wire::ResetReason::from(attached.reset).into(),
+        head: attached.head.0,
+    })
+}
+
+/// What is asked of the store.
+pub(crate) fn detach(user: UserId, detach: &wire::Detach) -> Result<Detach> {
+    Ok(Detach { user, session: field("session", &detach.session)? })
+}
+
+/// What is asked of the store.
+pub(crate) fn query(user: UserId, query: &wire::ReadInbox) -> Result<InboxQuery> {
+    let session = match query.session.as_str() {
+        "" => None,
+        session => Some((field("session", session)?, field("device", &query.device)?)),
+    };
+    let limit = match query.limit {
+        0 => USUAL_EVENTS,
+        limit => limit.min(MAX_EVENTS),
+    };
+    Ok(InboxQuery {
+        user,
+        after: query.after.map_or(Cursor::ORIGIN, Cursor::from),
+        limit: limit as usize,
+        session,
+    })
+}
+
+/// What is answered.
+pub(crate) fn page(page: InboxPage) -> reply::Result {
+    let mut bytes = 0;
+    let mut events = Vec::with_capacity(page.events.len());
+    for filed in page.events {
+        bytes += size(&filed.event);
+        // The reader sees by `head` that there is more.
+        if bytes > INBOX_PAGE_BYTES && !events.is_empty() {
+            break;
+        }
+        events.push(wire::InboxEvent { position: filed.position.0, event: Some(event(filed.event)) });
+    }
+    let standing = match page.standing {
+        Standing::Registered => wire::Standing::Registered,
+        Standing::Superseded => wire::Standing::Superseded,
+        Standing::Missing => wire::Standing::Missing,
+    };
+    let (reset, restart) = page.reset.unzip();
+    reply::Result::Inbox(wire::InboxPage {
+        events,
+        head: page.head.0,
+        reset: wire::ResetReason::from(reset).into(),
+        restart: restart.map(Into::into),
+        standing: standing.into(),
+    })
+}
+
+/// What is asked of the store.
+pub(crate) fn acknowledge(user: UserId, ack: &wire::Ack) -> Result<Acknowledge> {
+    if !ack.device.is_empty() {
+        field::<DeviceId>("device", &ack.device)?;
+    }
+    let place = ack.cursor.ok_or_else(|| Error::BadRequest("`cursor` is missing".to_owned()))?;
+    Ok(Acknowledge { user, cursor: place.into() })
+}

@@ -1,0 +1,130 @@
+//! What a router can be told: flags, and the limits that its library takes.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Parser;
+use store::redis::Step;
+use store::{Bounds, Url};
+
+/// Links are asked to begin anew after this long, so that gateways spread over
+/// routers that came later.
+const LINK_AGE: Duration = Duration::from_secs(30 * 60);
+
+/// Switchboard's router: decides who may do what, and writes it to the store.
+///
+/// Any number of routers work on one store; gateways find them with --router.
+/// Each flag is also an environment variable of the same name: --store is
+/// SWITCHBOARD_STORE.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "router", version)]
+pub struct Args {
+    /// Where gateways reach this router (gRPC).
+    #[arg(long, env = "SWITCHBOARD_LISTEN", default_value = "0.0.0.0:7100", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+
+    /// The store: redis://HOST:PORT, redis-sentinel://…, redis-cluster://…, or
+    /// with TLS rediss://…; user and password as in any URL.
+    #[arg(long, env = "SWITCHBOARD_STORE", hide_env_values = true, value_name = "URL")]
+    pub store: Url,
+
+    /// Limits and durability.
+    #[command(flatten)]
+    pub options: Options,
+
+    /// Admin server, drain and logs.
+    #[command(flatten)]
+    pub daemon: daemon::Args,
+}
+
+/// The flags that standalone shares with the router.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// Replicas that must have a write before it is acknowledged. Safe only
+    /// when it is every replica that may become the primary.
+    #[arg(long, env = "SWITCHBOARD_STORE_REPLICAS", default_value_t = 0, value_name = "N")]
+    pub store_replicas: u32,
+
+    /// Events kept in one user's inbox; the oldest go first.
+    #[arg(long, env = "SWITCHBOARD_INBOX_EVENTS", default_value_t = 10_000, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub inbox_events: u64,
+
+    /// Messages kept in one conversation; the oldest go first.
+    #[arg(long, env = "SWITCHBOARD_CONVERSATION_MESSAGES", default_value_t = 100_000, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub conversation_messages: u64,
+
+    /// How long events and messages are kept.
+    #[arg(long, env = "SWITCHBOARD_MAX_AGE", default_value = "90d", value_parser = daemon::duration::parse,
+          value_name = "DURATION")]
+    pub max_age: Duration,
+
+    /// Members of one group at most.
+    #[arg(long, env = "SWITCHBOARD_MAX_GROUP_MEMBERS", default_value_t = 500, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_group_members: u32,
+
+    /// For tests of crashes: the process ends itself at this step of a write.
+    #[cfg(debug_assertions)]
+    #[arg(long, env = "SWITCHBOARD_FAIL_AT", hide = true, value_name = "STEP")]
+    pub fail_at: Option<Step>,
+}
+
+/// What the service needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Members of one group at most; one more is `conflict`.
+    pub max_group_members: usize,
+    /// How long what is under way may take to end at shutdown.
+    pub drain: Duration,
+    /// A link older than this is asked to begin anew; nothing: never.
+    pub link_age: Option<Duration>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { max_group_members: 500, drain: Duration::from_secs(30), link_age: None }
+    }
+}
+
+impl Args {
+    /// The limits of a router that serves sockets.
+    pub fn config(&self) -> Config {
+        Config { link_age: Some(LINK_AGE), ..self.options.config(self.daemon.drain) }
+    }
+}
+
+impl Options {
+    /// The store at `url`, with the bounds of these flags.
+    pub fn store_config(&self, url: Url) -> store::Config {
+        let mut config = store::Config::new(url);
+        config.bounds = Bounds {
+            inbox_events: self.inbox_events,
+            conversation_messages: self.conversation_messages,
+            age: self.max_age,
+        };
+        config.replicas = self.store_replicas;
+        config.fail_at = self.fail_at();
+        config
+    }
+
+    /// The limits of a router in process, whose link never has to move.
+    pub fn config(&self, drain: Duration) -> Config {
+        Config {
+            max_group_members: usize::try_from(self.max_group_members).unwrap_or(usize::MAX),
+            drain,
+            link_age: None,
+        }
+    }
+
+    #[cfg(debug_assertions)]
+    fn fail_at(&self) -> Option<Step> {
+        self.fail_at
+    }
+
+    #[cfg(not(debug_assertions))]
+    fn fail_at(&self) -> Option<Step> {
+        None
+    }
+}

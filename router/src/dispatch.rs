@@ -1,0 +1,239 @@
+//! Which command goes where: the frequent ones to batchers, in the order in
+//! which they come; the rare ones to tasks, a bounded number at once.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use proto::UserId;
+use proto::wire::{Request, reply, request};
+use store::Store;
+use store::model::{
+    Acknowledge, Acknowledged, Attach, Attached, Detach, InboxPage, InboxQuery, Mark, Marked, Post, Posted,
+};
+use tokio::sync::{Semaphore, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::batcher::Batcher;
+use crate::command::{conversations, group, history, marks, send, session, ticket, typing};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::link::Responder;
+use crate::measured::Measured;
+use crate::metrics::Metrics;
+use crate::receipts::{Notices, Receipts};
+use crate::sweep;
+
+/// Rare commands that talk to the store at the same time.
+const RARE_AT_ONCE: usize = 128;
+/// Rare commands that wait or run; one more is answered `unavailable` at once.
+const RARE_WAITING: usize = 8_192;
+
+/// What the links of one router share.
+pub(crate) struct Core {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) config: Config,
+    pub(crate) metrics: Metrics,
+    pub(crate) notices: Notices,
+    receipts: Receipts,
+    posts: Batcher<Post, Posted>,
+    attaches: Batcher<Attach, Attached>,
+    detaches: Batcher<Detach, ()>,
+    inboxes: Batcher<InboxQuery, InboxPage>,
+    acknowledges: Batcher<Acknowledge, Acknowledged>,
+    marks: Batcher<Mark, Marked>,
+    tasks: TaskTracker,
+    rare_waiting: Arc<Semaphore>,
+    rare_running: Arc<Semaphore>,
+    _stop: DropGuard,
+}
+
+impl Core {
+    /// Starts the loops; they end when this is dropped. `tasks` tracks the
+    /// commands that run as tasks.
+    pub(crate) fn start(store: Arc<dyn Store>, config: Config, tasks: TaskTracker) -> Self {
+        let metrics = Metrics::new();
+        let store: Arc<dyn Store> = Arc::new(Measured::new(store, metrics.clone()));
+        let stop = CancellationToken::new();
+        // Ended by `stop` or by their queues' ends, not waited for: whatever
+        // was acknowledged is in the store.
+        let loops = TaskTracker::new();
+        // A batcher of one of the store's calls.
+        macro_rules! batcher {
+            ($call:ident) => {{
+                let store = store.clone();
+                Batcher::start(stringify!($call), &loops, &metrics, move |batch| {
+                    let store = store.clone();
+                    async move { store.$call(batch).await }
+                })
+            }};
+        }
+        // The answer to a batch that is done or not as a whole.
+        macro_rules! batcher_of_all {
+            ($call:ident) => {{
+                let store = store.clone();
+                Batcher::start(stringify!($call), &loops, &metrics, move |batch: Vec<_>| {
+                    let store = store.clone();
+                    async move {
+                        let count = batch.len();
+                        store.$call(batch).await.map(|()| vec![(); count])
+                    }
+                })
+            }};
+        }
+        let notices: Notices = batcher_of_all!(publish);
+        let receipts = Receipts::new(metrics.clone());
+        loops.spawn(receipts.clone().run(store.clone(), notices.clone(), stop.clone()));
+        loops.spawn(sweep::run(store.clone(), metrics.clone(), stop.clone()));
+        Self {
+            posts: batcher!(post),
+            attaches: batcher!(attach),
+            detaches: batcher_of_all!(detach),
+            inboxes: batcher!(read_inbox),
+            acknowledges: batcher!(acknowledge),
+            marks: batcher!(mark),
+            receipts,
+            notices,
+            tasks,
+            rare_waiting: Arc::new(Semaphore::new(RARE_WAITING)),
+            rare_running: Arc::new(Semaphore::new(RARE_AT_ONCE)),
+            store,
+            config,
+            metrics,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    /// Sees to it that the request is answered. Does not wait: what comes from
+    /// one link goes on in its order.
+    pub(crate) fn dispatch(self: &Arc<Self>, request: Request, mut to: Responder) {
+        use request::Command;
+
+        let Some(command) = request.command else {
+            return to.answer(Err(Error::BadRequest("no command that is known here".to_owned())));
+        };
+        to.command(name(&command));
+        let user = match UserId::parse(&request.user) {
+            Ok(user) => user,
+            Err(invalid) => return to.answer(Err(Error::field("user", invalid))),
+        };
+        let core = self.clone();
+        match command {
+            Command::Send(send) => {
+                let bytes = send.body.len();
+                gather(&self.posts, send::post(user, send), bytes, to, send::sent);
+            }
+            Command::Attach(attach) => {
+                let notices = self.notices.clone();
+                let asked = session::attach(user.clone(), &attach);
+                gather(&self.attaches, asked, 0, to, move |outcome| {
+                    Ok(session::attached(&user, &attach, outcome, &notices))
+                });
+            }
+            Command::Detach(detach) => {
+                gather(&self.detaches, session::detach(user, &detach), 0, to, |()| Ok(done()));
+            }
+            Command::ReadInbox(query) => {
+                gather(&self.inboxes, session::query(user, &query), 0, to, |page| Ok(session::page(page)));
+            }
+            Command::Ack(ack) => {
+                let receipts = self.receipts.clone();
+                gather(&self.acknowledges, session::acknowledge(user.clone(), &ack), 0, to, move |outcome| {
+                    marks::delivered(user, outcome, &receipts)
+                });
+            }
+            Command::Read(read) => {
+                let receipts = self.receipts.clone();
+                match marks::read(user, &read) {
+                    Ok(mark) => gather(&self.marks, Ok(mark.clone()), 0, to, move |outcome| {
+                        marks::marked(mark, outcome, &receipts)
+                    }),
+                    Err(refusal) => to.answer(Err(refusal)),
+                }
+            }
+            Command::Typing(say) => self.run(to, async move { typing::say(&core, user, say).await }),
+            Command::History(query) => self.run(to, async move { history::page(&core, user, query).await }),
+            Command::Conversations(query) => {
+                self.run(to, async move { conversations::page(&core, user, query).await });
+            }
+            Command::CreateGroup(create) => {
+                self.run(to, async move { group::create(&core, user, create).await });
+            }
+            Command::Members(query) => self.run(to, async move { group::members(&core, user, query).await }),
+            Command::AddMembers(add) => self.run(to, async move { group::add(&core, user, add).await }),
+            Command::RemoveMember(remove) => {
+                self.run(to, async move { group::remove(&core, user, remove).await });
+            }
+            Command::Rename(rename) => self.run(to, async move { group::rename(&core, user, rename).await }),
+            Command::IssueTicket(issue) => self.run(to, async move { ticket::issue(&core, issue).await }),
+            Command::RedeemTicket(redeem) => self.run(to, async move { ticket::redeem(&core, redeem).await }),
+        }
+    }
+
+    /// Posts among the others' posts, and waits for the outcome.
+    pub(crate) async fn post(&self, post: Post) -> Result<Posted> {
+        let (sender, outcome) = oneshot::channel();
+        self.posts.submit(post, 0, move |answer| {
+            // Whoever waited may be gone.
+            let _ = sender.send(answer);
+        });
+        outcome.await.map_err(|_| Error::Internal)?
+    }
+
+    /// Runs a rare command as a task.
+    fn run(&self, to: Responder, command: impl Future<Output = Result<reply::Result>> + Send + 'static) {
+        let Ok(place) = self.rare_waiting.clone().try_acquire_owned() else {
+            return to.answer(Err(Error::Unavailable("too much waits for the store")));
+        };
+        let running = self.rare_running.clone();
+        self.tasks.spawn(async move {
+            let _running = running.acquire().await.expect("the semaphore is never closed");
+            to.answer(command.await);
+            drop(place);
+        });
+    }
+}
+
+/// The answer to a command that has none but that it is done.
+pub(crate) fn done() -> reply::Result {
+    reply::Result::Done(proto::wire::Done {})
+}
+
+/// Refuses what cannot be asked, and queues the rest.
+fn gather<I, O>(
+    queue: &Batcher<I, O>,
+    item: Result<I>,
+    bytes: usize,
+    to: Responder,
+    convert: impl FnOnce(O) -> Result<reply::Result> + Send + 'static,
+) where
+    I: Clone + Send + Sync + 'static,
+    O: Send + 'static,
+{
+    match item {
+        Ok(item) => queue.submit(item, bytes, move |outcome| to.answer(outcome.and_then(convert))),
+        Err(refusal) => to.answer(Err(refusal)),
+    }
+}
+
+fn name(command: &request::Command) -> &'static str {
+    use request::Command;
+    match command {
+        Command::Send(_) => "send",
+        Command::Attach(_) => "attach",
+        Command::Detach(_) => "detach",
+        Command::ReadInbox(_) => "read_inbox",
+        Command::Ack(_) => "ack",
+        Command::Read(_) => "read",
+        Command::Typing(_) => "typing",
+        Command::History(_) => "history",
+        Command::Conversations(_) => "conversations",
+        Command::CreateGroup(_) => "create_group",
+        Command::Members(_) => "members",
+        Command::AddMembers(_) => "add_members",
+        Command::RemoveMember(_) => "remove_member",
+        Command::Rename(_) => "rename",
+        Command::IssueTicket(_) => "issue_ticket",
+        Command::RedeemTicket(_) => "redeem_ticket",
+    }
+}

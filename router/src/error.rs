@@ -1,0 +1,81 @@
+//! Why a command is refused, and how that is said to gateways: the one place
+//! where refusals become codes.
+
+use proto::wire::{Failure, reply};
+use proto::{ErrorCode, Invalid};
+
+/// A router's answer.
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// A refusal.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Error {
+    /// Not of the right form, or beyond a limit.
+    #[error("{0}")]
+    BadRequest(String),
+    /// Known, but not allowed.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// Not there, or not for this user to know of.
+    #[error("{0}")]
+    NotFound(&'static str),
+    /// Against the present state.
+    #[error("{0}")]
+    Conflict(String),
+    /// Larger than a limit.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The store is out of reach, or too much waits already.
+    #[error("{0}")]
+    Unavailable(&'static str),
+    /// A fault of ours; the log says more.
+    #[error("a fault of the server")]
+    Internal,
+}
+
+/// The refusal of whoever is no member: the same whether the conversation is
+/// there or not, so that ids leak nothing.
+pub(crate) const NO_CONVERSATION: Error = Error::NotFound("no such conversation");
+
+/// How long a client should wait after `unavailable`.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+impl Error {
+    /// A field that is not of the right form.
+    pub(crate) fn field(name: &str, invalid: Invalid) -> Self {
+        Self::BadRequest(format!("`{name}` {invalid}"))
+    }
+
+    /// The code, also the result in metrics.
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            Self::BadRequest(_) => ErrorCode::BadRequest,
+            Self::Forbidden(_) => ErrorCode::Forbidden,
+            Self::NotFound(_) => ErrorCode::NotFound,
+            Self::Conflict(_) => ErrorCode::Conflict,
+            Self::TooLarge(_) => ErrorCode::TooLarge,
+            Self::Unavailable(_) => ErrorCode::Unavailable,
+            Self::Internal => ErrorCode::Internal,
+        }
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Unavailable(_) => Self::Unavailable("the store does not answer"),
+            store::Error::Corrupt(_) | store::Error::Config(_) => Self::Internal,
+        }
+    }
+}
+
+impl From<Error> for reply::Result {
+    fn from(error: Error) -> Self {
+        let code = error.code();
+        reply::Result::Failure(Failure {
+            code: code.as_str().to_owned(),
+            message: error.to_string(),
+            retry_after_ms: if code == ErrorCode::Unavailable { RETRY_AFTER_MS } else { 0 },
+        })
+    }
+}

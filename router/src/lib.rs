@@ -1,0 +1,25 @@
+//! The router: decides who may do what and writes it. Stateless replicas, with
+//! nothing in memory that another one could not read from the store.
+//!
+//! In reading order: [`Args`] and [`Config`], [`Service`] (the gRPC service, over
+//! a socket or in process), [`serve`] (on a listener, with health and drain);
+//! within: `link` (one gateway's stream), `dispatch` (which command goes
+//! where), `batcher` (what gathers goes to the store at once), `command` (one
+//! file a kind), `receipts`, `sweep`.
+
+mod batcher;
+mod command;
+mod config;
+mod dispatch;
+mod error;
+mod link;
+mod measured;
+mod metrics;
+mod receipts;
+mod server;
+mod service;
+mod sweep;
+
+pub use config::{Args, Config, Options};
+pub use server::serve;
+pub use service::{MAX_FRAME_BYTES, Service};

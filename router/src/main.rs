@@ -1,0 +1,44 @@
+//! The router as a process: reads its flags, opens the store, serves, drains.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use daemon::Process;
+use router::{Args, Service};
+use store::Url;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    daemon::run("router", &args.daemon.clone(), |process| run(args, process))
+}
+
+async fn run(args: Args, process: Process) -> anyhow::Result<()> {
+    if let Url::Embedded(_) = args.store {
+        anyhow::bail!("--store: the embedded store is for standalone only; routers share a Redis");
+    }
+    let listener = daemon::run::bind(&args.listen.to_string(), "--listen").await?;
+    let address = listener.local_addr()?;
+    // The store lives on through the drain and ends with the process.
+    let store_stop = tokio_util::sync::CancellationToken::new();
+    let _stop_store_at_end = store_stop.clone().drop_guard();
+    let store = store::open(args.options.store_config(args.store.clone()), store_stop)
+        .await
+        .with_context(|| format!("--store {}", args.store))?;
+    let service = Service::new(store, args.config(), process.shutdown.clone());
+    let ready = {
+        let service = service.clone();
+        daemon::admin::ready(move || {
+            let service = service.clone();
+            async move { service.ready().await }
+        })
+    };
+    process.serve_admin(&args.daemon, ready).await?;
+    tracing::info!(%address, store = %args.store, "router listens");
+    router::serve(listener, service, process.shutdown).await.context("the gRPC server failed")?;
+    tracing::info!("router has drained");
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! A store that measures another one: how long each operation took, and a log
+//! line where what is stored cannot be read.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use proto::wire::Notice;
+use proto::{ConversationId, NodeIncarnation, UserId};
+use store::model::{
+    Acknowledge, Acknowledged, Attach, Attached, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage,
+    InboxQuery, Location, Mark, Marked, Membership, Post, Posted,
+};
+use store::{Result, Store};
+
+use crate::metrics::Metrics;
+
+/// The measured store.
+pub(crate) struct Measured {
+    inner: Arc<dyn Store>,
+    metrics: Metrics,
+}
+
+impl Measured {
+    pub(crate) fn new(inner: Arc<dyn Store>, metrics: Metrics) -> Self {
+        Self { inner, metrics }
+    }
+
+    async fn time<T>(&self, operation: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let begun = Instant::now();
+        let outcome = call.await;
+        self.metrics.stored(operation, begun.elapsed(), outcome.is_ok());
+        match &outcome {
+            Err(error @ (store::Error::Corrupt(_) | store::Error::Config(_))) => {
+                tracing::error!(operation, %error, "what is stored cannot be read");
+            }
+            Err(error @ store::Error::Unavailable(_)) => {
+                tracing::debug!(operation, %error, "store call failed")
+            }
+            Ok(_) => {}
+        }
+        outcome
+    }
+}
+
+#[async_trait]
+impl Store for Measured {
+    async fn post(&self, batch: Vec<Post>) -> Result<Vec<Posted>> {
+        self.time("post", self.inner.post(batch)).await
+    }
+
+    async fn repair(&self, age: Duration) -> Result<usize> {
+        self.time("repair", self.inner.repair(age)).await
+    }
+
+    async fn attach(&self, batch: Vec<Attach>) -> Result<Vec<Attached>> {
+        self.time("attach", self.inner.attach(batch)).await
+    }
+
+    async fn detach(&self, batch: Vec<Detach>) -> Result<()> {
+        self.time("detach", self.inner.detach(batch)).await
+    }
+
+    async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<Location>>> {
+        self.time("locate", self.inner.locate(users)).await
+    }
+
+    async fn read_inbox(&self, batch: Vec<InboxQuery>) -> Result<Vec<InboxPage>> {
+        self.time("read_inbox", self.inner.read_inbox(batch)).await
+    }
+
+    async fn acknowledge(&self, batch: Vec<Acknowledge>) -> Result<Vec<Acknowledged>> {
+        self.time("acknowledge", self.inner.acknowledge(batch)).await
+    }
+
+    async fn mark(&self, batch: Vec<Mark>) -> Result<Vec<Marked>> {
+        self.time("mark", self.inner.mark(batch)).await
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<Option<HistoryPage>> {
+        self.time("history", self.inner.history(query)).await
+    }
+
+    async fn conversations(&self, ids: &[ConversationId]) -> Result<Vec<Option<Conversation>>> {
+        self.time("conversations", self.inner.conversations(ids)).await
+    }
+
+    async fn memberships(&self, user: &UserId) -> Result<Vec<Membership>> {
+        self.time("memberships", self.inner.memberships(user)).await
+    }
+
+    async fn publish(&self, notices: Vec<(NodeIncarnation, Notice)>) -> Result<()> {
+        self.time("publish", self.inner.publish(notices)).await
+    }
+
+    async fn keep_ticket(&self, ticket: &str, grant: Bytes, life: Duration) -> Result<()> {
+        self.time("keep_ticket", self.inner.keep_ticket(ticket, grant, life)).await
+    }
+
+    async fn take_ticket(&self, ticket: &str) -> Result<Option<Bytes>> {
+        self.time("take_ticket", self.inner.take_ticket(ticket)).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.time("ping", self.inner.ping()).await
+    }
+}

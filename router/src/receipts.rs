@@ -1,0 +1,266 @@
+//! Tells those who are interested how far a member is. Marks come in by the
+//! thousand when many readers acknowledge, so only the newest of each
+//! (conversation, user, kind) is kept for a moment, and then all go out
+//! together. What gets lost here is caught up from the store.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use proto::wire::{Notice, notice};
+use proto::{ConversationId, NodeIncarnation, Seq, UserId};
+use rustc_hash::{FxHashMap, FxHashSet};
+use store::Store;
+use store::model::{Location, Mark, MarkKind};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::batcher::Batcher;
+use crate::metrics::Metrics;
+
+/// How long marks gather.
+const PAUSE: Duration = Duration::from_millis(100);
+/// This many do not wait for the pause to end.
+const FLUSH_AT: usize = 4_096;
+/// Beyond this many the oldest is given up: the store has it.
+const CAPACITY: usize = 16_384;
+/// Marks whose audience is looked up in one call.
+const CHUNK: usize = 512;
+/// Larger groups get no receipts (PROTOCOL.md §4, `receipt`).
+const MAX_GROUP: usize = 100;
+
+/// What goes to nodes and may be lost.
+pub(crate) type Notices = Batcher<(NodeIncarnation, Notice), ()>;
+
+/// The handle: cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Receipts {
+    pending: Arc<Pending>,
+    metrics: Metrics,
+}
+
+#[derive(Default)]
+struct Pending {
+    /// Protects the marks that wait; held for a few instructions.
+    marks: Mutex<Marks>,
+    some: Notify,
+    many: Notify,
+}
+
+type Key = (ConversationId, UserId, MarkKind);
+
+/// Invariant: `order` holds the keys of `newest`, oldest first.
+#[derive(Default)]
+struct Marks {
+    newest: FxHashMap<Key, Seq>,
+    order: VecDeque<Key>,
+}
+
+impl Receipts {
+    pub(crate) fn new(metrics: Metrics) -> Self {
+        Self { pending: Arc::default(), metrics }
+    }
+
+    /// A mark has advanced.
+    pub(crate) fn note(&self, mark: Mark) {
+        let mut marks = self.pending.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let dropped = marks.put(mark);
+        let waiting = marks.order.len();
+        drop(marks);
+        if dropped {
+            self.metrics.dropped("receipt", 1);
+        }
+        self.pending.some.notify_one();
+        if waiting >= FLUSH_AT {
+            self.pending.many.notify_one();
+        }
+    }
+
+    /// Sends what gathers, until `stop`.
+    pub(crate) async fn run(self, store: Arc<dyn Store>, notices: Notices, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.pending.some.notified() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(PAUSE) => {}
+                () = self.pending.many.notified() => {}
+            }
+            let marks = self.pending.marks.lock().unwrap_or_else(PoisonError::into_inner).take();
+            for chunk in marks.chunks(CHUNK) {
+                if let Err(error) = tell(&*store, &notices, chunk).await {
+                    self.metrics.dropped("receipt", chunk.len());
+                    tracing::debug!(%error, "receipts were given up");
+                }
+            }
+            if stop.is_cancelled() {
+                return;
+            }
+        }
+    }
+}
+
+impl Marks {
+    /// True when the oldest was given up for it.
+    fn put(&mut self, mark: Mark) -> bool {
+        let key = (mark.conversation, mark.user, mark.kind);
+        if let Some(newest) = self.newest.get_mut(&key) {
+            *newest = mark.seq.max(*newest);
+            return false;
+        }
+        self.newest.insert(key.clone(), mark.seq);
+        self.order.push_back(key);
+        if self.order.len() <= CAPACITY {
+            return false;
+        }
+        if let Some(oldest) = self.order.pop_front() {
+            self.newest.remove(&oldest);
+        }
+        true
+    }
+
+    fn take(&mut self) -> Vec<Mark> {
+        let mut newest = std::mem::take(&mut self.newest);
+        let order = std::mem::take(&mut self.order);
+        order
+            .into_iter()
+            .filter_map(|key| {
+                let seq = newest.remove(&key)?;
+                let (conversation, user, kind) = key;
+                Some(Mark { conversation, user, kind, seq })
+            })
+            .collect()
+    }
+}
+
+async fn tell(store: &dyn Store, notices: &Notices, marks: &[Mark]) -> store::Result<()> {
+    let members = group_members(store, marks).await?;
+    let audiences: Vec<Vec<UserId>> = marks.iter().map(|mark| audience(mark, &members)).collect();
+    let locations = locations(store, audiences.iter().flatten()).await?;
+    for (mark, audience) in marks.iter().zip(&audiences) {
+        for (node, users) in by_node(audience, &locations) {
+            let what = notice::What::Receipt(mark.receipt());
+            send(notices, node, Notice { users, session: String::new(), what: Some(what) });
+        }
+    }
+    Ok(())
+}
+
+async fn group_members(
+    store: &dyn Store,
+    marks: &[Mark],
+) -> store::Result<FxHashMap<ConversationId, Vec<UserId>>> {
+    let groups: FxHashSet<&ConversationId> =
+        marks.iter().map(|mark| &mark.conversation).filter(|id| id.is_group()).collect();
+    let groups: Vec<ConversationId> = groups.into_iter().cloned().collect();
+    if groups.is_empty() {
+        return Ok(FxHashMap::default());
+    }
+    let states = store.conversations(&groups).await?;
+    let members = states.into_iter().map(|state| {
+        state.map_or_else(Vec::new, |state| state.members.into_iter().map(|member| member.user).collect())
+    });
+    Ok(groups.into_iter().zip(members).collect())
+}
+
+/// Who is told of a mark.
+fn audience(mark: &Mark, members: &FxHashMap<ConversationId, Vec<UserId>>) -> Vec<UserId> {
+    let mut audience = match mark.conversation.pair() {
+        Some((one, other)) => vec![one, other],
+        None => match members.get(&mark.conversation) {
+            Some(members) if members.len() <= MAX_GROUP => members.clone(),
+            _ => Vec::new(),
+        },
+    };
+    audience.retain(|user| *user != mark.user);
+    if mark.kind == MarkKind::Read {
+        audience.push(mark.user.clone());
+    }
+    audience
+}
+
+/// Where these users' sessions are; each user is looked up once.
+pub(crate) async fn locations<'a>(
+    store: &dyn Store,
+    users: impl Iterator<Item = &'a UserId>,
+) -> store::Result<FxHashMap<UserId, Vec<Location>>> {
+    let users: Vec<UserId> = users.collect::<FxHashSet<_>>().into_iter().cloned().collect();
+    if users.is_empty() {
+        return Ok(FxHashMap::default());
+    }
+    let locations = store.locate(&users).await?;
+    Ok(users.into_iter().zip(locations).collect())
+}
+
+/// The users that each node holds sessions of.
+pub(crate) fn by_node(
+    users: &[UserId],
+    locations: &FxHashMap<UserId, Vec<Location>>,
+) -> FxHashMap<NodeIncarnation, Vec<String>> {
+    let mut nodes: FxHashMap<NodeIncarnation, Vec<String>> = FxHashMap::default();
+    for user in users {
+        for location in locations.get(user).into_iter().flatten() {
+            let there = nodes.entry(location.node.clone()).or_default();
+            // The locations of one user come one after another.
+            if there.last().is_none_or(|last| last != user.as_str()) {
+                there.push(user.to_string());
+            }
+        }
+    }
+    nodes
+}
+
+/// Queues a notice; it is given up when too many wait.
+pub(crate) fn send(notices: &Notices, node: NodeIncarnation, notice: Notice) {
+    notices.submit((node, notice), 0, |outcome| {
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "a notice was given up");
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(user: &str, seq: u64, kind: MarkKind) -> Mark {
+        let user = UserId::parse(user).unwrap();
+        let bob = UserId::parse("bob").unwrap();
+        Mark { conversation: ConversationId::direct(&user, &bob), user, kind, seq: Seq(seq) }
+    }
+
+    #[test]
+    fn only_the_newest_mark_of_each_is_kept() {
+        let mut marks = Marks::default();
+        for seq in [1, 3, 2] {
+            marks.put(mark("alice", seq, MarkKind::Read));
+        }
+        marks.put(mark("alice", 9, MarkKind::Delivered));
+        assert_eq!(marks.take(), [mark("alice", 3, MarkKind::Read), mark("alice", 9, MarkKind::Delivered)]);
+        assert_eq!(marks.take(), []);
+    }
+
+    #[test]
+    fn too_many_marks_cost_the_oldest_one() {
+        let mut marks = Marks::default();
+        for number in 0..=CAPACITY {
+            let dropped = marks.put(mark(&format!("u{number}"), 1, MarkKind::Read));
+            assert_eq!(dropped, number == CAPACITY);
+        }
+        let kept = marks.take();
+        assert_eq!(kept.len(), CAPACITY);
+        assert_eq!(kept[0].user.as_str(), "u1");
+    }
+
+    #[test]
+    fn a_direct_mark_is_for_the_other_one_and_reading_for_ones_own_devices_too() {
+        let names = |mark: &Mark| -> Vec<String> {
+            audience(mark, &FxHashMap::default()).into_iter().map(String::from).collect()
+        };
+        assert_eq!(names(&mark("alice", 1, MarkKind::Delivered)), ["bob"]);
+        assert_eq!(names(&mark("alice", 1, MarkKind::Read)), ["bob", "alice"]);
+        assert!(names(&mark("bob", 1, MarkKind::Delivered)).is_empty());
+    }
+}

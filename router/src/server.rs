@@ -1,0 +1,65 @@
+//! The service on a socket: gRPC with health, keep-alive, and an end that
+//! answers what is under way.
+
+use std::time::Duration;
+
+use proto::wire::router_server::RouterServer;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::service::Service;
+
+/// A gateway that vanished without a word is noticed after these two.
+const PING_EVERY: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Flow control: what may be on its way before a reader that stalls stops it.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// Serves gateways on `listener` until `shutdown`, which should be the token
+/// that the service was made with; then answers what is under way and returns,
+/// at the latest after the configured drain.
+pub async fn serve(
+    listener: TcpListener,
+    service: Service,
+    shutdown: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<RouterServer<Service>>().await;
+    // `serve_with_incoming` leaves TCP_NODELAY to the incoming stream.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let mut builder = Server::builder()
+        .http2_keepalive_interval(Some(PING_EVERY))
+        .http2_keepalive_timeout(Some(PING_TIMEOUT))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    if let Some(age) = service.config().link_age {
+        // Without a grace: tonic would then cut the connection where its links
+        // still answer. They end by themselves, at about the same age.
+        builder = builder.max_connection_age(age);
+    }
+    let server = builder
+        .add_service(health_service)
+        .add_service(service.server())
+        .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
+    let mut server = Box::pin(server);
+    tokio::select! {
+        ended = &mut server => return ended,
+        () = shutdown.cancelled() => {}
+    }
+    health.set_not_serving::<RouterServer<Service>>().await;
+    let drain = service.config().drain;
+    let ended = tokio::time::timeout(drain, async {
+        service.drained().await;
+        server.await
+    });
+    match ended.await {
+        Ok(ended) => ended,
+        Err(_) => {
+            tracing::warn!(?drain, "not everything had ended when the drain was over");
+            Ok(())
+        }
+    }
+}

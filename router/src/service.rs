@@ -1,0 +1,77 @@
+//! The gRPC service: the same one behind a socket and in process.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::Stream;
+use proto::wire::router_server::RouterServer;
+use proto::wire::{Replies, Requests};
+use store::Store;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::config::Config;
+use crate::dispatch::Core;
+use crate::link;
+
+/// No frame of requests or replies is larger; both sides set it as their limit
+/// for decoding.
+pub const MAX_FRAME_BYTES: usize = 16 << 20;
+
+/// A router. Cheap to clone; its background work ends with the last clone.
+#[derive(Clone)]
+pub struct Service {
+    core: Arc<Core>,
+    shutdown: CancellationToken,
+    /// Links and the commands that run as tasks.
+    under_way: TaskTracker,
+}
+
+impl Service {
+    /// Starts a router over `store`, inside a tokio runtime. When `shutdown` is
+    /// cancelled its links drain; see [`Service::drained`].
+    pub fn new(store: Arc<dyn Store>, config: Config, shutdown: CancellationToken) -> Self {
+        let under_way = TaskTracker::new();
+        let core = Arc::new(Core::start(store, config, under_way.clone()));
+        Self { core, shutdown, under_way }
+    }
+
+    /// As tonic takes it: for a server, or for
+    /// [`proto::wire::router_client::RouterClient::new`] in process.
+    pub fn server(&self) -> RouterServer<Self> {
+        RouterServer::new(self.clone())
+            .max_decoding_message_size(MAX_FRAME_BYTES)
+            .max_encoding_message_size(MAX_FRAME_BYTES)
+    }
+
+    /// Whether the store answers; for `/readyz`.
+    pub async fn ready(&self) -> Result<(), Vec<String>> {
+        self.core.store.ping().await.map_err(|error| vec![error.to_string()])
+    }
+
+    /// Waits, after `shutdown`, until every link has ended and every command
+    /// is answered.
+    pub async fn drained(&self) {
+        self.shutdown.cancelled().await;
+        self.under_way.close();
+        self.under_way.wait().await;
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.core.config
+    }
+}
+
+#[tonic::async_trait]
+impl proto::wire::router_server::Router for Service {
+    type LinkStream = Pin<Box<dyn Stream<Item = Result<Replies, Status>> + Send>>;
+
+    async fn link(
+        &self,
+        request: Request<Streaming<Requests>>,
+    ) -> Result<Response<Self::LinkStream>, Status> {
+        let answers = link::open(self.core.clone(), request.into_inner(), &self.under_way, &self.shutdown);
+        Ok(Response::new(Box::pin(answers)))
+    }
+}

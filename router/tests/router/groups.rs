@@ -1,0 +1,276 @@
+//! Groups: who may change what, what members are told, and races.
+
+use proto::wire::{self, change::Kind, reply, request::Command};
+use router::Config;
+
+use crate::gateway::{Running, change, create_group, names, send};
+
+fn add(conversation: &str, members: &[&str]) -> Command {
+    Command::AddMembers(wire::AddMembers { conversation: conversation.into(), members: names(members) })
+}
+
+fn remove(conversation: &str, user: &str) -> Command {
+    Command::RemoveMember(wire::RemoveMember { conversation: conversation.into(), user: user.into() })
+}
+
+fn rename(conversation: &str, name: &str) -> Command {
+    Command::Rename(wire::Rename { conversation: conversation.into(), name: name.into() })
+}
+
+fn members(conversation: &str) -> Command {
+    Command::Members(wire::Members { conversation: conversation.into() })
+}
+
+#[tokio::test]
+async fn the_creator_is_a_member_and_the_owner_and_all_are_told() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let group = gateway.group("alice", "tea", &["bob", "carol", "bob", "alice"]).await;
+    let (owner, list) = gateway.members("bob", &group).await;
+    assert_eq!((owner.as_str(), list), ("alice", names(&["alice", "bob", "carol"])));
+    for user in ["alice", "bob", "carol"] {
+        let inbox = gateway.inbox(user).await;
+        assert_eq!((inbox.len(), inbox[0].seq), (1, 0));
+        let created = change(&inbox[0]);
+        assert_eq!((created.kind(), created.name.as_str()), (Kind::Created, "tea"));
+        assert_eq!(created.members, names(&["alice", "bob", "carol"]));
+    }
+}
+
+#[tokio::test]
+async fn creating_again_is_the_same_answer_and_one_group() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let command = create_group("tea", &["bob"]);
+    let first = gateway.ask("alice", command.clone()).await;
+    assert!(matches!(first, reply::Result::Created(_)), "{first:?}");
+    assert_eq!(gateway.ask("alice", command.clone()).await, first);
+    assert_eq!(gateway.inbox("bob").await.len(), 1);
+    assert_eq!(gateway.refused("bob", command.clone()).await, "conflict");
+    assert_eq!(gateway.refused("mallory", command).await, "conflict");
+}
+
+#[tokio::test]
+async fn groups_of_the_wrong_form_are_refused() {
+    let config = Config { max_group_members: 3, ..Config::default() };
+    let router = Running::with(config).await;
+    let mut gateway = router.connect().await;
+    for (command, code) in [
+        (create_group("", &["bob"]), "bad_request"),
+        (create_group(&"ä".repeat(129), &["bob"]), "bad_request"),
+        (create_group("tea", &["not a user"]), "bad_request"),
+        (create_group("tea", &["b", "c", "d"]), "conflict"),
+        (
+            Command::CreateGroup(wire::CreateGroup {
+                name: "tea".into(),
+                members: vec![],
+                conversation: "alice~bob".into(),
+            }),
+            "bad_request",
+        ),
+    ] {
+        assert_eq!(gateway.refused("alice", command.clone()).await, code, "{command:?}");
+    }
+    gateway.group("alice", &"ä".repeat(128), &["b", "c"]).await;
+}
+
+#[tokio::test]
+async fn any_member_adds_and_the_new_ones_see_what_comes_after() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let group = gateway.group("alice", "tea", &["bob"]).await;
+    gateway.send("alice", &group, "1").await;
+    gateway.done("bob", add(&group, &["carol", "alice", "carol"])).await;
+    gateway.send("alice", &group, "2").await;
+
+    let inbox = gateway.inbox("carol").await;
+    assert_eq!(inbox.len(), 2);
+    let added = change(&inbox[0]);
+    assert_eq!((added.kind(), added.name.as_str()), (Kind::MembersAdded, "tea"));
+    assert_eq!(added.members, names(&["alice", "bob", "carol"]));
+    assert_eq!(inbox[1].seq, 2);
+    let reply::Result::Members(list) = gateway.ask("carol", members(&group)).await else { panic!() };
+    assert_eq!(list.members[2].since, 1);
+}
+
+#[tokio::test]
+async fn adding_members_again_changes_nothing() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let group = gateway.group("alice", "tea", &["bob"]).await;
+    gateway.done("alice", add(&group, &["bob", "alice"])).await;
+    assert_eq!(gateway.inbox("bob").await.len(), 1);
+    assert_eq!(gateway.refused("alice", add(&group, &[])).await, "bad_request");
+    assert_eq!(gateway.refused("alice", add(&group, &["not a user"])).await, "bad_request");
+}
+
+#[tokio::test]
+async fn one_member_too_many_is_a_conflict() {
+    let config = Config { max_group_members: 3, ..Config::default() };
+    let router = Running::with(config).await;
+    let mut gateway = router.connect().await;
+    let group = gateway.group("alice", "tea", &["bob"]).await;
+    gateway.done("alice", add(&group, &["carol"])).await;
+    assert_eq!(gateway.refused("alice", add(&group, &["dave"])).await, "conflict");
+    gateway.done("alice", add(&group, &["carol", "bob"])).await;
+}
+
+#[tokio::test]
+async fn the_owner_removes_and_others_do_not() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let group = gateway.group("alice", "tea", &["bob", "carol"]).await;
+    assert_eq!(gateway.refused("bob", remove(&group, "carol")).await, "forbidden");
+    assert_eq!(gateway.refused("alice", remove(&group, "dave")).await, "not_found");
+    assert_eq!(gateway.refused("alice", remove(&group, "not a user")).await, "bad_request");
+    gateway.done("alice", remove(&group, "carol")).await;
+    gateway.send("alice", &group, "1").await;
+
+    let inbox = gateway.inbox("carol").await;
+    let last = change(inbox.last().unwrap());
+    assert_eq!((last.kind(), last.user.as_str()), (Kind::MemberRemoved, "carol"));
+    assert_eq!(gateway.inbox("bob").await.len(), 3);
+    assert_eq!(gateway.refused("carol", send(&group, "2")).await, "not_found");
+}
+
+#[tokio::test]
+async fn when_the_owner_leaves_the_longest_member_owns_the_group() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let group = gateway.group("alice", "tea", &["zoe"]).await;
+    gateway.done("alice", add(&group, &["bob"])).await;
+    gateway.done("alice", remove(&group, "alice")).await;
+    assert_eq!(gateway.members("bob", &group).await, ("zoe".into(), names(&["zoe", "bob"])));
+
+    let of_the_leaver = gateway.inbox("alice").await;
+    let kinds: Vec<Kind> = of_the_leaver.iter().map(|event| change(event).kind()).collect();
+    assert_eq!(kinds, [Kind::Created, Kind::MembersAdded, Kind::OwnerChanged, Kind::MemberRemoved]);
+    assert_eq!(change(&of_the_leaver[2]).user, "zoe");
+    assert_eq!(change(&of_the_leaver[3]).user, "alice");
+    assert_eq!(gateway.inbox("bob").await.len(), 3);
+}
+
+#[tokio::test]
+async fn when_the_last_member_leaves_the_group_is_gone() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let group = gateway.group("alice", "tea", &["bob"]).await;
+    gateway.done("bob", remove(&group, "bob")).await;
+    gateway.done("alice", remove(&group, "alice")).await;
+    for command in [send(&group, "1"), members(&group), add(&group, &["bob"]), remove(&group, "alice")] {
+        assert_eq!(gateway.refused("alice", command).await, "not_found");
+    }
+    let kinds: Vec<Kind> = gateway.inbox("alice").await.iter().map(|event| change(event).kind()).collect();
+    assert_eq!(kinds, [Kind::Created, Kind::MemberRemoved, Kind::MemberRemoved]);
+}
+
+#[tokio::test]
+async fn only_the_owner_renames() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let group = gateway.group("alice", "tea", &["bob"]).await;
+    assert_eq!(gateway.refused("bob", rename(&group, "coffee")).await, "forbidden");
+    assert_eq!(gateway.refused("alice", rename(&group, "")).await, "bad_request");
+    gateway.done("alice", rename(&group, "coffee")).await;
+    gateway.done("alice", rename(&group, "coffee")).await;
+    let inbox = gateway.inbox("bob").await;
+    assert_eq!(inbox.len(), 2);
+    let renamed = change(&inbox[1]);
+    assert_eq!((renamed.kind(), renamed.name.as_str()), (Kind::Renamed, "coffee"));
+}
+
+#[tokio::test]
+async fn a_direct_conversation_cannot_be_changed() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    for command in [add("alice~bob", &["carol"]), remove("alice~bob", "alice"), rename("alice~bob", "tea")] {
+        assert_eq!(gateway.refused("alice", command.clone()).await, "bad_request");
+        assert_eq!(gateway.refused("carol", command).await, "not_found");
+    }
+    assert_eq!(gateway.members("bob", "alice~bob").await, (String::new(), names(&["alice", "bob"])));
+}
+
+#[tokio::test]
+async fn to_those_outside_a_group_is_as_if_it_were_not_there() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let group = gateway.group("alice", "tea", &["bob"]).await;
+    for group in [group.as_str(), "g_00000000000000000000000000"] {
+        for command in [
+            send(group, "1"),
+            members(group),
+            add(group, &["mallory"]),
+            remove(group, "bob"),
+            remove(group, "mallory"),
+            rename(group, "mine"),
+            Command::Typing(wire::SayTyping { conversation: group.into() }),
+            Command::Read(wire::Read { conversation: group.into(), seq: 1 }),
+            Command::History(wire::History { conversation: group.into(), ..Default::default() }),
+        ] {
+            let answer = gateway.ask("mallory", command.clone()).await;
+            let reply::Result::Failure(failure) = answer else { panic!("{command:?}: {answer:?}") };
+            assert_eq!(
+                (failure.code.as_str(), failure.message.as_str()),
+                ("not_found", "no such conversation"),
+                "{command:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn changes_that_race_are_all_made() {
+    let router = Running::start().await;
+    let mut one = router.connect().await;
+    let mut other = router.in_process().await;
+    let group = one.group("alice", "tea", &["bob"]).await;
+    let users: Vec<String> = (0..24).map(|n| format!("user-{n:02}")).collect();
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    for pair in users.chunks(2) {
+        first.push(one.post("alice", add(&group, &[&pair[0]])).await);
+        second.push(other.post("bob", add(&group, &[&pair[1]])).await);
+    }
+    let mut made = 0;
+    for (ids, gateway) in [(first, &mut one), (second, &mut other)] {
+        for id in ids {
+            match gateway.answer(id).await {
+                reply::Result::Done(_) => made += 1,
+                // Only ever when it has lost every one of its tries.
+                reply::Result::Failure(failure) => assert_eq!(failure.code, "unavailable"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    let (_, list) = one.members("alice", &group).await;
+    assert_eq!(list.len(), 2 + made);
+    // Every event tells of all who were members then: one more each time.
+    let told: Vec<usize> = one.inbox("bob").await.iter().map(|event| change(event).members.len()).collect();
+    assert_eq!(told, (2..=2 + made).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn when_all_leave_at_once_each_heir_was_still_a_member() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let group = gateway.group("alice", "tea", &["bob", "carol", "dave"]).await;
+    let commands = ["alice", "bob", "carol", "dave"].map(|user| (user, remove(&group, user)));
+    for id in gateway.post_all(commands.to_vec()).await {
+        let answer = gateway.answer(id).await;
+        assert!(matches!(answer, reply::Result::Done(_)), "{answer:?}");
+    }
+    for user in ["alice", "bob", "carol", "dave"] {
+        let inbox = gateway.inbox(user).await;
+        let last = change(inbox.last().unwrap());
+        assert_eq!((last.kind(), last.user.as_str()), (Kind::MemberRemoved, user));
+        let mut gone: Vec<String> = Vec::new();
+        for event in &inbox {
+            let change = change(event);
+            match change.kind() {
+                Kind::OwnerChanged => assert!(!gone.contains(&change.user), "{inbox:?}"),
+                Kind::MemberRemoved => gone.push(change.user),
+                _ => {}
+            }
+        }
+        assert_eq!(gateway.refused(user, members(&group)).await, "not_found");
+    }
+}

@@ -1,0 +1,129 @@
+//! Links: over a socket, in process, draining.
+
+use std::time::Duration;
+
+use proto::wire::{self, Requests, reply, request::Command};
+use router::Config;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::gateway::{Running, send, soon};
+
+#[tokio::test]
+async fn the_same_service_answers_in_process() {
+    let router = Running::start().await;
+    let (mut here, mut there) = (router.in_process().await, router.connect().await);
+    assert_eq!(here.send("alice", "alice~bob", "1").await.seq, 1);
+    assert_eq!(there.send("bob", "alice~bob", "2").await.seq, 2);
+    assert_eq!(here.inbox("alice").await, there.inbox("alice").await);
+}
+
+#[tokio::test]
+async fn a_request_without_a_command_is_refused() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let (requests, queue) = mpsc::channel(1);
+    let mut client = proto::wire::router_client::RouterClient::new(router.service.server());
+    gateway.replies = client.link(ReceiverStream::new(queue)).await.unwrap().into_inner();
+    let request = wire::Request { id: 5, user: "alice".into(), command: None };
+    requests.send(Requests { requests: vec![request] }).await.unwrap();
+    match gateway.answer(5).await {
+        reply::Result::Failure(failure) => assert_eq!(failure.code, "bad_request"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_router_that_stops_says_so_answers_what_it_has_and_ends() {
+    let mut router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let commands = (0..2_000).map(|n: u32| ("alice", send("alice~bob", &n.to_string())));
+    let ids = gateway.post_all(commands.collect()).await;
+    // One answer shows that the frame has been read.
+    gateway.answer(ids[0]).await;
+    router.shutdown.cancel();
+    for id in &ids[1..] {
+        let answer = gateway.answer(*id).await;
+        assert!(matches!(answer, reply::Result::Sent(_)), "{answer:?}");
+    }
+    while !gateway.draining {
+        let frame = soon("the word of the drain", gateway.replies.message()).await.unwrap();
+        gateway.draining = frame.expect("the link ended without a word").draining;
+    }
+    gateway.close();
+    while soon("the link's end", gateway.replies.message()).await.unwrap().is_some() {}
+    router.stopped().await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_does_not_hang_up_cannot_hold_the_drain() {
+    let config = Config { drain: Duration::from_secs(2), ..Config::default() };
+    let mut router = Running::with(config).await;
+    let mut gateway = router.connect().await;
+    gateway.send("alice", "alice~bob", "1").await;
+    router.shutdown.cancel();
+    while soon("the link's end", gateway.replies.message()).await.unwrap().is_some() {}
+    router.stopped().await;
+}
+
+#[tokio::test]
+async fn requests_that_were_on_their_way_when_the_drain_began_are_answered() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    gateway.send("alice", "alice~bob", "1").await;
+    router.shutdown.cancel();
+    assert_eq!(gateway.send("alice", "alice~bob", "2").await.seq, 2);
+}
+
+#[tokio::test]
+async fn a_link_that_has_its_age_is_asked_to_begin_anew() {
+    let config = Config { link_age: Some(Duration::from_millis(50)), ..Config::default() };
+    let router = Running::with(config).await;
+    let mut gateway = router.in_process().await;
+    let frame = soon("the word of the drain", gateway.replies.message()).await.unwrap().unwrap();
+    assert!(frame.draining);
+    gateway.close();
+    assert!(soon("the link's end", gateway.replies.message()).await.unwrap().is_none());
+    assert_eq!(router.in_process().await.send("alice", "alice~bob", "1").await.seq, 1);
+}
+
+#[tokio::test]
+async fn a_link_that_its_gateway_drops_leaves_nothing_behind() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    gateway.send("alice", "alice~bob", "1").await;
+    drop(gateway);
+    router.shutdown.cancel();
+    soon("the drain", router.service.drained()).await;
+}
+
+#[tokio::test]
+async fn health_is_served_beside_the_links() {
+    let router = Running::start().await;
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", router.address))
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+    let request = tonic_health::pb::HealthCheckRequest { service: "switchboard.v1.Router".into() };
+    let status = health.check(request).await.unwrap().into_inner().status();
+    assert_eq!(status, tonic_health::pb::health_check_response::ServingStatus::Serving);
+    assert_eq!(router.service.ready().await, Ok(()));
+}
+
+#[tokio::test]
+async fn rare_and_frequent_commands_are_answered_side_by_side() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let mut commands = Vec::new();
+    for _ in 0..100 {
+        commands.push(("alice", send("alice~bob", "1")));
+        commands.push(("alice", Command::Conversations(wire::Conversations::default())));
+        commands.push(("bob", Command::ReadInbox(wire::ReadInbox::default())));
+    }
+    for id in gateway.post_all(commands).await {
+        let answer = gateway.answer(id).await;
+        assert!(!matches!(answer, reply::Result::Failure(_)), "{answer:?}");
+    }
+}

@@ -1,0 +1,12 @@
+//! The router as gateways see it: through the generated client, over a real
+//! socket and in process, on the embedded store.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod faults;
+mod gateway;
+mod groups;
+mod links;
+mod messages;
+mod notices;
+mod reading;
+mod sessions;

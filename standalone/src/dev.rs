@@ -1,0 +1,92 @@
+//! `POST /dev/token {"user", device?, scope?}` → `{token, user, expires_in}`:
+//! for the demo page and for trying things with curl. Only where the system made
+//! its own secret, and so only on loopback.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use bytes::Bytes;
+use gateway::auth::token::Token;
+use gateway::config::Secret;
+use gateway::failure::Failure;
+use gateway::fields::Fields;
+use gateway::gateway::Gateway;
+use http::{HeaderMap, header};
+use proto::{DeviceId, UserId};
+
+/// How long these tokens live.
+const TTL: Duration = Duration::from_secs(24 * 3_600);
+
+/// The route, signing with this secret.
+pub fn routes(secret: Secret) -> axum::Router<Arc<Gateway>> {
+    let give = move |headers: HeaderMap, body: Bytes| {
+        let secret = secret.clone();
+        async move { give(&secret, &headers, &body) }
+    };
+    axum::Router::new().route("/dev/token", post(give))
+}
+
+fn give(secret: &Secret, headers: &HeaderMap, body: &[u8]) -> Result<Response, Failure> {
+    if !is_from_here(headers) {
+        return Err(Failure::forbidden("tokens are given to programs and pages of this machine only"));
+    }
+    let fields = Fields::from_json(body)?;
+    let user = fields.required_id("user", UserId::parse)?;
+    let device = fields.id("device", DeviceId::parse)?;
+    let token = Token {
+        sub: user.as_str(),
+        device: device.as_ref().map(DeviceId::as_str),
+        scope: fields.text("scope")?.map(|scope| scope.into_owned()),
+        aud: None,
+        iss: None,
+        ttl: TTL,
+    };
+    let token = token.sign(secret).map_err(|_| Failure::internal("the token could not be signed"))?;
+    // Neither a token nor a user id has anything that JSON would escape.
+    let body = format!(r#"{{"token":"{token}","user":"{user}","expires_in":{}}}"#, TTL.as_secs());
+    Ok(([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body)
+        .into_response())
+}
+
+/// A page from elsewhere must not get a token through its visitor's browser:
+/// neither openly (`Origin`) nor by a name that it lets point here (`Host`).
+fn is_from_here(headers: &HeaderMap) -> bool {
+    let host = |text: &str| {
+        let name =
+            text.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map_or(text, |(name, _)| name);
+        matches!(name, "localhost" | "[::1]")
+            || name.starts_with("127.") && name.parse::<std::net::Ipv4Addr>().is_ok()
+    };
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let origin = text(header::ORIGIN);
+    text(header::HOST).is_none_or(host)
+        && origin.is_none_or(|origin| origin.split_once("://").is_some_and(|(_, rest)| host(rest)))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn from(host: &'static str, origin: Option<&'static str>) -> bool {
+        let mut headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
+        }
+        is_from_here(&headers)
+    }
+
+    #[test]
+    fn only_this_machine_gets_tokens() {
+        assert!(from("localhost:8080", None));
+        assert!(from("127.0.0.1:8080", Some("http://localhost:3000")));
+        assert!(from("[::1]:8080", Some("http://[::1]:8080")) && from("[::1]", None));
+        assert!(!from("rebound.example:8080", None) && !from("127.0.0.1.example:8080", None));
+        assert!(
+            !from("localhost:8080", Some("https://evil.example")) && !from("localhost:8080", Some("null"))
+        );
+    }
+}

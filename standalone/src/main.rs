@@ -1,0 +1,58 @@
+//! The whole system as one program: `cargo run`.
+
+use std::process::ExitCode;
+
+use daemon::Process;
+use gateway::cli::{self, Task};
+use standalone::args::{ADMIN_LISTEN, TokenCommand};
+use standalone::{Args, Config, System, hints};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let program = clap::Command::new("standalone").version(env!("CARGO_PKG_VERSION")).about(
+        "Switchboard in one process: gateway, router and store. Every flag is also an environment variable of the \
+         same name: --store is SWITCHBOARD_STORE",
+    );
+    let admin =
+        |command: clap::Command| command.mut_arg("admin_listen", |arg| arg.default_value(ADMIN_LISTEN));
+    let args = match cli::parse::<Args, TokenCommand>(program, admin) {
+        Task::Serve(args) => args,
+        Task::Token(token) => match token.mint() {
+            Ok(token) => {
+                println!("{token}");
+                return ExitCode::SUCCESS;
+            }
+            Err(reason) => return cli::wrong("standalone", &reason),
+        },
+    };
+    match args.check() {
+        Ok(config) => daemon::run("standalone", &args.daemon.clone(), |process| run(args, config, process)),
+        Err(reason) => cli::wrong("standalone", &reason),
+    }
+}
+
+async fn run(args: Args, config: Config, process: Process) -> anyhow::Result<()> {
+    let listener = daemon::run::bind(&args.listen.to_string(), "--listen").await?;
+    let address = listener.local_addr()?;
+    let place = hints::Place { address, tls: config.gateway.tls.is_some() };
+    let hints = config.dev.as_ref().and_then(|secret| hints::text(place, secret));
+    let store = config.store.url.clone();
+    let system = System::start(config).await?;
+    match process.serve_admin(&args.daemon, system.ready()).await {
+        Err(error) if args.admin_is_optional() => {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "no admin server: another program may have its port"
+            );
+        }
+        other => other?,
+    }
+    tracing::info!(%address, %store, "standalone listens");
+    if let Some(hints) = hints {
+        println!("{hints}");
+    }
+    system.serve(listener, process.shutdown).await;
+    Ok(())
+}

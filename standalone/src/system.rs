@@ -1,0 +1,109 @@
+//! The parts put together: the store first and last, the router on it, the
+//! gateway on both.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use gateway::link::InProcess;
+use gateway::{Node, RouterSource};
+use router::Service;
+use store::embedded::Embedded;
+use store::{Bus, Store, Url};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::Config;
+use crate::dev;
+
+/// Time for the parts behind the gateway to end when their turn has come; by
+/// then they have nothing left to do.
+const END: Duration = Duration::from_secs(5);
+
+/// A whole system that runs.
+pub struct System {
+    node: Node,
+    router: Service,
+    router_stop: CancellationToken,
+    store: Opened,
+    config: Config,
+}
+
+/// An open store, and what closes it.
+struct Opened {
+    store: Arc<dyn Store>,
+    bus: Arc<dyn Bus>,
+    embedded: Option<Arc<Embedded>>,
+    stop: CancellationToken,
+}
+
+/// Runs a system from start to drain.
+pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    System::start(config).await?.serve(listener, shutdown).await;
+    Ok(())
+}
+
+impl System {
+    /// Opens the store and starts router and gateway.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let store =
+            Opened::open(&config.store).await.with_context(|| format!("--store {}", config.store.url))?;
+        let router_stop = CancellationToken::new();
+        let router = Service::new(store.store.clone(), config.router.clone(), router_stop.clone());
+        let dial = Arc::new(InProcess::new(router.server()));
+        let node = Node::start(config.gateway.clone(), store.bus.clone(), RouterSource::Local(dial))?;
+        Ok(Self { node, router, router_stop, store, config })
+    }
+
+    /// For `/readyz`.
+    pub fn ready(&self) -> daemon::admin::Ready {
+        let (gateway, router) = (self.node.gateway.clone(), self.router.clone());
+        daemon::admin::ready(move || {
+            let (mut reasons, router) = (gateway.not_ready(), router.clone());
+            async move {
+                if let Err(more) = router.ready().await {
+                    reasons.extend(more);
+                }
+                if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+            }
+        })
+    }
+
+    /// Serves clients until `shutdown`, then ends the parts in the order in
+    /// which they need each other.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+        let Self { node, router, router_stop, store, config } = self;
+        let more = config.dev.map(dev::routes).unwrap_or_default();
+        node.serve(listener, more, config.router.drain, shutdown).await;
+        router_stop.cancel();
+        if tokio::time::timeout(END, router.drained()).await.is_err() {
+            tracing::warn!("the router did not end in time");
+        }
+        store.close().await;
+    }
+}
+
+impl Opened {
+    async fn open(config: &store::Config) -> store::Result<Self> {
+        let stop = CancellationToken::new();
+        match config.url {
+            Url::Embedded(_) => {
+                let embedded = Embedded::open(config.clone(), stop.clone()).await?;
+                Ok(Self { store: embedded.clone(), bus: embedded.clone(), embedded: Some(embedded), stop })
+            }
+            Url::Redis(_) => {
+                let store = store::open(config.clone(), stop.clone()).await?;
+                let bus = store::open_bus(config, stop.clone())?;
+                Ok(Self { store, bus, embedded: None, stop })
+            }
+        }
+    }
+
+    async fn close(self) {
+        self.stop.cancel();
+        let Some(embedded) = self.embedded else { return };
+        if tokio::time::timeout(END, embedded.closed()).await.is_err() {
+            tracing::warn!("the store did not close in time");
+        }
+    }
+}

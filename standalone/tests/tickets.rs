@@ -1,0 +1,31 @@
+//! One-time tickets against a whole system.
+#![allow(clippy::unwrap_used, reason = "a test that meets something unexpected must fail")]
+
+mod system;
+
+use serde_json::json;
+use system::Running;
+
+#[tokio::test]
+async fn a_ticket_opens_one_connection_for_its_user() {
+    let running = Running::start().await;
+    let issued = running.post("alice", "/v1/tickets", json!({})).await;
+    assert_eq!((issued.status, &issued.body["expires_in"]), (200, &json!(30)));
+    let path = format!("/v1/conversations?ticket={}", issued.body["ticket"].as_str().unwrap());
+    let first = running.raw("GET", &path, &[], Vec::new()).await;
+    assert_eq!((first.status, &first.body), (200, &json!({ "conversations": [] })));
+    let second = running.raw("GET", &path, &[], Vec::new()).await;
+    assert_eq!((second.status, second.body["code"].as_str()), (401, Some("unauthorized")));
+    assert!(second.body["message"].as_str().unwrap().contains("ticket"), "{second:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_ticket_is_unauthorized() {
+    let running = Running::start().await;
+    for ticket in
+        ["", "x", "0123456789abcdef0123456789abcdef", "%2e%2e", "0123456789ABCDEF0123456789ABCDE%2F"]
+    {
+        let answer = running.raw("GET", &format!("/v1/conversations?ticket={ticket}"), &[], Vec::new()).await;
+        assert_eq!((answer.status, answer.body["code"].as_str()), (401, Some("unauthorized")), "{ticket}");
+    }
+}

@@ -1,0 +1,133 @@
+//! Which store, and the bounds of what it keeps.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Where the store is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Url {
+    /// `embedded:PATH`: one file in this folder.
+    Embedded(PathBuf),
+    /// `redis://`, `rediss://` (TLS), `redis-cluster://`, `rediss-cluster://`,
+    /// `redis-sentinel://`, `rediss-sentinel://`, with user and password.
+    Redis(String),
+}
+
+impl FromStr for Url {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("embedded:") {
+            if path.is_empty() {
+                return Err("`embedded:` needs a folder, for example embedded:./switchboard-data".into());
+            }
+            return Ok(Self::Embedded(path.into()));
+        }
+        let parsed = url::Url::parse(text).map_err(|error| format!("not a store's URL: {error}"))?;
+        match parsed.scheme() {
+            "redis" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel"
+            | "rediss-sentinel" => Ok(Self::Redis(text.to_owned())),
+            other => Err(format!(
+                "`{other}:` is no store; there are redis, rediss, redis-cluster, rediss-cluster, \
+                 redis-sentinel, rediss-sentinel and embedded"
+            )),
+        }
+    }
+}
+
+/// Without the password: for logs.
+impl std::fmt::Display for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Embedded(path) => write!(f, "embedded:{}", path.display()),
+            Self::Redis(text) => match url::Url::parse(text) {
+                Ok(mut url) => {
+                    if url.password().is_some() {
+                        // Cannot fail: a URL with a password has a host.
+                        let _ = url.set_password(Some("***"));
+                    }
+                    write!(f, "{url}")
+                }
+                Err(_) => f.write_str("redis"),
+            },
+        }
+    }
+}
+
+impl std::fmt::Debug for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+/// What is kept at most; the oldest goes first.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Events in one inbox.
+    pub inbox_events: u64,
+    /// Messages in one conversation.
+    pub conversation_messages: u64,
+    /// Age of an event or message.
+    pub age: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            inbox_events: 10_000,
+            conversation_messages: 100_000,
+            age: Duration::from_secs(90 * 24 * 3600),
+        }
+    }
+}
+
+/// How a process uses its store.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it is.
+    pub url: Url,
+    /// What it keeps.
+    pub bounds: Bounds,
+    /// Replicas that must have a write before it counts (`WAIT`); 0: none.
+    pub replicas: u32,
+    /// After this long without an answer a call is `Unavailable`.
+    pub timeout: Duration,
+    /// Names this process in envelopes and locks; new with each start.
+    pub origin: String,
+    /// For tests of crashes: the process ends itself when it gets here. Only
+    /// in builds with debug assertions; see [`crate::redis::Step`].
+    pub fail_at: Option<crate::redis::Step>,
+}
+
+impl Config {
+    /// The defaults, for the store at `url`.
+    pub fn new(url: Url) -> Self {
+        Self {
+            url,
+            bounds: Bounds::default(),
+            replicas: 0,
+            timeout: Duration::from_secs(4),
+            origin: format!("{:016x}", rand::random::<u64>()),
+            fail_at: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let url: Url = "rediss://user:secret@host:6379".parse().unwrap();
+        assert!(!format!("{url} {url:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_url_that_is_no_store_says_what_there_is() {
+        assert!("http://host".parse::<Url>().unwrap_err().contains("redis-cluster"));
+        assert!("embedded:".parse::<Url>().is_err());
+        assert!("".parse::<Url>().is_err());
+    }
+}

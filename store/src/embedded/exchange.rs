@@ -1,0 +1,252 @@
+//! The bus inside one process, and where sessions live: which nodes listen,
+//! which sessions each user has. Nothing of it outlives the process, as no
+//! session does.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use prost::Message as _;
+use proto::wire::{Announcement, Entry, Envelope, Notice, Target};
+use proto::{DeviceId, NodeIncarnation, Position, SessionId, UserId};
+use tokio::sync::Notify;
+
+use super::post::News;
+use crate::model::{Location, Standing};
+use crate::{Heard, Loss, Subscription};
+
+/// Envelopes that wait for one subscription at most. When it is full, an
+/// envelope is dropped and [`Loss::Lagged`] takes its place: the sessions read
+/// on from the log.
+const QUEUE: usize = 4096;
+
+/// Who listens and who is where.
+pub(super) struct Exchange {
+    /// The store's incarnation, as it stands in envelopes.
+    store: String,
+    /// Protects what changes when sessions and nodes come and go.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    ears: HashMap<NodeIncarnation, Arc<Ear>>,
+    locations: HashMap<UserId, Vec<Location>>,
+}
+
+impl Exchange {
+    pub(super) fn new(store: String) -> Self {
+        Self { store, state: Mutex::default() }
+    }
+
+    /// Takes the node's lease. A second subscription of the same node takes
+    /// the place of the first.
+    pub(super) fn subscribe(self: &Arc<Self>, node: NodeIncarnation) -> Ears {
+        let ear = Arc::new(Ear::default());
+        let before = self.state().ears.insert(node.clone(), ear.clone());
+        if let Some(before) = before {
+            before.ended.store(true, Ordering::Release);
+        }
+        Ears { exchange: self.clone(), node, ear }
+    }
+
+    /// Notes a session and returns those of the same device that it replaces.
+    pub(super) fn attach(&self, user: &UserId, location: Location) -> Vec<Location> {
+        let mut state = self.state();
+        let State { ears, locations } = &mut *state;
+        let sessions = locations.entry(user.clone()).or_default();
+        let mut replaced = Vec::new();
+        sessions.retain(|other| {
+            let same = other.device == location.device || other.session == location.session;
+            let alive = ears.contains_key(&other.node);
+            if same && alive && other.session != location.session {
+                replaced.push(other.clone());
+            }
+            alive && !same
+        });
+        sessions.push(location);
+        replaced
+    }
+
+    pub(super) fn detach(&self, user: &UserId, session: &SessionId) {
+        let mut state = self.state();
+        if let Some(sessions) = state.locations.get_mut(user) {
+            sessions.retain(|location| location.session != *session);
+            if sessions.is_empty() {
+                state.locations.remove(user);
+            }
+        }
+    }
+
+    /// The user's sessions on nodes that are alive.
+    pub(super) fn locate(&self, user: &UserId) -> Vec<Location> {
+        let state = self.state();
+        let sessions = state.locations.get(user).map(Vec::as_slice).unwrap_or_default();
+        sessions.iter().filter(|location| state.ears.contains_key(&location.node)).cloned().collect()
+    }
+
+    pub(super) fn standing(&self, user: &UserId, session: &SessionId, device: &DeviceId) -> Standing {
+        let sessions = self.locate(user);
+        if sessions.iter().any(|location| location.session == *session) {
+            Standing::Registered
+        } else if sessions.iter().any(|location| location.device == *device) {
+            Standing::Superseded
+        } else {
+            Standing::Missing
+        }
+    }
+
+    /// Announces what has become durable: one envelope a node.
+    pub(super) fn announce(&self, news: Vec<News>) {
+        let state = self.state();
+        let mut by_node: HashMap<&NodeIncarnation, Vec<Announcement>> = HashMap::new();
+        for item in &news {
+            let targets = state.targets(item);
+            if targets.is_empty() {
+                continue;
+            }
+            for (index, bytes) in item.entries.iter().enumerate() {
+                let Ok(entry) = Entry::decode(bytes.clone()) else {
+                    // The readers see the hole and read it, or fail to, from the log.
+                    tracing::error!(conversation = %item.conversation, "an entry that cannot be decoded");
+                    continue;
+                };
+                for (node, targets) in &targets {
+                    let targets = targets.iter().map(|(user, position)| Target {
+                        user: (*user).to_owned(),
+                        position: position.0 + index as u64,
+                    });
+                    by_node.entry(node).or_default().push(Announcement {
+                        conversation: item.conversation.to_string(),
+                        seq: item.seq.0,
+                        entry: Some(entry.clone()),
+                        targets: targets.collect(),
+                    });
+                }
+            }
+        }
+        for (node, announcements) in by_node {
+            state.send(node, Envelope { store: self.store.clone(), announcements, ..Default::default() });
+        }
+    }
+
+    /// Sends notices; those to nodes that are gone are dropped.
+    pub(super) fn publish(&self, notices: Vec<(NodeIncarnation, Notice)>) {
+        let mut by_node: HashMap<NodeIncarnation, Vec<Notice>> = HashMap::new();
+        for (node, notice) in notices {
+            by_node.entry(node).or_default().push(notice);
+        }
+        let state = self.state();
+        for (node, notices) in by_node {
+            state.send(&node, Envelope { store: self.store.clone(), notices, ..Default::default() });
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// For each node the readers that have a session on it, other than the
+    /// posting one.
+    fn targets<'a>(&'a self, news: &'a News) -> HashMap<&'a NodeIncarnation, Vec<(&'a str, Position)>> {
+        let mut targets: HashMap<&NodeIncarnation, Vec<(&str, Position)>> = HashMap::new();
+        for (user, position) in &news.readers {
+            for location in self.locations.get(user.as_str()).map(Vec::as_slice).unwrap_or_default() {
+                let posted = news.except.as_ref().is_some_and(|(by, session)| {
+                    by.as_str() == user.as_str() && *session == location.session
+                });
+                if posted || !self.ears.contains_key(&location.node) {
+                    continue;
+                }
+                let readers = targets.entry(&location.node).or_default();
+                // A user with two sessions on a node is one target.
+                if readers.last().is_none_or(|(last, _)| last != user) {
+                    readers.push((user, *position));
+                }
+            }
+        }
+        targets
+    }
+
+    fn send(&self, node: &NodeIncarnation, envelope: Envelope) {
+        if let Some(ear) = self.ears.get(node) {
+            ear.push(envelope);
+        }
+    }
+}
+
+/// The queue between the store and one subscription.
+#[derive(Default)]
+struct Ear {
+    /// Protects the envelopes that wait, and the count that numbers them.
+    queue: Mutex<Queue>,
+    filled: Notify,
+    /// Set when the subscription has ended or another has taken its place.
+    ended: AtomicBool,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Heard>,
+    number: u64,
+}
+
+impl Ear {
+    fn push(&self, mut envelope: Envelope) {
+        let mut queue = self.queue();
+        queue.number += 1;
+        envelope.number = queue.number;
+        if queue.waiting.len() < QUEUE {
+            queue.waiting.push_back(Heard::Envelope(envelope));
+        } else if queue.waiting.back() != Some(&Heard::Lost(Loss::Lagged)) {
+            queue.waiting.push_back(Heard::Lost(Loss::Lagged));
+        }
+        drop(queue);
+        self.filled.notify_one();
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// One node's subscription; dropping it gives the lease back.
+pub(super) struct Ears {
+    exchange: Arc<Exchange>,
+    node: NodeIncarnation,
+    ear: Arc<Ear>,
+}
+
+#[async_trait]
+impl Subscription for Ears {
+    async fn next(&mut self) -> Heard {
+        loop {
+            if let Some(heard) = self.ear.queue().waiting.pop_front() {
+                return heard;
+            }
+            self.ear.filled.notified().await;
+        }
+    }
+
+    fn health(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
+        let ear = Arc::downgrade(&self.ear);
+        Arc::new(move || ear.upgrade().is_some_and(|ear| !ear.ended.load(Ordering::Acquire)))
+    }
+}
+
+impl Drop for Ears {
+    fn drop(&mut self) {
+        self.ear.ended.store(true, Ordering::Release);
+        let mut state = self.exchange.state();
+        if state.ears.get(&self.node).is_some_and(|ear| Arc::ptr_eq(ear, &self.ear)) {
+            state.ears.remove(&self.node);
+            state.locations.retain(|_, sessions| {
+                sessions.retain(|location| location.node != self.node);
+                !sessions.is_empty()
+            });
+        }
+    }
+}

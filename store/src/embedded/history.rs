@@ -1,0 +1,112 @@
+//! Reading conversations: their messages, their state, and which ones a user
+//! is in.
+
+use proto::{ConversationId, Position, Seq, UserId};
+use redb::ReadTransaction;
+
+use super::inbox::entry;
+use super::tables::{
+    CONVERSATION_NUMBERS, CONVERSATIONS, LOG, MEMBERS, MEMBERSHIPS, MESSAGES, USER_NUMBERS, conversation,
+    conversation_id, member, members, number, user_id,
+};
+use crate::model::{
+    Conversation, Group, HistoryPage, HistoryQuery, HistoryRange, Logged, Member, Membership, Version,
+};
+use crate::{Error, Result};
+
+/// A page of messages; nothing for who is not a member.
+pub(super) fn history(txn: &ReadTransaction, query: &HistoryQuery) -> Result<Option<HistoryPage>> {
+    let Some(number) = number(&txn.open_table(CONVERSATION_NUMBERS)?, query.conversation.as_str())? else {
+        return Ok(None);
+    };
+    let user = self::number(&txn.open_table(USER_NUMBERS)?, query.user.as_str())?.unwrap_or(0);
+    let Some(member) = member(&txn.open_table(MEMBERS)?, number, user)? else {
+        return Ok(None);
+    };
+    let row = conversation(&txn.open_table(CONVERSATIONS)?, number)?;
+    // What this reader may see and what is kept: oldest to newest, inclusive.
+    let (oldest, newest) = (row.first.max(member.since + 1), row.head);
+    let limit = query.limit as u64;
+    let (from, to, more) = match query.range {
+        HistoryRange::After(seq) => {
+            let from = oldest.max(seq.0.saturating_add(1));
+            let to = newest.min((from - 1).saturating_add(limit));
+            (from, to, to < newest && from <= newest)
+        }
+        HistoryRange::Newest | HistoryRange::Before(_) => {
+            let to = match query.range {
+                HistoryRange::Before(seq) => newest.min(seq.0.saturating_sub(1)),
+                _ => newest,
+            };
+            let from = oldest.max((to + 1).saturating_sub(limit));
+            (from, to, from > oldest && to >= oldest)
+        }
+    };
+
+    let log = txn.open_table(LOG)?;
+    let mut messages = Vec::new();
+    if from <= to {
+        for row in txn.open_table(MESSAGES)?.range((number, from)..=(number, to))? {
+            messages.push(entry(&log, row?.1.value().0)?.0);
+        }
+    }
+    Ok(Some(HistoryPage { messages, more }))
+}
+
+/// A conversation's state; nothing where there is none.
+pub(super) fn state(txn: &ReadTransaction, id: &ConversationId) -> Result<Option<Conversation>> {
+    let Some(number) = number(&txn.open_table(CONVERSATION_NUMBERS)?, id.as_str())? else {
+        return Ok(None);
+    };
+    let members = members(&txn.open_table(MEMBERS)?, number)?;
+    if members.is_empty() {
+        return Ok(None);
+    }
+    let row = conversation(&txn.open_table(CONVERSATIONS)?, number)?;
+    let group = if id.is_group() {
+        Some(Group { version: Version(row.version), name: row.name, owner: user_id(&row.owner)? })
+    } else {
+        None
+    };
+    let members = members.into_iter().map(|(_, member)| {
+        Ok(Member {
+            user: user_id(&member.user)?,
+            since: Seq(member.since),
+            delivered: Seq(member.delivered),
+            read: Seq(member.read),
+        })
+    });
+    Ok(Some(Conversation {
+        head: Seq(row.head),
+        group,
+        last_message: message(txn, number, row.head)?,
+        members: members.collect::<Result<_>>()?,
+    }))
+}
+
+/// A message, if it is (still) there.
+fn message(txn: &ReadTransaction, conversation: u64, seq: u64) -> Result<Option<Logged>> {
+    match txn.open_table(MESSAGES)?.get((conversation, seq))? {
+        Some(row) => Ok(Some(entry(&txn.open_table(LOG)?, row.value().0)?.0)),
+        None => Ok(None),
+    }
+}
+
+/// Every conversation that the user is in.
+pub(super) fn memberships(txn: &ReadTransaction, user: &UserId) -> Result<Vec<Membership>> {
+    let Some(user) = number(&txn.open_table(USER_NUMBERS)?, user.as_str())? else {
+        return Ok(Vec::new());
+    };
+    let (members, conversations) = (txn.open_table(MEMBERS)?, txn.open_table(CONVERSATIONS)?);
+    let mut memberships = Vec::new();
+    for row in txn.open_table(MEMBERSHIPS)?.range((user, 0)..=(user, u64::MAX))? {
+        let number = row?.0.value().1;
+        let member = member(&members, number, user)?
+            .ok_or_else(|| Error::Corrupt("a membership without a member".into()))?;
+        memberships.push(Membership {
+            conversation: conversation_id(&conversation(&conversations, number)?.id)?,
+            activity: Position(member.activity),
+        });
+    }
+    Ok(memberships)
+}

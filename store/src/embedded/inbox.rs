@@ -1,0 +1,180 @@
+//! Inboxes: filing an event, letting the oldest go, checking a cursor, and
+//! reading a page.
+
+use bytes::Bytes;
+use prost::Message as _;
+use proto::wire::Event;
+use proto::{Cursor, Fingerprint, Position, ResetReason, Seq};
+use redb::{ReadTransaction, ReadableTable};
+
+use super::tables::{
+    INBOXES, InboxRow, LOG, Tables, USER_NUMBERS, USERS, UserRow, conversation_id, filed, number, user,
+};
+use crate::model::{Attach, Filed, From, InboxQuery, Logged};
+use crate::{Bounds, Error, Result};
+
+/// A page ends early when its entries are larger than this together.
+const PAGE_BYTES: usize = 1024 * 1024;
+/// An inbox that has grown out of its bounds is cut by this many events with
+/// each that comes, so that no call takes long.
+const CUT: usize = 16;
+
+/// Appends an event to a user's inbox and returns its position.
+pub(super) fn file(
+    tables: &mut Tables<'_>,
+    user_number: u64,
+    row: InboxRow,
+    bounds: &Bounds,
+) -> Result<Position> {
+    let mut user = user(&tables.users, user_number)?;
+    user.head += 1;
+    if user.first == user.head {
+        user.first_time = row.time;
+    }
+    tables.inboxes.insert((user_number, user.head), row.value())?;
+    let oldest = row.time.saturating_sub(age(bounds));
+    for _ in 0..CUT {
+        let kept = user.head + 1 - user.first;
+        // The event itself stays, whatever the bounds say.
+        if kept <= 1 || (kept <= bounds.inbox_events && user.first_time >= oldest) {
+            break;
+        }
+        cut(tables, user_number, &mut user)?;
+    }
+    tables.users.insert(user_number, user.value())?;
+    Ok(user.head())
+}
+
+/// Lets the oldest event of an inbox go; the caller stores the row.
+pub(super) fn cut(tables: &mut Tables<'_>, user_number: u64, user: &mut UserRow) -> Result<()> {
+    let oldest = filed(&tables.inboxes, user_number, user.first)?;
+    tables.inboxes.remove((user_number, user.first))?;
+    release(tables, oldest.log)?;
+    user.trimmed = oldest.fingerprint.0;
+    user.first += 1;
+    user.first_time =
+        if user.first > user.head { 0 } else { filed(&tables.inboxes, user_number, user.first)?.time };
+    Ok(())
+}
+
+/// Takes one reference off an entry, and the entry itself with its last.
+pub(super) fn release(tables: &mut Tables<'_>, log: u64) -> Result<()> {
+    let count = tables.references.get(log)?.map_or(0, |row| row.value());
+    if count > 1 {
+        tables.references.insert(log, count - 1)?;
+    } else {
+        tables.references.remove(log)?;
+        tables.log.remove(log)?;
+    }
+    Ok(())
+}
+
+/// The bound of age in milliseconds.
+pub(super) fn age(bounds: &Bounds) -> u64 {
+    u64::try_from(bounds.age.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The cursor of a position that is not beyond the head and not below what is
+/// kept.
+pub(super) fn cursor_at(
+    inboxes: &impl ReadableTable<(u64, u64), (u64, u64, u64, u64, u32)>,
+    number: u64,
+    user: &UserRow,
+    position: u64,
+) -> Result<Cursor> {
+    let fingerprint = if position + 1 == user.first {
+        Fingerprint(user.trimmed)
+    } else {
+        filed(inboxes, number, position)?.fingerprint
+    };
+    Ok(Cursor { position: Position(position), fingerprint })
+}
+
+/// Why a cursor does not hold; nothing when it does.
+pub(super) fn check(
+    inboxes: &impl ReadableTable<(u64, u64), (u64, u64, u64, u64, u32)>,
+    number: u64,
+    user: &UserRow,
+    cursor: Cursor,
+) -> Result<Option<ResetReason>> {
+    let position = cursor.position.0;
+    if position > user.head {
+        return Ok(Some(ResetReason::Rewritten));
+    }
+    if position + 1 < user.first {
+        return Ok(Some(ResetReason::Trimmed));
+    }
+    let stands = cursor_at(inboxes, number, user, position)? == cursor;
+    Ok(if stands { None } else { Some(ResetReason::Rewritten) })
+}
+
+/// Where reading starts, as [`resolve`] found it.
+pub(super) struct Start {
+    pub cursor: Cursor,
+    pub reset: Option<ResetReason>,
+    pub head: Position,
+}
+
+/// Looks up where an attaching session starts.
+pub(super) fn resolve(txn: &ReadTransaction, attach: &Attach) -> Result<Start> {
+    let inboxes = txn.open_table(INBOXES)?;
+    // Number 0 is nobody's: a user who never had an event has an empty inbox.
+    let number = number(&txn.open_table(USER_NUMBERS)?, attach.user.as_str())?.unwrap_or(0);
+    let user = user(&txn.open_table(USERS)?, number)?;
+    let head = cursor_at(&inboxes, number, &user, user.head)?;
+    let (cursor, reset) = match attach.from {
+        From::Head => (head, None),
+        From::Start => (cursor_at(&inboxes, number, &user, user.first - 1)?, None),
+        From::Cursor(cursor) => match check(&inboxes, number, &user, cursor)? {
+            None => (cursor, None),
+            reset => (head, reset),
+        },
+    };
+    Ok(Start { cursor, reset, head: user.head() })
+}
+
+/// What [`read`] found.
+pub(super) struct Page {
+    pub events: Vec<Filed>,
+    pub head: Position,
+    pub reset: Option<(ResetReason, Cursor)>,
+}
+
+/// Reads a page of an inbox.
+pub(super) fn read(txn: &ReadTransaction, query: &InboxQuery) -> Result<Page> {
+    let inboxes = txn.open_table(INBOXES)?;
+    let number = number(&txn.open_table(USER_NUMBERS)?, query.user.as_str())?.unwrap_or(0);
+    let user = user(&txn.open_table(USERS)?, number)?;
+    if let Some(reason) = check(&inboxes, number, &user, query.after)? {
+        let head = cursor_at(&inboxes, number, &user, user.head)?;
+        return Ok(Page { events: Vec::new(), head: user.head(), reset: Some((reason, head)) });
+    }
+    let log = txn.open_table(LOG)?;
+    let mut events = Vec::new();
+    let mut size = 0;
+    let after = query.after.position.0;
+    for row in inboxes.range((number, after + 1)..=(number, user.head))? {
+        let (key, value) = row?;
+        let row = InboxRow::read(value.value());
+        let (event, bytes) = entry(&log, row.log)?;
+        size += bytes;
+        if !events.is_empty() && size > PAGE_BYTES {
+            break;
+        }
+        events.push(Filed { position: Position(key.value().1), event });
+        if events.len() >= query.limit {
+            break;
+        }
+    }
+    Ok(Page { events, head: user.head(), reset: None })
+}
+
+/// An entry of the log with its size.
+pub(super) fn entry(log: &impl ReadableTable<u64, &'static [u8]>, number: u64) -> Result<(Logged, usize)> {
+    let row = log.get(number)?.ok_or_else(|| Error::Corrupt("a reference to no entry".into()))?;
+    let bytes = Bytes::copy_from_slice(row.value());
+    let size = bytes.len();
+    let event = Event::decode(bytes).map_err(|error| Error::Corrupt(format!("an entry: {error}")))?;
+    let entry = event.entry.ok_or_else(|| Error::Corrupt("an event without an entry".into()))?;
+    Ok((Logged { conversation: conversation_id(&event.conversation)?, seq: Seq(event.seq), entry }, size))
+}

@@ -1,0 +1,275 @@
+//! The store in one process, durable in one file: a redb database that a
+//! single writer commits to, and a bus that never leaves the process.
+//!
+//! In reading order: [`tables`] (what is in the file), [`post`] and [`inbox`]
+//! (numbering and filing), [`marks`], [`history`], [`writer`] (group commit),
+//! [`sweep`] (what grows old), [`exchange`] (sessions and the bus).
+
+mod exchange;
+mod failure;
+mod history;
+mod inbox;
+mod marks;
+mod post;
+mod sweep;
+mod tables;
+mod tickets;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use proto::wire::Notice;
+use proto::{ConversationId, NodeIncarnation, UserId};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::model::{
+    Acknowledge, Acknowledged, Attach, Attached, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage,
+    InboxQuery, Location, Mark, Marked, Membership, Post, PostKind, Posted, Standing,
+};
+use crate::{Bus, Config, Error, Result, Store, Subscription, Url};
+use exchange::Exchange;
+use tickets::Tickets;
+use writer::{Call, Job, Writer};
+
+/// The file in the store's folder.
+const FILE: &str = "switchboard.redb";
+/// The format of the tables; another one cannot be read.
+const FORMAT: &str = "1";
+/// Calls that wait for the writer at most. When it is full, callers wait in
+/// line, for as long as the configured timeout.
+const QUEUE: usize = 1024;
+/// Reads that run at the same time; more of them wait.
+const READERS: usize = 16;
+/// Pages of the file kept in memory, in bytes.
+const CACHE: usize = 128 * 1024 * 1024;
+
+/// The embedded store and its bus.
+pub struct Embedded {
+    database: Arc<Database>,
+    exchange: Arc<Exchange>,
+    jobs: mpsc::Sender<Job>,
+    readers: Arc<Semaphore>,
+    tickets: Tickets,
+    tasks: TaskTracker,
+    timeout: Duration,
+}
+
+impl Embedded {
+    /// Opens the store in the folder of `config.url`, which is made if it is
+    /// missing. With `shutdown` the store does what it has been asked by then
+    /// and answers `Unavailable` from then on: cancel it last.
+    pub async fn open(config: Config, shutdown: CancellationToken) -> Result<Arc<Self>> {
+        let Url::Embedded(folder) = config.url else {
+            return Err(Error::Config("the embedded store needs a folder: `embedded:PATH`".into()));
+        };
+        let tasks = TaskTracker::new();
+        let opened = tasks.spawn_blocking(move || open_file(&folder)).await;
+        let (database, incarnation) = opened.map_err(|error| Error::Unavailable(error.to_string()))??;
+        let database = Arc::new(database);
+        let exchange = Arc::new(Exchange::new(incarnation));
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let writer = Writer { database: database.clone(), exchange: exchange.clone(), bounds: config.bounds };
+        tasks.spawn_blocking(move || writer.run(queue, &shutdown));
+        Ok(Arc::new(Self {
+            database,
+            exchange,
+            jobs,
+            readers: Arc::new(Semaphore::new(READERS)),
+            tickets: Tickets::default(),
+            tasks,
+            timeout: config.timeout,
+        }))
+    }
+
+    /// After `shutdown`: returns when nothing is written or read any more.
+    pub async fn closed(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Has the writer do something.
+    async fn write<Q, A>(&self, items: Vec<Q>, job: impl FnOnce(Call<Q, A>) -> Job) -> Result<Vec<A>> {
+        let (answer, answered) = oneshot::channel();
+        let job = job(Call { items, answer });
+        let done = async {
+            self.jobs.send(job).await.map_err(|_| stopped())?;
+            answered.await.map_err(|_| stopped())?
+        };
+        tokio::time::timeout(self.timeout, done).await.map_err(|_| late())?
+    }
+
+    /// Reads in a transaction of its own, away from the async threads.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let done = async {
+            let permit = self.readers.clone().acquire_owned().await.map_err(|_| stopped())?;
+            let database = self.database.clone();
+            let task = self.tasks.spawn_blocking(move || {
+                let result = database.begin_read().map_err(Error::from).and_then(|txn| read(&txn));
+                drop(permit);
+                result
+            });
+            task.await.map_err(|_| stopped())?
+        };
+        tokio::time::timeout(self.timeout, done).await.map_err(|_| late())?
+    }
+}
+
+#[async_trait]
+impl Store for Embedded {
+    async fn post(&self, batch: Vec<Post>) -> Result<Vec<Posted>> {
+        for post in &batch {
+            let fits = match post.kind {
+                PostKind::Message { .. } => post.entries.len() == 1,
+                PostKind::Change(_) => !post.entries.is_empty(),
+            };
+            if !fits {
+                return Err(Error::Config("a message has one entry, a change at least one".into()));
+            }
+        }
+        self.write(batch, Job::Post).await
+    }
+
+    /// One transaction numbers and files: nothing is ever left half done.
+    async fn repair(&self, _age: Duration) -> Result<usize> {
+        Ok(0)
+    }
+
+    async fn attach(&self, batch: Vec<Attach>) -> Result<Vec<Attached>> {
+        // Invariant: the location is noted before the head is read, and the
+        // writer announces after it has committed. So an event is below the
+        // head that is read here, or announced to this session, or both.
+        let mut replaced = Vec::with_capacity(batch.len());
+        for item in &batch {
+            let before = item.location.clone().map(|location| self.exchange.attach(&item.user, location));
+            replaced.push(before.unwrap_or_default());
+        }
+        let starts = self
+            .read(move |txn| batch.iter().map(|item| inbox::resolve(txn, item)).collect::<Result<Vec<_>>>())
+            .await?;
+        let attached = starts.into_iter().zip(replaced).map(|(start, replaced)| Attached {
+            start: start.cursor,
+            reset: start.reset,
+            head: start.head,
+            replaced,
+        });
+        Ok(attached.collect())
+    }
+
+    async fn detach(&self, batch: Vec<Detach>) -> Result<()> {
+        for item in &batch {
+            self.exchange.detach(&item.user, &item.session);
+        }
+        Ok(())
+    }
+
+    async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<Location>>> {
+        Ok(users.iter().map(|user| self.exchange.locate(user)).collect())
+    }
+
+    async fn read_inbox(&self, batch: Vec<InboxQuery>) -> Result<Vec<InboxPage>> {
+        let exchange = self.exchange.clone();
+        self.read(move |txn| {
+            let page = |query: &InboxQuery| {
+                let standing = match &query.session {
+                    Some((session, device)) => exchange.standing(&query.user, session, device),
+                    None => Standing::Registered,
+                };
+                let page = inbox::read(txn, query)?;
+                Ok(InboxPage { events: page.events, head: page.head, reset: page.reset, standing })
+            };
+            batch.iter().map(page).collect()
+        })
+        .await
+    }
+
+    async fn acknowledge(&self, batch: Vec<Acknowledge>) -> Result<Vec<Acknowledged>> {
+        self.write(batch, Job::Acknowledge).await
+    }
+
+    async fn mark(&self, batch: Vec<Mark>) -> Result<Vec<Marked>> {
+        self.write(batch, Job::Mark).await
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<Option<HistoryPage>> {
+        self.read(move |txn| history::history(txn, &query)).await
+    }
+
+    async fn conversations(&self, ids: &[ConversationId]) -> Result<Vec<Option<Conversation>>> {
+        let ids = ids.to_vec();
+        self.read(move |txn| ids.iter().map(|id| history::state(txn, id)).collect()).await
+    }
+
+    async fn memberships(&self, user: &UserId) -> Result<Vec<Membership>> {
+        let user = user.clone();
+        self.read(move |txn| history::memberships(txn, &user)).await
+    }
+
+    async fn publish(&self, notices: Vec<(NodeIncarnation, Notice)>) -> Result<()> {
+        self.exchange.publish(notices);
+        Ok(())
+    }
+
+    async fn keep_ticket(&self, ticket: &str, grant: Bytes, life: Duration) -> Result<()> {
+        self.tickets.keep(ticket, grant, life);
+        Ok(())
+    }
+
+    async fn take_ticket(&self, ticket: &str) -> Result<Option<Bytes>> {
+        Ok(self.tickets.take(ticket))
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.write(vec![()], Job::Ping).await.map(|_| ())
+    }
+}
+
+#[async_trait]
+impl Bus for Embedded {
+    async fn subscribe(&self, node: NodeIncarnation) -> Result<Box<dyn Subscription>> {
+        Ok(Box::new(self.exchange.subscribe(node)))
+    }
+}
+
+fn stopped() -> Error {
+    Error::Unavailable("the embedded store has stopped".into())
+}
+
+fn late() -> Error {
+    Error::Unavailable("the embedded store did not answer in time".into())
+}
+
+/// Opens or makes the file, with all its tables, and returns the store's
+/// incarnation.
+fn open_file(folder: &Path) -> Result<(Database, String)> {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| Error::Config(format!("cannot make the folder {}: {error}", folder.display())))?;
+    let database = Database::builder().set_cache_size(CACHE).create(folder.join(FILE))?;
+    let txn = database.begin_write()?;
+    let incarnation = {
+        drop(tables::Tables::open(&txn)?);
+        let mut meta = txn.open_table(tables::META)?;
+        let format = meta.get("format")?.map(|row| row.value().to_owned());
+        if let Some(format) = format
+            && format != FORMAT
+        {
+            return Err(Error::Corrupt(format!("the file has format {format}, this version reads {FORMAT}")));
+        }
+        meta.insert("format", FORMAT)?;
+        let known = meta.get("incarnation")?.map(|row| row.value().to_owned());
+        let incarnation = known.unwrap_or_else(|| format!("{:016x}.1", rand::random::<u64>()));
+        meta.insert("incarnation", incarnation.as_str())?;
+        incarnation
+    };
+    txn.commit()?;
+    Ok((database, incarnation))
+}

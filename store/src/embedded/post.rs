@@ -1,0 +1,279 @@
+//! Numbering and filing one event, inside the writer's transaction: all of it
+//! or, when the item is refused, nothing.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use prost::Message as _;
+use proto::{ConversationId, Cursor, Position, Seq, SessionId, UserId};
+use redb::{ReadableTable, ReadableTableMetadata};
+
+use super::inbox::{self, age, release};
+use super::tables::{
+    ConversationRow, InboxRow, LogRow, MemberRow, Tables, conversation, member, members, number,
+};
+use crate::model::{Change, NewEntry, Post, PostKind, Posted};
+use crate::{Bounds, Error, Result};
+
+/// As [`inbox::file`] cuts inboxes, conversations are cut.
+const CUT: usize = 16;
+
+/// What is to be announced once the transaction is durable.
+pub(super) struct News {
+    pub conversation: ConversationId,
+    pub seq: Seq,
+    /// The encoded entries.
+    pub entries: Vec<Bytes>,
+    /// Whose inboxes the first of them is in, and where; the others follow it.
+    pub readers: Vec<(String, Position)>,
+    /// The posting session, which needs no announcement.
+    pub except: Option<(UserId, SessionId)>,
+}
+
+/// One transaction's posting: its tables, and what holds for all its items.
+pub(super) struct Posting<'a, 't> {
+    pub tables: &'a mut Tables<'t>,
+    pub bounds: &'a Bounds,
+    /// Unix ms, of this process: ages are counted from filing, so that a
+    /// router's clock cannot trim anything.
+    pub now: u64,
+    pub next_log: u64,
+    pub news: Vec<News>,
+}
+
+impl Posting<'_, '_> {
+    /// Applies one item, which has the entries that its kind asks for.
+    pub(super) fn apply(&mut self, post: &Post) -> Result<Posted> {
+        match &post.kind {
+            PostKind::Message { repeat_key, session } => {
+                self.message(post, &post.entries[0], repeat_key, session.as_ref())
+            }
+            PostKind::Change(change) => self.change(post, change),
+        }
+    }
+
+    fn message(
+        &mut self,
+        post: &Post,
+        entry: &NewEntry,
+        repeat_key: &str,
+        session: Option<&SessionId>,
+    ) -> Result<Posted> {
+        let Some(conversation) = self.writable(&post.conversation, &post.by)? else {
+            return Ok(Posted::NotMember);
+        };
+        let by = number(&self.tables.user_numbers, post.by.as_str())?.unwrap_or(0);
+        if member(&self.tables.members, conversation, by)?.is_none() {
+            return Ok(Posted::NotMember);
+        }
+        if let Some(row) = self.tables.repeats.get((conversation, by, repeat_key))? {
+            let (seq, time) = row.value();
+            return Ok(Posted::Done { seq: Seq(seq), time, duplicate: true, place: None });
+        }
+
+        let mut row = self::conversation(&self.tables.conversations, conversation)?;
+        row.head += 1;
+        let seq = row.head;
+        let mut members = members(&self.tables.members, conversation)?;
+        let log = self.append(&row.id, seq, entry, members.len() + 1)?;
+        self.tables.repeats.insert((conversation, by, repeat_key), (seq, entry.time))?;
+        self.tables.repeat_ends.insert(log, (self.now, conversation, by, repeat_key))?;
+        self.tables.messages.insert((conversation, seq), (log, self.now))?;
+        if row.first == seq {
+            row.first_time = self.now;
+        }
+        self.bound(conversation, &mut row)?;
+        self.tables.conversations.insert(conversation, row.encode_to_vec().as_slice())?;
+
+        let filing = InboxRow { log, conversation, seq, time: self.now, fingerprint: entry.fingerprint };
+        let mut readers = Vec::with_capacity(members.len());
+        let mut place = None;
+        for (number, member) in &mut members {
+            let position = inbox::file(self.tables, *number, filing, self.bounds)?;
+            member.activity = position.0;
+            if *number == by {
+                member.read = seq;
+                place = Some(Cursor { position, fingerprint: entry.fingerprint });
+            }
+            self.tables.members.insert((conversation, *number), member.encode_to_vec().as_slice())?;
+            readers.push((std::mem::take(&mut member.user), position));
+        }
+        self.news.push(News {
+            conversation: post.conversation.clone(),
+            seq: Seq(seq),
+            entries: vec![entry.bytes.clone()],
+            readers,
+            except: session.map(|session| (post.by.clone(), session.clone())),
+        });
+        Ok(Posted::Done { seq: Seq(seq), time: entry.time, duplicate: false, place })
+    }
+
+    fn change(&mut self, post: &Post, change: &Change) -> Result<Posted> {
+        if !post.conversation.is_group() {
+            return Ok(Posted::NotMember);
+        }
+        let existing = number(&self.tables.conversation_numbers, post.conversation.as_str())?;
+        let mut row = match existing {
+            Some(number) => {
+                let by = self::number(&self.tables.user_numbers, post.by.as_str())?.unwrap_or(0);
+                if member(&self.tables.members, number, by)?.is_none() {
+                    return Ok(Posted::NotMember);
+                }
+                conversation(&self.tables.conversations, number)?
+            }
+            // Only who is a member of it can make a group.
+            None if change.expect.0 == 0 && change.add.contains(&post.by) => {
+                ConversationRow { id: post.conversation.to_string(), first: 1, ..Default::default() }
+            }
+            None => return Ok(Posted::NotMember),
+        };
+        if row.version != change.expect.0 {
+            return Ok(Posted::Stale);
+        }
+        let group = match existing {
+            Some(number) => number,
+            None => self.new_conversation(&row)?,
+        };
+
+        row.version += post.entries.len() as u64;
+        row.name = change.name.clone().unwrap_or(row.name);
+        row.owner = change.owner.as_ref().map_or(row.owner, ToString::to_string);
+        for user in &change.add {
+            self.join(group, &mut row, user)?;
+        }
+        let mut members = members(&self.tables.members, group)?;
+        let removed: HashSet<&str> = change.remove.iter().map(UserId::as_str).collect();
+
+        let mut readers = Vec::with_capacity(members.len());
+        let mut place = None;
+        for (index, entry) in post.entries.iter().enumerate() {
+            let log = self.append(&row.id, 0, entry, members.len())?;
+            let filing =
+                InboxRow { log, conversation: group, seq: 0, time: self.now, fingerprint: entry.fingerprint };
+            for (number, member) in &mut members {
+                let position = inbox::file(self.tables, *number, filing, self.bounds)?;
+                member.activity = position.0;
+                if member.user == post.by.as_str() {
+                    place = Some(Cursor { position, fingerprint: entry.fingerprint });
+                }
+                if index == 0 {
+                    readers.push((member.user.clone(), position));
+                }
+            }
+        }
+        let before = members.len();
+        members.retain(|(_, member)| !removed.contains(member.user.as_str()));
+        for (number, member) in &members {
+            self.tables.members.insert((group, *number), member.encode_to_vec().as_slice())?;
+        }
+        if members.len() < before {
+            for user in &change.remove {
+                let number = self.user_number(user)?;
+                self.tables.members.remove((group, number))?;
+                self.tables.memberships.remove((number, group))?;
+            }
+        }
+        if members.is_empty() {
+            while row.first <= row.head {
+                cut(self.tables, group, &mut row)?;
+            }
+        }
+        self.tables.conversations.insert(group, row.encode_to_vec().as_slice())?;
+        self.news.push(News {
+            conversation: post.conversation.clone(),
+            seq: Seq(0),
+            entries: post.entries.iter().map(|entry| entry.bytes.clone()).collect(),
+            readers,
+            except: None,
+        });
+        Ok(Posted::Done { seq: Seq(row.head), time: post.entries[0].time, duplicate: false, place })
+    }
+
+    /// The number of a conversation that `by` may post messages to, as far as
+    /// its id says; makes a direct one.
+    fn writable(&mut self, id: &ConversationId, by: &UserId) -> Result<Option<u64>> {
+        let Some((one, other)) = id.pair() else {
+            return number(&self.tables.conversation_numbers, id.as_str());
+        };
+        if *by != one && *by != other {
+            return Ok(None);
+        }
+        if let Some(number) = number(&self.tables.conversation_numbers, id.as_str())? {
+            return Ok(Some(number));
+        }
+        let mut row = ConversationRow { id: id.to_string(), first: 1, ..Default::default() };
+        let number = self.new_conversation(&row)?;
+        self.join(number, &mut row, &one)?;
+        self.join(number, &mut row, &other)?;
+        self.tables.conversations.insert(number, row.encode_to_vec().as_slice())?;
+        Ok(Some(number))
+    }
+
+    fn new_conversation(&mut self, row: &ConversationRow) -> Result<u64> {
+        let number = self.tables.conversation_numbers.len()? + 1;
+        self.tables.conversation_numbers.insert(row.id.as_str(), number)?;
+        self.tables.conversations.insert(number, row.encode_to_vec().as_slice())?;
+        Ok(number)
+    }
+
+    /// Makes a user a member from the present head on; nothing for who is one.
+    fn join(&mut self, conversation: u64, row: &mut ConversationRow, user: &UserId) -> Result<()> {
+        let number = self.user_number(user)?;
+        if self.tables.members.get((conversation, number))?.is_some() {
+            return Ok(());
+        }
+        let member = MemberRow {
+            user: user.to_string(),
+            since: row.head,
+            read: row.head,
+            order: row.joined,
+            ..Default::default()
+        };
+        row.joined += 1;
+        self.tables.members.insert((conversation, number), member.encode_to_vec().as_slice())?;
+        self.tables.memberships.insert((number, conversation), ())?;
+        Ok(())
+    }
+
+    fn user_number(&mut self, user: &UserId) -> Result<u64> {
+        if let Some(number) = number(&self.tables.user_numbers, user.as_str())? {
+            return Ok(number);
+        }
+        let number = self.tables.user_numbers.len()? + 1;
+        self.tables.user_numbers.insert(user.as_str(), number)?;
+        Ok(number)
+    }
+
+    /// Writes an entry to the log, with as many references as it will have.
+    fn append(&mut self, id: &str, seq: u64, entry: &NewEntry, references: usize) -> Result<u64> {
+        let number = self.next_log;
+        self.next_log += 1;
+        let row = LogRow { conversation: id.to_owned(), seq, entry: entry.bytes.clone() };
+        self.tables.log.insert(number, row.encode_to_vec().as_slice())?;
+        self.tables.references.insert(number, u32::try_from(references).unwrap_or(u32::MAX))?;
+        Ok(number)
+    }
+
+    /// Keeps a conversation's messages within the bounds; the newest stays.
+    fn bound(&mut self, number: u64, row: &mut ConversationRow) -> Result<()> {
+        let oldest = self.now.saturating_sub(age(self.bounds));
+        for _ in 0..CUT {
+            let kept = row.head + 1 - row.first;
+            if kept <= 1 || (kept <= self.bounds.conversation_messages && row.first_time >= oldest) {
+                break;
+            }
+            cut(self.tables, number, row)?;
+        }
+        Ok(())
+    }
+}
+
+/// Lets the oldest message of a conversation go; the caller stores the row.
+pub(super) fn cut(tables: &mut Tables<'_>, number: u64, row: &mut ConversationRow) -> Result<()> {
+    let log = tables.messages.remove((number, row.first))?.map(|removed| removed.value().0);
+    let log = log.ok_or_else(|| Error::Corrupt("a hole in a conversation".into()))?;
+    release(tables, log)?;
+    row.first += 1;
+    row.first_time = tables.messages.get((number, row.first))?.map_or(0, |next| next.value().1);
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! Lets go of what has grown too old without a new event pushing it out:
+//! events and messages by the bound of age, repeat keys after a day. A step
+//! looks at a bounded number of rows, so that calls never wait long for it.
+
+use prost::Message as _;
+use redb::{Database, ReadableDatabase};
+
+use super::inbox::{age, cut};
+use super::post;
+use super::tables::{CONVERSATIONS, ConversationRow, REPEAT_ENDS, Tables, USERS, UserRow, decode};
+use crate::{Bounds, Result};
+
+/// How long a repeat is known as one at least.
+const REPEAT_MS: u64 = 24 * 60 * 60 * 1000;
+/// Rows that a step looks at, of each kind.
+const LOOK: usize = 2000;
+/// Rows that a step takes away, of each kind.
+const TAKE: usize = 2000;
+
+/// How far the sweep has come.
+#[derive(Default)]
+pub(super) struct Sweep {
+    /// The last user looked at; 0 between rounds.
+    user: u64,
+    /// The last conversation looked at; 0 between rounds.
+    conversation: u64,
+}
+
+/// What is due.
+#[derive(Default)]
+struct Due {
+    repeats: Vec<u64>,
+    users: Vec<u64>,
+    conversations: Vec<u64>,
+}
+
+impl Sweep {
+    /// Takes a step; returns whether there is more to do at once.
+    pub(super) fn step(&mut self, database: &Database, bounds: &Bounds, now: u64) -> Result<bool> {
+        let oldest = now.saturating_sub(age(bounds));
+        let (from_user, from_conversation) = (self.user, self.conversation);
+        let due = self.look(database, oldest, now)?;
+        let mut more = self.user != 0 || self.conversation != 0 || due.repeats.len() >= TAKE;
+        if due.repeats.is_empty() && due.users.is_empty() && due.conversations.is_empty() {
+            return Ok(more);
+        }
+        let txn = database.begin_write()?;
+        {
+            let mut tables = Tables::open(&txn)?;
+            for log in due.repeats {
+                forget(&mut tables, log)?;
+            }
+            if !take_events(&mut tables, &due.users, oldest)? {
+                (self.user, more) = (from_user, true);
+            }
+            if !take_messages(&mut tables, &due.conversations, oldest)? {
+                (self.conversation, more) = (from_conversation, true);
+            }
+        }
+        txn.commit()?;
+        Ok(more)
+    }
+
+    fn look(&mut self, database: &Database, oldest: u64, now: u64) -> Result<Due> {
+        let txn = database.begin_read()?;
+        let mut due = Due::default();
+        for row in txn.open_table(REPEAT_ENDS)?.range::<u64>(..)?.take(TAKE) {
+            let (log, end) = row?;
+            if end.value().0 + REPEAT_MS > now {
+                break;
+            }
+            due.repeats.push(log.value());
+        }
+        let mut last = 0;
+        for (index, row) in txn.open_table(USERS)?.range(self.user + 1..)?.take(LOOK).enumerate() {
+            let (number, value) = row?;
+            let user = UserRow::read(value.value());
+            if user.first <= user.head && user.first_time < oldest {
+                due.users.push(number.value());
+            }
+            last = if index + 1 == LOOK { number.value() } else { 0 };
+        }
+        self.user = last;
+        let mut last = 0;
+        for (index, row) in
+            txn.open_table(CONVERSATIONS)?.range(self.conversation + 1..)?.take(LOOK).enumerate()
+        {
+            let (number, value) = row?;
+            let row: ConversationRow = decode(value.value())?;
+            if row.first <= row.head && row.first_time < oldest {
+                due.conversations.push(number.value());
+            }
+            last = if index + 1 == LOOK { number.value() } else { 0 };
+        }
+        self.conversation = last;
+        Ok(due)
+    }
+}
+
+/// Forgets a repeat key.
+fn forget(tables: &mut Tables<'_>, log: u64) -> Result<()> {
+    if let Some(end) = tables.repeat_ends.remove(log)? {
+        let (_, conversation, user, key) = end.value();
+        tables.repeats.remove((conversation, user, key))?;
+    }
+    Ok(())
+}
+
+/// Takes old events from inboxes; whether that was all of them.
+fn take_events(tables: &mut Tables<'_>, users: &[u64], oldest: u64) -> Result<bool> {
+    let mut left = TAKE;
+    for &number in users {
+        let mut user = super::tables::user(&tables.users, number)?;
+        while left > 0 && user.first <= user.head && user.first_time < oldest {
+            cut(tables, number, &mut user)?;
+            left -= 1;
+        }
+        tables.users.insert(number, user.value())?;
+    }
+    Ok(left > 0)
+}
+
+/// Takes old messages from conversations; whether that was all of them.
+fn take_messages(tables: &mut Tables<'_>, conversations: &[u64], oldest: u64) -> Result<bool> {
+    let mut left = TAKE;
+    for &number in conversations {
+        let mut row = super::tables::conversation(&tables.conversations, number)?;
+        while left > 0 && row.first <= row.head && row.first_time < oldest {
+            post::cut(tables, number, &mut row)?;
+            left -= 1;
+        }
+        tables.conversations.insert(number, row.encode_to_vec().as_slice())?;
+    }
+    Ok(left > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use proto::{ConversationId, Fingerprint, Seq, UserId};
+    use tokio::sync::oneshot;
+
+    use super::super::exchange::Exchange;
+    use super::super::history::history;
+    use super::super::inbox::read;
+    use super::super::open_file;
+    use super::super::tables::{LOG, REFERENCES, REPEATS};
+    use super::super::writer::{Call, Job, Writer, now};
+    use super::*;
+    use crate::model::{HistoryQuery, HistoryRange, InboxQuery, NewEntry, Post, PostKind, Posted};
+
+    /// Days are told to the sweep, not waited for.
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+
+    fn alice() -> UserId {
+        UserId::parse("alice").unwrap()
+    }
+
+    fn message(key: &str) -> Post {
+        let entry = proto::wire::Entry { fingerprint: 7, ..Default::default() };
+        let entry = NewEntry { fingerprint: Fingerprint(7), time: 1, bytes: entry.encode_to_vec().into() };
+        let kind = PostKind::Message { repeat_key: key.into(), session: None };
+        Post {
+            conversation: ConversationId::direct(&alice(), &UserId::parse("bob").unwrap()),
+            by: alice(),
+            entries: vec![entry],
+            kind,
+        }
+    }
+
+    fn post(writer: &Writer, key: &str) -> Posted {
+        post_all(writer, vec![message(key)]).remove(0)
+    }
+
+    fn post_all(writer: &Writer, items: Vec<Post>) -> Vec<Posted> {
+        let (answer, mut answered) = oneshot::channel();
+        writer.commit(vec![Job::Post(Call { items, answer })]);
+        answered.try_recv().unwrap().unwrap()
+    }
+
+    fn writer(folder: &tempfile::TempDir) -> Writer {
+        let (database, incarnation) = open_file(folder.path()).unwrap();
+        Writer {
+            database: Arc::new(database),
+            exchange: Arc::new(Exchange::new(incarnation)),
+            bounds: Bounds { age: Duration::from_secs(90 * 24 * 3600), ..Bounds::default() },
+        }
+    }
+
+    fn sweep(writer: &Writer, now: u64) {
+        let mut sweep = Sweep::default();
+        while sweep.step(&writer.database, &writer.bounds, now).unwrap() {}
+    }
+
+    #[test]
+    fn a_repeat_is_known_for_a_day_and_then_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = writer(&folder);
+        let is_repeat = |posted| matches!(posted, Posted::Done { duplicate: true, .. });
+        assert!(!is_repeat(post(&writer, "key")));
+        sweep(&writer, now() + DAY - 60_000);
+        assert!(is_repeat(post(&writer, "key")));
+        sweep(&writer, now() + DAY + 60_000);
+        assert!(!is_repeat(post(&writer, "key")));
+        let txn = writer.database.begin_read().unwrap();
+        assert_eq!(txn.open_table(REPEATS).unwrap().range::<(u64, u64, &str)>(..).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_older_than_the_bound_goes_and_takes_its_entries_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = writer(&folder);
+        post_all(&writer, (0..3000).map(|number| message(&number.to_string())).collect());
+        sweep(&writer, now() + 89 * DAY);
+        let query = InboxQuery { user: alice(), after: proto::Cursor::ORIGIN, limit: 9999, session: None };
+        let page = read(&writer.database.begin_read().unwrap(), &query).unwrap();
+        assert_eq!((page.events.len(), page.reset), (3000, None));
+
+        sweep(&writer, now() + 91 * DAY);
+        let txn = writer.database.begin_read().unwrap();
+        let page = read(&txn, &query).unwrap();
+        let (reason, head) = page.reset.unwrap();
+        assert_eq!((reason, head.position.0), (proto::ResetReason::Trimmed, 3000));
+        assert_eq!(head.fingerprint, Fingerprint(7), "the head still has its fingerprint");
+        let query = HistoryQuery {
+            user: alice(),
+            conversation: ConversationId::direct(&alice(), &UserId::parse("bob").unwrap()),
+            range: HistoryRange::Newest,
+            limit: 10,
+        };
+        assert_eq!(history(&txn, &query).unwrap().unwrap().messages, []);
+        assert_eq!(txn.open_table(LOG).unwrap().range::<u64>(..).unwrap().count(), 0);
+        assert_eq!(txn.open_table(REFERENCES).unwrap().range::<u64>(..).unwrap().count(), 0);
+        let next = post(&writer, "next");
+        assert!(matches!(next, Posted::Done { seq: Seq(3001), .. }), "{next:?}");
+    }
+}

@@ -1,0 +1,279 @@
+//! The tables of the file and their rows. Users and conversations have a
+//! number each, so that keys are short; entries are kept once, in an
+//! append-only log, and inboxes and conversations refer to them.
+
+use bytes::Bytes;
+use proto::{ConversationId, Fingerprint, Position, UserId};
+use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
+
+use crate::{Error, Result};
+
+/// A value as [`InboxRow`] is stored.
+type InboxValue = (u64, u64, u64, u64, u32);
+/// A value as [`UserRow`] is stored.
+type UserValue = (u64, u64, u64, u64, u32);
+
+/// What is said once of the file: its format, the store's incarnation.
+pub(super) const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
+/// User to number: 1, 2, 3 … in the order of appearance.
+pub(super) const USER_NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("user_numbers");
+/// User number to [`UserRow`].
+pub(super) const USERS: TableDefinition<u64, UserValue> = TableDefinition::new("users");
+/// (user number, position) to [`InboxRow`].
+pub(super) const INBOXES: TableDefinition<(u64, u64), InboxValue> = TableDefinition::new("inboxes");
+/// Conversation to number: 1, 2, 3 … in the order of appearance.
+pub(super) const CONVERSATION_NUMBERS: TableDefinition<&str, u64> =
+    TableDefinition::new("conversation_numbers");
+/// Conversation number to [`ConversationRow`].
+pub(super) const CONVERSATIONS: TableDefinition<u64, &[u8]> = TableDefinition::new("conversations");
+/// (conversation number, seq) to (log number, filing time).
+pub(super) const MESSAGES: TableDefinition<(u64, u64), (u64, u64)> = TableDefinition::new("messages");
+/// (conversation number, user number) to [`MemberRow`].
+pub(super) const MEMBERS: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("members");
+/// (user number, conversation number), of present members.
+pub(super) const MEMBERSHIPS: TableDefinition<(u64, u64), ()> = TableDefinition::new("memberships");
+/// Log number to an encoded [`LogRow`].
+pub(super) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+/// Log number to how many inboxes and conversations refer to it.
+pub(super) const REFERENCES: TableDefinition<u64, u32> = TableDefinition::new("references");
+/// (conversation number, user number, repeat key) to (seq, time of the entry).
+pub(super) const REPEATS: TableDefinition<(u64, u64, &str), (u64, u64)> = TableDefinition::new("repeats");
+/// Log number to (filing time, and the key in [`REPEATS`]): what to forget, the
+/// oldest first.
+pub(super) const REPEAT_ENDS: TableDefinition<u64, (u64, u64, u64, &str)> =
+    TableDefinition::new("repeat_ends");
+
+/// A user's inbox as a whole.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct UserRow {
+    /// Position of the newest event; 0 before the first.
+    pub head: u64,
+    /// Position of the oldest event that is kept; `head + 1` when none is.
+    pub first: u64,
+    /// When that one was filed.
+    pub first_time: u64,
+    /// Everything up to here has been acknowledged.
+    pub acknowledged: u64,
+    /// Fingerprint of the event before `first`, so that a cursor exactly there
+    /// still holds; 0 at the beginning.
+    pub trimmed: u32,
+}
+
+impl UserRow {
+    /// An inbox without events.
+    pub(super) const EMPTY: Self = Self { head: 0, first: 1, first_time: 0, acknowledged: 0, trimmed: 0 };
+
+    pub(super) fn read(value: UserValue) -> Self {
+        let (head, first, first_time, acknowledged, trimmed) = value;
+        Self { head, first, first_time, acknowledged, trimmed }
+    }
+
+    pub(super) fn value(self) -> UserValue {
+        (self.head, self.first, self.first_time, self.acknowledged, self.trimmed)
+    }
+}
+
+/// One event's place in an inbox.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InboxRow {
+    /// Where the entry is.
+    pub log: u64,
+    /// The conversation's number.
+    pub conversation: u64,
+    /// Of a message; 0 of a change.
+    pub seq: u64,
+    /// When it was filed, Unix ms.
+    pub time: u64,
+    /// Of the entry.
+    pub fingerprint: Fingerprint,
+}
+
+impl InboxRow {
+    pub(super) fn read(value: InboxValue) -> Self {
+        let (log, conversation, seq, time, fingerprint) = value;
+        Self { log, conversation, seq, time, fingerprint: Fingerprint(fingerprint) }
+    }
+
+    pub(super) fn value(self) -> InboxValue {
+        (self.log, self.conversation, self.seq, self.time, self.fingerprint.0)
+    }
+}
+
+/// A conversation as a whole. A group that every member has left keeps its
+/// row, without members.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ConversationRow {
+    #[prost(string, tag = "1")]
+    pub id: String,
+    /// The newest message's seq.
+    #[prost(uint64, tag = "2")]
+    pub head: u64,
+    /// The oldest message that is kept; `head + 1` when none is.
+    #[prost(uint64, tag = "3")]
+    pub first: u64,
+    /// When that one was filed.
+    #[prost(uint64, tag = "4")]
+    pub first_time: u64,
+    /// Of a group; 0 of a direct conversation.
+    #[prost(uint64, tag = "5")]
+    pub version: u64,
+    #[prost(string, tag = "6")]
+    pub name: String,
+    #[prost(string, tag = "7")]
+    pub owner: String,
+    /// How many have ever joined: the order of the next one.
+    #[prost(uint64, tag = "8")]
+    pub joined: u64,
+}
+
+/// A member of a conversation.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct MemberRow {
+    #[prost(string, tag = "1")]
+    pub user: String,
+    /// Sees what comes after this seq.
+    #[prost(uint64, tag = "2")]
+    pub since: u64,
+    #[prost(uint64, tag = "3")]
+    pub delivered: u64,
+    /// At least `since` and the member's own last message.
+    #[prost(uint64, tag = "4")]
+    pub read: u64,
+    /// Where the conversation's newest event is in the member's inbox.
+    #[prost(uint64, tag = "5")]
+    pub activity: u64,
+    /// Counts the conversation's joiners.
+    #[prost(uint64, tag = "6")]
+    pub order: u64,
+}
+
+/// An entry with its place: the wire form of `proto::wire::Event`, with the
+/// entry still encoded.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct LogRow {
+    #[prost(string, tag = "1")]
+    pub conversation: String,
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub entry: Bytes,
+}
+
+/// All tables, open for writing in one transaction.
+pub(super) struct Tables<'t> {
+    pub user_numbers: Table<'t, &'static str, u64>,
+    pub users: Table<'t, u64, UserValue>,
+    pub inboxes: Table<'t, (u64, u64), InboxValue>,
+    pub conversation_numbers: Table<'t, &'static str, u64>,
+    pub conversations: Table<'t, u64, &'static [u8]>,
+    pub messages: Table<'t, (u64, u64), (u64, u64)>,
+    pub members: Table<'t, (u64, u64), &'static [u8]>,
+    pub memberships: Table<'t, (u64, u64), ()>,
+    pub log: Table<'t, u64, &'static [u8]>,
+    pub references: Table<'t, u64, u32>,
+    pub repeats: Table<'t, (u64, u64, &'static str), (u64, u64)>,
+    pub repeat_ends: Table<'t, u64, (u64, u64, u64, &'static str)>,
+}
+
+impl<'t> Tables<'t> {
+    pub(super) fn open(txn: &'t WriteTransaction) -> Result<Self> {
+        Ok(Self {
+            user_numbers: txn.open_table(USER_NUMBERS)?,
+            users: txn.open_table(USERS)?,
+            inboxes: txn.open_table(INBOXES)?,
+            conversation_numbers: txn.open_table(CONVERSATION_NUMBERS)?,
+            conversations: txn.open_table(CONVERSATIONS)?,
+            messages: txn.open_table(MESSAGES)?,
+            members: txn.open_table(MEMBERS)?,
+            memberships: txn.open_table(MEMBERSHIPS)?,
+            log: txn.open_table(LOG)?,
+            references: txn.open_table(REFERENCES)?,
+            repeats: txn.open_table(REPEATS)?,
+            repeat_ends: txn.open_table(REPEAT_ENDS)?,
+        })
+    }
+
+    /// The number after every one that the log has given.
+    pub(super) fn next_log(&self) -> Result<u64> {
+        let log = self.log.last()?.map_or(0, |(number, _)| number.value());
+        // The newest entries may have been trimmed already.
+        let ends = self.repeat_ends.last()?.map_or(0, |(number, _)| number.value());
+        Ok(log.max(ends) + 1)
+    }
+}
+
+/// Reads a row that is stored as protobuf.
+pub(super) fn decode<R: prost::Message + Default>(bytes: &[u8]) -> Result<R> {
+    R::decode(bytes).map_err(|error| Error::Corrupt(format!("a row: {error}")))
+}
+
+/// The number of a name, if it has one.
+pub(super) fn number(table: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<Option<u64>> {
+    Ok(table.get(name)?.map(|row| row.value()))
+}
+
+/// A user's row; empty when there is none yet.
+pub(super) fn user(table: &impl ReadableTable<u64, UserValue>, number: u64) -> Result<UserRow> {
+    Ok(table.get(number)?.map_or(UserRow::EMPTY, |row| UserRow::read(row.value())))
+}
+
+/// One event's place in an inbox; what lies between `first` and `head` is
+/// always there.
+pub(super) fn filed(
+    table: &impl ReadableTable<(u64, u64), InboxValue>,
+    user: u64,
+    position: u64,
+) -> Result<InboxRow> {
+    let row = table.get((user, position))?;
+    let row = row.ok_or_else(|| Error::Corrupt(format!("no event at position {position} of an inbox")))?;
+    Ok(InboxRow::read(row.value()))
+}
+
+/// A conversation's row, which every number has.
+pub(super) fn conversation(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+    number: u64,
+) -> Result<ConversationRow> {
+    let row = table.get(number)?.ok_or_else(|| Error::Corrupt("a conversation without a row".into()))?;
+    decode(row.value())
+}
+
+/// A member's row; nothing for who is not a member.
+pub(super) fn member(
+    table: &impl ReadableTable<(u64, u64), &'static [u8]>,
+    conversation: u64,
+    user: u64,
+) -> Result<Option<MemberRow>> {
+    table.get((conversation, user))?.map(|row| decode(row.value())).transpose()
+}
+
+/// All members of a conversation with their numbers, in the order of joining.
+pub(super) fn members(
+    table: &impl ReadableTable<(u64, u64), &'static [u8]>,
+    conversation: u64,
+) -> Result<Vec<(u64, MemberRow)>> {
+    let mut members = Vec::new();
+    for row in table.range((conversation, 0)..=(conversation, u64::MAX))? {
+        let (key, value) = row?;
+        members.push((key.value().1, decode::<MemberRow>(value.value())?));
+    }
+    members.sort_by_key(|(_, member)| member.order);
+    Ok(members)
+}
+
+/// A user id as it was stored.
+pub(super) fn user_id(text: &str) -> Result<UserId> {
+    UserId::parse(text).map_err(|error| Error::Corrupt(format!("a user's id {error}")))
+}
+
+/// A conversation id as it was stored.
+pub(super) fn conversation_id(text: &str) -> Result<ConversationId> {
+    ConversationId::parse(text).map_err(|error| Error::Corrupt(format!("a conversation's id {error}")))
+}
+
+impl UserRow {
+    /// The newest event's position.
+    pub(super) fn head(&self) -> Position {
+        Position(self.head)
+    }
+}

@@ -1,0 +1,186 @@
+//! The one writer: takes whatever calls have gathered, applies them in one
+//! transaction, and answers when that is on the disk. Between calls it lets
+//! go what has grown too old.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use redb::Database;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::exchange::Exchange;
+use super::marks;
+use super::post::{News, Posting};
+use super::sweep::Sweep;
+use super::tables::Tables;
+use crate::model::{Acknowledge, Acknowledged, Mark, Marked, Post, Posted};
+use crate::{Bounds, Result};
+
+/// Items that go into one transaction; what is more waits for the next.
+const COMMIT: usize = 4096;
+/// How often the writer looks for what has grown too old.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// The time for calls between the steps of a sweep.
+const STEP_EVERY: Duration = Duration::from_millis(50);
+
+/// A batch that waits for its transaction.
+pub(super) struct Call<Q, A> {
+    pub items: Vec<Q>,
+    pub answer: oneshot::Sender<Result<Vec<A>>>,
+}
+
+/// What the writer does.
+pub(super) enum Job {
+    Post(Call<Post, Posted>),
+    Acknowledge(Call<Acknowledge, Acknowledged>),
+    Mark(Call<Mark, Marked>),
+    /// Answers when its turn has come.
+    Ping(Call<(), ()>),
+}
+
+impl Job {
+    fn size(&self) -> usize {
+        match self {
+            Self::Post(call) => call.items.len(),
+            Self::Acknowledge(call) => call.items.len(),
+            Self::Mark(call) => call.items.len(),
+            Self::Ping(_) => 1,
+        }
+    }
+}
+
+/// Waits with its result for the commit.
+type Answer = Box<dyn FnOnce(Result<()>)>;
+
+/// The writer and what it writes to.
+pub(super) struct Writer {
+    pub database: Arc<Database>,
+    pub exchange: Arc<Exchange>,
+    pub bounds: Bounds,
+}
+
+impl Writer {
+    /// Runs on a thread of its own until `shutdown` or until nobody is left to
+    /// ask; what was queued by then is still done.
+    pub(super) fn run(self, mut jobs: mpsc::Receiver<Job>, shutdown: &CancellationToken) {
+        let runtime = Handle::current();
+        let mut sweep = Sweep::default();
+        let mut next_sweep = Instant::now() + SWEEP_EVERY;
+        loop {
+            let job = runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    // First what a queue that is never empty must not put off.
+                    () = shutdown.cancelled(), if !jobs.is_closed() => Woken::Shutdown,
+                    () = tokio::time::sleep_until(next_sweep) => Woken::Sweep,
+                    job = jobs.recv() => Woken::Job(job),
+                }
+            });
+            match job {
+                Woken::Job(Some(job)) => self.commit(gather(job, &mut jobs)),
+                Woken::Job(None) => return,
+                Woken::Shutdown => jobs.close(),
+                Woken::Sweep => {
+                    let more = sweep.step(&self.database, &self.bounds, now()).unwrap_or_else(|error| {
+                        tracing::warn!(%error, "cannot let go of what is too old");
+                        false
+                    });
+                    next_sweep = Instant::now() + if more { STEP_EVERY } else { SWEEP_EVERY };
+                }
+            }
+        }
+    }
+
+    pub(super) fn commit(&self, jobs: Vec<Job>) {
+        let mut answers = Vec::with_capacity(jobs.len());
+        match self.apply(jobs, &mut answers) {
+            Ok(news) => {
+                self.exchange.announce(news);
+                answers.into_iter().for_each(|answer| answer(Ok(())));
+            }
+            // The callers of jobs that were not reached hear that their
+            // answer's channel is closed.
+            Err(error) => answers.into_iter().for_each(|answer| answer(Err(error.clone()))),
+        }
+    }
+
+    /// One transaction; when it returns, everything is on the disk or nothing.
+    fn apply(&self, jobs: Vec<Job>, answers: &mut Vec<Answer>) -> Result<Vec<News>> {
+        let txn = self.database.begin_write()?;
+        let mut written = false;
+        let news = {
+            let mut tables = Tables::open(&txn)?;
+            let next_log = tables.next_log()?;
+            let mut posting =
+                Posting { tables: &mut tables, bounds: &self.bounds, now: now(), next_log, news: Vec::new() };
+            for job in jobs {
+                match job {
+                    Job::Post(call) => answers.push(each(call, |item| posting.apply(item))?),
+                    Job::Acknowledge(call) => answers.push(each(call, |item| {
+                        let noted = marks::acknowledge(posting.tables, item)?;
+                        written |= noted.written;
+                        Ok(noted.answer)
+                    })?),
+                    Job::Mark(call) => answers.push(each(call, |item| {
+                        let marked = marks::mark(posting.tables, item)?;
+                        written |= marked == Marked::Advanced;
+                        Ok(marked)
+                    })?),
+                    Job::Ping(call) => answers.push(each(call, |()| Ok(()))?),
+                }
+            }
+            posting.news
+        };
+        // Repeats and refusals write nothing, and nothing needs no fsync.
+        if written || !news.is_empty() {
+            txn.commit()?;
+        } else {
+            txn.abort()?;
+        }
+        Ok(news)
+    }
+}
+
+enum Woken {
+    Job(Option<Job>),
+    Shutdown,
+    Sweep,
+}
+
+/// The first job and whatever else has gathered.
+fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
+    let mut size = first.size();
+    let mut gathered = vec![first];
+    while size < COMMIT {
+        let Ok(job) = jobs.try_recv() else { break };
+        size += job.size();
+        gathered.push(job);
+    }
+    gathered
+}
+
+/// Applies each item of a call; the answer waits for the commit.
+fn each<Q, A: 'static>(call: Call<Q, A>, mut apply: impl FnMut(&Q) -> Result<A>) -> Result<Answer> {
+    let answers = call.items.iter().map(&mut apply).collect::<Result<Vec<A>>>();
+    let answers = match answers {
+        Ok(answers) => answers,
+        Err(error) => {
+            // Nobody waits any more when the call has timed out.
+            let _ = call.answer.send(Err(error.clone()));
+            return Err(error);
+        }
+    };
+    let sender = call.answer;
+    Ok(Box::new(move |committed: Result<()>| {
+        let _ = sender.send(committed.map(|()| answers));
+    }))
+}
+
+/// Unix milliseconds.
+pub(super) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,166 @@
+//! The URL of a Redis store: which kind of deployment it is, and how fred is to
+//! connect to it.
+//!
+//! - `redis://[user:password@]host[:6379][/database]`
+//! - `redis-sentinel://[user:password@]host[:26379]?service=NAME`, more sentinels
+//!   as `&node=host:port`, their own credentials as `&sentinelUsername=…&sentinelPassword=…`
+//! - `redis-cluster://[user:password@]host[:6379]`, more nodes as `?node=host:port`
+//! - `rediss`, `rediss-sentinel`, `rediss-cluster`: the same over TLS
+//! - `?steps=separate` makes a single server be written step by step, as a
+//!   Cluster is
+
+use std::time::Duration;
+
+use fred::types::RespVersion;
+use fred::types::config::{
+    Config as FredConfig, ConnectionConfig, PerformanceConfig, ReconnectError, ReconnectPolicy, TcpConfig,
+    UnresponsiveConfig,
+};
+
+use crate::{Error, Result, Url};
+
+/// Beyond this many messages that nobody has taken, the oldest are dropped and
+/// the subscription says so.
+const UNREAD_MESSAGES: usize = 65_536;
+/// Beyond this many commands that wait to be written, further ones fail.
+const WAITING_COMMANDS: usize = 16_384;
+
+/// Where Redis is and how it is set up.
+#[derive(Clone)]
+pub(super) struct Address {
+    fred: FredConfig,
+    timeout: Duration,
+    separate: bool,
+}
+
+impl Address {
+    pub(super) fn parse(url: &Url, timeout: Duration) -> Result<Self> {
+        let Url::Redis(text) = url else {
+            return Err(Error::Config(format!("{url} is no Redis")));
+        };
+        let parsed =
+            url::Url::parse(text).map_err(|error| Error::Config(format!("not a store's URL: {error}")))?;
+        let separate = match parsed.query_pairs().find(|(key, _)| key == "steps").map(|(_, value)| value) {
+            None => false,
+            Some(value) if value == "separate" => true,
+            Some(_) => return Err(Error::Config("`steps` of the store's URL can only be `separate`".into())),
+        };
+        // fred has other names for the same.
+        let text = text.replacen("?service=", "?sentinelServiceName=", 1).replacen(
+            "&service=",
+            "&sentinelServiceName=",
+            1,
+        );
+        let mut fred = FredConfig::from_url(&text)
+            .map_err(|error| Error::Config(format!("{url}: {}", error.details())))?;
+        // A store that is away at the start is waited for in the background.
+        fred.fail_fast = false;
+        Ok(Self { fred, timeout, separate })
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        self.fred.server.is_clustered()
+    }
+
+    /// Whether the URL asks for a post in separate steps.
+    pub(super) fn separate(&self) -> bool {
+        self.separate
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// A client for commands, not yet connected.
+    pub(super) fn client(&self) -> fred::clients::Client {
+        fred::clients::Client::new(
+            self.fred.clone(),
+            Some(self.performance()),
+            Some(self.connection()),
+            Some(policy()),
+        )
+    }
+
+    /// A client for a subscription, not yet connected. RESP3, in which a
+    /// subscribed connection takes other commands too.
+    pub(super) fn subscriber(&self) -> fred::clients::SubscriberClient {
+        let mut config = self.fred.clone();
+        config.version = RespVersion::RESP3;
+        fred::clients::SubscriberClient::new(
+            config,
+            Some(self.performance()),
+            Some(self.connection()),
+            Some(policy()),
+        )
+    }
+
+    fn performance(&self) -> PerformanceConfig {
+        PerformanceConfig {
+            default_command_timeout: self.timeout,
+            broadcast_channel_capacity: UNREAD_MESSAGES,
+            ..PerformanceConfig::default()
+        }
+    }
+
+    fn connection(&self) -> ConnectionConfig {
+        ConnectionConfig {
+            connection_timeout: Duration::from_secs(2),
+            internal_command_timeout: Duration::from_secs(2),
+            // Whether a command was done before its connection broke is not
+            // known: to repeat it is for the caller.
+            max_command_attempts: 1,
+            max_command_buffer_len: WAITING_COMMANDS,
+            reconnect_on_auth_error: true,
+            tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
+            unresponsive: UnresponsiveConfig {
+                max_timeout: Some(Duration::from_secs(4)),
+                interval: Duration::from_secs(1),
+            },
+            reconnect_errors: vec![
+                ReconnectError::ClusterDown,
+                ReconnectError::Loading,
+                ReconnectError::ReadOnly,
+                ReconnectError::MasterDown,
+            ],
+            ..ConnectionConfig::default()
+        }
+    }
+}
+
+/// For good, at first at once, at most two seconds apart.
+fn policy() -> ReconnectPolicy {
+    let mut policy = ReconnectPolicy::new_exponential(0, 50, 2_000, 2);
+    policy.set_jitter(50);
+    policy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Address> {
+        Address::parse(&Url::Redis(text.into()), Duration::from_secs(1))
+    }
+
+    #[test]
+    fn the_scheme_says_what_kind_of_deployment_it_is() {
+        assert!(!parse("redis://localhost").unwrap().is_cluster());
+        assert!(parse("redis-cluster://a:1?node=b:2").unwrap().is_cluster());
+        let sentinel = parse("redis-sentinel://u:p@a:1?service=main&node=b:2").unwrap();
+        assert!(sentinel.fred.server.is_sentinel());
+        assert_eq!(sentinel.fred.server.hosts().len(), 2);
+        assert_eq!(sentinel.fred.username.as_deref(), Some("u"));
+    }
+
+    #[test]
+    fn a_sentinel_without_a_service_is_refused_and_the_password_not_shown() {
+        let error = parse("redis-sentinel://u:secret@a:1").err().unwrap();
+        assert!(matches!(&error, Error::Config(text) if !text.contains("secret")), "{error}");
+    }
+
+    #[test]
+    fn steps_can_be_asked_to_be_separate() {
+        assert!(parse("redis://localhost?steps=separate").unwrap().separate());
+        assert!(parse("redis://localhost?steps=none").is_err());
+    }
+}

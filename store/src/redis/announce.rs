@@ -1,0 +1,176 @@
+//! What one router itself publishes: notices, and step by step announcements,
+//! in envelopes that it numbers for each node, and its counts.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message as _;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use proto::wire::{Envelope, Notice};
+use proto::{ConversationId, NodeIncarnation, Seq, UserId};
+use rustc_hash::{FxHashMap, FxHashSet};
+use tokio::sync::Mutex;
+
+use super::link::Link;
+use crate::Result;
+
+/// Looks without a lease after which a node is forgotten: an incarnation never
+/// comes back.
+const GONE: u32 = 60;
+
+/// Numbers and publishes.
+pub(super) struct Announcer {
+    link: Link,
+    origin: String,
+    /// Held while publishing, so that numbers go out in order.
+    numbers: Mutex<FxHashMap<NodeIncarnation, Count>>,
+}
+
+/// Envelopes sent to a node.
+#[derive(Default)]
+struct Count {
+    sent: u64,
+    /// Looks that have not found its lease.
+    absent: u32,
+}
+
+/// One event and whom it is for, on each node.
+pub(super) struct Announced {
+    pub(super) conversation: ConversationId,
+    /// 0 for a change.
+    pub(super) seq: Seq,
+    /// The encoded entry.
+    pub(super) entry: Bytes,
+    /// The node, the user, and the position in the user's inbox.
+    pub(super) targets: Vec<(NodeIncarnation, UserId, u64)>,
+}
+
+impl Announcer {
+    pub(super) fn new(link: Link, origin: String) -> Self {
+        Self { link, origin, numbers: Mutex::default() }
+    }
+
+    /// Publishes one envelope to each node. A number is used up even when its
+    /// envelope is lost: that is how the node hears of it.
+    pub(super) async fn announce(
+        &self,
+        store: &Arc<str>,
+        events: &[Announced],
+        notices: &[(NodeIncarnation, Notice)],
+    ) -> Result<()> {
+        let mut nodes: FxHashMap<&NodeIncarnation, BytesMut> = FxHashMap::default();
+        for event in events {
+            let mut targets: FxHashMap<&NodeIncarnation, BytesMut> = FxHashMap::default();
+            for (node, user, position) in &event.targets {
+                put_target(targets.entry(node).or_default(), user, *position);
+            }
+            for (node, targets) in targets {
+                put_announcement(nodes.entry(node).or_default(), event, &targets);
+            }
+        }
+        for (node, notice) in notices {
+            prost::encoding::message::encode(5, notice, nodes.entry(node).or_default());
+        }
+        let mut numbers = self.numbers.lock().await;
+        let mut sends = Vec::with_capacity(nodes.len());
+        for (node, body) in nodes {
+            let count = numbers.entry(node.clone()).or_default();
+            count.sent += 1;
+            let head = Envelope {
+                store: store.to_string(),
+                origin: self.origin.clone(),
+                number: count.sent,
+                ..Envelope::default()
+            };
+            let mut envelope = BytesMut::from(head.encode_to_vec().as_slice());
+            envelope.extend_from_slice(&body);
+            sends.push(self.link.publish(node.as_str(), envelope.freeze()));
+        }
+        // Joined, they are written in this order on the one connection.
+        for sent in futures_util::future::join_all(sends).await {
+            sent?;
+        }
+        Ok(())
+    }
+
+    /// Tells every node how many envelopes there were, so that it hears of a
+    /// lost last one; forgets nodes that are gone.
+    pub(super) async fn counts(&self, store: &Arc<str>, live: &FxHashSet<NodeIncarnation>) -> Result<()> {
+        let mut numbers = self.numbers.lock().await;
+        for (node, count) in numbers.iter_mut() {
+            count.absent = if live.contains(node) { 0 } else { count.absent + 1 };
+        }
+        // Not at once: the node may be newer than the look.
+        numbers.retain(|_, count| count.absent < GONE);
+        let sends = numbers.iter().map(|(node, count)| {
+            let envelope = Envelope {
+                store: store.to_string(),
+                origin: self.origin.clone(),
+                count: count.sent,
+                ..Envelope::default()
+            };
+            self.link.publish(node.as_str(), envelope.encode_to_vec().into())
+        });
+        for sent in futures_util::future::join_all(sends).await {
+            sent?;
+        }
+        Ok(())
+    }
+}
+
+/// `Announcement.targets`: by hand, as the entry beside it is passed on
+/// without being decoded.
+fn put_target(into: &mut BytesMut, user: &UserId, position: u64) {
+    let target = proto::wire::Target { user: user.to_string(), position };
+    prost::encoding::message::encode(4, &target, into);
+}
+
+/// `Envelope.announcements`.
+fn put_announcement(into: &mut BytesMut, event: &Announced, targets: &[u8]) {
+    let mut head = BytesMut::new();
+    prost::encoding::string::encode(1, &event.conversation.to_string(), &mut head);
+    if event.seq.0 > 0 {
+        prost::encoding::uint64::encode(2, &event.seq.0, &mut head);
+    }
+    let entry = event.entry.len();
+    let length = head.len() + 1 + encoded_len_varint(entry as u64) + entry + targets.len();
+    encode_key(4, WireType::LengthDelimited, into);
+    encode_varint(length as u64, into);
+    into.put_slice(&head);
+    encode_key(3, WireType::LengthDelimited, into);
+    encode_varint(entry as u64, into);
+    into.put_slice(&event.entry);
+    into.put_slice(targets);
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::wire::{Announcement, Entry, Target};
+
+    use super::*;
+
+    #[test]
+    fn an_announcement_put_together_by_hand_is_the_one_of_the_contract() {
+        let entry = Entry { fingerprint: 7, time: 9, by: "alice".into(), what: None };
+        let node = NodeIncarnation::parse("gw").unwrap();
+        let bob = UserId::parse("bob").unwrap();
+        let event = Announced {
+            conversation: ConversationId::parse("alice~bob").unwrap(),
+            seq: Seq(300),
+            entry: entry.encode_to_vec().into(),
+            targets: vec![(node, bob.clone(), 5)],
+        };
+        let mut targets = BytesMut::new();
+        put_target(&mut targets, &bob, 5);
+        let mut bytes = BytesMut::new();
+        put_announcement(&mut bytes, &event, &targets);
+        let announcement = Announcement {
+            conversation: "alice~bob".into(),
+            seq: 300,
+            entry: Some(entry),
+            targets: vec![Target { user: "bob".into(), position: 5 }],
+        };
+        let expected = Envelope { announcements: vec![announcement], ..Envelope::default() };
+        assert_eq!(Envelope::decode(bytes.freeze()).unwrap(), expected);
+    }
+}

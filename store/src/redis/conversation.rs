@@ -1,0 +1,237 @@
+//! Reading conversations: their history, their state, and which ones a user
+//! is in.
+
+use fred::interfaces::{ClientLike, Resp3Frame};
+use fred::types::{ClusterHash, CustomCommand, Value};
+use proto::{ConversationId, Position, Seq, UserId};
+
+use super::Redis;
+use super::fetch::decode;
+use super::key::Bucket;
+use super::link::Item;
+use super::reply::{Row, unexpected};
+use super::session::user_item;
+use super::{script, write};
+use crate::model::{
+    Conversation, Group, HistoryPage, HistoryQuery, HistoryRange, Logged, Member, Membership, Version,
+};
+use crate::{Error, Result};
+
+/// Conversations read in one call.
+const CONVERSATIONS: usize = 64;
+/// Records read in one call.
+const RECORDS: usize = 512;
+
+impl Redis {
+    pub(super) async fn history_of(&self, query: HistoryQuery) -> Result<Option<HistoryPage>> {
+        let conversation = query.conversation;
+        if let Some((one, other)) = conversation.pair()
+            && query.user != one
+            && query.user != other
+        {
+            return Ok(None);
+        }
+        let (range, seq) = match query.range {
+            HistoryRange::Newest => ("n", 0),
+            HistoryRange::Before(seq) => ("b", seq.0),
+            HistoryRange::After(seq) => ("a", seq.0),
+        };
+        let mut item = conversation_item(&conversation);
+        item.args.extend([
+            write::text(query.user.as_str()),
+            write::text(if conversation.is_group() { "1" } else { "0" }),
+            write::text(range),
+            write::number(seq),
+            write::number(query.limit as u64),
+        ]);
+        let mut row = only(self.read.run(&script::HISTORY, &[], vec![item], 1).await?)?;
+        if row.number()? == 0 {
+            return Ok(None);
+        }
+        let (mut seq, more) = (row.number()?, row.number()? == 1);
+        let mut list = row.list()?;
+        let mut messages = Vec::new();
+        while !list.is_done() {
+            let entry = decode(list.bytes()?)?;
+            messages.push(Logged { conversation: conversation.clone(), seq: Seq(seq), entry });
+            seq += 1;
+        }
+        Ok(Some(HistoryPage { messages, more }))
+    }
+
+    pub(super) async fn conversations_of(&self, ids: &[ConversationId]) -> Result<Vec<Option<Conversation>>> {
+        let items = ids
+            .iter()
+            .map(|id| {
+                let mut item = conversation_item(id);
+                item.args.push(write::text(&write::direct_members(id)));
+                item
+            })
+            .collect();
+        let rows = self.read.run(&script::CONVERSATION, &[], items, CONVERSATIONS).await?;
+        let mut found = Vec::with_capacity(rows.len());
+        for (id, row) in ids.iter().zip(rows) {
+            found.push(conversation(id, row)?);
+        }
+        self.read_what_they_sent(ids, &mut found).await?;
+        Ok(found)
+    }
+
+    /// Whoever writes has read up to there; that is on the writer's record.
+    async fn read_what_they_sent(
+        &self,
+        ids: &[ConversationId],
+        found: &mut [Option<Conversation>],
+    ) -> Result<()> {
+        let mut items = Vec::new();
+        for (id, conversation) in ids.iter().zip(found.iter()) {
+            let members = conversation.iter().flat_map(|conversation| &conversation.members);
+            items.extend(members.map(|member| sent_item(&member.user, id)));
+        }
+        let mut rows = self.read.run(&script::SENT, &[], items, RECORDS).await?.into_iter();
+        for member in found.iter_mut().flatten().flat_map(|conversation| &mut conversation.members) {
+            let sent = Seq(rows.next().ok_or_else(|| unexpected("a row"))?.number()?);
+            member.read = member.read.max(sent);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn memberships_of(&self, user: &UserId) -> Result<Vec<Membership>> {
+        self.read.connected(self.timeout).await?;
+        let bucket = Bucket::of(user.as_str());
+        let command = CustomCommand::new_static("HGETALL", ClusterHash::Custom(bucket.slot()), false);
+        let key = format!("{{{}}}u:{user}", bucket.0);
+        let frame = self
+            .read
+            .client()
+            .custom_raw(command, vec![Value::String(key.into())])
+            .await
+            .map_err(|error| Error::Unavailable(error.details().to_owned()))?;
+        if let Resp3Frame::SimpleError { data, .. } = &frame {
+            return Err(Error::Unavailable(data.to_string()));
+        }
+        let mut fields = Row::new(frame)?;
+        let mut memberships = Vec::new();
+        while !fields.is_done() {
+            let (field, value) = (fields.bytes()?, fields.bytes()?);
+            let Some(id) = field.strip_prefix(b"f:") else { continue };
+            let wrong = || Error::Corrupt("a conversation on a user's record".into());
+            let id = std::str::from_utf8(id)
+                .ok()
+                .and_then(|id| ConversationId::parse(id).ok())
+                .ok_or_else(wrong)?;
+            let mut words = std::str::from_utf8(&value).map_err(|_| wrong())?.split(' ');
+            let activity = words.nth(2).and_then(|word| word.parse().ok()).ok_or_else(wrong)?;
+            let left = words.nth(1) == Some("l");
+            if !left {
+                memberships.push(Membership { conversation: id, activity: Position(activity) });
+            }
+        }
+        Ok(memberships)
+    }
+}
+
+/// The beginning of items about conversations: bucket and conversation.
+pub(super) fn conversation_item(id: &ConversationId) -> Item {
+    let bucket = Bucket::of(id.as_str());
+    Item { bucket, args: vec![Value::Integer(bucket.0.into()), write::text(id.as_str())] }
+}
+
+/// Of `sent.lua` and `filed.lua`.
+pub(super) fn sent_item(user: &UserId, conversation: &ConversationId) -> Item {
+    let mut item = user_item(user);
+    item.args.push(write::text(conversation.as_str()));
+    item
+}
+
+pub(super) fn only(mut rows: Vec<Row>) -> Result<Row> {
+    rows.pop().ok_or_else(|| unexpected("a row"))
+}
+
+fn conversation(id: &ConversationId, mut row: Row) -> Result<Option<Conversation>> {
+    let (head, version) = (Seq(row.number()?), Version(row.number()?));
+    let (name, owner, members) = (row.text()?, row.text()?, row.text()?);
+    let (mut marks, mut last) = (row.list()?, row.list()?);
+    let group = id.is_group();
+    if members.is_empty() || (!group && head == Seq(0)) {
+        return Ok(None);
+    }
+    let mut list = Vec::new();
+    for start in starts(&members)? {
+        let (delivered, read) = (Seq(marks.number()?), Seq(marks.number()?));
+        list.push(Member {
+            user: start.user,
+            since: Seq(start.seq),
+            // A mark beyond the head is of a history that was lost.
+            delivered: delivered.min(head),
+            read: read.min(head).max(Seq(start.seq)),
+        });
+    }
+    let last_message = match last.is_done() {
+        true => None,
+        false => Some(Logged { conversation: id.clone(), seq: head, entry: decode(last.bytes()?)? }),
+    };
+    let group = match group {
+        false => None,
+        true => {
+            let owner =
+                UserId::parse(&owner).map_err(|error| Error::Corrupt(format!("a group's owner: {error}")))?;
+            Some(Group { version, name, owner })
+        }
+    };
+    Ok(Some(Conversation { head, group, last_message, members: list }))
+}
+
+/// A member as the scripts write it, and what it sees after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Start {
+    pub(super) user: UserId,
+    pub(super) seq: u64,
+    pub(super) version: u64,
+    /// Removed by the change that is being filed.
+    pub(super) leaves: bool,
+}
+
+/// Reads `bucket,user:seq:version;` and so on, with an `l` behind those who
+/// leave.
+pub(super) fn starts(members: &str) -> Result<Vec<Start>> {
+    let wrong = || Error::Corrupt("the members of a group".into());
+    let mut starts: Vec<Start> = Vec::new();
+    for part in members.split_terminator(';') {
+        let member = match part.strip_prefix('l') {
+            Some(next) => {
+                starts.last_mut().ok_or_else(wrong)?.leaves = true;
+                next
+            }
+            None => part,
+        };
+        if member.is_empty() {
+            continue;
+        }
+        let (_, member) = member.split_once(',').ok_or_else(wrong)?;
+        let mut words = member.split(':');
+        let user = words.next().and_then(|user| UserId::parse(user).ok()).ok_or_else(wrong)?;
+        let mut number = || words.next().and_then(|word| word.parse().ok()).ok_or_else(wrong);
+        starts.push(Start { user, seq: number()?, version: number()?, leaves: false });
+    }
+    Ok(starts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_read_as_the_scripts_write_them() {
+        let found = starts("7,alice:0:0;9,bob:3:2;l12,carol:4:3;").unwrap();
+        assert_eq!(
+            found.iter().map(|start| start.user.as_str()).collect::<Vec<_>>(),
+            ["alice", "bob", "carol"]
+        );
+        assert_eq!(found.iter().map(|start| start.leaves).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!((found[2].seq, found[2].version), (4, 3));
+        assert!(starts("7,alice:0:0;l").unwrap()[0].leaves);
+        assert_eq!(starts("").unwrap(), []);
+        assert!(starts("l").is_err() && starts("7,alice:0").is_err());
+    }
+}

@@ -1,0 +1,97 @@
+//! Reading entries of conversations by their numbers, in ranges.
+
+use bytes::Bytes;
+use fred::types::Value;
+use prost::Message as _;
+use proto::ConversationId;
+use proto::wire::Entry;
+use rustc_hash::FxHashMap;
+
+use super::Redis;
+use super::key::Bucket;
+use super::link::Item;
+use super::reference::Kind;
+use super::{script, write};
+use crate::{Error, Result};
+
+/// Ranges read in one call.
+const RANGES: usize = 128;
+
+/// A list of a conversation.
+pub(super) type ListId = (ConversationId, Kind);
+
+/// What was read of a list.
+#[derive(Default)]
+pub(super) struct Entries {
+    /// Everything up to here was trimmed.
+    pub(super) base: u64,
+    /// The last number.
+    pub(super) head: u64,
+    by_number: FxHashMap<u64, Bytes>,
+}
+
+impl Entries {
+    /// The encoded entry; for a change with the head before it.
+    pub(super) fn get(&self, number: u64) -> Option<&Bytes> {
+        self.by_number.get(&number)
+    }
+}
+
+impl Redis {
+    /// Reads these numbers. What is not there is not in the answer.
+    pub(super) async fn fetch(&self, wanted: Vec<(ListId, Vec<u64>)>) -> Result<FxHashMap<ListId, Entries>> {
+        let mut ranges: Vec<(ListId, u64)> = Vec::new();
+        let mut items = Vec::new();
+        for (list, mut numbers) in wanted {
+            numbers.sort_unstable();
+            numbers.dedup();
+            for run in numbers.chunk_by(|a, b| a + 1 == *b) {
+                let (from, to) = (run[0], run[run.len() - 1]);
+                items.push(item(&list, from, to));
+                ranges.push((list.clone(), from));
+            }
+        }
+        let rows = self.read.run(&script::FETCH, &[], items, RANGES).await?;
+        let mut fetched: FxHashMap<ListId, Entries> = FxHashMap::default();
+        for ((list, from), mut row) in ranges.into_iter().zip(rows) {
+            let (base, head, mut entries) = (row.number()?, row.number()?, row.list()?);
+            let into = fetched.entry(list).or_default();
+            (into.base, into.head) = (base, head);
+            let mut number = from.max(base + 1);
+            while !entries.is_done() {
+                into.by_number.insert(number, entries.bytes()?);
+                number += 1;
+            }
+        }
+        Ok(fetched)
+    }
+}
+
+fn item(list: &ListId, from: u64, to: u64) -> Item {
+    let (conversation, kind) = list;
+    let bucket = Bucket::of(conversation.as_str());
+    Item {
+        bucket,
+        args: vec![
+            Value::Integer(bucket.0.into()),
+            write::text(conversation.as_str()),
+            write::text(kind.as_str()),
+            write::number(from),
+            write::number(to),
+        ],
+    }
+}
+
+/// Takes a change apart: the conversation's head before it, and the entry.
+pub(super) fn split_change(bytes: &Bytes) -> Result<(u64, Bytes)> {
+    let wrong = || Error::Corrupt("a change in a group's log".into());
+    let colon = bytes.iter().position(|byte| *byte == b':').ok_or_else(wrong)?;
+    let head =
+        std::str::from_utf8(&bytes[..colon]).ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)?;
+    Ok((head, bytes.slice(colon + 1..)))
+}
+
+/// Decodes an entry.
+pub(super) fn decode(bytes: Bytes) -> Result<Entry> {
+    Entry::decode(bytes).map_err(|error| Error::Corrupt(format!("an entry of a conversation: {error}")))
+}

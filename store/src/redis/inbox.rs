@@ -1,0 +1,185 @@
+//! Reading an inbox: references first, then the entries that they refer to.
+
+use fred::types::Value;
+use proto::{Cursor, Fingerprint, Position, ResetReason, Seq, UserId};
+use rustc_hash::FxHashMap;
+
+use super::Redis;
+use super::fetch::{Entries, ListId, decode, split_change};
+use super::key::Bucket;
+use super::link::Item;
+use super::reference::{Kind, Reference};
+use super::reply::{Row, unexpected};
+use super::{script, write};
+use crate::Result;
+use crate::model::{Filed, InboxPage, InboxQuery, Logged, Standing};
+
+/// Inboxes read in one call.
+const INBOXES: usize = 64;
+/// Events of one page at most, whatever was asked for.
+const EVENTS: usize = 1_000;
+
+impl Redis {
+    pub(super) async fn read_pages(&self, batch: Vec<InboxQuery>) -> Result<Vec<InboxPage>> {
+        let items = batch.iter().map(item).collect();
+        let rows = self.read.run(&script::READ_INBOX, &[self.age()], items, INBOXES).await?;
+        let pages = rows.into_iter().map(References::read).collect::<Result<Vec<_>>>()?;
+
+        let mut wanted: FxHashMap<ListId, Vec<u64>> = FxHashMap::default();
+        for reference in pages.iter().flat_map(|page| &page.references) {
+            wanted
+                .entry((reference.conversation.clone(), reference.kind))
+                .or_default()
+                .push(reference.number);
+        }
+        let fetched = match wanted.is_empty() {
+            true => FxHashMap::default(),
+            false => self.fetch(wanted.into_iter().collect()).await?,
+        };
+
+        let mut answers = Vec::with_capacity(pages.len());
+        for (query, page) in batch.iter().zip(pages) {
+            let (head, standing) = (page.head, page.standing);
+            let answer = match page.resolve(query.after.position, &fetched)? {
+                Ok(events) => InboxPage { events, head, reset: None, standing },
+                Err((reason, None)) => {
+                    let head = self.head(&query.user).await?;
+                    InboxPage {
+                        events: Vec::new(),
+                        head: head.position,
+                        reset: Some((reason, head)),
+                        standing,
+                    }
+                }
+                Err((reason, Some(restart))) => {
+                    InboxPage { events: Vec::new(), head, reset: Some((reason, restart)), standing }
+                }
+            };
+            answers.push(answer);
+        }
+        Ok(answers)
+    }
+
+    /// The newest place of an inbox.
+    async fn head(&self, user: &UserId) -> Result<Cursor> {
+        let bucket = Bucket::of(user.as_str());
+        let item = Item { bucket, args: vec![Value::Integer(bucket.0.into()), write::text(user.as_str())] };
+        let mut rows = self.read.run(&script::HEAD, &[self.age()], vec![item], 1).await?;
+        let mut row = rows.pop().ok_or_else(|| unexpected("a row"))?;
+        Ok(Cursor { position: Position(row.number()?), fingerprint: fingerprint(&mut row)? })
+    }
+
+    pub(super) fn age(&self) -> Value {
+        write::bounds(&self.bounds)[0].clone()
+    }
+}
+
+fn item(query: &InboxQuery) -> Item {
+    let bucket = Bucket::of(query.user.as_str());
+    let (session, device) =
+        query.session.as_ref().map_or(("", ""), |(session, device)| (session.as_str(), device.as_str()));
+    Item {
+        bucket,
+        args: vec![
+            Value::Integer(bucket.0.into()),
+            write::text(query.user.as_str()),
+            write::number(query.after.position.0),
+            fingerprint_arg(query.after.fingerprint),
+            write::number(query.limit.clamp(1, EVENTS) as u64),
+            write::text(session),
+            write::text(device),
+        ],
+    }
+}
+
+/// As inboxes hold it.
+pub(super) fn fingerprint_arg(fingerprint: Fingerprint) -> Value {
+    Value::Bytes(bytes::Bytes::copy_from_slice(&fingerprint.0.to_le_bytes()))
+}
+
+/// As scripts answer it.
+pub(super) fn fingerprint(row: &mut Row) -> Result<Fingerprint> {
+    let bytes = row.bytes()?;
+    let bytes = bytes.as_ref().try_into().map_err(|_| unexpected("a fingerprint"))?;
+    Ok(Fingerprint(u32::from_le_bytes(bytes)))
+}
+
+/// As scripts answer it.
+pub(super) fn reset_reason(number: u64) -> Result<Option<ResetReason>> {
+    match number {
+        0 => Ok(None),
+        1 => Ok(Some(ResetReason::Trimmed)),
+        2 => Ok(Some(ResetReason::Rewritten)),
+        _ => Err(unexpected("a reason for a reset")),
+    }
+}
+
+/// A page before its entries have been read.
+struct References {
+    head: Position,
+    reset: Option<(ResetReason, Cursor)>,
+    standing: Standing,
+    references: Vec<Reference>,
+}
+
+/// Why a page cannot be given, and where to go on if that is known.
+type Broken = (ResetReason, Option<Cursor>);
+
+impl References {
+    fn read(mut row: Row) -> Result<Self> {
+        let head = Position(row.number()?);
+        let reset = match reset_reason(row.number()?)? {
+            None => {
+                row.bytes()?;
+                None
+            }
+            Some(reason) => Some((reason, Cursor { position: head, fingerprint: fingerprint(&mut row)? })),
+        };
+        let standing = match row.number()? {
+            0 => Standing::Registered,
+            1 => Standing::Superseded,
+            2 => Standing::Missing,
+            _ => return Err(unexpected("a standing")),
+        };
+        let mut list = row.list()?;
+        let mut references = Vec::new();
+        while !list.is_done() {
+            references.push(Reference::parse(&list.bytes()?)?);
+        }
+        Ok(Self { head, reset, standing, references })
+    }
+
+    fn resolve(
+        self,
+        after: Position,
+        fetched: &FxHashMap<ListId, Entries>,
+    ) -> Result<std::result::Result<Vec<Filed>, Broken>> {
+        if let Some((reason, restart)) = self.reset {
+            return Ok(Err((reason, Some(restart))));
+        }
+        let mut events = Vec::with_capacity(self.references.len());
+        let mut position = after;
+        for reference in self.references {
+            position = position.next();
+            let list = (reference.conversation, reference.kind);
+            let Some(entries) = fetched.get(&list) else {
+                return Err(unexpected("the list that was asked for"));
+            };
+            let Some(bytes) = entries.get(reference.number) else {
+                let trimmed = reference.number <= entries.base;
+                let reason = if trimmed { ResetReason::Trimmed } else { ResetReason::Rewritten };
+                return Ok(Err((reason, None)));
+            };
+            let (seq, bytes) = match reference.kind {
+                Kind::Message => (Seq(reference.number), bytes.clone()),
+                Kind::Change => (Seq(0), split_change(bytes)?.1),
+            };
+            let entry = decode(bytes)?;
+            if entry.fingerprint != reference.fingerprint {
+                return Ok(Err((ResetReason::Rewritten, None)));
+            }
+            events.push(Filed { position, event: Logged { conversation: list.0, seq, entry } });
+        }
+        Ok(Ok(events))
+    }
+}

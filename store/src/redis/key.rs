@@ -1,0 +1,36 @@
+//! Buckets: which of 1,024 hash tags the keys of a user or a conversation
+//! carry, so that a script of a Cluster touches one slot.
+
+use std::sync::LazyLock;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// How many there are. Invariant: never changes, or nothing is found again.
+pub(super) const BUCKETS: u16 = 1024;
+
+/// The tag of what belongs to no user and no conversation.
+pub(super) const COMMON_TAG: &str = "{sb}";
+
+/// The number in the hash tag of a user's or a conversation's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Bucket(pub(super) u16);
+
+impl Bucket {
+    /// Of a user or a conversation.
+    pub(super) fn of(id: &str) -> Self {
+        Self((xxh3_64(id.as_bytes()) % u64::from(BUCKETS)) as u16)
+    }
+
+    /// The key that a script declares, so that it is sent where the bucket is.
+    pub(super) fn tag(self) -> String {
+        format!("{{{}}}p", self.0)
+    }
+
+    /// Of the Redis Cluster.
+    pub(super) fn slot(self) -> u16 {
+        static SLOTS: LazyLock<Vec<u16>> = LazyLock::new(|| {
+            (0..BUCKETS).map(|number| fred::util::redis_keyslot(number.to_string().as_bytes())).collect()
+        });
+        SLOTS[usize::from(self.0)]
+    }
+}

@@ -1,0 +1,302 @@
+//! One connection of a store to Redis (one per primary in a Cluster), with a
+//! watchdog, and the running of scripts on it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::bytes_utils::Str;
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, Resp3Frame};
+use fred::types::{ClusterHash, CustomCommand, Value};
+use futures_util::future::try_join_all;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::address::Address;
+use super::key::{Bucket, COMMON_TAG};
+use super::reply::Row;
+use super::script::Script;
+use crate::{Error, Result};
+
+/// A primary that has not answered a PING for so long is given up: its
+/// connections are made anew, to whichever is the primary then.
+const HUNG: Duration = Duration::from_secs(2);
+/// Calls wait so long for a connection that is just being made.
+const CONNECTING: Duration = Duration::from_secs(1);
+
+/// What a script is to do for one user or conversation.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    pub(super) bucket: Bucket,
+    pub(super) args: Vec<Value>,
+}
+
+/// A connection for commands.
+#[derive(Clone)]
+pub(super) struct Link {
+    client: Client,
+    cluster: bool,
+    timeout: Duration,
+}
+
+impl Link {
+    /// Begins to connect; the watchdog runs on `tasks` until `shutdown`.
+    pub(super) fn open(address: &Address, tasks: &TaskTracker, shutdown: &CancellationToken) -> Self {
+        let client = address.client();
+        client.connect();
+        tasks.spawn(watch(client.clone(), shutdown.clone()));
+        Self { client, cluster: address.is_cluster(), timeout: address.timeout() }
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        self.cluster
+    }
+
+    /// Waits until there is a connection.
+    pub(super) async fn connected(&self, wait: Duration) -> Result<()> {
+        if self.client.is_connected() {
+            return Ok(());
+        }
+        match timeout(wait, connected(&self.client)).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Error::Unavailable("not connected".into())),
+        }
+    }
+
+    /// Runs a script for every item and gives a row for each. `per_call` items
+    /// at most go into one call; in a Cluster a call has those of one bucket.
+    pub(super) async fn run(
+        &self,
+        script: &'static Script,
+        common: &[Value],
+        items: Vec<Item>,
+        per_call: usize,
+    ) -> Result<Vec<Row>> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.connected(CONNECTING).await?;
+        let count = items.len();
+        let mut calls = Vec::new();
+        if self.cluster {
+            let mut indexed: Vec<(usize, Item)> = items.into_iter().enumerate().collect();
+            // Stable: items of one bucket keep their order.
+            indexed.sort_by_key(|(_, item)| item.bucket);
+            for group in indexed.chunk_by(|a, b| a.1.bucket == b.1.bucket) {
+                for chunk in group.chunks(per_call) {
+                    let (indexes, args) = chunk.iter().map(|(index, item)| (*index, item.args.iter())).fold(
+                        (Vec::new(), common.to_vec()),
+                        |(mut indexes, mut args), (index, more)| {
+                            indexes.push(index);
+                            args.extend(more.cloned());
+                            (indexes, args)
+                        },
+                    );
+                    calls.push(self.one(script, Some(group[0].1.bucket), indexes, args));
+                }
+            }
+        } else {
+            let mut first = 0;
+            let mut items = items.into_iter().peekable();
+            while items.peek().is_some() {
+                let mut args = common.to_vec();
+                let mut last = first;
+                for item in items.by_ref().take(per_call) {
+                    args.extend(item.args);
+                    last += 1;
+                }
+                calls.push(self.one(script, None, (first..last).collect(), args));
+                first = last;
+            }
+        }
+        let mut rows: Vec<Option<Row>> = std::iter::repeat_with(|| None).take(count).collect();
+        for (indexes, answers) in try_join_all(calls).await? {
+            if answers.len() != indexes.len() {
+                return Err(Error::Corrupt(format!("script {} gave {} rows", script.name, answers.len())));
+            }
+            for (index, row) in indexes.into_iter().zip(answers) {
+                rows[index] = Some(row);
+            }
+        }
+        Ok(rows.into_iter().map(|row| row.expect("every index is in one call")).collect())
+    }
+
+    async fn one(
+        &self,
+        script: &'static Script,
+        bucket: Option<Bucket>,
+        indexes: Vec<usize>,
+        args: Vec<Value>,
+    ) -> Result<(Vec<usize>, Vec<Row>)> {
+        let key = bucket.map(|bucket| (bucket.tag(), bucket.slot()));
+        let frame = self.eval(script, key, args).await?;
+        Ok((indexes, Row::rows(frame)?))
+    }
+
+    /// Runs a script on what belongs to no bucket.
+    pub(super) async fn run_common(&self, script: &'static Script, args: Vec<Value>) -> Result<Row> {
+        self.connected(CONNECTING).await?;
+        let key =
+            self.cluster.then(|| (COMMON_TAG.to_owned(), fred::util::redis_keyslot(COMMON_TAG.as_bytes())));
+        Row::new(self.eval(script, key, args).await?)
+    }
+
+    async fn eval(
+        &self,
+        script: &'static Script,
+        key: Option<(String, u16)>,
+        args: Vec<Value>,
+    ) -> Result<Resp3Frame> {
+        let again = match self.send("EVALSHA", script.hash.clone(), key.clone(), &args).await {
+            Ok(frame) => return Ok(frame),
+            Err(Failure::NoScript) => self.send("EVAL", script.text.clone(), key, &args).await,
+            Err(failure) => Err(failure),
+        };
+        again.map_err(|failure| match failure {
+            Failure::NoScript => Error::Unavailable("redis does not keep the script".into()),
+            Failure::Other(error) => error,
+        })
+    }
+
+    async fn send(
+        &self,
+        command: &'static str,
+        script: Str,
+        key: Option<(String, u16)>,
+        args: &[Value],
+    ) -> std::result::Result<Resp3Frame, Failure> {
+        let mut all = Vec::with_capacity(args.len() + 3);
+        all.push(Value::String(script));
+        let hash = match key {
+            Some((key, slot)) => {
+                all.extend([Value::Integer(1), Value::String(key.into())]);
+                ClusterHash::Custom(slot)
+            }
+            None => {
+                all.push(Value::Integer(0));
+                ClusterHash::FirstKey
+            }
+        };
+        // Cheap: every value is a number or shares its bytes.
+        all.extend(args.iter().cloned());
+        let frame = self.client.custom_raw(CustomCommand::new_static(command, hash, false), all).await;
+        match frame {
+            Ok(Resp3Frame::SimpleError { data, .. }) => Err(Failure::from_text(&data)),
+            Ok(Resp3Frame::BlobError { data, .. }) => {
+                Err(Failure::from_text(&String::from_utf8_lossy(&data)))
+            }
+            Ok(frame) => Ok(frame),
+            Err(error) if error.details().starts_with("NOSCRIPT") => Err(Failure::NoScript),
+            Err(error) => Err(Failure::Other(self.failed(&error))),
+        }
+    }
+
+    fn failed(&self, error: &fred::error::Error) -> Error {
+        match error.kind() {
+            fred::error::ErrorKind::Timeout => {
+                Error::Unavailable(format!("no answer within {:?}", self.timeout))
+            }
+            _ => from_server(error.details()),
+        }
+    }
+
+    /// Publishes to a node's channel.
+    pub(super) async fn publish(&self, node: &str, envelope: Bytes) -> Result<()> {
+        self.connected(CONNECTING).await?;
+        let channel = channel(node);
+        let slot = fred::util::redis_keyslot(channel.as_bytes());
+        let name = if self.cluster { "SPUBLISH" } else { "PUBLISH" };
+        let command = CustomCommand::new_static(name, ClusterHash::Custom(slot), false);
+        let args = vec![Value::String(channel.into()), Value::Bytes(envelope)];
+        match self.client.custom_raw(command, args).await {
+            Ok(Resp3Frame::SimpleError { data, .. }) => Err(from_server(&data)),
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    /// Answers in time, on every primary.
+    pub(super) async fn ping(&self) -> Result<()> {
+        self.connected(CONNECTING).await?;
+        timeout(self.timeout, ping_all(&self.client))
+            .await
+            .map_err(|_| Error::Unavailable("no answer to a ping".into()))?
+            .map_err(|error| self.failed(&error))
+    }
+}
+
+/// The channel of a node.
+pub(super) fn channel(node: &str) -> String {
+    format!("n:{node}")
+}
+
+enum Failure {
+    NoScript,
+    Other(Error),
+}
+
+impl Failure {
+    fn from_text(text: &str) -> Self {
+        if text.starts_with("NOSCRIPT") { Self::NoScript } else { Self::Other(from_server(text)) }
+    }
+}
+
+/// What Redis itself answers. Only a script that fails over the shape of what
+/// it finds means that the data is not ours.
+fn from_server(text: &str) -> Error {
+    let moving = text.contains("non local key") || text.contains("must hash to the same slot");
+    let broken = text.starts_with("WRONGTYPE") || text.starts_with("ERR");
+    if broken && !moving { Error::Corrupt(text.to_owned()) } else { Error::Unavailable(text.to_owned()) }
+}
+
+/// Waits until a client is connected.
+pub(super) async fn connected(client: &impl ClientLike) {
+    while !client.is_connected() {
+        // fred's own wait misses a connection that is made between its look at
+        // the state and its subscription to the event.
+        let _ = timeout(Duration::from_millis(50), client.wait_for_connect()).await;
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn ping_all(client: &Client) -> std::result::Result<(), fred::error::Error> {
+    if !client.is_clustered() {
+        return client.ping::<()>(None).await;
+    }
+    let nodes = client.active_connections();
+    try_join_all(
+        nodes.into_iter().map(|node| async move { client.with_cluster_node(node).ping::<()>(None).await }),
+    )
+    .await?;
+    Ok(())
+}
+
+/// fred's own timer is reset by every write, so that a primary that hangs
+/// would be written to for as long as there is something to write.
+async fn watch(client: Client, shutdown: CancellationToken) {
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            _ = tick.tick() => {}
+        }
+        if !client.is_connected() {
+            continue;
+        }
+        if timeout(HUNG, ping_all(&client)).await.is_err() {
+            tracing::warn!(after = ?HUNG, "redis does not answer: connecting anew");
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = timeout(HUNG * 2, client.force_reconnection()) => {}
+            }
+        }
+    }
+    // The connection ends with the client; nothing waits for what is lost.
+    let _ = timeout(Duration::from_millis(200), client.quit()).await;
+}

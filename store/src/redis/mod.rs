@@ -1,0 +1,221 @@
+//! The store on Redis: one server, Sentinel or Cluster. The only place that
+//! knows Redis; what it keeps there is written down in `scripts/lib`.
+//!
+//! In reading order: `address` (the URL), `link` (a connection with its
+//! watchdog, and the running of scripts), `key` and `script`, then posting:
+//! `single` (one call does it all: a server alone) and `stepwise` (number,
+//! file, announce: Cluster, or with replicas to wait for) with `filing`,
+//! `announce`, `repair` and `rewrite`; then reading: `session`, `inbox`, `conversation`,
+//! `mark`; then `upkeep` (incarnation, live nodes) and `bus` (a node's
+//! subscription, with `tracking`).
+
+mod address;
+mod announce;
+mod bus;
+mod conversation;
+mod fetch;
+mod filing;
+mod inbox;
+mod key;
+mod link;
+mod mark;
+mod reference;
+mod repair;
+mod reply;
+mod rewrite;
+mod script;
+mod session;
+mod single;
+mod step;
+mod stepwise;
+mod subscription;
+mod ticket;
+mod tracking;
+mod upkeep;
+mod write;
+
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fred::interfaces::EventInterface;
+use fred::types::config::Server;
+use proto::wire::Notice;
+use proto::{ConversationId, NodeIncarnation, UserId};
+use tokio::sync::Mutex;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::TryRecvError;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::bus::connect_bus;
+pub use self::step::Step;
+
+use self::address::Address;
+use self::announce::Announcer;
+use self::link::Link;
+use self::step::FailPoint;
+use self::upkeep::Upkeep;
+use crate::model::{
+    Acknowledge, Acknowledged, Attach, Attached, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage,
+    InboxQuery, Location, Mark, Marked, Membership, Post, Posted,
+};
+use crate::{Bounds, Config, Error, Result, Store};
+
+/// A router's handle on a Redis store.
+pub struct Redis {
+    /// Of its own, because `WAIT` blocks a connection.
+    append: Link,
+    read: Link,
+    bounds: Bounds,
+    timeout: Duration,
+    replicas: u32,
+    /// Whether a post is numbered, filed and announced step by step.
+    separate: bool,
+    fail: FailPoint,
+    /// One batch at a time: the next one gathers meanwhile.
+    posting: Mutex<stepwise::Notes>,
+    /// Connections made anew, since which the store may be another one; held
+    /// for a look only.
+    reconnects: StdMutex<Receiver<Server>>,
+    announcer: Announcer,
+    upkeep: Upkeep,
+}
+
+impl Redis {
+    /// Connects. When Redis is away it goes on trying in the background:
+    /// `ping` says when it is there.
+    pub async fn connect(config: Config, shutdown: CancellationToken) -> Result<Arc<dyn Store>> {
+        Ok(Self::open(config, shutdown).await?)
+    }
+
+    async fn open(config: Config, shutdown: CancellationToken) -> Result<Arc<Self>> {
+        let address = Address::parse(&config.url, config.timeout)?;
+        let tasks = TaskTracker::new();
+        let append = Link::open(&address, &tasks, &shutdown);
+        let read = Link::open(&address, &tasks, &shutdown);
+        let store = Arc::new(Self {
+            append: append.clone(),
+            read,
+            bounds: config.bounds,
+            timeout: config.timeout,
+            replicas: config.replicas,
+            separate: address.is_cluster() || address.separate() || config.replicas > 0,
+            fail: FailPoint::new(config.fail_at),
+            posting: Mutex::default(),
+            reconnects: StdMutex::new(append.client().reconnect_rx()),
+            announcer: Announcer::new(append.clone(), config.origin),
+            // What it finds is of the server that is written to.
+            upkeep: Upkeep::new(append.clone()),
+        });
+        match store.read.connected(config.timeout).await {
+            Ok(()) => store.upkeep.begin(config.replicas).await?,
+            Err(_) => tracing::warn!(store = %config.url, "the store is away; trying on in the background"),
+        }
+        tasks.spawn(upkeep::run(Arc::downgrade(&store), shutdown));
+        Ok(store)
+    }
+}
+
+#[async_trait]
+impl Store for Redis {
+    async fn post(&self, batch: Vec<Post>) -> Result<Vec<Posted>> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.within(async {
+            let mut notes = self.posting.lock().await;
+            notes.unsure |= self.has_reconnected();
+            if notes.unsure {
+                // Nothing may be announced in the name of the old incarnation.
+                self.upkeep.look().await?;
+                notes.unsure = false;
+            }
+            match self.separate {
+                true => self.post_stepwise(&batch, &mut notes).await,
+                false => self.post_at_once(&batch).await,
+            }
+        })
+        .await
+    }
+
+    async fn repair(&self, age: Duration) -> Result<usize> {
+        self.repair_older_than(age).await
+    }
+
+    async fn attach(&self, batch: Vec<Attach>) -> Result<Vec<Attached>> {
+        self.within(self.attach_all(&batch)).await
+    }
+
+    async fn detach(&self, batch: Vec<Detach>) -> Result<()> {
+        self.within(self.detach_all(&batch)).await
+    }
+
+    async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<Location>>> {
+        self.within(self.locate_all(users)).await
+    }
+
+    async fn read_inbox(&self, batch: Vec<InboxQuery>) -> Result<Vec<InboxPage>> {
+        self.within(self.read_pages(batch)).await
+    }
+
+    async fn acknowledge(&self, batch: Vec<Acknowledge>) -> Result<Vec<Acknowledged>> {
+        self.within(self.acknowledge_all(&batch)).await
+    }
+
+    async fn mark(&self, batch: Vec<Mark>) -> Result<Vec<Marked>> {
+        self.within(self.mark_all(&batch)).await
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<Option<HistoryPage>> {
+        self.within(self.history_of(query)).await
+    }
+
+    async fn conversations(&self, ids: &[ConversationId]) -> Result<Vec<Option<Conversation>>> {
+        self.within(self.conversations_of(ids)).await
+    }
+
+    async fn memberships(&self, user: &UserId) -> Result<Vec<Membership>> {
+        self.within(self.memberships_of(user)).await
+    }
+
+    async fn publish(&self, notices: Vec<(NodeIncarnation, Notice)>) -> Result<()> {
+        self.within(self.announcer.announce(&self.upkeep.incarnation(), &[], &notices)).await
+    }
+
+    async fn keep_ticket(&self, ticket: &str, grant: Bytes, life: Duration) -> Result<()> {
+        self.within(self.keep(ticket, grant, life)).await
+    }
+
+    async fn take_ticket(&self, ticket: &str) -> Result<Option<Bytes>> {
+        self.within(self.take(ticket)).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.upkeep.usable()?;
+        tokio::try_join!(self.append.ping(), self.read.ping())?;
+        Ok(())
+    }
+}
+
+impl Redis {
+    fn has_reconnected(&self) -> bool {
+        let mut reconnects = self.reconnects.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut any = false;
+        while !matches!(reconnects.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {
+            any = true;
+        }
+        any
+    }
+
+    /// No call takes longer than the timeout, whatever it waits for.
+    async fn within<T>(&self, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        // Boxed: the calls hold whole batches.
+        match timeout(self.timeout, Box::pin(call)).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::Unavailable(format!("no answer within {:?}", self.timeout))),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What an inbox holds of an event: its fingerprint and time, and where the
+//! event itself is.
+
+use bytes::Bytes;
+use proto::ConversationId;
+
+use crate::{Error, Result};
+
+/// In which of a conversation's two lists an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Message,
+    Change,
+}
+
+impl Kind {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Message => "m",
+            Self::Change => "c",
+        }
+    }
+}
+
+/// A reference in an inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reference {
+    pub(super) fingerprint: u32,
+    pub(super) kind: Kind,
+    /// The seq of a message, the version of a change.
+    pub(super) number: u64,
+    pub(super) conversation: ConversationId,
+}
+
+impl Reference {
+    /// Reads `fingerprint time kind number ':' conversation`: see
+    /// `scripts/lib/inbox.lua`.
+    pub(super) fn parse(bytes: &Bytes) -> Result<Self> {
+        let wrong = || Error::Corrupt("a reference in an inbox".into());
+        let (head, tail) = bytes.split_at_checked(11).ok_or_else(wrong)?;
+        let fingerprint = u32::from_le_bytes(head[..4].try_into().map_err(|_| wrong())?);
+        let kind = match head[10] {
+            b'm' => Kind::Message,
+            b'c' => Kind::Change,
+            _ => return Err(wrong()),
+        };
+        let (number, conversation) =
+            std::str::from_utf8(tail).ok().and_then(|tail| tail.split_once(':')).ok_or_else(wrong)?;
+        Ok(Self {
+            fingerprint,
+            kind,
+            number: number.parse().map_err(|_| wrong())?,
+            conversation: ConversationId::parse(conversation).map_err(|_| wrong())?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_is_read_as_the_scripts_write_it() {
+        let bytes = Bytes::from_static(b"\x01\x02\x03\x04tttttt\x6d12:alice~bob");
+        let reference = Reference::parse(&bytes).unwrap();
+        assert_eq!(reference.fingerprint, 0x0403_0201);
+        assert_eq!((reference.kind, reference.number), (Kind::Message, 12));
+        assert_eq!(reference.conversation.as_str(), "alice~bob");
+    }
+
+    #[test]
+    fn what_is_no_reference_is_corrupt() {
+        for bytes in [&b""[..], b"12345678901", b"1234567890x1:a~b", b"1234567890mx:a~b", b"1234567890m1:ab"]
+        {
+            assert!(Reference::parse(&Bytes::copy_from_slice(bytes)).is_err());
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Finishing what a crash left numbered and not filed for everyone.
+
+use std::time::Duration;
+
+use fred::types::Value;
+use proto::wire::notice::What;
+use proto::wire::{Head, Notice};
+use proto::{ConversationId, NodeIncarnation, UserId};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::Redis;
+use super::announce::Announced;
+use super::conversation::{Start, conversation_item, only, sent_item, starts};
+use super::filing::{Filing, Mode, Place};
+use super::key::{BUCKETS, Bucket};
+use super::link::Item;
+use super::reference::Kind;
+use super::reply::unexpected;
+use super::session::user_item;
+use super::{script, write};
+use crate::{Error, Result};
+
+/// Buckets looked at in one call.
+const LOOK: usize = 128;
+/// Records touched in one call.
+const RECORDS: usize = 512;
+
+/// A note that something was not yet filed.
+struct Note {
+    bucket: Bucket,
+    field: String,
+    token: String,
+    conversation: ConversationId,
+    /// The version of a change, and those whom it removes.
+    removed: Option<(u64, Vec<Start>)>,
+}
+
+impl Redis {
+    /// Two routers at it at once do no harm: filing is idempotent.
+    pub(super) async fn repair_older_than(&self, age: Duration) -> Result<usize> {
+        let notes = self.within(self.pending(age)).await?;
+        let mut mended = FxHashSet::default();
+        for note in notes {
+            let users = self.within(self.mend(&note)).await?;
+            // Also where everything was filed: whoever left the note may not
+            // have come to announcing it.
+            let heads = self.within(self.heads_of(&users)).await?;
+            if let Err(error) = self.announcer.announce(&self.upkeep.incarnation(), &[], &heads).await {
+                tracing::warn!(%error, "could not announce a repair");
+            }
+            let args = vec![
+                Value::Integer(note.bucket.0.into()),
+                write::text(&note.field),
+                write::text(&note.token),
+            ];
+            self.append.run(&script::FINISH, &[], vec![Item { bucket: note.bucket, args }], 1).await?;
+            mended.insert(note.conversation);
+        }
+        Ok(mended.len())
+    }
+
+    async fn pending(&self, age: Duration) -> Result<Vec<Note>> {
+        let items = (0..BUCKETS)
+            .map(|number| Item { bucket: Bucket(number), args: vec![Value::Integer(number.into())] })
+            .collect();
+        let age = write::number(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let rows = self.read.run(&script::PENDING, &[age], items, LOOK).await?;
+        let mut notes = Vec::new();
+        for (number, mut row) in (0..BUCKETS).zip(rows) {
+            while !row.is_done() {
+                notes.push(note(Bucket(number), row.text()?, &row.text()?)?);
+            }
+        }
+        Ok(notes)
+    }
+
+    /// Files what is missing; gives those whom it concerns.
+    async fn mend(&self, note: &Note) -> Result<Vec<UserId>> {
+        let Some((version, removed)) = &note.removed else {
+            let (members, place) = self.members_and_head(&note.conversation).await?;
+            let users = members.iter().map(|member| member.user.clone()).collect();
+            self.file_up_to(&note.conversation, members, place).await?;
+            return Ok(users);
+        };
+        let list = (note.conversation.clone(), Kind::Change);
+        let fetched = self.fetch(vec![(list.clone(), vec![*version])]).await?;
+        let Some(change) = fetched.get(&list).and_then(|changes| changes.get(*version)) else {
+            return Ok(Vec::new());
+        };
+        let (seq, _) = super::fetch::split_change(change)?;
+        let users = removed.iter().map(|start| start.user.clone()).collect();
+        let removed = removed.iter().map(|start| Start { leaves: true, ..start.clone() }).collect();
+        self.file_up_to(&note.conversation, removed, Place { seq, version: *version }).await?;
+        Ok(users)
+    }
+
+    /// For each node of these users, how far their inboxes reach.
+    async fn heads_of(&self, users: &[UserId]) -> Result<Vec<(NodeIncarnation, Notice)>> {
+        let located = self.locate_all(users).await?;
+        let items = users.iter().map(user_item).collect();
+        let rows = self.read.run(&script::HEAD, &[self.age()], items, RECORDS).await?;
+        let mut notices = Vec::new();
+        for ((user, locations), mut row) in users.iter().zip(located).zip(rows) {
+            let position = row.number()?;
+            let nodes: FxHashSet<_> = locations.into_iter().map(|location| location.node).collect();
+            notices.extend(nodes.into_iter().map(|node| (node, head(user, position))));
+        }
+        Ok(notices)
+    }
+
+    /// Files a conversation up to its head for every member.
+    pub(super) async fn complete(&self, conversation: &ConversationId) -> Result<Vec<Announced>> {
+        let (members, place) = self.members_and_head(conversation).await?;
+        self.file_up_to(conversation, members, place).await
+    }
+
+    async fn members_and_head(&self, conversation: &ConversationId) -> Result<(Vec<Start>, Place)> {
+        let direct = write::direct_members(conversation);
+        let mut item = conversation_item(conversation);
+        item.args.push(write::text(&direct));
+        let mut row = only(self.append.run(&script::CONVERSATION, &[], vec![item], 1).await?)?;
+        let place = Place { seq: row.number()?, version: row.number()? };
+        let (_name, _owner, members) = (row.bytes()?, row.bytes()?, row.text()?);
+        Ok((starts(&members)?, place))
+    }
+
+    async fn file_up_to(
+        &self,
+        conversation: &ConversationId,
+        members: Vec<Start>,
+        to: Place,
+    ) -> Result<Vec<Announced>> {
+        let items = members.iter().map(|member| sent_item(&member.user, conversation)).collect();
+        let rows = self.append.run(&script::FILED, &[], items, RECORDS).await?;
+        let mut from = Vec::with_capacity(rows.len());
+        for (member, mut row) in members.iter().zip(rows) {
+            let filed = Place { seq: row.number()?, version: row.number()? };
+            from.push(filed.max(Place { seq: member.seq, version: member.version }));
+        }
+        let Some(lowest) = from.iter().copied().min().filter(|lowest| *lowest < to) else {
+            return Ok(Vec::new());
+        };
+        let entries = self.between(conversation, lowest, to).await?;
+        let mut filings = Vec::new();
+        for (member, from) in members.iter().zip(from) {
+            filings.extend(entries.iter().filter(|entry| entry.place > from).map(|entry| Filing {
+                member: member.clone(),
+                entry: entry.clone(),
+                except: None,
+                last: member.leaves && entry.place == to,
+            }));
+        }
+        let outcomes = self.file_each(&filings, Mode::Missing).await?;
+        self.announced(&filings, &outcomes).await
+    }
+}
+
+/// Tells each node how far its users' inboxes reach.
+pub(super) fn heads(events: &[Announced]) -> Vec<(NodeIncarnation, Notice)> {
+    let mut heads = FxHashMap::default();
+    for (node, user, position) in events.iter().flat_map(|event| &event.targets) {
+        let head = heads.entry((node.clone(), user.clone())).or_insert(0);
+        *head = (*position).max(*head);
+    }
+    heads.into_iter().map(|((node, user), position)| (node, head(&user, position))).collect()
+}
+
+fn head(user: &UserId, position: u64) -> Notice {
+    Notice {
+        users: vec![user.to_string()],
+        session: String::new(),
+        what: Some(What::Head(Head { position })),
+    }
+}
+
+fn note(bucket: Bucket, field: String, value: &str) -> Result<Note> {
+    let wrong = || Error::Corrupt("a note of what was not yet filed".into());
+    let mut words = value.split(' ').skip(1);
+    let token = words.next().ok_or_else(wrong)?.to_owned();
+    let (conversation, version) = match field.split_once(' ') {
+        Some((conversation, version)) => (conversation, Some(version.parse().map_err(|_| wrong())?)),
+        None => (field.as_str(), None),
+    };
+    let conversation = ConversationId::parse(conversation).map_err(|_| unexpected("a conversation"))?;
+    let removed = match version {
+        Some(version) => Some((version, starts(words.next().unwrap_or_default())?)),
+        None => None,
+    };
+    Ok(Note { bucket, field, token, conversation, removed })
+}

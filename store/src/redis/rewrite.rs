@@ -1,0 +1,68 @@
+//! Noticing that a conversation has lost its last entries while inboxes have
+//! not: the shards of a Cluster fail over one by one. What is filed then stands
+//! beyond the log, and new entries under the old numbers would count as filed.
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+
+use super::Redis;
+use super::fetch::{Entries, ListId, split_change};
+use super::filing::{Filing, Mode, Outcome};
+use super::reference::{Kind, Reference};
+use super::repair::heads;
+use crate::Result;
+
+impl Redis {
+    /// Looks at what is said to be filed already: races and repeats, seldom.
+    /// If the newest event filed is not in the conversation's log, the entry is
+    /// filed all the same, and readers are told that the past was rewritten.
+    pub(super) async fn rewrite(&self, filings: &[Filing], outcomes: &[Outcome]) -> Result<()> {
+        let mut doubtful = Vec::new();
+        let mut wanted: FxHashMap<ListId, Vec<u64>> = FxHashMap::default();
+        for (filing, outcome) in filings.iter().zip(outcomes) {
+            let Outcome::There(_, newest) = outcome else { continue };
+            if newest.is_empty() {
+                continue;
+            }
+            let newest = Reference::parse(newest)?;
+            // The usual case: another router was faster with the same entry.
+            if newest.fingerprint == filing.entry.fingerprint {
+                continue;
+            }
+            wanted.entry((newest.conversation.clone(), newest.kind)).or_default().push(newest.number);
+            doubtful.push((filing.clone(), newest));
+        }
+        if doubtful.is_empty() {
+            return Ok(());
+        }
+        let fetched = self.fetch(wanted.into_iter().collect()).await?;
+        let mut lost = Vec::new();
+        for (filing, newest) in doubtful {
+            if is_lost(&newest, &fetched)? {
+                lost.push(filing);
+            }
+        }
+        if lost.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(inboxes = lost.len(), "a conversation has lost its last entries: readers start anew");
+        let filed = self.file_each(&lost, Mode::Rewrite).await?;
+        // Not the event: to a live session it would look like the next one.
+        let heads = heads(&self.announced(&lost, &filed).await?);
+        self.announcer.announce(&self.upkeep.incarnation(), &[], &heads).await
+    }
+}
+
+fn is_lost(newest: &Reference, fetched: &FxHashMap<ListId, Entries>) -> Result<bool> {
+    let Some(entries) = fetched.get(&(newest.conversation.clone(), newest.kind)) else {
+        return Ok(false);
+    };
+    let Some(bytes) = entries.get(newest.number) else {
+        return Ok(newest.number > entries.head);
+    };
+    let entry: Bytes = match newest.kind {
+        Kind::Message => bytes.clone(),
+        Kind::Change => split_change(bytes)?.1,
+    };
+    Ok(entry.get(1..5) != Some(newest.fingerprint.to_le_bytes().as_slice()))
+}

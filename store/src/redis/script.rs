@@ -1,0 +1,56 @@
+//! The scripts, each with the parts of `scripts/lib` that it uses in front.
+
+use std::sync::LazyLock;
+
+use fred::bytes_utils::Str;
+
+/// A script and the hash that Redis knows it by.
+pub(super) struct Script {
+    pub(super) name: &'static str,
+    pub(super) text: Str,
+    pub(super) hash: Str,
+}
+
+impl Script {
+    fn new(name: &'static str, text: &'static str) -> Self {
+        Self { name, text: Str::from(text), hash: Str::from(fred::util::sha1_hash(text)) }
+    }
+}
+
+macro_rules! script {
+    ($(#[$doc:meta])* $name:ident, $main:literal $(, $part:literal)*) => {
+        $(#[$doc])*
+        pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new($main, concat!(
+                $(include_str!(concat!("scripts/lib/", $part, ".lua")), "\n",)*
+                include_str!(concat!("scripts/", $main, ".lua"))
+            ))
+        });
+    };
+}
+
+script!(POST, "post", "inbox", "location", "file", "number", "post");
+script!(NUMBER, "number", "inbox", "number", "post");
+script!(FILE, "file", "inbox", "file");
+script!(ATTACH, "attach", "inbox", "location");
+script!(DETACH, "detach", "location");
+script!(LOCATE, "locate");
+script!(KEEP_TICKET, "keep_ticket");
+script!(TAKE_TICKET, "take_ticket");
+script!(SWEEP, "sweep", "location");
+script!(READ_INBOX, "read_inbox", "inbox", "location");
+script!(HEAD, "head", "inbox");
+script!(FETCH, "fetch");
+script!(UNACKNOWLEDGED, "unacknowledged", "inbox");
+script!(ACKNOWLEDGE, "acknowledge");
+script!(MARK, "mark", "inbox", "number");
+script!(SENT, "sent");
+script!(HISTORY, "history", "inbox", "number");
+script!(CONVERSATION, "conversation");
+script!(PENDING, "pending");
+script!(FINISH, "finish");
+script!(FILED, "filed");
+script!(INCARNATION, "incarnation");
+script!(NODES, "nodes");
+script!(LEASE, "lease");
+script!(RELEASE, "release");

@@ -1,0 +1,16 @@
+-- Ends sessions. ARGV per item: bucket, user, session.
+local results = {}
+for at = 1, #ARGV, 3 do
+  local u = '{' .. ARGV[at] .. '}u:' .. ARGV[at + 1]
+  local kept, gone = {}, false
+  for session, device, node in string.gmatch(redis.call('HGET', u, 's') or '', EACH) do
+    if session == ARGV[at + 2] then
+      gone = true
+    else
+      kept[#kept + 1] = session .. ' ' .. device .. ' ' .. node .. ';'
+    end
+  end
+  if gone then write_locations(u, kept) end
+  results[#results + 1] = 1
+end
+return results

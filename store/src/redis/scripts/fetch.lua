@@ -1,0 +1,16 @@
+-- Ranges of entries. ARGV per item: bucket, conversation, 'm' or 'c', from,
+-- to. Returns per item the base, the head, and the entries from the larger of
+-- `from` and base + 1 on.
+local results = {}
+for at = 1, #ARGV, 5 do
+  local bucket, conversation, kind, from, to = unpack(ARGV, at, at + 4)
+  local tag = '{' .. bucket .. '}'
+  local list = tag .. (kind == 'm' and 'l:' or 'e:') .. conversation
+  local base = tonumber(redis.call('HGET', tag .. 'c:' .. conversation, kind == 'm' and 'lb' or 'eb')) or 0
+  from, to = tonumber(from), tonumber(to)
+  if from <= base then from = base + 1 end
+  local entries = {}
+  if to >= from then entries = redis.call('LRANGE', list, from - base - 1, to - base - 1) end
+  results[#results + 1] = {base, base + redis.call('LLEN', list), entries}
+end
+return results

@@ -1,0 +1,10 @@
+-- The store's incarnation. ARGV: a new id, the replication ids of the
+-- primaries. Returns id and count; both are new when another primary answers
+-- than before: its history may lack the last writes. (A new id too: the last
+-- count itself may be among what was lost.)
+local key = '{sb}incarnation'
+local r = redis.call('HMGET', key, 'id', 'count', 'primaries')
+if r[1] and r[3] == ARGV[2] then return {r[1], r[2]} end
+local count = (tonumber(r[2]) or 0) + 1
+redis.call('HSET', key, 'id', ARGV[1], 'count', count, 'primaries', ARGV[2])
+return {ARGV[1], tostring(count)}

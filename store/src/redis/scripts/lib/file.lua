@@ -1,0 +1,42 @@
+-- Filing: appends a reference to a member's inbox unless it is there already.
+-- `f:<conversation>` of the record: seq and version filed, position of the
+-- newest event, the member's own last seq, 'l' if the member has left.
+-- Entries of a conversation stand in the order of their (seq, version), each
+-- of which raises exactly one of the two.
+local FILED = '^(%d+) (%d+) (%d+) (%d+)'
+
+-- Returns 'filed', position and locations; or 'old' if it is there, with its
+-- position if it is the newest, and the reference to the newest; or 'hole'
+-- with the last pair filed, when `strict` and entries between are missing.
+-- With `m.rewrite` it files whatever was filed, and cursors before this event
+-- hold no more.
+local function file(bounds, m, e, strict)
+  local u = '{' .. m.bucket .. '}u:' .. m.user
+  local r = call('HMGET', u, 'b', 's', 'f:' .. e.conversation)
+  local fs, fv, position, own = 0, 0, 0, 0
+  if r[3] then
+    fs, fv, position, own = match(r[3], FILED)
+    fs, fv, own = tonumber(fs), tonumber(fv), tonumber(own)
+  end
+  local from_s, from_v = fs, fv
+  if m.seq > from_s then from_s = m.seq end
+  if m.version > from_v then from_v = m.version end
+  local i, base = '{' .. m.bucket .. '}i:' .. m.user, base_of(r[1])
+  -- Lower in one of the two and higher in the other is of another history.
+  local same = e.seq == from_s and e.version == from_v
+  if (same or e.seq < from_s or e.version < from_v) and not m.rewrite then
+    position = tonumber(position)
+    local newest = position > base and call('LINDEX', i, position - base - 1) or ''
+    return 'old', fs == e.seq and fv == e.version and position or 0, newest
+  end
+  if strict and (e.seq - from_s) + (e.version - from_v) ~= 1 then return 'hole', from_s, from_v end
+  local number = e.kind == 'm' and e.seq or e.version
+  local len = call('RPUSH', i, e.prefix .. e.kind .. number .. ':' .. e.conversation)
+  position = base + len
+  if m.own then own = e.seq end
+  call('HSET', u, 'f:' .. e.conversation,
+    e.seq .. ' ' .. e.version .. ' ' .. position .. ' ' .. own .. (m.left and ' l' or ''))
+  if m.rewrite then call('HSET', u, 'w', position) end
+  if len > bounds.events + bounds.events / 16 then cut(u, i, base, len - bounds.events) end
+  return 'filed', position, r[2] or ''
+end

@@ -1,0 +1,140 @@
+-- Numbers, files and announces a batch in one call: for a single server.
+-- ARGV: the bounds, then posts. Returns per post its status, seq, time, and
+-- the position in the sender's inbox.
+local concat = table.concat
+local bounds = read_bounds()
+
+local function varint(n)
+  if n < 128 then return char(n) end
+  local out = {}
+  while n >= 128 do
+    out[#out + 1] = char(n % 128 + 128)
+    n = floor(n / 128)
+  end
+  out[#out + 1] = char(n)
+  return concat(out)
+end
+
+-- A length-delimited protobuf field.
+local function field(tag, text) return tag .. varint(#text) .. text end
+
+-- Files what a crash of the other way (step by step) has left out, up to but
+-- not including this entry.
+local function close(p, m, e, fs, fv)
+  local tag = '{' .. p.bucket .. '}'
+  local r = call('HMGET', tag .. 'c:' .. p.conversation, 'lb', 'eb')
+  local lb, eb = tonumber(r[1]) or 0, tonumber(r[2]) or 0
+  local s, v = e.seq, e.version
+  if e.kind == 'm' then s = s - 1 else v = v - 1 end
+  local function one(kind, seq, version, entry)
+    local time = entry_time(entry)
+    local six = ''
+    for _ = 1, 6 do six, time = char(time % 256) .. six, floor(time / 256) end
+    file(bounds, m, {conversation = e.conversation, kind = kind, seq = seq, version = version,
+      prefix = sub(entry, 2, 5) .. six}, false)
+  end
+  if fs < lb then fs = lb end
+  if fv < eb then fv = eb end
+  local function messages(upto, version)
+    if upto <= fs then return end
+    for _, entry in ipairs(call('LRANGE', tag .. 'l:' .. p.conversation, fs - lb, upto - lb - 1)) do
+      fs = fs + 1
+      one('m', fs, version, entry)
+    end
+  end
+  if v > fv then
+    for _, change in ipairs(call('LRANGE', tag .. 'e:' .. p.conversation, fv - eb, v - eb - 1)) do
+      local head, entry = match(change, '^(%d+):(.*)$')
+      messages(tonumber(head), fv)
+      fv = fv + 1
+      one('c', tonumber(head), fv, entry)
+    end
+  end
+  messages(s, v)
+end
+
+local order, bodies = {}, {}   -- nodes, and the announcements for each
+local users_of = {}            -- node to the users announced there, for the sweep
+
+local function file_for_all(p, members, e, entry)
+  local place, targets, nodes = 0, {}, {}
+  for bucket, user, s, v, left in string.gmatch(members, '(%d+),([^:]+):(%d+):(%d+);(l?)') do
+    local m = {bucket = bucket, user = user, seq = tonumber(s), version = tonumber(v),
+      own = e.kind == 'm' and user == p.by, left = left == 'l' and e.last}
+    local status, position, locations = file(bounds, m, e, true)
+    if status == 'hole' then
+      close(p, m, e, position, locations)
+      status, position, locations = file(bounds, m, e, false)
+    end
+    if user == p.by and position > 0 then place = position end
+    if status == 'filed' and locations ~= '' then
+      local told
+      for session, node in string.gmatch(locations, '([^ ]+) [^ ]+ ([^;]+);') do
+        if session ~= p.session and not (told and told[node]) then
+          told = told or {}
+          told[node] = true
+          local target = field('\34', field('\10', user) .. '\16' .. varint(position))
+          if targets[node] then
+            targets[node] = targets[node] .. target
+          else
+            nodes[#nodes + 1], targets[node] = node, target
+          end
+          local seen = users_of[node] or {}
+          users_of[node] = seen
+          seen[user] = bucket
+        end
+      end
+    end
+  end
+  if #nodes == 0 then return place end
+  local head = field('\10', e.conversation) .. (e.kind == 'm' and '\16' .. varint(e.seq) or '') .. field('\26', entry)
+  for _, node in ipairs(nodes) do
+    local list = bodies[node]
+    if not list then
+      list = {}
+      order[#order + 1], bodies[node] = node, list
+    end
+    list[#list + 1] = field('\34', head .. targets[node])
+  end
+  return place
+end
+
+local results = {}
+while at <= #ARGV do
+  local p = read_post()
+  if p.kind == 'm' then
+    local status, seq, version, time, members = number_message(p, bounds)
+    local place = 0
+    if status == 'ok' then
+      place = file_for_all(p, p.group and members or p.members, {conversation = p.conversation, kind = 'm',
+        seq = seq, version = version, prefix = p.prefix}, p.entry)
+    end
+    results[#results + 1] = {status, seq, time, place}
+  else
+    local status, head, version, members = number_change(p, bounds)
+    local place = 0
+    if status == 'ok' then
+      for n, entry in ipairs(p.entries) do
+        place = file_for_all(p, members, {conversation = p.conversation, kind = 'c', seq = head,
+          version = version + n, prefix = p.prefixes[n], last = n == #p.entries}, entry)
+      end
+    end
+    results[#results + 1] = {status, head, 0, place}
+  end
+end
+
+if #order > 0 then
+  local i = call('HMGET', '{sb}incarnation', 'id', 'count')
+  local store = i[1] and field('\10', i[1] .. '.' .. i[2]) or ''
+  for _, node in ipairs(order) do
+    local number = call('HINCRBY', '{sb}envelopes', node, 1)
+    local heard = call('PUBLISH', 'n:' .. node, store .. '\24' .. varint(number) .. concat(bodies[node]))
+    if heard == 0 then
+      local lease = call('ZSCORE', '{sb}nodes', node)
+      if not lease or tonumber(lease) < bounds.now then
+        for user, bucket in pairs(users_of[node]) do sweep(bucket, user, {[node] = true}) end
+      end
+    end
+  end
+end
+return results

@@ -1,0 +1,70 @@
+//! The single way of posting: one call of `post.lua` numbers, files and
+//! announces a batch. For a server alone, where a script may touch every key.
+
+use proto::{Cursor, Position, Seq};
+
+use super::Redis;
+use super::reply::{Row, unexpected};
+use super::step::Step;
+use super::{script, write};
+use crate::Result;
+use crate::model::{Post, PostKind, Posted};
+
+/// Posts in one call, and bytes; more go into the next one, so that no call
+/// holds Redis up for long.
+const POSTS: usize = 256;
+const BYTES: usize = 1 << 20;
+
+impl Redis {
+    pub(super) async fn post_at_once(&self, batch: &[Post]) -> Result<Vec<Posted>> {
+        let mut posted = Vec::with_capacity(batch.len());
+        let bounds = write::bounds(&self.bounds);
+        let mut rest = batch;
+        self.fail.reached(Step::Begun);
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(call_of(rest));
+            let items = now.iter().map(write::item).collect::<Result<Vec<_>>>()?;
+            let rows = self.append.run(&script::POST, &bounds, items, POSTS).await?;
+            for (post, row) in now.iter().zip(rows) {
+                posted.push(read(post, row)?);
+            }
+            rest = later;
+        }
+        self.fail.reached(Step::Announced);
+        Ok(posted)
+    }
+}
+
+/// How many of these posts go into one call: at least one.
+pub(super) fn call_of(posts: &[Post]) -> usize {
+    let mut bytes = 0;
+    posts
+        .iter()
+        .take(POSTS)
+        .take_while(|post| {
+            bytes += write::size(post);
+            bytes <= BYTES
+        })
+        .count()
+        .max(1)
+}
+
+fn read(post: &Post, mut row: Row) -> Result<Posted> {
+    let (status, seq, time, position) = (row.text()?, row.number()?, row.number()?, row.number()?);
+    let entry = post.entries.last();
+    let fingerprint = entry.map(|entry| entry.fingerprint).unwrap_or_default();
+    let place = (position > 0).then_some(Cursor { position: Position(position), fingerprint });
+    match status.as_str() {
+        "ok" => {
+            let time = match post.kind {
+                PostKind::Message { .. } => time,
+                PostKind::Change(_) => post.entries.first().map_or(0, |entry| entry.time),
+            };
+            Ok(Posted::Done { seq: Seq(seq), time, duplicate: false, place })
+        }
+        "repeat" => Ok(Posted::Done { seq: Seq(seq), time, duplicate: true, place: None }),
+        "no" => Ok(Posted::NotMember),
+        "stale" => Ok(Posted::Stale),
+        _ => Err(unexpected("a status")),
+    }
+}

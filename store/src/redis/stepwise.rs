@@ -1,0 +1,180 @@
+//! Posting step by step: number, file, wait for replicas, announce. For a
+//! Cluster, where a script touches one bucket, and for replicas, which must
+//! have what is announced.
+
+use std::sync::Arc;
+
+use proto::{Cursor, Fingerprint, Position, Seq};
+use rustc_hash::FxHashSet;
+
+use super::Redis;
+use super::conversation::starts;
+use super::filing::{Filing, Outcome, Place, Placed};
+use super::key::Bucket;
+use super::link::Item;
+use super::reference::Kind;
+use super::reply::{Row, unexpected};
+use super::single::call_of;
+use super::step::Step;
+use super::upkeep::Upkeep;
+use super::{script, write};
+use crate::Result;
+use crate::model::{Post, PostKind, Posted};
+
+/// Posts of one call: there are no more than this in a batch.
+const POSTS: usize = 256;
+/// Notes taken off in one call.
+const NOTES: usize = 256;
+
+/// Notes of what was not yet filed, to be taken off since it is now: with the
+/// next batch, so that it costs no round trip of its own.
+#[derive(Default)]
+pub(super) struct Notes {
+    filed: Vec<(Bucket, String, String)>,
+    /// The connection is a new one, and the store may be another.
+    pub(super) unsure: bool,
+}
+
+/// A post that has its number.
+struct Numbered {
+    answer: Answer,
+    filings: std::ops::Range<usize>,
+}
+
+enum Answer {
+    Refused(Posted),
+    Repeat { seq: Seq, time: u64 },
+    New { seq: Seq, time: u64, fingerprint: Fingerprint },
+}
+
+impl Redis {
+    pub(super) async fn post_stepwise(&self, batch: &[Post], notes: &mut Notes) -> Result<Vec<Posted>> {
+        let mut posted = Vec::with_capacity(batch.len());
+        let mut rest = batch;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(call_of(rest));
+            posted.extend(self.post_some(now, notes).await?);
+            rest = later;
+        }
+        Ok(posted)
+    }
+
+    async fn post_some(&self, posts: &[Post], notes: &mut Notes) -> Result<Vec<Posted>> {
+        self.fail.reached(Step::Begun);
+        let token = format!("{:016x}", rand::random::<u64>());
+        let mut common = write::bounds(&self.bounds);
+        common.push(write::text(&token));
+        let items = posts.iter().map(write::item).collect::<Result<Vec<_>>>()?;
+        let number = self.append.run(&script::NUMBER, &common, items, POSTS);
+        let (rows, ()) = tokio::try_join!(number, self.finish(notes))?;
+        self.fail.reached(Step::Numbered);
+
+        let (mut numbered, mut filings, mut fresh) =
+            (Vec::with_capacity(posts.len()), Vec::new(), Vec::new());
+        for (post, row) in posts.iter().zip(rows) {
+            let first = filings.len();
+            let answer = number_of(post, row, &mut filings)?;
+            if !matches!(answer, Answer::Refused(_)) {
+                let bucket = Bucket::of(post.conversation.as_str());
+                fresh.push((bucket, post.conversation.to_string(), token.clone()));
+                if let (Some(last), PostKind::Change(change)) = (filings.last(), &post.kind)
+                    && !change.remove.is_empty()
+                {
+                    let field = format!("{} {}", post.conversation, last.entry.place.version);
+                    fresh.push((bucket, field, token.clone()));
+                }
+            }
+            numbered.push(Numbered { answer, filings: first..filings.len() });
+        }
+        let whom: Vec<_> = filings.iter().map(|filing| filing.member.user.clone()).collect();
+        let (outcomes, mut events) = self.file(filings).await?;
+        let repeats =
+            posts.iter().zip(&numbered).filter(|(_, post)| matches!(post.answer, Answer::Repeat { .. }));
+        for conversation in repeats.map(|(post, _)| &post.conversation).collect::<FxHashSet<_>>() {
+            // The router of the first time may have died between the steps.
+            events.extend(self.complete(conversation).await?);
+        }
+        if self.replicas > 0 {
+            let millis = i64::try_from(self.timeout.as_millis() / 2).unwrap_or(i64::MAX);
+            Upkeep::wait(&self.append, self.replicas, millis).await?;
+        }
+        self.fail.reached(Step::Filed);
+        notes.filed.extend(fresh);
+        if let Err(error) = self.announcer.announce(&self.upkeep.incarnation(), &events, &[]).await {
+            // The numbers are used up: who was not reached hears of a hole.
+            tracing::warn!(%error, "could not announce what has been filed");
+        }
+        self.fail.reached(Step::Announced);
+
+        let answers = posts.iter().zip(numbered).map(|(post, Numbered { answer, filings })| match answer {
+            Answer::Refused(posted) => posted,
+            Answer::Repeat { seq, time } => Posted::Done { seq, time, duplicate: true, place: None },
+            Answer::New { seq, time, fingerprint } => {
+                let own = filings.rev().find(|index| whom[*index] == post.by);
+                let position = own.and_then(|index| outcomes.get(index)).and_then(Outcome::position);
+                let place = position.map(|position| Cursor { position: Position(position), fingerprint });
+                Posted::Done { seq, time, duplicate: false, place }
+            }
+        });
+        Ok(answers.collect())
+    }
+
+    /// Takes off the notes of what has been filed since.
+    pub(super) async fn finish(&self, notes: &mut Notes) -> Result<()> {
+        let items = std::mem::take(&mut notes.filed)
+            .into_iter()
+            .map(|(bucket, field, token)| Item {
+                bucket,
+                args: vec![
+                    fred::types::Value::Integer(bucket.0.into()),
+                    write::text(&field),
+                    write::text(&token),
+                ],
+            })
+            .collect();
+        // Notes that are lost here are found by a repair, which finds nothing
+        // to do.
+        self.append.run(&script::FINISH, &[], items, NOTES).await?;
+        Ok(())
+    }
+}
+
+fn number_of(post: &Post, mut row: Row, filings: &mut Vec<Filing>) -> Result<Answer> {
+    let (status, seq, version, time) = (row.text()?, row.number()?, row.number()?, row.number()?);
+    match status.as_str() {
+        "ok" => {}
+        "repeat" => return Ok(Answer::Repeat { seq: Seq(seq), time }),
+        "no" => return Ok(Answer::Refused(Posted::NotMember)),
+        "stale" => return Ok(Answer::Refused(Posted::Stale)),
+        _ => return Err(unexpected("a status")),
+    }
+    let members = starts(&row.text()?)?;
+    let (kind, except) = match &post.kind {
+        PostKind::Message { session, .. } => (Kind::Message, session.clone()),
+        PostKind::Change(_) => (Kind::Change, None),
+    };
+    for (index, entry) in post.entries.iter().enumerate() {
+        let place = match kind {
+            Kind::Message => Place { seq, version },
+            Kind::Change => Place { seq, version: version + index as u64 + 1 },
+        };
+        let placed = Arc::new(Placed {
+            conversation: post.conversation.clone(),
+            kind,
+            place,
+            fingerprint: entry.fingerprint.0,
+            time: entry.time,
+            by: post.by.clone(),
+            bytes: entry.bytes.clone(),
+        });
+        filings.extend(members.iter().map(|member| Filing {
+            member: member.clone(),
+            entry: placed.clone(),
+            except: except.clone(),
+            last: member.leaves && index + 1 == post.entries.len(),
+        }));
+    }
+    let time = post.entries.first().map_or(0, |entry| entry.time);
+    let fingerprint = post.entries.last().map(|entry| entry.fingerprint).unwrap_or_default();
+    Ok(Answer::New { seq: Seq(seq), time, fingerprint })
+}

@@ -1,0 +1,356 @@
+//! One node's ear on the bus: two connections (one subscribed, one for the
+//! lease), a task that hears, and a task that renews the lease and publishes
+//! a nonce each second.
+//!
+//! ```text
+//!   lease task ──script: lease, nonce──▶ Redis ──channel──▶ hearing task ──▶ next()
+//!        └───────────────── ticks ──────────────────────────────┘
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fred::clients::SubscriberClient;
+use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use fred::types::{Message as Published, Value};
+use prost::Message as _;
+use proto::NodeIncarnation;
+use proto::wire::Envelope;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::address::Address;
+use super::link::{Link, channel, connected};
+use super::tracking::Tracking;
+use super::{script, write};
+use crate::{Error, Heard, Loss, Result, Subscription};
+
+const LEASE: Duration = Duration::from_secs(10);
+const RENEW: Duration = Duration::from_secs(1);
+/// Nonces published and not heard that make an ear deaf.
+const DEAF: u32 = 2;
+/// What was heard and not yet taken; beyond it, it is dropped and the reader
+/// is told `Lagged`.
+const UNTAKEN: usize = 8_192;
+/// A new subscription waits for Redis so long at least.
+const CONNECT: Duration = Duration::from_secs(4);
+/// A new subscription waits so long for a nonce before it sends another.
+const FIRST: Duration = Duration::from_millis(100);
+
+pub(super) struct RedisSubscription {
+    heard: mpsc::Receiver<Heard>,
+    healthy: Arc<AtomicBool>,
+    _end: DropGuard,
+}
+
+#[async_trait]
+impl Subscription for RedisSubscription {
+    async fn next(&mut self) -> Heard {
+        match self.heard.recv().await {
+            Some(heard) => heard,
+            // The process is shutting down: there is nothing more to hear.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn health(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
+        let healthy = self.healthy.clone();
+        Arc::new(move || healthy.load(Ordering::Relaxed))
+    }
+}
+
+impl RedisSubscription {
+    pub(super) async fn begin(
+        address: &Address,
+        node: NodeIncarnation,
+        shutdown: &CancellationToken,
+    ) -> Result<Self> {
+        let end = shutdown.child_token();
+        let guard = end.clone().drop_guard();
+        let tasks = TaskTracker::new();
+        let lease = Lease {
+            link: Link::open(address, &tasks, &end.child_token()),
+            node: node.clone(),
+            salt: rand::random(),
+            number: 0,
+        };
+        let client = address.subscriber();
+        let mut messages = client.message_rx();
+        client.connect();
+        let ear = Ear { client, channel: channel(node.as_str()), cluster: address.is_cluster() };
+        let healthy = Arc::new(AtomicBool::new(true));
+        let (give, heard) = mpsc::channel(UNTAKEN);
+        let mut hearing = Hearing {
+            give,
+            tracking: Tracking::default(),
+            waiting: VecDeque::new(),
+            nonces: Nonces { salt: lease.salt, heard: 0, published: 0 },
+            healthy: healthy.clone(),
+        };
+        let begun = timeout(address.timeout().max(CONNECT), async {
+            connected(&ear.client).await;
+            ear.listen().await?;
+            let mut lease = lease;
+            // fred answers before Redis has: what is heard is subscribed to.
+            while hearing.nonces.heard == 0 {
+                lease.renew().await?;
+                match timeout(FIRST, messages.recv()).await {
+                    Ok(Ok(message)) => hearing.message(message),
+                    Ok(Err(_)) => return Err(Error::Unavailable("the connection broke".into())),
+                    Err(_) => {}
+                }
+            }
+            Ok(lease)
+        });
+        let lease = match begun.await {
+            Ok(Ok(lease)) => lease,
+            failed => {
+                tasks.spawn(quit(ear.client));
+                return Err(match failed {
+                    Ok(Err(error)) => error,
+                    _ => Error::Unavailable("could not subscribe in time".into()),
+                });
+            }
+        };
+        let (tick, ticks) = mpsc::channel(4);
+        tasks.spawn(hear(ear, messages, ticks, hearing, end.clone()));
+        tasks.spawn(hold(lease, tick, end));
+        Ok(Self { heard, healthy, _end: guard })
+    }
+}
+
+/// The lease and the nonce, over a connection that is not subscribed: that one
+/// may be deaf.
+struct Lease {
+    link: Link,
+    node: NodeIncarnation,
+    /// Tells this ear's nonces from an earlier one's of the same node.
+    salt: u32,
+    number: u32,
+}
+
+/// What a renewal has told.
+struct Tick {
+    /// Published, and should be heard.
+    nonce: u32,
+    ended: bool,
+}
+
+impl Lease {
+    async fn renew(&mut self) -> Result<Tick> {
+        self.number += 1;
+        let nonce = u64::from(self.salt) << 32 | u64::from(self.number);
+        let sharded = self.link.is_cluster();
+        let args = vec![
+            write::text(self.node.as_str()),
+            write::number(LEASE.as_millis() as u64),
+            Value::Bytes(Bytes::copy_from_slice(&nonce.to_le_bytes())),
+            write::text(if sharded { "0" } else { "1" }),
+        ];
+        let mut row = self.link.run_common(&script::LEASE, args).await?;
+        let (ended, store) = (row.number()? == 1, row.text()?);
+        if sharded {
+            let envelope = Envelope { store, nonce, ..Envelope::default() };
+            self.link.publish(self.node.as_str(), envelope.encode_to_vec().into()).await?;
+        }
+        Ok(Tick { nonce: self.number, ended })
+    }
+}
+
+/// Renews each second until the end, and gives the lease back then.
+async fn hold(mut lease: Lease, ticks: mpsc::Sender<Option<Tick>>, end: CancellationToken) {
+    let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + RENEW, RENEW);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = end.cancelled() => break,
+            _ = interval.tick() => {}
+        }
+        let renewed = tokio::select! {
+            () = end.cancelled() => break,
+            renewed = timeout(RENEW * 2, lease.renew()) => renewed.ok().and_then(|renewed| {
+                renewed.inspect_err(|error| tracing::debug!(%error, "could not renew the node's lease")).ok()
+            }),
+        };
+        // Full when the hearing task is stuck; it counts what it sees.
+        let _ = ticks.try_send(renewed);
+    }
+    let node = write::text(lease.node.as_str());
+    let _ = timeout(RENEW, lease.link.run_common(&script::RELEASE, vec![node])).await;
+}
+
+struct Ear {
+    client: SubscriberClient,
+    channel: String,
+    cluster: bool,
+}
+
+impl Ear {
+    async fn listen(&self) -> Result<()> {
+        let done = match self.cluster {
+            true => self.client.ssubscribe(self.channel.as_str()).await,
+            false => self.client.subscribe(self.channel.as_str()).await,
+        };
+        done.map_err(|error| Error::Unavailable(error.details().to_owned()))
+    }
+
+    /// Subscribes on connections made anew: whatever made the ear deaf (a
+    /// moved slot, a primary that hangs), these are good.
+    async fn renew(&self) -> Result<()> {
+        timeout(RENEW * 4, self.client.force_reconnection())
+            .await
+            .map_err(|_| Error::Unavailable("could not connect anew in time".into()))?
+            .map_err(|error| Error::Unavailable(error.details().to_owned()))?;
+        self.listen().await
+    }
+}
+
+/// Which of the own nonces have come back.
+struct Nonces {
+    salt: u32,
+    heard: u32,
+    /// Since the last one that was heard.
+    published: u32,
+}
+
+struct Hearing {
+    give: mpsc::Sender<Heard>,
+    tracking: Tracking,
+    /// Told to the reader as soon as there is room, before anything else.
+    waiting: VecDeque<Loss>,
+    nonces: Nonces,
+    healthy: Arc<AtomicBool>,
+}
+
+impl Hearing {
+    fn message(&mut self, message: Published) {
+        let Some(bytes) = message.value.into_bytes() else { return };
+        let envelope = match Envelope::decode(bytes) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                tracing::warn!(%error, "heard what is no envelope");
+                self.lost(Loss::Hole);
+                return;
+            }
+        };
+        if envelope.nonce != 0 && (envelope.nonce >> 32) as u32 == self.nonces.salt {
+            self.nonces.heard = envelope.nonce as u32;
+            self.nonces.published = 0;
+            self.healthy.store(true, Ordering::Relaxed);
+        }
+        if let Some(loss) = self.tracking.heard(&envelope) {
+            self.lost(loss);
+        }
+        if !envelope.announcements.is_empty() || !envelope.notices.is_empty() {
+            self.tell_losses();
+            if !self.waiting.is_empty() || self.give.try_send(Heard::Envelope(envelope)).is_err() {
+                self.lost(Loss::Lagged);
+            }
+        }
+    }
+
+    fn lost(&mut self, loss: Loss) {
+        // One of each kind says it all.
+        if !self.waiting.contains(&loss) {
+            self.waiting.push_back(loss);
+        }
+        self.tell_losses();
+    }
+
+    fn tell_losses(&mut self) {
+        while let Some(loss) = self.waiting.front() {
+            if self.give.try_send(Heard::Lost(*loss)).is_err() {
+                return;
+            }
+            self.waiting.pop_front();
+        }
+    }
+
+    /// Whether the ear is deaf.
+    fn tick(&mut self, tick: Option<Tick>) -> bool {
+        self.tell_losses();
+        let Some(tick) = tick else {
+            self.healthy.store(false, Ordering::Relaxed);
+            return false;
+        };
+        if tick.ended {
+            self.lost(Loss::Lease);
+        }
+        if tick.nonce > self.nonces.heard {
+            self.nonces.published += 1;
+        }
+        let deaf = self.nonces.published > DEAF;
+        if deaf {
+            self.healthy.store(false, Ordering::Relaxed);
+        }
+        deaf
+    }
+}
+
+/// What can happen, in order of priority: the end; a connection made anew or
+/// slots that moved, after which the subscription is gone; a tick, which may
+/// find the ear deaf; an envelope.
+async fn hear(
+    ear: Ear,
+    mut messages: Receiver<Published>,
+    mut ticks: mpsc::Receiver<Option<Tick>>,
+    mut hearing: Hearing,
+    end: CancellationToken,
+) {
+    let mut reconnects = ear.client.reconnect_rx();
+    let mut moves = ear.client.cluster_change_rx();
+    // Reconnections of our own making announce themselves too.
+    let mut subscribed = true;
+    loop {
+        tokio::select! {
+            biased;
+            () = end.cancelled() => break,
+            reconnected = reconnects.recv() => {
+                if matches!(reconnected, Err(RecvError::Closed)) {
+                    break;
+                }
+                subscribed = ear.listen().await.is_ok();
+                hearing.lost(Loss::Deaf);
+            }
+            moved = moves.recv() => {
+                if matches!(moved, Err(RecvError::Closed)) {
+                    break;
+                }
+                subscribed = ear.listen().await.is_ok();
+                hearing.lost(Loss::Deaf);
+            }
+            tick = ticks.recv() => {
+                let deaf = hearing.tick(tick.flatten());
+                if deaf || (!subscribed && ear.client.is_connected()) {
+                    tracing::warn!("the bus is not heard: subscribing anew");
+                    subscribed = tokio::select! {
+                        () = end.cancelled() => break,
+                        renewed = ear.renew() => renewed.is_ok(),
+                    };
+                    reconnects = reconnects.resubscribe();
+                    hearing.nonces.published = 0;
+                    hearing.lost(Loss::Deaf);
+                }
+            }
+            message = messages.recv() => match message {
+                Ok(message) => hearing.message(message),
+                Err(RecvError::Lagged(_)) => hearing.lost(Loss::Lagged),
+                Err(RecvError::Closed) => break,
+            },
+        }
+    }
+    hearing.healthy.store(false, Ordering::Relaxed);
+    quit(ear.client).await;
+}
+
+async fn quit(client: SubscriberClient) {
+    let _ = timeout(Duration::from_millis(200), client.quit()).await;
+}

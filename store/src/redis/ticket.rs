@@ -1,0 +1,34 @@
+//! One-time tickets: keys with a life, taken by whoever comes first.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::types::Value;
+
+use super::conversation::only;
+use super::key::Bucket;
+use super::link::Item;
+use super::{Redis, script, write};
+use crate::Result;
+
+impl Redis {
+    pub(super) async fn keep(&self, ticket: &str, grant: Bytes, life: Duration) -> Result<()> {
+        let mut item = item(ticket);
+        item.args.push(Value::Bytes(grant));
+        item.args.push(write::number(u64::try_from(life.as_millis()).unwrap_or(u64::MAX)));
+        only(self.read.run(&script::KEEP_TICKET, &[], vec![item], 1).await?)?;
+        Ok(())
+    }
+
+    pub(super) async fn take(&self, ticket: &str) -> Result<Option<Bytes>> {
+        let mut row = only(self.read.run(&script::TAKE_TICKET, &[], vec![item(ticket)], 1).await?)?;
+        let there = row.number()? == 1;
+        let grant = row.bytes()?;
+        Ok(there.then_some(grant))
+    }
+}
+
+fn item(ticket: &str) -> Item {
+    let bucket = Bucket::of(ticket);
+    Item { bucket, args: vec![Value::Integer(bucket.0.into()), write::text(ticket)] }
+}

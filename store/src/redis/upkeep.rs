@@ -1,0 +1,279 @@
+//! What a router's handle looks after about once a second: the store's
+//! incarnation, the nodes that live, and the counts of its announcements.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use fred::interfaces::{ClientLike, Resp3Frame};
+use fred::types::config::Server;
+use fred::types::{ClusterHash, CustomCommand, InfoKind};
+use proto::NodeIncarnation;
+use rustc_hash::FxHashSet;
+use tokio_util::sync::CancellationToken;
+
+use super::link::Link;
+use super::{Redis, script, write};
+use crate::{Error, Result};
+
+/// The oldest Redis with sharded channels and effects replication of scripts.
+const OLDEST: u64 = 7;
+
+/// What is known of the store as a whole.
+pub(super) struct Upkeep {
+    link: Link,
+    /// Protects what the last look has found; held for single lines only.
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// `<id>.<count>`, empty until it has been read.
+    incarnation: Arc<str>,
+    live: FxHashSet<NodeIncarnation>,
+    /// Why the server cannot be used, if it cannot.
+    refusal: Option<String>,
+    inspected: bool,
+}
+
+impl Upkeep {
+    pub(super) fn new(link: Link) -> Self {
+        Self { link, known: Mutex::default() }
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        // A panic between two assignments leaves nothing half done here.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For envelopes.
+    pub(super) fn incarnation(&self) -> Arc<str> {
+        self.known().incarnation.clone()
+    }
+
+    /// Whether the server was looked at and is one that we can work with.
+    pub(super) fn usable(&self) -> Result<()> {
+        let known = self.known();
+        match &known.refusal {
+            Some(refusal) => Err(Error::Config(refusal.clone())),
+            None if !known.inspected => Err(Error::Unavailable("not connected yet".into())),
+            None => Ok(()),
+        }
+    }
+
+    /// The first look: refuses a server that is too old, warns of settings.
+    pub(super) async fn begin(&self, replicas: u32) -> Result<()> {
+        let info = self.info(InfoKind::All).await?;
+        let refusal = info.iter().find_map(|info| too_old(info));
+        for info in &info {
+            warn_of_settings(info, replicas);
+        }
+        {
+            let mut known = self.known();
+            known.inspected = true;
+            known.refusal = refusal.clone();
+        }
+        if let Some(refusal) = refusal {
+            return Err(Error::Config(refusal));
+        }
+        self.look().await
+    }
+
+    /// Reads the incarnation, new if another primary answers, and who lives.
+    pub(super) async fn look(&self) -> Result<()> {
+        let mut primaries: Vec<String> = Vec::new();
+        for info in self.info(InfoKind::Replication).await? {
+            if field(&info, "role") != Some("master") {
+                return Err(Error::Unavailable("a replica answers in the place of its primary".into()));
+            }
+            primaries.extend(field(&info, "master_replid").map(str::to_owned));
+        }
+        primaries.sort_unstable();
+        let id = format!("{:016x}", rand::random::<u64>());
+        let args = vec![write::text(&id), write::text(&primaries.join(","))];
+        let mut row = self.link.run_common(&script::INCARNATION, args).await?;
+        let incarnation = format!("{}.{}", row.text()?, row.text()?);
+        let live = self.live().await?;
+        let mut known = self.known();
+        if *known.incarnation != *incarnation {
+            if !known.incarnation.is_empty() {
+                tracing::warn!(%incarnation, "the store has a new incarnation");
+            }
+            known.incarnation = incarnation.into();
+        }
+        known.live = live;
+        Ok(())
+    }
+
+    async fn live(&self) -> Result<FxHashSet<NodeIncarnation>> {
+        let mut row = self.link.run_common(&script::NODES, Vec::new()).await?;
+        let mut live = FxHashSet::default();
+        while !row.is_done() {
+            let node = NodeIncarnation::parse(&row.text()?);
+            live.insert(node.map_err(|error| Error::Corrupt(format!("the name of a node: {error}")))?);
+        }
+        Ok(live)
+    }
+
+    /// Those of the nodes whose lease has ended. One that was not there at the
+    /// last look may be new, so it is looked for again.
+    pub(super) async fn dead_among(
+        &self,
+        nodes: impl Iterator<Item = &NodeIncarnation> + Send,
+    ) -> Result<FxHashSet<NodeIncarnation>> {
+        let mut unknown: FxHashSet<NodeIncarnation> = {
+            let known = self.known();
+            nodes.filter(|node| !known.live.contains(*node)).cloned().collect()
+        };
+        if !unknown.is_empty() {
+            let live = self.live().await?;
+            unknown.retain(|node| !live.contains(node));
+            self.known().live = live;
+        }
+        Ok(unknown)
+    }
+
+    /// `INFO` of every primary.
+    async fn info(&self, kind: InfoKind) -> Result<Vec<String>> {
+        let client = self.link.client();
+        let failed = |error: fred::error::Error| Error::Unavailable(error.details().to_owned());
+        if !self.link.is_cluster() {
+            return Ok(vec![client.info(Some(kind)).await.map_err(failed)?]);
+        }
+        let mut all = Vec::new();
+        for node in client.active_connections() {
+            all.push(client.with_cluster_node(node).info(Some(kind.clone())).await.map_err(failed)?);
+        }
+        Ok(all)
+    }
+
+    /// Waits until `replicas` replicas of every primary have all that this
+    /// connection has written.
+    pub(super) async fn wait(link: &Link, replicas: u32, millis: i64) -> Result<()> {
+        let client = link.client();
+        let nodes: Vec<Option<Server>> = match link.is_cluster() {
+            true => client.active_connections().into_iter().map(Some).collect(),
+            false => vec![None],
+        };
+        let waits = nodes.into_iter().map(|node| async move {
+            let command = CustomCommand::new_static("WAIT", ClusterHash::Random, false);
+            let args = vec![i64::from(replicas), millis];
+            match node {
+                Some(node) => client.with_cluster_node(node).custom_raw(command, args).await,
+                None => client.custom_raw(command, args).await,
+            }
+        });
+        for answer in futures_util::future::join_all(waits).await {
+            match answer {
+                Ok(Resp3Frame::Number { data, .. }) if data >= i64::from(replicas) => {}
+                Ok(Resp3Frame::Number { data, .. }) => {
+                    return Err(Error::Unavailable(format!("only {data} of {replicas} replicas have it")));
+                }
+                Ok(_) => return Err(Error::Unavailable("no number of replicas".into())),
+                Err(error) => return Err(Error::Unavailable(error.details().to_owned())),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The handle's background work; ends with it or with `shutdown`.
+pub(super) async fn run(store: Weak<Redis>, shutdown: CancellationToken) {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let Some(store) = store.upgrade() else { return };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = store.look_after() => {}
+        }
+    }
+}
+
+impl Redis {
+    async fn look_after(&self) {
+        if !self.read.client().is_connected() {
+            return;
+        }
+        let inspected = self.upkeep.known().inspected;
+        let looked = match inspected {
+            true => self.upkeep.look().await,
+            false => self.upkeep.begin(self.replicas).await,
+        };
+        if let Err(error) = looked {
+            tracing::warn!(%error, "could not look after the store");
+            return;
+        }
+        if let Err(error) = self.announcer.counts(&self.upkeep.incarnation(), &self.upkeep.known_live()).await
+        {
+            tracing::debug!(%error, "could not publish the counts of announcements");
+        }
+        if let Ok(mut notes) = self.posting.try_lock()
+            && let Err(error) = self.finish(&mut notes).await
+        {
+            tracing::debug!(%error, "could not take off what has been filed");
+        }
+    }
+
+    pub(super) async fn dead_among(
+        &self,
+        nodes: impl Iterator<Item = &NodeIncarnation> + Send,
+    ) -> Result<FxHashSet<NodeIncarnation>> {
+        self.upkeep.dead_among(nodes).await
+    }
+}
+
+impl Upkeep {
+    fn known_live(&self) -> FxHashSet<NodeIncarnation> {
+        self.known().live.clone()
+    }
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+fn too_old(info: &str) -> Option<String> {
+    let version = field(info, "redis_version")?;
+    let major: u64 = version.split('.').next()?.parse().ok()?;
+    (major < OLDEST).then(|| format!("this is Redis {version}; version {OLDEST} or newer is needed"))
+}
+
+fn warn_of_settings(info: &str, replicas: u32) {
+    if let Some(policy) = field(info, "maxmemory_policy")
+        && policy != "noeviction"
+    {
+        tracing::warn!(policy, "redis evicts keys when memory is short: set maxmemory-policy noeviction");
+    }
+    let connected: u32 = field(info, "connected_slaves").and_then(|count| count.parse().ok()).unwrap_or(0);
+    if replicas > 0 && connected != replicas {
+        tracing::warn!(
+            replicas,
+            connected,
+            "the number of replicas to wait for is not the number of replicas: with fewer connected nothing \
+             is acknowledged, with more a replica that lacks acknowledged messages can become the primary"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_redis_is_refused_with_its_version() {
+        assert!(too_old("# Server\r\nredis_version:6.2.7\r\n").unwrap().contains("6.2.7"));
+        assert_eq!(too_old("redis_version:7.0.15\r\n"), None);
+        assert_eq!(too_old("redis_version:10.0.0\r\n"), None);
+    }
+
+    #[test]
+    fn fields_of_info_are_found_by_their_whole_name() {
+        let info = "role:master\r\nmaster_replid2:00\r\nmaster_replid:ab\r\n";
+        assert_eq!(field(info, "master_replid"), Some("ab"));
+        assert_eq!(field(info, "slave"), None);
+    }
+}

@@ -1,0 +1,120 @@
+//! Posts as the scripts `post.lua` and `number.lua` read them.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use fred::types::Value;
+use proto::ConversationId;
+
+use super::key::Bucket;
+use super::link::Item;
+use crate::model::{NewEntry, Post, PostKind};
+use crate::{Bounds, Error, Result};
+
+/// What the scripts need to know of the bounds.
+pub(super) fn bounds(bounds: &Bounds) -> Vec<Value> {
+    vec![
+        number(u64::try_from(bounds.age.as_millis()).unwrap_or(u64::MAX).min(1 << 50)),
+        number(bounds.inbox_events),
+        number(bounds.conversation_messages),
+    ]
+}
+
+pub(super) fn number(value: u64) -> Value {
+    // Scripts count in doubles; numbers of ours stay far below 2^53.
+    Value::Integer(i64::try_from(value.min(1 << 53)).unwrap_or(i64::MAX))
+}
+
+pub(super) fn text(value: &str) -> Value {
+    Value::String(value.into())
+}
+
+pub(super) fn bucket(value: &str) -> Value {
+    Value::Integer(Bucket::of(value).0.into())
+}
+
+/// What a reference begins with: fingerprint and time.
+pub(super) fn prefix(fingerprint: u32, time: u64) -> Bytes {
+    let mut prefix = BytesMut::with_capacity(10);
+    prefix.put_u32_le(fingerprint);
+    prefix.put_uint(time & 0xffff_ffff_ffff, 6);
+    prefix.freeze()
+}
+
+/// The members of a direct conversation as the scripts write a group's:
+/// `bucket,user:seq:version;` each. Empty for a group.
+pub(super) fn direct_members(conversation: &ConversationId) -> String {
+    let Some((one, other)) = conversation.pair() else {
+        return String::new();
+    };
+    let mut members = format!("{},{one}:0:0;", Bucket::of(one.as_str()).0);
+    if one != other {
+        members.push_str(&format!("{},{other}:0:0;", Bucket::of(other.as_str()).0));
+    }
+    members
+}
+
+/// Bytes that a post takes in a call.
+pub(super) fn size(post: &Post) -> usize {
+    256 + post.entries.iter().map(|entry| entry.bytes.len()).sum::<usize>()
+}
+
+/// A post as `scripts/lib/post.lua` reads it.
+pub(super) fn item(post: &Post) -> Result<Item> {
+    for entry in &post.entries {
+        check(entry)?;
+    }
+    let at = Bucket::of(post.conversation.as_str());
+    let mut args = Vec::with_capacity(12);
+    let kind = match &post.kind {
+        PostKind::Message { .. } => "m",
+        PostKind::Change(_) => "c",
+    };
+    args.extend([
+        Value::String(kind.into()),
+        Value::Integer(at.0.into()),
+        text(post.conversation.as_str()),
+        text(post.by.as_str()),
+    ]);
+    match &post.kind {
+        PostKind::Message { repeat_key, session } => {
+            let [entry] = post.entries.as_slice() else {
+                return Err(Error::Config("a message is one entry".into()));
+            };
+            args.extend([
+                text(repeat_key),
+                text(session.as_ref().map_or("", |session| session.as_str())),
+                number(entry.time),
+                Value::Bytes(prefix(entry.fingerprint.0, entry.time)),
+                Value::Bytes(entry.bytes.clone()),
+                text(&direct_members(&post.conversation)),
+            ]);
+        }
+        PostKind::Change(change) => {
+            if post.entries.is_empty() {
+                return Err(Error::Config("a change is at least one entry".into()));
+            }
+            args.push(number(change.expect.0));
+            for field in [change.name.as_deref(), change.owner.as_ref().map(|owner| owner.as_str())] {
+                args.push(text(if field.is_some() { "1" } else { "0" }));
+                args.extend(field.map(text));
+            }
+            args.push(number(change.add.len() as u64));
+            args.extend(change.add.iter().map(|user| text(user.as_str())));
+            args.extend(change.add.iter().map(|user| bucket(user.as_str())));
+            args.push(number(change.remove.len() as u64));
+            args.extend(change.remove.iter().map(|user| text(user.as_str())));
+            args.push(number(post.entries.len() as u64));
+            args.extend(post.entries.iter().map(|entry| Value::Bytes(entry.bytes.clone())));
+            args.extend(
+                post.entries.iter().map(|entry| Value::Bytes(prefix(entry.fingerprint.0, entry.time))),
+            );
+        }
+    }
+    Ok(Item { bucket: at, args })
+}
+
+/// The scripts find an entry's fingerprint where its first field is.
+fn check(entry: &NewEntry) -> Result<()> {
+    let begins = entry.bytes.first() == Some(&0x0d)
+        && entry.bytes.get(1..5) == Some(entry.fingerprint.0.to_le_bytes().as_slice());
+    if begins { Ok(()) } else { Err(Error::Config("an entry begins with its fingerprint".into())) }
+}

@@ -1,0 +1,79 @@
+//! The store as routers use it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use proto::wire::Notice;
+use proto::{ConversationId, NodeIncarnation, UserId};
+
+use crate::Result;
+use crate::model::{
+    Acknowledge, Acknowledged, Attach, Attached, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage,
+    InboxQuery, Location, Mark, Marked, Membership, Post, Posted,
+};
+
+/// The durable log. Any number of routers use one store at once; calls may run
+/// at the same time, from one process and from many. Every call may be
+/// repeated after an error: what it then finds done stays done once.
+///
+/// Calls that take a batch answer each item at its index. A batch is worth one
+/// round trip, so callers gather items while the last batch is under way.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Numbers, files and announces, in this order (DESIGN.md §3). When it
+    /// returns `Done`, the event is in the inbox of every member, once, in the
+    /// order of the conversation; whoever holds a session has been announced
+    /// to, except the posting session. Items of one batch that go to the same
+    /// conversation are numbered in the order given. Nothing is announced that
+    /// was not appended.
+    async fn post(&self, batch: Vec<Post>) -> Result<Vec<Posted>>;
+
+    /// Finishes what a crash left numbered and not filed for everyone, if it is
+    /// older than `age`. Called by every router now and then; returns how many
+    /// conversations it mended.
+    async fn repair(&self, age: Duration) -> Result<usize>;
+
+    /// Begins sessions, or looks places up. Of two sessions of one device the
+    /// later call wins.
+    async fn attach(&self, batch: Vec<Attach>) -> Result<Vec<Attached>>;
+
+    /// Ends sessions. One that is not there is no error.
+    async fn detach(&self, batch: Vec<Detach>) -> Result<()>;
+
+    /// The sessions of users, without those of nodes whose lease has ended.
+    async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<Location>>>;
+
+    /// Pages of inboxes. Reading removes nothing.
+    async fn read_inbox(&self, batch: Vec<InboxQuery>) -> Result<Vec<InboxPage>>;
+
+    /// Notes what has reached a device: sets the `delivered` marks and then the
+    /// place from which the next call goes on.
+    async fn acknowledge(&self, batch: Vec<Acknowledge>) -> Result<Vec<Acknowledged>>;
+
+    /// Sets marks; a lower one than before changes nothing.
+    async fn mark(&self, batch: Vec<Mark>) -> Result<Vec<Marked>>;
+
+    /// Messages of a conversation; `None` when the reader is not a member.
+    async fn history(&self, query: HistoryQuery) -> Result<Option<HistoryPage>>;
+
+    /// The state of conversations; `None` for one that is not there: a group
+    /// that was never made or has no members, a direct one without messages.
+    async fn conversations(&self, ids: &[ConversationId]) -> Result<Vec<Option<Conversation>>>;
+
+    /// Every conversation that the user is in, in no order.
+    async fn memberships(&self, user: &UserId) -> Result<Vec<Membership>>;
+
+    /// Sends notices to nodes; they may be lost.
+    async fn publish(&self, notices: Vec<(NodeIncarnation, Notice)>) -> Result<()>;
+
+    /// Keeps what a one-time ticket stands for, for so long at most.
+    async fn keep_ticket(&self, ticket: &str, grant: Bytes, life: Duration) -> Result<()>;
+
+    /// Gives what a ticket stands for to the first who asks, of all processes;
+    /// nothing to any other, and after its life.
+    async fn take_ticket(&self, ticket: &str) -> Result<Option<Bytes>>;
+
+    /// Whether the store answers, within its timeout.
+    async fn ping(&self) -> Result<()>;
+}

@@ -1,0 +1,21 @@
+//! What every store does, said once and checked for each implementation: a
+//! test is a function of the [`Kind`](contract::harness::Kind) of store, and
+//! `for_every_store!` runs it on all of them.
+#![allow(unreachable_pub, reason = "a test has no outside")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod contract {
+    pub mod harness;
+
+    mod announcements;
+    mod cursors;
+    mod embedded;
+    mod groups;
+    mod history;
+    mod marks;
+    mod model;
+    mod posting;
+    mod redis;
+    mod sessions;
+    mod tickets;
+}

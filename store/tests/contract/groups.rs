@@ -1,0 +1,231 @@
+//! Groups: changes all or nothing, and who sees what.
+
+use proto::{ConversationId, Seq, UserId};
+use store::model::{Change, HistoryQuery, HistoryRange, Posted, Version};
+use tokio::task::JoinSet;
+
+use super::harness::{Done, Kind, change_entry, changed, for_every_store, message, texts};
+
+for_every_store![
+    a_new_group_has_its_name_owner_and_members,
+    a_change_is_filed_without_a_seq_between_the_messages,
+    a_stale_change_changes_nothing,
+    a_group_is_made_once,
+    of_concurrent_changes_one_wins,
+    only_members_change_a_group,
+    a_change_of_two_entries_files_both_in_order,
+    a_joiner_sees_what_comes_after_joining,
+    the_removed_member_gets_the_removal_as_the_last,
+    adding_a_member_again_changes_nothing_for_it,
+    who_comes_back_starts_at_the_coming_back,
+    a_group_without_members_is_gone,
+    a_change_says_the_head_at_its_time,
+];
+
+fn add(users: &[&UserId]) -> Change {
+    Change { add: users.iter().copied().cloned().collect(), ..Default::default() }
+}
+
+fn remove(users: &[&UserId]) -> Change {
+    Change { remove: users.iter().copied().cloned().collect(), ..Default::default() }
+}
+
+async fn a_new_group_has_its_name_owner_and_members(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    let group = stores.group(&[&alice, &bob]).await;
+    let state = stores.two.conversations(&[group]).await.unwrap().remove(0).unwrap();
+    assert_eq!(state.head, Seq(0));
+    assert_eq!(state.last_message, None);
+    let about = state.group.unwrap();
+    assert_eq!((about.name.as_str(), &about.owner, about.version), ("name", &alice, Version(1)));
+    let members: Vec<_> = state.members.iter().map(|member| (&member.user, member.since)).collect();
+    assert_eq!(members, [(&alice, Seq(0)), (&bob, Seq(0))]);
+}
+
+async fn a_change_is_filed_without_a_seq_between_the_messages(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    let group = stores.group(&[&alice, &bob]).await;
+    stores.done(message(&alice, &group, "one")).await;
+    let rename = Change { name: Some("other".into()), ..Default::default() };
+    let done = stores.change(&alice, &group, rename).await;
+    stores.done(message(&bob, &group, "two")).await;
+    for user in [&alice, &bob] {
+        let inbox = stores.inbox(user).await;
+        let seqs: Vec<u64> = inbox.iter().map(|filed| filed.event.seq.0).collect();
+        assert_eq!(seqs, [0, 1, 0, 2]);
+        if user == &alice {
+            assert_eq!(done.place.unwrap().position, inbox[2].position);
+        }
+    }
+    let state = stores.one.conversations(&[group]).await.unwrap().remove(0).unwrap();
+    assert_eq!(state.group.unwrap().name, "other");
+}
+
+async fn a_stale_change_changes_nothing(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob, carol) = (stores.user("alice"), stores.user("bob"), stores.user("carol"));
+    let group = stores.group(&[&alice, &bob]).await;
+    let before = stores.version(&group).await;
+    stores.change(&alice, &group, Change { name: Some("other".into()), ..Default::default() }).await;
+    for expect in [before, Version(0), Version(99)] {
+        let stale = Change { expect, name: Some("stale".into()), ..add(&[&carol]) };
+        assert_eq!(stores.post(changed(&bob, &group, stale)).await, Posted::Stale);
+    }
+    let state = stores.one.conversations(&[group]).await.unwrap().remove(0).unwrap();
+    assert_eq!(state.group.unwrap().name, "other");
+    assert_eq!(state.members.len(), 2);
+    assert_eq!(stores.inbox(&bob).await.len(), 2);
+    assert_eq!(stores.inbox(&carol).await, []);
+}
+
+async fn a_group_is_made_once(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    let group = stores.group(&[&alice, &bob]).await;
+    let again = Change { owner: Some(alice.clone()), ..add(&[&alice]) };
+    assert_eq!(stores.post(changed(&alice, &group, again)).await, Posted::Stale);
+    assert_eq!(stores.inbox(&alice).await.len(), 1);
+}
+
+async fn of_concurrent_changes_one_wins(kind: Kind) {
+    let stores = kind.open().await;
+    let alice = stores.user("alice");
+    let group = stores.group(&[&alice]).await;
+    let expect = stores.version(&group).await;
+    let mut tasks = JoinSet::new();
+    for number in 0..10 {
+        let store = if number % 2 == 0 { stores.one.clone() } else { stores.two.clone() };
+        let change = Change { expect, name: Some(number.to_string()), ..Default::default() };
+        let post = changed(&alice, &group, change);
+        tasks.spawn(async move { (number, store.post(vec![post]).await.unwrap().remove(0)) });
+    }
+    let answers = tasks.join_all().await;
+    let won: Vec<_> = answers.iter().filter(|(_, answer)| *answer != Posted::Stale).collect();
+    assert_eq!(won.len(), 1, "{answers:?}");
+    let state = stores.one.conversations(&[group]).await.unwrap().remove(0).unwrap();
+    assert_eq!(state.group.unwrap().name, won[0].0.to_string());
+}
+
+async fn only_members_change_a_group(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, mallory) = (stores.user("alice"), stores.user("mallory"));
+    let group = stores.group(&[&alice]).await;
+    let expect = stores.version(&group).await;
+    let change = Change { expect, ..add(&[&mallory]) };
+    assert_eq!(stores.post(changed(&mallory, &group, change.clone())).await, Posted::NotMember);
+    let nowhere = ConversationId::new_group(1);
+    assert_eq!(stores.post(changed(&mallory, &nowhere, change)).await, Posted::NotMember);
+    assert_eq!(stores.inbox(&mallory).await, []);
+}
+
+async fn a_change_of_two_entries_files_both_in_order(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    let group = stores.group(&[&alice, &bob]).await;
+    let expect = stores.version(&group).await;
+    let change = Change { expect, owner: Some(bob.clone()), ..remove(&[&alice]) };
+    let mut post = changed(&alice, &group, change);
+    post.entries.push(change_entry(&alice));
+    let fingerprints: Vec<u32> = post.entries.iter().map(|entry| entry.fingerprint.0).collect();
+    Done::of(stores.post(post).await);
+    for user in [&alice, &bob] {
+        let inbox = stores.inbox(user).await;
+        let found: Vec<u32> = inbox[1..].iter().map(|filed| filed.event.entry.fingerprint).collect();
+        assert_eq!(found, fingerprints);
+    }
+    let state = stores.one.conversations(&[group]).await.unwrap().remove(0).unwrap();
+    let about = state.group.unwrap();
+    assert_eq!(about.owner, bob);
+    assert_eq!(about.version, Version(expect.0 + 2), "the version counts entries");
+}
+
+async fn a_joiner_sees_what_comes_after_joining(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    let group = stores.group(&[&alice]).await;
+    stores.done(message(&alice, &group, "before")).await;
+    stores.change(&alice, &group, add(&[&bob])).await;
+    stores.done(message(&alice, &group, "after")).await;
+    let inbox = stores.inbox(&bob).await;
+    let seqs: Vec<u64> = inbox.iter().map(|filed| filed.event.seq.0).collect();
+    assert_eq!(seqs, [0, 2], "the joining, then what comes after it");
+    let query = HistoryQuery {
+        user: bob.clone(),
+        conversation: group.clone(),
+        range: HistoryRange::After(Seq(0)),
+        limit: 10,
+    };
+    let page = stores.one.history(query).await.unwrap().unwrap();
+    assert_eq!(page.messages.iter().map(|message| message.seq.0).collect::<Vec<_>>(), [2]);
+    let state = stores.one.conversations(&[group]).await.unwrap().remove(0).unwrap();
+    assert_eq!((state.members[1].since, state.members[1].read), (Seq(1), Seq(1)));
+}
+
+async fn the_removed_member_gets_the_removal_as_the_last(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    let group = stores.group(&[&alice, &bob]).await;
+    stores.done(message(&alice, &group, "with bob")).await;
+    stores.change(&alice, &group, remove(&[&bob])).await;
+    stores.done(message(&alice, &group, "without bob")).await;
+    assert_eq!(stores.post(message(&bob, &group, "?")).await, Posted::NotMember);
+    let inbox = stores.inbox(&bob).await;
+    let seqs: Vec<u64> = inbox.iter().map(|filed| filed.event.seq.0).collect();
+    assert_eq!(seqs, [0, 1, 0]);
+    assert_eq!(stores.inbox(&alice).await.len(), 4);
+    let query = HistoryQuery { user: bob, conversation: group, range: HistoryRange::Newest, limit: 10 };
+    assert_eq!(stores.one.history(query).await.unwrap(), None);
+}
+
+async fn adding_a_member_again_changes_nothing_for_it(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    let group = stores.group(&[&alice, &bob]).await;
+    stores.done(message(&alice, &group, "one")).await;
+    stores.change(&alice, &group, add(&[&bob])).await;
+    let state = stores.one.conversations(&[group]).await.unwrap().remove(0).unwrap();
+    assert_eq!(state.members.len(), 2);
+    assert_eq!(state.members[1].since, Seq(0));
+    assert_eq!(stores.inbox(&bob).await.len(), 3);
+}
+
+async fn who_comes_back_starts_at_the_coming_back(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    let group = stores.group(&[&alice, &bob]).await;
+    stores.change(&bob, &group, remove(&[&bob])).await;
+    stores.done(message(&alice, &group, "missed")).await;
+    stores.change(&alice, &group, add(&[&bob])).await;
+    stores.done(message(&alice, &group, "seen")).await;
+    assert_eq!(texts(&stores.inbox(&bob).await, &group), [(2, "seen".into())]);
+    let state = stores.one.conversations(&[group]).await.unwrap().remove(0).unwrap();
+    assert_eq!(state.members[1].user, bob);
+    assert_eq!(state.members[1].since, Seq(1));
+}
+
+async fn a_group_without_members_is_gone(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    let group = stores.group(&[&alice, &bob]).await;
+    stores.done(message(&alice, &group, "the only one")).await;
+    stores.change(&alice, &group, remove(&[&alice])).await;
+    stores.change(&bob, &group, remove(&[&bob])).await;
+    assert_eq!(stores.one.conversations(std::slice::from_ref(&group)).await.unwrap(), [None]);
+    assert_eq!(stores.post(message(&alice, &group, "?")).await, Posted::NotMember);
+    assert_eq!(stores.one.memberships(&alice).await.unwrap(), []);
+    let seqs = |inbox: Vec<store::model::Filed>| inbox.iter().map(|f| f.event.seq.0).collect::<Vec<_>>();
+    assert_eq!(seqs(stores.inbox(&alice).await), [0, 1, 0], "inboxes keep what they have");
+    assert_eq!(seqs(stores.inbox(&bob).await), [0, 1, 0, 0]);
+}
+
+async fn a_change_says_the_head_at_its_time(kind: Kind) {
+    let stores = kind.open().await;
+    let alice = stores.user("alice");
+    let group = stores.group(&[&alice]).await;
+    stores.done(message(&alice, &group, "one")).await;
+    stores.done(message(&alice, &group, "two")).await;
+    let done = stores.change(&alice, &group, Change { name: Some("x".into()), ..Default::default() }).await;
+    assert_eq!(done.seq, Seq(2));
+}

@@ -1,0 +1,418 @@
+//! The stores under test, and short ways of saying what the tests say often.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message as _;
+use proto::wire::{self, Announcement, Entry, Envelope, Notice};
+use proto::{
+    ConversationId, Cursor, DeviceId, Fingerprint, NodeIncarnation, Position, Seq, SessionId, UserId,
+};
+use store::model::{
+    Attach, Attached, Change, Filed, From, InboxPage, InboxQuery, Location, NewEntry, Post, PostKind, Posted,
+    Version,
+};
+use store::{Bounds, Bus, Config, Heard, Store, Subscription, Url};
+use testbed::{RedisCluster, RedisServer};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+/// The implementations.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    Embedded,
+    Redis,
+    /// One Redis, written as a Cluster is.
+    RedisStepByStep,
+    RedisCluster,
+}
+
+/// Makes a test of each function for each implementation. A function that is
+/// left out is reported as never used.
+macro_rules! for_every_store {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            use crate::contract::harness::Kind;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn embedded() {
+                super::$name(Kind::Embedded).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn redis() {
+                super::$name(Kind::Redis).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn redis_step_by_step() {
+                super::$name(Kind::RedisStepByStep).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn redis_cluster() {
+                super::$name(Kind::RedisCluster).await;
+            }
+        }
+    )+};
+}
+pub(crate) use for_every_store;
+
+/// Two handles on one store, as two routers have them, and its bus.
+pub struct Stores {
+    pub one: Arc<dyn Store>,
+    pub two: Arc<dyn Store>,
+    pub bus: Arc<dyn Bus>,
+    /// In every id, so that tests may share a server.
+    tag: String,
+    shutdown: CancellationToken,
+    /// Whatever must live as long as the store.
+    _kept: Box<dyn Any + Send + Sync>,
+}
+
+impl Kind {
+    pub async fn open(self) -> Stores {
+        self.open_with(Bounds::default()).await
+    }
+
+    pub async fn open_with(self, bounds: Bounds) -> Stores {
+        let shutdown = CancellationToken::new();
+        let tag = format!("{:012x}", rand::random::<u64>() >> 16);
+        match self {
+            Self::Embedded => {
+                let folder = tempfile::tempdir().unwrap();
+                let mut config = Config::new(Url::Embedded(folder.path().join("made/when/missing")));
+                config.bounds = bounds;
+                config.timeout = Duration::from_secs(30);
+                let store = store::embedded::Embedded::open(config, shutdown.clone()).await.unwrap();
+                Stores {
+                    one: store.clone(),
+                    two: store.clone(),
+                    bus: store,
+                    tag,
+                    shutdown,
+                    _kept: Box::new(folder),
+                }
+            }
+            Self::Redis => redis(server().await.url(), bounds, tag, shutdown).await,
+            Self::RedisStepByStep => {
+                redis(format!("{}?steps=separate", server().await.url()), bounds, tag, shutdown).await
+            }
+            Self::RedisCluster => redis(cluster().await.url(), bounds, tag, shutdown).await,
+        }
+    }
+}
+
+/// One server for all tests: the tag keeps them apart.
+async fn server() -> &'static RedisServer {
+    static SERVER: OnceCell<RedisServer> = OnceCell::const_new();
+    SERVER.get_or_init(|| async { RedisServer::start().await.unwrap() }).await
+}
+
+/// One Cluster of three primaries for all tests.
+async fn cluster() -> &'static RedisCluster {
+    static CLUSTER: OnceCell<RedisCluster> = OnceCell::const_new();
+    CLUSTER.get_or_init(|| async { RedisCluster::start(3).await.unwrap() }).await
+}
+
+async fn redis(url: String, bounds: Bounds, tag: String, shutdown: CancellationToken) -> Stores {
+    let config = || {
+        let mut config = Config::new(Url::Redis(url.clone()));
+        config.bounds = bounds;
+        config.timeout = Duration::from_secs(30);
+        config
+    };
+    Stores {
+        one: store::open(config(), shutdown.clone()).await.unwrap(),
+        two: store::open(config(), shutdown.clone()).await.unwrap(),
+        bus: store::open_bus(&config(), shutdown.clone()).unwrap(),
+        tag,
+        shutdown,
+        _kept: Box::new(()),
+    }
+}
+
+impl Drop for Stores {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+impl Stores {
+    /// A user that no other test knows.
+    pub fn user(&self, name: &str) -> UserId {
+        UserId::parse(&format!("{name}-{}", self.tag)).unwrap()
+    }
+
+    pub async fn post(&self, post: Post) -> Posted {
+        self.one.post(vec![post]).await.unwrap().remove(0)
+    }
+
+    /// Posts what must succeed as something new.
+    pub async fn done(&self, post: Post) -> Done {
+        Done::of(self.post(post).await)
+    }
+
+    /// Posts a direct message.
+    pub async fn send(&self, by: &UserId, to: &UserId, text: &str) -> Done {
+        self.done(message(by, &ConversationId::direct(by, to), text)).await
+    }
+
+    /// Makes a group, owned by the first of its members.
+    pub async fn group(&self, members: &[&UserId]) -> ConversationId {
+        let group = ConversationId::new_group(now());
+        let members: Vec<UserId> = members.iter().copied().cloned().collect();
+        let change = Change {
+            name: Some("name".into()),
+            owner: Some(members[0].clone()),
+            add: members.clone(),
+            ..Default::default()
+        };
+        self.done(changed(&members[0], &group, change)).await;
+        group
+    }
+
+    pub async fn version(&self, group: &ConversationId) -> Version {
+        let state = self.one.conversations(std::slice::from_ref(group)).await.unwrap().remove(0);
+        state.expect("the group is there").group.expect("it is a group").version
+    }
+
+    /// Changes a group from its present version.
+    pub async fn change(&self, by: &UserId, group: &ConversationId, change: Change) -> Done {
+        let expect = self.version(group).await;
+        self.done(changed(by, group, Change { expect, ..change })).await
+    }
+
+    /// A whole inbox, from the oldest event on, in pages of `limit`.
+    pub async fn inbox_in_pages(&self, user: &UserId, limit: usize) -> Vec<Filed> {
+        let mut after = self.look(user, From::Start).await.start;
+        let mut events = Vec::new();
+        loop {
+            let page = self.page(user, after, limit).await;
+            assert_eq!(page.reset, None, "reading on from an event just read");
+            assert!(page.events.len() <= limit);
+            let Some(last) = page.events.last() else {
+                assert_eq!(page.head, after.position, "an empty page is the end");
+                return events;
+            };
+            after =
+                Cursor { position: last.position, fingerprint: Fingerprint(last.event.entry.fingerprint) };
+            events.extend(page.events);
+        }
+    }
+
+    pub async fn inbox(&self, user: &UserId) -> Vec<Filed> {
+        self.inbox_in_pages(user, 100).await
+    }
+
+    pub async fn page(&self, user: &UserId, after: Cursor, limit: usize) -> InboxPage {
+        let query = InboxQuery { user: user.clone(), after, limit, session: None };
+        self.two.read_inbox(vec![query]).await.unwrap().remove(0)
+    }
+
+    /// Looks a place up, without a session.
+    pub async fn look(&self, user: &UserId, from: From) -> Attached {
+        let attach = Attach { user: user.clone(), location: None, from };
+        self.one.attach(vec![attach]).await.unwrap().remove(0)
+    }
+
+    /// Begins a session at the head.
+    pub async fn attach(&self, user: &UserId, location: &Location) -> Attached {
+        let attach = Attach { user: user.clone(), location: Some(location.clone()), from: From::Head };
+        self.one.attach(vec![attach]).await.unwrap().remove(0)
+    }
+
+    /// A node that listens.
+    pub async fn node(&self, name: &str) -> Node {
+        let id = NodeIncarnation::new(name).unwrap();
+        let subscription = self.bus.subscribe(id.clone()).await.unwrap();
+        Node { id, subscription, heard: Vec::new(), numbers: std::collections::HashMap::new() }
+    }
+}
+
+/// The parts of [`Posted::Done`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Done {
+    pub seq: Seq,
+    pub time: u64,
+    pub place: Option<Cursor>,
+}
+
+impl Done {
+    pub fn of(posted: Posted) -> Self {
+        match posted {
+            Posted::Done { seq, time, duplicate: false, place } => Self { seq, time, place },
+            other => panic!("not done as something new: {other:?}"),
+        }
+    }
+}
+
+/// A gateway's ear on the bus.
+pub struct Node {
+    pub id: NodeIncarnation,
+    subscription: Box<dyn Subscription>,
+    /// What came in one envelope with something that was waited for, backwards.
+    heard: Vec<What>,
+    numbers: std::collections::HashMap<String, u64>,
+}
+
+/// What envelopes carry.
+#[derive(Debug, Clone, PartialEq)]
+pub enum What {
+    Announcement(Announcement),
+    Notice(Notice),
+}
+
+impl Node {
+    /// A new session's place on this node.
+    pub fn location(&self, device: &str) -> Location {
+        Location {
+            session: SessionId::random(),
+            device: DeviceId::parse(device).unwrap(),
+            node: self.id.clone(),
+        }
+    }
+
+    pub async fn announcement(&mut self) -> Announcement {
+        match self.next().await {
+            What::Announcement(announcement) => announcement,
+            other => panic!("not an announcement: {other:?}"),
+        }
+    }
+
+    pub async fn notice(&mut self) -> Notice {
+        match self.next().await {
+            What::Notice(notice) => notice,
+            other => panic!("not a notice: {other:?}"),
+        }
+    }
+
+    /// The next thing said to the node. The numbers of each origin are checked
+    /// to be without holes on the way.
+    pub async fn next(&mut self) -> What {
+        loop {
+            if let Some(what) = self.heard.pop() {
+                return what;
+            }
+            let envelope = self.envelope().await;
+            let what = envelope.announcements.into_iter().map(What::Announcement);
+            self.heard.extend(what.chain(envelope.notices.into_iter().map(What::Notice)));
+            self.heard.reverse();
+        }
+    }
+
+    async fn envelope(&mut self) -> Envelope {
+        loop {
+            match self.hear().await {
+                // Counts and nonces carry nothing.
+                Heard::Envelope(envelope) if envelope.number == 0 => {}
+                Heard::Envelope(envelope) => {
+                    let last = self.numbers.entry(envelope.origin.clone()).or_default();
+                    assert!(*last == 0 || envelope.number == *last + 1, "a hole in the envelopes");
+                    *last = envelope.number;
+                    assert!(!envelope.store.is_empty(), "an envelope names the store's incarnation");
+                    return envelope;
+                }
+                Heard::Lost(loss) => panic!("lost something: {loss:?}"),
+            }
+        }
+    }
+
+    async fn hear(&mut self) -> Heard {
+        let heard = tokio::time::timeout(Duration::from_secs(15), self.subscription.next()).await;
+        heard.expect("something is heard within 15 seconds")
+    }
+}
+
+/// Who an announcement is for, in the order of their names.
+pub fn targets(announcement: &Announcement) -> Vec<(UserId, Position)> {
+    let mut targets: Vec<_> = announcement
+        .targets
+        .iter()
+        .map(|target| (UserId::parse(&target.user).unwrap(), Position(target.position)))
+        .collect();
+    targets.sort();
+    targets
+}
+
+/// A message with a repeat key of its own; `text` is its body.
+pub fn message(by: &UserId, conversation: &ConversationId, text: &str) -> Post {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let key = format!("key-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    keyed(by, conversation, text, &key)
+}
+
+/// A message with this repeat key.
+pub fn keyed(by: &UserId, conversation: &ConversationId, text: &str, key: &str) -> Post {
+    let what = wire::Message { body: Bytes::copy_from_slice(text.as_bytes()), client_msg_id: key.into() };
+    Post {
+        conversation: conversation.clone(),
+        by: by.clone(),
+        entries: vec![entry(by, wire::entry::What::Message(what))],
+        kind: PostKind::Message { repeat_key: key.into(), session: None },
+    }
+}
+
+/// The same message, sent from a session.
+pub fn from_session(post: Post, session: &SessionId) -> Post {
+    let PostKind::Message { repeat_key, .. } = post.kind else { panic!("only messages have a session") };
+    Post { kind: PostKind::Message { repeat_key, session: Some(session.clone()) }, ..post }
+}
+
+/// A change with one entry.
+pub fn changed(by: &UserId, group: &ConversationId, change: Change) -> Post {
+    Post {
+        conversation: group.clone(),
+        by: by.clone(),
+        entries: vec![change_entry(by)],
+        kind: PostKind::Change(change),
+    }
+}
+
+/// An entry that says that a group has changed.
+pub fn change_entry(by: &UserId) -> NewEntry {
+    let what = wire::Change { kind: wire::change::Kind::Renamed.into(), ..Default::default() };
+    entry(by, wire::entry::What::Change(what))
+}
+
+fn entry(by: &UserId, what: wire::entry::What) -> NewEntry {
+    let (fingerprint, time) = (Fingerprint::random(), now());
+    let entry = Entry { fingerprint: fingerprint.0, time, by: by.to_string(), what: Some(what) };
+    NewEntry { fingerprint, time, bytes: entry.encode_to_vec().into() }
+}
+
+/// The entry of a post, as readers see it.
+pub fn decoded(post: &Post) -> Entry {
+    Entry::decode(post.entries[0].bytes.clone()).unwrap()
+}
+
+/// A message's body; nothing for a change.
+pub fn text(entry: &Entry) -> Option<String> {
+    match entry.what.as_ref().unwrap() {
+        wire::entry::What::Message(message) => Some(String::from_utf8(message.body.to_vec()).unwrap()),
+        wire::entry::What::Change(_) => None,
+    }
+}
+
+/// The seqs and bodies of an inbox's messages in one conversation.
+pub fn texts(inbox: &[Filed], conversation: &ConversationId) -> Vec<(u64, String)> {
+    inbox
+        .iter()
+        .filter(|filed| filed.event.conversation == *conversation)
+        .filter_map(|filed| Some((filed.event.seq.0, text(&filed.event.entry)?)))
+        .collect()
+}
+
+/// That positions go on one by one.
+pub fn assert_no_holes(inbox: &[Filed]) {
+    for pair in inbox.windows(2) {
+        assert_eq!(pair[1].position, pair[0].position.next());
+    }
+}
+
+pub fn now() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64
+}

@@ -1,0 +1,367 @@
+//! What only the Redis store promises: it outlives its server's mishaps, and
+//! puts right what a crash between two steps has left.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::{ConversationId, Cursor, NodeIncarnation, ResetReason, UserId};
+use store::model::{Acknowledge, Attach, Change, From, InboxQuery, Location, Posted};
+use store::{Bus, Config, Error, Heard, Loss, Store, Subscription, Url};
+use testbed::{RedisSentinel, RedisServer};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::harness::{Done, changed, message, now, text};
+
+struct Open {
+    store: Arc<dyn Store>,
+    bus: Arc<dyn Bus>,
+    shutdown: CancellationToken,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+fn config(url: String) -> Config {
+    let mut config = Config::new(Url::Redis(url));
+    config.timeout = Duration::from_secs(5);
+    config
+}
+
+async fn open(config: Config) -> Open {
+    let shutdown = CancellationToken::new();
+    Open {
+        store: store::open(config.clone(), shutdown.clone()).await.unwrap(),
+        bus: store::open_bus(&config, shutdown.clone()).unwrap(),
+        shutdown,
+    }
+}
+
+impl Open {
+    async fn send(&self, by: &UserId, to: &UserId, text: &str) -> Result<Done, Error> {
+        let post = message(by, &ConversationId::direct(by, to), text);
+        Ok(Done::of(self.store.post(vec![post]).await?.remove(0)))
+    }
+
+    async fn inbox(&self, user: &UserId) -> Vec<String> {
+        let after = Cursor::ORIGIN;
+        let query = InboxQuery { user: user.clone(), after, limit: 1000, session: None };
+        let page = self.store.read_inbox(vec![query]).await.unwrap().remove(0);
+        assert_eq!(page.reset, None);
+        page.events.iter().map(|filed| text(&filed.event.entry).unwrap_or_default()).collect()
+    }
+
+    async fn look(&self, user: &UserId, from: From) -> store::model::Attached {
+        let attach = Attach { user: user.clone(), location: None, from };
+        self.store.attach(vec![attach]).await.unwrap().remove(0)
+    }
+
+    /// A session of the user on a node of its own.
+    async fn session(&self, user: &UserId) -> Box<dyn Subscription> {
+        let node = NodeIncarnation::new("gw").unwrap();
+        let subscription = self.bus.subscribe(node.clone()).await.unwrap();
+        let location =
+            Location { session: proto::SessionId::random(), device: proto::DeviceId::random(), node };
+        let attach = Attach { user: user.clone(), location: Some(location), from: From::Head };
+        self.store.attach(vec![attach]).await.unwrap();
+        subscription
+    }
+}
+
+fn users() -> (UserId, UserId) {
+    (UserId::parse("alice").unwrap(), UserId::parse("bob").unwrap())
+}
+
+/// Repeats until it succeeds, for half a minute at most.
+async fn eventually<T>(what: &str, attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    testbed::wait::until(Duration::from_secs(30), what, attempt).await.unwrap()
+}
+
+/// Hears until a loss of this kind.
+async fn loses(subscription: &mut dyn Subscription, loss: Loss) {
+    let heard =
+        timeout(Duration::from_secs(30), async { while subscription.next().await != Heard::Lost(loss) {} });
+    heard.await.unwrap_or_else(|_| panic!("{loss:?} is not said within 30 seconds"));
+}
+
+async fn hears_an_announcement(subscription: &mut dyn Subscription) {
+    let heard = timeout(Duration::from_secs(30), async {
+        loop {
+            if let Heard::Envelope(envelope) = subscription.next().await
+                && !envelope.announcements.is_empty()
+            {
+                return;
+            }
+        }
+    });
+    heard.await.expect("an announcement is heard within 30 seconds");
+}
+
+#[tokio::test]
+async fn scripts_that_redis_has_forgotten_are_sent_again() {
+    let server = RedisServer::start().await.unwrap();
+    let open = open(config(server.url())).await;
+    let (alice, bob) = users();
+    open.send(&alice, &bob, "one").await.unwrap();
+    server.command(&["SCRIPT", "FLUSH"]).await.unwrap().ok().unwrap();
+    open.send(&alice, &bob, "two").await.unwrap();
+    assert_eq!(open.inbox(&bob).await, ["one", "two"]);
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_at_the_start_is_used_when_it_comes() {
+    let mut server = RedisServer::start().await.unwrap();
+    server.kill();
+    let mut config = config(server.url());
+    config.timeout = Duration::from_millis(500);
+    let open = open(config).await;
+    assert!(matches!(open.store.ping().await, Err(Error::Unavailable(_))));
+    server.restart().await.unwrap();
+    eventually("ping", async || open.store.ping().await.ok()).await;
+    let (alice, bob) = users();
+    open.send(&alice, &bob, "hi").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_redis_refuses_and_keeps_nothing_of_it() {
+    let server = RedisServer::start().await.unwrap();
+    let (alice, bob) = users();
+    for url in [server.url(), format!("{}?steps=separate", server.url())] {
+        let open = open(config(url)).await;
+        let before = open.inbox(&bob).await.len();
+        open.send(&alice, &bob, "before").await.unwrap();
+        server.command(&["CONFIG", "SET", "maxmemory", "1"]).await.unwrap().ok().unwrap();
+        assert!(matches!(open.send(&alice, &bob, "refused").await, Err(Error::Unavailable(_))));
+        server.command(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap().ok().unwrap();
+        open.send(&alice, &bob, "after").await.unwrap();
+        assert_eq!(open.inbox(&bob).await[before..], ["before", "after"]);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_unavailable_and_used_again_when_it_goes_on() {
+    let mut server = RedisServer::start().await.unwrap();
+    let open = open(config(server.url())).await;
+    let (alice, bob) = users();
+    open.send(&alice, &bob, "one").await.unwrap();
+    server.stop().unwrap();
+    let begun = Instant::now();
+    assert!(matches!(open.send(&alice, &bob, "lost").await, Err(Error::Unavailable(_))));
+    assert!(begun.elapsed() < Duration::from_secs(8), "a call ends with its timeout");
+    server.cont().unwrap();
+    eventually("a post", async || open.send(&alice, &bob, "two").await.ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_a_primary_hangs_the_next_one_is_found() {
+    let mut sentinel = RedisSentinel::start(3).await.unwrap();
+    let open = open(config(sentinel.url())).await;
+    let (alice, bob) = users();
+    open.send(&alice, &bob, "one").await.unwrap();
+    let mut subscription = open.session(&bob).await;
+    let primary = sentinel.primary_port().await.unwrap();
+    let hung = sentinel.servers().iter_mut().find(|server| server.port() == primary).unwrap();
+    hung.stop().unwrap();
+    eventually("a post to the next primary", async || open.send(&alice, &bob, "two").await.ok()).await;
+    loses(subscription.as_mut(), Loss::Deaf).await;
+    assert!(open.inbox(&bob).await.contains(&"two".to_owned()));
+}
+
+#[tokio::test]
+async fn a_subscription_that_was_cut_is_made_again_and_says_so() {
+    let server = RedisServer::start().await.unwrap();
+    let open = open(config(server.url())).await;
+    let (alice, bob) = users();
+    let mut subscription = open.session(&bob).await;
+    server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await.unwrap().ok().unwrap();
+    loses(subscription.as_mut(), Loss::Deaf).await;
+    let healthy = subscription.health();
+    eventually("health", async || healthy().then_some(())).await;
+    open.send(&alice, &bob, "hi").await.unwrap();
+    hears_an_announcement(subscription.as_mut()).await;
+}
+
+#[tokio::test]
+async fn a_restarted_server_is_another_incarnation() {
+    let mut server = RedisServer::start().await.unwrap();
+    let open = open(config(server.url())).await;
+    let (_, bob) = users();
+    let mut subscription = open.session(&bob).await;
+    server.restart().await.unwrap();
+    loses(subscription.as_mut(), Loss::Store).await;
+}
+
+#[tokio::test]
+async fn a_lease_that_had_ended_is_said_to_be_lost() {
+    let server = RedisServer::start().await.unwrap();
+    let open = open(config(server.url())).await;
+    let (_, bob) = users();
+    let mut subscription = open.session(&bob).await;
+    server.command(&["DEL", "{sb}nodes"]).await.unwrap().ok().unwrap();
+    loses(subscription.as_mut(), Loss::Lease).await;
+}
+
+#[tokio::test]
+async fn an_announcement_that_was_lost_as_the_last_one_is_noticed() {
+    let server = RedisServer::start().await.unwrap();
+    let open = open(config(server.url())).await;
+    let (alice, bob) = users();
+    let mut subscription = open.session(&bob).await;
+    open.send(&alice, &bob, "hi").await.unwrap();
+    hears_an_announcement(subscription.as_mut()).await;
+    let nodes = server.command(&["HKEYS", "{sb}envelopes"]).await.unwrap();
+    let node = nodes.items()[0].text().unwrap().to_owned();
+    // As if one more had been published and not arrived.
+    server.command(&["HINCRBY", "{sb}envelopes", &node, "1"]).await.unwrap().ok().unwrap();
+    loses(subscription.as_mut(), Loss::Hole).await;
+}
+
+#[tokio::test]
+async fn a_cursor_of_writes_that_were_lost_is_told_that_they_were_rewritten() {
+    let mut server = RedisServer::start().await.unwrap();
+    let (alice, bob) = users();
+    let before = open(config(server.url())).await;
+    before.send(&alice, &bob, "kept").await.unwrap();
+    let kept = before.look(&bob, From::Head).await.start;
+    let copy = server.copy_data().unwrap();
+    before.send(&alice, &bob, "lost").await.unwrap();
+    let lost = before.look(&bob, From::Head).await.start;
+    let acknowledge = Acknowledge { user: bob.clone(), cursor: lost };
+    before.store.acknowledge(vec![acknowledge]).await.unwrap();
+    server.put_back(&copy).await.unwrap();
+    let after = open(config(server.url())).await;
+    assert_eq!(after.look(&bob, From::Cursor(lost)).await.reset, Some(ResetReason::Rewritten));
+    after.send(&alice, &bob, "another").await.unwrap();
+    let attached = after.look(&bob, From::Cursor(lost)).await;
+    assert_eq!(attached.reset, Some(ResetReason::Rewritten));
+    assert_eq!(after.look(&bob, From::Cursor(kept)).await.reset, None);
+    assert_eq!(after.inbox(&bob).await, ["kept", "another"]);
+}
+
+/// Drops a post in the middle, wherever it is after so many polls.
+async fn interrupted(open: &Open, post: store::model::Post, polls: usize) {
+    let mut call = open.store.post(vec![post]);
+    let mut left = polls;
+    std::future::poll_fn(|task| {
+        if left == 0 {
+            return std::task::Poll::Ready(());
+        }
+        left -= 1;
+        std::future::Future::poll(call.as_mut(), task).map(|_| ())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_left_between_two_steps_ends_filed_for_everyone() {
+    let server = RedisServer::start().await.unwrap();
+    let open_one = open(config(format!("{}?steps=separate", server.url()))).await;
+    let other = open(config(format!("{}?steps=separate", server.url()))).await;
+    let (alice, bob) = users();
+    let direct = ConversationId::direct(&alice, &bob);
+    let mut mended = 0;
+    for round in 0..60 {
+        interrupted(&open_one, message(&alice, &direct, &round.to_string()), 1 + round % 6).await;
+        mended += other.store.repair(Duration::ZERO).await.unwrap();
+    }
+    assert!(mended > 0, "something was left between two steps");
+    // What was still on its way when it was dropped has arrived by now.
+    other.send(&bob, &alice, "end").await.unwrap();
+    other.store.repair(Duration::ZERO).await.unwrap();
+    let state = other.store.conversations(&[direct]).await.unwrap().remove(0).unwrap();
+    let (alices, bobs) = (other.inbox(&alice).await, other.inbox(&bob).await);
+    assert_eq!(alices, bobs);
+    assert_eq!(alices.len() as u64, state.head.0);
+    assert_eq!(other.store.repair(Duration::ZERO).await.unwrap(), 0, "nothing is left to mend");
+}
+
+#[tokio::test]
+async fn who_was_removed_gets_the_removal_although_the_router_died_before() {
+    let server = RedisServer::start().await.unwrap();
+    let open_one = open(config(format!("{}?steps=separate", server.url()))).await;
+    let (alice, bob) = users();
+    let mut removed = 0;
+    for round in 0..24 {
+        let group = ConversationId::new_group(now());
+        let make = Change {
+            name: Some("name".into()),
+            owner: Some(alice.clone()),
+            add: vec![alice.clone(), bob.clone()],
+            ..Change::default()
+        };
+        Done::of(open_one.store.post(vec![changed(&alice, &group, make)]).await.unwrap().remove(0));
+        let version = store::model::Version(1);
+        let remove = Change { expect: version, remove: vec![bob.clone()], ..Change::default() };
+        interrupted(&open_one, changed(&alice, &group, remove), 1 + round % 6).await;
+        // Waits for whatever of it was under way.
+        open_one.store.ping().await.unwrap();
+        open_one.store.repair(Duration::ZERO).await.unwrap();
+        let state =
+            open_one.store.conversations(std::slice::from_ref(&group)).await.unwrap().remove(0).unwrap();
+        let is_member = state.members.iter().any(|member| member.user == bob);
+        let memberships = open_one.store.memberships(&bob).await.unwrap();
+        let knows = memberships.iter().any(|membership| membership.conversation == group);
+        assert_eq!(is_member, knows, "round {round}");
+        removed += usize::from(!is_member);
+    }
+    assert!(removed > 0, "some removals went through");
+}
+
+#[tokio::test]
+async fn a_write_counts_when_every_replica_has_it() {
+    let server = RedisServer::start().await.unwrap();
+    let (alice, bob) = users();
+    let mut config = config(server.url());
+    config.replicas = 1;
+    config.timeout = Duration::from_secs(2);
+    let open = open(config).await;
+    assert!(matches!(open.send(&alice, &bob, "alone").await, Err(Error::Unavailable(_))));
+    let of = format!("127.0.0.1 {}", server.port());
+    let replica = RedisServer::builder().option("replicaof", of).start().await.unwrap();
+    eventually("a write that counts", async || open.send(&alice, &bob, "both").await.ok()).await;
+    let size = replica.command(&["DBSIZE"]).await.unwrap();
+    assert_ne!(format!("{size:?}"), format!("{:?}", testbed::Reply::Integer(0)));
+}
+
+#[tokio::test]
+async fn a_repeat_after_a_lost_answer_is_known_by_its_key() {
+    let server = RedisServer::start().await.unwrap();
+    let (alice, bob) = users();
+    for url in [server.url(), format!("{}?steps=separate", server.url())] {
+        let open = open(config(url)).await;
+        let before = open.inbox(&bob).await.len();
+        let post = message(&alice, &ConversationId::direct(&alice, &bob), "hi");
+        interrupted(&open, post.clone(), 2).await;
+        let answer = open.store.post(vec![post]).await.unwrap().remove(0);
+        assert!(matches!(answer, Posted::Done { .. }));
+        assert_eq!(open.inbox(&bob).await.len(), before + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_that_lost_its_last_entries_is_told_as_rewritten() {
+    let server = RedisServer::start().await.unwrap();
+    let open = open(config(format!("{}?steps=separate", server.url()))).await;
+    let (alice, bob) = users();
+    for text in ["kept", "lost", "lost too"] {
+        open.send(&alice, &bob, text).await.unwrap();
+    }
+    let lost = open.look(&bob, From::Head).await.start;
+    // As if only the shard of the conversation had failed over.
+    let keys = server.command(&["KEYS", "*l:alice~bob"]).await.unwrap();
+    let log = keys.items()[0].text().unwrap();
+    server.command(&["RPOP", log, "2"]).await.unwrap().ok().unwrap();
+    let next = open.send(&alice, &bob, "another").await.unwrap();
+    assert_eq!(next.seq.0, 2);
+    let attached = open.look(&bob, From::Cursor(lost)).await;
+    assert_eq!(attached.reset, Some(ResetReason::Rewritten));
+    open.send(&alice, &bob, "and on").await.unwrap();
+    let query = InboxQuery { user: bob, after: attached.start, limit: 10, session: None };
+    let page = open.store.read_inbox(vec![query]).await.unwrap().remove(0);
+    assert_eq!(page.reset, None);
+    let texts: Vec<_> = page.events.iter().map(|filed| text(&filed.event.entry).unwrap()).collect();
+    assert_eq!(texts, ["and on"]);
+}

@@ -1,0 +1,27 @@
+//! Real servers for tests, each with its own folder and port, gone when the
+//! value is dropped (and when the test process dies, however it dies).
+//!
+//! In reading order: [`RedisServer`], [`RedisCluster`], [`RedisSentinel`],
+//! [`FaultProxy`] between a client and any of them, [`Haproxy`] before
+//! gateways, [`Process`] for our own
+//! programs and [`Binaries`] that builds them, [`wait`] for conditions with a
+//! deadline. [`Reply`] is what Redis answers.
+
+mod binaries;
+mod guarded;
+mod haproxy;
+pub mod port;
+mod process;
+mod proxy;
+mod redis;
+mod resp;
+pub mod wait;
+
+pub use binaries::{Binaries, Profile};
+pub use haproxy::{Backend, Haproxy};
+pub use process::{Memory, Process, Usage};
+pub use proxy::{FaultProxy, Pushed};
+pub use redis::cluster::RedisCluster;
+pub use redis::sentinel::RedisSentinel;
+pub use redis::server::{DataCopy, RedisBuilder, RedisServer};
+pub use resp::Reply;

@@ -1,0 +1,183 @@
+//! A Redis Cluster of real servers, with or without replicas.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::server::RedisServer;
+use crate::wait;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const SLOTS: usize = 16_384;
+
+/// Primaries with all slots between them, and their replicas; killed on drop.
+#[derive(Debug)]
+pub struct RedisCluster {
+    primaries: Vec<RedisServer>,
+    replicas: Vec<RedisServer>,
+}
+
+impl RedisCluster {
+    /// Starts `primaries` servers without replicas; returns when every one of
+    /// them calls the cluster's state ok.
+    pub async fn start(primaries: usize) -> Result<Self> {
+        Self::start_with_replicas(primaries, 0).await
+    }
+
+    /// As [`start`](Self::start), each primary with so many replicas, which
+    /// are in step when it returns.
+    pub async fn start_with_replicas(primaries: usize, replicas_each: usize) -> Result<Self> {
+        let mut cluster = Self { primaries: Vec::new(), replicas: Vec::new() };
+        for _ in 0..primaries {
+            cluster.primaries.push(node().await?);
+        }
+        for _ in 0..primaries * replicas_each {
+            cluster.replicas.push(node().await?);
+        }
+        cluster.assign_slots().await?;
+        cluster.introduce().await?;
+        cluster.all_know(primaries + cluster.replicas.len()).await?;
+        if replicas_each > 0 {
+            cluster.replicate(replicas_each).await?;
+        }
+        cluster.all_ok().await?;
+        Ok(cluster)
+    }
+
+    /// `redis-cluster://127.0.0.1:PORT?node=127.0.0.1:PORT&…`.
+    pub fn url(&self) -> String {
+        let mut ports = self.primaries.iter().map(RedisServer::port);
+        let first = ports.next().unwrap_or_default();
+        let others: Vec<String> = ports.map(|port| format!("node=127.0.0.1:{port}")).collect();
+        let query = if others.is_empty() { String::new() } else { format!("?{}", others.join("&")) };
+        format!("redis-cluster://127.0.0.1:{first}{query}")
+    }
+
+    /// The servers that began as primaries, in the order of their slots.
+    pub fn primaries(&mut self) -> &mut [RedisServer] {
+        &mut self.primaries
+    }
+
+    /// The servers that began as replicas: first all those of the first
+    /// primary.
+    pub fn replicas(&mut self) -> &mut [RedisServer] {
+        &mut self.replicas
+    }
+
+    /// Process ids of all that run.
+    pub fn pids(&self) -> Vec<u32> {
+        self.all().filter_map(RedisServer::pid).collect()
+    }
+
+    /// Waits until every server that runs calls the cluster's state ok, for
+    /// example after a failover.
+    pub async fn all_ok(&self) -> Result<()> {
+        for server in self.all().filter(|server| server.pid().is_some()) {
+            wait::until_true(PATIENCE, "cluster_state is ok", async || {
+                matches!(server.info(&["CLUSTER", "INFO"], "cluster_state").await, Ok(Some(state)) if state == "ok")
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    fn all(&self) -> impl Iterator<Item = &RedisServer> {
+        self.primaries.iter().chain(&self.replicas)
+    }
+
+    async fn assign_slots(&self) -> Result<()> {
+        let count = self.primaries.len();
+        for (index, server) in self.primaries.iter().enumerate() {
+            let first = (SLOTS * index / count).to_string();
+            let last = (SLOTS * (index + 1) / count - 1).to_string();
+            server.command(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]).await?.ok()?;
+            // Else two nodes with the same epoch settle that first.
+            let epoch = (index + 1).to_string();
+            server.command(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch]).await?.ok()?;
+        }
+        Ok(())
+    }
+
+    async fn introduce(&self) -> Result<()> {
+        let first = self.primaries.first().context("a cluster has a primary")?;
+        for server in self.all().skip(1) {
+            let bus = server.command(&["CONFIG", "GET", "cluster-port"]).await?.ok()?;
+            let bus = bus.items().get(1).and_then(|port| port.text()).context("its bus port")?.to_owned();
+            let port = server.port().to_string();
+            first.command(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]).await?.ok()?;
+        }
+        Ok(())
+    }
+
+    async fn all_know(&self, count: usize) -> Result<()> {
+        for server in self.all() {
+            wait::until_true(PATIENCE, "every node knows every other", async || {
+                let known = server.info(&["CLUSTER", "INFO"], "cluster_known_nodes").await;
+                matches!(known, Ok(Some(known)) if known == count.to_string())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn replicate(&self, each: usize) -> Result<()> {
+        for (index, replica) in self.replicas.iter().enumerate() {
+            let primary = &self.primaries[index / each];
+            let id = primary.command(&["CLUSTER", "MYID"]).await?.ok()?;
+            let id = id.text().context("a node's id is text")?;
+            // Refused until gossip has told this node who it is.
+            wait::until_true(PATIENCE, "a replica takes its primary", async || {
+                let answer = replica.command(&["CLUSTER", "REPLICATE", id]).await;
+                answer.is_ok_and(|reply| reply.ok().is_ok())
+            })
+            .await?;
+        }
+        for replica in &self.replicas {
+            wait::until_true(PATIENCE, "a replica is in step", async || {
+                let link = replica.info(&["INFO", "replication"], "master_link_status").await;
+                matches!(link, Ok(Some(link)) if link == "up")
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+async fn node() -> Result<RedisServer> {
+    RedisServer::builder()
+        .option("cluster-enabled", "yes")
+        .option("cluster-node-timeout", "2000")
+        .option("cluster-config-file", "nodes.conf.data")
+        .start()
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_slot_is_served_by_one_of_the_primaries() {
+        let cluster = RedisCluster::start(3).await.unwrap();
+        let mut served = 0;
+        for key in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+            for server in &cluster.primaries {
+                served += usize::from(server.command(&["SET", key, "1"]).await.unwrap().ok().is_ok());
+            }
+        }
+        assert_eq!(served, 8, "each key is written on exactly one");
+    }
+
+    #[tokio::test]
+    async fn a_replica_takes_over_from_a_killed_primary() {
+        let mut cluster = RedisCluster::start_with_replicas(3, 1).await.unwrap();
+        cluster.primaries()[0].kill();
+        let replica = &cluster.replicas[0];
+        wait::until_true(PATIENCE, "the replica is a primary", async || {
+            matches!(replica.info(&["INFO", "replication"], "role").await, Ok(Some(role)) if role == "master")
+        })
+        .await
+        .unwrap();
+        cluster.all_ok().await.unwrap();
+    }
+}
