@@ -72,7 +72,7 @@ pub fn begin(
         match (answer, own_message) {
             (Ok(Answer::Sent(conversation, sent)), Some(message)) => {
                 let event = Event::own(&conversation, &sent, session.user.as_str(), message);
-                let offered = session.offer_own(reference, conversation.as_str(), sent, event);
+                let offered = session.offer_own(reference, conversation.as_str(), sent, event, to.store());
                 to.hub.settle(&session, offered);
                 if uncertain {
                     session.catch_up(CatchUp::Hole);

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::wire::{Announcement, Envelope, Notice, notice};
-use proto::{End, Position, Seq};
-use store::{Heard, Loss, Subscription};
+use proto::{End, Position, Seq, StoreIncarnation};
+use store::{Heard, Subscription};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::gateway::Gateway;
-use crate::session::CatchUp;
 
 /// After a loss this many sessions are sent to catching up at a time…
 const CATCH_UP_CROWD: usize = 500;
@@ -34,7 +33,8 @@ pub async fn run(
             // … which anything heard may also close.
             heard = subscription.next() => match heard {
                 Heard::Envelope(envelope) => spread(&gateway, envelope),
-                Heard::Lost(loss) => lost(&gateway, loss),
+                Heard::Lost(loss) => lost(&gateway, loss.as_str()),
+                Heard::Store(store) => store_is(&gateway, store),
             },
         }
     }
@@ -84,19 +84,32 @@ fn note(gateway: &Gateway, notice: Notice) {
     }
 }
 
-/// Something may be missing: every session reads on from the log, a crowd at
-/// a time.
-fn lost(gateway: &Arc<Gateway>, loss: Loss) {
-    gateway.metrics.bus_lost(loss);
+/// The store's incarnation, perhaps another one than before. Sessions doubt
+/// their places before this node knows it, so that none goes on from a place
+/// of another history (see [`crate::session::Session::offer_own`]).
+fn store_is(gateway: &Arc<Gateway>, store: StoreIncarnation) {
+    if gateway.store() != StoreIncarnation::default() {
+        lost(gateway, "store");
+    }
+    gateway.set_store(store);
+}
+
+/// Something may be missing: every session reads on from the log. None takes
+/// anything more until then; they read a crowd at a time.
+fn lost(gateway: &Arc<Gateway>, cause: &'static str) {
+    gateway.metrics.bus_lost(cause);
     let sessions = gateway.hub.all();
     if sessions.is_empty() {
         return;
     }
-    tracing::warn!(cause = loss.as_str(), sessions = sessions.len(), "the bus may have lost announcements");
+    for session in &sessions {
+        session.doubt();
+    }
+    tracing::warn!(cause, sessions = sessions.len(), "the bus may have lost announcements");
     gateway.tracker.spawn(async move {
         for crowd in sessions.chunks(CATCH_UP_CROWD) {
             for session in crowd {
-                session.catch_up(CatchUp::Bus);
+                session.look_again();
             }
             tokio::time::sleep(CATCH_UP_PAUSE).await;
         }

@@ -1,8 +1,9 @@
 //! What all parts of a gateway share.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use proto::NodeIncarnation;
+use proto::{NodeIncarnation, StoreIncarnation};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,6 +39,8 @@ pub struct Gateway {
     pub tracker: TaskTracker,
     /// Cancelled when it begins to stop: it takes no new sessions.
     pub draining: CancellationToken,
+    /// The store's incarnation, once the bus has said it.
+    store: AtomicU64,
     /// Attaches and pages of catching up that are under way.
     attaches: Semaphore,
     /// Says whether the bus is heard; set once it was for the first time.
@@ -60,6 +63,7 @@ impl Gateway {
             hub: Hub::default(),
             lingering: Lingering::default(),
             metrics: Metrics::new(),
+            store: AtomicU64::new(0),
             bus: OnceLock::new(),
             config,
             node,
@@ -68,6 +72,16 @@ impl Gateway {
             tracker,
             draining,
         })
+    }
+
+    /// The store's incarnation, as the bus has said it.
+    pub(crate) fn store(&self) -> StoreIncarnation {
+        StoreIncarnation(self.store.load(Ordering::Acquire))
+    }
+
+    /// Every session doubts its place, or none is from before.
+    pub(crate) fn set_store(&self, store: StoreIncarnation) {
+        self.store.store(store.0, Ordering::Release);
     }
 
     /// The bus is heard from now on, as `health` says.

@@ -4,7 +4,6 @@
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, UpDownCounter};
 use proto::{End, ErrorCode};
-use store::Loss;
 
 /// All instruments of a gateway.
 pub struct Metrics {
@@ -65,8 +64,8 @@ impl Metrics {
     }
 
     /// The bus may have lost something.
-    pub fn bus_lost(&self, loss: Loss) {
-        self.lost.add(1, &[KeyValue::new("cause", loss.as_str())]);
+    pub fn bus_lost(&self, cause: &'static str) {
+        self.lost.add(1, &[KeyValue::new("cause", cause)]);
     }
 
     /// A frame that may be lost was.

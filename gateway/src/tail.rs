@@ -192,7 +192,7 @@ pub(crate) fn place_only(device: &DeviceId, from: StartAt) -> wire::Attach {
 async fn read(gateway: Arc<Gateway>, session: Arc<Session>, after: Cursor) -> (wire::InboxPage, Position) {
     let mut pause = 50;
     loop {
-        let announced = session.announced();
+        let announced = session.begin_page();
         let query = wire::ReadInbox {
             after: Some(after.into()),
             limit: PAGE,

@@ -15,4 +15,4 @@ pub use id::{
     ChannelId, ClientMessageId, ConversationId, DeviceId, Invalid, NodeIncarnation, SessionId, UserId,
 };
 pub use outcome::{End, ErrorCode, ResetReason};
-pub use place::{Cursor, Fingerprint, Position, Seq};
+pub use place::{Cursor, Fingerprint, Position, Seq, StoreIncarnation};

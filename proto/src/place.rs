@@ -50,6 +50,19 @@ impl Fingerprint {
     }
 }
 
+/// One history of a store, by the random part of its name; 0 while it is not
+/// known. What two incarnations say of one position cannot be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct StoreIncarnation(pub u64);
+
+impl StoreIncarnation {
+    /// From the `<id>.<count>` that envelopes carry, or the id alone.
+    pub fn of(name: &str) -> Self {
+        let id = name.split('.').next().unwrap_or_default();
+        Self(u64::from_str_radix(id, 16).unwrap_or_default())
+    }
+}
+
 const CURSOR_RULE: Invalid =
     Invalid("must be a cursor as the server gave it, or `start`, at most 512 characters");
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use proto::NodeIncarnation;
 use proto::wire::Envelope;
+use proto::{NodeIncarnation, StoreIncarnation};
 
 use crate::Result;
 
@@ -37,6 +37,10 @@ pub enum Heard {
     /// Something may have been lost before this: every session reads on from
     /// the log.
     Lost(Loss),
+    /// The store's incarnation, when it is first heard of and when it has
+    /// become another: its history may be another one then, and every session
+    /// compares its place with the log.
+    Store(StoreIncarnation),
 }
 
 /// Why something may have been lost.
@@ -49,8 +53,6 @@ pub enum Loss {
     Deaf,
     /// The reader of the subscription was too slow for its bounded queue.
     Lagged,
-    /// The store has a new incarnation: its history may be another one.
-    Store,
     /// The node's lease had ended: its sessions may have been swept.
     Lease,
 }
@@ -62,7 +64,6 @@ impl Loss {
             Self::Hole => "hole",
             Self::Deaf => "deaf",
             Self::Lagged => "lagged",
-            Self::Store => "store",
             Self::Lease => "lease",
         }
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proto::wire::{Entry, Receipt};
 use proto::{
     ConversationId, Cursor, DeviceId, Fingerprint, NodeIncarnation, Position, ResetReason, Seq, SessionId,
-    UserId,
+    StoreIncarnation, UserId,
 };
 
 /// One event to number, file for every member, and announce.
@@ -80,12 +80,22 @@ pub enum Posted {
         duplicate: bool,
         /// Where it is in the inbox of `by`, with its fingerprint; nothing for
         /// a duplicate and for whoever has no place in it any more.
-        place: Option<Cursor>,
+        place: Option<OwnPlace>,
     },
     /// There is no such conversation, or `by` is not a member.
     NotMember,
     /// The group is not at the expected version: read it again.
     Stale,
+}
+
+/// Where an event is in the inbox of whoever made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnPlace {
+    /// The place.
+    pub cursor: Cursor,
+    /// The store's incarnation in which it holds: whoever knows places from
+    /// another one must compare before going on from here.
+    pub store: StoreIncarnation,
 }
 
 /// Where a session lives.

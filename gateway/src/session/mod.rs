@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use proto::wire::{self, Standing};
-use proto::{Cursor, DeviceId, End, Position, ResetReason, SessionId, UserId};
+use proto::{Cursor, DeviceId, End, Position, ResetReason, SessionId, StoreIncarnation, UserId};
 use tokio::sync::Notify;
 
 use self::state::{Feed, State};
@@ -123,7 +123,7 @@ impl Session {
         state.handed = start;
         state.queued = start;
         state.outbox.extend(first);
-        if head.max(state.announced) <= start.position {
+        if head.max(state.announced) <= start.position && !state.doubted {
             state.feed = Feed::Live(Vec::new());
         }
         drop(state);
@@ -145,16 +145,25 @@ impl Session {
     /// The answer to a `send` of this session. It stands for the event itself
     /// when that is the very next one (PROTOCOL.md §4, `sent`); otherwise it
     /// goes at once and the event comes at its place.
+    ///
+    /// `store` is the incarnation that the bus has told this node: an answer
+    /// from another one may be of another history, in which the position
+    /// before it is not what the client has.
     pub fn offer_own(
         &self,
         reference: Reference,
         conversation: &str,
         sent: wire::Sent,
         event: Event,
+        store: StoreIncarnation,
     ) -> Offered {
+        let comparable = sent.store == store.0;
         let position = Position(sent.position);
         let cursor = event.cursor(position);
         let mut state = self.lock();
+        if position > Position(0) && !comparable {
+            state.catch_up(CatchUp::Bus);
+        }
         let next = matches!(state.feed, Feed::Live(_)) && position == state.queued.position.next();
         state.outbox.push_back(Frame::Sent {
             reference,
@@ -225,6 +234,17 @@ impl Session {
         self.wake.notify_one();
     }
 
+    /// Its place may not hold any more: it takes nothing further until it has
+    /// been compared with the log. Wakes nobody.
+    pub fn doubt(&self) {
+        self.lock().catch_up(CatchUp::Bus);
+    }
+
+    /// Wakes its transport.
+    pub fn look_again(&self) {
+        self.wake.notify_one();
+    }
+
     /// An event that waited for an earlier one has waited long enough: if it
     /// still does, read on from the log. Says whether it came to that.
     pub fn give_up_waiting(&self) -> bool {
@@ -288,10 +308,12 @@ impl Session {
         }
     }
 
-    /// How far the inbox is known to reach: to be asked before a page is read,
-    /// and given to [`Session::apply`].
-    pub(crate) fn announced(&self) -> Position {
-        self.lock().announced
+    /// A page is about to be read. Returns how far the inbox is known to reach,
+    /// to be given to [`Session::apply`].
+    pub(crate) fn begin_page(&self) -> Position {
+        let mut state = self.lock();
+        state.doubted = false;
+        state.announced
     }
 
     /// Takes over a page that was read after `queued`.
@@ -326,7 +348,7 @@ impl Session {
         if state.announced <= announced_before {
             state.announced = head;
         }
-        if state.queued.position >= head.max(state.announced) {
+        if state.queued.position >= head.max(state.announced) && !state.doubted {
             state.feed = Feed::Live(Vec::new());
         }
     }

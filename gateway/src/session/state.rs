@@ -25,6 +25,9 @@ pub(super) struct State {
     pub(super) handed: Cursor,
     /// The last place in the outbox.
     pub(super) queued: Cursor,
+    /// Something was said since the last page was asked for that makes it
+    /// unsure whether `queued` is a place of this history.
+    pub(super) doubted: bool,
     /// The inbox is known to reach this far.
     pub(super) announced: Position,
     /// Commands whose answers the transport has not been given.
@@ -49,6 +52,7 @@ impl State {
             outbox: VecDeque::new(),
             handed: Cursor::ORIGIN,
             queued: Cursor::ORIGIN,
+            doubted: false,
             announced: Position(0),
             in_flight: 0,
             ended: None,
@@ -58,6 +62,9 @@ impl State {
     pub(super) fn offer(&mut self, position: Position, event: &Arc<Event>, bound: usize) -> Offered {
         self.announced = self.announced.max(position);
         let Feed::Live(early) = &mut self.feed else { return Offered::Settled };
+        if position == self.queued.position && event.cursor(position) != self.queued {
+            return self.catch_up(CatchUp::Bus);
+        }
         if position <= self.queued.position {
             return Offered::Settled;
         }
@@ -91,6 +98,7 @@ impl State {
         if let Feed::Live(_) = self.feed {
             self.feed = Feed::CatchingUp(cause);
         }
+        self.doubted |= cause == CatchUp::Bus;
         if cause == CatchUp::Behind {
             self.feed = Feed::CatchingUp(cause);
             self.outbox.retain_mut(|frame| match frame {

@@ -79,7 +79,7 @@ fn a_hole_that_stays_is_read_from_the_log() {
     let (places, then) = taken(&session);
     assert_eq!(places, [1]);
     assert!(matches!(then, Taken::Read(after) if after == cursor(1)));
-    session.apply(page(2..=3, 3), session.announced());
+    session.apply(page(2..=3, 3), session.begin_page());
     assert_eq!(taken(&session).0, [2, 3]);
     session.offer(Position(4), &event(4));
     assert_eq!(taken(&session).0, [4]);
@@ -91,13 +91,13 @@ fn what_is_announced_while_attaching_or_reading_is_read_before_the_session_is_li
     session.offer(Position(6), &event(6));
     session.begin(cursor(5), Position(5), []);
     assert!(matches!(taken(&session).1, Taken::Read(_)));
-    let before = session.announced();
+    let before = session.begin_page();
     session.offer(Position(7), &event(7));
     session.apply(page(6..=6, 6), before);
     let (places, then) = taken(&session);
     assert_eq!(places, [6]);
     assert!(matches!(then, Taken::Read(after) if after == cursor(6)));
-    session.apply(page(7..=7, 7), session.announced());
+    session.apply(page(7..=7, 7), session.begin_page());
     let (places, then) = taken(&session);
     assert_eq!(places, [7]);
     assert!(matches!(then, Taken::Nothing));
@@ -113,7 +113,7 @@ fn a_slow_reader_loses_its_queue_and_reads_on_from_what_it_has() {
     assert!(
         matches!(taken(&session), (places, Taken::Read(after)) if places.is_empty() && after == Cursor::ORIGIN)
     );
-    session.apply(page(1..=5, 5), session.announced());
+    session.apply(page(1..=5, 5), session.begin_page());
     assert_eq!(taken(&session).0, [1, 2, 3, 4, 5]);
 }
 
@@ -122,17 +122,18 @@ fn sent_takes_the_place_of_the_message_when_it_is_the_very_next_event() {
     let session = live_at(0);
     session.command_begins();
     session.command_begins();
-    let sent = |position| Sent { position, fingerprint: 9, seq: 1, ..Default::default() };
+    let fingerprint = |position| u32::try_from(position).unwrap();
+    let sent = |position| Sent { position, fingerprint: fingerprint(position), seq: 1, ..Default::default() };
     let own =
         |position| Event::own(&"alice~bob".parse().unwrap(), &sent(position), "alice", Default::default());
-    session.offer_own(None, "alice~bob", sent(1), own(1));
+    session.offer_own(None, "alice~bob", sent(1), own(1), StoreIncarnation(0));
     session.offer(Position(1), &event(1));
     let mut frames = Vec::new();
     session.take(&mut frames, 10);
     assert!(matches!(frames[..], [Frame::Sent { cursor: Some(_), .. }]));
 
     // Position 2 is under way: the answer goes first, its event at its place.
-    session.offer_own(None, "alice~bob", sent(3), own(3));
+    session.offer_own(None, "alice~bob", sent(3), own(3), StoreIncarnation(0));
     session.offer(Position(2), &event(2));
     frames.clear();
     session.take(&mut frames, 10);
@@ -148,7 +149,7 @@ fn a_dropped_sent_keeps_its_answer_and_gives_its_place_back_to_the_log() {
     session.command_begins();
     let sent = Sent { position: 1, fingerprint: 1, seq: 1, ..Default::default() };
     let own = Event::own(&"alice~bob".parse().unwrap(), &sent, "alice", Default::default());
-    session.offer_own(None, "alice~bob", sent, own);
+    session.offer_own(None, "alice~bob", sent, own, StoreIncarnation(0));
     session.catch_up(CatchUp::Behind);
     let mut frames = Vec::new();
     session.take(&mut frames, 10);
@@ -161,7 +162,7 @@ fn a_store_that_lost_what_it_announced_does_not_keep_the_session_reading_for_eve
     let session = live_at(5);
     session.offer_head(Position(9));
     assert!(matches!(taken(&session).1, Taken::Read(_)));
-    session.apply(page(6..=7, 7), session.announced());
+    session.apply(page(6..=7, 7), session.begin_page());
     assert!(matches!(taken(&session), (places, Taken::Nothing) if places == [6, 7]));
 }
 
@@ -175,10 +176,52 @@ fn a_reset_goes_on_from_its_cursor() {
         restart: Some(cursor(2).into()),
         ..Default::default()
     };
-    session.apply(reset, session.announced());
+    session.apply(reset, session.begin_page());
     assert_eq!(taken(&session).0, [2]);
     session.offer(Position(3), &event(3));
     assert_eq!(taken(&session).0, [3]);
+}
+
+#[test]
+fn the_answer_of_another_history_is_not_taken_for_the_next_event() {
+    let session = live_at(5);
+    let sent = Sent { position: 6, fingerprint: 6, seq: 1, store: 2, ..Default::default() };
+    let own = Event::own(&"alice~bob".parse().unwrap(), &sent, "alice", Default::default());
+    session.command_begins();
+    session.offer_own(None, "alice~bob", sent, own, StoreIncarnation(1));
+    let (places, then) = taken(&session);
+    assert_eq!(places, [0_u64; 0]);
+    assert!(matches!(then, Taken::Read(after) if after == cursor(5)));
+}
+
+#[test]
+fn another_event_at_the_last_position_makes_a_session_compare_its_place() {
+    let session = live_at(5);
+    assert_eq!(session.offer(Position(5), &event(4)), Offered::CatchingUp(CatchUp::Bus));
+    session.offer(Position(6), &event(6));
+    assert!(
+        matches!(taken(&session), (places, Taken::Read(after)) if places.is_empty() && after == cursor(5))
+    );
+}
+
+#[test]
+fn a_page_that_was_asked_for_before_a_doubt_does_not_settle_it() {
+    let session = live_at(5);
+    session.catch_up(CatchUp::Hole);
+    let before = session.begin_page();
+    session.doubt();
+    session.apply(page(6..=6, 6), before);
+    assert!(matches!(taken(&session), (places, Taken::Read(after)) if places == [6] && after == cursor(6)));
+    session.apply(page(7..=6, 6), session.begin_page());
+    assert!(matches!(taken(&session).1, Taken::Nothing));
+}
+
+#[test]
+fn a_doubt_while_attaching_is_settled_by_a_page() {
+    let session = session();
+    session.doubt();
+    session.begin(cursor(5), Position(5), []);
+    assert!(matches!(taken(&session).1, Taken::Read(after) if after == cursor(5)));
 }
 
 #[test]

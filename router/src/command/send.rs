@@ -46,8 +46,9 @@ pub(crate) fn sent(posted: Posted) -> Result<reply::Result> {
                 seq: seq.0,
                 time,
                 duplicate,
-                position: place.position.0,
-                fingerprint: place.fingerprint.0,
+                position: place.cursor.position.0,
+                fingerprint: place.cursor.fingerprint.0,
+                store: place.store.0,
             }))
         }
         Posted::NotMember => Err(NO_CONVERSATION),

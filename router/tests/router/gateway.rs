@@ -231,9 +231,12 @@ pub(crate) struct Ear {
 
 impl Ear {
     async fn envelope(&mut self) -> Envelope {
-        match soon("an envelope", self.subscription.next()).await {
-            Heard::Envelope(envelope) => envelope,
-            Heard::Lost(loss) => panic!("lost: {loss:?}"),
+        loop {
+            match soon("an envelope", self.subscription.next()).await {
+                Heard::Envelope(envelope) => return envelope,
+                Heard::Lost(loss) => panic!("lost: {loss:?}"),
+                Heard::Store(_) => {}
+            }
         }
     }
 

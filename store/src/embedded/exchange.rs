@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use prost::Message as _;
 use proto::wire::{Announcement, Entry, Envelope, Notice, Target};
-use proto::{DeviceId, NodeIncarnation, Position, SessionId, UserId};
+use proto::{DeviceId, NodeIncarnation, Position, SessionId, StoreIncarnation, UserId};
 use tokio::sync::Notify;
 
 use super::post::News;
@@ -44,11 +44,17 @@ impl Exchange {
     /// the place of the first.
     pub(super) fn subscribe(self: &Arc<Self>, node: NodeIncarnation) -> Ears {
         let ear = Arc::new(Ear::default());
+        ear.queue().waiting.push_back(Heard::Store(self.store()));
         let before = self.state().ears.insert(node.clone(), ear.clone());
         if let Some(before) = before {
             before.ended.store(true, Ordering::Release);
         }
         Ears { exchange: self.clone(), node, ear }
+    }
+
+    /// The store's incarnation.
+    pub(super) fn store(&self) -> StoreIncarnation {
+        StoreIncarnation::of(&self.store)
     }
 
     /// Notes a session and returns those of the same device that it replaces.

@@ -5,14 +5,14 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use prost::Message as _;
-use proto::{ConversationId, Cursor, Position, Seq, SessionId, UserId};
+use proto::{ConversationId, Cursor, Fingerprint, Position, Seq, SessionId, StoreIncarnation, UserId};
 use redb::{ReadableTable, ReadableTableMetadata};
 
 use super::inbox::{self, age, release};
 use super::tables::{
     ConversationRow, InboxRow, LogRow, MemberRow, Tables, conversation, member, members, number,
 };
-use crate::model::{Change, NewEntry, Post, PostKind, Posted};
+use crate::model::{Change, NewEntry, OwnPlace, Post, PostKind, Posted};
 use crate::{Bounds, Error, Result};
 
 /// As [`inbox::file`] cuts inboxes, conversations are cut.
@@ -38,6 +38,8 @@ pub(super) struct Posting<'a, 't> {
     /// router's clock cannot trim anything.
     pub now: u64,
     pub next_log: u64,
+    /// The store's incarnation.
+    pub store: StoreIncarnation,
     pub news: Vec<News>,
 }
 
@@ -93,7 +95,7 @@ impl Posting<'_, '_> {
             member.activity = position.0;
             if *number == by {
                 member.read = seq;
-                place = Some(Cursor { position, fingerprint: entry.fingerprint });
+                place = Some(self.own_place(position, entry.fingerprint));
             }
             self.tables.members.insert((conversation, *number), member.encode_to_vec().as_slice())?;
             readers.push((std::mem::take(&mut member.user), position));
@@ -154,7 +156,7 @@ impl Posting<'_, '_> {
                 let position = inbox::file(self.tables, *number, filing, self.bounds)?;
                 member.activity = position.0;
                 if member.user == post.by.as_str() {
-                    place = Some(Cursor { position, fingerprint: entry.fingerprint });
+                    place = Some(self.own_place(position, entry.fingerprint));
                 }
                 if index == 0 {
                     readers.push((member.user.clone(), position));
@@ -187,6 +189,10 @@ impl Posting<'_, '_> {
             except: None,
         });
         Ok(Posted::Done { seq: Seq(row.head), time: post.entries[0].time, duplicate: false, place })
+    }
+
+    fn own_place(&self, position: Position, fingerprint: Fingerprint) -> OwnPlace {
+        OwnPlace { cursor: Cursor { position, fingerprint }, store: self.store }
     }
 
     /// The number of a conversation that `by` may post messages to, as far as

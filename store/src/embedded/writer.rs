@@ -114,8 +114,14 @@ impl Writer {
         let news = {
             let mut tables = Tables::open(&txn)?;
             let next_log = tables.next_log()?;
-            let mut posting =
-                Posting { tables: &mut tables, bounds: &self.bounds, now: now(), next_log, news: Vec::new() };
+            let mut posting = Posting {
+                tables: &mut tables,
+                bounds: &self.bounds,
+                now: now(),
+                next_log,
+                store: self.exchange.store(),
+                news: Vec::new(),
+            };
             for job in jobs {
                 match job {
                     Job::Post(call) => answers.push(each(call, |item| posting.apply(item))?),

@@ -1,14 +1,14 @@
 //! The single way of posting: one call of `post.lua` numbers, files and
 //! announces a batch. For a server alone, where a script may touch every key.
 
-use proto::{Cursor, Position, Seq};
+use proto::{Cursor, Position, Seq, StoreIncarnation};
 
 use super::Redis;
 use super::reply::{Row, unexpected};
 use super::step::Step;
 use super::{script, write};
 use crate::Result;
-use crate::model::{Post, PostKind, Posted};
+use crate::model::{OwnPlace, Post, PostKind, Posted};
 
 /// Posts in one call, and bytes; more go into the next one, so that no call
 /// holds Redis up for long.
@@ -25,8 +25,9 @@ impl Redis {
             let (now, later) = rest.split_at(call_of(rest));
             let items = now.iter().map(write::item).collect::<Result<Vec<_>>>()?;
             let rows = self.append.run(&script::POST, &bounds, items, POSTS).await?;
+            let mut store = None;
             for (post, row) in now.iter().zip(rows) {
-                posted.push(read(post, row)?);
+                posted.push(read(post, row, &mut store)?);
             }
             rest = later;
         }
@@ -49,11 +50,18 @@ pub(super) fn call_of(posts: &[Post]) -> usize {
         .max(1)
 }
 
-fn read(post: &Post, mut row: Row) -> Result<Posted> {
+/// The first row says in which incarnation of the store all of them were
+/// written.
+fn read(post: &Post, mut row: Row, store: &mut Option<StoreIncarnation>) -> Result<Posted> {
     let (status, seq, time, position) = (row.text()?, row.number()?, row.number()?, row.number()?);
+    let store = match *store {
+        Some(known) => known,
+        None => *store.insert(StoreIncarnation::of(&row.text()?)),
+    };
     let entry = post.entries.last();
     let fingerprint = entry.map(|entry| entry.fingerprint).unwrap_or_default();
-    let place = (position > 0).then_some(Cursor { position: Position(position), fingerprint });
+    let place = (position > 0)
+        .then_some(OwnPlace { cursor: Cursor { position: Position(position), fingerprint }, store });
     match status.as_str() {
         "ok" => {
             let time = match post.kind {

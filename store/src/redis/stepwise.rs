@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use proto::{Cursor, Fingerprint, Position, Seq};
+use proto::{Cursor, Fingerprint, Position, Seq, StoreIncarnation};
 use rustc_hash::FxHashSet;
 
 use super::Redis;
@@ -19,7 +19,7 @@ use super::step::Step;
 use super::upkeep::Upkeep;
 use super::{script, write};
 use crate::Result;
-use crate::model::{Post, PostKind, Posted};
+use crate::model::{OwnPlace, Post, PostKind, Posted};
 
 /// Posts of one call: there are no more than this in a batch.
 const POSTS: usize = 256;
@@ -61,6 +61,8 @@ impl Redis {
 
     async fn post_some(&self, posts: &[Post], notes: &mut Notes) -> Result<Vec<Posted>> {
         self.fail.reached(Step::Begun);
+        // As it was before anything is written: a newer one holds it too.
+        let store = StoreIncarnation::of(&self.upkeep.incarnation());
         let token = format!("{:016x}", rand::random::<u64>());
         let mut common = write::bounds(&self.bounds);
         common.push(write::text(&token));
@@ -112,7 +114,10 @@ impl Redis {
             Answer::New { seq, time, fingerprint } => {
                 let own = filings.rev().find(|index| whom[*index] == post.by);
                 let position = own.and_then(|index| outcomes.get(index)).and_then(Outcome::position);
-                let place = position.map(|position| Cursor { position: Position(position), fingerprint });
+                let place = position.map(|position| OwnPlace {
+                    cursor: Cursor { position: Position(position), fingerprint },
+                    store,
+                });
                 Posted::Done { seq, time, duplicate: false, place }
             }
         });

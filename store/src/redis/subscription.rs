@@ -225,7 +225,7 @@ struct Hearing {
     give: mpsc::Sender<Heard>,
     tracking: Tracking,
     /// Told to the reader as soon as there is room, before anything else.
-    waiting: VecDeque<Loss>,
+    waiting: VecDeque<Heard>,
     nonces: Nonces,
     healthy: Arc<AtomicBool>,
 }
@@ -246,11 +246,16 @@ impl Hearing {
             self.nonces.published = 0;
             self.healthy.store(true, Ordering::Relaxed);
         }
-        if let Some(loss) = self.tracking.heard(&envelope) {
-            self.lost(loss);
+        if self.tracking.hole(&envelope) {
+            self.lost(Loss::Hole);
+        }
+        if let Some(store) = self.tracking.store(&envelope) {
+            // The newest is what counts.
+            self.waiting.retain(|heard| !matches!(heard, Heard::Store(_)));
+            self.tell_first(Heard::Store(store));
         }
         if !envelope.announcements.is_empty() || !envelope.notices.is_empty() {
-            self.tell_losses();
+            self.tell();
             if !self.waiting.is_empty() || self.give.try_send(Heard::Envelope(envelope)).is_err() {
                 self.lost(Loss::Lagged);
             }
@@ -259,24 +264,29 @@ impl Hearing {
 
     fn lost(&mut self, loss: Loss) {
         // One of each kind says it all.
-        if !self.waiting.contains(&loss) {
-            self.waiting.push_back(loss);
+        if !self.waiting.contains(&Heard::Lost(loss)) {
+            self.tell_first(Heard::Lost(loss));
         }
-        self.tell_losses();
     }
 
-    fn tell_losses(&mut self) {
-        while let Some(loss) = self.waiting.front() {
-            if self.give.try_send(Heard::Lost(*loss)).is_err() {
+    /// Before any further envelope.
+    fn tell_first(&mut self, heard: Heard) {
+        self.waiting.push_back(heard);
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        while let Some(heard) = self.waiting.pop_front() {
+            if let Err(full) = self.give.try_send(heard) {
+                self.waiting.push_front(full.into_inner());
                 return;
             }
-            self.waiting.pop_front();
         }
     }
 
     /// Whether the ear is deaf.
     fn tick(&mut self, tick: Option<Tick>) -> bool {
-        self.tell_losses();
+        self.tell();
         let Some(tick) = tick else {
             self.healthy.store(false, Ordering::Relaxed);
             return false;

@@ -108,9 +108,11 @@ async fn a_restart_keeps_the_incarnation_and_forgets_sessions() {
         let attach = Attach { user: alice.clone(), location: Some(location), from: From::Head };
         store.store.attach(vec![attach]).await.unwrap();
         store.post(message(&alice, &conversation, "hi")).await;
+        let Heard::Store(incarnation) = subscription.next().await else { panic!("round {round}") };
         let Heard::Envelope(envelope) = subscription.next().await else { panic!("round {round}") };
         assert_eq!(envelope.number, 1);
-        incarnations.push(envelope.store);
+        assert_eq!(proto::StoreIncarnation::of(&envelope.store), incarnation);
+        incarnations.push(incarnation);
         store.close().await;
     }
     assert_eq!(incarnations[0], incarnations[1]);
@@ -138,6 +140,7 @@ async fn what_a_full_queue_drops_is_said_to_be_lost_at_its_place() {
                 last = envelope.number;
             }
             Heard::Lost(loss) => break loss,
+            Heard::Store(_) => {}
         }
     };
     assert_eq!(lost, Loss::Lagged);

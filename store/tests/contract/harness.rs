@@ -244,7 +244,9 @@ pub struct Done {
 impl Done {
     pub fn of(posted: Posted) -> Self {
         match posted {
-            Posted::Done { seq, time, duplicate: false, place } => Self { seq, time, place },
+            Posted::Done { seq, time, duplicate: false, place } => {
+                Self { seq, time, place: place.map(|place| place.cursor) }
+            }
             other => panic!("not done as something new: {other:?}"),
         }
     }
@@ -317,6 +319,7 @@ impl Node {
                     return envelope;
                 }
                 Heard::Lost(loss) => panic!("lost something: {loss:?}"),
+                Heard::Store(_) => {}
             }
         }
     }

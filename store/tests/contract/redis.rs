@@ -87,6 +87,18 @@ async fn loses(subscription: &mut dyn Subscription, loss: Loss) {
     heard.await.unwrap_or_else(|_| panic!("{loss:?} is not said within 30 seconds"));
 }
 
+/// The store's incarnation, when it is said next.
+async fn hears_the_store(subscription: &mut dyn Subscription) -> proto::StoreIncarnation {
+    let heard = timeout(Duration::from_secs(30), async {
+        loop {
+            if let Heard::Store(store) = subscription.next().await {
+                return store;
+            }
+        }
+    });
+    heard.await.expect("an incarnation is said within 30 seconds")
+}
+
 async fn hears_an_announcement(subscription: &mut dyn Subscription) {
     let heard = timeout(Duration::from_secs(30), async {
         loop {
@@ -190,8 +202,9 @@ async fn a_restarted_server_is_another_incarnation() {
     let open = open(config(server.url())).await;
     let (_, bob) = users();
     let mut subscription = open.session(&bob).await;
+    let first = hears_the_store(subscription.as_mut()).await;
     server.restart().await.unwrap();
-    loses(subscription.as_mut(), Loss::Store).await;
+    assert_ne!(hears_the_store(subscription.as_mut()).await, first);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 -- Numbers, files and announces a batch in one call: for a single server.
 -- ARGV: the bounds, then posts. Returns per post its status, seq, time, and
--- the position in the sender's inbox.
+-- the position in the sender's inbox, and with the first post the store's
+-- incarnation.
 local concat = table.concat
 local bounds = read_bounds()
 
@@ -123,8 +124,9 @@ while at <= #ARGV do
   end
 end
 
+local i = call('HMGET', '{sb}incarnation', 'id', 'count')
+if #results > 0 then results[1][5] = i[1] or '' end
 if #order > 0 then
-  local i = call('HMGET', '{sb}incarnation', 'id', 'count')
   local store = i[1] and field('\10', i[1] .. '.' .. i[2]) or ''
   for _, node in ipairs(order) do
     local number = call('HINCRBY', '{sb}envelopes', node, 1)
