@@ -2,7 +2,7 @@
 //! request to a checked value. One place for every rule on their form.
 
 use bytes::Bytes;
-use proto::{ClientMessageId, ConversationId, Cursor, Invalid, Seq, UserId};
+use proto::{ChannelId, ClientMessageId, ConversationId, Cursor, DeviceId, Invalid, Seq, UserId};
 
 use crate::failure::Failure;
 use crate::fields::{Fields, missing};
@@ -11,6 +11,11 @@ use crate::fields::{Fields, missing};
 pub const MAX_BODY_BYTES: usize = 65_536;
 /// Bytes of a frame or HTTP request at most.
 pub const MAX_FRAME_BYTES: usize = 262_144;
+
+/// Bytes of a reaction's emoji at most.
+pub const MAX_EMOJI_BYTES: usize = 32;
+/// Users whose presence is asked for at once, at most.
+pub const MAX_USERS: usize = 500;
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +68,53 @@ pub enum Command {
     RemoveMember(ConversationId, UserId),
     /// A new name for a group.
     Rename(ConversationId, String),
+    /// Another body for a message.
+    Edit(ConversationId, Seq, Bytes),
+    /// A message loses its body.
+    Recall(ConversationId, Seq),
+    /// A reaction to a message.
+    React {
+        /// Where the message is.
+        conversation: ConversationId,
+        /// Its number.
+        seq: Seq,
+        /// With what.
+        emoji: String,
+        /// Set, or taken back.
+        on: bool,
+    },
+    /// Who is online.
+    Presence {
+        /// Asked for, in this order.
+        users: Vec<UserId>,
+        /// Whether to be told of changes from now on.
+        watch: bool,
+    },
+    /// What is published to a channel, from now on.
+    Subscribe {
+        /// Which.
+        channel: ChannelId,
+        /// And first what came after this.
+        after: Option<Seq>,
+    },
+    /// Nothing more of a channel.
+    Unsubscribe(ChannelId),
+    /// Something for a channel's subscribers.
+    Publish {
+        /// Which.
+        channel: ChannelId,
+        /// JSON on one line.
+        body: Bytes,
+        /// The client's id for repeats.
+        client_msg_id: Option<ClientMessageId>,
+    },
+    /// A backend ends a user's sessions; over HTTP only.
+    Kick {
+        /// Whose.
+        user: UserId,
+        /// Only this device's.
+        device: Option<DeviceId>,
+    },
     /// A new token for the session.
     Auth(String),
     /// Is anybody there?
@@ -82,6 +134,7 @@ impl Command {
     /// Reads the command of this `type` from its fields.
     pub fn parse(kind: &str, fields: &Fields<'_>) -> Result<Self, Failure> {
         let conversation = || fields.required_id("conversation", ConversationId::parse);
+        let seq = || fields.number("seq")?.map(Seq).ok_or_else(|| missing("seq"));
         let name = || fields.required_text("name").map(|name| name.into_owned());
         Ok(match kind {
             "send" => Self::Send {
@@ -90,7 +143,7 @@ impl Command {
                 client_msg_id: fields.id("client_msg_id", ClientMessageId::parse)?,
             },
             "ack" => Self::Ack(cursor(fields)?),
-            "read" => Self::Read(conversation()?, Seq(fields.number("seq")?.ok_or_else(|| missing("seq"))?)),
+            "read" => Self::Read(conversation()?, seq()?),
             "typing" => Self::Typing(conversation()?),
             "history" => {
                 let (before, after) = (fields.number("before")?.map(Seq), fields.number("after")?.map(Seq));
@@ -116,6 +169,27 @@ impl Command {
                 Self::RemoveMember(conversation()?, fields.required_id("user", UserId::parse)?)
             }
             "rename" => Self::Rename(conversation()?, group_name(name()?)?),
+            "edit" => Self::Edit(conversation()?, seq()?, body(fields)?),
+            "recall" => Self::Recall(conversation()?, seq()?),
+            "react" => Self::React {
+                conversation: conversation()?,
+                seq: seq()?,
+                emoji: emoji(fields)?,
+                on: fields.flag("on")?.ok_or_else(|| missing("on"))?,
+            },
+            "presence" => {
+                Self::Presence { users: users(fields)?, watch: fields.flag("watch")?.unwrap_or(false) }
+            }
+            "subscribe" => Self::Subscribe {
+                channel: fields.required_id("channel", ChannelId::parse)?,
+                after: fields.number("after")?.map(Seq),
+            },
+            "unsubscribe" => Self::Unsubscribe(fields.required_id("channel", ChannelId::parse)?),
+            "publish" => Self::Publish {
+                channel: fields.required_id("channel", ChannelId::parse)?,
+                body: body(fields)?,
+                client_msg_id: fields.id("client_msg_id", ClientMessageId::parse)?,
+            },
             "auth" => Self::Auth(fields.required_text("token")?.into_owned()),
             "ping" => Self::Ping,
             unknown => {
@@ -139,6 +213,14 @@ impl Command {
             Self::AddMembers(..) => "add_members",
             Self::RemoveMember(..) => "remove_member",
             Self::Rename(..) => "rename",
+            Self::Edit(..) => "edit",
+            Self::Recall(..) => "recall",
+            Self::React { .. } => "react",
+            Self::Presence { .. } => "presence",
+            Self::Subscribe { .. } => "subscribe",
+            Self::Unsubscribe(_) => "unsubscribe",
+            Self::Publish { .. } => "publish",
+            Self::Kick { .. } => "kick",
             Self::Auth(_) => "auth",
             Self::Ping => "ping",
         }
@@ -177,6 +259,22 @@ fn on_one_line(json: &str) -> Bytes {
         }
     }
     Bytes::from(bytes)
+}
+
+fn emoji(fields: &Fields<'_>) -> Result<String, Failure> {
+    let emoji = fields.required_text("emoji")?.into_owned();
+    match emoji.len() {
+        1..=MAX_EMOJI_BYTES => Ok(emoji),
+        _ => Err(Failure::bad_request(format!("`emoji` must have 1 to {MAX_EMOJI_BYTES} bytes"))),
+    }
+}
+
+fn users(fields: &Fields<'_>) -> Result<Vec<UserId>, Failure> {
+    let users = fields.ids("users", UserId::parse)?.ok_or_else(|| missing("users"))?;
+    match users.len() {
+        1..=MAX_USERS => Ok(users),
+        _ => Err(Failure::bad_request(format!("`users` must name 1 to {MAX_USERS} users"))),
+    }
 }
 
 fn cursor(fields: &Fields<'_>) -> Result<Cursor, Failure> {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::OnceLock;
 
 use prost::Message as _;
-use proto::wire::{self, change, client, entry::What};
+use proto::wire::{self, Edited, Reaction, Recalled, change, client, entry::What};
 use proto::{ConversationId, Cursor, Fingerprint, Position, Seq};
 
 use crate::binary::entry_frame;
@@ -50,7 +50,10 @@ impl Event {
     pub fn kind(&self) -> &'static str {
         match self.entry.what {
             Some(What::Change(_)) => "conversation",
-            _ => "message",
+            Some(What::Edited(_)) => "edited",
+            Some(What::Recalled(_)) => "recalled",
+            Some(What::Reaction(_)) => "reaction",
+            Some(What::Message(_)) | None => "message",
         }
     }
 
@@ -115,6 +118,19 @@ pub fn write_logged(out: &mut String, conversation: &str, seq: u64, entry: &wire
             if !message.client_msg_id.is_empty() {
                 member(out, "client_msg_id", &message.client_msg_id);
             }
+        }
+        Some(What::Edited(Edited { seq, body })) => {
+            let _ = write!(out, r#""conversation":"{conversation}","seq":{seq},"body":"#);
+            out.push_str(std::str::from_utf8(body).unwrap_or("null"));
+            let _ = write!(out, r#","time":{time},"by":"{by}""#);
+        }
+        Some(What::Recalled(Recalled { seq })) => {
+            let _ = write!(out, r#""conversation":"{conversation}","seq":{seq},"time":{time},"by":"{by}""#);
+        }
+        Some(What::Reaction(Reaction { seq, emoji, on })) => {
+            let _ = write!(out, r#""conversation":"{conversation}","seq":{seq},"user":"{by}""#);
+            member(out, "emoji", emoji);
+            let _ = write!(out, r#","on":{on},"time":{time}"#);
         }
         None => {
             let _ = write!(out, r#""conversation":"{conversation}","seq":{seq},"from":"{by}","time":{time}"#);

@@ -164,6 +164,26 @@ fn prepare(
         Command::Rename(conversation, name) => {
             Wire::Rename(wire::Rename { conversation: id(conversation), name })
         }
+        Command::Edit(conversation, seq, body) => {
+            gateway.rates.check(user)?;
+            let key = format!("{:032x}", rand::random::<u128>());
+            Wire::Edit(wire::Edit { conversation: id(conversation), seq: seq.0, body, key })
+        }
+        Command::Recall(conversation, seq) => {
+            gateway.rates.check(user)?;
+            Wire::Recall(wire::Recall { conversation: id(conversation), seq: seq.0 })
+        }
+        Command::React { conversation, seq, emoji, on } => {
+            gateway.rates.check(user)?;
+            Wire::React(wire::React { conversation: id(conversation), seq: seq.0, emoji, on })
+        }
+        Command::Presence { .. }
+        | Command::Subscribe { .. }
+        | Command::Unsubscribe(_)
+        | Command::Publish { .. }
+        | Command::Kick { .. } => {
+            return Err(Failure::unavailable("not there yet"));
+        }
         Command::Auth(_) | Command::Ping => {
             return Err(Failure::bad_request("`auth` and `ping` are for two-way transports"));
         }

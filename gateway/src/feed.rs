@@ -79,8 +79,9 @@ fn note(gateway: &Gateway, notice: Notice) {
         Some(notice::What::Head(head)) => {
             sessions().for_each(|session| session.offer_head(Position(head.position)));
         }
+        Some(notice::What::Kicked(_)) => sessions().for_each(|session| session.end(End::Kicked, 0)),
         // From a newer router: nothing that this node knows of.
-        None => {}
+        Some(notice::What::Presence(_) | notice::What::NodeGone(_)) | None => {}
     }
 }
 

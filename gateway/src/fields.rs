@@ -137,6 +137,20 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// True or false.
+    pub fn flag(&self, name: &str) -> Result<Option<bool>, Failure> {
+        let text = match self.get(name) {
+            None => return Ok(None),
+            Some(Value::Json(raw)) => raw.get(),
+            Some(Value::Text(text) | Value::Owned(text)) => text.as_str(),
+        };
+        match text {
+            "true" => Ok(Some(true)),
+            "false" => Ok(Some(false)),
+            _ => Err(Failure::bad_request(format!("`{name}` must be true or false"))),
+        }
+    }
+
     /// A list of identifiers.
     pub fn ids<T>(
         &self,

@@ -198,6 +198,7 @@ async fn read(gateway: Arc<Gateway>, session: Arc<Session>, after: Cursor) -> (w
             limit: PAGE,
             session: session.id.to_string(),
             device: session.device.to_string(),
+            ..wire::ReadInbox::default()
         };
         match page(&gateway, &session.user, query).await {
             Ok(page) if page.standing() == Standing::Missing => {

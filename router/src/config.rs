@@ -103,6 +103,7 @@ impl Options {
             inbox_events: self.inbox_events,
             conversation_messages: self.conversation_messages,
             age: self.max_age,
+            ..Bounds::default()
         };
         config.replicas = self.store_replicas;
         config.fail_at = self.fail_at();

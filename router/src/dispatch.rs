@@ -15,7 +15,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::batcher::Batcher;
-use crate::command::{conversations, group, history, marks, send, session, ticket, typing};
+use crate::command::{
+    amend, channel, conversations, group, history, kick, marks, presence, send, session, ticket, typing,
+};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::link::Responder;
@@ -38,7 +40,7 @@ pub(crate) struct Core {
     receipts: Receipts,
     posts: Batcher<Post, Posted>,
     attaches: Batcher<Attach, Attached>,
-    detaches: Batcher<Detach, ()>,
+    detaches: Batcher<Detach, bool>,
     inboxes: Batcher<InboxQuery, InboxPage>,
     acknowledges: Batcher<Acknowledge, Acknowledged>,
     marks: Batcher<Mark, Marked>,
@@ -88,7 +90,7 @@ impl Core {
         Self {
             posts: batcher!(post),
             attaches: batcher!(attach),
-            detaches: batcher_of_all!(detach),
+            detaches: batcher!(detach),
             inboxes: batcher!(read_inbox),
             acknowledges: batcher!(acknowledge),
             marks: batcher!(mark),
@@ -131,7 +133,7 @@ impl Core {
                 });
             }
             Command::Detach(detach) => {
-                gather(&self.detaches, session::detach(user, &detach), 0, to, |()| Ok(done()));
+                gather(&self.detaches, session::detach(user, &detach), 0, to, |_| Ok(done()));
             }
             Command::ReadInbox(query) => {
                 gather(&self.inboxes, session::query(user, &query), 0, to, |page| Ok(session::page(page)));
@@ -167,6 +169,26 @@ impl Core {
             Command::Rename(rename) => self.run(to, async move { group::rename(&core, user, rename).await }),
             Command::IssueTicket(issue) => self.run(to, async move { ticket::issue(&core, issue).await }),
             Command::RedeemTicket(redeem) => self.run(to, async move { ticket::redeem(&core, redeem).await }),
+            Command::Edit(asked) => self.run(to, async move { amend::edit(&core, user, asked).await }),
+            Command::Recall(asked) => self.run(to, async move { amend::recall(&core, user, asked).await }),
+            Command::React(asked) => self.run(to, async move { amend::react(&core, user, asked).await }),
+            Command::Presence(asked) => self.run(to, async move { presence::ask(&core, user, asked).await }),
+            Command::Unwatch(asked) => {
+                self.run(to, async move { presence::unwatch(&core, user, asked).await })
+            }
+            Command::Kick(asked) => self.run(to, async move { kick::kick(&core, user, asked).await }),
+            Command::Publish(asked) => {
+                self.run(to, async move { channel::publish(&core, user, asked).await })
+            }
+            Command::JoinChannel(asked) => {
+                self.run(to, async move { channel::join(&core, user, asked).await })
+            }
+            Command::LeaveChannel(asked) => {
+                self.run(to, async move { channel::leave(&core, user, asked).await })
+            }
+            Command::ReadChannel(asked) => {
+                self.run(to, async move { channel::read(&core, user, asked).await })
+            }
         }
     }
 
@@ -235,5 +257,15 @@ fn name(command: &request::Command) -> &'static str {
         Command::Rename(_) => "rename",
         Command::IssueTicket(_) => "issue_ticket",
         Command::RedeemTicket(_) => "redeem_ticket",
+        Command::Edit(_) => "edit",
+        Command::Recall(_) => "recall",
+        Command::React(_) => "react",
+        Command::Presence(_) => "presence",
+        Command::Unwatch(_) => "unwatch",
+        Command::Kick(_) => "kick",
+        Command::Publish(_) => "publish",
+        Command::JoinChannel(_) => "join_channel",
+        Command::LeaveChannel(_) => "leave_channel",
+        Command::ReadChannel(_) => "read_channel",
     }
 }

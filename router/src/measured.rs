@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use proto::wire::Notice;
-use proto::{ConversationId, NodeIncarnation, UserId};
+use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 use store::model::{
-    Acknowledge, Acknowledged, Attach, Attached, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage,
-    InboxQuery, Location, Mark, Marked, Membership, Post, Posted,
+    Acknowledge, Acknowledged, Attach, Attached, Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery,
+    Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark, Marked,
+    Membership, Post, Posted, Seen, Unheard,
 };
 use store::{Result, Store};
 
@@ -59,7 +60,7 @@ impl Store for Measured {
         self.time("attach", self.inner.attach(batch)).await
     }
 
-    async fn detach(&self, batch: Vec<Detach>) -> Result<()> {
+    async fn detach(&self, batch: Vec<Detach>) -> Result<Vec<bool>> {
         self.time("detach", self.inner.detach(batch)).await
     }
 
@@ -83,8 +84,48 @@ impl Store for Measured {
         self.time("history", self.inner.history(query)).await
     }
 
-    async fn conversations(&self, ids: &[ConversationId]) -> Result<Vec<Option<Conversation>>> {
-        self.time("conversations", self.inner.conversations(ids)).await
+    async fn conversations(
+        &self,
+        ids: &[ConversationId],
+        reader: Option<&UserId>,
+    ) -> Result<Vec<Option<Conversation>>> {
+        self.time("conversations", self.inner.conversations(ids, reader)).await
+    }
+
+    async fn presence(&self, users: &[UserId], watcher: Option<&NodeIncarnation>) -> Result<Vec<Seen>> {
+        self.time("presence", self.inner.presence(users, watcher)).await
+    }
+
+    async fn unwatch(&self, users: &[UserId], watcher: &NodeIncarnation) -> Result<()> {
+        self.time("unwatch", self.inner.unwatch(users, watcher)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeIncarnation>> {
+        self.time("nodes", self.inner.nodes()).await
+    }
+
+    async fn broadcast(&self, batch: Vec<Broadcast>) -> Result<Vec<Broadcasted>> {
+        self.time("broadcast", self.inner.broadcast(batch)).await
+    }
+
+    async fn join_channels(&self, batch: Vec<Audience>) -> Result<Vec<Seq>> {
+        self.time("join_channels", self.inner.join_channels(batch)).await
+    }
+
+    async fn leave_channels(&self, batch: Vec<Audience>) -> Result<()> {
+        self.time("leave_channels", self.inner.leave_channels(batch)).await
+    }
+
+    async fn read_channels(&self, batch: Vec<ChannelQuery>) -> Result<Vec<ChannelPage>> {
+        self.time("read_channels", self.inner.read_channels(batch)).await
+    }
+
+    async fn take_unheard(&self, limit: usize, hold: Duration) -> Result<Vec<Unheard>> {
+        self.time("take_unheard", self.inner.take_unheard(limit, hold)).await
+    }
+
+    async fn heard(&self, told: &[Unheard]) -> Result<()> {
+        self.time("heard", self.inner.heard(told)).await
     }
 
     async fn memberships(&self, user: &UserId) -> Result<Vec<Membership>> {

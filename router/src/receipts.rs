@@ -158,7 +158,7 @@ async fn group_members(
     if groups.is_empty() {
         return Ok(FxHashMap::default());
     }
-    let states = store.conversations(&groups).await?;
+    let states = store.conversations(&groups, None).await?;
     let members = states.into_iter().map(|state| {
         state.map_or_else(Vec::new, |state| state.members.into_iter().map(|member| member.user).collect())
     });

@@ -70,6 +70,15 @@ pub struct Bounds {
     pub conversation_messages: u64,
     /// Age of an event or message.
     pub age: Duration,
+    /// Publications in one channel's log.
+    pub channel_messages: u64,
+    /// Reactions of one message, all emoji together.
+    pub reactions: u64,
+    /// Members of the largest group in which marks are noted for others.
+    pub receipt_members: u64,
+    /// Messages for members without a session that wait to be told; 0: they
+    /// are not kept. The oldest go first.
+    pub unheard: u64,
 }
 
 impl Default for Bounds {
@@ -78,6 +87,10 @@ impl Default for Bounds {
             inbox_events: 10_000,
             conversation_messages: 100_000,
             age: Duration::from_secs(90 * 24 * 3600),
+            channel_messages: 1_000,
+            reactions: 1_000,
+            receipt_members: 100,
+            unheard: 0,
         }
     }
 }

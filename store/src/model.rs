@@ -1,10 +1,12 @@
 //! What goes into a store and comes out of it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use proto::wire::{Entry, Receipt};
 use proto::{
-    ConversationId, Cursor, DeviceId, Fingerprint, NodeIncarnation, Position, ResetReason, Seq, SessionId,
-    StoreIncarnation, UserId,
+    ChannelId, ConversationId, Cursor, DeviceId, Fingerprint, NodeIncarnation, Position, ResetReason, Seq,
+    SessionId, StoreIncarnation, UserId,
 };
 
 /// One event to number, file for every member, and announce.
@@ -46,6 +48,34 @@ pub enum PostKind {
     /// messages before and after it. Filed for all who are members before or
     /// after it.
     Change(Change),
+    /// Changes what an earlier message is; takes no seq, and stands in the
+    /// inboxes between the messages before and after it, of those members who
+    /// see the message. One entry. `by` must be a member.
+    Amend {
+        /// Of the message.
+        seq: Seq,
+        /// What becomes of it.
+        amendment: Amendment,
+    },
+}
+
+/// What becomes of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Amendment {
+    /// It has another body: that of the entry.
+    Edit {
+        /// A repeat with the key of the last edit changes nothing.
+        repeat_key: Box<str>,
+    },
+    /// It has no body any more.
+    Recall,
+    /// `by` has reacted, or takes it back.
+    React {
+        /// With what: at most 32 bytes.
+        emoji: Box<str>,
+        /// Set, or taken back.
+        on: bool,
+    },
 }
 
 /// A change of a group's state, all of it or nothing.
@@ -86,6 +116,15 @@ pub enum Posted {
     NotMember,
     /// The group is not at the expected version: read it again.
     Stale,
+    /// An amendment's message is not there: trimmed, not yet, or from before
+    /// `by` joined.
+    NoSuchMessage,
+    /// An amendment's message has been recalled.
+    Recalled,
+    /// An amendment that changes nothing; nothing was filed.
+    Unchanged,
+    /// The message has as many reactions as it may have.
+    TooManyReactions,
 }
 
 /// Where an event is in the inbox of whoever made it.
@@ -143,6 +182,30 @@ pub struct Attached {
     pub head: Position,
     /// The locations of the same device that this one has taken the place of.
     pub replaced: Vec<Location>,
+    /// The user had no session before this one.
+    pub absence: Option<Absence>,
+}
+
+/// That a user has had no session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absence {
+    /// How long ago the last one ended, if there ever was one.
+    pub ended_ago: Option<Duration>,
+    /// The nodes that watch the user.
+    pub watchers: Vec<NodeIncarnation>,
+}
+
+/// What a user's record says of its sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// It has a session on a node that is alive.
+    pub here: bool,
+    /// When the last one ended, in Unix milliseconds of the store, and how long
+    /// ago that is; nothing if there never was one. Of sessions whose node has
+    /// died it is when that was noticed.
+    pub ended: Option<(u64, Duration)>,
+    /// The nodes that watch the user.
+    pub watchers: Vec<NodeIncarnation>,
 }
 
 /// A session that has ended: removes this location and no other.
@@ -166,6 +229,27 @@ pub struct InboxQuery {
     pub limit: usize,
     /// The reading session, whose standing is looked up.
     pub session: Option<(SessionId, DeviceId)>,
+    /// The marks of others that are wanted, with the page that reaches the
+    /// head.
+    pub marks: Option<MarksQuery>,
+}
+
+/// Which marks a reader wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MarksQuery {
+    /// Those that changed since then, and perhaps some more.
+    pub since: MarksSince,
+    /// Where to go on: `marks_next` of the page before, else 0.
+    pub after: u64,
+}
+
+/// Since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarksSince {
+    /// Since shortly before the event at this place was made.
+    Place(Cursor),
+    /// For so long until now.
+    Within(Duration),
 }
 
 /// A page of an inbox.
@@ -180,6 +264,12 @@ pub struct InboxPage {
     pub reset: Option<(ResetReason, Cursor)>,
     /// What the record says of the reading session.
     pub standing: Standing,
+    /// What was asked for, with the page that reaches the head: of each
+    /// conversation whose marks have changed the others' `delivered` and
+    /// `read`, and the reader's own `read`.
+    pub marks: Vec<Mark>,
+    /// There are more marks: ask again with this.
+    pub marks_next: Option<u64>,
 }
 
 /// Whether a session is on its user's record.
@@ -241,9 +331,23 @@ pub enum HistoryRange {
 #[derive(Debug, Clone, PartialEq)]
 pub struct HistoryPage {
     /// The messages.
-    pub messages: Vec<Logged>,
+    pub messages: Vec<Shown>,
     /// Whether there are more in the direction of reading.
     pub more: bool,
+}
+
+/// A message in its present state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shown {
+    /// The message, with its present body: that of the last edit, none when it
+    /// was recalled.
+    pub message: Logged,
+    /// Unix ms of the last edit.
+    pub edited: Option<u64>,
+    /// Unix ms of the recall.
+    pub recalled: Option<u64>,
+    /// By emoji, in the order of the first reaction; users in that of reacting.
+    pub reactions: Vec<(String, Vec<UserId>)>,
 }
 
 /// A conversation's state.
@@ -254,7 +358,10 @@ pub struct Conversation {
     /// Of a group.
     pub group: Option<Group>,
     /// The newest message.
-    pub last_message: Option<Logged>,
+    pub last_message: Option<Shown>,
+    /// Of the reader, if one was named: others' messages after its read mark
+    /// that are not recalled.
+    pub unread: u64,
     /// Every member's, in the order of joining (direct: of the id; one entry
     /// in a conversation with oneself).
     pub members: Vec<Member>,
@@ -329,6 +436,72 @@ pub enum Marked {
     NotMember,
 }
 
+/// Something for a channel's log and all who are subscribed.
+#[derive(Debug, Clone)]
+pub struct Broadcast {
+    /// Which channel.
+    pub channel: ChannelId,
+    /// Who publishes.
+    pub by: UserId,
+    /// An encoded [`Entry`] with a message.
+    pub entry: NewEntry,
+    /// As in [`PostKind::Message`], by user and channel.
+    pub repeat_key: Box<str>,
+}
+
+/// What became of a [`Broadcast`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Broadcasted {
+    /// In its channel: 1, 2, 3 … without holes.
+    pub seq: Seq,
+    /// Of the entry that stands.
+    pub time: u64,
+    /// It was there already.
+    pub duplicate: bool,
+}
+
+/// A node that has subscribers of a channel, or has none any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audience {
+    /// Which channel.
+    pub channel: ChannelId,
+    /// The node.
+    pub node: NodeIncarnation,
+}
+
+/// Publications of a channel to read.
+#[derive(Debug, Clone)]
+pub struct ChannelQuery {
+    /// Which channel.
+    pub channel: ChannelId,
+    /// Exclusive.
+    pub after: Seq,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// A part of a channel's log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChannelPage {
+    /// In the order of seq, from the oldest kept after the one asked for.
+    pub publications: Vec<(Seq, Entry)>,
+    /// The newest seq.
+    pub head: Seq,
+}
+
+/// A message for a member who had no session when it was filed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unheard {
+    /// Names it: the same at every delivery.
+    pub id: String,
+    /// Who was away.
+    pub user: UserId,
+    /// Where it was written.
+    pub conversation: ConversationId,
+    /// Its number.
+    pub seq: Seq,
+}
+
 /// Everything up to a cursor has reached one of the user's devices.
 #[derive(Debug, Clone)]
 pub struct Acknowledge {
@@ -347,6 +520,13 @@ pub enum Acknowledged {
     /// The cursor names no place of this inbox (beyond the head, or
     /// rewritten). A place that was trimmed is `Marks`.
     NoSuchPlace,
+}
+
+impl std::convert::From<Logged> for Shown {
+    /// As it was sent.
+    fn from(message: Logged) -> Self {
+        Self { message, edited: None, recalled: None, reactions: Vec::new() }
+    }
 }
 
 impl MarkKind {

@@ -5,13 +5,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use proto::wire::Notice;
-use proto::{ConversationId, NodeIncarnation, UserId};
+use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 
 use crate::Result;
 use crate::model::{
-    Acknowledge, Acknowledged, Attach, Attached, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage,
-    InboxQuery, Location, Mark, Marked, Membership, Post, Posted,
+    Acknowledge, Acknowledged, Attach, Attached, Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery,
+    Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark, Marked,
+    Membership, Post, Posted, Seen, Unheard,
 };
+
+/// Until the last implementation has it.
+fn not_yet() -> crate::Error {
+    crate::Error::Unavailable("this store does not have it yet".into())
+}
 
 /// The durable log. Any number of routers use one store at once; calls may run
 /// at the same time, from one process and from many. Every call may be
@@ -38,8 +44,27 @@ pub trait Store: Send + Sync + 'static {
     /// later call wins.
     async fn attach(&self, batch: Vec<Attach>) -> Result<Vec<Attached>>;
 
-    /// Ends sessions. One that is not there is no error.
-    async fn detach(&self, batch: Vec<Detach>) -> Result<()>;
+    /// Ends sessions. One that is not there is no error. Says for each whether
+    /// it was the user's last.
+    async fn detach(&self, batch: Vec<Detach>) -> Result<Vec<bool>>;
+
+    /// What the records say of users' sessions. With a node, it watches them
+    /// from now on: noted in the same step, so that nothing falls between.
+    async fn presence(&self, users: &[UserId], watcher: Option<&NodeIncarnation>) -> Result<Vec<Seen>> {
+        let _ = (users, watcher);
+        Err(not_yet())
+    }
+
+    /// The node watches these users no more.
+    async fn unwatch(&self, users: &[UserId], watcher: &NodeIncarnation) -> Result<()> {
+        let _ = (users, watcher);
+        Err(not_yet())
+    }
+
+    /// The nodes whose lease holds.
+    async fn nodes(&self) -> Result<Vec<NodeIncarnation>> {
+        Err(not_yet())
+    }
 
     /// The sessions of users, without those of nodes whose lease has ended.
     async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<Location>>>;
@@ -59,10 +84,58 @@ pub trait Store: Send + Sync + 'static {
 
     /// The state of conversations; `None` for one that is not there: a group
     /// that was never made or has no members, a direct one without messages.
-    async fn conversations(&self, ids: &[ConversationId]) -> Result<Vec<Option<Conversation>>>;
+    /// With a reader, its unread messages are counted.
+    async fn conversations(
+        &self,
+        ids: &[ConversationId],
+        reader: Option<&UserId>,
+    ) -> Result<Vec<Option<Conversation>>>;
 
     /// Every conversation that the user is in, in no order.
     async fn memberships(&self, user: &UserId) -> Result<Vec<Membership>>;
+
+    /// Numbers, keeps and announces publications, once to each node of the
+    /// channel's audience. Items of one batch that go to the same channel are
+    /// numbered in the order given.
+    async fn broadcast(&self, batch: Vec<Broadcast>) -> Result<Vec<Broadcasted>> {
+        let _ = batch;
+        Err(not_yet())
+    }
+
+    /// Nodes are told of what is published from now on; returns the heads. A
+    /// node is of the audience until it leaves or its lease ends.
+    async fn join_channels(&self, batch: Vec<Audience>) -> Result<Vec<Seq>> {
+        let _ = batch;
+        Err(not_yet())
+    }
+
+    /// Nodes have no subscribers any more.
+    async fn leave_channels(&self, batch: Vec<Audience>) -> Result<()> {
+        let _ = batch;
+        Err(not_yet())
+    }
+
+    /// Parts of channels' logs. A channel that nobody has published to is
+    /// empty.
+    async fn read_channels(&self, batch: Vec<ChannelQuery>) -> Result<Vec<ChannelPage>> {
+        let _ = batch;
+        Err(not_yet())
+    }
+
+    /// Messages for members who had no session, oldest first, if the store was
+    /// opened to keep them ([`crate::Bounds::unheard`]). They are held: nobody
+    /// else is given them for `hold`, and after that they come again unless
+    /// they are [`Store::heard`].
+    async fn take_unheard(&self, limit: usize, hold: Duration) -> Result<Vec<Unheard>> {
+        let _ = (limit, hold);
+        Err(not_yet())
+    }
+
+    /// These have been told and need not come again.
+    async fn heard(&self, told: &[Unheard]) -> Result<()> {
+        let _ = told;
+        Err(not_yet())
+    }
 
     /// Sends notices to nodes; they may be lost.
     async fn publish(&self, notices: Vec<(NodeIncarnation, Notice)>) -> Result<()>;

@@ -162,7 +162,8 @@ async fn check(folder: &Path, acknowledged: &Acknowledged) {
             let query =
                 HistoryQuery { user: by.clone(), conversation: conversation.clone(), range, limit: 200 };
             let page = store.history(query).await.unwrap().expect("there are messages");
-            for message in page.messages {
+            for shown in page.messages {
+                let message = shown.message;
                 assert_eq!(message.seq, after.next(), "a hole in {conversation}");
                 after = message.seq;
                 log.insert((conversation.to_string(), after.0), text(message.entry));
@@ -199,7 +200,7 @@ async fn inbox(store: &dyn Store, user: &UserId) -> Acknowledged {
     let mut after = store.attach(vec![attach]).await.unwrap().remove(0).start;
     let mut found = Acknowledged::new();
     loop {
-        let query = InboxQuery { user: user.clone(), after, limit: 500, session: None };
+        let query = InboxQuery { user: user.clone(), after, limit: 500, session: None, marks: None };
         let page = store.read_inbox(vec![query]).await.unwrap().remove(0);
         assert_eq!(page.reset, None);
         if page.events.is_empty() {

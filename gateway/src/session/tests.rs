@@ -26,7 +26,7 @@ fn event(position: u64) -> Arc<Event> {
 
 fn wire_event(position: u64) -> wire::Event {
     let entry = Entry { fingerprint: u32::try_from(position).unwrap(), ..Default::default() };
-    wire::Event { conversation: "alice~bob".into(), seq: position, entry: Some(entry) }
+    wire::Event { conversation: "alice~bob".into(), seq: position, entry: Some(entry), state: None }
 }
 
 fn page(positions: std::ops::RangeInclusive<u64>, head: u64) -> InboxPage {

@@ -105,6 +105,7 @@ async fn read(
         limit: u32::try_from(limit).expect("the limit is small"),
         session: String::new(),
         device: caller.device.to_string(),
+        ..wire::ReadInbox::default()
     };
     let page = page(gateway, &caller.user, query).await?;
     if page.reset() != WireReset::None {

@@ -120,10 +120,11 @@ impl Log {
     }
 }
 
-/// What was acknowledged (or begun, if never) before a device's last reset.
+/// What was begun before a device's last reset: it may have been filed before
+/// the place where the reset goes on, even if its answer came later.
 fn excused(device: &Device, send: &Send, allowed: Allowed) -> bool {
-    let when = send.acknowledged.unwrap_or(send.begun);
-    allowed.reset && device.lines.iter().any(|line| matches!(line.what, What::Reset { .. }) && line.at > when)
+    let resets = || device.lines.iter().filter(|line| matches!(line.what, What::Reset { .. }));
+    allowed.reset && resets().any(|line| line.at > send.begun)
 }
 
 fn messages(device: &Device) -> impl Iterator<Item = &Message> {

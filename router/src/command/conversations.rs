@@ -4,7 +4,7 @@ use proto::wire::{self, Conversations, Summary, reply};
 use proto::{ConversationId, Position, UserId};
 use store::model::{Conversation, Member};
 
-use super::{PAGE_BYTES, event, history, size};
+use super::{PAGE_BYTES, history, shown, size};
 use crate::dispatch::Core;
 use crate::error::{Error, Result};
 
@@ -29,7 +29,8 @@ pub(crate) async fn page(core: &Core, user: UserId, query: Conversations) -> Res
 
     let ids: Vec<ConversationId> =
         memberships.iter().map(|membership| membership.conversation.clone()).collect();
-    let states = if ids.is_empty() { Vec::new() } else { core.store.conversations(&ids).await? };
+    let states =
+        if ids.is_empty() { Vec::new() } else { core.store.conversations(&ids, Some(&user)).await? };
     let mut next = if more { memberships.last().map(|membership| membership.activity) } else { None };
     let mut bytes = 0;
     let mut summaries = Vec::with_capacity(states.len());
@@ -62,8 +63,8 @@ fn summary(
     let own = state.members.iter().find(|member| member.user == *user)?;
     let peer = peer(&conversation, user, &state.members);
     // Whoever joined sees nothing from before.
-    let last_message = state.last_message.filter(|last| last.seq > own.since);
-    *bytes += last_message.as_ref().map_or(0, size);
+    let last_message = state.last_message.filter(|last| last.message.seq > own.since);
+    *bytes += last_message.as_ref().map_or(0, |last| size(&last.message));
     Some(Summary {
         head_seq: state.head.0,
         read_seq: own.read.0,
@@ -71,7 +72,7 @@ fn summary(
         // after it is others'.
         unread: state.head.0.saturating_sub(own.read.0),
         name: state.group.map(|group| group.name).unwrap_or_default(),
-        last_message: last_message.map(event),
+        last_message: last_message.map(shown),
         peer_delivered_seq: peer.map_or(0, |peer| peer.delivered.0),
         peer_read_seq: peer.map_or(0, |peer| peer.read.0),
         conversation: conversation.into(),
@@ -104,6 +105,7 @@ mod tests {
             head: Seq(9),
             group: None,
             last_message: None,
+            unread: 3,
             members: vec![member("alice", 9, 6), member("bob", 8, 7)],
         };
         let id = ConversationId::parse("alice~bob").unwrap();

@@ -44,8 +44,8 @@ pub(crate) async fn create(core: &Core, by: UserId, create: wire::CreateGroup) -
     let decision = Decision { change, entries: vec![created] };
     match core.post(decision.post(&conversation, &by)).await? {
         Posted::Done { .. } => {}
-        // There is one: by a repeat of this command, or of somebody else.
-        Posted::Stale | Posted::NotMember => match state(core, &by, &conversation).await {
+        // `Stale` or `NotMember`: there is one, by a repeat of this command, or of somebody else.
+        _ => match state(core, &by, &conversation).await {
             Ok(state) if state.group.as_ref().is_some_and(|group| group.owner == by) => {}
             Ok(_) | Err(Error::NotFound(_)) => {
                 return Err(Error::Conflict("`conversation` is taken".to_owned()));
@@ -159,7 +159,7 @@ pub(crate) async fn state(core: &Core, user: &UserId, conversation: &Conversatio
     if !may_be_in(conversation, user) {
         return Err(NO_CONVERSATION);
     }
-    let mut states = core.store.conversations(std::slice::from_ref(conversation)).await?;
+    let mut states = core.store.conversations(std::slice::from_ref(conversation), None).await?;
     match (states.pop().flatten(), conversation.pair()) {
         (Some(state), _) if state.members.iter().any(|member| member.user == *user) => Ok(state),
         (None, Some((one, other))) => Ok(untouched(one, other)),
@@ -181,6 +181,7 @@ fn untouched(one: UserId, other: UserId) -> Conversation {
         head: Default::default(),
         group: None,
         last_message: None,
+        unread: 0,
         members: users.into_iter().map(member).collect(),
     }
 }
@@ -226,7 +227,7 @@ async fn change(
         match core.post(decision.post(&conversation, by)).await? {
             Posted::Done { .. } => return Ok(done()),
             Posted::NotMember => return Err(NO_CONVERSATION),
-            Posted::Stale => tokio::time::sleep(pause(attempt)).await,
+            _ => tokio::time::sleep(pause(attempt)).await,
         }
     }
     Err(Error::Unavailable("the group is being changed by many at once"))

@@ -4,7 +4,7 @@ use proto::wire::{self, History, reply};
 use proto::{ConversationId, Seq, UserId};
 use store::model::{HistoryPage, HistoryQuery, HistoryRange};
 
-use super::{PAGE_BYTES, event, field, may_be_in, size};
+use super::{PAGE_BYTES, field, may_be_in, shown, size};
 use crate::dispatch::Core;
 use crate::error::{Error, NO_CONVERSATION, Result};
 
@@ -29,7 +29,7 @@ pub(crate) async fn page(core: &Core, user: UserId, query: History) -> Result<re
     let page = core.store.history(HistoryQuery { user, conversation, range, limit }).await?;
     let mut page = page.ok_or(NO_CONVERSATION)?;
     shorten(&mut page, range);
-    let messages = page.messages.into_iter().map(event).collect();
+    let messages = page.messages.into_iter().map(shown).collect();
     Ok(reply::Result::History(wire::HistoryPage { messages, more: page.more }))
 }
 
@@ -49,7 +49,7 @@ fn shorten(page: &mut HistoryPage, range: HistoryRange) {
         *bytes += size;
         *bytes <= PAGE_BYTES
     };
-    let sizes = page.messages.iter().map(size);
+    let sizes = page.messages.iter().map(|shown| size(&shown.message));
     let count = match range {
         HistoryRange::After(_) => {
             sizes.scan(0, |bytes, size| Some(fits(bytes, size))).take_while(|fits| *fits).count()
@@ -88,7 +88,7 @@ mod tests {
                 ..Entry::default()
             },
         });
-        HistoryPage { messages: messages.collect(), more: false }
+        HistoryPage { messages: messages.map(Into::into).collect(), more: false }
     }
 
     #[test]
@@ -96,12 +96,12 @@ mod tests {
         let mut newest = page(200);
         shorten(&mut newest, HistoryRange::Newest);
         assert!(newest.more && newest.messages.len() < 200);
-        assert_eq!(newest.messages.last().unwrap().seq, Seq(200));
+        assert_eq!(newest.messages.last().unwrap().message.seq, Seq(200));
 
         let mut after = page(200);
         shorten(&mut after, HistoryRange::After(Seq(0)));
         assert!(after.more && after.messages.len() < 200);
-        assert_eq!(after.messages[0].seq, Seq(1));
+        assert_eq!(after.messages[0].message.seq, Seq(1));
     }
 
     #[test]

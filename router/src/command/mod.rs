@@ -1,10 +1,14 @@
 //! The commands, one file a kind: what is asked is checked and decided here,
 //! and turned into what the store is asked.
 
+pub(crate) mod amend;
+pub(crate) mod channel;
 pub(crate) mod conversations;
 pub(crate) mod group;
 pub(crate) mod history;
+pub(crate) mod kick;
 pub(crate) mod marks;
+pub(crate) mod presence;
 pub(crate) mod send;
 pub(crate) mod session;
 pub(crate) mod ticket;
@@ -14,9 +18,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use prost::Message as _;
-use proto::wire::{Entry, Event, entry};
+use proto::wire::{Entry, Event, Reactions, State, entry};
 use proto::{ConversationId, Fingerprint, Invalid, UserId};
-use store::model::{Logged, NewEntry};
+use store::model::{Logged, NewEntry, Shown};
 
 use crate::error::{Error, Result};
 
@@ -44,7 +48,26 @@ fn new_entry(by: &UserId, time: u64, what: entry::What) -> NewEntry {
 
 /// As gateways get it.
 fn event(logged: Logged) -> Event {
-    Event { conversation: logged.conversation.into(), seq: logged.seq.0, entry: Some(logged.entry) }
+    Event {
+        conversation: logged.conversation.into(),
+        seq: logged.seq.0,
+        entry: Some(logged.entry),
+        state: None,
+    }
+}
+
+/// As gateways get a message in its present state.
+fn shown(shown: Shown) -> Event {
+    let reactions = shown
+        .reactions
+        .into_iter()
+        .map(|(emoji, users)| Reactions { emoji, users: users.into_iter().map(Into::into).collect() });
+    let state = State {
+        edited: shown.edited.unwrap_or_default(),
+        recalled: shown.recalled.unwrap_or_default(),
+        reactions: reactions.collect(),
+    };
+    Event { state: Some(state), ..event(shown.message) }
 }
 
 /// What the entry of a logged event takes, nearly.
@@ -53,7 +76,8 @@ fn size(logged: &Logged) -> usize {
     match &logged.entry.what {
         Some(entry::What::Message(message)) => message.body.len() + REST,
         Some(entry::What::Change(change)) => change.members.len() * 66 + REST,
-        None => REST,
+        Some(entry::What::Edited(edited)) => edited.body.len() + REST,
+        Some(entry::What::Recalled(_) | entry::What::Reaction(_)) | None => REST,
     }
 }
 

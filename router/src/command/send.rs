@@ -52,8 +52,8 @@ pub(crate) fn sent(posted: Posted) -> Result<reply::Result> {
             }))
         }
         Posted::NotMember => Err(NO_CONVERSATION),
-        Posted::Stale => {
-            tracing::error!("the store called a message stale");
+        other => {
+            tracing::error!(?other, "the store's answer is none to a message");
             Err(Error::Internal)
         }
     }

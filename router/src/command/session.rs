@@ -3,7 +3,9 @@
 
 use proto::wire::{self, Notice, notice, reply};
 use proto::{Cursor, DeviceId, UserId};
-use store::model::{Acknowledge, Attach, Attached, Detach, From, InboxPage, InboxQuery, Location, Standing};
+use store::model::{
+    Acknowledge, Attach, Attached, Detach, From, InboxPage, InboxQuery, Location, Mark, Standing,
+};
 
 use super::{event, field, size};
 use crate::error::{Error, Result};
@@ -83,6 +85,7 @@ pub(crate) fn query(user: UserId, query: &wire::ReadInbox) -> Result<InboxQuery>
         after: query.after.map_or(Cursor::ORIGIN, Cursor::from),
         limit: limit as usize,
         session,
+        marks: None,
     })
 }
 
@@ -110,6 +113,8 @@ pub(crate) fn page(page: InboxPage) -> reply::Result {
         reset: wire::ResetReason::from(reset).into(),
         restart: restart.map(Into::into),
         standing: standing.into(),
+        marks: page.marks.iter().map(Mark::receipt).collect(),
+        marks_next: page.marks_next.unwrap_or_default(),
     })
 }
 

@@ -58,7 +58,7 @@ impl Store for Faulty {
         self.fail().await
     }
 
-    async fn detach(&self, _: Vec<Detach>) -> Result<()> {
+    async fn detach(&self, _: Vec<Detach>) -> Result<Vec<bool>> {
         self.fail().await
     }
 
@@ -82,15 +82,24 @@ impl Store for Faulty {
         self.fail().await
     }
 
-    async fn conversations(&self, ids: &[ConversationId]) -> Result<Vec<Option<Conversation>>> {
+    async fn conversations(
+        &self,
+        ids: &[ConversationId],
+        _: Option<&UserId>,
+    ) -> Result<Vec<Option<Conversation>>> {
         if !matches!(self, Self::Races) {
             return self.fail().await;
         }
         let owner = UserId::parse("alice").unwrap();
         let member = Member { user: owner.clone(), since: Seq(0), delivered: Seq(0), read: Seq(0) };
         let group = Group { version: Version(1), name: "tea".into(), owner };
-        let state =
-            Conversation { head: Seq(0), group: Some(group), last_message: None, members: vec![member] };
+        let state = Conversation {
+            head: Seq(0),
+            group: Some(group),
+            last_message: None,
+            unread: 0,
+            members: vec![member],
+        };
         Ok(vec![Some(state); ids.len()])
     }
 

@@ -47,7 +47,7 @@ pub(super) fn history(txn: &ReadTransaction, query: &HistoryQuery) -> Result<Opt
     let mut messages = Vec::new();
     if from <= to {
         for row in txn.open_table(MESSAGES)?.range((number, from)..=(number, to))? {
-            messages.push(entry(&log, row?.1.value().0)?.0);
+            messages.push(entry(&log, row?.1.value().0)?.0.into());
         }
     }
     Ok(Some(HistoryPage { messages, more }))
@@ -79,7 +79,8 @@ pub(super) fn state(txn: &ReadTransaction, id: &ConversationId) -> Result<Option
     Ok(Some(Conversation {
         head: Seq(row.head),
         group,
-        last_message: message(txn, number, row.head)?,
+        last_message: message(txn, number, row.head)?.map(Into::into),
+        unread: 0,
         members: members.collect::<Result<_>>()?,
     }))
 }

@@ -129,7 +129,7 @@ impl Store for Embedded {
     async fn post(&self, batch: Vec<Post>) -> Result<Vec<Posted>> {
         for post in &batch {
             let fits = match post.kind {
-                PostKind::Message { .. } => post.entries.len() == 1,
+                PostKind::Message { .. } | PostKind::Amend { .. } => post.entries.len() == 1,
                 PostKind::Change(_) => !post.entries.is_empty(),
             };
             if !fits {
@@ -161,15 +161,16 @@ impl Store for Embedded {
             reset: start.reset,
             head: start.head,
             replaced,
+            absence: None,
         });
         Ok(attached.collect())
     }
 
-    async fn detach(&self, batch: Vec<Detach>) -> Result<()> {
+    async fn detach(&self, batch: Vec<Detach>) -> Result<Vec<bool>> {
         for item in &batch {
             self.exchange.detach(&item.user, &item.session);
         }
-        Ok(())
+        Ok(vec![false; batch.len()])
     }
 
     async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<Location>>> {
@@ -185,7 +186,14 @@ impl Store for Embedded {
                     None => Standing::Registered,
                 };
                 let page = inbox::read(txn, query)?;
-                Ok(InboxPage { events: page.events, head: page.head, reset: page.reset, standing })
+                Ok(InboxPage {
+                    events: page.events,
+                    head: page.head,
+                    reset: page.reset,
+                    standing,
+                    marks: Vec::new(),
+                    marks_next: None,
+                })
             };
             batch.iter().map(page).collect()
         })
@@ -204,7 +212,11 @@ impl Store for Embedded {
         self.read(move |txn| history::history(txn, &query)).await
     }
 
-    async fn conversations(&self, ids: &[ConversationId]) -> Result<Vec<Option<Conversation>>> {
+    async fn conversations(
+        &self,
+        ids: &[ConversationId],
+        _reader: Option<&UserId>,
+    ) -> Result<Vec<Option<Conversation>>> {
         let ids = ids.to_vec();
         self.read(move |txn| ids.iter().map(|id| history::state(txn, id)).collect()).await
     }

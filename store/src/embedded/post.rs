@@ -51,6 +51,7 @@ impl Posting<'_, '_> {
                 self.message(post, &post.entries[0], repeat_key, session.as_ref())
             }
             PostKind::Change(change) => self.change(post, change),
+            PostKind::Amend { .. } => Err(Error::Unavailable("this store does not have it yet".into())),
         }
     }
 

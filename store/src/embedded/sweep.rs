@@ -214,7 +214,13 @@ mod tests {
         let writer = writer(&folder);
         post_all(&writer, (0..3000).map(|number| message(&number.to_string())).collect());
         sweep(&writer, now() + 89 * DAY);
-        let query = InboxQuery { user: alice(), after: proto::Cursor::ORIGIN, limit: 9999, session: None };
+        let query = InboxQuery {
+            user: alice(),
+            after: proto::Cursor::ORIGIN,
+            limit: 9999,
+            session: None,
+            marks: None,
+        };
         let page = read(&writer.database.begin_read().unwrap(), &query).unwrap();
         assert_eq!((page.events.len(), page.reset), (3000, None));
 

@@ -53,13 +53,17 @@ impl Redis {
         let mut messages = Vec::new();
         while !list.is_done() {
             let entry = decode(list.bytes()?)?;
-            messages.push(Logged { conversation: conversation.clone(), seq: Seq(seq), entry });
+            messages.push(Logged { conversation: conversation.clone(), seq: Seq(seq), entry }.into());
             seq += 1;
         }
         Ok(Some(HistoryPage { messages, more }))
     }
 
-    pub(super) async fn conversations_of(&self, ids: &[ConversationId]) -> Result<Vec<Option<Conversation>>> {
+    pub(super) async fn conversations_of(
+        &self,
+        ids: &[ConversationId],
+        _reader: Option<&UserId>,
+    ) -> Result<Vec<Option<Conversation>>> {
         let items = ids
             .iter()
             .map(|id| {
@@ -169,7 +173,7 @@ fn conversation(id: &ConversationId, mut row: Row) -> Result<Option<Conversation
     }
     let last_message = match last.is_done() {
         true => None,
-        false => Some(Logged { conversation: id.clone(), seq: head, entry: decode(last.bytes()?)? }),
+        false => Some(Logged { conversation: id.clone(), seq: head, entry: decode(last.bytes()?)? }.into()),
     };
     let group = match group {
         false => None,
@@ -179,7 +183,7 @@ fn conversation(id: &ConversationId, mut row: Row) -> Result<Option<Conversation
             Some(Group { version, name, owner })
         }
     };
-    Ok(Some(Conversation { head, group, last_message, members: list }))
+    Ok(Some(Conversation { head, group, last_message, unread: 0, members: list }))
 }
 
 /// A member as the scripts write it, and what it sees after.

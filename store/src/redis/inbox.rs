@@ -41,7 +41,9 @@ impl Redis {
         for (query, page) in batch.iter().zip(pages) {
             let (head, standing) = (page.head, page.standing);
             let answer = match page.resolve(query.after.position, &fetched)? {
-                Ok(events) => InboxPage { events, head, reset: None, standing },
+                Ok(events) => {
+                    InboxPage { events, head, reset: None, standing, marks: Vec::new(), marks_next: None }
+                }
                 Err((reason, None)) => {
                     let head = self.head(&query.user).await?;
                     InboxPage {
@@ -49,11 +51,18 @@ impl Redis {
                         head: head.position,
                         reset: Some((reason, head)),
                         standing,
+                        marks: Vec::new(),
+                        marks_next: None,
                     }
                 }
-                Err((reason, Some(restart))) => {
-                    InboxPage { events: Vec::new(), head, reset: Some((reason, restart)), standing }
-                }
+                Err((reason, Some(restart))) => InboxPage {
+                    events: Vec::new(),
+                    head,
+                    reset: Some((reason, restart)),
+                    standing,
+                    marks: Vec::new(),
+                    marks_next: None,
+                },
             };
             answers.push(answer);
         }

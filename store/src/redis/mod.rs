@@ -149,7 +149,7 @@ impl Store for Redis {
         self.within(self.attach_all(&batch)).await
     }
 
-    async fn detach(&self, batch: Vec<Detach>) -> Result<()> {
+    async fn detach(&self, batch: Vec<Detach>) -> Result<Vec<bool>> {
         self.within(self.detach_all(&batch)).await
     }
 
@@ -173,8 +173,12 @@ impl Store for Redis {
         self.within(self.history_of(query)).await
     }
 
-    async fn conversations(&self, ids: &[ConversationId]) -> Result<Vec<Option<Conversation>>> {
-        self.within(self.conversations_of(ids)).await
+    async fn conversations(
+        &self,
+        ids: &[ConversationId],
+        reader: Option<&UserId>,
+    ) -> Result<Vec<Option<Conversation>>> {
+        self.within(self.conversations_of(ids, reader)).await
     }
 
     async fn memberships(&self, user: &UserId) -> Result<Vec<Membership>> {

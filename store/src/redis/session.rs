@@ -28,12 +28,13 @@ impl Redis {
                 reset: reset_reason(row.number()?)?,
                 head: Position(row.number()?),
                 replaced: locations(&row.text()?)?,
+                absence: None,
             });
         }
         Ok(attached)
     }
 
-    pub(super) async fn detach_all(&self, batch: &[Detach]) -> Result<()> {
+    pub(super) async fn detach_all(&self, batch: &[Detach]) -> Result<Vec<bool>> {
         let items = batch
             .iter()
             .map(|detach| {
@@ -43,7 +44,7 @@ impl Redis {
             })
             .collect();
         self.read.run(&script::DETACH, &[], items, RECORDS).await?;
-        Ok(())
+        Ok(vec![false; batch.len()])
     }
 
     pub(super) async fn locate_all(&self, users: &[UserId]) -> Result<Vec<Vec<Location>>> {

@@ -66,7 +66,9 @@ fn read(post: &Post, mut row: Row, store: &mut Option<StoreIncarnation>) -> Resu
         "ok" => {
             let time = match post.kind {
                 PostKind::Message { .. } => time,
-                PostKind::Change(_) => post.entries.first().map_or(0, |entry| entry.time),
+                PostKind::Change(_) | PostKind::Amend { .. } => {
+                    post.entries.first().map_or(0, |entry| entry.time)
+                }
             };
             Ok(Posted::Done { seq: Seq(seq), time, duplicate: false, place })
         }

@@ -156,7 +156,7 @@ fn number_of(post: &Post, mut row: Row, filings: &mut Vec<Filing>) -> Result<Ans
     let members = starts(&row.text()?)?;
     let (kind, except) = match &post.kind {
         PostKind::Message { session, .. } => (Kind::Message, session.clone()),
-        PostKind::Change(_) => (Kind::Change, None),
+        PostKind::Change(_) | PostKind::Amend { .. } => (Kind::Change, None),
     };
     for (index, entry) in post.entries.iter().enumerate() {
         let place = match kind {

@@ -67,6 +67,7 @@ pub(super) fn item(post: &Post) -> Result<Item> {
     let kind = match &post.kind {
         PostKind::Message { .. } => "m",
         PostKind::Change(_) => "c",
+        PostKind::Amend { .. } => return Err(Error::Unavailable("this store does not have it yet".into())),
     };
     args.extend([
         Value::String(kind.into()),
@@ -88,6 +89,7 @@ pub(super) fn item(post: &Post) -> Result<Item> {
                 text(&direct_members(&post.conversation)),
             ]);
         }
+        PostKind::Amend { .. } => {}
         PostKind::Change(change) => {
             if post.entries.is_empty() {
                 return Err(Error::Config("a change is at least one entry".into()));

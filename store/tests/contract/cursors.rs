@@ -223,7 +223,7 @@ async fn a_trimmed_conversation_still_counts_on(kind: Kind) {
     };
     let page = stores.one.history(query).await.unwrap().unwrap();
     assert!((10..=20).contains(&page.messages.len()), "{} messages are kept", page.messages.len());
-    assert_eq!(page.messages.last().unwrap().seq.0, 51);
+    assert_eq!(page.messages.last().unwrap().message.seq.0, 51);
     assert!(!page.more);
 }
 

@@ -80,7 +80,7 @@ async fn a_restart_keeps_cursors_numbers_and_repeats() {
         let expected = (index < 14).then_some(ResetReason::Trimmed);
         assert_eq!(store.look(&bob, From::Cursor(*place)).await.reset, expected, "{place}");
     }
-    let query = InboxQuery { user: bob, after: places[19], limit: 10, session: None };
+    let query = InboxQuery { user: bob, after: places[19], limit: 10, session: None, marks: None };
     let page = store.store.read_inbox(vec![query]).await.unwrap().remove(0);
     let found: Vec<_> = page.events.iter().map(|filed| text(&filed.event.entry).unwrap()).collect();
     assert_eq!(found, ["21", "22", "23", "24", "25"]);

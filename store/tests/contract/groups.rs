@@ -34,7 +34,7 @@ async fn a_new_group_has_its_name_owner_and_members(kind: Kind) {
     let stores = kind.open().await;
     let (alice, bob) = (stores.user("alice"), stores.user("bob"));
     let group = stores.group(&[&alice, &bob]).await;
-    let state = stores.two.conversations(&[group]).await.unwrap().remove(0).unwrap();
+    let state = stores.two.conversations(&[group], None).await.unwrap().remove(0).unwrap();
     assert_eq!(state.head, Seq(0));
     assert_eq!(state.last_message, None);
     let about = state.group.unwrap();
@@ -59,7 +59,7 @@ async fn a_change_is_filed_without_a_seq_between_the_messages(kind: Kind) {
             assert_eq!(done.place.unwrap().position, inbox[2].position);
         }
     }
-    let state = stores.one.conversations(&[group]).await.unwrap().remove(0).unwrap();
+    let state = stores.one.conversations(&[group], None).await.unwrap().remove(0).unwrap();
     assert_eq!(state.group.unwrap().name, "other");
 }
 
@@ -73,7 +73,7 @@ async fn a_stale_change_changes_nothing(kind: Kind) {
         let stale = Change { expect, name: Some("stale".into()), ..add(&[&carol]) };
         assert_eq!(stores.post(changed(&bob, &group, stale)).await, Posted::Stale);
     }
-    let state = stores.one.conversations(&[group]).await.unwrap().remove(0).unwrap();
+    let state = stores.one.conversations(&[group], None).await.unwrap().remove(0).unwrap();
     assert_eq!(state.group.unwrap().name, "other");
     assert_eq!(state.members.len(), 2);
     assert_eq!(stores.inbox(&bob).await.len(), 2);
@@ -104,7 +104,7 @@ async fn of_concurrent_changes_one_wins(kind: Kind) {
     let answers = tasks.join_all().await;
     let won: Vec<_> = answers.iter().filter(|(_, answer)| *answer != Posted::Stale).collect();
     assert_eq!(won.len(), 1, "{answers:?}");
-    let state = stores.one.conversations(&[group]).await.unwrap().remove(0).unwrap();
+    let state = stores.one.conversations(&[group], None).await.unwrap().remove(0).unwrap();
     assert_eq!(state.group.unwrap().name, won[0].0.to_string());
 }
 
@@ -135,7 +135,7 @@ async fn a_change_of_two_entries_files_both_in_order(kind: Kind) {
         let found: Vec<u32> = inbox[1..].iter().map(|filed| filed.event.entry.fingerprint).collect();
         assert_eq!(found, fingerprints);
     }
-    let state = stores.one.conversations(&[group]).await.unwrap().remove(0).unwrap();
+    let state = stores.one.conversations(&[group], None).await.unwrap().remove(0).unwrap();
     let about = state.group.unwrap();
     assert_eq!(about.owner, bob);
     assert_eq!(about.version, Version(expect.0 + 2), "the version counts entries");
@@ -158,8 +158,8 @@ async fn a_joiner_sees_what_comes_after_joining(kind: Kind) {
         limit: 10,
     };
     let page = stores.one.history(query).await.unwrap().unwrap();
-    assert_eq!(page.messages.iter().map(|message| message.seq.0).collect::<Vec<_>>(), [2]);
-    let state = stores.one.conversations(&[group]).await.unwrap().remove(0).unwrap();
+    assert_eq!(page.messages.iter().map(|shown| shown.message.seq.0).collect::<Vec<_>>(), [2]);
+    let state = stores.one.conversations(&[group], None).await.unwrap().remove(0).unwrap();
     assert_eq!((state.members[1].since, state.members[1].read), (Seq(1), Seq(1)));
 }
 
@@ -185,7 +185,7 @@ async fn adding_a_member_again_changes_nothing_for_it(kind: Kind) {
     let group = stores.group(&[&alice, &bob]).await;
     stores.done(message(&alice, &group, "one")).await;
     stores.change(&alice, &group, add(&[&bob])).await;
-    let state = stores.one.conversations(&[group]).await.unwrap().remove(0).unwrap();
+    let state = stores.one.conversations(&[group], None).await.unwrap().remove(0).unwrap();
     assert_eq!(state.members.len(), 2);
     assert_eq!(state.members[1].since, Seq(0));
     assert_eq!(stores.inbox(&bob).await.len(), 3);
@@ -200,7 +200,7 @@ async fn who_comes_back_starts_at_the_coming_back(kind: Kind) {
     stores.change(&alice, &group, add(&[&bob])).await;
     stores.done(message(&alice, &group, "seen")).await;
     assert_eq!(texts(&stores.inbox(&bob).await, &group), [(2, "seen".into())]);
-    let state = stores.one.conversations(&[group]).await.unwrap().remove(0).unwrap();
+    let state = stores.one.conversations(&[group], None).await.unwrap().remove(0).unwrap();
     assert_eq!(state.members[1].user, bob);
     assert_eq!(state.members[1].since, Seq(1));
 }
@@ -212,7 +212,7 @@ async fn a_group_without_members_is_gone(kind: Kind) {
     stores.done(message(&alice, &group, "the only one")).await;
     stores.change(&alice, &group, remove(&[&alice])).await;
     stores.change(&bob, &group, remove(&[&bob])).await;
-    assert_eq!(stores.one.conversations(std::slice::from_ref(&group)).await.unwrap(), [None]);
+    assert_eq!(stores.one.conversations(std::slice::from_ref(&group), None).await.unwrap(), [None]);
     assert_eq!(stores.post(message(&alice, &group, "?")).await, Posted::NotMember);
     assert_eq!(stores.one.memberships(&alice).await.unwrap(), []);
     let seqs = |inbox: Vec<store::model::Filed>| inbox.iter().map(|f| f.event.seq.0).collect::<Vec<_>>();

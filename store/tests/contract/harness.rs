@@ -176,7 +176,7 @@ impl Stores {
     }
 
     pub async fn version(&self, group: &ConversationId) -> Version {
-        let state = self.one.conversations(std::slice::from_ref(group)).await.unwrap().remove(0);
+        let state = self.one.conversations(std::slice::from_ref(group), None).await.unwrap().remove(0);
         state.expect("the group is there").group.expect("it is a group").version
     }
 
@@ -209,7 +209,7 @@ impl Stores {
     }
 
     pub async fn page(&self, user: &UserId, after: Cursor, limit: usize) -> InboxPage {
-        let query = InboxQuery { user: user.clone(), after, limit, session: None };
+        let query = InboxQuery { user: user.clone(), after, limit, session: None, marks: None };
         self.two.read_inbox(vec![query]).await.unwrap().remove(0)
     }
 
@@ -392,11 +392,11 @@ pub fn decoded(post: &Post) -> Entry {
     Entry::decode(post.entries[0].bytes.clone()).unwrap()
 }
 
-/// A message's body; nothing for a change.
+/// A message's body; nothing for anything else.
 pub fn text(entry: &Entry) -> Option<String> {
     match entry.what.as_ref().unwrap() {
         wire::entry::What::Message(message) => Some(String::from_utf8(message.body.to_vec()).unwrap()),
-        wire::entry::What::Change(_) => None,
+        _ => None,
     }
 }
 

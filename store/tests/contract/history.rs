@@ -22,11 +22,11 @@ async fn read(
 ) -> (Vec<u64>, bool) {
     let query = HistoryQuery { user: user.clone(), conversation: conversation.clone(), range, limit: 4 };
     let page = stores.two.history(query).await.unwrap().expect("a member");
-    for message in &page.messages {
+    for message in page.messages.iter().map(|shown| &shown.message) {
         assert_eq!(text(&message.entry).unwrap(), message.seq.0.to_string());
         assert_eq!(message.conversation, *conversation);
     }
-    (page.messages.iter().map(|message| message.seq.0).collect(), page.more)
+    (page.messages.iter().map(|shown| shown.message.seq.0).collect(), page.more)
 }
 
 async fn history_has_the_newest_the_ones_before_and_the_ones_after(kind: Kind) {
@@ -83,10 +83,10 @@ async fn a_conversations_state_has_its_newest_message(kind: Kind) {
     stores.send(&alice, &bob, "one").await;
     stores.send(&bob, &alice, "two").await;
     let ids = [ConversationId::new_group(1), ConversationId::direct(&alice, &bob)];
-    let states = stores.one.conversations(&ids).await.unwrap();
+    let states = stores.one.conversations(&ids, None).await.unwrap();
     assert_eq!(states[0], None);
     let state = states[1].as_ref().unwrap();
-    let last = state.last_message.as_ref().unwrap();
+    let last = &state.last_message.as_ref().unwrap().message;
     assert_eq!((state.head, last.seq), (Seq(2), Seq(2)));
     assert_eq!(text(&last.entry).unwrap(), "two");
     assert_eq!(state.group, None);

@@ -30,7 +30,7 @@ async fn mark(
 
 async fn member(stores: &Stores, conversation: &ConversationId, user: &UserId) -> Member {
     let state =
-        stores.two.conversations(std::slice::from_ref(conversation)).await.unwrap().remove(0).unwrap();
+        stores.two.conversations(std::slice::from_ref(conversation), None).await.unwrap().remove(0).unwrap();
     state.members.into_iter().find(|member| member.user == *user).unwrap()
 }
 

@@ -114,6 +114,7 @@ impl Answer {
             Posted::Done { seq, duplicate, .. } => Self::Done { seq: seq.0, duplicate },
             Posted::NotMember => Self::NotMember,
             Posted::Stale => Self::Stale,
+            other => panic!("not an answer to what the model does: {other:?}"),
         }
     }
 }
@@ -206,7 +207,7 @@ impl Model {
             assert_eq!(found, self.memberships(number), "the memberships of {user}");
         }
         for (id, known) in &self.conversations {
-            let state = stores.one.conversations(std::slice::from_ref(id)).await.unwrap().remove(0);
+            let state = stores.one.conversations(std::slice::from_ref(id), None).await.unwrap().remove(0);
             let found = state.map(|state| {
                 let members = state.members.into_iter().map(|member| (member.user, member.since)).collect();
                 (state.head, members)

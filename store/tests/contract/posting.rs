@@ -29,12 +29,12 @@ async fn the_first_message_makes_the_direct_conversation_and_has_seq_1(kind: Kin
     let stores = kind.open().await;
     let (alice, bob) = (stores.user("alice"), stores.user("bob"));
     let conversation = ConversationId::direct(&alice, &bob);
-    assert_eq!(stores.one.conversations(std::slice::from_ref(&conversation)).await.unwrap(), [None]);
+    assert_eq!(stores.one.conversations(std::slice::from_ref(&conversation), None).await.unwrap(), [None]);
     let post = message(&alice, &conversation, "hi");
     let time = post.entries[0].time;
     let done = stores.done(post).await;
     assert_eq!((done.seq, done.time), (Seq(1), time));
-    let state = stores.two.conversations(&[conversation]).await.unwrap().remove(0).unwrap();
+    let state = stores.two.conversations(&[conversation], None).await.unwrap().remove(0).unwrap();
     assert_eq!(state.head, Seq(1));
 }
 
@@ -59,7 +59,7 @@ async fn a_message_to_oneself_is_filed_once(kind: Kind) {
     stores.send(&alice, &alice, "a note").await;
     let conversation = ConversationId::direct(&alice, &alice);
     assert_eq!(texts(&stores.inbox(&alice).await, &conversation), [(1, "a note".into())]);
-    let state = stores.one.conversations(&[conversation]).await.unwrap().remove(0).unwrap();
+    let state = stores.one.conversations(&[conversation], None).await.unwrap().remove(0).unwrap();
     assert_eq!(state.members.len(), 1);
 }
 
@@ -233,7 +233,8 @@ async fn a_group_of_500_gets_every_message(kind: Kind) {
     let stores = kind.open().await;
     let users: Vec<_> = (0..500).map(|number| stores.user(&format!("u{number}"))).collect();
     let group = stores.group(&users.iter().collect::<Vec<_>>()).await;
-    let state = stores.one.conversations(std::slice::from_ref(&group)).await.unwrap().remove(0).unwrap();
+    let state =
+        stores.one.conversations(std::slice::from_ref(&group), None).await.unwrap().remove(0).unwrap();
     let members: Vec<_> = state.members.into_iter().map(|member| member.user).collect();
     assert_eq!(members, users, "members are in the order of joining");
     let batch = (0..4).map(|n| message(&users[n * 100], &group, &n.to_string())).collect();

@@ -48,7 +48,7 @@ impl Open {
 
     async fn inbox(&self, user: &UserId) -> Vec<String> {
         let after = Cursor::ORIGIN;
-        let query = InboxQuery { user: user.clone(), after, limit: 1000, session: None };
+        let query = InboxQuery { user: user.clone(), after, limit: 1000, session: None, marks: None };
         let page = self.store.read_inbox(vec![query]).await.unwrap().remove(0);
         assert_eq!(page.reset, None);
         page.events.iter().map(|filed| text(&filed.event.entry).unwrap_or_default()).collect()
@@ -284,7 +284,7 @@ async fn what_was_left_between_two_steps_ends_filed_for_everyone() {
     // What was still on its way when it was dropped has arrived by now.
     other.send(&bob, &alice, "end").await.unwrap();
     other.store.repair(Duration::ZERO).await.unwrap();
-    let state = other.store.conversations(&[direct]).await.unwrap().remove(0).unwrap();
+    let state = other.store.conversations(&[direct], None).await.unwrap().remove(0).unwrap();
     let (alices, bobs) = (other.inbox(&alice).await, other.inbox(&bob).await);
     assert_eq!(alices, bobs);
     assert_eq!(alices.len() as u64, state.head.0);
@@ -312,8 +312,13 @@ async fn who_was_removed_gets_the_removal_although_the_router_died_before() {
         // Waits for whatever of it was under way.
         open_one.store.ping().await.unwrap();
         open_one.store.repair(Duration::ZERO).await.unwrap();
-        let state =
-            open_one.store.conversations(std::slice::from_ref(&group)).await.unwrap().remove(0).unwrap();
+        let state = open_one
+            .store
+            .conversations(std::slice::from_ref(&group), None)
+            .await
+            .unwrap()
+            .remove(0)
+            .unwrap();
         let is_member = state.members.iter().any(|member| member.user == bob);
         let memberships = open_one.store.memberships(&bob).await.unwrap();
         let knows = memberships.iter().any(|membership| membership.conversation == group);
@@ -372,7 +377,7 @@ async fn a_conversation_that_lost_its_last_entries_is_told_as_rewritten() {
     let attached = open.look(&bob, From::Cursor(lost)).await;
     assert_eq!(attached.reset, Some(ResetReason::Rewritten));
     open.send(&alice, &bob, "and on").await.unwrap();
-    let query = InboxQuery { user: bob, after: attached.start, limit: 10, session: None };
+    let query = InboxQuery { user: bob, after: attached.start, limit: 10, session: None, marks: None };
     let page = open.store.read_inbox(vec![query]).await.unwrap().remove(0);
     assert_eq!(page.reset, None);
     let texts: Vec<_> = page.events.iter().map(|filed| text(&filed.event.entry).unwrap()).collect();

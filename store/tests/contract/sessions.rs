@@ -90,6 +90,7 @@ async fn standing(stores: &Stores, user: &proto::UserId, session: &SessionId, de
         after: proto::Cursor::ORIGIN,
         limit: 1,
         session: Some((session.clone(), device.clone())),
+        marks: None,
     };
     stores.one.read_inbox(vec![query]).await.unwrap().remove(0).standing
 }
