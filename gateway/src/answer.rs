@@ -4,11 +4,11 @@
 use std::fmt::Write as _;
 
 use proto::wire::{self, reply};
-use proto::{ConversationId, Cursor, Fingerprint, Position};
+use proto::{ChannelId, ConversationId, Cursor, Fingerprint, Position};
 
-use crate::event::write_logged;
+use crate::event::write_present;
 use crate::failure::Failure;
-use crate::frame::write_sent;
+use crate::frame::{write_presence, write_published, write_sent};
 use crate::json::{escape, member};
 
 /// What a command has brought.
@@ -18,6 +18,8 @@ pub enum Answer {
     Done,
     /// A message has been taken.
     Sent(ConversationId, wire::Sent),
+    /// Something has been published.
+    Published(ChannelId, wire::Sent),
     /// A group has been made.
     Created(String),
     /// Messages.
@@ -26,20 +28,36 @@ pub enum Answer {
     Conversations(wire::ConversationsPage),
     /// The members of a conversation.
     Members(wire::MemberList),
+    /// Who is online, in the order asked.
+    Presence(Vec<wire::Presence>),
+}
+
+/// Where something is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A message.
+    Conversation(ConversationId),
+    /// A publication.
+    Channel(ChannelId),
 }
 
 impl Answer {
-    /// From a router's reply to a command of this kind. `conversation` is where
-    /// a message was sent.
-    pub fn from_reply(result: reply::Result, conversation: Option<ConversationId>) -> Result<Self, Failure> {
-        Ok(match (result, conversation) {
+    /// From a router's reply to a command; `destination` is where it wrote.
+    pub fn from_reply(result: reply::Result, destination: Option<Destination>) -> Result<Self, Failure> {
+        Ok(match (result, destination) {
             (reply::Result::Failure(failure), _) => return Err(failure.into()),
             (reply::Result::Done(_), _) => Self::Done,
-            (reply::Result::Sent(sent), Some(conversation)) => Self::Sent(conversation, sent),
+            (reply::Result::Sent(sent), Some(Destination::Conversation(conversation))) => {
+                Self::Sent(conversation, sent)
+            }
+            (reply::Result::Sent(sent), Some(Destination::Channel(channel))) => {
+                Self::Published(channel, sent)
+            }
             (reply::Result::Created(created), _) => Self::Created(created.conversation),
             (reply::Result::History(page), _) => Self::History(page),
             (reply::Result::Conversations(page), _) => Self::Conversations(page),
             (reply::Result::Members(list), _) => Self::Members(list),
+            (reply::Result::Presences(list), _) => Self::Presence(list.presences),
             _ => return Err(Failure::internal("the router gave an answer of the wrong kind")),
         })
     }
@@ -52,10 +70,22 @@ impl Answer {
                 out.push(',');
                 write_sent(out, conversation.as_str(), sent);
             }
+            Self::Published(channel, sent) => {
+                out.push(',');
+                write_published(out, channel.as_str(), sent);
+            }
             Self::Created(conversation) => member(out, "conversation", conversation),
             Self::History(page) => write_history(out, page),
             Self::Conversations(page) => write_conversations(out, page),
             Self::Members(list) => write_members(out, list),
+            Self::Presence(list) => {
+                out.push_str(r#","presence":"#);
+                write_list(out, list, |out, one| {
+                    out.push('{');
+                    write_presence(out, one);
+                    out.push('}');
+                });
+            }
         }
     }
 
@@ -80,9 +110,7 @@ pub fn place(sent: &wire::Sent) -> Option<Cursor> {
 
 fn write_event(out: &mut String, event: &wire::Event) {
     out.push('{');
-    if let Some(entry) = &event.entry {
-        write_logged(out, &event.conversation, event.seq, entry);
-    }
+    write_present(out, event);
     out.push('}');
 }
 

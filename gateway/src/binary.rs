@@ -12,7 +12,7 @@ use crate::answer::Answer;
 use crate::event::change_word;
 use crate::failure::Failure;
 use crate::fields::Fields;
-use crate::frame::{Frame, Reference};
+use crate::frame::{Frame, Reference, last_seen};
 
 /// Of requests and answers in protobuf over HTTP.
 pub const CONTENT_TYPE: &str = "application/x-protobuf";
@@ -62,9 +62,7 @@ fn fill(fields: &mut Fields<'_>, command: command::Command) -> Result<&'static s
             set(fields, "to", send.to);
             set(fields, "conversation", send.conversation);
             set(fields, "client_msg_id", send.client_msg_id);
-            if let Some(body) = send.body {
-                fields.set_json("body", body_json(&body)?);
-            }
+            set_body(fields, send.body)?;
             "send"
         }
         Command::Ack(ack) => {
@@ -116,6 +114,44 @@ fn fill(fields: &mut Fields<'_>, command: command::Command) -> Result<&'static s
             set(fields, "name", Some(rename.name));
             "rename"
         }
+        Command::Edit(edit) => {
+            set(fields, "conversation", Some(edit.conversation));
+            set(fields, "seq", Some(edit.seq));
+            set_body(fields, edit.body)?;
+            "edit"
+        }
+        Command::Recall(recall) => {
+            set(fields, "conversation", Some(recall.conversation));
+            set(fields, "seq", Some(recall.seq));
+            "recall"
+        }
+        Command::React(react) => {
+            set(fields, "conversation", Some(react.conversation));
+            set(fields, "seq", Some(react.seq));
+            set(fields, "emoji", Some(react.emoji));
+            set(fields, "on", react.on);
+            "react"
+        }
+        Command::Presence(presence) => {
+            fields.set_json("users", json(&presence.users));
+            set(fields, "watch", presence.watch);
+            "presence"
+        }
+        Command::Subscribe(subscribe) => {
+            set(fields, "channel", Some(subscribe.channel));
+            set(fields, "after", subscribe.after);
+            "subscribe"
+        }
+        Command::Unsubscribe(unsubscribe) => {
+            set(fields, "channel", Some(unsubscribe.channel));
+            "unsubscribe"
+        }
+        Command::Publish(publish) => {
+            set(fields, "channel", Some(publish.channel));
+            set(fields, "client_msg_id", publish.client_msg_id);
+            set_body(fields, publish.body)?;
+            "publish"
+        }
         Command::Auth(auth) => {
             set(fields, "token", Some(auth.token));
             "auth"
@@ -128,6 +164,13 @@ fn set(fields: &mut Fields<'_>, name: &'static str, value: Option<impl ToString>
     if let Some(value) = value {
         fields.set(name, value.to_string());
     }
+}
+
+fn set_body(fields: &mut Fields<'_>, body: Option<Bytes>) -> Result<(), Failure> {
+    if let Some(body) = body {
+        fields.set_json("body", body_json(&body)?);
+    }
+    Ok(())
 }
 
 fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
@@ -181,6 +224,9 @@ fn to_message(frame: &Frame, cursor: Option<String>) -> client::Frame {
         Frame::Sent { reference: to, conversation, sent, .. } => {
             (reference(to), Wire::Sent(sent_message(conversation, sent)))
         }
+        Frame::Published { reference: to, channel, sent } => {
+            (reference(to), Wire::Sent(published_message(channel.as_str(), sent)))
+        }
         Frame::Ok(to, answer) => (reference(to), Wire::Ok(client::Ok { result: Some(result(answer)) })),
         Frame::Error(to, failure) => {
             let error = client::Error {
@@ -206,6 +252,7 @@ fn to_message(frame: &Frame, cursor: Option<String>) -> client::Frame {
             };
             (None, Wire::Receipt(receipt))
         }
+        Frame::Presence(one) => (None, Wire::Presence(presence(one))),
         Frame::Reset(reason, _) => (None, Wire::Reset(client::Reset { reason: reason.as_str().to_owned() })),
         Frame::Goaway(end, reconnect_in_ms) => {
             let goaway =
@@ -223,7 +270,33 @@ pub fn sent_message(conversation: &str, sent: &wire::Sent) -> client::Sent {
         seq: sent.seq,
         time: sent.time,
         duplicate: sent.duplicate,
+        channel: None,
     }
+}
+
+/// The answer to a `publish`.
+pub fn published_message(channel: &str, sent: &wire::Sent) -> client::Sent {
+    client::Sent { channel: Some(channel.to_owned()), ..sent_message("", sent) }
+}
+
+/// What was published.
+pub fn publication_message(publication: wire::Publication) -> client::Publication {
+    let entry = publication.entry.unwrap_or_default();
+    let body = match entry.what {
+        Some(What::Message(message)) => message.body,
+        _ => Bytes::new(),
+    };
+    client::Publication {
+        channel: publication.channel,
+        seq: publication.seq,
+        from: entry.by,
+        time: entry.time,
+        body,
+    }
+}
+
+fn presence(presence: &wire::Presence) -> client::Presence {
+    client::Presence { user: presence.user.clone(), online: presence.online, last_seen: last_seen(presence) }
 }
 
 /// A `ref` that was JSON: a string without its quotes, a number as it is.
@@ -233,10 +306,10 @@ fn plain(reference: &str) -> String {
 
 fn result(answer: &Answer) -> ok::Result {
     match answer {
-        Answer::Done | Answer::Sent(..) => ok::Result::Done(client::Done {}),
+        Answer::Done | Answer::Sent(..) | Answer::Published(..) => ok::Result::Done(client::Done {}),
         Answer::Created(conversation) => ok::Result::Conversation(conversation.clone()),
         Answer::History(page) => ok::Result::History(client::HistoryPage {
-            messages: page.messages.iter().filter_map(logged_message).collect(),
+            messages: page.messages.iter().filter_map(present_message).collect(),
             more: page.more,
         }),
         Answer::Conversations(page) => ok::Result::Conversations(client::ConversationsPage {
@@ -255,6 +328,9 @@ fn result(answer: &Answer) -> ok::Result {
                 members: list.members.iter().map(member).collect(),
             })
         }
+        Answer::Presence(list) => {
+            ok::Result::Presence(client::PresenceList { presence: list.iter().map(presence).collect() })
+        }
     }
 }
 
@@ -265,17 +341,29 @@ fn summary(summary: &wire::Summary) -> client::Summary {
         head_seq: summary.head_seq,
         read_seq: summary.read_seq,
         unread: summary.unread,
-        last_message: summary.last_message.as_ref().and_then(logged_message),
+        last_message: summary.last_message.as_ref().and_then(present_message),
         peer_delivered_seq: summary.peer_delivered_seq,
         peer_read_seq: summary.peer_read_seq,
     }
 }
 
-fn logged_message(event: &wire::Event) -> Option<client::Message> {
-    match entry_frame(&event.conversation, event.seq, event.entry.as_ref()?) {
-        frame::Frame::Message(message) => Some(message),
-        _ => None,
-    }
+/// A message in its present state.
+fn present_message(event: &wire::Event) -> Option<client::Message> {
+    let frame::Frame::Message(message) = entry_frame(&event.conversation, event.seq, event.entry.as_ref()?)
+    else {
+        return None;
+    };
+    let Some(state) = &event.state else { return Some(message) };
+    let reactions =
+        |one: &wire::Reactions| client::Reactions { emoji: one.emoji.clone(), users: one.users.clone() };
+    let recalled = state.recalled > 0;
+    Some(client::Message {
+        body: if recalled { Bytes::new() } else { message.body },
+        edited: (state.edited > 0 && !recalled).then_some(state.edited),
+        recalled: recalled.then_some(state.recalled),
+        reactions: state.reactions.iter().map(reactions).collect(),
+        ..message
+    })
 }
 
 /// An entry at its place, as the frame that shows it.
@@ -290,6 +378,27 @@ pub fn entry_frame(conversation: &str, seq: u64, entry: &wire::Entry) -> frame::
             members: change.members.clone(),
             user: (!change.user.is_empty()).then(|| change.user.clone()),
         }),
+        Some(What::Edited(edited)) => frame::Frame::Edited(client::Edited {
+            conversation: conversation.to_owned(),
+            seq: edited.seq,
+            body: edited.body.clone(),
+            time: entry.time,
+            by: entry.by.clone(),
+        }),
+        Some(What::Recalled(recalled)) => frame::Frame::Recalled(client::Recalled {
+            conversation: conversation.to_owned(),
+            seq: recalled.seq,
+            time: entry.time,
+            by: entry.by.clone(),
+        }),
+        Some(What::Reaction(reaction)) => frame::Frame::Reaction(client::Reaction {
+            conversation: conversation.to_owned(),
+            seq: reaction.seq,
+            user: entry.by.clone(),
+            emoji: reaction.emoji.clone(),
+            on: reaction.on,
+            time: entry.time,
+        }),
         other => {
             let message = match other {
                 Some(What::Message(message)) => message.clone(),
@@ -302,6 +411,7 @@ pub fn entry_frame(conversation: &str, seq: u64, entry: &wire::Entry) -> frame::
                 time: entry.time,
                 body: message.body,
                 client_msg_id: (!message.client_msg_id.is_empty()).then_some(message.client_msg_id),
+                ..client::Message::default()
             })
         }
     }

@@ -109,19 +109,11 @@ pub fn write_logged(out: &mut String, conversation: &str, seq: u64, entry: &wire
             }
         }
         Some(What::Message(message)) => {
-            let _ = write!(
-                out,
-                r#""conversation":"{conversation}","seq":{seq},"from":"{by}","time":{time},"body":"#
-            );
-            // Bodies are checked to be JSON, and so UTF-8, where they come in.
-            out.push_str(std::str::from_utf8(&message.body).unwrap_or("null"));
-            if !message.client_msg_id.is_empty() {
-                member(out, "client_msg_id", &message.client_msg_id);
-            }
+            write_message(out, (conversation, seq), entry, message, true);
         }
         Some(What::Edited(Edited { seq, body })) => {
             let _ = write!(out, r#""conversation":"{conversation}","seq":{seq},"body":"#);
-            out.push_str(std::str::from_utf8(body).unwrap_or("null"));
+            out.push_str(body_text(body));
             let _ = write!(out, r#","time":{time},"by":"{by}""#);
         }
         Some(What::Recalled(Recalled { seq })) => {
@@ -136,6 +128,69 @@ pub fn write_logged(out: &mut String, conversation: &str, seq: u64, entry: &wire
             let _ = write!(out, r#""conversation":"{conversation}","seq":{seq},"from":"{by}","time":{time}"#);
         }
     }
+}
+
+/// A message in its present state, as `history` shows it: with `edited`,
+/// `recalled` (and then no body) and `reactions` where there are any.
+pub fn write_present(out: &mut String, event: &wire::Event) {
+    let Some(entry) = &event.entry else { return };
+    let (Some(state), Some(What::Message(message))) = (&event.state, &entry.what) else {
+        return write_logged(out, &event.conversation, event.seq, entry);
+    };
+    let recalled = state.recalled > 0;
+    write_message(out, (&event.conversation, event.seq), entry, message, !recalled);
+    if recalled {
+        let _ = write!(out, r#","recalled":{}"#, state.recalled);
+    } else if state.edited > 0 {
+        let _ = write!(out, r#","edited":{}"#, state.edited);
+    }
+    for (index, reactions) in state.reactions.iter().enumerate() {
+        out.push_str(if index == 0 { r#","reactions":{"# } else { "," });
+        escape(out, &reactions.emoji);
+        out.push(':');
+        list(out, &reactions.users);
+    }
+    if !state.reactions.is_empty() {
+        out.push('}');
+    }
+}
+
+/// What was published, without `type`.
+pub fn write_publication(out: &mut String, publication: &wire::Publication) {
+    let entry = publication.entry.as_ref();
+    let (by, time) = entry.map_or(("", 0), |entry| (entry.by.as_str(), entry.time));
+    let _ = write!(
+        out,
+        r#""channel":"{}","seq":{},"from":"{by}","time":{time},"body":"#,
+        publication.channel, publication.seq
+    );
+    out.push_str(match entry.and_then(|entry| entry.what.as_ref()) {
+        Some(What::Message(message)) => body_text(&message.body),
+        _ => "null",
+    });
+}
+
+fn write_message(
+    out: &mut String,
+    (conversation, seq): (&str, u64),
+    entry: &wire::Entry,
+    message: &wire::Message,
+    with_body: bool,
+) {
+    let (by, time) = (&entry.by, entry.time);
+    let _ = write!(out, r#""conversation":"{conversation}","seq":{seq},"from":"{by}","time":{time}"#);
+    if with_body {
+        out.push_str(r#","body":"#);
+        out.push_str(body_text(&message.body));
+    }
+    if !message.client_msg_id.is_empty() {
+        member(out, "client_msg_id", &message.client_msg_id);
+    }
+}
+
+/// Bodies are checked to be JSON, and so UTF-8, where they come in.
+fn body_text(body: &[u8]) -> &str {
+    std::str::from_utf8(body).unwrap_or("null")
 }
 
 fn list(out: &mut String, texts: &[String]) {

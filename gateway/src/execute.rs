@@ -7,9 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use proto::wire::{self, reply, request};
-use proto::{ConversationId, DeviceId, ErrorCode, Seq, UserId};
+use proto::{ChannelId, ConversationId, DeviceId, ErrorCode, Seq, UserId};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Destination};
 use crate::command::{Command, Recipient};
 use crate::event::Event;
 use crate::failure::Failure;
@@ -27,9 +27,9 @@ pub async fn execute(
 ) -> Result<Answer, Failure> {
     let kind = command.kind();
     let result = match prepare(gateway, user, device, None, command) {
-        Ok(Prepared { command, conversation, hidden_id, .. }) => {
+        Ok(Prepared { command, destination, hidden_id, .. }) => {
             let result = gateway.routers.call(user, command).await;
-            result.and_then(|reply| Answer::from_reply(unhide(reply, hidden_id), conversation))
+            result.and_then(|reply| Answer::from_reply(unhide(reply, hidden_id), destination))
         }
         Err(failure) => Err(failure),
     };
@@ -52,7 +52,7 @@ pub fn begin(
     let kind = command.kind();
     let own = *user == session.user;
     let prepared = prepare(gateway, user, &session.device, own.then_some(&**session), command);
-    let Prepared { command, conversation, message, hidden_id } = prepared.inspect_err(|failure| {
+    let Prepared { command, destination, message, hidden_id } = prepared.inspect_err(|failure| {
         gateway.metrics.command(kind, Some(failure.code));
     })?;
     let (to, session) = (gateway.clone(), session.clone());
@@ -60,7 +60,7 @@ pub fn begin(
     let completion = move |outcome: Outcome| {
         let repeated = outcome.repeated;
         let answer =
-            outcome.result.and_then(|reply| Answer::from_reply(unhide(reply, hidden_id), conversation));
+            outcome.result.and_then(|reply| Answer::from_reply(unhide(reply, hidden_id), destination));
         to.metrics.command(kind, answer.as_ref().err().map(|failure| failure.code));
         // An earlier try may have filed the message without this session being
         // told: then it is a hole that only the log can fill.
@@ -84,6 +84,9 @@ pub fn begin(
                 sent: Box::new(sent),
                 cursor: None,
             }),
+            (Ok(Answer::Published(channel, sent)), _) => {
+                session.answer(Frame::Published { reference, channel, sent: Box::new(sent) });
+            }
             (Ok(answer), _) => session.answer(Frame::Ok(reference, Box::new(answer))),
             (Err(failure), message) => {
                 session.answer(Frame::Error(reference, Box::new(failure)));
@@ -100,8 +103,8 @@ pub fn begin(
 /// A command as routers take it.
 struct Prepared {
     command: request::Command,
-    /// Where a message goes.
-    conversation: Option<ConversationId>,
+    /// Where it writes something that gets a number.
+    destination: Option<Destination>,
     /// What others will see of a message.
     message: Option<wire::Message>,
     /// The message's id is the gateway's own.
@@ -110,7 +113,7 @@ struct Prepared {
 
 impl From<request::Command> for Prepared {
     fn from(command: request::Command) -> Self {
-        Self { command, conversation: None, message: None, hidden_id: false }
+        Self { command, destination: None, message: None, hidden_id: false }
     }
 }
 
@@ -177,12 +180,24 @@ fn prepare(
             gateway.rates.check(user)?;
             Wire::React(wire::React { conversation: id(conversation), seq: seq.0, emoji, on })
         }
-        Command::Presence { .. }
-        | Command::Subscribe { .. }
-        | Command::Unsubscribe(_)
-        | Command::Publish { .. }
-        | Command::Kick { .. } => {
-            return Err(Failure::unavailable("not there yet"));
+        Command::Presence { users, watch: false } => Wire::Presence(wire::AskPresence {
+            users: users.into_iter().map(String::from).collect(),
+            node: String::new(),
+        }),
+        Command::Publish { channel, body, client_msg_id } => {
+            gateway.rates.check(user)?;
+            return Ok(publish(channel, body, client_msg_id.map(String::from)));
+        }
+        Command::Kick { user: _, device } => {
+            Wire::Kick(wire::Kick { device: device.map(String::from).unwrap_or_default() })
+        }
+        Command::Presence { watch: true, .. } => {
+            return Err(Failure::bad_request("`watch` is for two-way transports"));
+        }
+        Command::Subscribe { .. } | Command::Unsubscribe(_) => {
+            return Err(Failure::bad_request(
+                "`subscribe` and `unsubscribe` are for two-way transports; others take `channels` in the query",
+            ));
         }
         Command::Auth(_) | Command::Ping => {
             return Err(Failure::bad_request("`auth` and `ping` are for two-way transports"));
@@ -209,7 +224,20 @@ fn send(
         session: session.map(|session| session.id.to_string()).unwrap_or_default(),
     });
     let message = wire::Message { body, client_msg_id: shown };
-    Prepared { command, conversation: Some(conversation), message: Some(message), hidden_id }
+    let destination = Some(Destination::Conversation(conversation));
+    Prepared { command, destination, message: Some(message), hidden_id }
+}
+
+/// The same for what is published.
+fn publish(channel: ChannelId, body: Bytes, client_msg_id: Option<String>) -> Prepared {
+    let hidden_id = client_msg_id.is_none();
+    let command = request::Command::Publish(wire::Publish {
+        channel: channel.to_string(),
+        body,
+        client_msg_id: client_msg_id.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>())),
+        hidden_id,
+    });
+    Prepared { command, destination: Some(Destination::Channel(channel)), message: None, hidden_id }
 }
 
 /// A repeat that only the gateway made is none to the client.

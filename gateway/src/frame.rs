@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use proto::wire::{self, receipt};
-use proto::{Cursor, End, Position, ResetReason};
+use proto::{ChannelId, Cursor, End, Position, ResetReason};
 
 use crate::answer::Answer;
 use crate::event::Event;
@@ -32,6 +32,15 @@ pub enum Frame {
         /// Set when this takes the place of the sender's own copy.
         cursor: Option<Cursor>,
     },
+    /// Something has been published; to clients a `sent`, too.
+    Published {
+        /// Of the command.
+        reference: Reference,
+        /// Where.
+        channel: ChannelId,
+        /// The router's answer.
+        sent: Box<wire::Sent>,
+    },
     /// A command has been done.
     Ok(Reference, Box<Answer>),
     /// A command was refused.
@@ -42,6 +51,8 @@ pub enum Frame {
     Typing(Arc<wire::Typing>),
     /// A mark has moved.
     Receipt(Arc<wire::Receipt>),
+    /// Somebody has come or gone.
+    Presence(Arc<wire::Presence>),
     /// The place that the client had is gone.
     Reset(ResetReason, Cursor),
     /// The session ends.
@@ -73,12 +84,13 @@ impl Frame {
         match self {
             Self::Welcome(_) => "welcome",
             Self::Event(_, event) => event.kind(),
-            Self::Sent { .. } => "sent",
+            Self::Sent { .. } | Self::Published { .. } => "sent",
             Self::Ok(..) => "ok",
             Self::Error(..) => "error",
             Self::Pong(_) => "pong",
             Self::Typing(_) => "typing",
             Self::Receipt(_) => "receipt",
+            Self::Presence(_) => "presence",
             Self::Reset(..) => "reset",
             Self::Goaway(..) => "goaway",
         }
@@ -98,12 +110,15 @@ impl Frame {
     /// Whether it may be dropped when a reader is slow: the log has it, or it
     /// is ephemeral. Answers are not.
     pub fn is_feed(&self) -> bool {
-        matches!(self, Self::Event(..) | Self::Typing(_) | Self::Receipt(_))
+        matches!(self, Self::Event(..) | Self::Typing(_) | Self::Receipt(_) | Self::Presence(_))
     }
 
     /// Whether it answers a command: exactly one such frame a command.
     pub fn is_answer(&self) -> bool {
-        matches!(self, Self::Sent { .. } | Self::Ok(..) | Self::Error(..) | Self::Pong(_))
+        matches!(
+            self,
+            Self::Sent { .. } | Self::Published { .. } | Self::Ok(..) | Self::Error(..) | Self::Pong(_)
+        )
     }
 
     /// Appends the JSON object.
@@ -124,6 +139,11 @@ impl Frame {
                 out.push(',');
                 write_sent(out, conversation, sent);
             }
+            Self::Published { reference, channel, sent } => {
+                write_reference(out, reference);
+                out.push(',');
+                write_published(out, channel.as_str(), sent);
+            }
             Self::Ok(reference, answer) => {
                 write_reference(out, reference);
                 answer.write_members(out);
@@ -138,6 +158,10 @@ impl Frame {
                 let _ = write!(out, r#","conversation":"{}","user":"{}""#, typing.conversation, typing.user);
             }
             Self::Receipt(receipt) => write_receipt(out, receipt),
+            Self::Presence(presence) => {
+                out.push(',');
+                write_presence(out, presence);
+            }
             Self::Reset(reason, cursor) => {
                 let _ = write!(out, r#","reason":"{}","cursor":"{cursor}""#, reason.as_str());
             }
@@ -167,7 +191,31 @@ pub fn write_failure(out: &mut String, failure: &Failure) {
 
 /// `"conversation":…,"seq":…,"time":…` and whether it is a repeat.
 pub fn write_sent(out: &mut String, conversation: &str, sent: &wire::Sent) {
-    let _ = write!(out, r#""conversation":"{conversation}","seq":{},"time":{}"#, sent.seq, sent.time);
+    let _ = write!(out, r#""conversation":"{conversation}""#);
+    write_number(out, sent);
+}
+
+/// The same with `channel` in the place of `conversation`.
+pub fn write_published(out: &mut String, channel: &str, sent: &wire::Sent) {
+    let _ = write!(out, r#""channel":"{channel}""#);
+    write_number(out, sent);
+}
+
+/// `"user":…,"online":…` and, for those who are not, when they were last seen.
+pub fn write_presence(out: &mut String, presence: &wire::Presence) {
+    let _ = write!(out, r#""user":"{}","online":{}"#, presence.user, presence.online);
+    if let Some(last_seen) = last_seen(presence) {
+        let _ = write!(out, r#","last_seen":{last_seen}"#);
+    }
+}
+
+/// Unix milliseconds; nothing for who is online, and for who never was.
+pub fn last_seen(presence: &wire::Presence) -> Option<u64> {
+    (!presence.online && presence.last_seen > 0).then_some(presence.last_seen)
+}
+
+fn write_number(out: &mut String, sent: &wire::Sent) {
+    let _ = write!(out, r#","seq":{},"time":{}"#, sent.seq, sent.time);
     if sent.duplicate {
         out.push_str(r#","duplicate":true"#);
     }

@@ -181,7 +181,7 @@ mod tests {
             from: "a".into(),
             time: 3,
             body: Bytes::from_static(br#"{"x":[1]}"#),
-            client_msg_id: None,
+            ..Default::default()
         };
         let frame = client::Frame {
             cursor: Some("4.z".into()),
