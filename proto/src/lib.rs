@@ -3,14 +3,16 @@
 //! the bus. No I/O and no clock.
 //!
 //! In reading order: [`id`] (who and where), [`place`] (seq, position,
-//! cursor), [`outcome`] (error codes, the ends of sessions, resets), [`wire`]
-//! (the generated messages).
+//! cursor), [`bookmark`] (a cursor with places in channels), [`outcome`] (error
+//! codes, the ends of sessions, resets), [`wire`] (the generated messages).
 
+pub mod bookmark;
 pub mod id;
 pub mod outcome;
 pub mod place;
 pub mod wire;
 
+pub use bookmark::{Bookmark, ChannelPlaces, MAX_CHANNELS};
 pub use id::{
     ChannelId, ClientMessageId, ConversationId, DeviceId, Invalid, NodeIncarnation, SessionId, UserId,
 };
