@@ -46,12 +46,21 @@ pub fn decode(bytes: &[u8]) -> Result<(&'static str, Fields<'static>), Failure> 
     Ok((kind, fields))
 }
 
-/// The fields of a `send` alone, as HTTP has it.
-pub fn decode_send<'a>(bytes: &[u8]) -> Result<Fields<'a>, Failure> {
-    let send = client::Send::decode(bytes)
-        .map_err(|error| Failure::bad_request(format!("not a protobuf Send: {error}")))?;
+/// Whether a command of this kind may come over HTTP as its own message.
+pub fn comes_alone(kind: &str) -> bool {
+    matches!(kind, "send" | "publish")
+}
+
+/// The fields of such a command, as HTTP has it.
+pub fn decode_alone<'a>(kind: &str, bytes: &[u8]) -> Result<Fields<'a>, Failure> {
+    let wrong = |error| Failure::bad_request(format!("not the protobuf message of `{kind}`: {error}"));
+    let command = match kind {
+        "send" => command::Command::Send(client::Send::decode(bytes).map_err(wrong)?),
+        "publish" => command::Command::Publish(client::Publish::decode(bytes).map_err(wrong)?),
+        _ => return Err(Failure::bad_request(format!("`{kind}` does not come as protobuf"))),
+    };
     let mut fields = Fields::empty();
-    fill(&mut fields, command::Command::Send(send))?;
+    fill(&mut fields, command)?;
     Ok(fields)
 }
 
@@ -196,12 +205,20 @@ pub fn encode(frame: &Frame) -> Bytes {
         bytes.extend_from_slice(event.protobuf());
         return bytes.into();
     }
+    if let Frame::Publication(publication) = frame {
+        return Bytes::copy_from_slice(publication.protobuf());
+    }
     to_message(frame, cursor).encode_to_vec().into()
 }
 
 /// A frame as a message, for those that list several.
 pub fn message(frame: &Frame) -> client::Frame {
     to_message(frame, frame.cursor().map(|cursor| cursor.to_string()))
+}
+
+/// As [`message`], with a cursor that has more in it than the frame knows.
+pub fn message_at(frame: &Frame, cursor: Option<&str>) -> client::Frame {
+    to_message(frame, cursor.map(str::to_owned))
 }
 
 fn to_message(frame: &Frame, cursor: Option<String>) -> client::Frame {
@@ -221,6 +238,7 @@ fn to_message(frame: &Frame, cursor: Option<String>) -> client::Frame {
             (None, Wire::Welcome(welcome))
         }
         Frame::Event(_, event) => (None, event.message()),
+        Frame::Publication(publication) => (None, Wire::Publication(publication.message())),
         Frame::Sent { reference: to, conversation, sent, .. } => {
             (reference(to), Wire::Sent(sent_message(conversation, sent)))
         }
@@ -328,6 +346,10 @@ fn result(answer: &Answer) -> ok::Result {
                 members: list.members.iter().map(member).collect(),
             })
         }
+        Answer::Subscribed { seq, publications } => ok::Result::Subscribed(client::Subscribed {
+            seq: seq.0,
+            publications: publications.iter().map(|publication| publication.message()).collect(),
+        }),
         Answer::Presence(list) => {
             ok::Result::Presence(client::PresenceList { presence: list.iter().map(presence).collect() })
         }

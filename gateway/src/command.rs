@@ -6,6 +6,7 @@ use proto::{ChannelId, ClientMessageId, ConversationId, Cursor, DeviceId, Invali
 
 use crate::failure::Failure;
 use crate::fields::{Fields, missing};
+use crate::identity::Scopes;
 
 /// Bytes of a message's body at most, as sent.
 pub const MAX_BODY_BYTES: usize = 65_536;
@@ -197,6 +198,30 @@ impl Command {
                 return Err(Failure::bad_request(format!("`type` {shown:?} is not a command")));
             }
         })
+    }
+
+    /// The same for HTTP, which has a command that frames do not.
+    pub fn parse_resource(kind: &str, fields: &Fields<'_>) -> Result<Self, Failure> {
+        match kind {
+            "kick" => Ok(Self::Kick {
+                user: fields.required_id("user", UserId::parse)?,
+                device: fields.id("device", DeviceId::parse)?,
+            }),
+            kind => Self::parse(kind, fields),
+        }
+    }
+
+    /// Whether a token with these scopes allows it.
+    pub fn permit(&self, scopes: Scopes) -> Result<(), Failure> {
+        match self {
+            Self::Publish { .. } if !scopes.service && !scopes.publish => {
+                Err(Failure::forbidden("to publish the token needs the scope `publish` or `service`"))
+            }
+            Self::Kick { .. } if !scopes.service => {
+                Err(Failure::forbidden("to end sessions the token needs the scope `service`"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The `type`, for metrics and limits.

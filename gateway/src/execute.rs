@@ -3,18 +3,20 @@
 //! frames. What only the gateway knows of a command is decided here.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use proto::wire::{self, reply, request};
 use proto::{ChannelId, ConversationId, DeviceId, ErrorCode, Seq, UserId};
 
 use crate::answer::{Answer, Destination};
+use crate::channels;
 use crate::command::{Command, Recipient};
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::frame::{Frame, Reference};
 use crate::gateway::Gateway;
+use crate::limits::TypingPass;
 use crate::link::Outcome;
 use crate::session::{CatchUp, Session};
 
@@ -26,6 +28,19 @@ pub async fn execute(
     command: Command,
 ) -> Result<Answer, Failure> {
     let kind = command.kind();
+    let typing = match typing(gateway, "", user, &command) {
+        Typing::Dropped => {
+            gateway.metrics.command(kind, None);
+            return Ok(Answer::Done);
+        }
+        Typing::Passes(pass) => pass,
+    };
+    // A kick is about another user than the one who asks for it.
+    let kicked = match &command {
+        Command::Kick { user, .. } => Some(user.clone()),
+        _ => None,
+    };
+    let user = kicked.as_ref().unwrap_or(user);
     let result = match prepare(gateway, user, device, None, command) {
         Ok(Prepared { command, destination, hidden_id, .. }) => {
             let result = gateway.routers.call(user, command).await;
@@ -33,6 +48,9 @@ pub async fn execute(
         }
         Err(failure) => Err(failure),
     };
+    if let (Err(_), Some(pass)) = (&result, typing) {
+        gateway.typing.forget(pass);
+    }
     gateway.metrics.command(kind, result.as_ref().err().map(|failure| failure.code));
     result
 }
@@ -49,7 +67,25 @@ pub fn begin(
     command: Command,
     reference: Reference,
 ) -> Result<(), Failure> {
+    let command = match command {
+        Command::Subscribe { channel, after } => {
+            return channels::subscribe(gateway, session, channel, after, reference);
+        }
+        Command::Unsubscribe(channel) => {
+            channels::unsubscribe(gateway, session, &channel, reference);
+            return Ok(());
+        }
+        command => command,
+    };
     let kind = command.kind();
+    let typing = match typing(gateway, session.id.as_str(), user, &command) {
+        Typing::Dropped => {
+            gateway.metrics.command(kind, None);
+            session.answer(Frame::Ok(reference, Box::new(Answer::Done)));
+            return Ok(());
+        }
+        Typing::Passes(pass) => pass,
+    };
     let own = *user == session.user;
     let prepared = prepare(gateway, user, &session.device, own.then_some(&**session), command);
     let Prepared { command, destination, message, hidden_id } = prepared.inspect_err(|failure| {
@@ -62,6 +98,9 @@ pub fn begin(
         let answer =
             outcome.result.and_then(|reply| Answer::from_reply(unhide(reply, hidden_id), destination));
         to.metrics.command(kind, answer.as_ref().err().map(|failure| failure.code));
+        if let (Err(_), Some(pass)) = (&answer, typing) {
+            to.typing.forget(pass);
+        }
         // An earlier try may have filed the message without this session being
         // told: then it is a hole that only the log can fill.
         let uncertain = match &answer {
@@ -98,6 +137,20 @@ pub fn begin(
     };
     gateway.routers.submit(user, command, Box::new(completion));
     Ok(())
+}
+
+/// Whether a command is passed on, as far as `typing` is concerned.
+enum Typing {
+    /// It is; and with what, if it is `typing`.
+    Passes(Option<TypingPass>),
+    /// Too soon after the last: done, as far as the client can tell.
+    Dropped,
+}
+
+fn typing(gateway: &Gateway, session: &str, user: &UserId, command: &Command) -> Typing {
+    let Command::Typing(conversation) = command else { return Typing::Passes(None) };
+    let pass = gateway.typing.admit(session, user, conversation, Instant::now());
+    pass.map_or(Typing::Dropped, |pass| Typing::Passes(Some(pass)))
 }
 
 /// A command as routers take it.

@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
+use crate::channels::Channels;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::hub::Hub;
-use crate::limits::RateLimits;
+use crate::limits::{RateLimits, TypingLimits};
 use crate::linger::Lingering;
 use crate::link::Routers;
 use crate::metrics::Metrics;
@@ -25,6 +26,8 @@ pub struct Gateway {
     pub node: NodeIncarnation,
     /// Its sessions.
     pub hub: Hub,
+    /// The channels that they are subscribed to.
+    pub channels: Channels,
     /// Those that wait for their next poll.
     pub lingering: Lingering,
     /// The way to the routers.
@@ -33,6 +36,8 @@ pub struct Gateway {
     pub auth: Authenticator,
     /// How fast users may send.
     pub rates: RateLimits,
+    /// How often it is passed on that they type.
+    pub typing: TypingLimits,
     /// Its instruments.
     pub metrics: Metrics,
     /// All its tasks.
@@ -60,7 +65,9 @@ impl Gateway {
         Arc::new(Self {
             attaches: Semaphore::new(config.limits.attaches_at_once),
             rates: RateLimits::new(config.messages_per_second),
+            typing: TypingLimits::default(),
             hub: Hub::default(),
+            channels: Channels::default(),
             lingering: Lingering::default(),
             metrics: Metrics::new(),
             store: AtomicU64::new(0),

@@ -6,16 +6,19 @@
 //! [`node`] (a gateway from start to drain), [`config`], [`accept`] (sockets),
 //! [`strict`], [`front`] and [`cors`] (what every request passes), [`credentials`],
 //! [`auth`], [`identity`], [`tickets`], [`limits`] (who may come in, how fast),
-//! [`transport`] (ways that frames travel), [`resources`] (commands over HTTP);
+//! [`transport`] (ways that frames travel), [`catalogue`] and [`resources`] (commands
+//! over HTTP);
 //! then what they all use: [`fields`] and [`command`] (what clients ask),
 //! [`execute`] (the way to a router and back), [`link`] (the routers),
 //! [`answer`], [`event`], [`frame`], [`binary`] (what clients get), [`session`], [`tail`],
-//! [`linger`], [`hub`], [`feed`] (what comes next for whom).
+//! [`linger`], [`hub`], [`channels`], [`feed`] (what comes next for whom).
 
 pub mod accept;
 pub mod answer;
 pub mod auth;
 pub mod binary;
+pub mod catalogue;
+pub mod channels;
 pub mod cli;
 pub mod command;
 pub mod config;

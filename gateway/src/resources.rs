@@ -2,6 +2,7 @@
 //! its path, query and body give the fields; what the command's parser says of
 //! them, and the router's answer, is the response.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::routing::MethodRouter;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -19,6 +20,7 @@ use prost::Message as _;
 
 use crate::answer::Answer;
 use crate::binary::{self, accepts_protobuf, is_protobuf};
+use crate::catalogue::{Field, RESOURCES, Resource, Served};
 use crate::command::{Command, MAX_FRAME_BYTES};
 use crate::credentials::{self, Caller};
 use crate::execute::execute;
@@ -30,29 +32,16 @@ use crate::query::Query;
 /// For the last byte of a request's body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The resources.
+/// The resources that are commands, from the catalogue.
 pub fn routes() -> axum::Router<Arc<Gateway>> {
-    axum::Router::new()
-        .route("/v1/messages", post(with_body("send")))
-        .route("/v1/ack", post(with_body("ack")))
-        .route("/v1/conversations", conversations())
-        .route("/v1/conversations/{conversation}", put(with_body("rename")))
-        .route("/v1/conversations/{conversation}/read", post(with_body("read")))
-        .route("/v1/conversations/{conversation}/typing", post(with_body("typing")))
-        .route(
-            "/v1/conversations/{conversation}/messages",
-            get(without_body("history", &["before", "after", "limit"])),
-        )
-        .route("/v1/conversations/{conversation}/members", members())
-        .route("/v1/conversations/{conversation}/members/{user}", delete(without_body("remove_member", &[])))
-}
-
-fn conversations() -> MethodRouter<Arc<Gateway>> {
-    get(without_body("conversations", &["limit", "page"])).post(with_body("create_group"))
-}
-
-fn members() -> MethodRouter<Arc<Gateway>> {
-    get(without_body("members", &[])).post(with_body("add_members"))
+    let mut paths: BTreeMap<&str, MethodRouter<Arc<Gateway>>> = BTreeMap::new();
+    for resource in RESOURCES {
+        if let Served::Command(fixed) = resource.served {
+            let methods = paths.remove(resource.path).unwrap_or_default();
+            paths.insert(resource.path, methods.on(resource.method.filter(), serve(resource, fixed)));
+        }
+    }
+    paths.into_iter().fold(axum::Router::new(), |routes, (path, methods)| routes.route(path, methods))
 }
 
 /// The answer for a method that a path does not have; axum adds `Allow`.
@@ -68,38 +57,31 @@ pub async fn no_such_path() -> Failure {
 
 type Answering = std::pin::Pin<Box<dyn Future<Output = Result<Response, Response>> + Send>>;
 
-/// A command whose fields come in the body.
-fn with_body(kind: &'static str) -> impl Fn(State<Arc<Gateway>>, Request) -> Answering + Clone {
-    move |State(gateway), request| {
-        Box::pin(async move {
-            let Asked { caller, path, request, .. } = ask(&gateway, request, &[]).await?;
-            let (parts, body) = request.into_parts();
-            let body = read_body(&parts.headers, body).await?;
-            // What needs no fields needs no body either.
-            let mut fields = match kind {
-                _ if body.is_empty() => Fields::empty(),
-                "send" if has_protobuf(&parts.headers) => binary::decode_send(&body)?,
-                _ => Fields::from_json(&body)?,
-            };
-            path.into_iter().for_each(|(name, text)| fields.set(name, text));
-            let command = Command::parse(kind, &fields)?;
-            answer(&gateway, &caller, command, &parts.headers).await
-        })
-    }
-}
-
-/// A command whose fields come in the query.
-fn without_body(
-    kind: &'static str,
-    parameters: &'static [&'static str],
+/// Does the resource's command with the fields of body, query and path, of
+/// which the latter count.
+fn serve(
+    resource: &'static Resource,
+    fixed: &'static [(&'static str, &'static str)],
 ) -> impl Fn(State<Arc<Gateway>>, Request) -> Answering + Clone {
     move |State(gateway), request| {
         Box::pin(async move {
-            let Asked { caller, path, query, request } = ask(&gateway, request, parameters).await?;
-            let mut fields = Fields::empty();
+            let Asked { caller, path, query, request } = ask(&gateway, request, resource).await?;
+            let (parts, body) = request.into_parts();
+            let bytes = if resource.method.has_body() {
+                read_body(resource.name, &parts.headers, body).await?
+            } else {
+                Bytes::new()
+            };
+            // What needs no fields needs no body either.
+            let mut fields = match resource.name {
+                _ if bytes.is_empty() => Fields::empty(),
+                kind if has_protobuf(&parts.headers) => binary::decode_alone(kind, &bytes)?,
+                _ => Fields::from_json(&bytes)?,
+            };
             path.into_iter().chain(query).for_each(|(name, text)| fields.set(name, text));
-            let command = Command::parse(kind, &fields)?;
-            answer(&gateway, &caller, command, request.headers()).await
+            fixed.iter().for_each(|(name, text)| fields.set(name, (*text).to_owned()));
+            let command = Command::parse_resource(resource.name, &fields)?;
+            answer(&gateway, &caller, command, &parts.headers).await
         })
     }
 }
@@ -115,19 +97,20 @@ struct Asked {
 }
 
 /// Finds out who asks before anything else of the request is looked at.
-async fn ask(gateway: &Gateway, mut request: Request, parameters: &[&'static str]) -> Result<Asked, Failure> {
+async fn ask(gateway: &Gateway, mut request: Request, resource: &Resource) -> Result<Asked, Failure> {
     let path: Result<RawPathParams, RawPathParamsRejection> = request.extract_parts().await;
     let uri = request.uri().clone();
     let query = Query::parse(uri.query().unwrap_or_default())?;
     let caller = credentials::caller(gateway, request.headers(), &query).await?;
     let path = path.map_err(|_| Failure::bad_request("the path is not UTF-8"))?;
-    let path = path.iter().filter_map(|(name, text)| Some((field_of_path(name)?, text.to_owned()))).collect();
-    let query = parameters.iter().filter_map(|name| Some((*name, query.get(name)?.to_owned()))).collect();
+    let named = |fields: &'static [Field], name: &str| {
+        fields.iter().map(|field| field.name).find(|known| *known == name)
+    };
+    let path = path.iter().filter_map(|(name, text)| Some((named(resource.in_path, name)?, text.to_owned())));
+    let path = path.collect();
+    let in_query = resource.in_query.iter().map(|field| field.name);
+    let query = in_query.filter_map(|name| Some((name, query.get(name)?.to_owned()))).collect();
     Ok(Asked { caller, path, query, request })
-}
-
-fn field_of_path(name: &str) -> Option<&'static str> {
-    ["conversation", "user"].into_iter().find(|known| *known == name)
 }
 
 async fn answer(
@@ -136,10 +119,14 @@ async fn answer(
     command: Command,
     asked: &HeaderMap,
 ) -> Result<Response, Response> {
+    command.permit(caller.identity.scopes)?;
     let answer = execute(gateway, &caller.user, &caller.device, command).await?;
     let (form, body) = match &answer {
         Answer::Sent(conversation, sent) if has_protobuf(asked) || accepts_protobuf(asked) => {
             (binary::CONTENT_TYPE, binary::sent_message(conversation.as_str(), sent).encode_to_vec())
+        }
+        Answer::Published(channel, sent) if has_protobuf(asked) || accepts_protobuf(asked) => {
+            (binary::CONTENT_TYPE, binary::published_message(channel.as_str(), sent).encode_to_vec())
         }
         answer => ("application/json", answer.to_json().into_bytes()),
     };
@@ -152,7 +139,7 @@ async fn answer(
 }
 
 /// The whole body, within bounds of size and time.
-async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Response> {
+async fn read_body(kind: &str, headers: &HeaderMap, body: Body) -> Result<Bytes, Response> {
     let limited = Limited::new(body, MAX_FRAME_BYTES).collect();
     let Ok(collected) = tokio::time::timeout(BODY_TIMEOUT, limited).await else {
         let failure = Failure::bad_request("the request's body did not arrive in time");
@@ -166,14 +153,15 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Response> {
         }
         Err(_) => return Err(Failure::bad_request("the request's body broke off").into_response()),
     };
-    if !bytes.is_empty() && !is_json_or_text(headers) && !has_protobuf(headers) {
+    let protobuf = binary::comes_alone(kind) && has_protobuf(headers);
+    if !bytes.is_empty() && !is_json_or_text(headers) && !protobuf {
         let failure = Failure::bad_request("`Content-Type` must be application/json or text/plain, in UTF-8");
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, failure).into_response_with_status());
     }
     Ok(bytes)
 }
 
-/// Only a `send` may come as protobuf; for others it is no JSON.
+/// Whether the body is protobuf, which only some commands may come as.
 fn has_protobuf(headers: &HeaderMap) -> bool {
     let form = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     form.is_some_and(is_protobuf)

@@ -26,13 +26,13 @@ use crate::query::Query;
 use crate::tail::{Opening, StartAt, Tail, acknowledge, page, place_only, resolve};
 
 /// Seconds that a poll may wait.
-const MAX_WAIT: u64 = 60;
+pub(crate) const MAX_WAIT: u64 = 60;
 /// Seconds that a poll waits when it does not say.
-const DEFAULT_WAIT: u64 = 25;
+pub(crate) const DEFAULT_WAIT: u64 = 25;
 /// Events in one answer.
-const MAX_EVENTS: u64 = 1_000;
+pub(crate) const MAX_EVENTS: u64 = 1_000;
 /// Events in one answer when the poll does not say.
-const DEFAULT_EVENTS: u64 = 100;
+pub(crate) const DEFAULT_EVENTS: u64 = 100;
 
 /// `GET /v1/poll`.
 pub fn routes() -> Router<Arc<Gateway>> {

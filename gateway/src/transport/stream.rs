@@ -17,7 +17,7 @@ use crate::gateway::Gateway;
 use crate::query::Query;
 
 /// Blanks at the beginning at most (`pad`).
-const MAX_PAD: u64 = 65_536;
+pub(crate) const MAX_PAD: u64 = 65_536;
 
 /// `GET /v1/stream`.
 pub fn routes() -> Router<Arc<Gateway>> {

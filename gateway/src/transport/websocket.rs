@@ -239,6 +239,7 @@ impl Connection {
         if acting.is_some() && !self.identity.scopes.service {
             return Err(Failure::forbidden("`as` needs a token with the scope `service`"));
         }
+        command.permit(self.identity.scopes)?;
         match command {
             Command::Ping => {
                 session.answer(Frame::Pong(reference));
