@@ -13,6 +13,7 @@ mod error;
 pub mod model;
 pub mod redis;
 
+mod amended;
 mod bus;
 mod store;
 

@@ -93,7 +93,8 @@ pub struct Change {
     pub remove: Vec<UserId>,
 }
 
-/// Counts the entries of a group that are not messages; goes up with each.
+/// Counts the changes of a group; goes up with each entry of one. Amendments of
+/// messages make no decision about the group stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Version(pub u64);
 
@@ -102,7 +103,8 @@ pub struct Version(pub u64);
 pub enum Posted {
     /// Numbered, filed for every member, and announced.
     Done {
-        /// Of the message; of a change the head at that time.
+        /// Of the message, also of the one that was amended; of a change the
+        /// head at that time.
         seq: Seq,
         /// Of the entry that stands (the first one, for a duplicate).
         time: u64,
@@ -359,8 +361,11 @@ pub struct Conversation {
     pub group: Option<Group>,
     /// The newest message.
     pub last_message: Option<Shown>,
-    /// Of the reader, if one was named: others' messages after its read mark
-    /// that are not recalled.
+    /// Of the reader, if one was named and is a member: others' messages after
+    /// its read mark that are not recalled. The rule: the head minus the read
+    /// mark (which is at least at the reader's own last message), minus the
+    /// recalled messages between the two that the log still keeps; one that
+    /// was trimmed counts whatever became of it.
     pub unread: u64,
     /// Every member's, in the order of joining (direct: of the id; one entry
     /// in a conversation with oneself).

@@ -7,6 +7,7 @@
 mod contract {
     pub mod harness;
 
+    mod amendments;
     mod announcements;
     mod cursors;
     mod embedded;

@@ -4,13 +4,14 @@
 use proto::{ConversationId, Position, Seq, UserId};
 use redb::ReadTransaction;
 
+use super::amend::{amended, recalled};
 use super::inbox::entry;
 use super::tables::{
     CONVERSATION_NUMBERS, CONVERSATIONS, LOG, MEMBERS, MEMBERSHIPS, MESSAGES, USER_NUMBERS, conversation,
     conversation_id, member, members, number, user_id,
 };
 use crate::model::{
-    Conversation, Group, HistoryPage, HistoryQuery, HistoryRange, Logged, Member, Membership, Version,
+    Conversation, Group, HistoryPage, HistoryQuery, HistoryRange, Member, Membership, Shown, Version,
 };
 use crate::{Error, Result};
 
@@ -23,9 +24,9 @@ pub(super) fn history(txn: &ReadTransaction, query: &HistoryQuery) -> Result<Opt
     let Some(member) = member(&txn.open_table(MEMBERS)?, number, user)? else {
         return Ok(None);
     };
-    let row = conversation(&txn.open_table(CONVERSATIONS)?, number)?;
+    let row_of = conversation(&txn.open_table(CONVERSATIONS)?, number)?;
     // What this reader may see and what is kept: oldest to newest, inclusive.
-    let (oldest, newest) = (row.first.max(member.since + 1), row.head);
+    let (oldest, newest) = (row_of.first.max(member.since + 1), row_of.head);
     let limit = query.limit as u64;
     let (from, to, more) = match query.range {
         HistoryRange::After(seq) => {
@@ -47,14 +48,23 @@ pub(super) fn history(txn: &ReadTransaction, query: &HistoryQuery) -> Result<Opt
     let mut messages = Vec::new();
     if from <= to {
         for row in txn.open_table(MESSAGES)?.range((number, from)..=(number, to))? {
-            messages.push(entry(&log, row?.1.value().0)?.0.into());
+            let (key, value) = row?;
+            let message = entry(&log, value.value().0)?.0;
+            messages.push(match row_of.amended {
+                0 => message.into(),
+                _ => amended(txn, number, key.value().1)?.show(message)?,
+            });
         }
     }
     Ok(Some(HistoryPage { messages, more }))
 }
 
 /// A conversation's state; nothing where there is none.
-pub(super) fn state(txn: &ReadTransaction, id: &ConversationId) -> Result<Option<Conversation>> {
+pub(super) fn state(
+    txn: &ReadTransaction,
+    id: &ConversationId,
+    reader: Option<&UserId>,
+) -> Result<Option<Conversation>> {
     let Some(number) = number(&txn.open_table(CONVERSATION_NUMBERS)?, id.as_str())? else {
         return Ok(None);
     };
@@ -68,6 +78,13 @@ pub(super) fn state(txn: &ReadTransaction, id: &ConversationId) -> Result<Option
     } else {
         None
     };
+    let reader = members.iter().find(|(_, member)| reader.is_some_and(|user| member.user == user.as_str()));
+    let unread = match reader {
+        Some((_, own)) => {
+            row.head.saturating_sub(own.read) - recalled(txn, number, own.read, row.head)?
+        }
+        None => 0,
+    };
     let members = members.into_iter().map(|(_, member)| {
         Ok(Member {
             user: user_id(&member.user)?,
@@ -79,16 +96,19 @@ pub(super) fn state(txn: &ReadTransaction, id: &ConversationId) -> Result<Option
     Ok(Some(Conversation {
         head: Seq(row.head),
         group,
-        last_message: message(txn, number, row.head)?.map(Into::into),
-        unread: 0,
+        last_message: message(txn, number, row.head)?,
+        unread,
         members: members.collect::<Result<_>>()?,
     }))
 }
 
 /// A message, if it is (still) there.
-fn message(txn: &ReadTransaction, conversation: u64, seq: u64) -> Result<Option<Logged>> {
+fn message(txn: &ReadTransaction, conversation: u64, seq: u64) -> Result<Option<Shown>> {
     match txn.open_table(MESSAGES)?.get((conversation, seq))? {
-        Some(row) => Ok(Some(entry(&txn.open_table(LOG)?, row.value().0)?.0)),
+        Some(row) => {
+            let message = entry(&txn.open_table(LOG)?, row.value().0)?.0;
+            amended(txn, conversation, seq)?.show(message).map(Some)
+        }
         None => Ok(None),
     }
 }

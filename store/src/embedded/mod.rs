@@ -2,9 +2,10 @@
 //! single writer commits to, and a bus that never leaves the process.
 //!
 //! In reading order: [`tables`] (what is in the file), [`post`] and [`inbox`]
-//! (numbering and filing), [`marks`], [`history`], [`writer`] (group commit),
+//! (numbering and filing), [`amend`], [`marks`], [`history`], [`writer`] (group commit),
 //! [`sweep`] (what grows old), [`exchange`] (sessions and the bus).
 
+mod amend;
 mod exchange;
 mod failure;
 mod history;
@@ -41,7 +42,7 @@ use writer::{Call, Job, Writer};
 /// The file in the store's folder.
 const FILE: &str = "switchboard.redb";
 /// The format of the tables; another one cannot be read.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 /// Calls that wait for the writer at most. When it is full, callers wait in
 /// line, for as long as the configured timeout.
 const QUEUE: usize = 1024;
@@ -215,10 +216,10 @@ impl Store for Embedded {
     async fn conversations(
         &self,
         ids: &[ConversationId],
-        _reader: Option<&UserId>,
+        reader: Option<&UserId>,
     ) -> Result<Vec<Option<Conversation>>> {
-        let ids = ids.to_vec();
-        self.read(move |txn| ids.iter().map(|id| history::state(txn, id)).collect()).await
+        let (ids, reader) = (ids.to_vec(), reader.cloned());
+        self.read(move |txn| ids.iter().map(|id| history::state(txn, id, reader.as_ref())).collect()).await
     }
 
     async fn memberships(&self, user: &UserId) -> Result<Vec<Membership>> {

@@ -8,6 +8,7 @@ use prost::Message as _;
 use proto::{ConversationId, Cursor, Fingerprint, Position, Seq, SessionId, StoreIncarnation, UserId};
 use redb::{ReadableTable, ReadableTableMetadata};
 
+use super::amend;
 use super::inbox::{self, age, release};
 use super::tables::{
     ConversationRow, InboxRow, LogRow, MemberRow, Tables, conversation, member, members, number,
@@ -51,7 +52,7 @@ impl Posting<'_, '_> {
                 self.message(post, &post.entries[0], repeat_key, session.as_ref())
             }
             PostKind::Change(change) => self.change(post, change),
-            PostKind::Amend { .. } => Err(Error::Unavailable("this store does not have it yet".into())),
+            PostKind::Amend { seq, amendment } => self.amend(post, *seq, amendment),
         }
     }
 
@@ -192,7 +193,7 @@ impl Posting<'_, '_> {
         Ok(Posted::Done { seq: Seq(row.head), time: post.entries[0].time, duplicate: false, place })
     }
 
-    fn own_place(&self, position: Position, fingerprint: Fingerprint) -> OwnPlace {
+    pub(super) fn own_place(&self, position: Position, fingerprint: Fingerprint) -> OwnPlace {
         OwnPlace { cursor: Cursor { position, fingerprint }, store: self.store }
     }
 
@@ -252,7 +253,7 @@ impl Posting<'_, '_> {
     }
 
     /// Writes an entry to the log, with as many references as it will have.
-    fn append(&mut self, id: &str, seq: u64, entry: &NewEntry, references: usize) -> Result<u64> {
+    pub(super) fn append(&mut self, id: &str, seq: u64, entry: &NewEntry, references: usize) -> Result<u64> {
         let number = self.next_log;
         self.next_log += 1;
         let row = LogRow { conversation: id.to_owned(), seq, entry: entry.bytes.clone() };
@@ -280,6 +281,9 @@ pub(super) fn cut(tables: &mut Tables<'_>, number: u64, row: &mut ConversationRo
     let log = tables.messages.remove((number, row.first))?.map(|removed| removed.value().0);
     let log = log.ok_or_else(|| Error::Corrupt("a hole in a conversation".into()))?;
     release(tables, log)?;
+    if row.amended > 0 && amend::forget(tables, number, row.first)? {
+        row.amended -= 1;
+    }
     row.first += 1;
     row.first_time = tables.messages.get((number, row.first))?.map_or(0, |next| next.value().1);
     Ok(())

@@ -43,6 +43,11 @@ pub(super) const REPEATS: TableDefinition<(u64, u64, &str), (u64, u64)> = TableD
 pub(super) const REPEAT_ENDS: TableDefinition<u64, (u64, u64, u64, &str)> =
     TableDefinition::new("repeat_ends");
 
+/// (conversation number, seq) to [`AmendedRow`], of messages that were amended.
+pub(super) const AMENDED: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("amended");
+/// (conversation number, seq) of messages that were recalled.
+pub(super) const RECALLED: TableDefinition<(u64, u64), ()> = TableDefinition::new("recalled");
+
 /// A user's inbox as a whole.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct UserRow {
@@ -124,6 +129,35 @@ pub(super) struct ConversationRow {
     /// How many have ever joined: the order of the next one.
     #[prost(uint64, tag = "8")]
     pub joined: u64,
+    /// How many of its messages have a row in [`AMENDED`].
+    #[prost(uint64, tag = "9")]
+    pub amended: u64,
+}
+
+/// What has become of a message.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct AmendedRow {
+    /// Log number of the last edit, which holds a reference to it; 0: none.
+    #[prost(uint64, tag = "1")]
+    pub edit: u64,
+    /// The repeat key of that edit.
+    #[prost(string, tag = "2")]
+    pub edit_key: String,
+    /// Unix ms of the recall; 0: not recalled.
+    #[prost(uint64, tag = "3")]
+    pub recalled: u64,
+    /// In the order of reacting.
+    #[prost(message, repeated, tag = "4")]
+    pub reactions: Vec<ReactionRow>,
+}
+
+/// That a user has reacted with an emoji.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ReactionRow {
+    #[prost(string, tag = "1")]
+    pub user: String,
+    #[prost(string, tag = "2")]
+    pub emoji: String,
 }
 
 /// A member of a conversation.
@@ -173,6 +207,8 @@ pub(super) struct Tables<'t> {
     pub references: Table<'t, u64, u32>,
     pub repeats: Table<'t, (u64, u64, &'static str), (u64, u64)>,
     pub repeat_ends: Table<'t, u64, (u64, u64, u64, &'static str)>,
+    pub amended: Table<'t, (u64, u64), &'static [u8]>,
+    pub recalled: Table<'t, (u64, u64), ()>,
 }
 
 impl<'t> Tables<'t> {
@@ -190,6 +226,8 @@ impl<'t> Tables<'t> {
             references: txn.open_table(REFERENCES)?,
             repeats: txn.open_table(REPEATS)?,
             repeat_ends: txn.open_table(REPEAT_ENDS)?,
+            amended: txn.open_table(AMENDED)?,
+            recalled: txn.open_table(RECALLED)?,
         })
     }
 

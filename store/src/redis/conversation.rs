@@ -1,17 +1,21 @@
 //! Reading conversations: their history, their state, and which ones a user
 //! is in.
 
+use bytes::Bytes;
 use fred::interfaces::{ClientLike, Resp3Frame};
 use fred::types::{ClusterHash, CustomCommand, Value};
+use proto::wire::Entry;
 use proto::{ConversationId, Position, Seq, UserId};
+use rustc_hash::FxHashMap;
 
 use super::Redis;
-use super::fetch::decode;
+use super::fetch::{decode, leading_number};
 use super::key::Bucket;
 use super::link::Item;
 use super::reply::{Row, unexpected};
 use super::session::user_item;
 use super::{script, write};
+use crate::amended::Amended;
 use crate::model::{
     Conversation, Group, HistoryPage, HistoryQuery, HistoryRange, Logged, Member, Membership, Version,
 };
@@ -50,10 +54,12 @@ impl Redis {
         }
         let (mut seq, more) = (row.number()?, row.number()? == 1);
         let mut list = row.list()?;
+        let mut states = states(&mut row)?;
         let mut messages = Vec::new();
         while !list.is_done() {
             let entry = decode(list.bytes()?)?;
-            messages.push(Logged { conversation: conversation.clone(), seq: Seq(seq), entry }.into());
+            let message = Logged { conversation: conversation.clone(), seq: Seq(seq), entry };
+            messages.push(states.remove(&seq).unwrap_or_default().show(message)?);
             seq += 1;
         }
         Ok(Some(HistoryPage { messages, more }))
@@ -62,7 +68,7 @@ impl Redis {
     pub(super) async fn conversations_of(
         &self,
         ids: &[ConversationId],
-        _reader: Option<&UserId>,
+        reader: Option<&UserId>,
     ) -> Result<Vec<Option<Conversation>>> {
         let items = ids
             .iter()
@@ -74,11 +80,51 @@ impl Redis {
             .collect();
         let rows = self.read.run(&script::CONVERSATION, &[], items, CONVERSATIONS).await?;
         let mut found = Vec::with_capacity(rows.len());
+        let mut newest_recalled = Vec::with_capacity(rows.len());
         for (id, row) in ids.iter().zip(rows) {
-            found.push(conversation(id, row)?);
+            let (conversation, recalled) = conversation(id, row)?;
+            found.push(conversation);
+            newest_recalled.push(recalled);
         }
         self.read_what_they_sent(ids, &mut found).await?;
+        if let Some(reader) = reader {
+            self.count_unread(ids, reader, &mut found, &newest_recalled).await?;
+        }
         Ok(found)
+    }
+
+    /// Fills `unread` in: see [`Conversation::unread`]. Only where something
+    /// after the read mark was recalled it takes another call.
+    async fn count_unread(
+        &self,
+        ids: &[ConversationId],
+        reader: &UserId,
+        found: &mut [Option<Conversation>],
+        newest_recalled: &[u64],
+    ) -> Result<()> {
+        let (mut items, mut wanted) = (Vec::new(), Vec::new());
+        for (index, (id, conversation)) in ids.iter().zip(found.iter_mut()).enumerate() {
+            let Some(conversation) = conversation else { continue };
+            let Some(member) = conversation.members.iter().find(|member| member.user == *reader) else {
+                continue;
+            };
+            let read = member.read;
+            conversation.unread = conversation.head.0.saturating_sub(read.0);
+            if newest_recalled[index] > read.0 {
+                let mut item = conversation_item(id);
+                item.args.extend([write::number(read.0), write::number(conversation.head.0)]);
+                items.push(item);
+                wanted.push(index);
+            }
+        }
+        let rows = self.read.run(&script::RECALLED, &[], items, RECORDS).await?;
+        for (index, mut row) in wanted.into_iter().zip(rows) {
+            let recalled = row.number()?;
+            if let Some(conversation) = &mut found[index] {
+                conversation.unread = conversation.unread.saturating_sub(recalled);
+            }
+        }
+        Ok(())
     }
 
     /// Whoever writes has read up to there; that is on the writer's record.
@@ -152,13 +198,16 @@ pub(super) fn only(mut rows: Vec<Row>) -> Result<Row> {
     rows.pop().ok_or_else(|| unexpected("a row"))
 }
 
-fn conversation(id: &ConversationId, mut row: Row) -> Result<Option<Conversation>> {
-    let (head, version) = (Seq(row.number()?), Version(row.number()?));
+/// With the newest seq that was recalled, 0 for none.
+fn conversation(id: &ConversationId, mut row: Row) -> Result<(Option<Conversation>, u64)> {
+    let (head, _) = (Seq(row.number()?), row.number()?);
+    let version = Version(row.number()?);
     let (name, owner, members) = (row.text()?, row.text()?, row.text()?);
     let (mut marks, mut last) = (row.list()?, row.list()?);
+    let (mut states, newest_recalled) = (states(&mut row)?, row.number()?);
     let group = id.is_group();
     if members.is_empty() || (!group && head == Seq(0)) {
-        return Ok(None);
+        return Ok((None, 0));
     }
     let mut list = Vec::new();
     for start in starts(&members)? {
@@ -173,7 +222,10 @@ fn conversation(id: &ConversationId, mut row: Row) -> Result<Option<Conversation
     }
     let last_message = match last.is_done() {
         true => None,
-        false => Some(Logged { conversation: id.clone(), seq: head, entry: decode(last.bytes()?)? }.into()),
+        false => {
+            let message = Logged { conversation: id.clone(), seq: head, entry: decode(last.bytes()?)? };
+            Some(states.remove(&head.0).unwrap_or_default().show(message)?)
+        }
     };
     let group = match group {
         false => None,
@@ -183,7 +235,41 @@ fn conversation(id: &ConversationId, mut row: Row) -> Result<Option<Conversation
             Some(Group { version, name, owner })
         }
     };
-    Ok(Some(Conversation { head, group, last_message, unread: 0, members: list }))
+    Ok((Some(Conversation { head, group, last_message, unread: 0, members: list }), newest_recalled))
+}
+
+/// What became of messages, by seq: as `states` of `scripts/lib/state.lua`
+/// answers it.
+fn states(row: &mut Row) -> Result<FxHashMap<u64, Amended>> {
+    let mut found = FxHashMap::default();
+    let mut list = row.list()?;
+    while !list.is_done() {
+        let mut state = list.list()?;
+        let (seq, edit) = (state.number()?, state.bytes()?);
+        let recalled = Some(state.number()?).filter(|time| *time > 0);
+        let mut amended = Amended { edit: edit_of(edit)?, recalled, reactions: Vec::new() };
+        let mut reactions = state.list()?;
+        while !reactions.is_done() {
+            let text = reactions.text()?;
+            let (user, emoji) = text.split_once(':').ok_or_else(|| unexpected("a reaction"))?;
+            let user = UserId::parse(user).map_err(|_| unexpected("a reaction of a user"))?;
+            amended.reactions.push((user, emoji.to_owned()));
+        }
+        found.insert(seq, amended);
+    }
+    Ok(found)
+}
+
+/// The entry of `<bytes of its repeat key>:<key><entry>`.
+fn edit_of(mut bytes: Bytes) -> Result<Option<Entry>> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let key = usize::try_from(leading_number(&mut bytes)?).unwrap_or(usize::MAX);
+    if key > bytes.len() {
+        return Err(Error::Corrupt("an edit without its entry".into()));
+    }
+    decode(bytes.slice(key..)).map(Some)
 }
 
 /// A member as the scripts write it, and what it sees after.

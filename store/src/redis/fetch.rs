@@ -31,7 +31,7 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    /// The encoded entry; for a change with the head before it.
+    /// The encoded entry; a change as [`split_change`] takes it apart.
     pub(super) fn get(&self, number: u64) -> Option<&Bytes> {
         self.by_number.get(&number)
     }
@@ -82,13 +82,30 @@ fn item(list: &ListId, from: u64, to: u64) -> Item {
     }
 }
 
-/// Takes a change apart: the conversation's head before it, and the entry.
-pub(super) fn split_change(bytes: &Bytes) -> Result<(u64, Bytes)> {
-    let wrong = || Error::Corrupt("a change in a group's log".into());
+/// An item of a conversation's list of changes.
+pub(super) struct Changed {
+    /// The conversation's head before it.
+    pub(super) head: u64,
+    /// The seq of the message that it amends; 0 for a change of the group.
+    pub(super) amends: u64,
+    /// The encoded entry.
+    pub(super) entry: Bytes,
+}
+
+/// Takes a change apart.
+pub(super) fn split_change(bytes: &Bytes) -> Result<Changed> {
+    let mut rest = bytes.clone();
+    let (head, amends) = (leading_number(&mut rest)?, leading_number(&mut rest)?);
+    Ok(Changed { head, amends, entry: rest })
+}
+
+/// Takes a number and the colon behind it off the front.
+pub(super) fn leading_number(bytes: &mut Bytes) -> Result<u64> {
+    let wrong = || Error::Corrupt("a number in front of an entry".into());
     let colon = bytes.iter().position(|byte| *byte == b':').ok_or_else(wrong)?;
-    let head =
-        std::str::from_utf8(&bytes[..colon]).ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)?;
-    Ok((head, bytes.slice(colon + 1..)))
+    let digits = bytes.split_to(colon);
+    let _colon = bytes.split_to(1);
+    std::str::from_utf8(&digits).ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)
 }
 
 /// Decodes an entry.

@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 use super::Redis;
 use super::announce::Announced;
 use super::conversation::Start;
-use super::fetch::{Entries, ListId, decode, split_change};
+use super::fetch::{Changed, Entries, ListId, decode, split_change};
 use super::link::Item;
 use super::reference::Kind;
 use super::reply::{Row, unexpected};
@@ -39,6 +39,8 @@ pub(super) struct Placed {
     pub(super) conversation: ConversationId,
     pub(super) kind: Kind,
     pub(super) place: Place,
+    /// The seq of the message that it amends; 0 if it amends none.
+    pub(super) amends: u64,
     pub(super) fingerprint: u32,
     pub(super) time: u64,
     pub(super) by: UserId,
@@ -67,6 +69,9 @@ pub(super) enum Outcome {
     There(Option<u64>, Bytes),
     /// The last place filed: what comes after is missing.
     Hole(Place),
+    /// The member does not see the message that it amends: nothing is in the
+    /// inbox, and what comes next can be filed.
+    Hidden,
 }
 
 /// How to file.
@@ -86,7 +91,7 @@ impl Outcome {
         match self {
             Self::Filed(position, _) => Some(*position),
             Self::There(position, _) => *position,
-            Self::Hole(_) => None,
+            Self::Hole(_) | Self::Hidden => None,
         }
     }
 }
@@ -262,6 +267,7 @@ fn item(filing: &Filing, mode: Mode) -> Item {
         write::text(entry.kind.as_str()),
         write::number(entry.place.seq),
         write::number(entry.place.version),
+        write::number(entry.amends),
         Value::Bytes(write::prefix(entry.fingerprint, entry.time)),
         write::text(&flags),
     ]);
@@ -272,6 +278,7 @@ fn outcome(mut row: Row) -> Result<Outcome> {
     match row.text()?.as_str() {
         "filed" => Ok(Outcome::Filed(row.number()?, row.text()?)),
         "old" => Ok(Outcome::There(Some(row.number()?).filter(|position| *position > 0), row.bytes()?)),
+        "hidden" => Ok(Outcome::Hidden),
         "hole" => Ok(Outcome::Hole(Place { seq: row.number()?, version: row.number()? })),
         _ => Err(unexpected("what became of a filing")),
     }
@@ -292,17 +299,17 @@ fn merge(
         while place.seq < upto {
             place.seq += 1;
             if let Some(bytes) = messages.and_then(|messages| messages.get(place.seq)) {
-                merged.push(Arc::new(placed(conversation, Kind::Message, *place, bytes.clone())?));
+                merged.push(Arc::new(placed(conversation, Kind::Message, *place, 0, bytes.clone())?));
             }
         }
         Ok(())
     };
     while place.version < to.version {
         if let Some(bytes) = changes.and_then(|changes| changes.get(place.version + 1)) {
-            let (head, bytes) = split_change(bytes)?;
+            let Changed { head, amends, entry } = split_change(bytes)?;
             take_messages(head.min(to.seq), &mut place, &mut merged)?;
             place.version += 1;
-            merged.push(Arc::new(placed(conversation, Kind::Change, place, bytes)?));
+            merged.push(Arc::new(placed(conversation, Kind::Change, place, amends, entry)?));
         } else {
             place.version += 1;
         }
@@ -311,8 +318,14 @@ fn merge(
     Ok(merged)
 }
 
-fn placed(conversation: &ConversationId, kind: Kind, place: Place, bytes: Bytes) -> Result<Placed> {
+fn placed(
+    conversation: &ConversationId,
+    kind: Kind,
+    place: Place,
+    amends: u64,
+    bytes: Bytes,
+) -> Result<Placed> {
     let Entry { fingerprint, time, by, .. } = decode(bytes.clone())?;
     let by = UserId::parse(&by).map_err(|_| unexpected("an entry by a user"))?;
-    Ok(Placed { conversation: conversation.clone(), kind, place, fingerprint, time, by, bytes })
+    Ok(Placed { conversation: conversation.clone(), kind, place, amends, fingerprint, time, by, bytes })
 }

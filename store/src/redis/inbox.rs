@@ -181,7 +181,7 @@ impl References {
             };
             let (seq, bytes) = match reference.kind {
                 Kind::Message => (Seq(reference.number), bytes.clone()),
-                Kind::Change => (Seq(0), split_change(bytes)?.1),
+                Kind::Change => (Seq(0), split_change(bytes)?.entry),
             };
             let entry = decode(bytes)?;
             if entry.fingerprint != reference.fingerprint {

@@ -87,7 +87,7 @@ impl Redis {
         let Some(change) = fetched.get(&list).and_then(|changes| changes.get(*version)) else {
             return Ok(Vec::new());
         };
-        let (seq, _) = super::fetch::split_change(change)?;
+        let seq = super::fetch::split_change(change)?.head;
         let users = removed.iter().map(|start| start.user.clone()).collect();
         let removed = removed.iter().map(|start| Start { leaves: true, ..start.clone() }).collect();
         self.file_up_to(&note.conversation, removed, Place { seq, version: *version }).await?;
@@ -120,7 +120,8 @@ impl Redis {
         item.args.push(write::text(&direct));
         let mut row = only(self.append.run(&script::CONVERSATION, &[], vec![item], 1).await?)?;
         let place = Place { seq: row.number()?, version: row.number()? };
-        let (_name, _owner, members) = (row.bytes()?, row.bytes()?, row.text()?);
+        let (_own, _name, _owner) = (row.number()?, row.bytes()?, row.bytes()?);
+        let members = row.text()?;
         Ok((starts(&members)?, place))
     }
 

@@ -62,7 +62,7 @@ fn is_lost(newest: &Reference, fetched: &FxHashMap<ListId, Entries>) -> Result<b
     };
     let entry: Bytes = match newest.kind {
         Kind::Message => bytes.clone(),
-        Kind::Change => split_change(bytes)?.1,
+        Kind::Change => split_change(bytes)?.entry,
     };
     Ok(entry.get(1..5) != Some(newest.fingerprint.to_le_bytes().as_slice()))
 }

@@ -29,8 +29,8 @@ macro_rules! script {
     };
 }
 
-script!(POST, "post", "inbox", "location", "file", "number", "post");
-script!(NUMBER, "number", "inbox", "number", "post");
+script!(POST, "post", "inbox", "location", "file", "state", "number", "post");
+script!(NUMBER, "number", "inbox", "state", "number", "post");
 script!(FILE, "file", "inbox", "file");
 script!(ATTACH, "attach", "inbox", "location");
 script!(DETACH, "detach", "location");
@@ -45,8 +45,9 @@ script!(UNACKNOWLEDGED, "unacknowledged", "inbox");
 script!(ACKNOWLEDGE, "acknowledge");
 script!(MARK, "mark", "inbox", "number");
 script!(SENT, "sent");
-script!(HISTORY, "history", "inbox", "number");
-script!(CONVERSATION, "conversation");
+script!(HISTORY, "history", "inbox", "state", "number");
+script!(CONVERSATION, "conversation", "inbox", "state");
+script!(RECALLED, "recalled");
 script!(PENDING, "pending");
 script!(FINISH, "finish");
 script!(FILED, "filed");

@@ -4,7 +4,7 @@
 use proto::{Cursor, Position, Seq, StoreIncarnation};
 
 use super::Redis;
-use super::reply::{Row, unexpected};
+use super::reply::Row;
 use super::step::Step;
 use super::{script, write};
 use crate::Result;
@@ -73,8 +73,6 @@ fn read(post: &Post, mut row: Row, store: &mut Option<StoreIncarnation>) -> Resu
             Ok(Posted::Done { seq: Seq(seq), time, duplicate: false, place })
         }
         "repeat" => Ok(Posted::Done { seq: Seq(seq), time, duplicate: true, place: None }),
-        "no" => Ok(Posted::NotMember),
-        "stale" => Ok(Posted::Stale),
-        _ => Err(unexpected("a status")),
+        other => write::refusal(other),
     }
 }

@@ -13,7 +13,7 @@ use super::filing::{Filing, Outcome, Place, Placed};
 use super::key::Bucket;
 use super::link::Item;
 use super::reference::Kind;
-use super::reply::{Row, unexpected};
+use super::reply::Row;
 use super::single::call_of;
 use super::step::Step;
 use super::upkeep::Upkeep;
@@ -43,6 +43,8 @@ struct Numbered {
 
 enum Answer {
     Refused(Posted),
+    /// As it was asked for already.
+    Unchanged,
     Repeat { seq: Seq, time: u64 },
     New { seq: Seq, time: u64, fingerprint: Fingerprint },
 }
@@ -90,8 +92,10 @@ impl Redis {
         }
         let whom: Vec<_> = filings.iter().map(|filing| filing.member.user.clone()).collect();
         let (outcomes, mut events) = self.file(filings).await?;
-        let repeats =
-            posts.iter().zip(&numbered).filter(|(_, post)| matches!(post.answer, Answer::Repeat { .. }));
+        let repeats = posts
+            .iter()
+            .zip(&numbered)
+            .filter(|(_, post)| matches!(post.answer, Answer::Repeat { .. } | Answer::Unchanged));
         for conversation in repeats.map(|(post, _)| &post.conversation).collect::<FxHashSet<_>>() {
             // The router of the first time may have died between the steps.
             events.extend(self.complete(conversation).await?);
@@ -110,6 +114,7 @@ impl Redis {
 
         let answers = posts.iter().zip(numbered).map(|(post, Numbered { answer, filings })| match answer {
             Answer::Refused(posted) => posted,
+            Answer::Unchanged => Posted::Unchanged,
             Answer::Repeat { seq, time } => Posted::Done { seq, time, duplicate: true, place: None },
             Answer::New { seq, time, fingerprint } => {
                 let own = filings.rev().find(|index| whom[*index] == post.by);
@@ -149,11 +154,14 @@ fn number_of(post: &Post, mut row: Row, filings: &mut Vec<Filing>) -> Result<Ans
     match status.as_str() {
         "ok" => {}
         "repeat" => return Ok(Answer::Repeat { seq: Seq(seq), time }),
-        "no" => return Ok(Answer::Refused(Posted::NotMember)),
-        "stale" => return Ok(Answer::Refused(Posted::Stale)),
-        _ => return Err(unexpected("a status")),
+        "same" => return Ok(Answer::Unchanged),
+        other => return Ok(Answer::Refused(write::refusal(other)?)),
     }
     let members = starts(&row.text()?)?;
+    let amends = match &post.kind {
+        PostKind::Amend { seq, .. } => seq.0,
+        PostKind::Message { .. } | PostKind::Change(_) => 0,
+    };
     let (kind, except) = match &post.kind {
         PostKind::Message { session, .. } => (Kind::Message, session.clone()),
         PostKind::Change(_) | PostKind::Amend { .. } => (Kind::Change, None),
@@ -167,6 +175,7 @@ fn number_of(post: &Post, mut row: Row, filings: &mut Vec<Filing>) -> Result<Ans
             conversation: post.conversation.clone(),
             kind,
             place,
+            amends,
             fingerprint: entry.fingerprint.0,
             time: entry.time,
             by: post.by.clone(),
@@ -181,5 +190,6 @@ fn number_of(post: &Post, mut row: Row, filings: &mut Vec<Filing>) -> Result<Ans
     }
     let time = post.entries.first().map_or(0, |entry| entry.time);
     let fingerprint = post.entries.last().map(|entry| entry.fingerprint).unwrap_or_default();
+    let seq = if amends > 0 { amends } else { seq };
     Ok(Answer::New { seq: Seq(seq), time, fingerprint })
 }

@@ -6,7 +6,8 @@ use proto::ConversationId;
 
 use super::key::Bucket;
 use super::link::Item;
-use crate::model::{NewEntry, Post, PostKind};
+use super::reply::unexpected;
+use crate::model::{Amendment, NewEntry, Post, PostKind, Posted};
 use crate::{Bounds, Error, Result};
 
 /// What the scripts need to know of the bounds.
@@ -15,6 +16,8 @@ pub(super) fn bounds(bounds: &Bounds) -> Vec<Value> {
         number(u64::try_from(bounds.age.as_millis()).unwrap_or(u64::MAX).min(1 << 50)),
         number(bounds.inbox_events),
         number(bounds.conversation_messages),
+        number(bounds.reactions),
+        number(bounds.unheard),
     ]
 }
 
@@ -67,7 +70,7 @@ pub(super) fn item(post: &Post) -> Result<Item> {
     let kind = match &post.kind {
         PostKind::Message { .. } => "m",
         PostKind::Change(_) => "c",
-        PostKind::Amend { .. } => return Err(Error::Unavailable("this store does not have it yet".into())),
+        PostKind::Amend { .. } => "a",
     };
     args.extend([
         Value::String(kind.into()),
@@ -89,7 +92,27 @@ pub(super) fn item(post: &Post) -> Result<Item> {
                 text(&direct_members(&post.conversation)),
             ]);
         }
-        PostKind::Amend { .. } => {}
+        PostKind::Amend { seq, amendment } => {
+            let [entry] = post.entries.as_slice() else {
+                return Err(Error::Config("an amendment is one entry".into()));
+            };
+            let (what, key, emoji, on) = match amendment {
+                Amendment::Edit { repeat_key } => ("e", &**repeat_key, "", false),
+                Amendment::Recall => ("x", "", "", false),
+                Amendment::React { emoji, on } => ("r", "", &**emoji, *on),
+            };
+            args.extend([
+                number(seq.0),
+                text(what),
+                text(key),
+                text(emoji),
+                text(if on { "1" } else { "0" }),
+                number(entry.time),
+                Value::Bytes(prefix(entry.fingerprint.0, entry.time)),
+                Value::Bytes(entry.bytes.clone()),
+                text(&direct_members(&post.conversation)),
+            ]);
+        }
         PostKind::Change(change) => {
             if post.entries.is_empty() {
                 return Err(Error::Config("a change is at least one entry".into()));
@@ -112,6 +135,19 @@ pub(super) fn item(post: &Post) -> Result<Item> {
         }
     }
     Ok(Item { bucket: at, args })
+}
+
+/// A status of the scripts that says that nothing was written.
+pub(super) fn refusal(status: &str) -> Result<Posted> {
+    match status {
+        "no" => Ok(Posted::NotMember),
+        "stale" => Ok(Posted::Stale),
+        "none" => Ok(Posted::NoSuchMessage),
+        "recalled" => Ok(Posted::Recalled),
+        "same" => Ok(Posted::Unchanged),
+        "many" => Ok(Posted::TooManyReactions),
+        _ => Err(unexpected("a status")),
+    }
 }
 
 /// The scripts find an entry's fingerprint where its first field is.

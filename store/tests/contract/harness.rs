@@ -12,7 +12,7 @@ use proto::{
     ConversationId, Cursor, DeviceId, Fingerprint, NodeIncarnation, Position, Seq, SessionId, UserId,
 };
 use store::model::{
-    Attach, Attached, Change, Filed, From, InboxPage, InboxQuery, Location, NewEntry, Post, PostKind, Posted,
+    Amendment, Attach, Attached, Change, Filed, From, InboxPage, InboxQuery, Location, Logged, NewEntry, Post, PostKind, Posted,
     Version,
 };
 use store::{Bounds, Bus, Config, Heard, Store, Subscription, Url};
@@ -381,7 +381,73 @@ pub fn change_entry(by: &UserId) -> NewEntry {
     entry(by, wire::entry::What::Change(what))
 }
 
-fn entry(by: &UserId, what: wire::entry::What) -> NewEntry {
+/// An edit with a repeat key of its own.
+pub fn edit(by: &UserId, conversation: &ConversationId, seq: u64, text: &str) -> Post {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    keyed_edit(by, conversation, seq, text, &format!("edit-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// An edit with this repeat key.
+pub fn keyed_edit(by: &UserId, conversation: &ConversationId, seq: u64, text: &str, key: &str) -> Post {
+    let what = wire::Edited { seq, body: Bytes::copy_from_slice(text.as_bytes()) };
+    let amendment = Amendment::Edit { repeat_key: key.into() };
+    amend(by, conversation, seq, wire::entry::What::Edited(what), amendment)
+}
+
+pub fn recall(by: &UserId, conversation: &ConversationId, seq: u64) -> Post {
+    let what = wire::entry::What::Recalled(wire::Recalled { seq });
+    amend(by, conversation, seq, what, Amendment::Recall)
+}
+
+pub fn react(by: &UserId, conversation: &ConversationId, seq: u64, emoji: &str, on: bool) -> Post {
+    let what = wire::Reaction { seq, emoji: emoji.into(), on };
+    let amendment = Amendment::React { emoji: emoji.into(), on };
+    amend(by, conversation, seq, wire::entry::What::Reaction(what), amendment)
+}
+
+fn amend(
+    by: &UserId,
+    conversation: &ConversationId,
+    seq: u64,
+    what: wire::entry::What,
+    amendment: Amendment,
+) -> Post {
+    Post {
+        conversation: conversation.clone(),
+        by: by.clone(),
+        entries: vec![entry(by, what)],
+        kind: PostKind::Amend { seq: Seq(seq), amendment },
+    }
+}
+
+/// An event in a word: `1:hi` a message, `edit 1:ho`, `recall 1`, `👍+1`,
+/// `👍-1`, `change`.
+pub fn word(event: &Logged) -> String {
+    let body = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+    match event.entry.what.as_ref().unwrap() {
+        wire::entry::What::Message(message) => format!("{}:{}", event.seq.0, body(&message.body)),
+        what => {
+            assert_eq!(event.seq, Seq(0), "only a message has a seq of its own");
+            match what {
+                wire::entry::What::Edited(edited) => format!("edit {}:{}", edited.seq, body(&edited.body)),
+                wire::entry::What::Recalled(recalled) => format!("recall {}", recalled.seq),
+                wire::entry::What::Reaction(reaction) => {
+                    format!("{}{}{}", reaction.emoji, if reaction.on { '+' } else { '-' }, reaction.seq)
+                }
+                _ => "change".into(),
+            }
+        }
+    }
+}
+
+/// The events of an inbox in one conversation, each in a word.
+pub fn words(inbox: &[Filed], conversation: &ConversationId) -> Vec<String> {
+    let of_it = inbox.iter().filter(|filed| filed.event.conversation == *conversation);
+    of_it.map(|filed| word(&filed.event)).collect()
+}
+
+/// An entry made now.
+pub fn entry(by: &UserId, what: wire::entry::What) -> NewEntry {
     let (fingerprint, time) = (Fingerprint::random(), now());
     let entry = Entry { fingerprint: fingerprint.0, time, by: by.to_string(), what: Some(what) };
     NewEntry { fingerprint, time, bytes: entry.encode_to_vec().into() }

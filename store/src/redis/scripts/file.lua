@@ -1,16 +1,18 @@
 -- Files entries in inboxes. ARGV: events kept in an inbox, then per item
--- bucket, user, since (seq and version), conversation, kind, seq, version,
--- prefix, flags ('o': the user's own, 'l': the last before leaving, 's':
--- strict, 'w': rewrite). Returns per item what `file` does.
+-- bucket, user, since (seq and version), conversation, kind, seq, version, the
+-- seq of the message that it amends (0: none), prefix, flags ('o': the user's
+-- own, 'l': the last before leaving, 's': strict, 'w': rewrite). Returns per
+-- item what `file` does.
 local bounds = {events = tonumber(ARGV[1])}
 local results = {}
-for at = 2, #ARGV, 10 do
-  local bucket, user, since_seq, since_version, conversation, kind, seq, version, prefix, flags =
-    unpack(ARGV, at, at + 9)
+for at = 2, #ARGV, 11 do
+  local bucket, user, since_seq, since_version, conversation, kind, seq, version, of, prefix, flags =
+    unpack(ARGV, at, at + 10)
   local m = {bucket = bucket, user = user, seq = tonumber(since_seq), version = tonumber(since_version),
     own = string.find(flags, 'o', 1, true), left = string.find(flags, 'l', 1, true),
     rewrite = string.find(flags, 'w', 1, true)}
-  local e = {conversation = conversation, kind = kind, seq = tonumber(seq), version = tonumber(version), prefix = prefix}
+  local e = {conversation = conversation, kind = kind, seq = tonumber(seq), version = tonumber(version),
+    of = tonumber(of), prefix = prefix}
   results[#results + 1] = {file(bounds, m, e, string.find(flags, 's', 1, true) ~= nil)}
 end
 return results

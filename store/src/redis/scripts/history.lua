@@ -1,14 +1,14 @@
 -- Messages of a conversation. ARGV per item: bucket, conversation, user, '1'
 -- for a group, range ('n', 'b' or 'a'), seq, limit. Returns per item whether
 -- the user is a member, the seq of the first message, whether there are more,
--- and the messages.
+-- the messages, and what became of those that were amended.
 local function read(bucket, conversation, user, group, range, seq, limit)
   local tag = '{' .. bucket .. '}'
-  local r = call('HMGET', tag .. 'c:' .. conversation, 'lb', 'm')
+  local r = call('HMGET', tag .. 'c:' .. conversation, 'lb', 'm', 'v')
   local base, since = tonumber(r[1]) or 0, 0
   if group == '1' then
     local there, last = is_member(r[2], user)
-    if not there then return {0, 0, 0, {}} end
+    if not there then return {0, 0, 0, {}, {}} end
     since = tonumber(match(r[2], '^(%d+)', last + 1))
   end
   local l = tag .. 'l:' .. conversation
@@ -28,8 +28,9 @@ local function read(bucket, conversation, user, group, range, seq, limit)
   end
   if to > head then to = head end
   -- A `from` beyond all bounds is no number that can be answered.
-  if to < from then return {1, 0, more and 1 or 0, {}} end
-  return {1, from, more and 1 or 0, call('LRANGE', l, from - base - 1, to - base - 1)}
+  if to < from then return {1, 0, more and 1 or 0, {}, {}} end
+  return {1, from, more and 1 or 0, call('LRANGE', l, from - base - 1, to - base - 1),
+    r[3] and states(tag, conversation, from, to) or {}}
 end
 
 local results = {}

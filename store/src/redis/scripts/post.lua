@@ -23,16 +23,16 @@ local function field(tag, text) return tag .. varint(#text) .. text end
 -- not including this entry.
 local function close(p, m, e, fs, fv)
   local tag = '{' .. p.bucket .. '}'
-  local r = call('HMGET', tag .. 'c:' .. p.conversation, 'lb', 'eb')
-  local lb, eb = tonumber(r[1]) or 0, tonumber(r[2]) or 0
+  local r = call('HMGET', tag .. 'c:' .. p.conversation, 'lb', 'v')
+  local lb, eb = tonumber(r[1]) or 0, (tonumber(r[2]) or 0) - call('LLEN', tag .. 'e:' .. p.conversation)
   local s, v = e.seq, e.version
   if e.kind == 'm' then s = s - 1 else v = v - 1 end
-  local function one(kind, seq, version, entry)
+  local function one(kind, seq, version, entry, of)
     local time = entry_time(entry)
     local six = ''
     for _ = 1, 6 do six, time = char(time % 256) .. six, floor(time / 256) end
     file(bounds, m, {conversation = e.conversation, kind = kind, seq = seq, version = version,
-      prefix = sub(entry, 2, 5) .. six}, false)
+      of = of, prefix = sub(entry, 2, 5) .. six}, false)
   end
   if fs < lb then fs = lb end
   if fv < eb then fv = eb end
@@ -40,15 +40,15 @@ local function close(p, m, e, fs, fv)
     if upto <= fs then return end
     for _, entry in ipairs(call('LRANGE', tag .. 'l:' .. p.conversation, fs - lb, upto - lb - 1)) do
       fs = fs + 1
-      one('m', fs, version, entry)
+      one('m', fs, version, entry, 0)
     end
   end
   if v > fv then
     for _, change in ipairs(call('LRANGE', tag .. 'e:' .. p.conversation, fv - eb, v - eb - 1)) do
-      local head, entry = match(change, '^(%d+):(.*)$')
+      local head, of, entry = match(change, '^(%d+):(%d+):(.*)$')
       messages(tonumber(head), fv)
       fv = fv + 1
-      one('c', tonumber(head), fv, entry)
+      one('c', tonumber(head), fv, entry, tonumber(of))
     end
   end
   messages(s, v)
@@ -108,16 +108,24 @@ while at <= #ARGV do
     local place = 0
     if status == 'ok' then
       place = file_for_all(p, p.group and members or p.members, {conversation = p.conversation, kind = 'm',
-        seq = seq, version = version, prefix = p.prefix}, p.entry)
+        seq = seq, version = version, of = 0, prefix = p.prefix}, p.entry)
     end
     results[#results + 1] = {status, seq, time, place}
+  elseif p.kind == 'a' then
+    local status, head, version, members = number_amendment(p, bounds)
+    local place = 0
+    if status == 'ok' then
+      place = file_for_all(p, members, {conversation = p.conversation, kind = 'c', seq = head,
+        version = version + 1, of = p.seq, prefix = p.prefix}, p.entry)
+    end
+    results[#results + 1] = {status, p.seq, 0, place}
   else
     local status, head, version, members = number_change(p, bounds)
     local place = 0
     if status == 'ok' then
       for n, entry in ipairs(p.entries) do
         place = file_for_all(p, members, {conversation = p.conversation, kind = 'c', seq = head,
-          version = version + n, prefix = p.prefixes[n], last = n == #p.entries}, entry)
+          version = version + n, of = 0, prefix = p.prefixes[n], last = n == #p.entries}, entry)
       end
     end
     results[#results + 1] = {status, head, 0, place}

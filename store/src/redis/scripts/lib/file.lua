@@ -2,12 +2,15 @@
 -- `f:<conversation>` of the record: seq and version filed, position of the
 -- newest event, the member's own last seq, 'l' if the member has left.
 -- Entries of a conversation stand in the order of their (seq, version), each
--- of which raises exactly one of the two.
+-- of which raises exactly one of the two. An entry with `e.of`, the seq of the
+-- message that it amends, is not for members who do not see that message: their
+-- record goes on, their inbox does not.
 local FILED = '^(%d+) (%d+) (%d+) (%d+)'
 
 -- Returns 'filed', position and locations; or 'old' if it is there, with its
 -- position if it is the newest, and the reference to the newest; or 'hole'
--- with the last pair filed, when `strict` and entries between are missing.
+-- with the last pair filed, when `strict` and entries between are missing; or
+-- 'hidden' from this member.
 -- With `m.rewrite` it files whatever was filed, and cursors before this event
 -- hold no more.
 local function file(bounds, m, e, strict)
@@ -22,14 +25,21 @@ local function file(bounds, m, e, strict)
   if m.seq > from_s then from_s = m.seq end
   if m.version > from_v then from_v = m.version end
   local i, base = '{' .. m.bucket .. '}i:' .. m.user, base_of(r[1])
+  local hidden = e.of > 0 and e.of <= m.seq
   -- Lower in one of the two and higher in the other is of another history.
   local same = e.seq == from_s and e.version == from_v
   if (same or e.seq < from_s or e.version < from_v) and not m.rewrite then
     position = tonumber(position)
     local newest = position > base and call('LINDEX', i, position - base - 1) or ''
-    return 'old', fs == e.seq and fv == e.version and position or 0, newest
+    return 'old', fs == e.seq and fv == e.version and not hidden and position or 0, newest
   end
   if strict and (e.seq - from_s) + (e.version - from_v) ~= 1 then return 'hole', from_s, from_v end
+  if hidden then
+    call('HSET', u, 'f:' .. e.conversation,
+      e.seq .. ' ' .. e.version .. ' ' .. position .. ' ' .. own)
+    if m.rewrite then call('HSET', u, 'w', base + call('LLEN', i)) end
+    return 'hidden', 0, ''
+  end
   local number = e.kind == 'm' and e.seq or e.version
   local len = call('RPUSH', i, e.prefix .. e.kind .. number .. ':' .. e.conversation)
   position = base + len

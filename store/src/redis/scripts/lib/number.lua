@@ -1,7 +1,10 @@
--- Numbering: appends to a conversation's log (messages) or to its list of
--- changes. The record `c:` holds the trimmed counts `lb` and `eb`, and of a
--- group `name`, `owner` and `m`, its members in the order of joining, each
--- `bucket,user:seq:version;` with what they see after.
+-- Numbering: appends to a conversation's log `l:` (messages) or to its list of
+-- changes `e:` (of the group, and of messages), each `head:seq:entry` with the
+-- head that it came after and the seq of the message that it amends (0: none).
+-- The record `c:` holds how many messages were trimmed as `lb`, how many
+-- changes there ever were as `v` (the version), and of a group `g`, how many of
+-- those were of the group itself, `name`, `owner` and `m`, its members in the
+-- order of joining, each `bucket,user:seq:version;` with what they see after.
 local find = string.find
 
 -- Of an entry: the fingerprint is its first field, the time its second.
@@ -15,19 +18,60 @@ local function entry_time(entry)
   return time
 end
 
-local function trim_log(c, l, base, len, bounds)
+-- Its third is who wrote it.
+local function entry_by(entry)
+  local at = 6
+  if byte(entry, at) == 16 then
+    repeat at = at + 1 until byte(entry, at) < 128
+    at = at + 1
+  end
+  if byte(entry, at) ~= 26 then return '' end
+  return sub(entry, at + 2, at + 1 + byte(entry, at + 1))
+end
+
+-- How many of the oldest of a list are beyond the bounds. `form` matches the
+-- entry in what the list holds.
+local function beyond(list, len, bounds, form)
+  if len > bounds.messages + bounds.messages / 16 then return len - bounds.messages end
   local n = 0
-  if len > bounds.messages + bounds.messages / 16 then
-    n = len - bounds.messages
-  elseif len % 16 == 0 then
-    for _, entry in ipairs(call('LRANGE', l, 0, 31)) do
-      if entry_time(entry) >= bounds.oldest then break end
+  if len % 16 == 0 then
+    for _, entry in ipairs(call('LRANGE', list, 0, 31)) do
+      if entry_time(form and match(entry, form) or entry) >= bounds.oldest then break end
       n = n + 1
     end
   end
+  return n
+end
+
+local function trim_log(tag, conversation, base, len, version, bounds)
+  local l = tag .. 'l:' .. conversation
+  local n = beyond(l, len, bounds)
   if n == 0 then return end
   call('LTRIM', l, n, -1)
-  call('HSET', c, 'lb', base + n)
+  call('HSET', tag .. 'c:' .. conversation, 'lb', base + n)
+  if version > 0 then forget_states(tag, conversation, base + n) end
+end
+
+-- Appends to the list of changes.
+local function append_changes(e, head, seq, entries, bounds)
+  local len
+  for _, entry in ipairs(entries) do len = call('RPUSH', e, head .. ':' .. seq .. ':' .. entry) end
+  local n = beyond(e, len, bounds, '^%d+:%d+:(.*)$')
+  if n > 0 then call('LTRIM', e, n, -1) end
+end
+
+-- What was written under this repeat key within a day: `seq time`. Two hashes
+-- take turns, so that a key is known for 24 to 48 hours.
+local function find_repeat(tag, id, by, key, now)
+  local day = floor(now / 86400000)
+  local k, name = tag .. 'k:' .. id .. ':', by .. '\0' .. key
+  return call('HGET', k .. day, name) or call('HGET', k .. day - 1, name)
+end
+
+local function note_repeat(tag, id, by, key, now, value)
+  local k = tag .. 'k:' .. id .. ':' .. floor(now / 86400000)
+  call('HSET', k, by .. '\0' .. key, value)
+  if call('HLEN', k) == 1 then call('EXPIRE', k, 180000) end
 end
 
 local function is_member(members, user)
@@ -40,24 +84,18 @@ end
 local function number_message(p, bounds)
   local tag = '{' .. p.bucket .. '}'
   local c, l = tag .. 'c:' .. p.conversation, tag .. 'l:' .. p.conversation
-  local r = call('HMGET', c, 'lb', 'eb', 'm')
-  local base, version = tonumber(r[1]) or 0, 0
+  local r = call('HMGET', c, 'lb', 'v', 'm')
+  local base, version = tonumber(r[1]) or 0, tonumber(r[2]) or 0
   if not is_member(p.group and r[3] or p.members, p.by) then return 'no', 0, 0, 0, '' end
-  if p.group then
-    version = (tonumber(r[2]) or 0) + call('LLEN', tag .. 'e:' .. p.conversation)
-  end
-  local day = floor(bounds.now / 86400000)
-  local k, field = tag .. 'k:' .. p.conversation .. ':', p.by .. '\0' .. p.key
-  local seen = call('HGET', k .. day, field) or call('HGET', k .. day - 1, field)
+  local seen = find_repeat(tag, p.conversation, p.by, p.key, bounds.now)
   if seen then
     local seq, time = match(seen, '^(%d+) (%d+)')
     return 'repeat', tonumber(seq), version, tonumber(time), r[3] or ''
   end
   local len = call('RPUSH', l, p.entry)
   local seq = base + len
-  call('HSET', k .. day, field, seq .. ' ' .. p.time)
-  if call('HLEN', k .. day) == 1 then call('EXPIRE', k .. day, 180000) end
-  trim_log(c, l, base, len, bounds)
+  note_repeat(tag, p.conversation, p.by, p.key, bounds.now, seq .. ' ' .. p.time)
+  trim_log(tag, p.conversation, base, len, version, bounds)
   return 'ok', seq, version, tonumber(p.time), r[3] or ''
 end
 
@@ -67,11 +105,11 @@ end
 local function number_change(p, bounds)
   local tag = '{' .. p.bucket .. '}'
   local c, e = tag .. 'c:' .. p.conversation, tag .. 'e:' .. p.conversation
-  local r = call('HMGET', c, 'lb', 'eb', 'm')
-  local version = (tonumber(r[2]) or 0) + call('LLEN', e)
+  local r = call('HMGET', c, 'lb', 'v', 'm', 'g')
+  local version, own = tonumber(r[2]) or 0, tonumber(r[4]) or 0
   local before = r[3] or ''
   if p.expect ~= 0 and not is_member(before, p.by) then return 'no', 0, 0, '' end
-  if p.expect ~= version then return 'stale', 0, 0, '' end
+  if p.expect ~= own then return 'stale', 0, 0, '' end
   local head = (tonumber(r[1]) or 0) + call('LLEN', tag .. 'l:' .. p.conversation)
   local remove = {}
   for _, user in ipairs(p.remove) do remove[user] = true end
@@ -91,20 +129,37 @@ local function number_change(p, bounds)
     end
   end
   after = table.concat(after)
-  call('HSET', c, 'm', after)
+  call('HSET', c, 'm', after, 'v', version + #p.entries, 'g', own + #p.entries)
   if p.name then call('HSET', c, 'name', p.name) end
   if p.owner then call('HSET', c, 'owner', p.owner) end
-  local len
-  for _, entry in ipairs(p.entries) do len = call('RPUSH', e, head .. ':' .. entry) end
-  if len > bounds.messages + bounds.messages / 16 then
-    call('LTRIM', e, len - bounds.messages, -1)
-    call('HINCRBY', c, 'eb', len - bounds.messages)
-  end
+  append_changes(e, head, 0, p.entries, bounds)
   if after == '' then
     -- Gone, but the inboxes of those who were in it still refer to it.
     for _, list in ipairs({'c:', 'l:', 'e:'}) do
       call('PEXPIRE', tag .. list .. p.conversation, bounds.age)
     end
+    expire_states(tag, p.conversation, bounds.age)
   end
   return 'ok', head, version, table.concat(all)
+end
+
+-- Returns the status ('no', 'none' for no such message, or what `amend` does),
+-- the head, the version before it, and the members.
+local function number_amendment(p, bounds)
+  local tag = '{' .. p.bucket .. '}'
+  local c, l = tag .. 'c:' .. p.conversation, tag .. 'l:' .. p.conversation
+  local r = call('HMGET', c, 'lb', 'v', 'm')
+  local members = p.group and r[3] or p.members
+  local there, last = is_member(members, p.by)
+  if not there then return 'no', 0, 0, '' end
+  local base, version = tonumber(r[1]) or 0, tonumber(r[2]) or 0
+  local head = base + call('LLEN', l)
+  local since = tonumber(match(members, '^(%d+)', last + 1))
+  if p.seq <= base or p.seq > head or p.seq <= since then return 'none', 0, 0, '' end
+  local status = amend(tag, p, version, bounds)
+  if status == 'ok' then
+    call('HSET', c, 'v', version + 1)
+    append_changes(tag .. 'e:' .. p.conversation, head, p.seq, {p.entry}, bounds)
+  end
+  return status, head, version, members
 end

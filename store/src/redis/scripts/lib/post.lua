@@ -11,7 +11,8 @@ local function args(n)
 end
 
 local function read_bounds()
-  local bounds = {age = tonumber(arg()), events = tonumber(arg()), messages = tonumber(arg()), now = now_ms()}
+  local bounds = {age = tonumber(arg()), events = tonumber(arg()), messages = tonumber(arg()),
+    reactions = tonumber(arg()), unheard = tonumber(arg()), now = now_ms()}
   bounds.oldest = bounds.now - bounds.age
   return bounds
 end
@@ -22,6 +23,13 @@ local function read_post()
     p.key, p.session, p.time, p.prefix, p.entry = arg(), arg(), arg(), arg(), arg()
     -- The members of a direct conversation, in the form of a group's.
     p.members = arg()
+    p.group = p.members == ''
+    return p
+  end
+  if p.kind == 'a' then
+    -- What becomes of a message: 'e' an edit, 'x' a recall, 'r' a reaction.
+    p.seq, p.what, p.key, p.emoji, p.on = tonumber(arg()), arg(), arg(), arg(), arg() == '1'
+    p.time, p.prefix, p.entry, p.members = arg(), arg(), arg(), arg()
     p.group = p.members == ''
     return p
   end

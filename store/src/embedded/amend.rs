@@ -1,0 +1,181 @@
+//! Amending messages, inside the writer's transaction, and what has become of
+//! them for those who read.
+
+use prost::Message as _;
+use proto::{ConversationId, Seq};
+use redb::{ReadTransaction, ReadableTable};
+
+use super::inbox::{self, entry as log_entry, release};
+use super::post::{News, Posting};
+use super::tables::{
+    AMENDED, AmendedRow, InboxRow, LOG, RECALLED, ReactionRow, Tables, conversation, decode, member, members,
+    number, user_id,
+};
+use crate::Result;
+use crate::amended::Amended;
+use crate::model::{Amendment, Post, Posted};
+
+impl Posting<'_, '_> {
+    pub(super) fn amend(&mut self, post: &Post, seq: Seq, amendment: &Amendment) -> Result<Posted> {
+        let Some(conversation) = number(&self.tables.conversation_numbers, post.conversation.as_str())?
+        else {
+            return Ok(nowhere(&post.conversation, post));
+        };
+        let by = number(&self.tables.user_numbers, post.by.as_str())?.unwrap_or(0);
+        let Some(own) = member(&self.tables.members, conversation, by)? else {
+            return Ok(Posted::NotMember);
+        };
+        let mut row = self::conversation(&self.tables.conversations, conversation)?;
+        if seq.0 < row.first || seq.0 > row.head || seq.0 <= own.since {
+            return Ok(Posted::NoSuchMessage);
+        }
+        let known = self.tables.amended.get((conversation, seq.0))?;
+        let known = known.map(|row| decode::<AmendedRow>(row.value())).transpose()?;
+        let is_new = known.is_none();
+        let mut amended = known.unwrap_or_default();
+        let replaced = match self.apply_amendment(&mut amended, post, amendment) {
+            Ok(replaced) => replaced,
+            Err(refusal) => return Ok(refusal),
+        };
+
+        let readers = members(&self.tables.members, conversation)?;
+        let readers: Vec<_> = readers.into_iter().filter(|(_, member)| member.since < seq.0).collect();
+        let entry = &post.entries[0];
+        let is_edit = matches!(amendment, Amendment::Edit { .. });
+        let log = self.append(&row.id, 0, entry, readers.len() + usize::from(is_edit))?;
+        if is_edit {
+            amended.edit = log;
+        }
+        if let Some(replaced) = replaced {
+            release(self.tables, replaced)?;
+        }
+        if *amendment == Amendment::Recall {
+            self.tables.recalled.insert((conversation, seq.0), ())?;
+        }
+        self.tables.amended.insert((conversation, seq.0), amended.encode_to_vec().as_slice())?;
+        if is_new {
+            row.amended += 1;
+            self.tables.conversations.insert(conversation, row.encode_to_vec().as_slice())?;
+        }
+
+        let filing = InboxRow { log, conversation, seq: 0, time: self.now, fingerprint: entry.fingerprint };
+        let mut told = Vec::with_capacity(readers.len());
+        let mut place = None;
+        for (number, mut member) in readers {
+            let position = inbox::file(self.tables, number, filing, self.bounds)?;
+            member.activity = position.0;
+            self.tables.members.insert((conversation, number), member.encode_to_vec().as_slice())?;
+            if number == by {
+                place = Some(self.own_place(position, entry.fingerprint));
+            }
+            told.push((member.user, position));
+        }
+        self.news.push(News {
+            conversation: post.conversation.clone(),
+            seq: Seq(0),
+            entries: vec![entry.bytes.clone()],
+            readers: told,
+            except: None,
+        });
+        Ok(Posted::Done { seq, time: entry.time, duplicate: false, place })
+    }
+
+    /// Changes the row; gives the entry of the edit that is replaced. Or why
+    /// nothing is to be changed.
+    fn apply_amendment(
+        &self,
+        row: &mut AmendedRow,
+        post: &Post,
+        amendment: &Amendment,
+    ) -> std::result::Result<Option<u64>, Posted> {
+        if row.recalled > 0 {
+            return Err(match amendment {
+                Amendment::Recall => Posted::Unchanged,
+                Amendment::Edit { .. } | Amendment::React { .. } => Posted::Recalled,
+            });
+        }
+        match amendment {
+            Amendment::Edit { repeat_key } => {
+                if row.edit > 0 && row.edit_key == **repeat_key {
+                    return Err(Posted::Unchanged);
+                }
+                row.edit_key = repeat_key.to_string();
+                return Ok((row.edit > 0).then_some(row.edit));
+            }
+            // A time of 0 would say that it is not recalled.
+            Amendment::Recall => row.recalled = post.entries[0].time.max(1),
+            Amendment::React { emoji, on } => {
+                let is_own = |other: &ReactionRow| other.user == post.by.as_str() && other.emoji == **emoji;
+                let set = row.reactions.iter().position(is_own);
+                match (on, set) {
+                    (true, Some(_)) | (false, None) => return Err(Posted::Unchanged),
+                    (true, None) if row.reactions.len() as u64 >= self.bounds.reactions => {
+                        return Err(Posted::TooManyReactions);
+                    }
+                    (true, None) => {
+                        let (user, emoji) = (post.by.to_string(), emoji.to_string());
+                        row.reactions.push(ReactionRow { user, emoji });
+                    }
+                    (false, Some(index)) => {
+                        row.reactions.remove(index);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The answer where there is no conversation: a direct one without messages is
+/// there for its two.
+fn nowhere(id: &ConversationId, post: &Post) -> Posted {
+    match id.pair() {
+        Some((one, other)) if post.by == one || post.by == other => Posted::NoSuchMessage,
+        _ => Posted::NotMember,
+    }
+}
+
+/// Forgets what became of a message that is trimmed; whether there was anything.
+pub(super) fn forget(tables: &mut Tables<'_>, conversation: u64, seq: u64) -> Result<bool> {
+    let removed = tables.amended.remove((conversation, seq))?;
+    let row = removed.map(|row| decode::<AmendedRow>(row.value())).transpose()?;
+    let Some(row) = row else { return Ok(false) };
+    tables.recalled.remove((conversation, seq))?;
+    if row.edit > 0 {
+        release(tables, row.edit)?;
+    }
+    Ok(true)
+}
+
+/// What became of a message.
+pub(super) fn amended(txn: &ReadTransaction, conversation: u64, seq: u64) -> Result<Amended> {
+    let table = txn.open_table(AMENDED)?;
+    let Some(row) = table.get((conversation, seq))? else {
+        return Ok(Amended::default());
+    };
+    let row: AmendedRow = decode(row.value())?;
+    let edit = match row.edit {
+        0 => None,
+        log => Some(log_entry(&txn.open_table(LOG)?, log)?.0.entry),
+    };
+    let reactions = row.reactions.into_iter().map(|row| Ok((user_id(&row.user)?, row.emoji)));
+    Ok(Amended {
+        edit,
+        recalled: (row.recalled > 0).then_some(row.recalled),
+        reactions: reactions.collect::<Result<_>>()?,
+    })
+}
+
+/// How many messages after one seq up to another were recalled.
+pub(super) fn recalled(txn: &ReadTransaction, conversation: u64, after: u64, upto: u64) -> Result<u64> {
+    if after >= upto {
+        return Ok(0);
+    }
+    let table = txn.open_table(RECALLED)?;
+    let mut count = 0;
+    for row in table.range((conversation, after + 1)..=(conversation, upto))? {
+        row?;
+        count += 1;
+    }
+    Ok(count)
+}

@@ -1,0 +1,68 @@
+-- The present state of amended messages, beside a conversation's log: `a:`, a
+-- hash from seq to the last edit, `<bytes of its repeat key>:<key><entry>`;
+-- `x:`, a sorted set of the recalled, `seq:time` by seq; `r:<conversation>:
+-- <seq>`, a sorted set of a message's reactions, `user:emoji` by the version
+-- at which they were set; and `z:`, a sorted set of the seqs that have any.
+
+-- Amends a message that is there. Returns 'ok', 'same' (nothing changes),
+-- 'recalled', or 'many' (it has all the reactions that it may have).
+local function amend(tag, p, version, bounds)
+  local x = tag .. 'x:' .. p.conversation
+  if call('ZCOUNT', x, p.seq, p.seq) > 0 then return p.what == 'x' and 'same' or 'recalled' end
+  if p.what == 'e' then
+    local a = tag .. 'a:' .. p.conversation
+    local edit = #p.key .. ':' .. p.key
+    if sub(call('HGET', a, p.seq) or '', 1, #edit) == edit then return 'same' end
+    call('HSET', a, p.seq, edit .. p.entry)
+  elseif p.what == 'x' then
+    call('ZADD', x, p.seq, p.seq .. ':' .. p.time)
+  else
+    local r, member = tag .. 'r:' .. p.conversation .. ':' .. p.seq, p.by .. ':' .. p.emoji
+    local set = call('ZSCORE', r, member) and true or false
+    if set == p.on then return 'same' end
+    if not p.on then
+      call('ZREM', r, member)
+    elseif call('ZCARD', r) >= bounds.reactions then
+      return 'many'
+    else
+      call('ZADD', r, version, member)
+    end
+  end
+  call('ZADD', tag .. 'z:' .. p.conversation, p.seq, p.seq)
+  return 'ok'
+end
+
+-- Forgets what became of the messages up to here: they are trimmed.
+local function forget_states(tag, conversation, upto)
+  local z = tag .. 'z:' .. conversation
+  local seqs = call('ZRANGEBYSCORE', z, '-inf', upto)
+  if #seqs == 0 then return end
+  for _, seq in ipairs(seqs) do
+    call('HDEL', tag .. 'a:' .. conversation, seq)
+    call('DEL', tag .. 'r:' .. conversation .. ':' .. seq)
+  end
+  call('ZREMRANGEBYSCORE', tag .. 'x:' .. conversation, '-inf', upto)
+  call('ZREMRANGEBYSCORE', z, '-inf', upto)
+end
+
+-- They go with the conversation, after `age` ms.
+local function expire_states(tag, conversation, age)
+  for _, seq in ipairs(call('ZRANGE', tag .. 'z:' .. conversation, 0, -1)) do
+    call('PEXPIRE', tag .. 'r:' .. conversation .. ':' .. seq, age)
+  end
+  for _, key in ipairs({'a:', 'x:', 'z:'}) do call('PEXPIRE', tag .. key .. conversation, age) end
+end
+
+-- What became of the messages from one seq to another, of those that were
+-- amended: each seq, last edit ('' for none), time of the recall ('0' for
+-- none), and reactions.
+local function states(tag, conversation, from, to)
+  local found = {}
+  for _, seq in ipairs(call('ZRANGEBYSCORE', tag .. 'z:' .. conversation, from, to)) do
+    local recalled = call('ZRANGEBYSCORE', tag .. 'x:' .. conversation, seq, seq)[1]
+    found[#found + 1] = {seq, call('HGET', tag .. 'a:' .. conversation, seq) or '',
+      recalled and match(recalled, ':(%d+)$') or '0',
+      call('ZRANGE', tag .. 'r:' .. conversation .. ':' .. seq, 0, -1)}
+  end
+  return found
+end
