@@ -1,0 +1,85 @@
+//! `subscribe` and `unsubscribe` of two-way transports (PROTOCOL.md §5).
+
+use std::sync::Arc;
+
+use proto::{ChannelId, Seq};
+
+use super::feed::Feed;
+use super::{PAGE, Publication, page};
+use crate::answer::Answer;
+use crate::failure::Failure;
+use crate::frame::{Frame, Reference};
+use crate::gateway::Gateway;
+use crate::session::{Session, Start};
+
+/// Bytes of publications in an answer at most, beside the first. The rest
+/// follows as frames.
+const ANSWER_BYTES: usize = 256 << 10;
+
+/// Begins a subscription; the answer joins the session's frames. An error is
+/// the caller's to answer.
+pub(crate) fn subscribe(
+    gateway: &Arc<Gateway>,
+    session: &Arc<Session>,
+    channel: ChannelId,
+    after: Option<Seq>,
+    reference: Reference,
+) -> Result<(), Failure> {
+    session.subscription_begins(&channel, gateway.config.limits.max_subscriptions)?;
+    let feed = gateway.channels.add(gateway, &channel, session);
+    let (to, session) = (gateway.clone(), session.clone());
+    gateway.tracker.spawn(async move {
+        let found = find(&to, &session, &feed, &channel, after).await;
+        let result = found.and_then(|(start, publications)| {
+            let answer = Answer::Subscribed { seq: start.head, publications };
+            let first = Frame::Ok(reference.clone(), Box::new(answer));
+            let there = session.subscribed(&channel, start, Some(first));
+            there.then_some(()).ok_or_else(|| Failure::conflict("unsubscribed before it began"))
+        });
+        to.metrics.command("subscribe", result.as_ref().err().map(|failure| failure.code));
+        if let Err(failure) = result {
+            if session.subscription_failed(&channel) {
+                to.channels.remove(&to, &channel, &session);
+            }
+            session.answer(Frame::Error(reference, Box::new(failure)));
+        }
+    });
+    Ok(())
+}
+
+/// Ends a subscription, if there is one.
+pub(crate) fn unsubscribe(gateway: &Gateway, session: &Session, channel: &ChannelId, reference: Reference) {
+    if session.unsubscribe(channel) {
+        gateway.channels.remove(gateway, channel, session);
+    }
+    gateway.metrics.command("unsubscribe", None);
+    session.answer(Frame::Ok(reference, Box::new(Answer::Done)));
+}
+
+/// Where a subscription begins, and what goes before its frames.
+async fn find(
+    gateway: &Gateway,
+    session: &Session,
+    feed: &Feed,
+    channel: &ChannelId,
+    after: Option<Seq>,
+) -> Result<(Start, Vec<Arc<Publication>>), Failure> {
+    let head = feed.joined().await?;
+    let Some(after) = after else {
+        return Ok((Start { place: head, head, again: false }, Vec::new()));
+    };
+    if after == head {
+        return Ok((Start { place: head, head, again: true }, Vec::new()));
+    }
+    let page = page(gateway, &session.user, channel, after, PAGE).await?;
+    let mut publications = page.publications;
+    let mut bytes = 0;
+    let fits = publications.iter().take_while(|publication| {
+        bytes += publication.size();
+        bytes <= ANSWER_BYTES
+    });
+    let count = fits.count().max(1);
+    publications.truncate(count);
+    let place = publications.last().map_or(page.head, |last| last.seq());
+    Ok((Start { place, head: page.head, again: true }, publications))
+}

@@ -1,0 +1,409 @@
+//! One channel on this node, from the first subscriber to the last: a task
+//! that joins the channel's audience, passes each publication on once and in
+//! order to all subscribers, reads what is missing from the log, and leaves.
+//!
+//! Invariant: only the task changes how far the node has passed on, so what it
+//! has asked the store for is still true of it when the answer comes.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use proto::wire::{self, request};
+use proto::{ChannelId, Seq, SessionId, UserId};
+use rustc_hash::FxHashMap;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::log::{Early, Next, Passed};
+use super::{Page, Publication, ask, read};
+use crate::failure::Failure;
+use crate::gateway::Gateway;
+use crate::session::Session;
+
+/// How long a publication waits for an earlier one before the log is read:
+/// routers may announce a little out of order.
+const GAP_PATIENCE: Duration = Duration::from_millis(50);
+/// How long a channel without subscribers is kept, so that reconnects do not
+/// join and leave.
+const IDLE: Duration = Duration::from_secs(5);
+/// Channels without subscribers that are kept; one more is left at once.
+pub(super) const MAX_IDLE: usize = 1_000;
+/// How often a node joins again, which costs a look: should its place among
+/// those that are told have been lost (a failover, a leave that was repeated
+/// late), it is deaf for no longer than this.
+const JOIN_AGAIN: Duration = Duration::from_secs(60);
+/// Between tries while the store or every router is away.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// With so many subscribers others get their turn after each publication.
+const CROWD: usize = 256;
+/// Publications in one page when the node reads for all.
+const PAGE: u32 = 200;
+
+/// One channel on this node.
+#[derive(Debug)]
+pub(super) struct Feed {
+    channel: ChannelId,
+    /// What the bus brings; held for moments, so that the bus never waits for
+    /// publications to be passed on.
+    early: Mutex<Early>,
+    /// Who gets what; held while one publication is passed on, never across an
+    /// await. A session's own lock is taken inside it.
+    members: Mutex<Members>,
+    stage: watch::Sender<Stage>,
+    /// Wakes the task.
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    passed: Passed,
+    subscribers: FxHashMap<SessionId, Arc<Session>>,
+}
+
+#[derive(Debug, Clone)]
+enum Stage {
+    Joining,
+    Joined,
+    Failed(Failure),
+}
+
+impl Feed {
+    pub(super) fn new(channel: ChannelId) -> Self {
+        let (early, members) = Default::default();
+        Self { channel, early, members, stage: watch::Sender::new(Stage::Joining), wake: Notify::new() }
+    }
+
+    /// Something has been published. Waits for nothing.
+    pub(super) fn announce(&self, publication: Arc<Publication>) {
+        self.early().add(publication);
+        self.wake.notify_one();
+    }
+
+    /// Nothing is passed on until the log has been asked.
+    pub(super) fn doubt(&self) {
+        self.early().doubted = true;
+        self.wake.notify_one();
+    }
+
+    /// Another subscriber; false if it was one already.
+    pub(super) fn add(&self, session: Arc<Session>) -> bool {
+        let new = self.members().subscribers.insert(session.id.clone(), session).is_none();
+        self.wake.notify_one();
+        new
+    }
+
+    /// A subscriber less; false if it was none.
+    pub(super) fn remove(&self, session: &Session) -> bool {
+        let mut members = self.members();
+        let there = members.subscribers.remove(&session.id).is_some();
+        if members.subscribers.is_empty() {
+            // Ten thousand who have gone leave no room behind.
+            members.subscribers = FxHashMap::default();
+            drop(members);
+            self.wake.notify_one();
+        }
+        there
+    }
+
+    /// Waits until the node is told of what is published; then says up to
+    /// where this node has passed on.
+    pub(super) async fn joined(&self) -> Result<Seq, Failure> {
+        let mut stage = self.stage.subscribe();
+        loop {
+            match &*stage.borrow_and_update() {
+                Stage::Joined => return Ok(self.members().passed.upto()),
+                Stage::Failed(failure) => return Err(failure.clone()),
+                Stage::Joining => {}
+            }
+            if stage.changed().await.is_err() {
+                return Err(Failure::unavailable("the gateway is stopping"));
+            }
+        }
+    }
+
+    /// Up to where this node has passed on, if it is told.
+    pub(super) fn head(&self) -> Option<Seq> {
+        let told = matches!(*self.stage.borrow(), Stage::Joined) && !self.early().doubted;
+        told.then(|| self.members().passed.upto())
+    }
+
+    /// What came after a place, if it is among the last few.
+    pub(super) fn recent(&self, after: Seq, limit: u32) -> Option<Page> {
+        self.head()?;
+        self.members().passed.page(after, limit)
+    }
+
+    fn passed(&self) -> Seq {
+        self.members().passed.upto()
+    }
+
+    /// Gives a publication to every subscriber, as the next after the last.
+    /// Returns how many took it, and of how many.
+    fn pass_on(&self, publication: &Arc<Publication>) -> (usize, usize) {
+        let mut members = self.members();
+        let previous = members.passed.upto();
+        members.passed.add(publication.clone());
+        let subscribers = members.subscribers.values();
+        let taken = subscribers.filter(|session| session.offer_publication(previous, publication)).count();
+        (taken, members.subscribers.len())
+    }
+
+    /// The log ends before what has been passed on, or is empty up to there:
+    /// all go on from its end.
+    fn jump(&self, head: Seq) {
+        let mut members = self.members();
+        let rewritten = head < members.passed.upto();
+        members.passed.jump(head);
+        if rewritten {
+            for session in members.subscribers.values() {
+                session.channel_ends_at(self.channel.as_str(), head);
+            }
+        }
+    }
+
+    fn early(&self) -> MutexGuard<'_, Early> {
+        self.early.lock().expect("no code that holds this lock panics")
+    }
+
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().expect("no code that holds this lock panics")
+    }
+}
+
+/// Keeps a feed for as long as somebody is subscribed.
+pub(super) async fn run(gateway: Arc<Gateway>, feed: Arc<Feed>) {
+    let mut keeper = Keeper::new(gateway, feed);
+    while !keeper.gone {
+        keeper.see_to_joining().await;
+        let next = keeper.pass_on().await;
+        keeper.see_to_hole(next == Next::Hole).await;
+        keeper.see_to_idling().await;
+        if !keeper.gone {
+            keeper.wait().await;
+        }
+    }
+    keeper.end_idling();
+}
+
+struct Keeper {
+    gateway: Arc<Gateway>,
+    feed: Arc<Feed>,
+    /// On whose behalf routers are asked: the channel's name, so that what is
+    /// asked for one channel goes to one router in order.
+    user: UserId,
+    joined: bool,
+    /// When to join the next time.
+    join_at: Instant,
+    /// Joining has failed, and is tried again at `join_at`.
+    asking: bool,
+    /// While a publication is missing: when to read the log.
+    read_at: Option<Instant>,
+    /// While there is no subscriber: when to leave.
+    leave_at: Option<Instant>,
+    retry: Duration,
+    gone: bool,
+}
+
+impl Keeper {
+    fn new(gateway: Arc<Gateway>, feed: Arc<Feed>) -> Self {
+        let name = feed.channel.as_str().trim_start_matches("c_");
+        let user = UserId::parse(name).or_else(|_| UserId::parse(feed.channel.as_str()));
+        let user = user.unwrap_or_else(|_| unreachable!("a channel's name has the form of a user's"));
+        Self {
+            gateway,
+            feed,
+            user,
+            joined: false,
+            join_at: Instant::now(),
+            asking: false,
+            read_at: None,
+            leave_at: None,
+            retry: RETRY.0,
+            gone: false,
+        }
+    }
+
+    /// Joins when it is time, or when what is known is in doubt.
+    async fn see_to_joining(&mut self) {
+        let doubted = self.joined && self.feed.early().doubted;
+        if doubted && !self.asking {
+            self.join_at = Instant::now();
+        }
+        if Instant::now() < self.join_at {
+            return;
+        }
+        self.asking = true;
+        let announced = {
+            let mut early = self.feed.early();
+            early.doubted = false;
+            early.announced()
+        };
+        let join =
+            wire::JoinChannel { channel: self.feed.channel.to_string(), node: self.gateway.node.to_string() };
+        match ask(&self.gateway, &self.user, request::Command::JoinChannel(join)).await {
+            Ok(page) => {
+                self.joined_at(page.head, announced);
+                (self.asking, self.retry) = (false, RETRY.0);
+                self.join_at = Instant::now() + JOIN_AGAIN.mul_f64(rand::random_range(0.75..=1.0));
+            }
+            Err(failure) => {
+                tracing::debug!(channel = %self.feed.channel, %failure, "joining a channel waits");
+                self.feed.early().doubted |= doubted;
+                if !self.joined {
+                    self.feed.stage.send_replace(Stage::Failed(failure));
+                }
+                self.join_at = self.later();
+            }
+        }
+    }
+
+    fn joined_at(&mut self, head: Seq, announced: Seq) {
+        let passed = self.feed.passed();
+        if !self.joined {
+            self.feed.jump(head);
+            self.joined = true;
+            self.feed.stage.send_replace(Stage::Joined);
+        } else if head < passed {
+            tracing::warn!(channel = %self.feed.channel, passed = passed.0, head = head.0, "a channel has lost its last publications");
+            self.feed.early().log_ends_at(head, announced);
+            self.feed.jump(head);
+        } else if head > passed {
+            self.feed.early().reaches(head);
+            self.read_at = Some(Instant::now());
+        }
+    }
+
+    /// Passes on whatever is next, until something is missing.
+    async fn pass_on(&mut self) -> Next {
+        loop {
+            let next = {
+                let passed = self.feed.passed();
+                let mut early = self.feed.early();
+                if !self.joined || early.doubted { Next::Nothing } else { early.next(passed) }
+            };
+            let Next::Pass(publication) = next else { return next };
+            self.give(&publication).await;
+        }
+    }
+
+    async fn give(&self, publication: &Arc<Publication>) {
+        let (taken, of) = self.feed.pass_on(publication);
+        self.gateway.metrics.publications(taken);
+        if of >= CROWD {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Reads from the log what has been missing for too long.
+    async fn see_to_hole(&mut self, hole: bool) {
+        if !hole {
+            self.read_at = None;
+            return;
+        }
+        let read_at = *self.read_at.get_or_insert_with(|| Instant::now() + GAP_PATIENCE);
+        if Instant::now() < read_at {
+            return;
+        }
+        self.gateway.metrics.channel_hole();
+        let (passed, announced) = (self.feed.passed(), self.feed.early().announced());
+        match read(&self.gateway, &self.user, &self.feed.channel, passed, PAGE).await {
+            Ok(page) => {
+                self.retry = RETRY.0;
+                // What is still missing then is asked for at once.
+                self.read_at = Some(Instant::now());
+                if page.publications.is_empty() {
+                    self.feed.early().log_ends_at(page.head, announced);
+                    self.feed.jump(page.head);
+                }
+                for publication in &page.publications {
+                    self.give(publication).await;
+                }
+                self.feed.wake.notify_one();
+            }
+            Err(failure) => {
+                tracing::debug!(channel = %self.feed.channel, %failure, "reading a channel waits");
+                self.read_at = Some(self.later());
+            }
+        }
+    }
+
+    /// Leaves when nobody has been subscribed for a while.
+    async fn see_to_idling(&mut self) {
+        if !self.feed.members().subscribers.is_empty() {
+            self.end_idling();
+            return;
+        }
+        let draining = self.gateway.draining.is_cancelled();
+        if self.leave_at.is_none() {
+            let many = self.gateway.channels.idle.fetch_add(1, Ordering::Relaxed) >= MAX_IDLE;
+            let patience = if many || !self.joined { Duration::ZERO } else { IDLE };
+            self.leave_at = Some(Instant::now() + patience);
+        }
+        if self.leave_at.is_some_and(|at| at <= Instant::now()) || draining {
+            self.leave(draining).await;
+        }
+    }
+
+    /// Whoever subscribes meanwhile waits until it has joined again: a leave
+    /// must not come after the join that follows it.
+    async fn leave(&mut self, draining: bool) {
+        {
+            let members = self.feed.members();
+            if !members.subscribers.is_empty() {
+                return;
+            }
+            self.feed.stage.send_replace(Stage::Joining);
+        }
+        (self.joined, self.join_at, self.read_at) = (false, Instant::now(), None);
+        let leave = request::Command::LeaveChannel(wire::LeaveChannel {
+            channel: self.feed.channel.to_string(),
+            node: self.gateway.node.to_string(),
+        });
+        if draining {
+            self.gateway.routers.submit(&self.user, leave, Box::new(|_| {}));
+        } else if let Err(failure) = self.gateway.routers.call(&self.user, leave).await {
+            // The node is told of what nobody reads until its lease ends.
+            tracing::debug!(channel = %self.feed.channel, %failure, "a channel was not left");
+        }
+        let mut feeds = self.gateway.channels.lock();
+        if self.feed.members().subscribers.is_empty() {
+            feeds.remove(self.feed.channel.as_str());
+            self.gone = true;
+        } else {
+            drop(feeds);
+            self.feed.wake.notify_one();
+        }
+    }
+
+    fn end_idling(&mut self) {
+        if self.leave_at.take().is_some() {
+            self.gateway.channels.idle.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until there is something to do.
+    async fn wait(&mut self) {
+        let times = [Some(self.join_at), self.read_at, self.leave_at];
+        let first = times.into_iter().flatten().min().unwrap_or(self.join_at);
+        let draining = &self.gateway.draining;
+        tokio::select! {
+            biased;
+            () = self.feed.wake.notified() => {}
+            // A node that stops leaves at once what nobody reads.
+            () = draining.cancelled(), if !draining.is_cancelled() => {}
+            () = sleep_until(first) => {}
+        }
+    }
+
+    /// When to try again what has failed just now.
+    fn later(&mut self) -> Instant {
+        let pause = self.retry.mul_f64(rand::random_range(0.5..=1.0));
+        self.retry = (self.retry * 2).min(RETRY.1);
+        if self.gateway.draining.is_cancelled() {
+            // Its sessions have been told to go on elsewhere.
+            self.gone = true;
+        }
+        Instant::now() + pause
+    }
+}

@@ -1,0 +1,227 @@
+//! What a node knows of one channel: how far it has passed on, what has come
+//! too early, and the last few publications for those who come back.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use proto::Seq;
+
+use super::{Page, Publication};
+
+/// Publications that wait for an earlier one or for their turn, at most…
+const MAX_EARLY: usize = 1_024;
+/// … and their bytes. Beyond either they are read from the log instead.
+const MAX_EARLY_BYTES: usize = 4 << 20;
+
+/// Publications that have been passed on and are kept, at most…
+const MAX_RECENT: usize = 64;
+/// … and their bytes.
+const MAX_RECENT_BYTES: usize = 256 << 10;
+
+/// What has been announced and not been passed on.
+#[derive(Debug, Default)]
+pub(super) struct Early {
+    waiting: BTreeMap<Seq, Arc<Publication>>,
+    bytes: usize,
+    /// The channel is known to reach this far.
+    announced: Seq,
+    /// Announcements may be missing: the log has to be asked.
+    pub(super) doubted: bool,
+}
+
+/// The next thing to do.
+#[derive(Debug, PartialEq)]
+pub(super) enum Next {
+    /// Pass this on.
+    Pass(Arc<Publication>),
+    /// What comes next is missing.
+    Hole,
+    /// Everything has been passed on.
+    Nothing,
+}
+
+impl Early {
+    /// Keeps it for its turn. What is too much is dropped and leaves a hole,
+    /// which is read from the log.
+    pub(super) fn add(&mut self, publication: Arc<Publication>) {
+        self.announced = self.announced.max(publication.seq());
+        let size = publication.size();
+        if self.waiting.len() >= MAX_EARLY || self.bytes + size > MAX_EARLY_BYTES {
+            return;
+        }
+        if self.waiting.insert(publication.seq(), publication).is_none() {
+            self.bytes += size;
+        }
+    }
+
+    /// The channel reaches at least this far.
+    pub(super) fn reaches(&mut self, head: Seq) {
+        self.announced = self.announced.max(head);
+    }
+
+    /// How far the channel is known to reach.
+    pub(super) fn announced(&self) -> Seq {
+        self.announced
+    }
+
+    /// What comes after `passed`. Takes it, and forgets what came before it.
+    pub(super) fn next(&mut self, passed: Seq) -> Next {
+        while let Some(entry) = self.waiting.first_entry() {
+            let seq = *entry.key();
+            if seq > passed.next() {
+                break;
+            }
+            let publication = entry.remove();
+            self.bytes -= publication.size();
+            if seq > passed {
+                return Next::Pass(publication);
+            }
+        }
+        if self.announced > passed { Next::Hole } else { Next::Nothing }
+    }
+
+    /// The log ends at `head`. What was announced beyond it before the log was
+    /// asked (`announced` then) is no more: the store has lost its last writes.
+    pub(super) fn log_ends_at(&mut self, head: Seq, announced: Seq) {
+        if self.announced > announced {
+            return;
+        }
+        self.announced = head;
+        let gone = self.waiting.split_off(&head.next());
+        self.bytes -= gone.values().map(|publication| publication.size()).sum::<usize>();
+    }
+}
+
+/// What has been passed on.
+#[derive(Debug, Default)]
+pub(super) struct Passed {
+    /// The last.
+    upto: Seq,
+    /// The last few; what came right after `before` is the first of them.
+    recent: VecDeque<Arc<Publication>>,
+    bytes: usize,
+    before: Seq,
+}
+
+impl Passed {
+    /// The last that was passed on.
+    pub(super) fn upto(&self) -> Seq {
+        self.upto
+    }
+
+    /// Goes on after another place.
+    pub(super) fn jump(&mut self, to: Seq) {
+        *self = Self { upto: to, before: to, ..Self::default() };
+    }
+
+    /// It has been passed on, as the next after the last.
+    pub(super) fn add(&mut self, publication: Arc<Publication>) {
+        self.upto = publication.seq();
+        self.bytes += publication.size();
+        self.recent.push_back(publication);
+        while self.recent.len() > MAX_RECENT || self.bytes > MAX_RECENT_BYTES {
+            let Some(oldest) = self.recent.pop_front() else { break };
+            self.bytes -= oldest.size();
+            self.before = oldest.seq();
+        }
+    }
+
+    /// What came after a place, if all of that is here and there is something.
+    pub(super) fn page(&self, after: Seq, limit: u32) -> Option<Page> {
+        if after < self.before || after >= self.upto {
+            return None;
+        }
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let publications = self.recent.iter().filter(|publication| publication.seq() > after);
+        Some(Page { publications: publications.take(limit).cloned().collect(), head: self.upto })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::wire;
+
+    use super::*;
+
+    fn publication(seq: u64) -> Arc<Publication> {
+        let wire = wire::Publication { channel: "c_news".into(), seq, ..Default::default() };
+        Arc::new(wire.into())
+    }
+
+    /// Passes on what there is after `passed`; what is to be done then.
+    fn drain(early: &mut Early, passed: &mut Seq) -> (Vec<u64>, Next) {
+        let mut seqs = Vec::new();
+        loop {
+            match early.next(*passed) {
+                Next::Pass(publication) => {
+                    *passed = publication.seq();
+                    seqs.push(passed.0);
+                }
+                other => return (seqs, other),
+            }
+        }
+    }
+
+    #[test]
+    fn publications_are_passed_on_once_in_order_whatever_order_they_come_in() {
+        let (mut early, mut passed) = (Early::default(), Seq(4));
+        for seq in [5, 3, 7, 5] {
+            early.add(publication(seq));
+        }
+        assert_eq!(drain(&mut early, &mut passed), (vec![5], Next::Hole));
+        early.add(publication(6));
+        early.add(publication(7));
+        assert_eq!(drain(&mut early, &mut passed), (vec![6, 7], Next::Nothing));
+        assert_eq!(early.bytes, 0);
+    }
+
+    #[test]
+    fn what_was_dropped_or_is_only_known_to_be_there_is_a_hole() {
+        let (mut early, mut passed) = (Early::default(), Seq(0));
+        early.reaches(Seq(2));
+        assert_eq!(drain(&mut early, &mut passed), (vec![], Next::Hole));
+        for seq in 1..=2_000 {
+            early.add(publication(seq));
+        }
+        let (seqs, next) = drain(&mut early, &mut passed);
+        assert_eq!((seqs.len(), next), (MAX_EARLY, Next::Hole));
+    }
+
+    #[test]
+    fn what_the_store_has_lost_is_not_waited_for() {
+        let (mut early, mut passed) = (Early::default(), Seq(4));
+        early.add(publication(9));
+        let announced = early.announced();
+        early.log_ends_at(Seq(4), announced);
+        assert_eq!(drain(&mut early, &mut passed), (vec![], Next::Nothing));
+        assert_eq!(early.bytes, 0);
+        // Unless it was announced after the log was asked.
+        early.add(publication(5));
+        early.log_ends_at(Seq(4), announced.min(Seq(4)));
+        assert_eq!(drain(&mut early, &mut passed), (vec![5], Next::Nothing));
+    }
+
+    #[test]
+    fn those_who_come_back_are_served_from_the_last_few() {
+        let mut passed = Passed::default();
+        passed.jump(Seq(10));
+        let seqs = |page: Option<Page>| {
+            page.map(|page| page.publications.iter().map(|one| one.seq().0).collect::<Vec<_>>())
+        };
+        assert_eq!(seqs(passed.page(Seq(10), 9)), None);
+        // The log had no 11: it was trimmed.
+        for seq in [12, 13] {
+            passed.add(publication(seq));
+        }
+        assert_eq!(seqs(passed.page(Seq(10), 9)), Some(vec![12, 13]));
+        assert_eq!(seqs(passed.page(Seq(10), 1)), Some(vec![12]));
+        assert_eq!(seqs(passed.page(Seq(12), 9)), Some(vec![13]));
+        assert_eq!((seqs(passed.page(Seq(9), 9)), seqs(passed.page(Seq(13), 9))), (None, None));
+        for seq in 14..200 {
+            passed.add(publication(seq));
+        }
+        assert_eq!(passed.recent.len(), MAX_RECENT);
+        assert_eq!(seqs(passed.page(Seq(12), 9)), None);
+        assert_eq!(seqs(passed.page(Seq(197), 9)), Some(vec![198, 199]));
+    }
+}

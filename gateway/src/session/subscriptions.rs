@@ -1,0 +1,482 @@
+//! The channels that a session is subscribed to, and the rules by which
+//! publications enter its outbox.
+//!
+//! As with the inbox, a subscription is *live* (each publication offered is
+//! exactly the next one) or *behind* (its transport reads pages of the
+//! channel's log). A reader that is slow falls behind and keeps nothing here.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use proto::{ChannelId, Seq};
+
+use super::Session;
+use super::state::State;
+use crate::channels::{Page, Publication};
+use crate::failure::Failure;
+use crate::frame::Frame;
+
+/// All of one session.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    /// Bounded by `--max-subscriptions`.
+    list: Vec<Subscription>,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    channel: ChannelId,
+    stage: Stage,
+    /// The last that the transport has been given.
+    handed: Seq,
+    /// The last in the outbox.
+    queued: Seq,
+    /// The channel is known to reach this far.
+    announced: Seq,
+}
+
+/// Where a subscription's publications come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It is not known yet where it begins.
+    Beginning,
+    /// The transport reads pages after `queued`.
+    Behind,
+    /// What is passed on by the node follows.
+    Live,
+}
+
+/// What is to be read of a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Missing {
+    /// Which.
+    pub channel: ChannelId,
+    /// What comes after this.
+    pub after: Seq,
+    /// How far the channel was known to reach before reading.
+    announced: Seq,
+}
+
+/// Where a subscription is to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Start {
+    /// After this.
+    pub place: Seq,
+    /// The channel reaches at least this far.
+    pub head: Seq,
+    /// Whether one that has begun begins again there.
+    pub again: bool,
+}
+
+impl Missing {
+    /// Whether both stand for the same part of the same log.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.channel == other.channel && self.after == other.after
+    }
+}
+
+impl Session {
+    /// A subscription is about to begin; what is passed on meanwhile is not
+    /// lost. Nothing changes if there is one already. `most` is how many there
+    /// may be.
+    pub(crate) fn subscription_begins(&self, channel: &ChannelId, most: usize) -> Result<(), Failure> {
+        let mut state = self.lock();
+        if state.ended.is_some() {
+            return Err(Failure::unavailable("the session is ending"));
+        }
+        let subscriptions = state.subscriptions.get_or_insert_default();
+        if subscriptions.find(channel.as_str()).is_some() {
+            return Ok(());
+        }
+        if subscriptions.list.len() >= most {
+            return Err(Failure::conflict(format!("a session has at most {most} subscriptions")));
+        }
+        subscriptions.list.push(Subscription {
+            channel: channel.clone(),
+            stage: Stage::Beginning,
+            handed: Seq(0),
+            queued: Seq(0),
+            announced: Seq(0),
+        });
+        Ok(())
+    }
+
+    /// The subscription begins at `start`; `first` goes before its
+    /// publications. Without effect (and false) if it has been taken back.
+    pub(crate) fn subscribed(&self, channel: &ChannelId, start: Start, first: Option<Frame>) -> bool {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(subscription) = state.subscriptions.as_mut().and_then(|all| all.find(channel.as_str()))
+        else {
+            return false;
+        };
+        subscription.announced = subscription.announced.max(start.head);
+        if start.again || subscription.stage == Stage::Beginning {
+            drop_queued(&mut state.outbox, channel.as_str());
+            (subscription.handed, subscription.queued) = (start.place, start.place);
+            // A place beyond the head is compared with the log.
+            let live = subscription.queued == subscription.announced;
+            subscription.stage = if live { Stage::Live } else { Stage::Behind };
+        }
+        state.outbox.extend(first);
+        drop(guard);
+        self.wake.notify_one();
+        true
+    }
+
+    /// Takes a subscription that has not begun back; says whether it was there.
+    pub(crate) fn subscription_failed(&self, channel: &ChannelId) -> bool {
+        let mut state = self.lock();
+        let Some(subscriptions) = &mut state.subscriptions else { return false };
+        let before = subscriptions.list.len();
+        subscriptions.list.retain(|one| one.channel != *channel || one.stage != Stage::Beginning);
+        subscriptions.list.len() < before
+    }
+
+    /// Nothing more of this channel.
+    pub(crate) fn unsubscribe(&self, channel: &ChannelId) -> bool {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(subscriptions) = &mut state.subscriptions else { return false };
+        let before = subscriptions.list.len();
+        subscriptions.list.retain(|one| one.channel != *channel);
+        let there = subscriptions.list.len() < before;
+        drop_queued(&mut state.outbox, channel.as_str());
+        if subscriptions.list.is_empty() {
+            state.subscriptions = None;
+        }
+        there
+    }
+
+    /// Its transport is gone: it subscribes to nothing more. Returns what it
+    /// was subscribed to.
+    pub(crate) fn end_subscriptions(&self) -> Vec<ChannelId> {
+        let mut state = self.lock();
+        state.ended.get_or_insert(proto::End::Bye);
+        let subscriptions = state.subscriptions.take();
+        subscriptions.into_iter().flat_map(|all| all.list).map(|one| one.channel).collect()
+    }
+
+    /// Something has been published; `previous` is what the log had before it.
+    /// Says whether it was taken.
+    pub(crate) fn offer_publication(&self, previous: Seq, publication: &Arc<Publication>) -> bool {
+        let mut state = self.lock();
+        let taken = state.offer_publication(previous, publication, self.bound);
+        drop(state);
+        self.wake.notify_one();
+        taken
+    }
+
+    /// The channel's log ends here: what was said to come after is no more.
+    pub(crate) fn channel_ends_at(&self, channel: &str, head: Seq) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(subscription) = state.subscriptions.as_mut().and_then(|all| all.find(channel)) else {
+            return;
+        };
+        subscription.announced = head;
+        if subscription.stage != Stage::Beginning && subscription.queued > head {
+            drop_queued(&mut state.outbox, channel);
+            subscription.handed = subscription.handed.min(head);
+            subscription.queued = subscription.handed;
+            subscription.stage = Stage::Behind;
+        }
+        drop(guard);
+        self.wake.notify_one();
+    }
+
+    /// What its transport should read of a channel now.
+    pub(crate) fn missing(&self) -> Option<Missing> {
+        let state = self.lock();
+        let subscriptions = state.subscriptions.as_ref().filter(|_| state.ended.is_none())?;
+        let behind = subscriptions.list.iter().find(|one| one.stage == Stage::Behind)?;
+        let Subscription { channel, queued, announced, .. } = behind;
+        Some(Missing { channel: channel.clone(), after: *queued, announced: *announced })
+    }
+
+    /// Takes over a page of a channel. Returns how many publications it brought.
+    pub(crate) fn apply_publications(&self, missing: &Missing, page: Page) -> usize {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(subscription) =
+            state.subscriptions.as_mut().and_then(|all| all.find(missing.channel.as_str()))
+        else {
+            return 0;
+        };
+        if subscription.stage != Stage::Behind || subscription.queued != missing.after {
+            return 0;
+        }
+        let count = page.publications.len();
+        for publication in page.publications {
+            subscription.queued = publication.seq();
+            state.outbox.push_back(Frame::Publication(publication));
+        }
+        if count == 0 {
+            // Nothing is kept after it: the rest was trimmed, or never was in
+            // this history of the store.
+            subscription.queued = page.head;
+            subscription.handed = page.head;
+        }
+        if subscription.announced <= missing.announced {
+            subscription.announced = page.head;
+        }
+        if subscription.queued >= page.head.max(subscription.announced) {
+            subscription.stage = Stage::Live;
+        }
+        count
+    }
+}
+
+impl State {
+    fn offer_publication(&mut self, previous: Seq, publication: &Arc<Publication>, bound: usize) -> bool {
+        let Some(subscriptions) = &mut self.subscriptions else { return false };
+        let Some(subscription) = subscriptions.find(publication.channel()) else { return false };
+        let seq = publication.seq();
+        subscription.announced = subscription.announced.max(seq);
+        if subscription.stage != Stage::Live || seq <= subscription.queued || self.ended.is_some() {
+            return false;
+        }
+        if previous > subscription.queued {
+            subscription.stage = Stage::Behind;
+            return false;
+        }
+        if self.outbox.len() >= bound {
+            drop_queued(&mut self.outbox, publication.channel());
+            subscription.fall_behind();
+            return false;
+        }
+        subscription.queued = seq;
+        self.outbox.push_back(Frame::Publication(publication.clone()));
+        true
+    }
+
+    /// The transport has been given this.
+    pub(super) fn handed_publication(&mut self, publication: &Publication) {
+        let subscription = self.subscriptions.as_mut().and_then(|all| all.find(publication.channel()));
+        if let Some(subscription) = subscription {
+            subscription.handed = publication.seq();
+        }
+    }
+
+    /// The publications in the outbox have been dropped.
+    pub(super) fn publications_dropped(&mut self) {
+        for subscription in self.subscriptions.iter_mut().flat_map(|all| &mut all.list) {
+            if subscription.queued != subscription.handed {
+                subscription.fall_behind();
+            }
+        }
+    }
+}
+
+impl Subscriptions {
+    fn find(&mut self, channel: &str) -> Option<&mut Subscription> {
+        self.list.iter_mut().find(|one| one.channel.as_str() == channel)
+    }
+}
+
+impl Subscription {
+    fn fall_behind(&mut self) {
+        if self.stage != Stage::Beginning {
+            self.queued = self.handed;
+            self.stage = Stage::Behind;
+        }
+    }
+}
+
+fn drop_queued(outbox: &mut VecDeque<Frame>, channel: &str) {
+    outbox.retain(
+        |frame| !matches!(frame, Frame::Publication(publication) if publication.channel() == channel),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::wire;
+    use proto::{Cursor, DeviceId, Position, UserId};
+
+    use super::super::{CatchUp, Taken};
+    use super::*;
+
+    const BOUND: usize = 4;
+
+    fn news() -> ChannelId {
+        ChannelId::parse("c_news").unwrap()
+    }
+
+    fn publication(seq: u64) -> Arc<Publication> {
+        Arc::new(wire::Publication { channel: "c_news".into(), seq, ..Default::default() }.into())
+    }
+
+    fn offer(session: &Session, seq: u64) -> bool {
+        session.offer_publication(Seq(seq - 1), &publication(seq))
+    }
+
+    fn page(seqs: impl IntoIterator<Item = u64>, head: u64) -> Page {
+        Page { publications: seqs.into_iter().map(publication).collect(), head: Seq(head) }
+    }
+
+    fn start(place: u64, head: u64, again: bool) -> Start {
+        Start { place: Seq(place), head: Seq(head), again }
+    }
+
+    /// A session that reads its inbox live and has one subscription, after this.
+    fn subscribed(place: u64) -> Session {
+        let session =
+            Session::new(UserId::parse("alice").unwrap(), DeviceId::parse("d").unwrap(), u64::MAX, BOUND);
+        session.begin(Cursor::ORIGIN, Position(0), []);
+        session.subscription_begins(&news(), 64).unwrap();
+        assert!(session.subscribed(&news(), start(place, place, false), None));
+        session
+    }
+
+    fn taken(session: &Session) -> Vec<u64> {
+        let mut frames = Vec::new();
+        while matches!(session.take(&mut frames, 100), Taken::Frames) {}
+        let seq = |frame: &Frame| match frame {
+            Frame::Publication(publication) => Some(publication.seq().0),
+            _ => None,
+        };
+        frames.iter().filter_map(seq).collect()
+    }
+
+    /// Reads a page of a log that has these.
+    fn read(session: &Session, log: std::ops::RangeInclusive<u64>) -> usize {
+        let missing = session.missing().unwrap();
+        let head = *log.end();
+        session.apply_publications(&missing, page(log.filter(|seq| *seq > missing.after.0), head))
+    }
+
+    #[test]
+    fn a_live_subscription_takes_each_publication_once() {
+        let session = subscribed(5);
+        for seq in [5, 6, 6, 7] {
+            offer(&session, seq);
+        }
+        assert_eq!(taken(&session), [6, 7]);
+        assert_eq!(session.missing(), None);
+    }
+
+    #[test]
+    fn what_the_log_no_longer_has_is_jumped_over() {
+        let session = subscribed(5);
+        session.offer_publication(Seq(5), &publication(9));
+        assert_eq!(taken(&session), [9]);
+    }
+
+    #[test]
+    fn what_is_passed_on_before_it_begins_is_read() {
+        let session = subscribed(5);
+        session.unsubscribe(&news());
+        session.subscription_begins(&news(), 64).unwrap();
+        offer(&session, 8);
+        session.subscribed(&news(), start(7, 7, false), None);
+        assert_eq!(taken(&session), [0_u64; 0]);
+        assert_eq!(read(&session, 1..=8), 1);
+        offer(&session, 9);
+        assert_eq!(taken(&session), [8, 9]);
+    }
+
+    #[test]
+    fn a_slow_reader_keeps_nothing_and_reads_on_from_what_it_has() {
+        let session = subscribed(0);
+        for seq in 1..=5 {
+            assert_eq!(offer(&session, seq), seq <= 4);
+        }
+        assert_eq!(taken(&session), [0_u64; 0]);
+        assert!(!offer(&session, 6));
+        assert_eq!(read(&session, 1..=6), 6);
+        assert_eq!(taken(&session), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(session.missing(), None);
+        offer(&session, 7);
+        assert_eq!(taken(&session), [7]);
+    }
+
+    #[test]
+    fn an_inbox_that_falls_behind_takes_the_publications_with_it() {
+        let session = subscribed(0);
+        offer(&session, 1);
+        assert_eq!(taken(&session), [1]);
+        offer(&session, 2);
+        session.catch_up(CatchUp::Behind);
+        assert_eq!(taken(&session), [0_u64; 0]);
+        assert_eq!(read(&session, 1..=2), 1);
+        assert_eq!(taken(&session), [2]);
+    }
+
+    #[test]
+    fn subscribing_again_changes_nothing_unless_it_says_where() {
+        let session = subscribed(5);
+        session.subscription_begins(&news(), 1).unwrap();
+        offer(&session, 6);
+        session.subscribed(&news(), start(6, 6, false), None);
+        assert_eq!(taken(&session), [6]);
+        session.subscribed(&news(), start(3, 6, true), None);
+        assert_eq!(read(&session, 1..=6), 3);
+        assert_eq!(taken(&session), [4, 5, 6]);
+    }
+
+    #[test]
+    fn a_place_beyond_the_head_goes_on_from_the_head() {
+        let session = subscribed(5);
+        session.subscribed(&news(), start(50, 5, true), None);
+        assert_eq!(read(&session, 1..=5), 0);
+        offer(&session, 6);
+        assert_eq!(taken(&session), [6]);
+    }
+
+    #[test]
+    fn a_store_that_lost_its_last_publications_does_not_silence_the_channel() {
+        let session = subscribed(5);
+        for seq in 6..=8 {
+            offer(&session, seq);
+        }
+        let mut frames = Vec::new();
+        session.take(&mut frames, 1);
+        session.channel_ends_at("c_news", Seq(7));
+        assert_eq!(read(&session, 1..=7), 1);
+        offer(&session, 8);
+        assert_eq!(taken(&session), [7, 8]);
+    }
+
+    #[test]
+    fn a_page_of_another_place_is_not_taken() {
+        let session = subscribed(5);
+        session.subscribed(&news(), start(3, 5, true), None);
+        let missing = session.missing().unwrap();
+        session.subscribed(&news(), start(1, 5, true), None);
+        assert_eq!(session.apply_publications(&missing, page(4..=5, 5)), 0);
+        assert_eq!(read(&session, 1..=5), 4);
+        session.unsubscribe(&news());
+        assert_eq!(session.apply_publications(&missing, page(4..=5, 5)), 0);
+    }
+
+    #[test]
+    fn nothing_comes_after_unsubscribe() {
+        let session = subscribed(5);
+        offer(&session, 6);
+        assert!(session.unsubscribe(&news()));
+        assert!(!offer(&session, 7));
+        assert!(!session.unsubscribe(&news()));
+        assert_eq!(taken(&session), [0_u64; 0]);
+        assert!(!session.subscribed(&news(), start(7, 7, false), None));
+    }
+
+    #[test]
+    fn subscriptions_are_bounded_and_end_with_the_session() {
+        let session = subscribed(5);
+        let other = ChannelId::parse("c_other").unwrap();
+        let refused = session.subscription_begins(&other, 1).unwrap_err();
+        assert_eq!(refused.code, proto::ErrorCode::Conflict);
+        assert_eq!(session.end_subscriptions(), [news()]);
+        assert!(session.subscription_begins(&other, 64).is_err());
+        assert!(!offer(&session, 6));
+    }
+
+    #[test]
+    fn a_session_without_subscriptions_has_a_pointer_for_them() {
+        assert_eq!(size_of::<Option<Box<Subscriptions>>>(), size_of::<usize>());
+        let session = subscribed(5);
+        session.unsubscribe(&news());
+        assert!(session.lock().subscriptions.is_none());
+    }
+}
