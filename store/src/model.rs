@@ -204,7 +204,10 @@ pub struct Seen {
     pub here: bool,
     /// When the last one ended, in Unix milliseconds of the store, and how long
     /// ago that is; nothing if there never was one. Of sessions whose node has
-    /// died it is when that was noticed.
+    /// died it is a lease's length before that was noticed, when it was last
+    /// heard of at the latest. Embedded, a crash loses the ends of the last ten
+    /// seconds and those of the sessions that were open: what is known then is
+    /// the end before.
     pub ended: Option<(u64, Duration)>,
     /// The nodes that watch the user.
     pub watchers: Vec<NodeIncarnation>,

@@ -9,6 +9,7 @@ mod contract {
 
     mod amendments;
     mod announcements;
+    mod changed_marks;
     mod cursors;
     mod embedded;
     mod groups;
@@ -16,6 +17,7 @@ mod contract {
     mod marks;
     mod model;
     mod posting;
+    mod presence;
     mod redis;
     mod sessions;
     mod tickets;

@@ -2,17 +2,19 @@
 //! which sessions each user has. Nothing of it outlives the process, as no
 //! session does.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use prost::Message as _;
-use proto::wire::{Announcement, Entry, Envelope, Notice, Target};
-use proto::{DeviceId, NodeIncarnation, Position, SessionId, StoreIncarnation, UserId};
+use proto::wire::{Announcement, Entry, Envelope, Notice, Publication, Target};
+use proto::{ChannelId, DeviceId, NodeIncarnation, Position, SessionId, StoreIncarnation, UserId};
 use tokio::sync::Notify;
 
+use super::channels::Published;
 use super::post::News;
+use super::writer::now;
 use crate::model::{Location, Standing};
 use crate::{Heard, Loss, Subscription};
 
@@ -33,6 +35,29 @@ pub(super) struct Exchange {
 struct State {
     ears: HashMap<NodeIncarnation, Arc<Ear>>,
     locations: HashMap<UserId, Vec<Location>>,
+    /// The nodes that are told of what is published to a channel.
+    audiences: HashMap<ChannelId, HashSet<NodeIncarnation>>,
+    /// Whose last session has ended, and when (Unix ms), until the writer has
+    /// kept it.
+    ended: HashMap<UserId, u64>,
+    /// The nodes that are told when users come and go.
+    watchers: HashMap<UserId, Vec<NodeIncarnation>>,
+}
+
+/// What is known of a user's sessions without looking into the file.
+pub(super) struct Known {
+    pub here: bool,
+    /// When the last one ended, if that is not in the file yet.
+    pub ended: Option<u64>,
+    pub watchers: Vec<NodeIncarnation>,
+}
+
+/// What was there when a session was noted.
+pub(super) struct Before {
+    /// Sessions of the same device, which it takes the place of.
+    pub replaced: Vec<Location>,
+    /// As it was before.
+    pub known: Known,
 }
 
 impl Exchange {
@@ -57,10 +82,11 @@ impl Exchange {
         StoreIncarnation::of(&self.store)
     }
 
-    /// Notes a session and returns those of the same device that it replaces.
-    pub(super) fn attach(&self, user: &UserId, location: Location) -> Vec<Location> {
+    /// Notes a session.
+    pub(super) fn attach(&self, user: &UserId, location: Location) -> Before {
         let mut state = self.state();
-        let State { ears, locations } = &mut *state;
+        let known = state.known(user);
+        let State { ears, locations, .. } = &mut *state;
         let sessions = locations.entry(user.clone()).or_default();
         let mut replaced = Vec::new();
         sessions.retain(|other| {
@@ -72,15 +98,63 @@ impl Exchange {
             alive && !same
         });
         sessions.push(location);
-        replaced
+        Before { replaced, known }
     }
 
-    pub(super) fn detach(&self, user: &UserId, session: &SessionId) {
+    /// Whether it was there and the user's last.
+    pub(super) fn detach(&self, user: &UserId, session: &SessionId) -> bool {
         let mut state = self.state();
-        if let Some(sessions) = state.locations.get_mut(user) {
-            sessions.retain(|location| location.session != *session);
-            if sessions.is_empty() {
-                state.locations.remove(user);
+        let Some(sessions) = state.locations.get_mut(user) else { return false };
+        let before = sessions.len();
+        sessions.retain(|location| location.session != *session);
+        let last = sessions.is_empty() && before > 0;
+        if last {
+            state.locations.remove(user);
+            state.ended.insert(user.clone(), now());
+        }
+        last
+    }
+
+    /// What is known of the user; the node watches it from now on.
+    pub(super) fn presence(&self, user: &UserId, watcher: Option<&NodeIncarnation>) -> Known {
+        let mut state = self.state();
+        if let Some(node) = watcher.filter(|node| state.ears.contains_key(*node)) {
+            let watchers = state.watchers.entry(user.clone()).or_default();
+            if !watchers.contains(node) {
+                watchers.push(node.clone());
+            }
+        }
+        state.known(user)
+    }
+
+    pub(super) fn unwatch(&self, users: &[UserId], watcher: &NodeIncarnation) {
+        let mut state = self.state();
+        for user in users {
+            if let Some(watchers) = state.watchers.get_mut(user) {
+                watchers.retain(|node| node != watcher);
+                if watchers.is_empty() {
+                    state.watchers.remove(user);
+                }
+            }
+        }
+    }
+
+    /// The nodes that listen.
+    pub(super) fn nodes(&self) -> Vec<NodeIncarnation> {
+        self.state().ears.keys().cloned().collect()
+    }
+
+    /// Whose last session has ended, and is not yet kept.
+    pub(super) fn ended(&self) -> Vec<(UserId, u64)> {
+        self.state().ended.iter().map(|(user, time)| (user.clone(), *time)).collect()
+    }
+
+    /// This is in the file now.
+    pub(super) fn kept(&self, ended: &[(UserId, u64)]) {
+        let mut state = self.state();
+        for (user, time) in ended {
+            if state.ended.get(user) == Some(time) {
+                state.ended.remove(user);
             }
         }
     }
@@ -137,6 +211,43 @@ impl Exchange {
         }
     }
 
+    /// The node is told from now on.
+    pub(super) fn join_channel(&self, channel: &ChannelId, node: &NodeIncarnation) {
+        self.state().audiences.entry(channel.clone()).or_default().insert(node.clone());
+    }
+
+    pub(super) fn leave_channel(&self, channel: &ChannelId, node: &NodeIncarnation) {
+        self.state().leave(channel, |other| other == node);
+    }
+
+    /// Announces publications that have become durable: one envelope a node.
+    pub(super) fn announce_publications(&self, published: Vec<Published>) {
+        let mut state = self.state();
+        let mut by_node: HashMap<NodeIncarnation, Vec<Publication>> = HashMap::new();
+        for item in published {
+            let State { ears, audiences, .. } = &mut *state;
+            let Some(nodes) = audiences.get(&item.channel) else { continue };
+            let (alive, gone): (Vec<_>, Vec<_>) = nodes.iter().cloned().partition(|node| ears.contains_key(node));
+            if !gone.is_empty() {
+                state.leave(&item.channel, |node| gone.contains(node));
+            }
+            let Ok(entry) = Entry::decode(item.entry) else {
+                tracing::error!(channel = %item.channel, "a publication that cannot be decoded");
+                continue;
+            };
+            for node in alive {
+                by_node.entry(node).or_default().push(Publication {
+                    channel: item.channel.to_string(),
+                    seq: item.seq.0,
+                    entry: Some(entry.clone()),
+                });
+            }
+        }
+        for (node, publications) in by_node {
+            state.send(&node, Envelope { store: self.store.clone(), publications, ..Default::default() });
+        }
+    }
+
     /// Sends notices; those to nodes that are gone are dropped.
     pub(super) fn publish(&self, notices: Vec<(NodeIncarnation, Notice)>) {
         let mut by_node: HashMap<NodeIncarnation, Vec<Notice>> = HashMap::new();
@@ -155,6 +266,25 @@ impl Exchange {
 }
 
 impl State {
+    /// Removes these nodes from a channel's audience.
+    fn leave(&mut self, channel: &ChannelId, gone: impl Fn(&NodeIncarnation) -> bool) {
+        if let Some(nodes) = self.audiences.get_mut(channel) {
+            nodes.retain(|node| !gone(node));
+            if nodes.is_empty() {
+                self.audiences.remove(channel);
+            }
+        }
+    }
+
+    fn known(&self, user: &UserId) -> Known {
+        let sessions = self.locations.get(user).map(Vec::as_slice).unwrap_or_default();
+        Known {
+            here: sessions.iter().any(|location| self.ears.contains_key(&location.node)),
+            ended: self.ended.get(user).copied(),
+            watchers: self.watchers.get(user).cloned().unwrap_or_default(),
+        }
+    }
+
     /// For each node the readers that have a session on it, other than the
     /// posting one.
     fn targets<'a>(&'a self, news: &'a News) -> HashMap<&'a NodeIncarnation, Vec<(&'a str, Position)>> {
@@ -248,10 +378,18 @@ impl Drop for Ears {
         self.ear.ended.store(true, Ordering::Release);
         let mut state = self.exchange.state();
         if state.ears.get(&self.node).is_some_and(|ear| Arc::ptr_eq(ear, &self.ear)) {
-            state.ears.remove(&self.node);
-            state.locations.retain(|_, sessions| {
+            let State { ears, locations, ended, watchers } = &mut *state;
+            ears.remove(&self.node);
+            locations.retain(|user, sessions| {
                 sessions.retain(|location| location.node != self.node);
+                if sessions.is_empty() {
+                    ended.insert(user.clone(), now());
+                }
                 !sessions.is_empty()
+            });
+            watchers.retain(|_, nodes| {
+                nodes.retain(|node| *node != self.node);
+                !nodes.is_empty()
             });
         }
     }

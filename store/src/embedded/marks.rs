@@ -1,4 +1,5 @@
-//! `delivered` and `read` marks, inside the writer's transaction.
+//! `delivered` and `read` marks, inside the writer's transaction, and which of
+//! them have changed since a reader was there.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +7,15 @@ use prost::Message as _;
 use proto::{ResetReason, Seq};
 use redb::ReadableTable;
 
+use super::changed;
 use super::inbox::check;
 use super::tables::{InboxRow, Tables, conversation, conversation_id, member, number, user};
-use crate::Result;
 use crate::model::{Acknowledge, Acknowledged, Mark, MarkKind, Marked};
+use crate::{Bounds, Result};
 
-/// Sets one mark. Says with `Advanced` that it has written.
-pub(super) fn mark(tables: &mut Tables<'_>, mark: &Mark) -> Result<Marked> {
+/// Sets one mark at this time (Unix ms). Says with `Advanced` that it has
+/// written.
+pub(super) fn mark(tables: &mut Tables<'_>, bounds: &Bounds, now: u64, mark: &Mark) -> Result<Marked> {
     let Some(conversation) = number(&tables.conversation_numbers, mark.conversation.as_str())? else {
         return Ok(Marked::NotMember);
     };
@@ -32,6 +35,7 @@ pub(super) fn mark(tables: &mut Tables<'_>, mark: &Mark) -> Result<Marked> {
     }
     *place = mark.seq.0;
     tables.members.insert((conversation, user), row.encode_to_vec().as_slice())?;
+    changed::note(tables, bounds, now, conversation, user, mark.kind)?;
     Ok(Marked::Advanced)
 }
 
@@ -42,7 +46,12 @@ pub(super) struct Noted {
 }
 
 /// Sets the `delivered` marks of everything up to a cursor.
-pub(super) fn acknowledge(tables: &mut Tables<'_>, item: &Acknowledge) -> Result<Noted> {
+pub(super) fn acknowledge(
+    tables: &mut Tables<'_>,
+    bounds: &Bounds,
+    now: u64,
+    item: &Acknowledge,
+) -> Result<Noted> {
     let nothing = |answer| Noted { answer, written: false };
     let number = number(&tables.user_numbers, item.user.as_str())?.unwrap_or(0);
     let mut user = user(&tables.users, number)?;
@@ -71,6 +80,7 @@ pub(super) fn acknowledge(tables: &mut Tables<'_>, item: &Acknowledge) -> Result
         if member.delivered < seq {
             member.delivered = seq;
             tables.members.insert((conversation, number), member.encode_to_vec().as_slice())?;
+            changed::note(tables, bounds, now, conversation, number, MarkKind::Delivered)?;
             let row = self::conversation(&tables.conversations, conversation)?;
             marks.push((conversation_id(&row.id)?, Seq(seq)));
         }

@@ -2,10 +2,11 @@
 //! single writer commits to, and a bus that never leaves the process.
 //!
 //! In reading order: [`tables`] (what is in the file), [`post`] and [`inbox`]
-//! (numbering and filing), [`amend`], [`marks`], [`history`], [`writer`] (group commit),
+//! (numbering and filing), [`amend`], [`marks`], [`changed`], [`history`], [`writer`] (group commit),
 //! [`sweep`] (what grows old), [`exchange`] (sessions and the bus).
 
 mod amend;
+mod changed;
 mod exchange;
 mod failure;
 mod history;
@@ -31,11 +32,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::model::{
-    Acknowledge, Acknowledged, Attach, Attached, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage,
-    InboxQuery, Location, Mark, Marked, Membership, Post, PostKind, Posted, Standing,
+    Absence, Acknowledge, Acknowledged, Attach, Attached, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage,
+    InboxQuery, Location, Mark, Marked, Membership, Post, PostKind, Posted, Seen, Standing,
 };
-use crate::{Bus, Config, Error, Result, Store, Subscription, Url};
-use exchange::Exchange;
+use crate::{Bounds, Bus, Config, Error, Result, Store, Subscription, Url};
+use exchange::{Before, Exchange, Known};
 use tickets::Tickets;
 use writer::{Call, Job, Writer};
 
@@ -60,6 +61,7 @@ pub struct Embedded {
     tickets: Tickets,
     tasks: TaskTracker,
     timeout: Duration,
+    bounds: Bounds,
 }
 
 impl Embedded {
@@ -86,6 +88,7 @@ impl Embedded {
             tickets: Tickets::default(),
             tasks,
             timeout: config.timeout,
+            bounds: config.bounds,
         }))
     }
 
@@ -149,29 +152,48 @@ impl Store for Embedded {
         // Invariant: the location is noted before the head is read, and the
         // writer announces after it has committed. So an event is below the
         // head that is read here, or announced to this session, or both.
-        let mut replaced = Vec::with_capacity(batch.len());
+        let mut before = Vec::with_capacity(batch.len());
         for item in &batch {
-            let before = item.location.clone().map(|location| self.exchange.attach(&item.user, location));
-            replaced.push(before.unwrap_or_default());
+            before.push(item.location.clone().map(|location| self.exchange.attach(&item.user, location)));
         }
-        let starts = self
-            .read(move |txn| batch.iter().map(|item| inbox::resolve(txn, item)).collect::<Result<Vec<_>>>())
-            .await?;
-        let attached = starts.into_iter().zip(replaced).map(|(start, replaced)| Attached {
-            start: start.cursor,
-            reset: start.reset,
-            head: start.head,
-            replaced,
-            absence: None,
-        });
-        Ok(attached.collect())
+        self.read(move |txn| {
+            let mut attached = Vec::with_capacity(batch.len());
+            for (item, before) in batch.iter().zip(before) {
+                let start = inbox::resolve(txn, item)?;
+                let (replaced, absence) = match before {
+                    None => (Vec::new(), None),
+                    Some(Before { replaced, known }) => (replaced, absence(txn, &item.user, known)?),
+                };
+                attached.push(Attached {
+                    start: start.cursor,
+                    reset: start.reset,
+                    head: start.head,
+                    replaced,
+                    absence,
+                });
+            }
+            Ok(attached)
+        })
+        .await
     }
 
     async fn detach(&self, batch: Vec<Detach>) -> Result<Vec<bool>> {
-        for item in &batch {
-            self.exchange.detach(&item.user, &item.session);
-        }
-        Ok(vec![false; batch.len()])
+        Ok(batch.iter().map(|item| self.exchange.detach(&item.user, &item.session)).collect())
+    }
+
+    async fn presence(&self, users: &[UserId], watcher: Option<&NodeIncarnation>) -> Result<Vec<Seen>> {
+        let known: Vec<_> =
+            users.iter().map(|user| (user.clone(), self.exchange.presence(user, watcher))).collect();
+        self.read(move |txn| known.into_iter().map(|(user, known)| seen(txn, &user, known)).collect()).await
+    }
+
+    async fn unwatch(&self, users: &[UserId], watcher: &NodeIncarnation) -> Result<()> {
+        self.exchange.unwatch(users, watcher);
+        Ok(())
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeIncarnation>> {
+        Ok(self.exchange.nodes())
     }
 
     async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<Location>>> {
@@ -179,7 +201,7 @@ impl Store for Embedded {
     }
 
     async fn read_inbox(&self, batch: Vec<InboxQuery>) -> Result<Vec<InboxPage>> {
-        let exchange = self.exchange.clone();
+        let (exchange, bounds) = (self.exchange.clone(), self.bounds);
         self.read(move |txn| {
             let page = |query: &InboxQuery| {
                 let standing = match &query.session {
@@ -187,14 +209,15 @@ impl Store for Embedded {
                     None => Standing::Registered,
                 };
                 let page = inbox::read(txn, query)?;
-                Ok(InboxPage {
-                    events: page.events,
-                    head: page.head,
-                    reset: page.reset,
-                    standing,
-                    marks: Vec::new(),
-                    marks_next: None,
-                })
+                let reached = page.events.last().map_or(query.after.position, |last| last.position);
+                let (marks, marks_next) = match &query.marks {
+                    Some(wanted) if page.reset.is_none() && reached == page.head => {
+                        changed::read(txn, &bounds, &query.user, wanted)?
+                    }
+                    _ => (Vec::new(), None),
+                };
+                let (events, head, reset) = (page.events, page.head, page.reset);
+                Ok(InboxPage { events, head, reset, standing, marks, marks_next })
             };
             batch.iter().map(page).collect()
         })
@@ -202,11 +225,14 @@ impl Store for Embedded {
     }
 
     async fn acknowledge(&self, batch: Vec<Acknowledge>) -> Result<Vec<Acknowledged>> {
-        self.write(batch, Job::Acknowledge).await
+        // Of several of one user the others find the farthest one done.
+        let (order, batch) = farthest_first(batch, |item| item.cursor.position.0);
+        Ok(in_order(order, self.write(batch, Job::Acknowledge).await?))
     }
 
     async fn mark(&self, batch: Vec<Mark>) -> Result<Vec<Marked>> {
-        self.write(batch, Job::Mark).await
+        let (order, batch) = farthest_first(batch, |item| item.seq.0);
+        Ok(in_order(order, self.write(batch, Job::Mark).await?))
     }
 
     async fn history(&self, query: HistoryQuery) -> Result<Option<HistoryPage>> {
@@ -251,6 +277,38 @@ impl Bus for Embedded {
     async fn subscribe(&self, node: NodeIncarnation) -> Result<Box<dyn Subscription>> {
         Ok(Box::new(self.exchange.subscribe(node)))
     }
+}
+
+/// What a user's sessions were like, with the file's part of it.
+fn seen(txn: &ReadTransaction, user: &UserId, known: Known) -> Result<Seen> {
+    let ended = match known.ended {
+        Some(time) => Some(time),
+        None => txn.open_table(tables::LAST_SEEN)?.get(user.as_str())?.map(|row| row.value()),
+    };
+    let ended = ended.map(|time| (time, Duration::from_millis(writer::now().saturating_sub(time))));
+    Ok(Seen { here: known.here, ended, watchers: known.watchers })
+}
+
+/// Nothing for who was there.
+fn absence(txn: &ReadTransaction, user: &UserId, known: Known) -> Result<Option<Absence>> {
+    let seen = seen(txn, user, known)?;
+    let ended_ago = seen.ended.map(|(_, ago)| ago);
+    Ok((!seen.here).then_some(Absence { ended_ago, watchers: seen.watchers }))
+}
+
+/// Sorts a batch so that what reaches farthest comes first; with where each
+/// item was before.
+fn farthest_first<T>(batch: Vec<T>, reach: impl Fn(&T) -> u64) -> (Vec<usize>, Vec<T>) {
+    let mut batch: Vec<(usize, T)> = batch.into_iter().enumerate().collect();
+    batch.sort_by_key(|(_, item)| std::cmp::Reverse(reach(item)));
+    batch.into_iter().unzip()
+}
+
+/// Puts answers where the items of [`farthest_first`] were before.
+fn in_order<T>(order: Vec<usize>, answers: Vec<T>) -> Vec<T> {
+    let mut answers: Vec<(usize, T)> = order.into_iter().zip(answers).collect();
+    answers.sort_by_key(|(index, _)| *index);
+    answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
 fn stopped() -> Error {

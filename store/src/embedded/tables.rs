@@ -47,6 +47,13 @@ pub(super) const REPEAT_ENDS: TableDefinition<u64, (u64, u64, u64, &str)> =
 pub(super) const AMENDED: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("amended");
 /// (conversation number, seq) of messages that were recalled.
 pub(super) const RECALLED: TableDefinition<(u64, u64), ()> = TableDefinition::new("recalled");
+/// (user number, conversation number) to when marks there that the user is
+/// interested in changed last: µs, of each user every one another.
+pub(super) const CHANGED: TableDefinition<(u64, u64), u64> = TableDefinition::new("changed");
+/// (user number, that time) to conversation number.
+pub(super) const CHANGED_AT: TableDefinition<(u64, u64), u64> = TableDefinition::new("changed_at");
+/// User to when its last session ended, Unix ms.
+pub(super) const LAST_SEEN: TableDefinition<&str, u64> = TableDefinition::new("last_seen");
 
 /// A user's inbox as a whole.
 #[derive(Debug, Clone, Copy)]
@@ -207,6 +214,9 @@ pub(super) struct Tables<'t> {
     pub references: Table<'t, u64, u32>,
     pub repeats: Table<'t, (u64, u64, &'static str), (u64, u64)>,
     pub repeat_ends: Table<'t, u64, (u64, u64, u64, &'static str)>,
+    pub changed: Table<'t, (u64, u64), u64>,
+    pub changed_at: Table<'t, (u64, u64), u64>,
+    pub last_seen: Table<'t, &'static str, u64>,
     pub amended: Table<'t, (u64, u64), &'static [u8]>,
     pub recalled: Table<'t, (u64, u64), ()>,
 }
@@ -226,6 +236,9 @@ impl<'t> Tables<'t> {
             references: txn.open_table(REFERENCES)?,
             repeats: txn.open_table(REPEATS)?,
             repeat_ends: txn.open_table(REPEAT_ENDS)?,
+            changed: txn.open_table(CHANGED)?,
+            changed_at: txn.open_table(CHANGED_AT)?,
+            last_seen: txn.open_table(LAST_SEEN)?,
             amended: txn.open_table(AMENDED)?,
             recalled: txn.open_table(RECALLED)?,
         })

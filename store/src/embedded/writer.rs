@@ -5,18 +5,24 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use proto::UserId;
 use redb::Database;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::channels::{ChannelSweep, ChannelTables, Published};
 use super::exchange::Exchange;
 use super::marks;
 use super::post::{News, Posting};
 use super::sweep::Sweep;
 use super::tables::Tables;
-use crate::model::{Acknowledge, Acknowledged, Mark, Marked, Post, Posted};
+use super::unheard::UnheardTables;
+use crate::model::{
+    Acknowledge, Acknowledged, Broadcast, Broadcasted, Mark, Marked, Post, Posted, Unheard,
+};
+use crate::unheard::Dropping;
 use crate::{Bounds, Result};
 
 /// Items that go into one transaction; what is more waits for the next.
@@ -37,6 +43,10 @@ pub(super) enum Job {
     Post(Call<Post, Posted>),
     Acknowledge(Call<Acknowledge, Acknowledged>),
     Mark(Call<Mark, Marked>),
+    Broadcast(Call<Broadcast, Broadcasted>),
+    /// How many at most, and how long to hold them.
+    TakeUnheard(Call<(usize, Duration), Vec<Unheard>>),
+    Heard(Call<Unheard, ()>),
     /// Answers when its turn has come.
     Ping(Call<(), ()>),
 }
@@ -47,7 +57,9 @@ impl Job {
             Self::Post(call) => call.items.len(),
             Self::Acknowledge(call) => call.items.len(),
             Self::Mark(call) => call.items.len(),
-            Self::Ping(_) => 1,
+            Self::Broadcast(call) => call.items.len(),
+            Self::Heard(call) => call.items.len(),
+            Self::TakeUnheard(_) | Self::Ping(_) => 1,
         }
     }
 }
@@ -60,6 +72,13 @@ pub(super) struct Writer {
     pub database: Arc<Database>,
     pub exchange: Arc<Exchange>,
     pub bounds: Bounds,
+    pub unheard: Dropping,
+}
+
+/// What is to be announced.
+struct Committed {
+    news: Vec<News>,
+    published: Vec<Published>,
 }
 
 impl Writer {
@@ -67,7 +86,7 @@ impl Writer {
     /// ask; what was queued by then is still done.
     pub(super) fn run(self, mut jobs: mpsc::Receiver<Job>, shutdown: &CancellationToken) {
         let runtime = Handle::current();
-        let mut sweep = Sweep::default();
+        let (mut sweep, mut channels) = (Sweep::default(), ChannelSweep::default());
         let mut next_sweep = Instant::now() + SWEEP_EVERY;
         loop {
             let job = runtime.block_on(async {
@@ -81,24 +100,57 @@ impl Writer {
             });
             match job {
                 Woken::Job(Some(job)) => self.commit(gather(job, &mut jobs)),
-                Woken::Job(None) => return,
+                Woken::Job(None) => return self.keep_last_seen(),
                 Woken::Shutdown => jobs.close(),
                 Woken::Sweep => {
-                    let more = sweep.step(&self.database, &self.bounds, now()).unwrap_or_else(|error| {
-                        tracing::warn!(%error, "cannot let go of what is too old");
-                        false
+                    self.keep_last_seen();
+                    let now = now();
+                    let old = sweep.step(&self.database, &self.bounds, now);
+                    let old_publications = channels.step(&self.database, &self.bounds, now);
+                    let more = [old, old_publications].map(|more| {
+                        more.unwrap_or_else(|error| {
+                            tracing::warn!(%error, "cannot let go of what is too old");
+                            false
+                        })
                     });
+                    let more = more.contains(&true);
                     next_sweep = Instant::now() + if more { STEP_EVERY } else { SWEEP_EVERY };
                 }
             }
         }
     }
 
+    /// Writes down whose last session has ended since the last time. A crash
+    /// loses what has not been written: their time is that of the end before.
+    fn keep_last_seen(&self) {
+        let ended = self.exchange.ended();
+        if ended.is_empty() {
+            return;
+        }
+        match self.write_last_seen(&ended) {
+            Ok(()) => self.exchange.kept(&ended),
+            Err(error) => tracing::warn!(%error, "cannot keep when users were last seen"),
+        }
+    }
+
+    fn write_last_seen(&self, ended: &[(UserId, u64)]) -> Result<()> {
+        let txn = self.database.begin_write()?;
+        {
+            let mut tables = Tables::open(&txn)?;
+            for (user, time) in ended {
+                tables.last_seen.insert(user.as_str(), time)?;
+            }
+        }
+        txn.commit()?;
+        Ok(())
+    }
+
     pub(super) fn commit(&self, jobs: Vec<Job>) {
         let mut answers = Vec::with_capacity(jobs.len());
         match self.apply(jobs, &mut answers) {
-            Ok(news) => {
-                self.exchange.announce(news);
+            Ok(committed) => {
+                self.exchange.announce(committed.news);
+                self.exchange.announce_publications(committed.published);
                 answers.into_iter().for_each(|answer| answer(Ok(())));
             }
             // The callers of jobs that were not reached hear that their
@@ -108,11 +160,14 @@ impl Writer {
     }
 
     /// One transaction; when it returns, everything is on the disk or nothing.
-    fn apply(&self, jobs: Vec<Job>, answers: &mut Vec<Answer>) -> Result<Vec<News>> {
+    fn apply(&self, jobs: Vec<Job>, answers: &mut Vec<Answer>) -> Result<Committed> {
         let txn = self.database.begin_write()?;
         let mut written = false;
+        let mut published = Vec::new();
         let news = {
             let mut tables = Tables::open(&txn)?;
+            let mut channels = ChannelTables::open(&txn)?;
+            let mut unheard = UnheardTables::open(&txn)?;
             let next_log = tables.next_log()?;
             let mut posting = Posting {
                 tables: &mut tables,
@@ -126,17 +181,40 @@ impl Writer {
                 match job {
                     Job::Post(call) => answers.push(each(call, |item| posting.apply(item))?),
                     Job::Acknowledge(call) => answers.push(each(call, |item| {
-                        let noted = marks::acknowledge(posting.tables, item)?;
+                        let noted = marks::acknowledge(posting.tables, &self.bounds, posting.now, item)?;
                         written |= noted.written;
                         Ok(noted.answer)
                     })?),
                     Job::Mark(call) => answers.push(each(call, |item| {
-                        let marked = marks::mark(posting.tables, item)?;
+                        let marked = marks::mark(posting.tables, &self.bounds, posting.now, item)?;
                         written |= marked == Marked::Advanced;
                         Ok(marked)
                     })?),
+                    Job::Broadcast(call) => answers.push(each(call, |item| {
+                        let done = channels.broadcast(item, &self.bounds, posting.now)?;
+                        if !done.duplicate {
+                            written = true;
+                            let (channel, entry) = (item.channel.clone(), item.entry.bytes.clone());
+                            published.push(Published { channel, seq: done.seq, entry });
+                        }
+                        Ok(done)
+                    })?),
+                    Job::TakeUnheard(call) => answers.push(each(call, |(limit, hold)| {
+                        let taken = unheard.take(*limit, *hold, posting.now)?;
+                        written |= !taken.is_empty();
+                        Ok(taken)
+                    })?),
+                    Job::Heard(call) => answers.push(each(call, |told| {
+                        written = true;
+                        unheard.heard(told)
+                    })?),
                     Job::Ping(call) => answers.push(each(call, |()| Ok(()))?),
                 }
+            }
+            if self.bounds.unheard > 0 && !posting.news.is_empty() {
+                let dropped =
+                    unheard.note(&posting.news, &self.exchange, self.bounds.unheard, posting.now)?;
+                self.unheard.dropped(dropped);
             }
             posting.news
         };
@@ -146,7 +224,7 @@ impl Writer {
         } else {
             txn.abort()?;
         }
-        Ok(news)
+        Ok(Committed { news, published })
     }
 }
 

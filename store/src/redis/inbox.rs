@@ -5,6 +5,7 @@ use proto::{Cursor, Fingerprint, Position, ResetReason, Seq, UserId};
 use rustc_hash::FxHashMap;
 
 use super::Redis;
+use super::changed::{self, Changed};
 use super::fetch::{Entries, ListId, decode, split_change};
 use super::key::Bucket;
 use super::link::Item;
@@ -23,7 +24,7 @@ impl Redis {
     pub(super) async fn read_pages(&self, batch: Vec<InboxQuery>) -> Result<Vec<InboxPage>> {
         let items = batch.iter().map(item).collect();
         let rows = self.read.run(&script::READ_INBOX, &[self.age()], items, INBOXES).await?;
-        let pages = rows.into_iter().map(References::read).collect::<Result<Vec<_>>>()?;
+        let mut pages = rows.into_iter().map(References::read).collect::<Result<Vec<_>>>()?;
 
         let mut wanted: FxHashMap<ListId, Vec<u64>> = FxHashMap::default();
         for reference in pages.iter().flat_map(|page| &page.references) {
@@ -32,37 +33,28 @@ impl Redis {
                 .or_default()
                 .push(reference.number);
         }
-        let fetched = match wanted.is_empty() {
-            true => FxHashMap::default(),
-            false => self.fetch(wanted.into_iter().collect()).await?,
+        let changed = batch.iter().zip(&mut pages).map(|(query, page)| (&query.user, page.changed.take()));
+        let changed = changed.map(|(reader, changed)| (reader, changed.unwrap_or_default())).collect();
+        let fetch = async {
+            match wanted.is_empty() {
+                true => Ok(FxHashMap::default()),
+                false => self.fetch(wanted.into_iter().collect()).await,
+            }
         };
+        let (fetched, marks) = tokio::try_join!(fetch, self.marks_of(changed))?;
 
         let mut answers = Vec::with_capacity(pages.len());
-        for (query, page) in batch.iter().zip(pages) {
+        for ((query, page), (marks, marks_next)) in batch.iter().zip(pages).zip(marks) {
             let (head, standing) = (page.head, page.standing);
+            let nothing =
+                InboxPage { events: Vec::new(), head, reset: None, standing, marks: Vec::new(), marks_next: None };
             let answer = match page.resolve(query.after.position, &fetched)? {
-                Ok(events) => {
-                    InboxPage { events, head, reset: None, standing, marks: Vec::new(), marks_next: None }
-                }
+                Ok(events) => InboxPage { events, marks, marks_next, ..nothing },
                 Err((reason, None)) => {
                     let head = self.head(&query.user).await?;
-                    InboxPage {
-                        events: Vec::new(),
-                        head: head.position,
-                        reset: Some((reason, head)),
-                        standing,
-                        marks: Vec::new(),
-                        marks_next: None,
-                    }
+                    InboxPage { head: head.position, reset: Some((reason, head)), ..nothing }
                 }
-                Err((reason, Some(restart))) => InboxPage {
-                    events: Vec::new(),
-                    head,
-                    reset: Some((reason, restart)),
-                    standing,
-                    marks: Vec::new(),
-                    marks_next: None,
-                },
+                Err((reason, Some(restart))) => InboxPage { reset: Some((reason, restart)), ..nothing },
             };
             answers.push(answer);
         }
@@ -87,18 +79,17 @@ fn item(query: &InboxQuery) -> Item {
     let bucket = Bucket::of(query.user.as_str());
     let (session, device) =
         query.session.as_ref().map_or(("", ""), |(session, device)| (session.as_str(), device.as_str()));
-    Item {
-        bucket,
-        args: vec![
-            Value::Integer(bucket.0.into()),
-            write::text(query.user.as_str()),
-            write::number(query.after.position.0),
-            fingerprint_arg(query.after.fingerprint),
-            write::number(query.limit.clamp(1, EVENTS) as u64),
-            write::text(session),
-            write::text(device),
-        ],
-    }
+    let mut args = vec![
+        Value::Integer(bucket.0.into()),
+        write::text(query.user.as_str()),
+        write::number(query.after.position.0),
+        fingerprint_arg(query.after.fingerprint),
+        write::number(query.limit.clamp(1, EVENTS) as u64),
+        write::text(session),
+        write::text(device),
+    ];
+    args.extend(changed::args(query));
+    Item { bucket, args }
 }
 
 /// As inboxes hold it.
@@ -129,6 +120,7 @@ struct References {
     reset: Option<(ResetReason, Cursor)>,
     standing: Standing,
     references: Vec<Reference>,
+    changed: Option<Changed>,
 }
 
 /// Why a page cannot be given, and where to go on if that is known.
@@ -155,7 +147,8 @@ impl References {
         while !list.is_done() {
             references.push(Reference::parse(&list.bytes()?)?);
         }
-        Ok(Self { head, reset, standing, references })
+        let changed = Some(Changed::read(&mut row)?);
+        Ok(Self { head, reset, standing, references, changed })
     }
 
     fn resolve(

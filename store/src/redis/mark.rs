@@ -1,145 +1,177 @@
-//! Delivered and read marks, and the acknowledgements that set them.
+//! Delivered and read marks: noted for all who are interested, then set.
 
-use proto::{ConversationId, Seq, UserId};
+use std::cmp::Reverse;
+
+use proto::{ConversationId, UserId};
+use rustc_hash::FxHashSet;
 
 use super::Redis;
-use super::conversation::{conversation_item, sent_item};
-use super::inbox::fingerprint_arg;
+use super::conversation::{conversation_item, sent_item, starts};
 use super::link::Item;
-use super::reply::unexpected;
-use super::session::user_item;
+use super::reply::{Row, unexpected};
 use super::{script, write};
 use crate::Result;
-use crate::model::{Acknowledge, Acknowledged, Mark, MarkKind, Marked};
+use crate::model::{Mark, MarkKind, Marked};
 
 /// Items of one call.
 const ITEMS: usize = 256;
-/// Events that one round of an acknowledgement looks at.
-const PAGE: u64 = 512;
+/// Marks of one call that notes them too: each may be of a group of a hundred.
+const MARKS: usize = 64;
 
 impl Redis {
+    /// On a single server one call; else three, or one where nothing is new.
     pub(super) async fn mark_all(&self, batch: &[Mark]) -> Result<Vec<Marked>> {
-        // Whoever writes has read up to there; that is on the writer's record,
-        // and never goes back.
-        let reads: Vec<&Mark> = batch.iter().filter(|mark| mark.kind == MarkKind::Read).collect();
-        let items = reads.iter().map(|mark| sent_item(&mark.user, &mark.conversation)).collect();
-        let mut sent = self.read.run(&script::SENT, &[], items, ITEMS).await?.into_iter();
-        let mut items = Vec::with_capacity(batch.len());
-        for mark in batch {
-            let floor = match mark.kind {
-                MarkKind::Delivered => 0,
-                MarkKind::Read => sent.next().ok_or_else(|| unexpected("a row"))?.number()?,
-            };
-            items.push(mark_item(mark, floor));
-        }
-        let rows = self.read.run(&script::MARK, &[], items, ITEMS).await?;
-        let mut marked = Vec::with_capacity(rows.len());
-        for (mark, mut row) in batch.iter().zip(rows) {
-            let done = match row.text()?.as_str() {
-                "advanced" => Marked::Advanced,
-                "unchanged" => Marked::Unchanged,
-                "beyond" => Marked::BeyondHead,
-                "no" => Marked::NotMember,
-                _ => return Err(unexpected("what became of a mark")),
-            };
-            marked.push(if is_outsider(&mark.conversation, &mark.user) { Marked::NotMember } else { done });
+        let mut marked = vec![Marked::NotMember; batch.len()];
+        let mut order: Vec<usize> = (0..batch.len()).filter(|index| !is_outsider(&batch[*index])).collect();
+        // Of several marks of one kind only the farthest is written.
+        order.sort_by_key(|index| Reverse(batch[*index].seq));
+        let marks: Vec<&Mark> = order.iter().map(|index| &batch[*index]).collect();
+        let outcomes = match self.separate {
+            true => self.mark_stepwise(&marks).await?,
+            false => self.mark_at_once(&marks).await?,
+        };
+        for (index, outcome) in order.into_iter().zip(outcomes) {
+            marked[index] = outcome;
         }
         Ok(marked)
     }
 
-    /// Marks first and the place after them, so that what a crash leaves out
-    /// is done by the next acknowledgement.
-    pub(super) async fn acknowledge_all(&self, batch: &[Acknowledge]) -> Result<Vec<Acknowledged>> {
-        let mut answers: Vec<Acknowledged> = vec![Acknowledged::NoSuchPlace; batch.len()];
-        let mut open: Vec<usize> = (0..batch.len()).collect();
-        while !open.is_empty() {
-            open = self.acknowledge_page(batch, &open, &mut answers).await?;
-        }
-        Ok(answers)
+    async fn mark_at_once(&self, marks: &[&Mark]) -> Result<Vec<Marked>> {
+        let common = [self.age(), write::number(self.bounds.receipt_members)];
+        let items = marks
+            .iter()
+            .map(|mark| {
+                let mut item = conversation_item(&mark.conversation);
+                item.args.extend([
+                    write::text(mark.user.as_str()),
+                    write::text(kind(mark)),
+                    write::number(mark.seq.0),
+                    write::bucket(mark.user.as_str()),
+                    write::text(&write::direct_members(&mark.conversation)),
+                ]);
+                item
+            })
+            .collect();
+        let rows = self.read.run(&script::MARK_AT_ONCE, &common, items, MARKS).await?;
+        rows.into_iter().map(outcome).collect()
     }
 
-    /// One page of each; gives those of which there is more.
-    async fn acknowledge_page(
-        &self,
-        batch: &[Acknowledge],
-        open: &[usize],
-        answers: &mut [Acknowledged],
-    ) -> Result<Vec<usize>> {
-        let common = [self.age(), write::number(PAGE)];
-        let items = open.iter().map(|index| place_item(&batch[*index])).collect();
-        let rows = self.read.run(&script::UNACKNOWLEDGED, &common, items, ITEMS).await?;
-        let (mut marks, mut owners) = (Vec::new(), Vec::new());
-        let (mut places, mut more) = (Vec::new(), Vec::new());
-        for (index, mut row) in open.iter().copied().zip(rows) {
-            let (code, upto, mut newest) = (row.number()?, row.number()?, row.list()?);
-            if code == 2 {
-                continue;
+    /// Notes before it sets: a note without a change is harmless, a change
+    /// without a note would be lost to whoever is away. Of each user and
+    /// conversation the farthest mark first.
+    pub(super) async fn mark_stepwise(&self, marks: &[&Mark]) -> Result<Vec<Marked>> {
+        let judged = self.judge(marks).await?;
+        let (mut fresh, mut seen) = (Vec::new(), FxHashSet::default());
+        let mut noted: FxHashSet<(UserId, ConversationId)> = FxHashSet::default();
+        let mut marked = Vec::with_capacity(marks.len());
+        for (index, (mark, (outcome, members))) in marks.iter().zip(judged).enumerate() {
+            let advances = outcome == Marked::Advanced;
+            if advances && seen.insert((&mark.user, &mark.conversation, mark.kind)) {
+                let interested = interested(mark, members, self.bounds.receipt_members);
+                noted.extend(interested.into_iter().map(|user| (user, mark.conversation.clone())));
+                fresh.push(index);
             }
-            if !matches!(answers[index], Acknowledged::Marks(_)) {
-                answers[index] = Acknowledged::Marks(Vec::new());
-            }
-            // Trimmed, or acknowledged before.
-            if code == 1 || upto == 0 {
-                continue;
-            }
-            let Acknowledge { user, cursor } = &batch[index];
-            while !newest.is_done() {
-                let conversation =
-                    ConversationId::parse(&newest.text()?).map_err(|_| unexpected("a conversation"))?;
-                let seq = Seq(newest.number()?);
-                marks.push(Mark { conversation, user: user.clone(), kind: MarkKind::Delivered, seq });
-                owners.push(index);
-            }
-            let mut place = user_item(user);
-            place.args.push(write::number(upto));
-            places.push(place);
-            if upto < cursor.position.0 {
-                more.push(index);
-            }
+            marked.push(if advances { Marked::Unchanged } else { outcome });
         }
-        let items = marks.iter().map(|mark| mark_item(mark, 0)).collect();
-        let set = self.read.run(&script::MARK, &[], items, ITEMS).await?;
-        for ((mark, index), mut row) in marks.into_iter().zip(owners).zip(set) {
-            if row.text()? != "advanced" {
-                continue;
-            }
-            let Acknowledged::Marks(list) = &mut answers[index] else { continue };
-            list.retain(|(conversation, _)| *conversation != mark.conversation);
-            list.push((mark.conversation, mark.seq));
+        if fresh.is_empty() {
+            return Ok(marked);
         }
-        self.read.run(&script::ACKNOWLEDGE, &[], places, ITEMS).await?;
-        Ok(more)
+        let items = noted.iter().map(|(user, conversation)| sent_item(user, conversation)).collect();
+        self.read.run(&script::NOTE, &[self.age()], items, ITEMS).await?;
+        let items = fresh.iter().map(|index| mark_item(marks[*index])).collect();
+        let rows = self.read.run(&script::MARK, &[], items, ITEMS).await?;
+        for (index, row) in fresh.into_iter().zip(rows) {
+            marked[index] = outcome(row)?;
+        }
+        Ok(marked)
     }
+
+    /// What would become of the marks, and who is in a group. What is delivered
+    /// in a direct conversation is not looked up: it is new nearly always, and
+    /// who is interested is known.
+    async fn judge(&self, marks: &[&Mark]) -> Result<Vec<(Marked, Vec<UserId>)>> {
+        let asked = |mark: &Mark| mark.kind == MarkKind::Read || mark.conversation.is_group();
+        let items = marks.iter().filter(|mark| asked(mark)).map(|mark| mark_item(mark)).collect();
+        // Whoever writes has read up to there; that is on the writer's record,
+        // and never goes back.
+        let reads = marks.iter().filter(|mark| mark.kind == MarkKind::Read);
+        let sent = reads.map(|mark| sent_item(&mark.user, &mark.conversation)).collect();
+        let (rows, sent) = tokio::try_join!(
+            self.read.run(&script::JUDGE, &[], items, ITEMS),
+            self.read.run(&script::SENT, &[], sent, ITEMS),
+        )?;
+        let (mut rows, mut sent) = (rows.into_iter(), sent.into_iter());
+        let next = |rows: &mut std::vec::IntoIter<Row>| rows.next().ok_or_else(|| unexpected("a row"));
+        let mut judged = Vec::with_capacity(marks.len());
+        for mark in marks {
+            if !asked(mark) {
+                judged.push((Marked::Advanced, Vec::new()));
+                continue;
+            }
+            let mut row = next(&mut rows)?;
+            let mut outcome = outcome_of(&row.text()?)?;
+            let members = starts(&row.text()?)?.into_iter().map(|start| start.user).collect();
+            if mark.kind == MarkKind::Read
+                && next(&mut sent)?.number()? >= mark.seq.0
+                && outcome == Marked::Advanced
+            {
+                outcome = Marked::Unchanged;
+            }
+            judged.push((outcome, members));
+        }
+        Ok(judged)
+    }
+}
+
+/// Who is told of a mark: the others, where they are not too many, and of
+/// reading the user too.
+fn interested(mark: &Mark, members: Vec<UserId>, most: u64) -> Vec<UserId> {
+    let mut users = match mark.conversation.pair() {
+        Some((one, other)) => vec![one, other],
+        None if members.len() as u64 <= most => members,
+        None => Vec::new(),
+    };
+    users.retain(|user| *user != mark.user);
+    if mark.kind == MarkKind::Read {
+        users.push(mark.user.clone());
+    }
+    users
 }
 
 /// Neither of the two of a direct conversation.
-fn is_outsider(conversation: &ConversationId, user: &UserId) -> bool {
-    conversation.pair().is_some_and(|(one, other)| *user != one && *user != other)
+fn is_outsider(mark: &Mark) -> bool {
+    mark.conversation.pair().is_some_and(|(one, other)| mark.user != one && mark.user != other)
 }
 
-fn mark_item(mark: &Mark, floor: u64) -> Item {
-    let kind = match mark.kind {
+fn outcome(mut row: Row) -> Result<Marked> {
+    outcome_of(&row.text()?)
+}
+
+fn outcome_of(text: &str) -> Result<Marked> {
+    match text {
+        "advanced" => Ok(Marked::Advanced),
+        "unchanged" => Ok(Marked::Unchanged),
+        "beyond" => Ok(Marked::BeyondHead),
+        "no" => Ok(Marked::NotMember),
+        _ => Err(unexpected("what became of a mark")),
+    }
+}
+
+fn kind(mark: &Mark) -> &'static str {
+    match mark.kind {
         MarkKind::Delivered => "d",
         MarkKind::Read => "r",
-    };
-    // Beyond every head: nothing is written for whoever is not in it.
-    let seq = if is_outsider(&mark.conversation, &mark.user) { 1 << 52 } else { mark.seq.0 };
+    }
+}
+
+fn mark_item(mark: &Mark) -> Item {
     let mut item = conversation_item(&mark.conversation);
     item.args.extend([
         write::text(mark.user.as_str()),
-        write::text(kind),
-        write::number(seq),
-        write::number(floor),
+        write::text(kind(mark)),
+        write::number(mark.seq.0),
+        write::number(0),
         write::text(if mark.conversation.is_group() { "1" } else { "0" }),
-    ]);
-    item
-}
-
-fn place_item(acknowledge: &Acknowledge) -> Item {
-    let mut item = user_item(&acknowledge.user);
-    item.args.extend([
-        write::number(acknowledge.cursor.position.0),
-        fingerprint_arg(acknowledge.cursor.fingerprint),
     ]);
     item
 }

@@ -9,9 +9,11 @@
 //! `mark`; then `upkeep` (incarnation, live nodes) and `bus` (a node's
 //! subscription, with `tracking`).
 
+mod acknowledge;
 mod address;
 mod announce;
 mod bus;
+mod changed;
 mod conversation;
 mod fetch;
 mod filing;
@@ -19,6 +21,7 @@ mod inbox;
 mod key;
 mod link;
 mod mark;
+mod presence;
 mod reference;
 mod repair;
 mod reply;
@@ -60,7 +63,7 @@ use self::step::FailPoint;
 use self::upkeep::Upkeep;
 use crate::model::{
     Acknowledge, Acknowledged, Attach, Attached, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage,
-    InboxQuery, Location, Mark, Marked, Membership, Post, Posted,
+    InboxQuery, Location, Mark, Marked, Membership, Post, Posted, Seen,
 };
 use crate::{Bounds, Config, Error, Result, Store};
 
@@ -151,6 +154,18 @@ impl Store for Redis {
 
     async fn detach(&self, batch: Vec<Detach>) -> Result<Vec<bool>> {
         self.within(self.detach_all(&batch)).await
+    }
+
+    async fn presence(&self, users: &[UserId], watcher: Option<&NodeIncarnation>) -> Result<Vec<Seen>> {
+        self.within(self.presence_of(users, watcher)).await
+    }
+
+    async fn unwatch(&self, users: &[UserId], watcher: &NodeIncarnation) -> Result<()> {
+        self.within(self.unwatch_all(users, watcher)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeIncarnation>> {
+        Ok(self.within(self.upkeep.live()).await?.into_iter().collect())
     }
 
     async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<Location>>> {

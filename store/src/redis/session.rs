@@ -9,8 +9,9 @@ use super::Redis;
 use super::inbox::{fingerprint, fingerprint_arg, reset_reason};
 use super::key::Bucket;
 use super::link::Item;
+use super::presence;
 use super::{script, write};
-use crate::model::{Attach, Attached, Detach, From, Location};
+use crate::model::{Absence, Attach, Attached, Detach, From, Location};
 use crate::{Error, Result};
 
 /// Records touched in one call.
@@ -20,18 +21,50 @@ impl Redis {
     pub(super) async fn attach_all(&self, batch: &[Attach]) -> Result<Vec<Attached>> {
         let items = batch.iter().map(attach_item).collect();
         let rows = self.read.run(&script::ATTACH, &[self.age()], items, RECORDS).await?;
-        let mut attached = Vec::with_capacity(rows.len());
-        for mut row in rows {
+        let (mut attached, mut before) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+        for (attach, mut row) in batch.iter().zip(rows) {
             let start = Cursor { position: Position(row.number()?), fingerprint: fingerprint(&mut row)? };
-            attached.push(Attached {
-                start,
-                reset: reset_reason(row.number()?)?,
-                head: Position(row.number()?),
-                replaced: locations(&row.text()?)?,
-                absence: None,
-            });
+            let (reset, head) = (reset_reason(row.number()?)?, Position(row.number()?));
+            let replaced = locations(&row.text()?)?;
+            let others = locations(&row.text()?)?;
+            let ended_ago = presence::ended(&mut row)?.map(|(_, ago)| ago);
+            let watchers = presence::watchers(&mut row)?;
+            let absent = attach.location.is_some() && others.is_empty();
+            let absence = absent.then_some(Absence { ended_ago, watchers });
+            attached.push(Attached { start, reset, head, replaced, absence });
+            before.push(if attach.location.is_some() { others } else { Vec::new() });
         }
+        self.find_absent(batch, &before, &mut attached).await?;
         Ok(attached)
+    }
+
+    /// Whoever had sessions only on dead nodes was absent, too; forgets dead
+    /// watchers.
+    async fn find_absent(
+        &self,
+        batch: &[Attach],
+        before: &[Vec<Location>],
+        attached: &mut [Attached],
+    ) -> Result<()> {
+        let dead = self.dead_among(before.iter().flatten().map(|location| &location.node)).await?;
+        let gone = |locations: &[Location]| {
+            !locations.is_empty() && locations.iter().all(|location| dead.contains(&location.node))
+        };
+        let late: Vec<usize> =
+            before.iter().enumerate().filter(|(_, before)| gone(before)).map(|(index, _)| index).collect();
+        if !late.is_empty() {
+            let users: Vec<UserId> = late.iter().map(|index| batch[*index].user.clone()).collect();
+            let seen = self.presence_of(&users, None).await?;
+            for (index, seen) in late.into_iter().zip(seen) {
+                attached[index].absence = Some(Absence { ended_ago: None, watchers: seen.watchers });
+            }
+        }
+        let mut watched: Vec<(&UserId, &mut Vec<NodeIncarnation>)> = batch
+            .iter()
+            .zip(attached)
+            .filter_map(|(attach, attached)| Some((&attach.user, &mut attached.absence.as_mut()?.watchers)))
+            .collect();
+        self.forget_dead_watchers(&mut watched).await
     }
 
     pub(super) async fn detach_all(&self, batch: &[Detach]) -> Result<Vec<bool>> {
@@ -43,8 +76,24 @@ impl Redis {
                 item
             })
             .collect();
-        self.read.run(&script::DETACH, &[], items, RECORDS).await?;
-        Ok(vec![false; batch.len()])
+        let rows = self.read.run(&script::DETACH, &[], items, RECORDS).await?;
+        let mut left = Vec::with_capacity(rows.len());
+        for mut row in rows {
+            let there = row.number()? == 1;
+            left.push((there, locations(&row.text()?)?));
+        }
+        let named = left.iter().filter(|(there, _)| *there).flat_map(|(_, left)| left);
+        let dead = self.dead_among(named.map(|location| &location.node)).await?;
+        let (mut last, mut touched) = (Vec::with_capacity(left.len()), Vec::new());
+        for (detach, (there, left)) in batch.iter().zip(left) {
+            let gone = left.iter().all(|location| dead.contains(&location.node));
+            if there && gone && !left.is_empty() {
+                touched.push(detach.user.clone());
+            }
+            last.push(there && gone);
+        }
+        self.sweep(&touched, &dead).await?;
+        Ok(last)
     }
 
     pub(super) async fn locate_all(&self, users: &[UserId]) -> Result<Vec<Vec<Location>>> {

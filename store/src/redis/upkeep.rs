@@ -104,7 +104,8 @@ impl Upkeep {
         Ok(())
     }
 
-    async fn live(&self) -> Result<FxHashSet<NodeIncarnation>> {
+    /// The nodes whose lease holds.
+    pub(super) async fn live(&self) -> Result<FxHashSet<NodeIncarnation>> {
         let mut row = self.link.run_common(&script::NODES, Vec::new()).await?;
         let mut live = FxHashSet::default();
         while !row.is_done() {

@@ -1,13 +1,15 @@
 -- Begins sessions or looks places up. ARGV: age, then per item bucket, user,
 -- from ('h', 's' or 'c'), position, fingerprint, session ('' for none),
 -- device, node. Returns per item start, its fingerprint, reset (0 none, 1
--- trimmed, 2 rewritten), head, and the locations replaced.
+-- trimmed, 2 rewritten), head, the locations replaced, those that were there
+-- before, and where there were none, when the last one ended and how long ago
+-- that is (nothing if there never was one), and the nodes that watch.
 local oldest = now_ms() - tonumber(ARGV[1])
 local results = {}
 for at = 2, #ARGV, 8 do
   local bucket, user, from, position, fp, session, device, node = unpack(ARGV, at, at + 7)
   local box = open(bucket, user, oldest)
-  local replaced = ''
+  local replaced, ended, watchers = '', {}, {}
   if session ~= '' then
     local kept = {}
     for s, d, n in string.gmatch(box.locations, EACH) do
@@ -19,7 +21,11 @@ for at = 2, #ARGV, 8 do
       end
     end
     kept[#kept + 1] = session .. ' ' .. device .. ' ' .. node .. ';'
-    write_locations(box.u, kept)
+    write_locations(box.u, kept, 0)
+    if box.locations == '' then
+      ended, watchers = absence(bucket, user)
+      if #watchers > 0 then call('PEXPIRE', '{' .. bucket .. '}w:' .. user, WATCH) end
+    end
   end
   local reset = 0
   position = tonumber(position)
@@ -30,6 +36,6 @@ for at = 2, #ARGV, 8 do
     reset = check(box, position, fp)
   end
   if from == 'h' or reset ~= 0 then position, fp = box.head, head_fp(box) end
-  results[#results + 1] = {position, fp, reset, box.head, replaced}
+  results[#results + 1] = {position, fp, reset, box.head, replaced, box.locations, ended, watchers}
 end
 return results

@@ -1,4 +1,5 @@
--- Ends sessions. ARGV per item: bucket, user, session.
+-- Ends sessions. ARGV per item: bucket, user, session. Returns per item
+-- whether it was there, and the locations that are left.
 local results = {}
 for at = 1, #ARGV, 3 do
   local u = '{' .. ARGV[at] .. '}u:' .. ARGV[at + 1]
@@ -10,7 +11,7 @@ for at = 1, #ARGV, 3 do
       kept[#kept + 1] = session .. ' ' .. device .. ' ' .. node .. ';'
     end
   end
-  if gone then write_locations(u, kept) end
-  results[#results + 1] = 1
+  if gone then write_locations(u, kept, 0) end
+  results[#results + 1] = {gone and 1 or 0, table.concat(kept)}
 end
 return results

@@ -32,7 +32,7 @@ local function close(p, m, e, fs, fv)
     local six = ''
     for _ = 1, 6 do six, time = char(time % 256) .. six, floor(time / 256) end
     file(bounds, m, {conversation = e.conversation, kind = kind, seq = seq, version = version,
-      of = of, prefix = sub(entry, 2, 5) .. six}, false)
+      of = of, prefix = sub(entry, 2, 5) .. six, where = e.where}, false)
   end
   if fs < lb then fs = lb end
   if fv < eb then fv = eb end
@@ -57,7 +57,17 @@ end
 local order, bodies = {}, {}   -- nodes, and the announcements for each
 local users_of = {}            -- node to the users announced there, for the sweep
 
+-- For `lib/file.lua`: the buckets of a conversation.
+local function where(p)
+  local text = ' b' .. p.bucket
+  if p.group == false then
+    for bucket in string.gmatch(p.members, '(%d+),') do text = text .. ',' .. bucket end
+  end
+  return text
+end
+
 local function file_for_all(p, members, e, entry)
+  e.where = e.where or where(p)
   local place, targets, nodes = 0, {}, {}
   for bucket, user, s, v, left in string.gmatch(members, '(%d+),([^:]+):(%d+):(%d+);(l?)') do
     local m = {bucket = bucket, user = user, seq = tonumber(s), version = tonumber(v),

@@ -1,0 +1,77 @@
+-- Marks: fields `d:<user>` and `r:<user>` of a conversation's record. And who
+-- is interested in them: on each one's side the sorted set `m:<user>` of
+-- conversations whose marks have changed, by the time of the last change in µs.
+-- Invariant: a change is noted before, or in the same script as, it is made.
+
+-- Conversations noted for one user; the oldest go first.
+local NOTED = 1000
+
+local function now_us()
+  local t = call('TIME')
+  return t[1] * 1000000 + t[2]
+end
+
+-- What a member sees after, nothing for who is none.
+local function since_of(members, user)
+  local _, last = string.find(members, ',' .. user .. ':', 1, true)
+  return last and tonumber(match(members, '^%d+', last + 1))
+end
+
+-- What would become of a mark, from 'no', 'beyond', 'unchanged' and 'advanced',
+-- and a group's members. `least`: the user has read so far anyway.
+local function judge(tag, conversation, user, kind, seq, least, group)
+  local c = tag .. 'c:' .. conversation
+  local r = call('HMGET', c, 'lb', 'm', kind .. ':' .. user)
+  local members = r[2] or ''
+  if group then
+    local since = since_of(members, user)
+    if not since then return 'no', '' end
+    if kind == 'r' and since > least then least = since end
+  end
+  local head = (tonumber(r[1]) or 0) + call('LLEN', tag .. 'l:' .. conversation)
+  if head == 0 and not group then return 'no', '' end
+  if seq > head then return 'beyond', '' end
+  local old = tonumber(r[3]) or 0
+  -- A mark beyond the head is of a history that was lost.
+  if old > head then old = 0 end
+  if old > least then least = old end
+  return seq > least and 'advanced' or 'unchanged', members
+end
+
+local function set_mark(tag, conversation, user, kind, seq)
+  call('HSET', tag .. 'c:' .. conversation, kind .. ':' .. user, seq)
+end
+
+-- Notes for one user that a conversation's marks change. Each note is later
+-- than every other of that user, so that pages can be told apart.
+local function note(bucket, user, conversation, now, age)
+  local m = '{' .. bucket .. '}m:' .. user
+  local newest = call('ZRANGE', m, -1, -1, 'WITHSCORES')
+  local time = newest[2] and tonumber(newest[2]) + 1 or 0
+  if time < now then time = now end
+  if call('ZADD', m, string.format('%.0f', time), conversation) == 1 then
+    local count = call('ZCARD', m)
+    if count > NOTED + NOTED / 16 then call('ZREMRANGEBYRANK', m, 0, count - NOTED - 1) end
+    if count % 16 == 0 then call('ZREMRANGEBYSCORE', m, '-inf', string.format('(%.0f', now - age * 1000)) end
+  end
+  if call('PTTL', m) < age / 2 then call('PEXPIRE', m, string.format('%.0f', age)) end
+end
+
+-- Notes for all who are interested in a mark of `user`: `members` as a group
+-- has them. Returns how many that were.
+local function note_for_all(members, conversation, user, kind, now, bounds)
+  local all, count = {}, 0
+  for bucket, name in string.gmatch(members, '(%d+),([^:]+):') do
+    count = count + 1
+    all[count] = {bucket, name}
+  end
+  local noted = 0
+  for _, member in ipairs(all) do
+    local own = member[2] == user
+    if own and kind == 'r' or not own and count <= bounds.receipts then
+      note(member[1], member[2], conversation, now, bounds.age)
+      noted = noted + 1
+    end
+  end
+  return noted
+end

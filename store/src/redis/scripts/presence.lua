@@ -1,0 +1,20 @@
+-- What records say of users' sessions. ARGV: a node that watches them from now
+-- on ('' for none), then per item bucket, user. Returns per item the
+-- time in ms, the locations, when the last one ended and how long ago that is
+-- (nothing if there never was one), and the nodes that watch.
+local watcher = ARGV[1]
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local results = {}
+for at = 2, #ARGV, 2 do
+  local bucket, user = ARGV[at], ARGV[at + 1]
+  local tag = '{' .. bucket .. '}'
+  local w = tag .. 'w:' .. user
+  if watcher ~= '' then
+    redis.call('SADD', w, watcher)
+    redis.call('PEXPIRE', w, WATCH)
+  end
+  local locations = redis.call('HGET', tag .. 'u:' .. user, 's') or ''
+  results[#results + 1] = {now, locations, absence(bucket, user)}
+end
+return results
