@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use daemon::healthcheck::Healthcheck;
 use daemon::{admin, telemetry};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,6 +14,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What `healthcheck` says of the process at this address.
+async fn healthcheck(admin_listen: SocketAddr) -> Result<(), String> {
+    let asking = Healthcheck { admin_listen, timeout: DEADLINE };
+    tokio::task::spawn_blocking(move || asking.ask()).await.unwrap()
+}
 
 /// What is sent, and all that comes back until the server hangs up.
 async fn exchange(address: SocketAddr, request: &str) -> String {
@@ -46,7 +53,9 @@ async fn the_admin_server_says_how_the_process_is() {
     assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
     let answer = get(address, "/readyz").await;
     assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("no store\nno router\n"), "{answer}");
+    assert_eq!(healthcheck(address).await, Err("no store; no router".to_owned()));
     is_ready.store(true, Ordering::Relaxed);
+    assert_eq!(healthcheck(address).await, Ok(()));
     assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
     let metrics = get(address, "/metrics").await;
     assert!(metrics.contains("switchboard_tests_total") && metrics.contains(" 3\n"), "{metrics}");
@@ -57,4 +66,6 @@ async fn the_admin_server_says_how_the_process_is() {
 
     stop.cancel();
     tokio::time::timeout(DEADLINE, server.join_next()).await.expect("it goes on").unwrap().unwrap();
+    let gone = healthcheck(address).await.unwrap_err();
+    assert!(gone.contains("(--admin-listen) does not answer: "), "{gone}");
 }

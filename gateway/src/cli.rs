@@ -1,10 +1,11 @@
-//! How a serving binary reads its command line: flags, or `serve` and flags, or
-//! `token` and the flags of a token.
+//! How a serving binary reads its command line: flags, or `serve` and flags,
+//! `token` and the flags of a token, or `healthcheck`.
 
 use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::{Args, Command};
+use daemon::healthcheck::{self, Healthcheck};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub enum Task<S, T> {
     Serve(S),
     /// `token`.
     Token(T),
+    /// `healthcheck`.
+    Healthcheck(Healthcheck),
 }
 
 /// Reads the command line of `program`, which has a name and a description;
@@ -21,10 +24,11 @@ pub enum Task<S, T> {
 pub fn parse<S: Args, T: Args>(program: Command, adjust: impl Fn(Command) -> Command) -> Task<S, T> {
     let mut command = command::<S, T>(program, adjust);
     let matches = command.get_matches_mut();
-    let task = match matches.subcommand() {
-        Some(("token", token)) => T::from_arg_matches(token).map(Task::Token),
-        Some((_, serve)) => S::from_arg_matches(serve).map(Task::Serve),
-        None => S::from_arg_matches(&matches).map(Task::Serve),
+    let task = match (healthcheck::asked(&matches), matches.subcommand()) {
+        (Some(asked), _) => asked.map(Task::Healthcheck),
+        (None, Some(("token", token))) => T::from_arg_matches(token).map(Task::Token),
+        (None, Some((_, serve))) => S::from_arg_matches(serve).map(Task::Serve),
+        (None, None) => S::from_arg_matches(&matches).map(Task::Serve),
     };
     task.unwrap_or_else(|error| error.format(&mut command).exit())
 }
@@ -35,6 +39,7 @@ fn command<S: Args, T: Args>(program: Command, adjust: impl Fn(Command) -> Comma
     adjust(S::augment_args(program))
         .subcommand(adjust(S::augment_args(serve)))
         .subcommand(T::augment_args(token))
+        .subcommand(healthcheck::subcommand())
         .subcommand_negates_reqs(true)
         .args_conflicts_with_subcommands(true)
 }

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     );
     let args = match cli::parse::<Args, TokenArgs>(program, |command| command) {
         Task::Serve(args) => args,
+        Task::Healthcheck(healthcheck) => return healthcheck.run(),
         Task::Token(token) => match token.mint() {
             Ok(token) => {
                 println!("{token}");

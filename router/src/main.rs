@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser as _;
-use daemon::Process;
+use clap::{CommandFactory as _, FromArgMatches as _};
+use daemon::{Process, healthcheck};
 use router::{Args, Service};
 use store::Url;
 
@@ -12,7 +12,15 @@ use store::Url;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let mut command = Args::command()
+        .subcommand(healthcheck::subcommand())
+        .subcommand_negates_reqs(true)
+        .args_conflicts_with_subcommands(true);
+    let matches = command.get_matches_mut();
+    if let Some(asked) = healthcheck::asked(&matches) {
+        return asked.unwrap_or_else(|error| error.format(&mut command).exit()).run();
+    }
+    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
     daemon::run("router", &args.daemon.clone(), |process| run(args, process))
 }
 

@@ -117,8 +117,8 @@ impl Args {
 impl TokenCommand {
     /// The token, signed with the secret given or with the folder's.
     pub fn mint(&self) -> Result<String, Wrong> {
-        if self.token.jwt_secret.is_some() {
-            return self.token.mint();
+        if let Some(secret) = self.token.secret()? {
+            return self.token.mint_with(&secret);
         }
         let secret = secret::read(data_folder(&self.store))?.ok_or_else(|| {
             Wrong(format!(

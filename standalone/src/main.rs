@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         |command: clap::Command| command.mut_arg("admin_listen", |arg| arg.default_value(ADMIN_LISTEN));
     let args = match cli::parse::<Args, TokenCommand>(program, admin) {
         Task::Serve(args) => args,
+        Task::Healthcheck(healthcheck) => return healthcheck.run(),
         Task::Token(token) => match token.mint() {
             Ok(token) => {
                 println!("{token}");

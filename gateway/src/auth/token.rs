@@ -1,6 +1,7 @@
 //! Makes tokens: for the `token` subcommand and for standalone's
 //! `POST /dev/token`.
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use daemon::duration;
@@ -8,7 +9,7 @@ use jsonwebtoken::{EncodingKey, Header};
 use proto::{DeviceId, UserId};
 use serde::Serialize;
 
-use crate::config::{Secret, Wrong};
+use crate::config::{self, Secret, Wrong};
 
 /// The flags of the `token` subcommand.
 #[derive(Debug, Clone, clap::Args)]
@@ -41,14 +42,24 @@ pub struct TokenArgs {
     /// Signs it (HS256): the servers' --jwt-secret.
     #[arg(long, env = "SWITCHBOARD_JWT_SECRET", value_name = "SECRET", hide_env_values = true)]
     pub jwt_secret: Option<Secret>,
+
+    /// The same from a file.
+    #[arg(long, env = "SWITCHBOARD_JWT_SECRET_FILE", value_name = "FILE", conflicts_with = "jwt_secret")]
+    pub jwt_secret_file: Option<PathBuf>,
 }
 
 impl TokenArgs {
-    /// The token, signed with `--jwt-secret`.
+    /// The token, signed with `--jwt-secret` or what is in `--jwt-secret-file`.
     pub fn mint(&self) -> Result<String, Wrong> {
-        let secret =
-            self.jwt_secret.clone().ok_or_else(|| Wrong("--jwt-secret: is needed to sign".to_owned()))?;
-        self.mint_with(&secret.long_enough()?)
+        let secret = self
+            .secret()?
+            .ok_or_else(|| Wrong("--jwt-secret: is needed to sign, or --jwt-secret-file".to_owned()))?;
+        self.mint_with(&secret)
+    }
+
+    /// The secret that the flags give, if they do.
+    pub fn secret(&self) -> Result<Option<Secret>, Wrong> {
+        config::secret(self.jwt_secret.as_ref(), self.jwt_secret_file.as_deref())
     }
 
     /// The token, signed with this secret.

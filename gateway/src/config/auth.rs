@@ -2,7 +2,7 @@
 //! fetched from a URL. At least one, any of them together.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use url::Url;
 
@@ -18,6 +18,11 @@ pub struct AuthArgs {
     /// least 32.
     #[arg(long, env = "SWITCHBOARD_JWT_SECRET", value_name = "SECRET", hide_env_values = true)]
     pub jwt_secret: Option<Secret>,
+
+    /// The same from a file, so that it stands in no environment. A line's end
+    /// at the end does not belong to it.
+    #[arg(long, env = "SWITCHBOARD_JWT_SECRET_FILE", value_name = "FILE", conflicts_with = "jwt_secret")]
+    pub jwt_secret_file: Option<PathBuf>,
 
     /// Tokens signed with this key's private half are believed: a PEM file
     /// with an RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA) public key. May be
@@ -82,11 +87,25 @@ impl Secret {
 
     /// As long as it must be, or what is wrong, for the flag that gave it.
     pub fn long_enough(self) -> Result<Self, Wrong> {
+        self.long_enough_for("--jwt-secret")
+    }
+
+    /// Reads what `--jwt-secret-file` names.
+    pub fn read(file: &Path) -> Result<Self, Wrong> {
+        let mut secret = std::fs::read(file)
+            .map_err(|error| Wrong(format!("--jwt-secret-file: cannot read {}: {error}", file.display())))?;
+        for end in [b'\n', b'\r'] {
+            secret.pop_if(|last| *last == end);
+        }
+        Self(secret).long_enough_for("--jwt-secret-file")
+    }
+
+    fn long_enough_for(self, flag: &str) -> Result<Self, Wrong> {
         if self.0.len() >= MIN_SECRET_BYTES {
             return Ok(self);
         }
         Err(Wrong(format!(
-            "--jwt-secret: has {} bytes and needs at least {MIN_SECRET_BYTES} (for example from: openssl rand -hex 32)",
+            "{flag}: has {} bytes and needs at least {MIN_SECRET_BYTES} (for example from: openssl rand -hex 32)",
             self.0.len()
         )))
     }
@@ -113,14 +132,18 @@ impl fmt::Debug for Secret {
 impl AuthArgs {
     /// Whether nothing says whose tokens are believed.
     pub fn is_empty(&self) -> bool {
-        self.jwt_secret.is_none() && self.jwt_public_key.is_empty() && self.jwks_url.is_none()
+        self.jwt_secret.is_none()
+            && self.jwt_secret_file.is_none()
+            && self.jwt_public_key.is_empty()
+            && self.jwks_url.is_none()
     }
 
     /// Reads the files and checks the rest.
     pub fn check(&self) -> Result<AuthConfig, Wrong> {
         if self.is_empty() {
             return Err(Wrong(
-                "give at least one of --jwt-secret, --jwt-public-key and --jwks-url: without them nobody can connect"
+                "give at least one of --jwt-secret, --jwt-secret-file, --jwt-public-key and --jwks-url: without them \
+                 nobody can connect"
                     .to_owned(),
             ));
         }
@@ -131,12 +154,22 @@ impl AuthArgs {
             Ok(PublicKey { path: path.clone(), pem })
         });
         Ok(AuthConfig {
-            secret: self.jwt_secret.clone().map(Secret::long_enough).transpose()?,
+            secret: secret(self.jwt_secret.as_ref(), self.jwt_secret_file.as_deref())?,
             public_keys: public_keys.collect::<Result<_, Wrong>>()?,
             jwks: self.jwks_url.as_deref().map(jwks).transpose()?,
             audiences: self.jwt_audience.clone(),
             issuers: self.jwt_issuer.clone(),
         })
+    }
+}
+
+/// The secret as a flag gives it or from the file that one names; nothing:
+/// neither does.
+pub fn secret(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<Secret>, Wrong> {
+    match (given, file) {
+        (Some(secret), _) => secret.clone().long_enough().map(Some),
+        (None, Some(file)) => Secret::read(file).map(Some),
+        (None, None) => Ok(None),
     }
 }
 

@@ -35,6 +35,16 @@ pub struct LimitArgs {
     #[arg(long, env = "SWITCHBOARD_SESSION_QUEUE", default_value_t = 256, value_name = "N")]
     pub session_queue: usize,
 
+    /// Channels that one session is subscribed to at once; beyond it
+    /// `conflict`.
+    #[arg(long, env = "SWITCHBOARD_MAX_SUBSCRIPTIONS", default_value_t = 64, value_name = "N")]
+    pub max_subscriptions: usize,
+
+    /// Users whose presence one session watches at once; beyond it
+    /// `bad_request`.
+    #[arg(long, env = "SWITCHBOARD_MAX_WATCHED", default_value_t = 5_000, value_name = "N")]
+    pub max_watched: usize,
+
     /// Commands of one connection under way at once; beyond it no more are
     /// read from its socket.
     #[arg(long, env = "SWITCHBOARD_COMMANDS_IN_FLIGHT", default_value_t = 64, value_name = "N")]
@@ -64,6 +74,10 @@ pub struct Limits {
     pub max_header_bytes: usize,
     /// `--session-queue`.
     pub session_queue: usize,
+    /// `--max-subscriptions`.
+    pub max_subscriptions: usize,
+    /// `--max-watched`.
+    pub max_watched: usize,
     /// `--commands-in-flight`.
     pub commands_in_flight: usize,
     /// `--attaches-at-once`.
@@ -84,6 +98,8 @@ impl LimitArgs {
             // Below 8 KiB hyper has no buffer, and tokens in URLs no place.
             max_header_bytes: within("--max-header-bytes", self.max_header_bytes, 8_192, 1 << 20)?,
             session_queue: within("--session-queue", self.session_queue, 1, 65_536)?,
+            max_subscriptions: within("--max-subscriptions", self.max_subscriptions, 1, 4_096)?,
+            max_watched: within("--max-watched", self.max_watched, 1, 1_000_000)?,
             commands_in_flight: within("--commands-in-flight", self.commands_in_flight, 1, 65_536)?,
             attaches_at_once: within("--attaches-at-once", self.attaches_at_once, 1, 65_536)?,
             command_timeout: between("--command-timeout", self.command_timeout, least, most)?,

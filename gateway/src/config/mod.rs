@@ -13,7 +13,7 @@ mod peer;
 mod router;
 mod tls;
 
-pub use auth::{AuthArgs, AuthConfig, MIN_SECRET_BYTES, PublicKey, Secret};
+pub use auth::{AuthArgs, AuthConfig, MIN_SECRET_BYTES, PublicKey, Secret, secret};
 pub use limits::{LimitArgs, Limits};
 pub use origin::{Origin, Origins};
 pub use peer::Peer;

@@ -44,6 +44,9 @@ fn a_wrong_flag_is_named_with_what_is_wrong() {
     for (flags, says) in [
         (&[][..], "at least one of --jwt-secret"),
         (&["--jwt-secret", "short"], "--jwt-secret: has 5 bytes and needs at least 32"),
+        (&["--jwt-secret-file", "/none.secret"], "--jwt-secret-file: cannot read /none.secret"),
+        (&["--jwt-secret-file", "/dev/null"], "--jwt-secret-file: has 0 bytes and needs at least 32"),
+        (&with("--jwt-secret-file=x"), "cannot be used with"),
         (&["--jwt-public-key", "/none.pem"], "--jwt-public-key: cannot read /none.pem"),
         (&["--jwks-url", "ftp://host"], "--jwks-url: must be an http"),
         (&with("--node=a b"), "--node: must be"),
@@ -79,6 +82,17 @@ fn several_of_a_list_come_by_comma_or_by_repetition() {
     .unwrap();
     assert_eq!(args.routers.len(), 3);
     assert_eq!(args.front.check().unwrap().auth.audiences, ["x", "y", "z"]);
+}
+
+#[test]
+fn a_secret_in_a_file_is_that_without_the_lines_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    for end in ["", "\n", "\r\n"] {
+        std::fs::write(&file, format!("{SECRET}{end}")).unwrap();
+        let args = parse(&[&format!("--jwt-secret-file={}", file.display())]).unwrap();
+        assert_eq!(args.front.check().unwrap().auth.secret, Some(Secret::new(SECRET)), "{end:?}");
+    }
 }
 
 #[test]

@@ -1,0 +1,114 @@
+//! `healthcheck`: a subcommand that asks the process of its own machine whether
+//! it is ready, for container images that have neither a shell nor curl. One
+//! line says the answer; the exit code is 0 or 1.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
+
+use crate::duration;
+
+const NAME: &str = "healthcheck";
+/// An answer is a few lines; what goes on longer is not ours.
+const MAX_ANSWER_BYTES: u64 = 16 * 1024;
+
+/// The flags of `healthcheck`.
+#[derive(Debug, Clone, clap::Args)]
+#[group(id = "healthcheck")]
+pub struct Healthcheck {
+    /// The --admin-listen of the process; 0.0.0.0 and [::] mean this machine.
+    #[arg(long, env = "SWITCHBOARD_ADMIN_LISTEN", default_value = "0.0.0.0:9090", value_name = "ADDRESS")]
+    pub admin_listen: SocketAddr,
+
+    /// How long the answer may take.
+    #[arg(long, default_value = "4s", value_parser = duration::parse, value_name = "DURATION")]
+    pub timeout: Duration,
+}
+
+/// The subcommand, to be added to a serving binary's own.
+pub fn subcommand() -> Command {
+    Healthcheck::augment_args(
+        Command::new(NAME).about("Asks the running process whether it is ready; exit code 0 or 1"),
+    )
+}
+
+/// The flags, where the command line asks for `healthcheck`.
+pub fn asked(matches: &ArgMatches) -> Option<Result<Healthcheck, clap::Error>> {
+    matches.subcommand_matches(NAME).map(Healthcheck::from_arg_matches)
+}
+
+impl Healthcheck {
+    /// Asks, and says the answer in one line.
+    pub fn run(&self) -> ExitCode {
+        match self.ask() {
+            Ok(()) => {
+                println!("ready");
+                ExitCode::SUCCESS
+            }
+            Err(why) => {
+                println!("not ready: {why}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// `/readyz` of the process, or in one line why it is not ready.
+    pub fn ask(&self) -> Result<(), String> {
+        let address = reachable(self.admin_listen);
+        let answer = self
+            .answer(address)
+            .map_err(|error| format!("{address} (--admin-listen) does not answer: {error}"))?;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        match head.split_ascii_whitespace().nth(1) {
+            Some("200") => Ok(()),
+            Some("503") => Err(body.lines().collect::<Vec<_>>().join("; ")),
+            _ => Err(format!("{address} (--admin-listen) is not our admin server")),
+        }
+    }
+
+    fn answer(&self, address: SocketAddr) -> std::io::Result<String> {
+        let deadline = Instant::now() + self.timeout;
+        let left = || Some(deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
+        let mut stream = TcpStream::connect_timeout(&address, self.timeout.max(Duration::from_millis(1)))?;
+        stream.set_write_timeout(left())?;
+        write!(stream, "GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        let mut piece = [0; 1024];
+        loop {
+            stream.set_read_timeout(left())?;
+            let read = stream.read(&mut piece)?;
+            answer.extend_from_slice(&piece[..read]);
+            let over = Instant::now() >= deadline || answer.len() as u64 > MAX_ANSWER_BYTES;
+            if read == 0 || over {
+                return Ok(String::from_utf8_lossy(&answer).into_owned());
+            }
+        }
+    }
+}
+
+/// Where something that listens at this address is reached from here.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_for_all_is_reached_on_this_machine() {
+        for (listen, address) in
+            [("0.0.0.0:9090", "127.0.0.1:9090"), ("[::]:1", "[::1]:1"), ("10.0.0.1:2", "10.0.0.1:2")]
+        {
+            assert_eq!(reachable(listen.parse().unwrap()).to_string(), address);
+        }
+    }
+}
