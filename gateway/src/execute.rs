@@ -18,6 +18,7 @@ use crate::frame::{Frame, Reference};
 use crate::gateway::Gateway;
 use crate::limits::TypingPass;
 use crate::link::Outcome;
+use crate::presence;
 use crate::session::{CatchUp, Session};
 
 /// Does a command for `user` and waits for its answer.
@@ -77,6 +78,9 @@ pub fn begin(
         }
         command => command,
     };
+    if let Command::Presence { users, watch: true } = command {
+        return presence::watch(gateway, session, users, reference);
+    }
     let kind = command.kind();
     let typing = match typing(gateway, session.id.as_str(), user, &command) {
         Typing::Dropped => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proto::wire::{Announcement, Envelope, Notice, notice};
 use proto::{End, Position, Seq, StoreIncarnation};
 use store::{Heard, Subscription};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Event;
@@ -24,6 +25,8 @@ pub async fn run(
     mut subscription: Box<dyn Subscription>,
     shutdown: CancellationToken,
 ) {
+    // Up to here nothing is missing.
+    let mut heard_at = Instant::now();
     loop {
         tokio::select! {
             biased;
@@ -32,9 +35,12 @@ pub async fn run(
             () = gateway.hub.close_gaps() => {}
             // … which anything heard may also close.
             heard = subscription.next() => match heard {
-                Heard::Envelope(envelope) => spread(&gateway, envelope),
-                Heard::Lost(loss) => lost(&gateway, loss.as_str()),
-                Heard::Store(store) => store_is(&gateway, store),
+                Heard::Envelope(envelope) => {
+                    spread(&gateway, envelope);
+                    heard_at = Instant::now();
+                }
+                Heard::Lost(loss) => lost(&gateway, loss.as_str(), heard_at),
+                Heard::Store(store) => store_is(&gateway, store, heard_at),
             },
         }
     }
@@ -43,6 +49,9 @@ pub async fn run(
 fn spread(gateway: &Gateway, envelope: Envelope) {
     for announcement in envelope.announcements {
         announce(gateway, announcement);
+    }
+    for publication in envelope.publications {
+        gateway.channels.announce(publication);
     }
     for notice in envelope.notices {
         note(gateway, notice);
@@ -74,37 +83,45 @@ fn note(gateway: &Gateway, notice: Notice) {
     };
     match notice.what.clone() {
         Some(notice::What::Typing(typing)) => ephemeral(Frame::Typing(Arc::new(typing))),
-        Some(notice::What::Receipt(receipt)) => ephemeral(Frame::Receipt(Arc::new(receipt))),
+        Some(notice::What::Receipt(receipt)) => {
+            let receipt = Arc::new(receipt);
+            sessions().for_each(|session| session.offer_receipt(receipt.clone()));
+        }
         Some(notice::What::Replaced(_)) => sessions().for_each(|session| session.end(End::Replaced, 0)),
         Some(notice::What::Head(head)) => {
             sessions().for_each(|session| session.offer_head(Position(head.position)));
         }
         Some(notice::What::Kicked(_)) => sessions().for_each(|session| session.end(End::Kicked, 0)),
+        Some(notice::What::Presence(presence)) => gateway.presence.heard(presence),
+        Some(notice::What::NodeGone(_)) => gateway.presence.doubt_all(Duration::ZERO),
         // From a newer router: nothing that this node knows of.
-        Some(notice::What::Presence(_) | notice::What::NodeGone(_)) | None => {}
+        None => {}
     }
 }
 
 /// The store's incarnation, perhaps another one than before. Sessions doubt
 /// their places before this node knows it, so that none goes on from a place
 /// of another history (see [`crate::session::Session::offer_own`]).
-fn store_is(gateway: &Arc<Gateway>, store: StoreIncarnation) {
+fn store_is(gateway: &Arc<Gateway>, store: StoreIncarnation, heard_at: Instant) {
     if gateway.store() != StoreIncarnation::default() {
-        lost(gateway, "store");
+        lost(gateway, "store", heard_at);
     }
     gateway.set_store(store);
 }
 
 /// Something may be missing: every session reads on from the log. None takes
-/// anything more until then; they read a crowd at a time.
-fn lost(gateway: &Arc<Gateway>, cause: &'static str) {
+/// anything more until then; they read a crowd at a time. Before `heard_at`
+/// nothing was missing.
+fn lost(gateway: &Arc<Gateway>, cause: &'static str, heard_at: Instant) {
     gateway.metrics.bus_lost(cause);
+    gateway.presence.doubt_all(Duration::ZERO);
+    gateway.channels.doubt();
     let sessions = gateway.hub.all();
     if sessions.is_empty() {
         return;
     }
     for session in &sessions {
-        session.doubt();
+        session.doubt(heard_at);
     }
     tracing::warn!(cause, sessions = sessions.len(), "the bus may have lost announcements");
     gateway.tracker.spawn(async move {

@@ -1,12 +1,13 @@
 //! Frames to clients (PROTOCOL.md §4) and their JSON form.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 
 use proto::wire::{self, receipt};
 use proto::{ChannelId, Cursor, End, Position, ResetReason};
 
 use crate::answer::Answer;
+use crate::channels::Publication;
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::json::member;
@@ -21,6 +22,8 @@ pub enum Frame {
     Welcome(Arc<Welcome>),
     /// An event at its place in the reader's inbox.
     Event(Position, Arc<Event>),
+    /// Something published to a channel that the session is subscribed to.
+    Publication(Arc<Publication>),
     /// A message has been taken; with a cursor it stands at that place.
     Sent {
         /// Of the command.
@@ -84,6 +87,7 @@ impl Frame {
         match self {
             Self::Welcome(_) => "welcome",
             Self::Event(_, event) => event.kind(),
+            Self::Publication(_) => "publication",
             Self::Sent { .. } | Self::Published { .. } => "sent",
             Self::Ok(..) => "ok",
             Self::Error(..) => "error",
@@ -107,10 +111,11 @@ impl Frame {
         }
     }
 
-    /// Whether it may be dropped when a reader is slow: the log has it, or it
-    /// is ephemeral. Answers are not.
+    /// Whether it may be dropped from the queue of a slow reader: the log has
+    /// it, or nobody misses it. Answers are not, and neither are marks and
+    /// states, which stand for the newest.
     pub fn is_feed(&self) -> bool {
-        matches!(self, Self::Event(..) | Self::Typing(_) | Self::Receipt(_) | Self::Presence(_))
+        matches!(self, Self::Event(..) | Self::Typing(_) | Self::Publication(_))
     }
 
     /// Whether it answers a command: exactly one such frame a command.
@@ -123,19 +128,37 @@ impl Frame {
 
     /// Appends the JSON object.
     pub fn write_json(&self, out: &mut String) {
+        self.write(out, self.cursor());
+    }
+
+    /// As [`Frame::write_json`], with a cursor that has more in it than the
+    /// frame knows.
+    pub fn write_json_at(&self, out: &mut String, cursor: Option<&str>) {
+        self.write(out, cursor);
+    }
+
+    fn write(&self, out: &mut String, cursor: Option<impl Display>) {
         let _ = write!(out, r#"{{"type":"{}""#, self.kind());
         match self {
-            Self::Welcome(welcome) => write_welcome(out, welcome),
-            Self::Event(position, event) => {
-                let _ = write!(out, r#","cursor":"{}","#, event.cursor(*position));
+            Self::Welcome(welcome) => {
+                write_welcome(out, welcome);
+                write_cursor(out, cursor);
+            }
+            Self::Event(_, event) => {
+                write_cursor(out, cursor);
+                out.push(',');
                 out.push_str(event.json());
                 return;
             }
-            Self::Sent { reference, conversation, sent, cursor } => {
+            Self::Publication(publication) => {
+                write_cursor(out, cursor);
+                out.push(',');
+                out.push_str(publication.json());
+                return;
+            }
+            Self::Sent { reference, conversation, sent, .. } => {
                 write_reference(out, reference);
-                if let Some(cursor) = cursor {
-                    let _ = write!(out, r#","cursor":"{cursor}""#);
-                }
+                write_cursor(out, cursor);
                 out.push(',');
                 write_sent(out, conversation, sent);
             }
@@ -162,8 +185,9 @@ impl Frame {
                 out.push(',');
                 write_presence(out, presence);
             }
-            Self::Reset(reason, cursor) => {
-                let _ = write!(out, r#","reason":"{}","cursor":"{cursor}""#, reason.as_str());
+            Self::Reset(reason, _) => {
+                let _ = write!(out, r#","reason":"{}""#, reason.as_str());
+                write_cursor(out, cursor);
             }
             Self::Goaway(end, reconnect_in_ms) => {
                 let _ = write!(out, r#","reason":"{}","reconnect_in_ms":{reconnect_in_ms}"#, end.as_str());
@@ -221,6 +245,12 @@ fn write_number(out: &mut String, sent: &wire::Sent) {
     }
 }
 
+fn write_cursor(out: &mut String, cursor: Option<impl Display>) {
+    if let Some(cursor) = cursor {
+        let _ = write!(out, r#","cursor":"{cursor}""#);
+    }
+}
+
 fn write_reference(out: &mut String, reference: &Reference) {
     if let Some(json) = reference {
         out.push_str(r#","ref":"#);
@@ -239,8 +269,7 @@ fn write_welcome(out: &mut String, welcome: &Welcome) {
     }
     let _ = write!(
         out,
-        r#","cursor":"{}","resumed":{},"heartbeat_ms":{},"max_body_bytes":{}"#,
-        welcome.cursor,
+        r#","resumed":{},"heartbeat_ms":{},"max_body_bytes":{}"#,
         welcome.resumed,
         welcome.heartbeat_ms,
         crate::command::MAX_BODY_BYTES
@@ -303,6 +332,30 @@ mod tests {
             frame(false, Some(Cursor::ORIGIN)).to_json(),
             r#"{"type":"sent","ref":"r","cursor":"0.0","conversation":"a~b","seq":1,"time":2}"#
         );
+    }
+
+    #[test]
+    fn what_was_published_is_sent_to_its_channel() {
+        let frame = Frame::Published {
+            reference: Some("4".into()),
+            channel: ChannelId::parse("c_news").unwrap(),
+            sent: Box::new(wire::Sent { seq: 1, time: 2, duplicate: true, ..Default::default() }),
+        };
+        assert_eq!(
+            frame.to_json(),
+            r#"{"type":"sent","ref":4,"channel":"c_news","seq":1,"time":2,"duplicate":true}"#
+        );
+        assert!(frame.is_answer() && frame.cursor().is_none());
+    }
+
+    #[test]
+    fn only_those_who_are_gone_were_last_seen() {
+        let presence = |online, last_seen| {
+            Frame::Presence(Arc::new(wire::Presence { user: "bob".into(), online, last_seen })).to_json()
+        };
+        assert_eq!(presence(true, 7), r#"{"type":"presence","user":"bob","online":true}"#);
+        assert_eq!(presence(false, 7), r#"{"type":"presence","user":"bob","online":false,"last_seen":7}"#);
+        assert_eq!(presence(false, 0), r#"{"type":"presence","user":"bob","online":false}"#);
     }
 
     #[test]

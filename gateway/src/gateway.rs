@@ -17,6 +17,7 @@ use crate::limits::{RateLimits, TypingLimits};
 use crate::linger::Lingering;
 use crate::link::Routers;
 use crate::metrics::Metrics;
+use crate::presence::Watching;
 
 /// One running gateway.
 pub struct Gateway {
@@ -30,6 +31,8 @@ pub struct Gateway {
     pub channels: Channels,
     /// Those that wait for their next poll.
     pub lingering: Lingering,
+    /// Whose presence they watch.
+    pub presence: Watching,
     /// The way to the routers.
     pub routers: Routers,
     /// Who may come in.
@@ -67,6 +70,7 @@ impl Gateway {
             rates: RateLimits::new(config.messages_per_second),
             typing: TypingLimits::default(),
             hub: Hub::default(),
+            presence: Watching::new(config.limits.max_watched),
             channels: Channels::default(),
             lingering: Lingering::default(),
             metrics: Metrics::new(),

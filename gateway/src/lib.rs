@@ -7,11 +7,11 @@
 //! [`strict`], [`front`] and [`cors`] (what every request passes), [`credentials`],
 //! [`auth`], [`identity`], [`tickets`], [`limits`] (who may come in, how fast),
 //! [`transport`] (ways that frames travel), [`catalogue`] and [`resources`] (commands
-//! over HTTP);
+//! over HTTP), [`openapi`] (what they are, for programs);
 //! then what they all use: [`fields`] and [`command`] (what clients ask),
 //! [`execute`] (the way to a router and back), [`link`] (the routers),
 //! [`answer`], [`event`], [`frame`], [`binary`] (what clients get), [`session`], [`tail`],
-//! [`linger`], [`hub`], [`channels`], [`feed`] (what comes next for whom).
+//! [`linger`], [`hub`], [`channels`], [`presence`], [`feed`] (what comes next for whom).
 
 pub mod accept;
 pub mod answer;
@@ -41,6 +41,8 @@ pub mod linger;
 pub mod link;
 pub mod metrics;
 pub mod node;
+pub mod openapi;
+pub mod presence;
 pub mod query;
 pub mod resources;
 pub mod session;

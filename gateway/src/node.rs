@@ -18,6 +18,7 @@ use crate::feed;
 use crate::gateway::Gateway;
 use crate::linger;
 use crate::link::{Dial, LinkConfig, Routers};
+use crate::presence;
 use crate::transport::TRANSPORTS;
 
 /// Where the routers are.
@@ -58,6 +59,8 @@ impl Node {
                 () = listen(feeding, bus, ending.clone()) => {}
             }
         });
+        let (watching, ending) = (presence::run(gateway.clone()), stop.clone());
+        gateway.tracker.spawn(async move { ending.run_until_cancelled(watching).await });
         gateway.tracker.spawn(linger::sweep(Arc::downgrade(&gateway)));
         Ok(Self { gateway, stop })
     }
@@ -75,7 +78,10 @@ impl Node {
     ) {
         let gateway = self.gateway;
         let routes = TRANSPORTS.iter().fold(
-            crate::resources::routes().merge(crate::tickets::routes()).merge(more),
+            crate::resources::routes()
+                .merge(crate::tickets::routes())
+                .merge(crate::openapi::routes())
+                .merge(more),
             |routes, transport| routes.merge(transport()),
         );
         let config = &gateway.config;

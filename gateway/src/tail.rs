@@ -9,10 +9,11 @@ use std::time::Duration;
 use proto::wire::{self, Standing, reply, request};
 use proto::{Cursor, DeviceId, End, Position, ResetReason, UserId};
 
+use crate::channels;
 use crate::failure::Failure;
 use crate::frame::{Frame, Welcome};
 use crate::gateway::Gateway;
-use crate::session::{Session, Taken};
+use crate::session::{Asked, MarksAsked, Missing, Session, Since, Taken};
 
 /// Events in one page of catching up.
 const PAGE: u32 = 100;
@@ -62,7 +63,13 @@ pub struct Opening {
     pub expires: u64,
 }
 
-type Reading = Pin<Box<dyn Future<Output = (wire::InboxPage, Position)> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = (wire::InboxPage, Asked)> + Send>>;
+
+/// A page of a channel, on its way.
+struct ChannelReading {
+    missing: Missing,
+    page: Pin<Box<dyn Future<Output = channels::Page> + Send>>,
+}
 
 /// A session's reading end.
 pub struct Tail {
@@ -71,6 +78,9 @@ pub struct Tail {
     gateway: Arc<Gateway>,
     /// A page on its way, kept when an answer comes first.
     reading: Option<Reading>,
+    /// The same for the channel that the session is behind in. A pointer only:
+    /// most sessions never need it.
+    channel: Option<Box<ChannelReading>>,
 }
 
 impl Tail {
@@ -80,7 +90,7 @@ impl Tail {
     pub async fn open(gateway: &Arc<Gateway>, opening: Opening) -> Result<Self, Failure> {
         let Opening { user, device, from, expires } = opening;
         let session = Arc::new(Session::new(user, device, expires, gateway.config.limits.session_queue));
-        let tail = Self { session: session.clone(), gateway: gateway.clone(), reading: None };
+        let tail = Self { session: session.clone(), gateway: gateway.clone(), reading: None, channel: None };
         gateway.hub.add(session.clone());
         if !gateway.takes_sessions() {
             // Asked only now that a drain would find it.
@@ -91,6 +101,9 @@ impl Tail {
             acknowledge(gateway, &session.user, &session.device, cursor);
         }
         let start = Cursor::from(attached.start.unwrap_or_default());
+        if attached.resumed {
+            session.resume_marks(start);
+        }
         let welcome = Frame::Welcome(Arc::new(Welcome {
             user: session.user.to_string(),
             device: session.device.to_string(),
@@ -114,32 +127,65 @@ impl Tail {
             match self.session.take(out, most) {
                 Taken::Frames => return Ok(()),
                 Taken::Ended(end) => return Err(end),
-                Taken::Nothing => {
-                    self.reading = None;
-                    self.session.woken().await;
+                Taken::Presence => {
+                    self.gateway.presence.settle(&self.session);
+                    continue;
                 }
+                Taken::Nothing => self.reading = None,
                 Taken::Read(after) => {
                     let (gateway, session) = (&self.gateway, &self.session);
-                    let reading = self
-                        .reading
+                    self.reading
                         .get_or_insert_with(|| Box::pin(read(gateway.clone(), session.clone(), after)));
-                    tokio::select! {
-                        biased;
-                        (page, announced) = reading => {
-                            self.reading = None;
-                            self.session.apply(page, announced);
-                        }
-                        () = self.session.woken() => {}
-                    }
                 }
             }
+            self.read_channel();
+            tokio::select! {
+                biased;
+                (page, asked) = arrival(self.reading.as_mut()) => {
+                    self.reading = None;
+                    self.session.apply(page, asked);
+                }
+                page = arrival(self.channel.as_mut().map(|reading| &mut reading.page)) => {
+                    if let Some(reading) = self.channel.take() {
+                        let count = self.session.apply_publications(&reading.missing, page);
+                        self.gateway.metrics.publications(count);
+                    }
+                }
+                () = self.session.woken() => {}
+            }
         }
+    }
+
+    /// Sees to it that what the session misses of a channel, and only that, is
+    /// on its way.
+    fn read_channel(&mut self) {
+        let missing = self.session.missing();
+        if let (Some(missing), Some(reading)) = (&missing, &self.channel)
+            && missing.is(&reading.missing)
+        {
+            return;
+        }
+        self.channel = missing.map(|missing| {
+            let (gateway, user) = (self.gateway.clone(), self.session.user.clone());
+            let page = Box::pin(read_channel(gateway, user, missing.clone()));
+            Box::new(ChannelReading { missing, page })
+        });
+    }
+}
+
+/// Waits for what is on its way; for ever if nothing is.
+async fn arrival<F: Future + Unpin>(reading: Option<&mut F>) -> F::Output {
+    match reading {
+        Some(reading) => reading.await,
+        None => std::future::pending().await,
     }
 }
 
 impl Drop for Tail {
     fn drop(&mut self) {
         self.gateway.hub.remove(&self.session);
+        self.gateway.presence.leave(&self.session);
+        self.gateway.channels.remove_all(&self.gateway, &self.session);
         let detach = wire::Detach { session: self.session.id.to_string() };
         // Should it be lost, the node's lease ends in time.
         self.gateway.routers.submit(&self.session.user, request::Command::Detach(detach), Box::new(|_| {}));
@@ -189,27 +235,58 @@ pub(crate) fn place_only(device: &DeviceId, from: StartAt) -> wire::Attach {
 
 /// Reads a page, however long that takes: a store that is away comes back. A
 /// session that was swept with its node's lease attaches again.
-async fn read(gateway: Arc<Gateway>, session: Arc<Session>, after: Cursor) -> (wire::InboxPage, Position) {
+async fn read(gateway: Arc<Gateway>, session: Arc<Session>, after: Cursor) -> (wire::InboxPage, Asked) {
     let mut pause = 50;
     loop {
-        let announced = session.begin_page();
-        let query = wire::ReadInbox {
+        let asked = session.begin_page();
+        let mut query = wire::ReadInbox {
             after: Some(after.into()),
             limit: PAGE,
             session: session.id.to_string(),
             device: session.device.to_string(),
             ..wire::ReadInbox::default()
         };
+        if let Some(marks) = asked.marks {
+            ask_marks(&mut query, marks);
+        }
         match page(&gateway, &session.user, query).await {
             Ok(page) if page.standing() == Standing::Missing => {
                 if attach(&gateway, &session, StartAt::Cursor(after)).await.is_ok() {
                     continue;
                 }
             }
-            Ok(page) => return (page, announced),
+            Ok(page) => return (page, asked),
             Err(failure) => {
                 tracing::debug!(session = %session.id, %failure, "catching up waits");
             }
+        }
+        tokio::time::sleep(Duration::from_millis(rand::random_range(pause / 2..=pause))).await;
+        pause = (pause * 2).min(2_000);
+    }
+}
+
+/// Losses are noticed after they happened, and announcements take a while.
+const MARKS_SLACK: Duration = Duration::from_secs(60);
+
+/// Asks for the marks that the session is owed, too.
+fn ask_marks(query: &mut wire::ReadInbox, MarksAsked { since, after }: MarksAsked) {
+    query.marks_after = after;
+    match since {
+        Since::Place(place) => query.marks_since = Some(place.into()),
+        Since::Moment(moment) => {
+            let within = moment.elapsed() + MARKS_SLACK;
+            query.marks_within_ms = Some(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+        }
+    }
+}
+
+/// Reads a page of a channel, however long that takes.
+async fn read_channel(gateway: Arc<Gateway>, user: UserId, missing: Missing) -> channels::Page {
+    let mut pause = 50;
+    loop {
+        match channels::page(&gateway, &user, &missing.channel, missing.after, channels::PAGE).await {
+            Ok(page) => return page,
+            Err(failure) => tracing::debug!(channel = %missing.channel, %failure, "reading a channel waits"),
         }
         tokio::time::sleep(Duration::from_millis(rand::random_range(pause / 2..=pause))).await;
         pause = (pause * 2).min(2_000);

@@ -26,6 +26,8 @@ fn limits() -> Limits {
         handshake_timeout: DEADLINE,
         max_header_bytes: 8_192,
         session_queue: 1,
+        max_watched: 1,
+        max_subscriptions: 1,
         commands_in_flight: 1,
         attaches_at_once: 1,
         command_timeout: DEADLINE,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use proto::wire::{self, reply, request};
 use proto::{ErrorCode, UserId};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -65,6 +65,8 @@ struct Shared {
     /// and all users choose evenly.
     open: RwLock<Vec<Arc<Link>>>,
     unanswered: Unanswered,
+    /// A stream has ended, since this was last asked.
+    ended: Notify,
 }
 
 impl Routers {
@@ -72,7 +74,8 @@ impl Routers {
     /// repeats and gives up runs on `tracker` until `shutdown`.
     pub fn new(config: LinkConfig, tracker: &TaskTracker, shutdown: CancellationToken) -> Self {
         let routers = Self {
-            shared: Arc::new(Shared { config, open: RwLock::default(), unanswered: Unanswered::default() }),
+            shared: Arc::new(Shared { config, open: RwLock::default(), unanswered: Unanswered::default(),
+                ended: Notify::new() }),
         };
         let ticking = routers.clone();
         tracker.spawn(async move { ticking.tick_until(shutdown).await });
@@ -93,6 +96,12 @@ impl Routers {
     /// How many routers take requests at the moment.
     pub fn available(&self) -> usize {
         self.open().len()
+    }
+
+    /// Waits until the stream to a router ends; at once when one has since the
+    /// last time. For one waiter.
+    pub(crate) async fn stream_ended(&self) {
+        self.shared.ended.notified().await;
     }
 
     /// Asks, and waits for the answer.
@@ -192,6 +201,7 @@ impl Routers {
         link.close();
         let left = self.shared.unanswered.on(Some(link.id));
         self.send_again(&left, Some(link));
+        self.shared.ended.notify_one();
     }
 
     fn answered(&self, reply: wire::Reply) {

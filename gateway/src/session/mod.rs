@@ -8,7 +8,9 @@
 //! Invariant: events leave the outbox in the order of their positions, each
 //! exactly one more than the last, or after a `reset` from its cursor on.
 
+mod marks;
 mod state;
+mod subscriptions;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,8 +18,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use proto::wire::{self, Standing};
 use proto::{Cursor, DeviceId, End, Position, ResetReason, SessionId, StoreIncarnation, UserId};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
+pub(crate) use self::marks::{MarksAsked, Since};
 use self::state::{Feed, State};
+pub(crate) use self::subscriptions::{Missing, Start};
 use crate::event::Event;
 use crate::frame::{Frame, Reference};
 
@@ -52,6 +57,8 @@ pub enum CatchUp {
     Bus,
     /// Its reader was too slow for its outbox.
     Behind,
+    /// There was no room for a mark.
+    Marks,
 }
 
 impl CatchUp {
@@ -62,6 +69,7 @@ impl CatchUp {
             Self::Hole => "hole",
             Self::Bus => "bus",
             Self::Behind => "behind",
+            Self::Marks => "marks",
         }
     }
 }
@@ -72,10 +80,21 @@ pub(crate) enum Taken {
     Frames,
     /// Read the page after this cursor.
     Read(Cursor),
+    /// States of presence are owed: hand them in.
+    Presence,
     /// Wait until woken.
     Nothing,
     /// Everything has been sent: close.
     Ended(End),
+}
+
+/// A page that is asked for: what was known then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    /// How far the inbox was known to reach.
+    announced: Position,
+    /// The marks that it is to bring.
+    pub(crate) marks: Option<MarksAsked>,
 }
 
 /// What became of an offer.
@@ -116,6 +135,12 @@ impl Session {
         self.wake.notify_one();
     }
 
+    /// It resumes at this place: it is given the marks that have changed since.
+    /// To be said before [`Session::begin`].
+    pub(crate) fn resume_marks(&self, place: Cursor) {
+        self.lock().marks.owe_since(place);
+    }
+
     /// It has attached: reading starts here. `first` are the frames before
     /// any event (`welcome`, `reset`).
     pub(crate) fn begin(&self, start: Cursor, head: Position, first: impl IntoIterator<Item = Frame>) {
@@ -123,9 +148,7 @@ impl Session {
         state.handed = start;
         state.queued = start;
         state.outbox.extend(first);
-        if head.max(state.announced) <= start.position && !state.doubted {
-            state.feed = Feed::Live(Vec::new());
-        }
+        state.settle(head);
         drop(state);
         self.wake.notify_one();
     }
@@ -210,6 +233,37 @@ impl Session {
         room
     }
 
+    /// Somebody's mark. It is never lost: without room, or while reading, it
+    /// comes after what is read from the log.
+    pub fn offer_receipt(&self, receipt: Arc<wire::Receipt>) {
+        let mut state = self.lock();
+        if state.ended.is_none() {
+            state.offer_receipt(receipt, self.bound);
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// How a watched user is now. False when there is no room, or while
+    /// reading: then it asks for it with [`Taken::Presence`].
+    pub(crate) fn offer_presence(&self, state: Arc<wire::Presence>) -> bool {
+        let mut session = self.lock();
+        let live = matches!(session.feed, Feed::Live(_)) && session.outbox.len() < self.bound;
+        let taken = live || session.ended.is_some();
+        if live && session.ended.is_none() {
+            session.outbox.push_back(Frame::Presence(state));
+        }
+        session.presence_owed |= !taken;
+        drop(session);
+        self.wake.notify_one();
+        taken
+    }
+
+    /// Whether it is fed by the bus.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.lock().feed, Feed::Live(_))
+    }
+
     /// The answer to a command that has begun.
     pub fn answer(&self, frame: Frame) {
         let mut state = self.lock();
@@ -235,9 +289,12 @@ impl Session {
     }
 
     /// Its place may not hold any more: it takes nothing further until it has
-    /// been compared with the log. Wakes nobody.
-    pub fn doubt(&self) {
-        self.lock().catch_up(CatchUp::Bus);
+    /// been compared with the log. Whatever came since this moment may be
+    /// missing. Wakes nobody.
+    pub fn doubt(&self, since: Instant) {
+        let mut state = self.lock();
+        state.catch_up(CatchUp::Bus);
+        state.marks.owe_from(since);
     }
 
     /// Wakes its transport.
@@ -290,6 +347,9 @@ impl Session {
             for _ in 0..count {
                 let Some(frame) = state.outbox.pop_front() else { break };
                 state.handed = frame.cursor().unwrap_or(state.handed);
+                if let Frame::Publication(publication) = &frame {
+                    state.handed_publication(publication);
+                }
                 state.in_flight -= usize::from(frame.is_answer());
                 out.push(frame);
             }
@@ -304,20 +364,24 @@ impl Session {
             (Some(End::Shutdown), _) if state.in_flight > 0 => Taken::Nothing,
             (Some(end), _) => Taken::Ended(end),
             (None, Feed::CatchingUp(_)) => Taken::Read(state.queued),
+            (None, Feed::Live(_)) if state.presence_owed => {
+                state.presence_owed = false;
+                Taken::Presence
+            }
             (None, Feed::Live(_)) => Taken::Nothing,
         }
     }
 
-    /// A page is about to be read. Returns how far the inbox is known to reach,
-    /// to be given to [`Session::apply`].
-    pub(crate) fn begin_page(&self) -> Position {
+    /// A page is about to be read. Returns what is known now, to be given to
+    /// [`Session::apply`].
+    pub(crate) fn begin_page(&self) -> Asked {
         let mut state = self.lock();
         state.doubted = false;
-        state.announced
+        Asked { announced: state.announced, marks: state.marks.ask() }
     }
 
     /// Takes over a page that was read after `queued`.
-    pub(crate) fn apply(&self, page: wire::InboxPage, announced_before: Position) {
+    pub(crate) fn apply(&self, page: wire::InboxPage, asked: Asked) {
         if page.standing() == Standing::Superseded {
             return self.end(End::Replaced, 0);
         }
@@ -333,6 +397,7 @@ impl Session {
             state.queued = restart;
             state.announced = restart.position;
             head = restart.position;
+            state.marks.reset();
         }
         for filed in page.events {
             let position = Position(filed.position);
@@ -343,14 +408,18 @@ impl Session {
             state.queued = event.cursor(position);
             state.outbox.push_back(Frame::Event(position, event));
         }
+        // Marks come with the page that reaches the head; as many at a time as
+        // the routers give, and only to an outbox that was empty.
+        if reset.is_none() && state.queued.position >= head {
+            state.marks.answered(&page.marks, page.marks_next);
+            state.outbox.extend(page.marks.into_iter().map(|mark| Frame::Receipt(Arc::new(mark))));
+        }
         // A head lower than what was announced before it was read: the store
         // has lost its last writes, and what was announced is no more.
-        if state.announced <= announced_before {
+        if state.announced <= asked.announced {
             state.announced = head;
         }
-        if state.queued.position >= head.max(state.announced) && !state.doubted {
-            state.feed = Feed::Live(Vec::new());
-        }
+        state.settle(head);
     }
 
     /// Resolves when the transport should look again.

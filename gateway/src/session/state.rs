@@ -3,8 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use proto::{Cursor, End, Position};
+use proto::{Cursor, End, Position, wire};
+use tokio::time::Instant;
 
+use super::marks::Marks;
+use super::subscriptions::Subscriptions;
 use super::{CatchUp, Offered};
 use crate::event::Event;
 use crate::frame::Frame;
@@ -30,9 +33,15 @@ pub(super) struct State {
     pub(super) doubted: bool,
     /// The inbox is known to reach this far.
     pub(super) announced: Position,
+    /// A state of presence had no room.
+    pub(super) presence_owed: bool,
+    /// Marks of others that it is still to be given.
+    pub(super) marks: Marks,
     /// Commands whose answers the transport has not been given.
     pub(super) in_flight: usize,
     pub(super) ended: Option<End>,
+    /// Nothing for the many sessions without any.
+    pub(super) subscriptions: Option<Box<Subscriptions>>,
 }
 
 /// Where its events come from.
@@ -54,8 +63,11 @@ impl State {
             queued: Cursor::ORIGIN,
             doubted: false,
             announced: Position(0),
+            presence_owed: false,
+            marks: Marks::default(),
             in_flight: 0,
             ended: None,
+            subscriptions: None,
         }
     }
 
@@ -79,6 +91,27 @@ impl State {
         self.outbox.push_back(Frame::Event(position, event.clone()));
         self.follow();
         if self.outbox.len() > bound { self.catch_up(CatchUp::Behind) } else { Offered::Settled }
+    }
+
+    pub(super) fn offer_receipt(&mut self, receipt: Arc<wire::Receipt>, bound: usize) {
+        if let Feed::Live(_) = self.feed {
+            if self.outbox.len() < bound {
+                return self.outbox.push_back(Frame::Receipt(receipt));
+            }
+            self.feed = Feed::CatchingUp(CatchUp::Marks);
+        }
+        self.marks.hold(receipt, Instant::now());
+    }
+
+    /// Goes live when everything up to `head` and what is known beyond it has
+    /// been read, and no marks are owed.
+    pub(super) fn settle(&mut self, head: Position) {
+        let read = self.queued.position >= head.max(self.announced);
+        if read && !self.doubted && self.marks.are_settled() {
+            self.feed = Feed::Live(Vec::new());
+            let held = self.marks.release();
+            self.outbox.extend(held.into_iter().map(Frame::Receipt));
+        }
     }
 
     /// Moves early events whose turn has come.
@@ -110,6 +143,11 @@ impl State {
                 frame => !frame.is_feed(),
             });
             self.queued = self.handed;
+            self.publications_dropped();
+        }
+        // Where an event is missing, marks may be.
+        if matches!(cause, CatchUp::Hole | CatchUp::Bus) {
+            self.marks.owe_from(Instant::now());
         }
         Offered::CatchingUp(cause)
     }

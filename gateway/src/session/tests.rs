@@ -209,7 +209,7 @@ fn a_page_that_was_asked_for_before_a_doubt_does_not_settle_it() {
     let session = live_at(5);
     session.catch_up(CatchUp::Hole);
     let before = session.begin_page();
-    session.doubt();
+    session.doubt(Instant::now());
     session.apply(page(6..=6, 6), before);
     assert!(matches!(taken(&session), (places, Taken::Read(after)) if places == [6] && after == cursor(6)));
     session.apply(page(7..=6, 6), session.begin_page());
@@ -219,7 +219,7 @@ fn a_page_that_was_asked_for_before_a_doubt_does_not_settle_it() {
 #[test]
 fn a_doubt_while_attaching_is_settled_by_a_page() {
     let session = session();
-    session.doubt();
+    session.doubt(Instant::now());
     session.begin(cursor(5), Position(5), []);
     assert!(matches!(taken(&session).1, Taken::Read(after) if after == cursor(5)));
 }
@@ -238,4 +238,201 @@ fn the_end_comes_after_everything_else_and_the_first_reason_counts() {
     session.answer(Frame::Pong(None));
     assert!(matches!(session.take(&mut frames, 10), Taken::Frames));
     assert!(matches!(session.take(&mut frames, 10), Taken::Ended(End::Shutdown)));
+}
+
+fn receipt(seq: u64) -> Arc<wire::Receipt> {
+    receipt_of("bob", seq)
+}
+
+fn receipt_of(user: &str, seq: u64) -> Arc<wire::Receipt> {
+    Arc::new(wire::Receipt {
+        conversation: "alice~bob".into(),
+        user: user.into(),
+        kind: wire::receipt::Kind::Read.into(),
+        seq,
+    })
+}
+
+/// An empty page at the head, with marks.
+fn marks(head: u64, seqs: &[u64], next: u64) -> InboxPage {
+    let marks = seqs.iter().map(|seq| receipt(*seq).as_ref().clone()).collect();
+    InboxPage { head, marks, marks_next: next, ..Default::default() }
+}
+
+/// The seqs of the receipts taken, and what is to be done then.
+fn receipts(session: &Session) -> (Vec<u64>, Taken) {
+    let mut frames = Vec::new();
+    loop {
+        match session.take(&mut frames, 100) {
+            Taken::Frames => {}
+            other => {
+                let seq = |frame: &Frame| match frame {
+                    Frame::Receipt(receipt) => Some(receipt.seq),
+                    _ => None,
+                };
+                return (frames.iter().filter_map(seq).collect(), other);
+            }
+        }
+    }
+}
+
+/// Since when the next page asks for marks, and where it goes on.
+fn asked(session: &Session) -> Option<(Since, u64)> {
+    session.begin_page().marks.map(|asked| (asked.since, asked.after))
+}
+
+fn resumed_at(position: u64) -> Session {
+    let session = session();
+    session.resume_marks(cursor(position));
+    session.begin(cursor(position), Position(position), []);
+    session
+}
+
+#[test]
+fn a_session_that_begins_at_the_head_is_owed_no_marks() {
+    let session = live_at(5);
+    assert!(session.is_live());
+    session.catch_up(CatchUp::Behind);
+    assert_eq!(asked(&session), None);
+}
+
+#[test]
+fn a_resumed_session_reads_all_pages_of_marks_before_it_is_live() {
+    let session = resumed_at(5);
+    assert!(matches!(taken(&session).1, Taken::Read(after) if after == cursor(5)));
+    assert_eq!(asked(&session), Some((Since::Place(cursor(5)), 0)));
+    // A page that does not reach the head has none.
+    session.apply(page(6..=6, 7), session.begin_page());
+    assert_eq!(asked(&session), Some((Since::Place(cursor(5)), 0)));
+    let mut last = page(7..=7, 7);
+    last.marks = vec![receipt(2).as_ref().clone()];
+    last.marks_next = 9;
+    session.apply(last, session.begin_page());
+    let (seqs, then) = receipts(&session);
+    assert_eq!(seqs, [2]);
+    assert!(matches!(then, Taken::Read(_)));
+    assert_eq!(asked(&session), Some((Since::Place(cursor(5)), 9)));
+    session.apply(marks(7, &[3], 0), session.begin_page());
+    assert!(matches!(receipts(&session), (seqs, Taken::Nothing) if seqs == [3]));
+    assert!(session.is_live());
+}
+
+#[test]
+fn after_a_loss_marks_are_asked_for_since_the_earliest_moment() {
+    let session = live_at(5);
+    let (early, late) = (Instant::now(), Instant::now() + std::time::Duration::from_secs(9));
+    session.doubt(late);
+    session.doubt(early);
+    assert_eq!(asked(&session), Some((Since::Moment(early), 0)));
+    session.apply(marks(5, &[], 0), session.begin_page());
+    assert!(session.is_live());
+    session.catch_up(CatchUp::Hole);
+    assert!(matches!(asked(&session), Some((Since::Moment(_), 0))));
+}
+
+#[test]
+fn a_loss_while_marks_are_read_is_asked_for_again() {
+    let session = resumed_at(5);
+    let before = session.begin_page();
+    let lost = Instant::now();
+    session.doubt(lost);
+    session.apply(marks(5, &[2], 0), before);
+    assert!(!session.is_live());
+    assert!(matches!(asked(&session), Some((Since::Moment(since), 0)) if since <= lost));
+    session.apply(marks(5, &[2], 0), session.begin_page());
+    assert!(session.is_live());
+}
+
+#[test]
+fn a_loss_after_a_resume_changes_nothing_before_marks_are_asked_for() {
+    let session = resumed_at(5);
+    session.doubt(Instant::now());
+    assert_eq!(asked(&session), Some((Since::Place(cursor(5)), 0)));
+}
+
+#[test]
+fn a_mark_heard_while_reading_comes_after_what_is_read_and_never_goes_back() {
+    let session = resumed_at(5);
+    let before = session.begin_page();
+    for seq in [4, 6, 5] {
+        session.offer_receipt(receipt(seq));
+    }
+    session.offer_receipt(receipt_of("carol", 1));
+    session.apply(marks(5, &[3], 0), before);
+    assert_eq!(receipts(&session).0, [3, 6, 1]);
+
+    // The page was newer.
+    session.doubt(Instant::now());
+    let before = session.begin_page();
+    session.offer_receipt(receipt(7));
+    session.apply(marks(5, &[8], 0), before);
+    assert_eq!(receipts(&session).0, [8]);
+    assert!(session.is_live());
+}
+
+#[test]
+fn more_marks_than_can_wait_are_asked_for_and_each_round_comes_nearer() {
+    let session = live_at(5);
+    session.catch_up(CatchUp::Behind);
+    let before = session.begin_page();
+    assert_eq!(before.marks, None);
+    for user in 0..100 {
+        session.offer_receipt(receipt_of(&format!("u{user}"), 1));
+    }
+    session.apply(marks(5, &[], 0), before);
+    assert!(!session.is_live(), "some were dropped");
+    assert!(matches!(asked(&session), Some((Since::Moment(_), 0))));
+    session.apply(marks(5, &[9], 0), session.begin_page());
+    assert!(session.is_live());
+    assert_eq!(receipts(&session).0.len(), 1 + 64);
+}
+
+#[test]
+fn a_mark_without_room_is_not_lost() {
+    let session = live_at(5);
+    for seq in 1..=6 {
+        session.offer_receipt(receipt(seq));
+    }
+    let (seqs, then) = receipts(&session);
+    assert_eq!(seqs, [1, 2, 3, 4]);
+    assert!(matches!(then, Taken::Read(_)));
+    session.apply(marks(5, &[], 0), session.begin_page());
+    assert_eq!(receipts(&session).0, [6]);
+}
+
+#[test]
+fn a_slow_reader_keeps_the_marks_that_had_room() {
+    let session = live_at(0);
+    session.offer_receipt(receipt(1));
+    for position in 1..=4 {
+        session.offer(Position(position), &event(position));
+    }
+    let (seqs, then) = receipts(&session);
+    assert_eq!(seqs, [1]);
+    assert!(matches!(then, Taken::Read(after) if after == Cursor::ORIGIN));
+}
+
+#[test]
+fn after_a_reset_the_client_reads_the_marks_itself() {
+    let session = resumed_at(5);
+    let reset = InboxPage {
+        head: 2,
+        reset: wire::ResetReason::Rewritten.into(),
+        restart: Some(cursor(2).into()),
+        ..Default::default()
+    };
+    let before = session.begin_page();
+    session.offer_receipt(receipt(1));
+    session.apply(reset, before);
+    assert_eq!(receipts(&session).0, [1]);
+    assert!(session.is_live());
+}
+
+#[test]
+fn an_idle_session_keeps_a_pointer_for_marks() {
+    assert_eq!(size_of::<super::marks::Marks>(), size_of::<usize>());
+    let session = live_at(5);
+    session.doubt(Instant::now());
+    session.apply(marks(5, &[], 0), session.begin_page());
+    assert!(session.is_live());
 }

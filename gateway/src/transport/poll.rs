@@ -10,11 +10,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::future::try_join_all;
 use prost::Message as _;
 use proto::wire::{self, ResetReason as WireReset, client};
 use proto::{Cursor, End, Position, ResetReason};
 use tokio::time::{Instant, sleep_until};
 
+use super::channels::{self, Places, Starts};
 use crate::binary::{self, accepts_protobuf};
 use crate::credentials::Caller;
 use crate::event::Event;
@@ -41,12 +43,15 @@ pub fn routes() -> Router<Arc<Gateway>> {
 
 struct Poll {
     from: StartAt,
+    channels: Starts,
     wait: Duration,
     limit: usize,
+    /// The form of the answer.
+    protobuf: bool,
 }
 
 impl Poll {
-    fn parse(query: &Query<'_>) -> Result<Self, Failure> {
+    fn parse(query: &Query<'_>, headers: &HeaderMap, most_channels: usize) -> Result<Self, Failure> {
         let limit = query.number("limit", MAX_EVENTS)?.unwrap_or(DEFAULT_EVENTS);
         if limit == 0 {
             return Err(Failure::bad_request(format!(
@@ -56,8 +61,10 @@ impl Poll {
         let wait = query.number("wait", MAX_WAIT)?.unwrap_or(DEFAULT_WAIT);
         Ok(Self {
             from: StartAt::parse(query.get("cursor"))?,
+            channels: channels::starts(query, query.get("cursor"), most_channels)?,
             wait: Duration::from_secs(wait),
             limit: usize::try_from(limit).expect("the limit is small"),
+            protobuf: accepts_protobuf(headers),
         })
     }
 }
@@ -68,7 +75,8 @@ async fn poll(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let poll = Poll::parse(&Query::parse(uri.query().unwrap_or_default())?)?;
+    let query = Query::parse(uri.query().unwrap_or_default())?;
+    let poll = Poll::parse(&query, &headers, gateway.config.limits.max_subscriptions)?;
     let until = Instant::now() + poll.wait;
     // The first poll only says where reading starts.
     let first = poll.from == StartAt::Head;
@@ -83,14 +91,18 @@ async fn poll(
             attached.start.unwrap_or_default().into()
         }
     };
-    let events = if first {
-        Vec::new()
-    } else if poll.wait.is_zero() {
-        read(&gateway, &caller, start, poll.limit).await?
-    } else {
-        wait(&gateway, &caller, start, poll.limit, until).await?
-    };
-    Ok(answer(&headers, &events, start))
+    if !first && !poll.wait.is_zero() {
+        return Ok(answer(&headers, wait(&gateway, &caller, start, &poll, until).await?));
+    }
+    let begun = crate::channels::places(&gateway, &caller.user, &poll.channels).await?;
+    let mut places = Places::new(start, &begun);
+    let mut frames = Vec::new();
+    if !first {
+        frames = read(&gateway, &caller, start, poll.limit).await?;
+        read_channels(&gateway, &caller, &mut places, poll.limit, &mut frames).await?;
+    }
+    let events = Events::write(&frames, &mut places, poll.protobuf);
+    Ok(answer(&headers, events))
 }
 
 /// What there is after `start` now.
@@ -120,19 +132,52 @@ async fn read(
     Ok(frames.collect())
 }
 
+/// What there is in the channels after their places, for as long as there is
+/// room.
+async fn read_channels(
+    gateway: &Gateway,
+    caller: &Caller,
+    places: &mut Places,
+    limit: usize,
+    frames: &mut Vec<Frame>,
+) -> Result<(), Failure> {
+    let room = u32::try_from(limit.saturating_sub(frames.len())).unwrap_or(u32::MAX);
+    if room == 0 {
+        return Ok(());
+    }
+    let pages = places.channels().map(|(channel, after)| {
+        crate::channels::page(gateway, &caller.user, channel, after, room.min(crate::channels::PAGE))
+    });
+    let pages = try_join_all(pages).await?;
+    for (index, page) in pages.into_iter().enumerate() {
+        if page.publications.is_empty() {
+            // Nothing is kept after the place: the rest was trimmed, or never
+            // was in this history of the store.
+            places.go_on(index, page.head);
+        }
+        let room = limit.saturating_sub(frames.len());
+        frames.extend(page.publications.into_iter().take(room).map(Frame::Publication));
+    }
+    Ok(())
+}
+
 /// Waits for something after `start` as a session. One that another of its
 /// device replaces is answered empty.
 async fn wait(
     gateway: &Arc<Gateway>,
     caller: &Caller,
     start: Cursor,
-    limit: usize,
+    poll: &Poll,
     until: Instant,
-) -> Result<Vec<Frame>, Failure> {
-    let mut tail = match gateway.lingering.take(&caller.user, &caller.device, start) {
-        Some(tail) => {
+) -> Result<Events, Failure> {
+    let limit = poll.limit;
+    // Whether what comes is still what a new session begins with.
+    let mut resuming = false;
+    let lingering = gateway.lingering.take(&caller.user, &caller.device, start, &poll.channels);
+    let (mut tail, mut places) = match lingering {
+        Some((tail, places)) => {
             tail.session.renew(caller.identity.expires);
-            tail
+            (tail, places)
         }
         None => {
             let opening = Opening {
@@ -141,32 +186,43 @@ async fn wait(
                 from: StartAt::Cursor(start),
                 expires: caller.identity.expires,
             };
-            Tail::open(gateway, opening).await?
+            resuming = true;
+            let tail = Tail::open(gateway, opening).await?;
+            let begun = crate::channels::begin(gateway, &tail.session, &poll.channels).await?;
+            (tail, Places::new(start, &begun))
         }
     };
     let _open = OpenPoll::new(gateway);
     let mut frames = Vec::new();
     let mut end = None;
-    while frames.is_empty() && end.is_none() {
+    let mut answers = false;
+    while !answers && frames.len() < limit && end.is_none() {
         let expires = expiry::of(&tail.session);
+        let room = limit - frames.len();
         tokio::select! {
             biased;
-            next = tail.next(&mut frames, limit) => end = next.err(),
+            next = tail.next(&mut frames, room) => end = next.err(),
             // A token that ends while its poll waits.
             () = sleep_until(expires) => expiry::check(&tail.session),
             () = sleep_until(until) => break,
         }
         // A poll carries no `welcome`, and its end is its answer.
         frames.retain(|frame| !matches!(frame, Frame::Welcome(_) | Frame::Goaway(..)));
+        // Marks move no cursor: polls that each begin on another node would all
+        // be answered at once with the marks of their resume. Those alone wait.
+        let only_marks = frames.iter().all(|frame| matches!(frame, Frame::Receipt(_)));
+        answers = !frames.is_empty() && !(resuming && only_marks);
+        resuming &= !tail.session.is_live();
     }
+    let events = Events::write(&frames, &mut places, poll.protobuf);
     match end {
-        None => gateway.lingering.park(tail),
+        None => gateway.lingering.park(tail, places),
         Some(End::TokenExpired) if frames.is_empty() => {
             return Err(Failure::unauthorized("the token has expired"));
         }
         Some(_) => {}
     }
-    Ok(frames)
+    Ok(events)
 }
 
 /// Counts a waiting poll for as long as it waits.
@@ -185,32 +241,50 @@ impl Drop for OpenPoll {
     }
 }
 
-fn answer(headers: &HeaderMap, frames: &[Frame], start: Cursor) -> Response {
-    let cursor = frames.iter().rev().find_map(Frame::cursor).unwrap_or(start);
-    let tag = format!("\"{cursor}\"");
+/// The body of an answer.
+struct Events {
+    body: Vec<u8>,
+    /// Where the next poll goes on.
+    cursor: String,
+    empty: bool,
+    content_type: &'static str,
+}
+
+impl Events {
+    /// Writes the frames, each with the reader's place after it.
+    fn write(frames: &[Frame], places: &mut Places, protobuf: bool) -> Self {
+        let empty = frames.is_empty();
+        if protobuf {
+            let message = |frame| binary::message_at(frame, places.pass(frame));
+            let events = frames.iter().map(message).collect();
+            let cursor = places.cursor().to_owned();
+            let body = client::Poll { events, cursor: cursor.clone() }.encode_to_vec();
+            return Self { body, cursor, empty, content_type: binary::CONTENT_TYPE };
+        }
+        let mut body = String::from(r#"{"events":["#);
+        for (index, frame) in frames.iter().enumerate() {
+            if index > 0 {
+                body.push(',');
+            }
+            frame.write_json_at(&mut body, places.pass(frame));
+        }
+        let cursor = places.cursor().to_owned();
+        body.push_str(&format!(r#"],"cursor":"{cursor}"}}"#));
+        Self { body: body.into_bytes(), cursor, empty, content_type: "application/json" }
+    }
+}
+
+fn answer(headers: &HeaderMap, events: Events) -> Response {
+    let tag = format!("\"{}\"", events.cursor);
     let etag = HeaderValue::from_str(&tag).expect("a cursor is visible ASCII");
     let cache = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let unchanged = headers.get_all(header::IF_NONE_MATCH).iter().any(|known| matches(known, &tag));
-    if frames.is_empty() && unchanged {
+    if events.empty && unchanged {
         return (StatusCode::NOT_MODIFIED, [(header::ETAG, etag), cache]).into_response();
     }
     let vary = (header::VARY, HeaderValue::from_static("accept"));
-    if accepts_protobuf(headers) {
-        let events = frames.iter().map(binary::message).collect();
-        let body = client::Poll { events, cursor: cursor.to_string() }.encode_to_vec();
-        let form = (header::CONTENT_TYPE, HeaderValue::from_static(binary::CONTENT_TYPE));
-        return ([(header::ETAG, etag), cache, vary, form], body).into_response();
-    }
-    let mut body = String::from(r#"{"events":["#);
-    for (index, frame) in frames.iter().enumerate() {
-        if index > 0 {
-            body.push(',');
-        }
-        frame.write_json(&mut body);
-    }
-    body.push_str(&format!(r#"],"cursor":"{cursor}"}}"#));
-    let form = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    ([(header::ETAG, etag), cache, vary, form], body).into_response()
+    let form = (header::CONTENT_TYPE, HeaderValue::from_static(events.content_type));
+    ([(header::ETAG, etag), cache, vary, form], events.body).into_response()
 }
 
 /// Weak comparison of an `If-None-Match` list (RFC 9110 §13.1.2).
