@@ -2,10 +2,12 @@
 //! answer.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use proto::wire::{self, reply};
-use proto::{ChannelId, ConversationId, Cursor, Fingerprint, Position};
+use proto::{ChannelId, ConversationId, Cursor, Fingerprint, Position, Seq};
 
+use crate::channels::Publication;
 use crate::event::write_present;
 use crate::failure::Failure;
 use crate::frame::{write_presence, write_published, write_sent};
@@ -30,6 +32,13 @@ pub enum Answer {
     Members(wire::MemberList),
     /// Who is online, in the order asked.
     Presence(Vec<wire::Presence>),
+    /// A subscription has begun.
+    Subscribed {
+        /// The channel's newest.
+        seq: Seq,
+        /// What came after the place that was given.
+        publications: Vec<Arc<Publication>>,
+    },
 }
 
 /// Where something is written.
@@ -78,6 +87,13 @@ impl Answer {
             Self::History(page) => write_history(out, page),
             Self::Conversations(page) => write_conversations(out, page),
             Self::Members(list) => write_members(out, list),
+            Self::Subscribed { seq, publications } => {
+                let _ = write!(out, r#","seq":{},"publications":"#, seq.0);
+                write_list(out, publications, |out, publication| {
+                    out.push('{');
+                    out.push_str(publication.json());
+                });
+            }
             Self::Presence(list) => {
                 out.push_str(r#","presence":"#);
                 write_list(out, list, |out, one| {

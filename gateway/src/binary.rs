@@ -473,6 +473,102 @@ mod tests {
         assert_eq!(fields.reference().unwrap().as_deref(), Some("\"r\""));
     }
 
+    fn parsed(command: command::Command) -> Result<Command, Failure> {
+        let bytes = client::Command { command: Some(command), ..Default::default() }.encode_to_vec();
+        let (kind, fields) = decode(&bytes)?;
+        Command::parse(kind, &fields)
+    }
+
+    #[test]
+    fn the_rest_of_the_vocabulary_is_read_alike() {
+        use command::Command as Wire;
+        let (conversation, channel) = (|| "a~b".to_owned(), || "c_news".to_owned());
+        let body = || Some(Bytes::from_static(b"[1]"));
+        let (id, news) = ("a~b".parse().unwrap(), "c_news".parse().unwrap());
+        let edit = client::Edit { conversation: conversation(), seq: 3, body: body() };
+        assert_eq!(parsed(Wire::Edit(edit)), Ok(Command::Edit("a~b".parse().unwrap(), Seq(3), "[1]".into())));
+        let recall = client::Recall { conversation: conversation(), seq: 3 };
+        assert_eq!(parsed(Wire::Recall(recall)), Ok(Command::Recall("a~b".parse().unwrap(), Seq(3))));
+        let react =
+            client::React { conversation: conversation(), seq: 3, emoji: "👍".into(), on: Some(false) };
+        let expected = Command::React { conversation: id, seq: Seq(3), emoji: "👍".into(), on: false };
+        assert_eq!(parsed(Wire::React(react)), Ok(expected));
+        let ask = client::AskPresence { users: vec!["b".into(), "a".into()], watch: Some(true) };
+        let users = vec!["b".parse().unwrap(), "a".parse().unwrap()];
+        assert_eq!(parsed(Wire::Presence(ask)), Ok(Command::Presence { users, watch: true }));
+        let subscribe = client::Subscribe { channel: channel(), after: Some(0) };
+        let expected = Command::Subscribe { channel: "c_news".parse().unwrap(), after: Some(Seq(0)) };
+        assert_eq!(parsed(Wire::Subscribe(subscribe)), Ok(expected));
+        let unsubscribe = client::Unsubscribe { channel: channel() };
+        assert_eq!(
+            parsed(Wire::Unsubscribe(unsubscribe)),
+            Ok(Command::Unsubscribe("c_news".parse().unwrap()))
+        );
+        let publish = client::Publish { channel: channel(), body: body(), client_msg_id: None };
+        let expected = Command::Publish { channel: news, body: "[1]".into(), client_msg_id: None };
+        assert_eq!(parsed(Wire::Publish(publish)), Ok(expected));
+    }
+
+    #[test]
+    fn what_must_be_there_must_be_there_in_protobuf_too() {
+        use command::Command as Wire;
+        let refused = |command| parsed(command).unwrap_err().message;
+        let react = client::React { conversation: "a~b".into(), seq: 1, emoji: "+".into(), on: None };
+        assert_eq!(refused(Wire::React(react)), "`on` is missing");
+        let edit = client::Edit { conversation: "a~b".into(), seq: 1, body: None };
+        assert_eq!(refused(Wire::Edit(edit)), "`body` is missing");
+        assert!(refused(Wire::Presence(client::AskPresence::default())).contains("1 to 500"));
+    }
+
+    #[test]
+    fn history_in_protobuf_shows_messages_as_they_are_now() {
+        let what = What::Message(wire::Message { body: "1".into(), client_msg_id: String::new() });
+        let entry = Some(wire::Entry { fingerprint: 1, time: 2, by: "a".into(), what: Some(what) });
+        let shown = |state| {
+            let event = wire::Event { conversation: "a~b".into(), seq: 1, entry: entry.clone(), state };
+            present_message(&event).unwrap()
+        };
+        let reactions = vec![wire::Reactions { emoji: "+".into(), users: vec!["b".into()] }];
+        let edited = shown(Some(wire::State { edited: 5, recalled: 0, reactions }));
+        assert_eq!((edited.body.as_ref(), edited.edited, edited.recalled), (&b"1"[..], Some(5), None));
+        assert_eq!(edited.reactions[0].users, ["b"]);
+        let recalled = shown(Some(wire::State { edited: 5, recalled: 6, reactions: Vec::new() }));
+        assert_eq!((recalled.body.len(), recalled.edited, recalled.recalled), (0, None, Some(6)));
+        assert_eq!(shown(None), shown(Some(wire::State::default())));
+    }
+
+    #[test]
+    fn new_frames_have_their_protobuf_form() {
+        let decoded = |frame: &Frame| client::Frame::decode(encode(frame)).unwrap();
+        let entry = |what| wire::Entry { fingerprint: 40, time: 7, by: "alice".into(), what: Some(what) };
+        let event = |what| Frame::Event(Position(8), Arc::new(Event::new("a~b".into(), Seq(0), entry(what))));
+        let edited = decoded(&event(What::Edited(wire::Edited { seq: 3, body: "1".into() })));
+        assert_eq!(edited.cursor.as_deref(), Some("8.14"));
+        assert!(
+            matches!(edited.frame, Some(frame::Frame::Edited(edited)) if edited.seq == 3 && edited.by == "alice")
+        );
+        let recalled = decoded(&event(What::Recalled(wire::Recalled { seq: 3 })));
+        assert!(matches!(recalled.frame, Some(frame::Frame::Recalled(recalled)) if recalled.seq == 3));
+        let reaction = wire::Reaction { seq: 3, emoji: "+".into(), on: true };
+        let reaction = decoded(&event(What::Reaction(reaction)));
+        assert!(
+            matches!(reaction.frame, Some(frame::Frame::Reaction(reaction)) if reaction.on && reaction.user == "alice")
+        );
+        let presence = wire::Presence { user: "bob".into(), online: true, last_seen: 9 };
+        let presence = decoded(&Frame::Presence(Arc::new(presence)));
+        assert!(
+            matches!(presence.frame, Some(frame::Frame::Presence(bob)) if bob.online && bob.last_seen.is_none())
+        );
+        let sent = Frame::Published {
+            reference: None,
+            channel: "c_news".parse().unwrap(),
+            sent: Box::new(wire::Sent { seq: 4, ..wire::Sent::default() }),
+        };
+        assert!(
+            matches!(decoded(&sent).frame, Some(frame::Frame::Sent(sent)) if sent.channel.as_deref() == Some("c_news") && sent.seq == 4)
+        );
+    }
+
     #[test]
     fn fields_that_are_not_known_are_skipped() {
         let mut bytes = send(b"1");

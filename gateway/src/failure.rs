@@ -37,6 +37,8 @@ impl Failure {
         forbidden = Forbidden,
         /// 404.
         not_found = NotFound,
+        /// 409: does not go together with what is there.
+        conflict = Conflict,
         /// 413: larger than a limit.
         too_large = TooLarge,
         /// 500: a fault of ours.

@@ -5,18 +5,19 @@
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
-use proto::{Cursor, DeviceId, UserId};
+use proto::{ChannelId, Cursor, DeviceId, Seq, UserId};
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use crate::gateway::Gateway;
 use crate::tail::Tail;
+use crate::transport::channels::Places;
 
 /// How long a session waits for its next poll; the time that a client needs to
 /// come back, with a bad network.
 pub const GRACE: Duration = Duration::from_secs(15);
 
-type Parked = FxHashMap<(UserId, DeviceId), (Instant, Tail)>;
+type Parked = FxHashMap<(UserId, DeviceId), (Instant, Tail, Places)>;
 
 /// The sessions that wait for their next poll. Bounded by the polls of one
 /// grace.
@@ -26,18 +27,26 @@ pub struct Lingering {
 }
 
 impl Lingering {
-    /// Leaves a session for the next poll of its device.
-    pub fn park(&self, tail: Tail) {
+    /// Leaves a session, and where its reader is, for the next poll of its
+    /// device.
+    pub(crate) fn park(&self, tail: Tail, places: Places) {
         let device = (tail.session.user.clone(), tail.session.device.clone());
         // The one before it, if any, ends outside the lock.
-        let _before = self.lock().insert(device, (Instant::now() + GRACE, tail));
+        let _before = self.lock().insert(device, (Instant::now() + GRACE, tail, places));
     }
 
-    /// The session of this device, if it stands at this place.
-    pub fn take(&self, user: &UserId, device: &DeviceId, cursor: Cursor) -> Option<Tail> {
-        let (_, tail) = self.lock().remove(&(user.clone(), device.clone()))?;
+    /// The session of this device, if it stands at this place in the inbox and
+    /// at these in the same channels.
+    pub(crate) fn take(
+        &self,
+        user: &UserId,
+        device: &DeviceId,
+        cursor: Cursor,
+        channels: &[(ChannelId, Option<Seq>)],
+    ) -> Option<(Tail, Places)> {
+        let (_, tail, places) = self.lock().remove(&(user.clone(), device.clone()))?;
         // Elsewhere, it has missed the answer, and attaches again.
-        (tail.session.stands_at(cursor)).then_some(tail)
+        (tail.session.stands_at(cursor) && places.are(channels)).then_some((tail, places))
     }
 
     /// How many there are.
@@ -54,7 +63,7 @@ impl Lingering {
         let mut parked = self.lock();
         let devices: Vec<_> = parked
             .iter()
-            .filter(|(_, (until, tail))| gone(*until, tail))
+            .filter(|(_, (until, tail, _))| gone(*until, tail))
             .map(|(device, _)| device.clone())
             .collect();
         let ended: Vec<_> = devices.iter().filter_map(|device| parked.remove(device)).collect();

@@ -13,6 +13,9 @@ pub struct Metrics {
     lost: Counter<u64>,
     dropped: Counter<u64>,
     queue: UpDownCounter<i64>,
+    publications: Counter<u64>,
+    channel_holes: Counter<u64>,
+    subscribers: UpDownCounter<i64>,
 }
 
 impl Metrics {
@@ -44,6 +47,18 @@ impl Metrics {
                 .i64_up_down_counter("switchboard.gateway.attach.queue")
                 .with_description("Attaches and pages that wait in line")
                 .build(),
+            publications: meter
+                .u64_counter("switchboard.gateway.publications")
+                .with_description("Publications given to sessions")
+                .build(),
+            channel_holes: meter
+                .u64_counter("switchboard.gateway.channel.holes")
+                .with_description("Times that publications were missing and read from a channel's log")
+                .build(),
+            subscribers: meter
+                .i64_up_down_counter("switchboard.gateway.channel.subscribers")
+                .with_description("Subscriptions of sessions to channels")
+                .build(),
         }
     }
 
@@ -71,6 +86,21 @@ impl Metrics {
     /// A frame that may be lost was.
     pub fn ephemeral_dropped(&self) {
         self.dropped.add(1, &[]);
+    }
+
+    /// Sessions have been given a publication, or one has been given several.
+    pub fn publications(&self, count: usize) {
+        self.publications.add(count as u64, &[]);
+    }
+
+    /// A channel's log is read because publications are missing.
+    pub fn channel_hole(&self) {
+        self.channel_holes.add(1, &[]);
+    }
+
+    /// A subscription has begun or ended.
+    pub fn subscribers(&self, change: i64) {
+        self.subscribers.add(change, &[]);
     }
 
     /// Somebody queues or has been served.

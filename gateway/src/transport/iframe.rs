@@ -106,9 +106,11 @@ impl Framing for Scripts {
         out.push('\n');
     }
 
-    fn frame(&self, frame: &Frame, out: &mut String) {
+    fn frame(&self, frame: &Frame, cursor: Option<&str>, out: &mut String) {
         let _ = write!(out, "<script>{}(", self.callback);
-        escape(&frame.to_json(), out);
+        let mut json = String::new();
+        frame.write_json_at(&mut json, cursor);
+        escape(&json, out);
         if let Some(origin) = &self.origin {
             let _ = write!(out, ",\"{origin}\"");
         }
@@ -118,7 +120,7 @@ impl Framing for Scripts {
     /// A frame, for the page around sees no other sign of life: browsers do
     /// not tell it when the connection ends.
     fn heartbeat(&self, out: &mut String) {
-        self.frame(&Frame::Pong(None), out);
+        self.frame(&Frame::Pong(None), None, out);
     }
 }
 

@@ -2,6 +2,7 @@
 //! and its framing, and one line in [`TRANSPORTS`]. They pull: a transport
 //! opens a session ([`crate::tail::Tail`]) and asks it for what comes next.
 
+pub(crate) mod channels;
 pub mod iframe;
 pub mod poll;
 mod pump;

@@ -9,9 +9,10 @@ use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use proto::End;
+use proto::{Cursor, End};
 use tokio::time::{Instant, sleep_until};
 
+use super::channels::{self, Places};
 use crate::credentials::Caller;
 use crate::expiry;
 use crate::failure::Failure;
@@ -32,8 +33,8 @@ pub(super) trait Framing: Send + 'static {
 
     /// What stands before the first frame.
     fn preamble(&self, out: &mut String);
-    /// One frame.
-    fn frame(&self, frame: &Frame, out: &mut String);
+    /// One frame, and its cursor if it has one.
+    fn frame(&self, frame: &Frame, cursor: Option<&str>, out: &mut String);
     /// A sign of life that is no frame.
     fn heartbeat(&self, out: &mut String);
 }
@@ -54,6 +55,7 @@ pub(super) async fn open<F: Framing>(
             Failure::bad_request("the Last-Event-ID header must be a cursor as the server gave it")
         })?),
     };
+    let starts = channels::starts(&query, last_event, gateway.config.limits.max_subscriptions)?;
     let opening = Opening {
         user: caller.user,
         device: caller.device,
@@ -61,10 +63,13 @@ pub(super) async fn open<F: Framing>(
         expires: caller.identity.expires,
     };
     let tail = Tail::open(&gateway, opening).await?;
+    let begun = crate::channels::begin(&gateway, &tail.session, &starts).await?;
+    // The first frame says where the inbox's place is.
+    let places = Places::new(Cursor::ORIGIN, &begun);
     let heartbeat = gateway.config.heartbeat;
     gateway.metrics.connection(F::NAME, 1);
-    let pump =
-        Pump { open: Open { gateway, end: End::Bye, name: F::NAME }, tail, framing, heartbeat, begun: false };
+    let open = Open { gateway, end: End::Bye, name: F::NAME };
+    let pump = Pump { open, tail, places, framing, heartbeat, begun: false };
     let body = stream::unfold(Some(pump), |pump| async move {
         let mut pump = pump?;
         let mut out = String::new();
@@ -84,6 +89,7 @@ pub(super) async fn open<F: Framing>(
 
 struct Pump<F> {
     tail: Tail,
+    places: Places,
     framing: F,
     heartbeat: Duration,
     begun: bool,
@@ -106,7 +112,8 @@ impl<F: Framing> Pump<F> {
                 biased;
                 next = self.tail.next(&mut frames, BATCH) => {
                     for frame in &frames {
-                        self.framing.frame(frame, out);
+                        let cursor = self.places.pass(frame);
+                        self.framing.frame(frame, cursor, out);
                     }
                     if let Err(end) = next {
                         self.open.end = end;

@@ -43,15 +43,15 @@ impl Framing for Events {
         let _ = write!(out, "retry: {RETRY_MS}\n\n");
     }
 
-    fn frame(&self, frame: &Frame, out: &mut String) {
+    fn frame(&self, frame: &Frame, cursor: Option<&str>, out: &mut String) {
         let _ = writeln!(out, "event: {}", frame.kind());
-        if let Some(cursor) = frame.cursor() {
+        if let Some(cursor) = cursor {
             let _ = writeln!(out, "id: {cursor}");
         }
         // A frame has no line break: those between tokens of a body have been
         // made blanks, and in strings JSON escapes them.
         out.push_str("data: ");
-        frame.write_json(out);
+        frame.write_json_at(out, cursor);
         out.push_str("\n\n");
     }
 

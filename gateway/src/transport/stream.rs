@@ -51,8 +51,8 @@ impl Framing for Lines {
         }
     }
 
-    fn frame(&self, frame: &Frame, out: &mut String) {
-        frame.write_json(out);
+    fn frame(&self, frame: &Frame, cursor: Option<&str>, out: &mut String) {
+        frame.write_json_at(out, cursor);
         out.push('\n');
     }
 

@@ -45,6 +45,18 @@ pub(super) fn encode(command: &Value) -> Result<Vec<u8>> {
             after: number("after"),
             limit: number("limit").and_then(|limit| u32::try_from(limit).ok()),
         }),
+        "subscribe" => command::Command::Subscribe(client::Subscribe {
+            channel: required("channel"),
+            after: number("after"),
+        }),
+        "unsubscribe" => {
+            command::Command::Unsubscribe(client::Unsubscribe { channel: required("channel") })
+        }
+        "publish" => command::Command::Publish(client::Publish {
+            channel: required("channel"),
+            body: command.get("body").map(|body| Bytes::from(body.to_string())),
+            client_msg_id: text("client_msg_id"),
+        }),
         "auth" => command::Command::Auth(client::Auth { token: required("token") }),
         "ping" => command::Command::Ping(client::Ping {}),
         other => return Err(Error::broken(format!("`{other}` has no protobuf form here"))),
@@ -92,10 +104,12 @@ fn translate(frame: client::Frame) -> Result<Frame> {
                 "members": (!change.members.is_empty()).then_some(change.members),
             })),
         ),
+        Wire::Publication(publication) => ("publication", translate_publication(publication)?),
         Wire::Sent(sent) => (
             "sent",
             present(json!({
-                "conversation": sent.conversation, "seq": sent.seq, "time": sent.time,
+                "conversation": (!sent.conversation.is_empty()).then_some(sent.conversation),
+                "channel": sent.channel, "seq": sent.seq, "time": sent.time,
                 "duplicate": sent.duplicate.then_some(true),
             })),
         ),
@@ -145,6 +159,14 @@ fn translate_message(message: client::Message) -> Result<Value> {
     Ok(value)
 }
 
+fn translate_publication(publication: client::Publication) -> Result<Value> {
+    let body: Value = serde_json::from_slice(&publication.body).map_err(Error::broken)?;
+    Ok(json!({
+        "channel": publication.channel, "seq": publication.seq, "from": publication.from,
+        "time": publication.time, "body": body,
+    }))
+}
+
 fn translate_answer(answer: client::Ok) -> Result<Value> {
     Ok(match answer.result {
         Some(ok::Result::Done(_)) => json!({}),
@@ -152,6 +174,11 @@ fn translate_answer(answer: client::Ok) -> Result<Value> {
         Some(ok::Result::History(page)) => {
             let messages: Result<Vec<Value>> = page.messages.into_iter().map(translate_message).collect();
             json!({"messages": messages?, "more": page.more})
+        }
+        Some(ok::Result::Subscribed(subscribed)) => {
+            let publications: Result<Vec<Value>> =
+                subscribed.publications.into_iter().map(translate_publication).collect();
+            json!({"seq": subscribed.seq, "publications": publications?})
         }
         other => return Err(Error::broken(format!("an answer that is not read here: {other:?}"))),
     })

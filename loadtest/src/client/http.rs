@@ -52,7 +52,8 @@ impl Http {
         let resource = resource::of(command)?;
         let answer = self.request(resource.method, &resource.path, resource.body.as_ref()).await?;
         let mut fields = answer.json()?;
-        let kind = if command["type"] == "send" { "sent" } else { "ok" };
+        let sent = command["type"] == "send" || command["type"] == "publish";
+        let kind = if sent { "sent" } else { "ok" };
         if let Value::Object(fields) = &mut fields {
             fields.insert("type".to_owned(), json!(kind));
         }

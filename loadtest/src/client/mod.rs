@@ -43,6 +43,10 @@ pub struct Account {
     pub device: Option<String>,
     /// Where to go on; `start` for all that is kept, nothing for what comes.
     pub cursor: Option<String>,
+    /// Channels for one-way transports and polls: `c_news:41,c_sport`.
+    pub channels: Option<String>,
+    /// Channels of one-way transports: `c_news:41,c_sport`.
+    pub channels: Option<String>,
     /// The socket's receive buffer in bytes, for readers that fall behind.
     pub receive_buffer: Option<u32>,
 }
@@ -91,6 +95,7 @@ impl Account {
             token: token.to_owned(),
             device: Some(device.to_owned()),
             cursor: None,
+            channels: None,
             receive_buffer: None,
         }
     }
@@ -101,16 +106,23 @@ impl Account {
         self
     }
 
+    /// The same with these channels.
+    pub fn with_channels(mut self, channels: &str) -> Self {
+        self.channels = Some(channels.to_owned());
+        self
+    }
+
     /// `127.0.0.1:8080`.
     pub(crate) fn authority(&self) -> Result<&str> {
         let authority = self.gateway.strip_prefix("http://");
         authority.ok_or_else(|| Error::broken(format!("`{}` is no http:// address", self.gateway)))
     }
 
-    /// The query of every transport: device and cursor.
+    /// The query of every transport: device, cursor and channels.
     pub(crate) fn query(&self) -> String {
         let mut query = String::new();
-        for (name, value) in [("device", &self.device), ("cursor", &self.cursor)] {
+        let parameters = [("device", &self.device), ("cursor", &self.cursor), ("channels", &self.channels)];
+        for (name, value) in parameters {
             if let Some(value) = value {
                 query.push(if query.is_empty() { '?' } else { '&' });
                 query.push_str(name);

@@ -15,6 +15,7 @@ use super::{Account, Form, Frame, binary, resource};
 /// A device that polls.
 pub struct Poll {
     device: Option<String>,
+    channels: Option<String>,
     form: Form,
     wait: u64,
     cursor: String,
@@ -43,6 +44,8 @@ impl Poll {
     pub async fn connect_as(account: &Account, wait: u64, form: Form) -> Result<Self> {
         let mut client = Self {
             device: account.device.clone(),
+            channels: account.channels.clone(),
+            channels: account.channels.clone(),
             form,
             wait,
             cursor: account.cursor.clone().unwrap_or_default(),
@@ -144,8 +147,13 @@ impl Poll {
         if !self.asked_up_to.is_empty() {
             path.push_str(&format!("&cursor={}", resource::encode(&self.asked_up_to)));
         }
-        if let Some(device) = &self.device {
-            path.push_str(&format!("&device={}", resource::encode(device)));
+        for (name, value) in [("device", &self.device), ("channels", &self.channels)] {
+            if let Some(value) = value {
+                path.push_str(&format!("&{name}={}", resource::encode(value)));
+            }
+        }
+        if let Some(channels) = &self.channels {
+            path.push_str(&format!("&channels={}", resource::encode(channels)));
         }
         path
     }

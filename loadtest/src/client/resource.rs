@@ -34,6 +34,9 @@ pub(crate) fn of(command: &Value) -> Result<Resource> {
         "ack" => (Method::POST, "/v1/ack".to_owned()),
         "read" => (Method::POST, conversation(&mut fields) + "/read"),
         "typing" => (Method::POST, conversation(&mut fields) + "/typing"),
+        "publish" => {
+            (Method::POST, format!("/v1/channels/{}/messages", take(&mut fields, "channel")))
+        }
         "create_group" => (Method::POST, "/v1/conversations".to_owned()),
         "add_members" => (Method::POST, conversation(&mut fields) + "/members"),
         "rename" => (Method::PUT, conversation(&mut fields)),
