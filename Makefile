@@ -5,7 +5,7 @@ CARGO := cargo
 
 .PHONY: help
 help: ## Says what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 .PHONY: run
 run: ## The whole system in one process, without Redis
@@ -28,8 +28,13 @@ lint: ## Format and clippy, warnings denied
 docs: ## The API's documentation, warnings denied
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked
 
+.PHONY: openapi-check
+openapi-check: tools ## A running server against its own OpenAPI description, with schemathesis
+	$(CARGO) build --locked --bin standalone -p standalone
+	@.ci/schemathesis
+
 .PHONY: check
-check: tools lint docs test ## All that CI runs
+check: tools lint docs test openapi-check ## All that CI runs
 
 .PHONY: bench
 bench: ## Benchmarks of the hot pieces (criterion)

@@ -124,6 +124,8 @@ pub enum Form {
     Cursor,
     /// The same, or `start`.
     Start,
+    /// Channels, each with the seq to read on after; joined by commas.
+    Channels,
     /// Where a list goes on, as the server gave it.
     Page,
     /// A function of the page around an iframe.
@@ -157,7 +159,9 @@ const SEQ: Field = must("seq", Form::Seq);
 const BODY: Field = must("body", Form::Body);
 const CLIENT_MSG_ID: Field = may("client_msg_id", Form::ClientMessageId);
 const LIMIT: Field = may("limit", Form::Number { least: 1, most: 200, default: 50 });
-const STREAMED: &[Field] = &[may("cursor", Form::Start)];
+const START: Field = may("cursor", Form::Start);
+const CHANNELS: Field = may("channels", Form::Channels);
+const STREAMED: &[Field] = &[START, CHANNELS];
 
 /// A resource with nothing but what most have; the table says the rest.
 const PLAIN: Resource = Resource {
@@ -367,7 +371,8 @@ pub const RESOURCES: &[Resource] = &[
         more: "Without a cursor it is answered at once, empty, with the cursor to go on from. \
                `If-None-Match` with the last `ETag` is answered 304 when nothing is new.",
         in_query: &[
-            may("cursor", Form::Start),
+            START,
+            CHANNELS,
             may("wait", Form::Number { least: 0, most: poll::MAX_WAIT, default: poll::DEFAULT_WAIT }),
             may("limit", Form::Number { least: 1, most: poll::MAX_EVENTS, default: poll::DEFAULT_EVENTS }),
         ],
@@ -386,7 +391,8 @@ pub const RESOURCES: &[Resource] = &[
         name: "stream",
         summary: "Frames as lines of JSON",
         in_query: &[
-            may("cursor", Form::Start),
+            START,
+            CHANNELS,
             may("pad", Form::Number { least: 0, most: stream::MAX_PAD, default: 0 }),
         ],
         answer: Answer::Stream("application/x-ndjson"),
@@ -396,17 +402,14 @@ pub const RESOURCES: &[Resource] = &[
         path: "/v1/iframe",
         name: "iframe",
         summary: "Frames as scripts of a page that does not end",
-        in_query: &[
-            may("cursor", Form::Start),
-            must("callback", Form::Callback),
-            may("origin", Form::Origin),
-        ],
+        in_query: &[START, CHANNELS, must("callback", Form::Callback), may("origin", Form::Origin)],
         answer: Answer::Stream("text/html; charset=utf-8"),
         ..STREAM
     },
     Resource {
         path: "/v1/ws",
         name: "ws",
+        in_query: &[START],
         summary: "Frames over a WebSocket",
         more: "Subprotocols `switchboard.v1.json` (default) and `switchboard.v1.proto`.",
         answer: Answer::Upgrade,

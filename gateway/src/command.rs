@@ -15,6 +15,8 @@ pub const MAX_FRAME_BYTES: usize = 262_144;
 
 /// Bytes of a reaction's emoji at most.
 pub const MAX_EMOJI_BYTES: usize = 32;
+/// Characters of a group's name at most.
+pub const MAX_NAME_CHARACTERS: usize = 128;
 /// Users whose presence is asked for at once, at most.
 pub const MAX_USERS: usize = 500;
 
@@ -319,8 +321,8 @@ fn limit(fields: &Fields<'_>, most: u32, default: u32) -> Result<u32, Failure> {
 
 fn group_name(name: String) -> Result<String, Failure> {
     match name.chars().count() {
-        1..=128 => Ok(name),
-        _ => Err(Failure::bad_request("`name` must have 1 to 128 characters")),
+        1..=MAX_NAME_CHARACTERS => Ok(name),
+        _ => Err(Failure::bad_request(format!("`name` must have 1 to {MAX_NAME_CHARACTERS} characters"))),
     }
 }
 
@@ -362,6 +364,30 @@ mod tests {
     }
 
     #[test]
+    fn an_emoji_is_bounded_by_its_bytes() {
+        let react = |emoji: String| {
+            parse(&format!(r#"{{"type":"react","conversation":"a~b","seq":1,"emoji":"{emoji}","on":false}}"#))
+        };
+        assert!(react("🎉".repeat(8)).is_ok());
+        assert!(react("🎉".repeat(8) + "x").unwrap_err().message.contains("32 bytes"));
+    }
+
+    #[test]
+    fn publishing_and_kicking_need_a_scope_and_the_rest_does_not() {
+        let publish = parse(r#"{"type":"publish","channel":"c_news","body":1}"#).unwrap();
+        let kick = Fields::from_text(r#"{"user":"bob","device":"phone"}"#).unwrap();
+        let kick = Command::parse_resource("kick", &kick).unwrap();
+        let none = Scopes::default();
+        let (publisher, backend) = (Scopes { publish: true, ..none }, Scopes { service: true, ..none });
+        let permitted =
+            |command: &Command| [none, publisher, backend].map(|scopes| command.permit(scopes).is_ok());
+        assert_eq!(permitted(&publish), [false, true, true]);
+        assert_eq!(permitted(&kick), [false, false, true]);
+        assert_eq!(permitted(&Command::Ping), [true, true, true]);
+        assert_eq!(kick.permit(publisher).unwrap_err().code, proto::ErrorCode::Forbidden);
+    }
+
+    #[test]
     fn every_wrong_field_is_named() {
         for (json, message) in [
             (r"{}", "`type` is missing"),
@@ -380,6 +406,23 @@ mod tests {
             (r#"{"type":"create_group","name":"","members":[]}"#, "`name` must have"),
             (r#"{"type":"create_group","name":"x","members":"bob"}"#, "`members` must be a list"),
             (r#"{"type":"auth","token":null}"#, "`token` is missing"),
+            (r#"{"type":"edit","conversation":"a~b","seq":1}"#, "`body` is missing"),
+            (r#"{"type":"recall","conversation":"a~b"}"#, "`seq` is missing"),
+            (r#"{"type":"react","conversation":"a~b","seq":1,"emoji":"+"}"#, "`on` is missing"),
+            (
+                r#"{"type":"react","conversation":"a~b","seq":1,"emoji":"+","on":1}"#,
+                "`on` must be true or false",
+            ),
+            (
+                r#"{"type":"react","conversation":"a~b","seq":1,"emoji":"","on":true}"#,
+                "`emoji` must have 1 to 32",
+            ),
+            (r#"{"type":"presence","users":[]}"#, "`users` must name 1 to 500"),
+            (r#"{"type":"presence","users":["a b"]}"#, "`users[0]` must be"),
+            (r#"{"type":"subscribe","channel":"news"}"#, "`channel` must be a channel id"),
+            (r#"{"type":"unsubscribe"}"#, "`channel` is missing"),
+            (r#"{"type":"publish","channel":"c_news"}"#, "`body` is missing"),
+            (r#"{"type":"kick","user":"bob"}"#, "`type` \"kick\" is not a command"),
         ] {
             let refusal = refused(json);
             assert!(refusal.contains(message), "{json}: {refusal}");

@@ -215,3 +215,85 @@ pub fn change_word(kind: change::Kind) -> &'static str {
         change::Kind::Unknown => "unknown",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::wire::{Entry, Message, Reactions, State};
+
+    use super::*;
+
+    fn entry(what: What) -> Entry {
+        Entry { fingerprint: 40, time: 7, by: "alice".into(), what: Some(what) }
+    }
+
+    fn message(state: Option<State>) -> wire::Event {
+        let message = Message { body: "\"hi\"".into(), client_msg_id: "m1".into() };
+        wire::Event { conversation: "a~b".into(), seq: 3, entry: Some(entry(What::Message(message))), state }
+    }
+
+    fn present(state: Option<State>) -> String {
+        let mut out = String::new();
+        write_present(&mut out, &message(state));
+        out
+    }
+
+    const START: &str = r#""conversation":"a~b","seq":3,"from":"alice","time":7"#;
+
+    #[test]
+    fn amendments_are_events_about_a_message() {
+        let json = |what| Event::new("a~b".into(), Seq(0), entry(what)).json().to_owned();
+        assert_eq!(
+            json(What::Edited(Edited { seq: 3, body: "[1]".into() })),
+            r#""conversation":"a~b","seq":3,"body":[1],"time":7,"by":"alice"}"#
+        );
+        assert_eq!(
+            json(What::Recalled(Recalled { seq: 3 })),
+            r#""conversation":"a~b","seq":3,"time":7,"by":"alice"}"#
+        );
+        assert_eq!(
+            json(What::Reaction(Reaction { seq: 3, emoji: "\"".into(), on: false })),
+            r#""conversation":"a~b","seq":3,"user":"alice","emoji":"\"","on":false,"time":7}"#
+        );
+    }
+
+    #[test]
+    fn a_message_that_nobody_has_changed_is_shown_as_it_was_sent() {
+        let expected = format!(r#"{START},"body":"hi","client_msg_id":"m1""#);
+        assert_eq!(present(None), expected);
+        assert_eq!(present(Some(State::default())), expected);
+    }
+
+    #[test]
+    fn an_edited_message_says_when_and_who_has_reacted() {
+        let reactions = |emoji: &str, users: &[&str]| Reactions {
+            emoji: emoji.into(),
+            users: users.iter().map(|user| (*user).to_owned()).collect(),
+        };
+        let state = State {
+            edited: 9,
+            recalled: 0,
+            reactions: vec![reactions("👍", &["bob", "carol"]), reactions("\"", &["bob"])],
+        };
+        assert_eq!(
+            present(Some(state)),
+            format!(
+                r#"{START},"body":"hi","client_msg_id":"m1","edited":9,"reactions":{{"👍":["bob","carol"],"\"":["bob"]}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_recalled_message_has_no_body() {
+        let state = State { edited: 9, recalled: 11, reactions: Vec::new() };
+        assert_eq!(present(Some(state)), format!(r#"{START},"client_msg_id":"m1","recalled":11"#));
+    }
+
+    #[test]
+    fn what_is_published_has_its_channel_and_number() {
+        let what = What::Message(Message { body: "{}".into(), client_msg_id: "m".into() });
+        let publication = wire::Publication { channel: "c_news".into(), seq: 4, entry: Some(entry(what)) };
+        let mut out = String::new();
+        write_publication(&mut out, &publication);
+        assert_eq!(out, r#""channel":"c_news","seq":4,"from":"alice","time":7,"body":{}"#);
+    }
+}

@@ -14,6 +14,9 @@ use crate::failure::Failure;
 /// JSON nested deeper than this is refused (PROTOCOL.md §5).
 pub const MAX_DEPTH: usize = 128;
 
+/// Beyond this a JSON number is not exact (RFC 8259 §6).
+pub const MAX_NUMBER: u64 = 1 << 53;
+
 /// The fields of one command, unchecked, borrowed from its text.
 #[derive(Debug, Default)]
 pub struct Fields<'a> {
@@ -131,8 +134,7 @@ impl<'a> Fields<'a> {
         // `parse` takes a leading plus; JSON and URLs here do not.
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         match text.parse() {
-            // Beyond this a JSON number is not exact (RFC 8259 §6).
-            Ok(number) if digits && number <= 1 << 53 => Ok(Some(number)),
+            Ok(number) if digits && number <= MAX_NUMBER => Ok(Some(number)),
             _ => Err(Failure::bad_request(format!("`{name}` must be a whole number from 0 to 2^53"))),
         }
     }

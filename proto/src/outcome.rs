@@ -40,6 +40,11 @@ impl ErrorCode {
         (Self::Unavailable, "unavailable", 503),
     ];
 
+    /// Every code.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().map(|row| row.0)
+    }
+
     /// As clients see it.
     pub fn as_str(self) -> &'static str {
         Self::ALL[self as usize].1

@@ -1,0 +1,223 @@
+//! The answers as JSON schemas, and the refusals. A test holds them against
+//! what the server writes.
+
+use proto::ErrorCode;
+use serde_json::{Map, Value, json};
+
+/// `components/schemas`.
+pub(super) fn schemas() -> Value {
+    let list = |of: &str| json!({ "type": "array", "items": reference(of) });
+    let users = json!({ "type": "array", "items": text() });
+    json!({
+        "Done": { "type": "object", "description": "Nothing more to say" },
+        "Error": error(),
+        "Sent": object(
+            &[("conversation", text()), ("seq", number()), ("time", time())],
+            &[("duplicate", json!({ "type": "boolean", "description": "Only when it was sent before" }))],
+        ),
+        "Published": object(
+            &[("channel", text()), ("seq", number()), ("time", time())],
+            &[("duplicate", json!({ "type": "boolean", "description": "Only when it was sent before" }))],
+        ),
+        "Created": object(&[("conversation", text())], &[]),
+        "Message": object(
+            &[("conversation", text()), ("seq", number()), ("from", text()), ("time", time())],
+            &[
+                ("body", json!({ "description": "Any JSON; absent when the message was recalled" })),
+                ("client_msg_id", text()),
+                ("edited", time()),
+                ("recalled", time()),
+                ("reactions", json!({
+                    "type": "object", "additionalProperties": users,
+                    "description": "From each emoji to the users that reacted with it",
+                })),
+            ],
+        ),
+        "History": object(&[("messages", list("Message")), ("more", flag())], &[]),
+        "Conversation": object(
+            &[
+                ("conversation", text()),
+                ("kind", json!({ "enum": ["direct", "group"] })),
+                ("head_seq", number()),
+                ("read_seq", number()),
+                ("unread", number()),
+            ],
+            &[
+                ("name", json!({ "type": "string", "description": "Of a group" })),
+                ("last_message", reference("Message")),
+                ("peer_delivered_seq", number()),
+                ("peer_read_seq", number()),
+            ],
+        ),
+        "Conversations": object(&[("conversations", list("Conversation"))], &[("page", text())]),
+        "Member": object(
+            &[("user", text()), ("since", number()), ("delivered_seq", number()), ("read_seq", number())],
+            &[],
+        ),
+        "Members": object(&[("members", list("Member"))], &[("owner", text())]),
+        "UserPresence": object(&[("user", text()), ("online", flag())], &[("last_seen", time())]),
+        "Presence": object(&[("presence", list("UserPresence"))], &[]),
+        "Ticket": object(
+            &[
+                ("ticket", text()),
+                ("expires_in", json!({ "type": "integer", "description": "Seconds" })),
+            ],
+            &[],
+        ),
+        "Frame": {
+            "type": "object", "required": ["type"], "properties": { "type": text(), "cursor": text() },
+            "description": "A frame of the client protocol",
+        },
+        "Poll": object(&[("events", list("Frame")), ("cursor", text())], &[]),
+    })
+}
+
+/// `components/responses`: the refusals by their status.
+pub(super) fn refusals() -> Value {
+    let known: [(u16, &str); 12] = [
+        (400, "Not of the right form, or beyond a limit"),
+        (401, "No credential, or none that holds"),
+        (403, "Not allowed"),
+        (404, "Not there, or not for this user to know of"),
+        (405, "This path has no such method"),
+        (408, "The body did not arrive in time"),
+        (409, "Against the present state"),
+        (413, "Larger than a limit"),
+        (415, "The body is neither JSON nor text"),
+        (429, "Too fast: try again after `retry_after_ms`"),
+        (500, "A fault of the server"),
+        (503, "The store or every router is out of reach: nothing was done, try again"),
+    ];
+    let mut responses = Map::new();
+    for (status, description) in known {
+        let content = json!({ "application/json": { "schema": reference("Error") } });
+        let mut response = json!({ "description": description, "content": content });
+        if matches!(status, 429 | 503) {
+            let seconds = json!({ "type": "integer", "minimum": 1 });
+            response["headers"] = json!({ "Retry-After": { "description": "Seconds", "schema": seconds } });
+        }
+        responses.insert(status.to_string(), response);
+    }
+    Value::Object(responses)
+}
+
+fn error() -> Value {
+    let codes: Vec<&str> = ErrorCode::all().map(ErrorCode::as_str).collect();
+    object(
+        &[
+            ("code", json!({ "enum": codes })),
+            ("message", json!({ "type": "string", "description": "For a person" })),
+        ],
+        &[("retry_after_ms", json!({ "type": "integer", "minimum": 1 }))],
+    )
+}
+
+fn object(required: &[(&str, Value)], optional: &[(&str, Value)]) -> Value {
+    let properties: Map<String, Value> =
+        required.iter().chain(optional).map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
+    let required: Vec<&str> = required.iter().map(|(name, _)| *name).collect();
+    json!({ "type": "object", "required": required, "properties": properties })
+}
+
+fn reference(schema: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{schema}") })
+}
+
+fn text() -> Value {
+    json!({ "type": "string" })
+}
+
+fn flag() -> Value {
+    json!({ "type": "boolean" })
+}
+
+fn number() -> Value {
+    json!({ "type": "integer", "minimum": 0 })
+}
+
+fn time() -> Value {
+    json!({ "type": "integer", "minimum": 0, "description": "Unix milliseconds" })
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::wire;
+
+    use super::*;
+    use crate::answer::Answer;
+    use crate::failure::Failure;
+
+    /// Every member that the server writes is in the schema, and every one
+    /// that the schema requires is written; below lists and references, too.
+    fn check(schemas: &Value, schema: &Value, value: &Value) {
+        if let Some(name) = schema.get("$ref").and_then(Value::as_str) {
+            return check(schemas, &schemas[name.rsplit('/').next().unwrap()], value);
+        }
+        if let (Some(items), Value::Array(values)) = (schema.get("items"), value) {
+            return values.iter().for_each(|value| check(schemas, items, value));
+        }
+        let (Some(properties), Value::Object(members)) = (schema.get("properties"), value) else { return };
+        for name in schema["required"].as_array().unwrap() {
+            assert!(members.contains_key(name.as_str().unwrap()), "{name} is missing in {value}");
+        }
+        for (name, member) in members {
+            let schema = properties.get(name).unwrap_or_else(|| panic!("{name} is not in {schema}"));
+            check(schemas, schema, member);
+        }
+    }
+
+    fn message() -> wire::Event {
+        let what = wire::entry::What::Message(wire::Message { body: "1".into(), client_msg_id: "m".into() });
+        wire::Event {
+            conversation: "a~b".into(),
+            seq: 1,
+            entry: Some(wire::Entry { fingerprint: 1, time: 2, by: "a".into(), what: Some(what) }),
+            state: Some(wire::State {
+                edited: 3,
+                recalled: 0,
+                reactions: vec![wire::Reactions { emoji: "+".into(), users: vec!["b".into()] }],
+            }),
+        }
+    }
+
+    #[test]
+    fn answers_are_as_they_are_described() {
+        let sent = || wire::Sent { seq: 1, time: 2, duplicate: true, ..wire::Sent::default() };
+        let summary = |conversation: &str| wire::Summary {
+            conversation: conversation.into(),
+            name: "team".into(),
+            last_message: Some(message()),
+            ..wire::Summary::default()
+        };
+        let conversations = wire::ConversationsPage {
+            conversations: vec![summary("a~b"), summary("g_01")],
+            page: "7".into(),
+        };
+        let members = wire::MemberList { owner: "a".into(), members: vec![wire::Member::default()] };
+        let gone = wire::Presence { user: "a".into(), online: false, last_seen: 7 };
+        let answers = [
+            ("Done", Answer::Done),
+            ("Sent", Answer::Sent("a~b".parse().unwrap(), sent())),
+            ("Published", Answer::Published("c_news".parse().unwrap(), sent())),
+            ("Created", Answer::Created("g_01".into())),
+            ("History", Answer::History(wire::HistoryPage { messages: vec![message()], more: true })),
+            ("Conversations", Answer::Conversations(conversations)),
+            ("Members", Answer::Members(members)),
+            ("Presence", Answer::Presence(vec![gone, wire::Presence::default()])),
+        ];
+        let schemas = schemas();
+        for (schema, answer) in answers {
+            let value = serde_json::from_str(&answer.to_json()).unwrap();
+            check(&schemas, &schemas[schema], &value);
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_as_it_is_described() {
+        let mut body = String::from("{");
+        crate::frame::write_failure(&mut body, &Failure::rate_limited("slow down", 20));
+        body.push('}');
+        let schemas = schemas();
+        check(&schemas, &schemas["Error"], &serde_json::from_str(&body).unwrap());
+    }
+}
