@@ -83,6 +83,7 @@ fn note(gateway: &Gateway, notice: Notice) {
     };
     match notice.what.clone() {
         Some(notice::What::Typing(typing)) => ephemeral(Frame::Typing(Arc::new(typing))),
+        Some(notice::What::Receipt(receipt)) if !gateway.newest.admits(&receipt) => {}
         Some(notice::What::Receipt(receipt)) => {
             let receipt = Arc::new(receipt);
             sessions().for_each(|session| session.offer_receipt(receipt.clone()));
@@ -104,6 +105,7 @@ fn note(gateway: &Gateway, notice: Notice) {
 /// of another history (see [`crate::session::Session::offer_own`]).
 fn store_is(gateway: &Arc<Gateway>, store: StoreIncarnation, heard_at: Instant) {
     if gateway.store() != StoreIncarnation::default() {
+        gateway.newest.forget();
         lost(gateway, "store", heard_at);
     }
     gateway.set_store(store);

@@ -17,6 +17,7 @@ use crate::limits::{RateLimits, TypingLimits};
 use crate::linger::Lingering;
 use crate::link::Routers;
 use crate::metrics::Metrics;
+use crate::newest::Newest;
 use crate::presence::Watching;
 
 /// One running gateway.
@@ -31,6 +32,8 @@ pub struct Gateway {
     pub channels: Channels,
     /// Those that wait for their next poll.
     pub lingering: Lingering,
+    /// The newest marks of others.
+    pub newest: Newest,
     /// Whose presence they watch.
     pub presence: Watching,
     /// The way to the routers.
@@ -70,6 +73,7 @@ impl Gateway {
             rates: RateLimits::new(config.messages_per_second),
             typing: TypingLimits::default(),
             hub: Hub::default(),
+            newest: Newest::new(),
             presence: Watching::new(config.limits.max_watched),
             channels: Channels::default(),
             lingering: Lingering::default(),

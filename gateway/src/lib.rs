@@ -11,7 +11,7 @@
 //! then what they all use: [`fields`] and [`command`] (what clients ask),
 //! [`execute`] (the way to a router and back), [`link`] (the routers),
 //! [`answer`], [`event`], [`frame`], [`binary`] (what clients get), [`session`], [`tail`],
-//! [`linger`], [`hub`], [`channels`], [`presence`], [`feed`] (what comes next for whom).
+//! [`linger`], [`hub`], [`channels`], [`presence`], [`newest`], [`feed`] (what comes next for whom).
 
 pub mod accept;
 pub mod answer;
@@ -40,6 +40,7 @@ pub mod limits;
 pub mod linger;
 pub mod link;
 pub mod metrics;
+pub mod newest;
 pub mod node;
 pub mod openapi;
 pub mod presence;

@@ -13,7 +13,7 @@ use proto::wire::{self, request};
 use proto::{SessionId, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::answer::Answer;
 use crate::failure::Failure;
@@ -26,6 +26,8 @@ const DEBOUNCE: Duration = Duration::from_millis(500);
 /// A router that has ended may have owed somebody's end of presence, which
 /// comes this long after the last session's at most.
 const AFTER_ROUTER: Duration = Duration::from_secs(7);
+/// The store forgets a watcher that has not asked for 30 days.
+const REFRESH: Duration = Duration::from_secs(24 * 60 * 60);
 /// Users in one question or farewell.
 const CHUNK: usize = 500;
 /// Between two questions; and after one that got no answer.
@@ -120,9 +122,14 @@ pub(crate) fn watch(
 /// it is dropped.
 pub async fn run(gateway: Arc<Gateway>) {
     let watching = &gateway.presence;
+    let mut refresh = Instant::now() + REFRESH;
     loop {
         let next = watching.next_due();
         tokio::select! {
+            () = sleep_until(refresh) => {
+                refresh += REFRESH;
+                watching.doubt_all(Duration::ZERO);
+            }
             () = gateway.routers.stream_ended() => watching.doubt_all(AFTER_ROUTER),
             () = watching.due.notified() => {}
             () = at(next) => {
@@ -135,7 +142,7 @@ pub async fn run(gateway: Arc<Gateway>) {
 
 async fn at(moment: Option<Instant>) {
     match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
+        Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
     }
 }

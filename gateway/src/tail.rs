@@ -143,6 +143,9 @@ impl Tail {
                 biased;
                 (page, asked) = arrival(self.reading.as_mut()) => {
                     self.reading = None;
+                    for mark in &page.marks {
+                        self.gateway.newest.admits(mark);
+                    }
                     self.session.apply(page, asked);
                 }
                 page = arrival(self.channel.as_mut().map(|reading| &mut reading.page)) => {
