@@ -65,6 +65,11 @@ pub struct Options {
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_group_members: u32,
 
+    /// Reactions of one message at most, all emoji together.
+    #[arg(long, env = "SWITCHBOARD_MAX_REACTIONS", default_value_t = 1_000, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_reactions: u64,
+
     /// For tests of crashes: the process ends itself at this step of a write.
     #[cfg(debug_assertions)]
     #[arg(long, env = "SWITCHBOARD_FAIL_AT", hide = true, value_name = "STEP")]
@@ -103,6 +108,7 @@ impl Options {
             inbox_events: self.inbox_events,
             conversation_messages: self.conversation_messages,
             age: self.max_age,
+            reactions: self.max_reactions,
             ..Bounds::default()
         };
         config.replicas = self.store_replicas;

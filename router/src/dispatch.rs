@@ -195,7 +195,8 @@ impl Core {
     /// Posts among the others' posts, and waits for the outcome.
     pub(crate) async fn post(&self, post: Post) -> Result<Posted> {
         let (sender, outcome) = oneshot::channel();
-        self.posts.submit(post, 0, move |answer| {
+        let bytes = post.entries.iter().map(|entry| entry.bytes.len()).sum();
+        self.posts.submit(post, bytes, move |answer| {
             // Whoever waited may be gone.
             let _ = sender.send(answer);
         });

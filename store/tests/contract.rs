@@ -21,4 +21,5 @@ mod contract {
     mod redis;
     mod sessions;
     mod tickets;
+    mod unread;
 }

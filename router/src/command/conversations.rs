@@ -4,7 +4,7 @@ use proto::wire::{self, Conversations, Summary, reply};
 use proto::{ConversationId, Position, UserId};
 use store::model::{Conversation, Member};
 
-use super::{PAGE_BYTES, history, shown, size};
+use super::{PAGE_BYTES, history, shown, size_shown};
 use crate::dispatch::Core;
 use crate::error::{Error, Result};
 
@@ -64,13 +64,11 @@ fn summary(
     let peer = peer(&conversation, user, &state.members);
     // Whoever joined sees nothing from before.
     let last_message = state.last_message.filter(|last| last.message.seq > own.since);
-    *bytes += last_message.as_ref().map_or(0, |last| size(&last.message));
+    *bytes += last_message.as_ref().map_or(0, size_shown);
     Some(Summary {
         head_seq: state.head.0,
         read_seq: own.read.0,
-        // The read mark is at one's own last message at least: whatever comes
-        // after it is others'.
-        unread: state.head.0.saturating_sub(own.read.0),
+        unread: state.unread,
         name: state.group.map(|group| group.name).unwrap_or_default(),
         last_message: last_message.map(shown),
         peer_delivered_seq: peer.map_or(0, |peer| peer.delivered.0),
@@ -93,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unread_is_what_came_after_the_read_mark() {
+    fn a_summary_has_the_stores_count_and_the_marks_of_both() {
         let user = UserId::parse("alice").unwrap();
         let member = |name: &str, delivered, read| Member {
             user: UserId::parse(name).unwrap(),
@@ -105,12 +103,12 @@ mod tests {
             head: Seq(9),
             group: None,
             last_message: None,
-            unread: 3,
+            unread: 2,
             members: vec![member("alice", 9, 6), member("bob", 8, 7)],
         };
         let id = ConversationId::parse("alice~bob").unwrap();
         let summary = summary(&user, id, state, &mut 0).unwrap();
-        assert_eq!((summary.unread, summary.read_seq), (3, 6));
+        assert_eq!((summary.unread, summary.read_seq), (2, 6));
         assert_eq!((summary.peer_delivered_seq, summary.peer_read_seq), (8, 7));
     }
 }

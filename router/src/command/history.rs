@@ -4,7 +4,7 @@ use proto::wire::{self, History, reply};
 use proto::{ConversationId, Seq, UserId};
 use store::model::{HistoryPage, HistoryQuery, HistoryRange};
 
-use super::{PAGE_BYTES, field, may_be_in, shown, size};
+use super::{PAGE_BYTES, field, may_be_in, shown, size_shown};
 use crate::dispatch::Core;
 use crate::error::{Error, NO_CONVERSATION, Result};
 
@@ -49,7 +49,7 @@ fn shorten(page: &mut HistoryPage, range: HistoryRange) {
         *bytes += size;
         *bytes <= PAGE_BYTES
     };
-    let sizes = page.messages.iter().map(|shown| size(&shown.message));
+    let sizes = page.messages.iter().map(size_shown);
     let count = match range {
         HistoryRange::After(_) => {
             sizes.scan(0, |bytes, size| Some(fits(bytes, size))).take_while(|fits| *fits).count()

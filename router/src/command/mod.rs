@@ -28,6 +28,20 @@ use crate::error::{Error, Result};
 /// next page.
 const PAGE_BYTES: usize = 8 << 20;
 
+/// Bodies at most, as sent (PROTOCOL.md §5).
+const MAX_BODY: usize = 65_536;
+
+/// Checks a message's body.
+fn check_body(body: &[u8]) -> Result<()> {
+    if body.is_empty() {
+        return Err(Error::BadRequest("`body` is missing".to_owned()));
+    }
+    if body.len() > MAX_BODY {
+        return Err(Error::TooLarge(format!("`body` has more than {MAX_BODY} bytes")));
+    }
+    Ok(())
+}
+
 /// Reads a field that is an identifier.
 fn field<T: std::str::FromStr<Err = Invalid>>(name: &str, text: &str) -> Result<T> {
     text.parse().map_err(|invalid| Error::field(name, invalid))
@@ -68,6 +82,12 @@ fn shown(shown: Shown) -> Event {
         reactions: reactions.collect(),
     };
     Event { state: Some(state), ..event(shown.message) }
+}
+
+/// What a message takes in its present state, nearly.
+fn size_shown(shown: &Shown) -> usize {
+    let reactions = shown.reactions.iter().map(|(emoji, users)| emoji.len() + 8 + users.len() * 66);
+    size(&shown.message) + reactions.sum::<usize>()
 }
 
 /// What the entry of a logged event takes, nearly.

@@ -4,11 +4,8 @@ use proto::wire::{self, entry, reply};
 use proto::{ClientMessageId, ConversationId, SessionId, UserId};
 use store::model::{Post, PostKind, Posted};
 
-use super::{field, may_be_in, new_entry, now};
+use super::{check_body, field, may_be_in, new_entry, now};
 use crate::error::{Error, NO_CONVERSATION, Result};
-
-/// Bodies at most, as sent (PROTOCOL.md §5).
-const MAX_BODY: usize = 65_536;
 
 /// What is asked of the store.
 pub(crate) fn post(user: UserId, send: wire::Send) -> Result<Post> {
@@ -18,12 +15,7 @@ pub(crate) fn post(user: UserId, send: wire::Send) -> Result<Post> {
         "" => None,
         text => Some(field("session", text)?),
     };
-    if send.body.is_empty() {
-        return Err(Error::BadRequest("`body` is missing".to_owned()));
-    }
-    if send.body.len() > MAX_BODY {
-        return Err(Error::TooLarge(format!("`body` has more than {MAX_BODY} bytes")));
-    }
+    check_body(&send.body)?;
     if !may_be_in(&conversation, &user) {
         return Err(NO_CONVERSATION);
     }

@@ -2,6 +2,7 @@
 //! socket and in process, on the embedded store.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod amendments;
 mod faults;
 mod gateway;
 mod groups;

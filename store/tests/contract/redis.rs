@@ -11,7 +11,7 @@ use testbed::{RedisSentinel, RedisServer};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::harness::{Done, changed, message, now, text};
+use super::harness::{Done, changed, edit, message, now, react, text, word};
 
 struct Open {
     store: Arc<dyn Store>,
@@ -382,4 +382,179 @@ async fn a_conversation_that_lost_its_last_entries_is_told_as_rewritten() {
     assert_eq!(page.reset, None);
     let texts: Vec<_> = page.events.iter().map(|filed| text(&filed.event.entry).unwrap()).collect();
     assert_eq!(texts, ["and on"]);
+}
+
+/// Everything in an inbox, each in a word.
+async fn words_of(open: &Open, user: &UserId) -> Vec<String> {
+    let after = Cursor::ORIGIN;
+    let query = InboxQuery { user: user.clone(), after, limit: 1000, session: None, marks: None };
+    let page = open.store.read_inbox(vec![query]).await.unwrap().remove(0);
+    assert_eq!(page.reset, None);
+    page.events.iter().map(|filed| word(&filed.event)).collect()
+}
+
+/// Reactions of one round each, so that each round has one event.
+fn reaction(by: &UserId, conversation: &ConversationId, round: usize) -> store::model::Post {
+    react(by, conversation, 1, &format!("e{round}-"), true)
+}
+
+#[tokio::test]
+async fn an_amendment_left_between_two_steps_is_filed_for_everyone_by_its_repeat() {
+    let server = RedisServer::start().await.unwrap();
+    let open_one = open(config(format!("{}?steps=separate", server.url()))).await;
+    let other = open(config(format!("{}?steps=separate", server.url()))).await;
+    let (alice, bob) = users();
+    let direct = ConversationId::direct(&alice, &bob);
+    other.send(&alice, &bob, "one").await.unwrap();
+    let (mut unchanged, mut rounds) = (0, 0);
+    for round in 0..60 {
+        let post = reaction(&alice, &direct, round);
+        interrupted(&open_one, post.clone(), 1 + round % 6).await;
+        // Waits for whatever of it was under way.
+        open_one.store.ping().await.unwrap();
+        let posted = other.store.post(vec![post]).await.unwrap().remove(0);
+        unchanged += usize::from(posted == Posted::Unchanged);
+        rounds += 1;
+        for user in [&alice, &bob] {
+            assert_eq!(words_of(&other, user).await.len(), 1 + rounds, "round {round}");
+        }
+    }
+    assert!(unchanged > 0, "some had been numbered before they were repeated");
+    assert_eq!(words_of(&other, &alice).await, words_of(&other, &bob).await);
+    other.store.repair(Duration::ZERO).await.unwrap();
+    assert_eq!(words_of(&other, &bob).await.len(), 1 + rounds);
+}
+
+#[tokio::test]
+async fn holes_of_amendments_are_closed_without_what_a_member_does_not_see() {
+    let server = RedisServer::start().await.unwrap();
+    let stepwise = open(config(format!("{}?steps=separate", server.url()))).await;
+    // The same data, written in one call: it closes what the other way left.
+    let at_once = open(config(server.url())).await;
+    let (alice, bob) = users();
+    let carol = UserId::parse("carol").unwrap();
+    let group = ConversationId::new_group(now());
+    let make = Change {
+        name: Some("name".into()),
+        owner: Some(alice.clone()),
+        add: vec![alice.clone(), bob.clone()],
+        ..Change::default()
+    };
+    let posts = [
+        changed(&alice, &group, make),
+        message(&alice, &group, "secret"),
+        changed(
+            &alice,
+            &group,
+            Change { expect: store::model::Version(1), add: vec![carol.clone()], ..Change::default() },
+        ),
+        message(&alice, &group, "open"),
+    ];
+    for post in posts {
+        Done::of(at_once.store.post(vec![post]).await.unwrap().remove(0));
+    }
+    for round in 0..48 {
+        let seq = 1 + (round / 2) as u64 % 2;
+        interrupted(&stepwise, edit(&alice, &group, seq, &format!("{seq}-{round}")), 1 + round % 6).await;
+        stepwise.store.ping().await.unwrap();
+        match round % 3 {
+            0 => {
+                Done::of(
+                    at_once
+                        .store
+                        .post(vec![message(&bob, &group, &round.to_string())])
+                        .await
+                        .unwrap()
+                        .remove(0),
+                );
+            }
+            1 => {
+                let post = react(&bob, &group, 2, &round.to_string(), true);
+                Done::of(stepwise.store.post(vec![post]).await.unwrap().remove(0));
+            }
+            _ => {
+                stepwise.store.repair(Duration::ZERO).await.unwrap();
+            }
+        }
+    }
+    stepwise.store.repair(Duration::ZERO).await.unwrap();
+    let (alices, bobs, carols) =
+        (words_of(&at_once, &alice).await, words_of(&at_once, &bob).await, words_of(&at_once, &carol).await);
+    assert_eq!(alices, bobs);
+    // Carol has the same in the same order, but for what she does not see.
+    let visible: Vec<_> = bobs[2..].iter().filter(|word| !word.starts_with("edit 1:")).cloned().collect();
+    assert_eq!(carols, visible);
+    assert!(bobs.iter().any(|word| word.starts_with("edit 1:")), "some edits went through");
+    assert_eq!(stepwise.store.repair(Duration::ZERO).await.unwrap(), 0, "nothing is left to mend");
+}
+
+#[tokio::test]
+async fn a_thousand_acknowledgements_cost_a_handful_of_writes() {
+    let server = RedisServer::start().await.unwrap();
+    let redis = open(config(server.url())).await;
+    let (alice, bob) = users();
+    let conversation = ConversationId::direct(&alice, &bob);
+    let posts = (0..1_000).map(|_| message(&alice, &conversation, "hi")).collect();
+    redis.store.post(posts).await.unwrap();
+    let query =
+        InboxQuery { user: bob.clone(), after: Cursor::ORIGIN, limit: 1_000, session: None, marks: None };
+    let page = redis.store.read_inbox(vec![query]).await.unwrap().remove(0);
+    let asked = page.events.iter().map(|filed| {
+        let fingerprint = proto::Fingerprint(filed.event.entry.fingerprint);
+        Acknowledge { user: bob.clone(), cursor: Cursor { position: filed.position, fingerprint } }
+    });
+    let asked: Vec<_> = asked.collect();
+    assert_eq!(asked.len(), 1_000);
+    server.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
+    redis.store.acknowledge(asked.clone()).await.unwrap();
+    // Pages of 256 events, each noted, marked, and its place kept.
+    for (command, most) in [("zadd", 4), ("hset", 8), ("pexpire", 1)] {
+        let calls = calls(&server, command).await;
+        assert!((1..=most).contains(&calls), "{calls} calls of {command}");
+    }
+    server.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
+    redis.store.acknowledge(asked).await.unwrap();
+    for command in ["zadd", "hset", "pexpire"] {
+        assert_eq!(calls(&server, command).await, 0, "{command} for what is acknowledged already");
+    }
+}
+
+#[tokio::test]
+async fn an_acknowledgement_and_a_mark_are_one_call_each() {
+    let server = RedisServer::start().await.unwrap();
+    let redis = open(config(server.url())).await;
+    let (alice, bob) = users();
+    let post = redis.send(&alice, &bob, "one").await.unwrap();
+    let group = ConversationId::new_group(now());
+    let change = Change { add: vec![alice.clone(), bob.clone()], ..Change::default() };
+    redis.store.post(vec![changed(&alice, &group, change), message(&alice, &group, "two")]).await.unwrap();
+    let head = redis.look(&bob, From::Head).await.start;
+    // The scripts are known to the server after their first use.
+    let first = Acknowledge { user: alice.clone(), cursor: post.place.unwrap() };
+    let mark = |seq| store::model::Mark {
+        conversation: ConversationId::direct(&alice, &bob),
+        user: bob.clone(),
+        kind: store::model::MarkKind::Read,
+        seq: proto::Seq(seq),
+    };
+    redis.store.acknowledge(vec![first]).await.unwrap();
+    redis.store.mark(vec![mark(0)]).await.unwrap();
+    server.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
+    let acknowledge = Acknowledge { user: bob.clone(), cursor: head };
+    let answer = redis.store.acknowledge(vec![acknowledge]).await.unwrap().remove(0);
+    let store::model::Acknowledged::Marks(marks) = answer else { panic!("{answer:?}") };
+    assert_eq!(marks.len(), 2, "of the direct conversation and of the group");
+    redis.store.mark(vec![mark(1)]).await.unwrap();
+    // Beside them the looks after the incarnation and the nodes, once a second.
+    let hset = calls(&server, "hset").await;
+    assert_eq!((calls(&server, "zadd").await, hset), (4, 4), "notes; marks and a place");
+    assert_eq!(calls(&server, "lrange").await, 1, "one look at the inbox");
+}
+
+/// How often a command ran since the statistics were reset.
+async fn calls(server: &RedisServer, command: &str) -> u64 {
+    let stats = server.info(&["INFO", "commandstats"], &format!("cmdstat_{command}")).await.unwrap();
+    let Some(stats) = stats else { return 0 };
+    let calls = stats.split(',').find_map(|field| field.strip_prefix("calls=")).unwrap();
+    calls.parse().unwrap()
 }
