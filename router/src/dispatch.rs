@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::absences::Absences;
 use crate::batcher::Batcher;
 use crate::command::{
     amend, channel, conversations, group, history, kick, marks, presence, send, session, ticket, typing,
@@ -22,7 +23,9 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::link::Responder;
 use crate::measured::Measured;
+use crate::members::Groups;
 use crate::metrics::Metrics;
+use crate::nodes;
 use crate::receipts::{Notices, Receipts};
 use crate::sweep;
 
@@ -37,6 +40,8 @@ pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) metrics: Metrics,
     pub(crate) notices: Notices,
+    pub(crate) groups: Groups,
+    pub(crate) absences: Absences,
     receipts: Receipts,
     posts: Batcher<Post, Posted>,
     attaches: Batcher<Attach, Attached>,
@@ -85,7 +90,11 @@ impl Core {
         }
         let notices: Notices = batcher_of_all!(publish);
         let receipts = Receipts::new(metrics.clone());
-        loops.spawn(receipts.clone().run(store.clone(), notices.clone(), stop.clone()));
+        let groups = Groups::new(store.clone());
+        loops.spawn(receipts.clone().run(store.clone(), groups.clone(), notices.clone(), stop.clone()));
+        let absences = Absences::new(metrics.clone());
+        loops.spawn(absences.clone().run(store.clone(), notices.clone(), stop.clone()));
+        loops.spawn(nodes::run(store.clone(), stop.clone()));
         loops.spawn(sweep::run(store.clone(), metrics.clone(), stop.clone()));
         Self {
             posts: batcher!(post),
@@ -96,6 +105,8 @@ impl Core {
             marks: batcher!(mark),
             receipts,
             notices,
+            groups,
+            absences,
             tasks,
             rare_waiting: Arc::new(Semaphore::new(RARE_WAITING)),
             rare_running: Arc::new(Semaphore::new(RARE_AT_ONCE)),
@@ -133,7 +144,12 @@ impl Core {
                 });
             }
             Command::Detach(detach) => {
-                gather(&self.detaches, session::detach(user, &detach), 0, to, |_| Ok(done()));
+                let absences = self.absences.clone();
+                let asked = session::detach(user.clone(), &detach);
+                gather(&self.detaches, asked, 0, to, move |last| {
+                    presence::left(user, last, &absences);
+                    Ok(done())
+                });
             }
             Command::ReadInbox(query) => {
                 gather(&self.inboxes, session::query(user, &query), 0, to, |page| Ok(session::page(page)));
@@ -172,9 +188,9 @@ impl Core {
             Command::Edit(asked) => self.run(to, async move { amend::edit(&core, user, asked).await }),
             Command::Recall(asked) => self.run(to, async move { amend::recall(&core, user, asked).await }),
             Command::React(asked) => self.run(to, async move { amend::react(&core, user, asked).await }),
-            Command::Presence(asked) => self.run(to, async move { presence::ask(&core, user, asked).await }),
+            Command::Presence(asked) => self.run(to, async move { presence::ask(&core, asked).await }),
             Command::Unwatch(asked) => {
-                self.run(to, async move { presence::unwatch(&core, user, asked).await })
+                self.run(to, async move { presence::unwatch(&core, asked).await })
             }
             Command::Kick(asked) => self.run(to, async move { kick::kick(&core, user, asked).await }),
             Command::Publish(asked) => {

@@ -5,8 +5,10 @@
 //! a socket or in process), [`serve`] (on a listener, with health and drain);
 //! within: `link` (one gateway's stream), `dispatch` (which command goes
 //! where), `batcher` (what gathers goes to the store at once), `command` (one
-//! file a kind), `receipts`, `sweep`.
+//! file a kind), `receipts`, `absences` (who is away), `members` (of groups, for a
+//! moment), `nodes` (those that died), `sweep`.
 
+mod absences;
 mod batcher;
 mod command;
 mod config;
@@ -14,7 +16,9 @@ mod dispatch;
 mod error;
 mod link;
 mod measured;
+mod members;
 mod metrics;
+mod nodes;
 mod receipts;
 mod server;
 mod service;

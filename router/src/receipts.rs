@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use proto::wire::{Notice, notice};
+use proto::wire::{Notice, Presence, notice};
 use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use store::Store;
@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::batcher::Batcher;
+use crate::members::{Groups, Members};
 use crate::metrics::Metrics;
 
 /// How long marks gather.
@@ -77,7 +78,13 @@ impl Receipts {
     }
 
     /// Sends what gathers, until `stop`.
-    pub(crate) async fn run(self, store: Arc<dyn Store>, notices: Notices, stop: CancellationToken) {
+    pub(crate) async fn run(
+        self,
+        store: Arc<dyn Store>,
+        groups: Groups,
+        notices: Notices,
+        stop: CancellationToken,
+    ) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -90,7 +97,7 @@ impl Receipts {
             }
             let marks = self.pending.marks.lock().unwrap_or_else(PoisonError::into_inner).take();
             for chunk in marks.chunks(CHUNK) {
-                if let Err(error) = tell(&*store, &notices, chunk).await {
+                if let Err(error) = tell(&*store, &groups, &notices, chunk).await {
                     self.metrics.dropped("receipt", chunk.len());
                     tracing::debug!(%error, "receipts were given up");
                 }
@@ -135,8 +142,10 @@ impl Marks {
     }
 }
 
-async fn tell(store: &dyn Store, notices: &Notices, marks: &[Mark]) -> store::Result<()> {
-    let members = group_members(store, marks).await?;
+async fn tell(store: &dyn Store, groups: &Groups, notices: &Notices, marks: &[Mark]) -> store::Result<()> {
+    let named: FxHashSet<&ConversationId> =
+        marks.iter().map(|mark| &mark.conversation).filter(|id| id.is_group()).collect();
+    let members = groups.of_all(named.into_iter()).await?;
     let audiences: Vec<Vec<UserId>> = marks.iter().map(|mark| audience(mark, &members)).collect();
     let locations = locations(store, audiences.iter().flatten()).await?;
     for (mark, audience) in marks.iter().zip(&audiences) {
@@ -148,29 +157,12 @@ async fn tell(store: &dyn Store, notices: &Notices, marks: &[Mark]) -> store::Re
     Ok(())
 }
 
-async fn group_members(
-    store: &dyn Store,
-    marks: &[Mark],
-) -> store::Result<FxHashMap<ConversationId, Vec<UserId>>> {
-    let groups: FxHashSet<&ConversationId> =
-        marks.iter().map(|mark| &mark.conversation).filter(|id| id.is_group()).collect();
-    let groups: Vec<ConversationId> = groups.into_iter().cloned().collect();
-    if groups.is_empty() {
-        return Ok(FxHashMap::default());
-    }
-    let states = store.conversations(&groups, None).await?;
-    let members = states.into_iter().map(|state| {
-        state.map_or_else(Vec::new, |state| state.members.into_iter().map(|member| member.user).collect())
-    });
-    Ok(groups.into_iter().zip(members).collect())
-}
-
 /// Who is told of a mark.
-fn audience(mark: &Mark, members: &FxHashMap<ConversationId, Vec<UserId>>) -> Vec<UserId> {
+fn audience(mark: &Mark, members: &FxHashMap<ConversationId, Members>) -> Vec<UserId> {
     let mut audience = match mark.conversation.pair() {
         Some((one, other)) => vec![one, other],
         None => match members.get(&mark.conversation) {
-            Some(members) if members.len() <= MAX_GROUP => members.clone(),
+            Some(members) if members.len() <= MAX_GROUP => members.to_vec(),
             _ => Vec::new(),
         },
     };
@@ -210,6 +202,22 @@ pub(crate) fn by_node(
         }
     }
     nodes
+}
+
+/// Tells the nodes that watch a user that it has come, or has gone and when
+/// that was (Unix ms of the store): one notice a node, however many there watch.
+pub(crate) fn tell_presence(
+    notices: &Notices,
+    watchers: &[NodeIncarnation],
+    user: &UserId,
+    gone: Option<u64>,
+) {
+    let (online, last_seen) = (gone.is_none(), gone.unwrap_or_default());
+    for node in watchers {
+        let presence = Presence { user: user.to_string(), online, last_seen };
+        let what = Some(notice::What::Presence(presence));
+        send(notices, node.clone(), Notice { what, ..Notice::default() });
+    }
 }
 
 /// Queues a notice; it is given up when too many wait.

@@ -1,15 +1,69 @@
 //! `presence`: who is online, and who is told of it.
 
-use proto::UserId;
 use proto::wire::{self, reply};
+use proto::{NodeIncarnation, UserId};
+use store::model::{Attached, Seen};
 
-use crate::dispatch::Core;
+use super::field;
+use crate::absences::{Absences, GRACE};
+use crate::dispatch::{Core, done};
 use crate::error::{Error, Result};
+use crate::receipts::{self, Notices};
 
-pub(crate) async fn ask(_core: &Core, _user: UserId, _asked: wire::AskPresence) -> Result<reply::Result> {
-    Err(Error::Unavailable("this router does not have it yet"))
+/// Users asked for at once, at most (PROTOCOL.md §5).
+const MAX_USERS: usize = 500;
+
+/// Answers in the order asked.
+pub(crate) async fn ask(core: &Core, asked: wire::AskPresence) -> Result<reply::Result> {
+    let users = users(&asked.users)?;
+    let watcher: Option<NodeIncarnation> = match asked.node.as_str() {
+        "" => None,
+        node => Some(field("node", node)?),
+    };
+    let seen = core.store.presence(&users, watcher.as_ref()).await?;
+    let mut presences = Vec::with_capacity(users.len());
+    for (user, seen) in users.into_iter().zip(seen) {
+        let online = is_online(&seen);
+        // It is told who watches when that is over, whichever router saw the
+        // session end.
+        if let Some((_, ago)) = seen.ended.filter(|_| online && !seen.here && watcher.is_some()) {
+            core.absences.note(user.clone(), ago);
+        }
+        let last_seen = seen.ended.filter(|_| !online).map_or(0, |(time, _)| time);
+        presences.push(wire::Presence { user: user.into(), online, last_seen });
+    }
+    Ok(reply::Result::Presences(wire::Presences { presences }))
 }
 
-pub(crate) async fn unwatch(_core: &Core, _user: UserId, _asked: wire::Unwatch) -> Result<reply::Result> {
-    Err(Error::Unavailable("this router does not have it yet"))
+/// The node is told of these users no more.
+pub(crate) async fn unwatch(core: &Core, asked: wire::Unwatch) -> Result<reply::Result> {
+    let users = users(&asked.users)?;
+    core.store.unwatch(&users, &field("node", &asked.node)?).await?;
+    Ok(done())
+}
+
+/// Tells who watches that the user has come, if it was away.
+pub(crate) fn came(user: &UserId, attached: &Attached, notices: &Notices) {
+    let Some(absence) = &attached.absence else { return };
+    if absence.ended_ago.is_none_or(|ago| ago >= GRACE) {
+        receipts::tell_presence(notices, &absence.watchers, user, None);
+    }
+}
+
+/// A session of the user has ended: if it was the last, the user may be away.
+pub(crate) fn left(user: UserId, last: bool, absences: &Absences) {
+    if last {
+        absences.note(user, std::time::Duration::ZERO);
+    }
+}
+
+fn is_online(seen: &Seen) -> bool {
+    seen.here || seen.ended.is_some_and(|(_, ago)| ago < GRACE)
+}
+
+fn users(names: &[String]) -> Result<Vec<UserId>> {
+    if names.len() > MAX_USERS {
+        return Err(Error::BadRequest(format!("`users` must name at most {MAX_USERS} users")));
+    }
+    names.iter().map(|name| field("users", name)).collect()
 }

@@ -1,13 +1,16 @@
 //! `attach`, `detach`, `read_inbox` and `ack`: what sessions need of their
 //! user's record and inbox.
 
+use std::time::Duration;
+
 use proto::wire::{self, Notice, notice, reply};
 use proto::{Cursor, DeviceId, UserId};
 use store::model::{
-    Acknowledge, Attach, Attached, Detach, From, InboxPage, InboxQuery, Location, Mark, Standing,
+    Acknowledge, Attach, Attached, Detach, From, InboxPage, InboxQuery, Location, Mark, MarksQuery,
+    MarksSince, Standing,
 };
 
-use super::{event, field, size};
+use super::{event, field, presence, size};
 use crate::error::{Error, Result};
 use crate::receipts::{self, Notices};
 
@@ -43,6 +46,7 @@ pub(crate) fn attached(
     attached: Attached,
     notices: &Notices,
 ) -> reply::Result {
+    presence::came(user, &attached, notices);
     let from_a_place =
         matches!(asked.from, Some(wire::attach::From::Start(true) | wire::attach::From::Cursor(_)));
     for location in attached.replaced {
@@ -85,18 +89,29 @@ pub(crate) fn query(user: UserId, query: &wire::ReadInbox) -> Result<InboxQuery>
         after: query.after.map_or(Cursor::ORIGIN, Cursor::from),
         limit: limit as usize,
         session,
-        marks: None,
+        marks: marks(query),
     })
+}
+
+/// Which marks are wanted, if any.
+fn marks(query: &wire::ReadInbox) -> Option<MarksQuery> {
+    let since = match (query.marks_since, query.marks_within_ms) {
+        (Some(place), _) => MarksSince::Place(place.into()),
+        (None, Some(ms)) => MarksSince::Within(Duration::from_millis(ms)),
+        (None, None) => return None,
+    };
+    Some(MarksQuery { since, after: query.marks_after })
 }
 
 /// What is answered.
 pub(crate) fn page(page: InboxPage) -> reply::Result {
-    let mut bytes = 0;
+    let (mut bytes, mut cut) = (0, false);
     let mut events = Vec::with_capacity(page.events.len());
     for filed in page.events {
         bytes += size(&filed.event);
         // The reader sees by `head` that there is more.
         if bytes > INBOX_PAGE_BYTES && !events.is_empty() {
+            cut = true;
             break;
         }
         events.push(wire::InboxEvent { position: filed.position.0, event: Some(event(filed.event)) });
@@ -107,14 +122,16 @@ pub(crate) fn page(page: InboxPage) -> reply::Result {
         Standing::Missing => wire::Standing::Missing,
     };
     let (reset, restart) = page.reset.unzip();
+    // Only with the page that reaches the head.
+    let (marks, marks_next) = if cut { (Vec::new(), None) } else { (page.marks, page.marks_next) };
     reply::Result::Inbox(wire::InboxPage {
         events,
         head: page.head.0,
         reset: wire::ResetReason::from(reset).into(),
         restart: restart.map(Into::into),
         standing: standing.into(),
-        marks: page.marks.iter().map(Mark::receipt).collect(),
-        marks_next: page.marks_next.unwrap_or_default(),
+        marks: marks.iter().map(Mark::receipt).collect(),
+        marks_next: marks_next.unwrap_or_default(),
     })
 }
 

@@ -3,9 +3,10 @@
 use proto::wire::{Notice, SayTyping, Typing, notice, reply};
 use proto::{ConversationId, UserId};
 
-use super::{field, group};
+use super::field;
 use crate::dispatch::{Core, done};
 use crate::error::{NO_CONVERSATION, Result};
+use crate::members::Members;
 use crate::receipts;
 
 /// Answers when the notices are on their way.
@@ -14,10 +15,7 @@ pub(crate) async fn say(core: &Core, user: UserId, say: SayTyping) -> Result<rep
     let mut others = match conversation.pair() {
         Some((one, other)) if user == one || user == other => vec![one, other],
         Some(_) => return Err(NO_CONVERSATION),
-        None => {
-            let state = group::state(core, &user, &conversation).await?;
-            state.members.into_iter().map(|member| member.user).collect()
-        }
+        None => members(core, &user, &conversation).await?.to_vec(),
     };
     others.retain(|other| *other != user);
     others.dedup();
@@ -28,4 +26,14 @@ pub(crate) async fn say(core: &Core, user: UserId, say: SayTyping) -> Result<rep
         receipts::send(&core.notices, node, Notice { users, session: String::new(), what });
     }
     Ok(done())
+}
+
+/// Of a group that the user is in. It may be wrong for a second about who has
+/// left or joined, but not about the user, whose joining is looked for.
+async fn members(core: &Core, user: &UserId, group: &ConversationId) -> Result<Members> {
+    let (mut members, fresh) = core.groups.of(group).await?;
+    if !members.contains(user) && !fresh {
+        members = core.groups.read(std::slice::from_ref(group)).await?.remove(0);
+    }
+    if members.contains(user) { Ok(members) } else { Err(NO_CONVERSATION) }
 }

@@ -240,6 +240,16 @@ impl Ear {
         }
     }
 
+    /// The notices of the next envelope that has some.
+    pub(crate) async fn notices(&mut self) -> Vec<Notice> {
+        loop {
+            let envelope = self.envelope().await;
+            if !envelope.notices.is_empty() {
+                return envelope.notices;
+            }
+        }
+    }
+
     /// The next notice; announcements before it are passed over.
     pub(crate) async fn notice(&mut self) -> Notice {
         loop {

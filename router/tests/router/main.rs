@@ -9,5 +9,6 @@ mod groups;
 mod links;
 mod messages;
 mod notices;
+mod presence;
 mod reading;
 mod sessions;

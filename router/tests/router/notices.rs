@@ -137,3 +137,58 @@ async fn typing_is_told_to_the_others_once_a_node() {
     assert_eq!((users, by.as_str()), (vec!["alice".into(), "bob".into()], "carol"));
     assert_eq!(gateway.refused("carol", typing("alice~bob")).await, "not_found");
 }
+
+#[tokio::test]
+async fn whoever_reads_on_gets_the_marks_that_changed_meanwhile() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let place = gateway.send("alice", "alice~bob", "1").await;
+    let place = Place { position: place.position, fingerprint: place.fingerprint };
+    gateway.done("bob", read("alice~bob", 1)).await;
+    let asked = |marks_since, marks_within_ms| {
+        Command::ReadInbox(wire::ReadInbox {
+            after: Some(place),
+            marks_since,
+            marks_within_ms,
+            ..Default::default()
+        })
+    };
+    for (since, within) in [(Some(place), None), (None, Some(60_000))] {
+        let wire::reply::Result::Inbox(page) = gateway.ask("alice", asked(since, within)).await else {
+            panic!()
+        };
+        assert_eq!((page.events.len(), page.head, page.marks_next), (0, 1, 0));
+        let bobs: Vec<_> = page.marks.iter().filter(|mark| mark.user == "bob").collect();
+        assert_eq!(bobs.len(), 1);
+        assert_eq!(
+            (bobs[0].conversation.as_str(), bobs[0].kind(), bobs[0].seq),
+            ("alice~bob", Kind::Read, 1)
+        );
+    }
+    let wire::reply::Result::Inbox(page) = gateway.ask("alice", asked(None, None)).await else { panic!() };
+    assert!(page.marks.is_empty(), "nobody asked");
+}
+
+#[tokio::test]
+async fn a_burst_of_acknowledgements_becomes_a_handful_of_receipts() {
+    let router = Running::start().await;
+    let mut ear = router.listen("gw-1").await;
+    let mut gateway = router.connect().await;
+    gateway.attach("alice", "phone", "s-1", &ear).await;
+    for number in 0..200 {
+        gateway.send("alice", "alice~bob", &number.to_string()).await;
+    }
+    let cursors = gateway.inbox("bob").await;
+    let acks = (1..).zip(cursors).map(|(position, event)| {
+        let cursor = Some(Place { position, fingerprint: event.entry.unwrap().fingerprint });
+        ("bob", Command::Ack(wire::Ack { device: "phone".into(), cursor }))
+    });
+    for id in gateway.post_all(acks.collect()).await {
+        gateway.answer(id).await;
+    }
+    let mut receipts = 1;
+    while receipt(&mut ear).await.1.seq < 200 {
+        receipts += 1;
+    }
+    assert!(receipts <= 5, "{receipts} receipts");
+}

@@ -91,9 +91,7 @@ pub(super) fn read(
     };
     let oldest = now().saturating_sub(age(bounds));
     let since = match query.since {
-        MarksSince::Within(time) => {
-            now().saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
-        }
+        MarksSince::Within(time) => now().saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
         MarksSince::Place(cursor) => filed_at(txn, number, cursor)?.saturating_sub(SLACK),
     };
     let from = (since.max(oldest).saturating_mul(1_000)).max(query.after.saturating_add(1));

@@ -1,0 +1,50 @@
+//! Tells the living nodes of those that have died: who was there is gone. Every
+//! router does, and a node that hears it twice asks twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::NodeIncarnation;
+use proto::wire::{NodeGone, Notice, notice};
+use rustc_hash::FxHashSet;
+use store::Store;
+use tokio_util::sync::CancellationToken;
+
+/// Between two looks. A lease is 10 seconds, and PROTOCOL.md §5 allows 15 until
+/// whoever was on the node is offline.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Runs until `stop`.
+pub(crate) async fn run(store: Arc<dyn Store>, stop: CancellationToken) {
+    let mut known = FxHashSet::default();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        match look(&*store, &known).await {
+            Ok(alive) => known = alive,
+            // What is gone is found at the next look.
+            Err(error) => tracing::debug!(%error, "could not look which nodes live"),
+        }
+    }
+}
+
+/// The nodes that live; those that did and do no more are told of.
+async fn look(
+    store: &dyn Store,
+    known: &FxHashSet<NodeIncarnation>,
+) -> store::Result<FxHashSet<NodeIncarnation>> {
+    let alive: FxHashSet<NodeIncarnation> = store.nodes().await?.into_iter().collect();
+    let mut notices = Vec::new();
+    for gone in known.difference(&alive) {
+        tracing::info!(node = %gone, "a node is gone");
+        let what = notice::What::NodeGone(NodeGone { node: gone.to_string() });
+        let notice = Notice { what: Some(what), ..Notice::default() };
+        notices.extend(alive.iter().map(|node| (node.clone(), notice.clone())));
+    }
+    if !notices.is_empty() {
+        store.publish(notices).await?;
+    }
+    Ok(alive)
+}
