@@ -45,8 +45,6 @@ pub struct Account {
     pub cursor: Option<String>,
     /// Channels for one-way transports and polls: `c_news:41,c_sport`.
     pub channels: Option<String>,
-    /// Channels of one-way transports: `c_news:41,c_sport`.
-    pub channels: Option<String>,
     /// The socket's receive buffer in bytes, for readers that fall behind.
     pub receive_buffer: Option<u32>,
 }

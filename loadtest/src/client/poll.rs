@@ -45,7 +45,6 @@ impl Poll {
         let mut client = Self {
             device: account.device.clone(),
             channels: account.channels.clone(),
-            channels: account.channels.clone(),
             form,
             wait,
             cursor: account.cursor.clone().unwrap_or_default(),
@@ -147,10 +146,8 @@ impl Poll {
         if !self.asked_up_to.is_empty() {
             path.push_str(&format!("&cursor={}", resource::encode(&self.asked_up_to)));
         }
-        for (name, value) in [("device", &self.device), ("channels", &self.channels)] {
-            if let Some(value) = value {
-                path.push_str(&format!("&{name}={}", resource::encode(value)));
-            }
+        if let Some(device) = &self.device {
+            path.push_str(&format!("&device={}", resource::encode(device)));
         }
         if let Some(channels) = &self.channels {
             path.push_str(&format!("&channels={}", resource::encode(channels)));
