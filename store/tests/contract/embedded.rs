@@ -185,3 +185,33 @@ async fn a_call_with_the_wrong_number_of_entries_hurts_no_other() {
     assert_eq!(store.look(&alice, From::Cursor(Cursor::ORIGIN)).await.head, Position(1));
     assert_eq!(store.store.repair(Duration::ZERO).await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn a_restart_keeps_when_users_were_last_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alice, bob, _) = users();
+    let store = open(folder.path()).await.unwrap();
+    let node = NodeIncarnation::new("gw").unwrap();
+    let subscription = store.store.subscribe(node.clone()).await.unwrap();
+    let mut sessions = Vec::new();
+    for user in [&alice, &bob] {
+        let (session, device) = (proto::SessionId::random(), proto::DeviceId::random());
+        sessions.push(session.clone());
+        let location = Some(Location { session, device, node: node.clone() });
+        store.store.attach(vec![Attach { user: user.clone(), location, from: From::Head }]).await.unwrap();
+    }
+    let detach = store::model::Detach { user: alice.clone(), session: sessions[0].clone() };
+    assert_eq!(store.store.detach(vec![detach]).await.unwrap(), [true]);
+    // Bob's session ends with its node.
+    drop(subscription);
+    let asked = [alice, bob];
+    let before = store.store.presence(&asked, None).await.unwrap();
+    store.close().await;
+
+    let store = open(folder.path()).await.unwrap();
+    let after = store.store.presence(&asked, None).await.unwrap();
+    for (before, after) in before.iter().zip(after) {
+        assert!(!after.here);
+        assert_eq!(after.ended.unwrap().0, before.ended.unwrap().0);
+    }
+}

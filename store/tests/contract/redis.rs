@@ -548,7 +548,18 @@ async fn an_acknowledgement_and_a_mark_are_one_call_each() {
     // Beside them the looks after the incarnation and the nodes, once a second.
     let hset = calls(&server, "hset").await;
     assert_eq!((calls(&server, "zadd").await, hset), (4, 4), "notes; marks and a place");
-    assert_eq!(calls(&server, "lrange").await, 1, "one look at the inbox");
+    let messages = (0..50).map(|_| message(&alice, &group, "hi")).collect();
+    redis.store.post(messages).await.unwrap();
+    let query = InboxQuery { user: bob.clone(), after: head, limit: 50, session: None, marks: None };
+    let page = redis.store.read_inbox(vec![query]).await.unwrap().remove(0);
+    server.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
+    for filed in page.events {
+        let fingerprint = proto::Fingerprint(filed.event.entry.fingerprint);
+        let cursor = Cursor { position: filed.position, fingerprint };
+        redis.store.acknowledge(vec![Acknowledge { user: bob.clone(), cursor }]).await.unwrap();
+    }
+    let scripts = calls(&server, "evalsha").await;
+    assert!((50..75).contains(&scripts), "{scripts} scripts for 50 acknowledgements");
 }
 
 /// How often a command ran since the statistics were reset.
