@@ -4,11 +4,15 @@
 //! workloads.
 //!
 //! In reading order: [`client`], [`token`], [`history`], [`fleet`] (gateways
-//! and routers as processes), [`workload`], [`summary`].
+//! and routers as processes), [`workload`] (and `foreign`, the clients of other
+//! servers), [`summary`], [`report`], [`versus`].
 
 pub mod client;
 pub mod fleet;
+pub(crate) mod foreign;
 pub mod history;
+pub mod report;
 pub mod summary;
 pub mod token;
+pub mod versus;
 pub mod workload;

@@ -1,22 +1,28 @@
 //! `loadtest run`: one scenario against a cluster that runs already or that is
-//! spawned for it.
+//! spawned for it. `loadtest versus`: the same against other servers.
 
 mod open;
 mod options;
 
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
-use loadtest::workload;
+use loadtest::{report, versus, workload};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use options::{Command, Options, Run, Scenario};
+use options::{Command, Options, Run, Scenario, Versus};
+use serde::Serialize;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command::Run(run) = Options::parse().command;
-    match measure(&run).await {
+    let done = match Options::parse().command {
+        Command::Run(options) => measure(&options).await,
+        Command::Versus(options) => compare(&options).await,
+        Command::Relay(options) => relay(options.listen).await,
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("loadtest: {error:#}");
@@ -26,21 +32,60 @@ async fn main() -> ExitCode {
 }
 
 async fn measure(run: &Run) -> Result<()> {
-    // Thousands of sockets here, and as many in what is spawned.
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    // They live as long as the run, and end with it.
-    let (servers, _running) = open::servers(run).await?;
     let settings = run.settings()?;
+    many_sockets()?;
+    // They live as long as the run, and end with it.
+    let running = open::servers(run).await?;
+    let servers = &running.servers;
     let summary = match run.scenario {
-        Scenario::Direct => workload::direct::run(&servers, &settings).await?,
-        Scenario::Idle => workload::idle::run(&servers, &settings).await?,
+        Scenario::Direct => workload::direct::run(servers, &settings).await?,
+        Scenario::Groups => workload::groups::run(servers, &settings).await?,
+        Scenario::Room => workload::room::run(servers, &settings).await?,
+        Scenario::Idle => workload::idle::run(servers, &settings).await?,
+        Scenario::Storm => workload::storm::run(servers, &settings).await?,
+        Scenario::Catchup => workload::catchup::run(servers, &settings).await?,
+        Scenario::Slow => workload::slow::run(servers, &settings).await?,
+        Scenario::Mixed => workload::mixed::run(servers, &settings).await?,
     };
-    println!("{summary}");
+    print!("{summary}");
     if let Some(file) = &run.json {
-        fs::write(file, serde_json::to_vec_pretty(&summary)?)
-            .with_context(|| format!("{} could not be written", file.display()))?;
+        write_json(file, &summary)?;
+    }
+    if let Some(file) = &run.report {
+        write(file, report::html(&summary)?.as_bytes())?;
     }
     ensure!(summary.is_clean(), "a promise was broken");
     Ok(())
+}
+
+async fn compare(options: &Versus) -> Result<()> {
+    let plan = options.plan()?;
+    many_sockets()?;
+    let binaries = options.programs.binaries().await?;
+    let board = versus::run(&plan, &binaries).await?;
+    print!("{board}");
+    match &options.json {
+        Some(file) => write_json(file, &board),
+        None => Ok(()),
+    }
+}
+
+async fn relay(listen: std::net::SocketAddr) -> Result<()> {
+    many_sockets()?;
+    versus::relay::serve(listen).await
+}
+
+/// Thousands of sockets here, and as many in what is spawned.
+fn many_sockets() -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(())
+}
+
+fn write_json(file: &Path, value: &impl Serialize) -> Result<()> {
+    write(file, &serde_json::to_vec_pretty(value)?)
+}
+
+fn write(file: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(file, bytes).with_context(|| format!("{} could not be written", file.display()))
 }

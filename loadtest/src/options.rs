@@ -1,13 +1,19 @@
 //! The command line.
 
+mod versus;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use loadtest::client::Transport;
-use loadtest::workload::Settings;
+use loadtest::workload::{Mix, Settings};
+use testbed::Binaries;
+
+pub(crate) use versus::Versus;
 
 /// Loads a Switchboard cluster, checks that it keeps its promises, and says
 /// what it costs.
@@ -22,6 +28,31 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Runs one scenario; fails when a promise was broken.
     Run(Box<Run>),
+    /// Runs the same workloads against Switchboard, Socket.IO with the Redis
+    /// adapter, Centrifugo with Redis, and a bare relay, in turns.
+    Versus(Box<Versus>),
+    /// The bare relay that `versus` measures as the floor.
+    #[command(hide = true)]
+    Relay(Relay),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Relay {
+    /// Where to listen.
+    #[arg(long)]
+    pub(crate) listen: SocketAddr,
+}
+
+/// Where the gateway and the router come from.
+#[derive(Debug, Args)]
+pub(crate) struct Programs {
+    /// How what is started is built.
+    #[arg(long, value_enum, default_value = "release")]
+    profile: Profile,
+
+    /// Takes the programs from this folder instead of building them.
+    #[arg(long, value_name = "FOLDER")]
+    binaries: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -34,83 +65,102 @@ pub(crate) struct Run {
     #[arg(long, value_name = "gateways=N,routers=N", conflicts_with = "gateways")]
     pub(crate) spawn: Option<Spawn>,
 
-    /// How what is spawned is built.
-    #[arg(long, value_enum, default_value = "release")]
-    pub(crate) profile: Profile,
+    #[command(flatten)]
+    pub(crate) programs: Programs,
 
-    /// Takes the programs from this folder instead of building them.
-    #[arg(long, value_name = "FOLDER", requires = "spawn")]
-    pub(crate) binaries: Option<PathBuf>,
-
-    /// Gateways that run already, separated by commas.
-    #[arg(long, value_delimiter = ',', value_name = "URL", requires = "secret")]
+    /// Gateways that run already, separated by commas. Give them
+    /// --messages-per-second 0, or what is measured is that limit.
+    #[arg(long, value_delimiter = ',', value_name = "URL", requires = "jwt_secret")]
     pub(crate) gateways: Vec<String>,
 
     /// What those gateways were given as --jwt-secret.
-    #[arg(long, env = "SWITCHBOARD_JWT_SECRET", hide_env_values = true)]
-    pub(crate) secret: Option<String>,
+    #[arg(long, alias = "secret", env = "SWITCHBOARD_JWT_SECRET", hide_env_values = true)]
+    pub(crate) jwt_secret: Option<String>,
 
     /// Server processes to count the CPU and memory of, with --gateways.
     #[arg(long, value_delimiter = ',', value_name = "PID", requires = "gateways")]
     pub(crate) pids: Vec<u32>,
 
-    /// Connected users.
+    /// Connected users; in `room` subscribers.
     #[arg(long, default_value_t = 200)]
-    pub(crate) users: usize,
+    users: usize,
 
-    /// Messages a second, of all users together.
+    /// Messages a second, of all users together; in `room` publications.
     #[arg(long, default_value_t = 1000.0)]
-    pub(crate) rate: f64,
+    rate: f64,
+
+    /// Closed loop: instead of a rate, each user has one message in flight.
+    #[arg(long, conflicts_with = "rate")]
+    closed: bool,
 
     /// Seconds that are measured (for `idle`: until memory is looked at).
     #[arg(long, default_value_t = 10.0)]
-    pub(crate) duration: f64,
+    duration: f64,
 
     /// Seconds of the same load before.
     #[arg(long, default_value_t = 3.0)]
-    pub(crate) warmup: f64,
+    warmup: f64,
 
-    /// Bytes of a message's body.
+    /// Bytes of a message's body; `mixed` has its own.
     #[arg(long, default_value_t = 128)]
-    pub(crate) body: usize,
+    body: usize,
 
-    /// How clients connect.
-    #[arg(long, value_enum, default_value = "websocket")]
-    pub(crate) transport: TransportName,
+    /// Members of each group; as many groups as there are users for.
+    #[arg(long, default_value_t = 20)]
+    members: usize,
 
-    /// Decides who writes when. By default another one each time.
+    /// Users who publish to the room.
+    #[arg(long, default_value_t = 1)]
+    publishers: usize,
+
+    /// Messages that wait for each user, in `catchup`.
+    #[arg(long, default_value_t = 2000)]
+    backlog: usize,
+
+    /// How clients connect: one of websocket, websocket-protobuf, sse, stream,
+    /// iframe, long-poll (or poll), long-poll-protobuf, short-poll, or several
+    /// by weight.
+    #[arg(long, default_value = "websocket", value_name = "websocket=70,sse=20,poll=10")]
+    transport: Mix,
+
+    /// Decides who writes what when. By default another one each time.
     #[arg(long)]
-    pub(crate) seed: Option<u64>,
+    seed: Option<u64>,
 
     /// Also writes the summary here as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+
+    /// Also writes the summary and its plots here as one HTML file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
     /// Pairs on different nodes write to one another.
     Direct,
+    /// Groups of --members whose members all write.
+    Groups,
+    /// A channel with --users subscribers.
+    Room,
     /// Connections that say nothing.
     Idle,
+    /// All drop and return at once, with their cursors.
+    Storm,
+    /// Readers come back to --backlog messages each.
+    Catchup,
+    /// Groups in which one reader in a hundred is slow.
+    Slow,
+    /// A day of chat: direct and groups, receipts, typing, joins and leaves,
+    /// reconnects, bodies from 256 bytes to 16 KiB.
+    Mixed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Profile {
+enum Profile {
     Debug,
     Release,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TransportName {
-    Websocket,
-    WebsocketProtobuf,
-    Sse,
-    Stream,
-    Iframe,
-    LongPoll,
-    LongPollProtobuf,
-    ShortPoll,
 }
 
 /// How many processes of each kind.
@@ -139,29 +189,38 @@ impl FromStr for Spawn {
     }
 }
 
+impl Programs {
+    /// Builds them, or takes those of the folder.
+    pub(crate) async fn binaries(&self) -> Result<Arc<Binaries>> {
+        let profile = match self.profile {
+            Profile::Debug => testbed::Profile::Debug,
+            Profile::Release => testbed::Profile::Release,
+        };
+        match &self.binaries {
+            Some(folder) => Ok(Arc::new(Binaries::in_folder(&std::path::absolute(folder)?))),
+            None => tokio::task::spawn_blocking(move || Binaries::build(profile)).await?,
+        }
+    }
+}
+
 impl Run {
     /// What the workloads take.
     pub(crate) fn settings(&self) -> Result<Settings> {
-        ensure!(self.users >= 2, "--users: at least 2");
-        ensure!(self.rate > 0.0 && self.rate.is_finite(), "--rate: more than nothing");
-        Ok(Settings {
+        let settings = Settings {
             users: self.users,
             rate: self.rate,
+            closed: self.closed,
             duration: seconds(self.duration)?,
             warmup: seconds(self.warmup)?,
             body: self.body,
-            transport: match self.transport {
-                TransportName::Websocket => Transport::WebSocket,
-                TransportName::WebsocketProtobuf => Transport::WebSocketProtobuf,
-                TransportName::Sse => Transport::Sse,
-                TransportName::Stream => Transport::Stream,
-                TransportName::Iframe => Transport::Iframe,
-                TransportName::LongPoll => Transport::LongPoll,
-                TransportName::LongPollProtobuf => Transport::LongPollProtobuf,
-                TransportName::ShortPoll => Transport::ShortPoll,
-            },
+            transports: self.transport.clone(),
             seed: self.seed.unwrap_or_else(rand::random),
-        })
+            members: self.members,
+            publishers: self.publishers,
+            backlog: self.backlog,
+        };
+        settings.check()?;
+        Ok(settings)
     }
 }
 

@@ -1,17 +1,25 @@
 //! What a run has shown: for people as text, for programs as JSON.
 
-use std::fmt;
+mod text;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::history::Report;
+use crate::workload::record::millis;
+use crate::workload::{Sample, Servers, Settings};
 
 /// A run's results. What a scenario does not measure is absent.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Summary {
     /// Which.
     pub scenario: &'static str,
+    /// What was under load.
+    pub server: &'static str,
+    /// How users were connected.
+    pub transports: String,
+    /// Whether each user waited for its own message before the next.
+    pub closed: bool,
     /// Repeats the run.
     pub seed: u64,
     /// Connected.
@@ -25,21 +33,84 @@ pub struct Summary {
     /// at the reader.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
+    /// Quantiles (0 to 1) of latency and their milliseconds, for a curve.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub percentiles: Vec<(f64, f64)>,
     /// CPU in the measured time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Cpu>,
+    /// Whether this program was the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generator: Option<Generator>,
+    /// Each process in the measured time, this program last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<ProcessCost>,
+    /// Of users who were away and came back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub returns: Option<Returns>,
     /// Memory of idle connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemoryPerConnection>,
     /// Every broken promise in words, the first ones.
     pub violations: Vec<String>,
+    /// The whole run, warm-up included, interval by interval.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub series: Vec<Sample>,
+}
+
+/// What one process cost.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ProcessCost {
+    /// Which.
+    pub name: String,
+    /// Cores that it kept busy.
+    pub cores: f64,
+    /// Resident bytes at the end.
+    pub resident: u64,
+}
+
+/// Users who were away and came back all at once. Times in milliseconds from
+/// the moment at which all began to return.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Returns {
+    /// How many.
+    pub users: usize,
+    /// Messages that waited for each.
+    pub backlog: usize,
+    /// Attempts beyond the first, of all together.
+    pub retries: u64,
+    /// Until connected; `max` is when all were.
+    pub back: Latency,
+    /// Until everything that had been missed was there.
+    pub caught_up: Latency,
+    /// Messages a second that were caught up with.
+    pub messages_per_second: f64,
+    /// CPU microseconds of all servers per user who came back.
+    pub cpu_per_user: f64,
+}
+
+/// How this program itself kept up.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Generator {
+    /// Cores that it kept busy.
+    pub cores: f64,
+    /// Milliseconds that its own timers were late, 99 of 100 below.
+    pub late_p99: f64,
+    /// Milliseconds from when a message should have been sent to when it was,
+    /// 99 of 100 below. Over one-way transports a request that is under way
+    /// delays the next.
+    pub schedule_p99: f64,
+    /// It could not follow its schedule: what was measured is this program.
+    pub was_the_limit: bool,
 }
 
 /// Counts over the whole run, the measured time and what was before and after.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Messages {
-    /// Messages a second that were to be sent.
+    /// Messages a second that were to be sent; 0 in a closed loop.
     pub rate: f64,
+    /// Messages a second that were sent, in the measured time.
+    pub sent_rate: f64,
     /// Messages a second that reached their reader, in the measured time.
     pub delivered_rate: f64,
     /// Begun.
@@ -48,6 +119,10 @@ pub struct Messages {
     pub acknowledged: usize,
     /// Answered with `error`.
     pub refused: usize,
+    /// Not acknowledged by the end.
+    pub unanswered: usize,
+    /// Times that a user dropped its connection and came back.
+    pub reconnects: u64,
     /// Copies that reached a reader in the measured time.
     pub delivered: u64,
     /// Acknowledged and not delivered, or delivered to some only.
@@ -109,11 +184,52 @@ pub struct MemoryPerConnection {
     pub gateways_total: u64,
 }
 
+/// Above this many milliseconds at 99 of 100 of its own timers this program
+/// was the limit.
+const LATE: f64 = 20.0;
+
 impl Summary {
+    /// What is known before anything was measured.
+    pub(crate) fn new(scenario: &'static str, servers: &Servers, settings: &Settings, users: usize) -> Self {
+        Self {
+            scenario,
+            server: servers.kind.name(),
+            transports: settings.transports.to_string(),
+            seed: settings.seed,
+            users,
+            ..Self::default()
+        }
+    }
+
     /// Whether every promise was kept and nothing was refused.
     pub fn is_clean(&self) -> bool {
-        self.violations.is_empty() && self.messages.as_ref().is_none_or(|messages| messages.refused == 0)
+        let answered = |messages: &Messages| messages.refused == 0 && messages.unanswered == 0;
+        self.violations.is_empty() && self.messages.as_ref().is_none_or(answered)
     }
+
+    /// Whether the generator was the limit.
+    pub fn is_generators(&self) -> bool {
+        self.generator.as_ref().is_some_and(|generator| generator.was_the_limit)
+    }
+}
+
+impl Generator {
+    /// From its CPU, how late its timers were, and how late its messages.
+    pub(crate) fn of(cores: f64, late: &Histogram<u64>, schedule: &Histogram<u64>) -> Self {
+        let late_p99 = millis(late, 0.99);
+        Self { cores, late_p99, schedule_p99: millis(schedule, 0.99), was_the_limit: late_p99 > LATE }
+    }
+}
+
+/// The curve of a histogram, denser toward its end.
+pub(crate) fn percentiles(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
+    if histogram.is_empty() {
+        return Vec::new();
+    }
+    // 0, 0.5, 0.75 …: each step halves what is left above.
+    let halves = (0..=68).map(|step| 1.0 - 0.5_f64.powf(f64::from(step) / 4.0));
+    let known = halves.take_while(|quantile| (1.0 - quantile) * histogram.len() as f64 >= 0.5);
+    known.map(|quantile| (quantile, millis(histogram, quantile))).collect()
 }
 
 impl Messages {
@@ -133,65 +249,7 @@ impl Messages {
 impl Latency {
     /// Of microseconds.
     pub fn of(histogram: &Histogram<u64>) -> Self {
-        let at = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1000.0;
+        let at = |quantile: f64| millis(histogram, quantile);
         Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: at(1.0) }
-    }
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{}: {} users, {:.1} s measured, seed {}",
-            self.scenario, self.users, self.seconds, self.seed
-        )?;
-        if let Some(m) = &self.messages {
-            writeln!(
-                f,
-                "  messages   {} sent, {} acknowledged, {} refused; {:.0}/s delivered of {:.0}/s",
-                m.sent, m.acknowledged, m.refused, m.delivered_rate, m.rate
-            )?;
-            writeln!(
-                f,
-                "  promises   {} missing, {} repeated, {} reordered",
-                m.missing, m.repeated, m.reordered
-            )?;
-            for refusal in &m.refusals {
-                writeln!(f, "  refused    {refusal}")?;
-            }
-        }
-        if let Some(l) = &self.latency {
-            writeln!(
-                f,
-                "  latency    p50 {:.2} ms, p90 {:.2}, p99 {:.2}, p99.9 {:.2}, max {:.2}",
-                l.p50, l.p90, l.p99, l.p999, l.max
-            )?;
-        }
-        if let Some(c) = &self.cpu {
-            writeln!(
-                f,
-                "  CPU        {:.1} µs per delivered message (gateways {:.1}, routers {:.1}, redis {:.1}, others {:.1})",
-                c.servers, c.gateways, c.routers, c.redis, c.others
-            )?;
-            writeln!(
-                f,
-                "             generator {:.1} µs; {:.2} cores busy in all",
-                c.generator, c.cores_busy
-            )?;
-        }
-        if let Some(m) = &self.memory {
-            writeln!(
-                f,
-                "  memory     {:.2} KiB per idle connection in gateways, {:.2} in routers, {:.2} in redis (gateways {:.1} MiB in all)",
-                m.gateway_bytes / 1024.0,
-                m.router_bytes / 1024.0,
-                m.redis_bytes / 1024.0,
-                m.gateways_total as f64 / 1024.0 / 1024.0
-            )?;
-        }
-        for violation in &self.violations {
-            writeln!(f, "  {violation}")?;
-        }
-        Ok(())
     }
 }

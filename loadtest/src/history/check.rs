@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use proto::Cursor;
 
+use super::seen::Seen;
 use super::{Allowed, Device, Log, Message, Report, Send, Violation, What};
 
 /// Judges the whole log.
@@ -115,7 +116,20 @@ impl Log {
         self.name(send.conversation).split_once('~').is_some_and(|(one, other)| user == one || user == other)
     }
 
-    fn device_name(&self, device: &Device) -> String {
+    /// The users who should get a conversation's messages: after which seq, up
+    /// to which.
+    pub(super) fn readers(&self, conversation: u32) -> Vec<(u32, u64, u64)> {
+        if let Some(members) = self.memberships.get(&conversation) {
+            return members.iter().map(|m| (m.user, m.after, m.up_to)).collect();
+        }
+        let Some((one, other)) = self.name(conversation).split_once('~') else { return Vec::new() };
+        let users = [one, other].into_iter().filter_map(|user| self.names.numbers.get(user));
+        let mut users: Vec<_> = users.map(|user| (*user, 0, u64::MAX)).collect();
+        users.dedup();
+        users
+    }
+
+    pub(super) fn device_name(&self, device: &Device) -> String {
         format!("{}/{}", self.name(device.user), self.name(device.name))
     }
 }
@@ -130,6 +144,7 @@ fn excused(device: &Device, send: &Send, allowed: Allowed) -> bool {
 fn messages(device: &Device) -> impl Iterator<Item = &Message> {
     device.lines.iter().filter_map(|line| match &line.what {
         What::Event { message, .. } => message.as_ref(),
+        What::Publication { message } => Some(message),
         _ => None,
     })
 }
@@ -141,8 +156,7 @@ fn resets(device: &Device) -> usize {
 /// Order and repeats as one device saw them; a reset begins anew.
 fn one_device(log: &Log, device: &Device, allowed: Allowed, violations: &mut Vec<Violation>) {
     let mut place: Option<&str> = None;
-    let mut heads: HashMap<u32, u64> = HashMap::new();
-    let mut seen: HashSet<(u32, u64)> = HashSet::new();
+    let mut seen: HashMap<u32, Seen> = HashMap::new();
     for line in &device.lines {
         match &line.what {
             // A later session begins where its client says: what it repeats or
@@ -156,7 +170,6 @@ fn one_device(log: &Log, device: &Device, allowed: Allowed, violations: &mut Vec
                     violations.push(Violation::Reset { device, reason });
                 }
                 place = Some(cursor);
-                heads.clear();
                 seen.clear();
             }
             What::Event { cursor, message } => {
@@ -169,9 +182,10 @@ fn one_device(log: &Log, device: &Device, allowed: Allowed, violations: &mut Vec
                 }
                 place = Some(cursor);
                 if let Some(message) = message {
-                    one_message(log, device, message, &mut heads, &mut seen, violations);
+                    one_message(log, device, message, &mut seen, violations);
                 }
             }
+            What::Publication { message } => one_message(log, device, message, &mut seen, violations),
         }
     }
 }
@@ -180,22 +194,21 @@ fn one_message(
     log: &Log,
     device: &Device,
     message: &Message,
-    heads: &mut HashMap<u32, u64>,
-    seen: &mut HashSet<(u32, u64)>,
+    seen: &mut HashMap<u32, Seen>,
     violations: &mut Vec<Violation>,
 ) {
     let name = || log.device_name(device);
     let conversation = || log.name(message.conversation).to_owned();
     let seq = message.seq;
-    let head = heads.get(&message.conversation).copied();
-    if !seen.insert((message.conversation, seq)) {
+    let seen = seen.entry(message.conversation).or_default();
+    let head = seen.head();
+    if !seen.insert(seq) {
         violations.push(Violation::Repeated { device: name(), conversation: conversation(), seq });
     } else if let Some(after) = head.filter(|head| *head > seq) {
         violations.push(Violation::Reordered { device: name(), conversation: conversation(), seq, after });
     } else if let Some(after) = head.filter(|head| head + 1 != seq) {
         violations.push(Violation::Hole { device: name(), conversation: conversation(), after, seq });
     }
-    heads.entry(message.conversation).and_modify(|head| *head = seq.max(*head)).or_insert(seq);
     if message.id.is_some_and(|id| !log.sends_by_id.contains_key(&id)) {
         violations.push(Violation::Invented { device: name(), conversation: conversation(), seq });
     }
@@ -204,7 +217,7 @@ fn one_message(
 /// Whether an event's place is the one right after another. Cursors are opaque
 /// to clients; the checker looks inside, because a hole in the inbox is the
 /// fault that no client could see.
-fn follows(before: &str, after: &str) -> bool {
+pub(super) fn follows(before: &str, after: &str) -> bool {
     match (Cursor::parse(before), Cursor::parse(after)) {
         (Ok(before), Ok(after)) => before.position.next() == after.position,
         _ => before != after,

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::fold::Got;
 use super::{History, Line, Message, What};
 use crate::client::Frame;
 
@@ -51,11 +52,26 @@ impl DeviceLog {
                 reason: frame.text("reason").unwrap_or_default().into(),
             }),
             "message" => self.event(frame, frame.text("client_msg_id")),
+            "publication" => self.publication(frame, None),
             _ if frame.is_event() => {
                 self.write(What::Event { cursor: frame.cursor().unwrap_or_default().into(), message: None });
             }
             _ => {}
         }
+    }
+
+    /// Something of a channel; `client_msg_id` where its body tells it.
+    pub fn publication(&mut self, frame: &Frame, client_msg_id: Option<&str>) {
+        let mut log = self.history.log();
+        let conversation = log.names.number(frame.text("channel").unwrap_or_default());
+        let seq = frame.number("seq").unwrap_or_default();
+        if log.fold.is_some() {
+            return log.fold_message(self.index, Got { conversation, seq, id: client_msg_id });
+        }
+        let id = client_msg_id.map(|id| log.names.number(id));
+        let at = log.tick();
+        let what = What::Publication { message: Message { conversation, seq, id } };
+        log.devices[self.index].lines.push(Line { at, what });
     }
 
     /// The answer to a message that was sent without waiting elsewhere for it.
@@ -79,18 +95,29 @@ impl DeviceLog {
 
     fn event(&self, frame: &Frame, id: Option<&str>) {
         let mut log = self.history.log();
-        let message = Message {
-            conversation: log.names.number(frame.text("conversation").unwrap_or_default()),
-            seq: frame.number("seq").unwrap_or_default(),
-            id: id.map(|id| log.names.number(id)),
-        };
+        let conversation = log.names.number(frame.text("conversation").unwrap_or_default());
+        let seq = frame.number("seq").unwrap_or_default();
+        let cursor = frame.cursor().unwrap_or_default();
+        if log.fold.is_some() {
+            log.fold_event(self.index, cursor);
+            return log.fold_message(self.index, Got { conversation, seq, id });
+        }
+        let message = Message { conversation, seq, id: id.map(|id| log.names.number(id)) };
         let at = log.tick();
-        let cursor = frame.cursor().unwrap_or_default().into();
+        let cursor = cursor.into();
         log.devices[self.index].lines.push(Line { at, what: What::Event { cursor, message: Some(message) } });
     }
 
     fn write(&self, what: What) {
         let mut log = self.history.log();
+        if log.fold.is_some() {
+            return match what {
+                What::Began { cursor } => log.fold_began(self.index, &cursor),
+                What::Reset { cursor, reason } => log.fold_reset(self.index, &cursor, &reason),
+                What::Event { cursor, .. } => log.fold_event(self.index, &cursor),
+                What::Publication { .. } => {}
+            };
+        }
         let at = log.tick();
         log.devices[self.index].lines.push(Line { at, what });
     }

@@ -7,10 +7,14 @@
 
 mod check;
 mod device;
+mod fold;
 mod report;
+mod seen;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+
+use fold::Fold;
 
 pub use device::DeviceLog;
 pub use report::{Report, Violation};
@@ -41,6 +45,8 @@ struct Log {
     sends_by_id: HashMap<u32, usize>,
     devices: Vec<Device>,
     memberships: HashMap<u32, Vec<Member>>,
+    /// Judges at once instead of keeping lines.
+    fold: Option<Fold>,
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +103,8 @@ enum What {
     Began { cursor: Box<str> },
     /// An event of the inbox; a message, or something without a seq.
     Event { cursor: Box<str>, message: Option<Message> },
+    /// Something of a channel; it stands in no inbox.
+    Publication { message: Message },
     /// Read on from this place; the reason.
     Reset { cursor: Box<str>, reason: Box<str> },
 }
@@ -112,6 +120,14 @@ impl History {
     /// An empty one.
     pub fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// An empty one that judges as it goes and keeps no lines: its memory does
+    /// not grow with the length of the run. For runs in which every user has
+    /// one device, all made known before the first message.
+    pub fn bounded() -> Arc<Self> {
+        let log = Log { fold: Some(Fold::default()), ..Log::default() };
+        Arc::new(Self { log: Mutex::new(log) })
     }
 
     /// These users get all messages of the conversation. Direct conversations
@@ -149,6 +165,9 @@ impl History {
         let name = log.names.number(device);
         let since = log.tick();
         log.devices.push(Device { user, name, since, lines: Vec::new() });
+        if let Some(fold) = &mut log.fold {
+            fold.device();
+        }
         DeviceLog::new(Arc::clone(self), log.devices.len() - 1)
     }
 
@@ -156,8 +175,11 @@ impl History {
     pub fn sending(&self, conversation: &str, client_msg_id: &str) {
         let mut log = self.log();
         let begun = log.tick();
-        let id = log.names.number(client_msg_id);
         let conversation = log.names.number(conversation);
+        if let Some(fold) = &mut log.fold {
+            return fold.sending(conversation, client_msg_id);
+        }
+        let id = log.names.number(client_msg_id);
         let send = Send { id, conversation, begun, seqs: Vec::new(), acknowledged: None, forgotten: false };
         if !log.sends_by_id.contains_key(&id) {
             let index = log.sends.len();
@@ -170,6 +192,9 @@ impl History {
     pub fn acknowledged(&self, client_msg_id: &str, seq: u64) {
         let mut log = self.log();
         let at = log.tick();
+        if log.fold.is_some() {
+            return log.fold_acknowledged(client_msg_id, seq);
+        }
         let id = log.names.number(client_msg_id);
         let Some(&index) = log.sends_by_id.get(&id) else { return };
         let send = &mut log.sends[index];
@@ -194,26 +219,50 @@ impl History {
 
     /// How many messages were acknowledged.
     pub fn acknowledged_count(&self) -> usize {
-        self.log().sends.iter().filter(|send| send.acknowledged.is_some()).count()
+        let log = self.log();
+        match &log.fold {
+            Some(fold) => fold.acknowledged_count(),
+            None => log.sends.iter().filter(|send| send.acknowledged.is_some()).count(),
+        }
+    }
+
+    /// How many messages were not acknowledged, refused ones among them.
+    pub fn unanswered(&self) -> usize {
+        let log = self.log();
+        match &log.fold {
+            Some(fold) => fold.unanswered(),
+            None => log.sends.iter().filter(|send| send.acknowledged.is_none()).count(),
+        }
     }
 
     /// How many copies of acknowledged messages have not reached a device that
     /// should have them: what a run waits for at its end.
     pub fn outstanding(&self, allowed: Allowed) -> usize {
-        check::missing(&self.log(), allowed).len()
+        let log = self.log();
+        match &log.fold {
+            Some(fold) => fold::absent(&log, fold).len(),
+            None => check::missing(&log, allowed).len(),
+        }
     }
 
     /// Whether all devices of a conversation hold the same messages, those
     /// included that were never acknowledged.
     pub fn settled(&self, allowed: Allowed) -> bool {
         let log = self.log();
+        if let Some(fold) = &log.fold {
+            return fold::absent(&log, fold).is_empty();
+        }
         check::missing(&log, allowed).is_empty() && check::partial(&log, allowed).is_empty()
     }
 
     /// Judges all that was written down so far. To be asked when nothing is
     /// under way any more.
     pub fn check(&self, allowed: Allowed) -> Report {
-        check::check(&self.log(), allowed)
+        let log = self.log();
+        match &log.fold {
+            Some(fold) => fold::check(&log, fold, allowed),
+            None => check::check(&log, allowed),
+        }
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {

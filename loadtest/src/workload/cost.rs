@@ -1,75 +1,100 @@
-//! CPU and memory of the server processes, looked at twice.
+//! CPU and memory of the server processes and of this one.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use testbed::{Memory, Usage};
 
-use super::Servers;
-use crate::summary::Cpu;
+use super::{Role, Servers};
+use crate::summary::{Cpu, ProcessCost};
 
-/// CPU time used so far.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct CpuLook {
+/// CPU time used so far, by each process; this one is the last.
+#[derive(Debug, Clone)]
+pub(crate) struct CpuLook {
     when: Instant,
-    gateways: Duration,
-    routers: Duration,
-    redis: Duration,
-    others: Duration,
-    own: Duration,
+    used: Vec<Duration>,
 }
 
 /// Bytes held, private or shared by halves.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct MemoryLook {
-    pub(super) gateways: u64,
-    pub(super) routers: u64,
-    pub(super) redis: u64,
+pub(crate) struct MemoryLook {
+    pub(crate) gateways: u64,
+    pub(crate) routers: u64,
+    pub(crate) redis: u64,
 }
 
 impl CpuLook {
-    pub(super) fn now(servers: &Servers) -> Result<Self> {
-        Ok(Self {
-            when: Instant::now(),
-            gateways: sum(&servers.gateway_pids)?,
-            routers: sum(&servers.router_pids)?,
-            redis: sum(&servers.redis_pids)?,
-            others: sum(&servers.other_pids)?,
-            own: Usage::own()?.cpu,
-        })
+    pub(crate) fn now(servers: &Servers) -> Result<Self> {
+        let mut used = Vec::with_capacity(servers.processes.len() + 1);
+        for process in &servers.processes {
+            used.push(Usage::of(process.pid).with_context(|| format!("{} has gone", process.name))?.cpu);
+        }
+        used.push(Usage::own()?.cpu);
+        Ok(Self { when: Instant::now(), used })
+    }
+
+    /// Cores that each process kept busy since.
+    pub(crate) fn cores(&self, before: &Self) -> Vec<f64> {
+        let seconds = (self.when - before.when).as_secs_f64().max(0.001);
+        let used = self.used.iter().zip(&before.used);
+        used.map(|(now, before)| now.saturating_sub(*before).as_secs_f64() / seconds).collect()
     }
 
     /// What each delivered message has cost since.
-    pub(super) fn since(&self, before: &Self, delivered: u64) -> Cpu {
-        let each =
-            |now: Duration, before: Duration| (now - before).as_secs_f64() * 1e6 / delivered.max(1) as f64;
-        let gateways = each(self.gateways, before.gateways);
-        let routers = each(self.routers, before.routers);
-        let redis = each(self.redis, before.redis);
-        let others = each(self.others, before.others);
-        let servers = gateways + routers + redis + others;
-        let generator = each(self.own, before.own);
-        let seconds = (self.when - before.when).as_secs_f64();
-        let cores_busy = (servers + generator) * delivered.max(1) as f64 / 1e6 / seconds;
-        Cpu { gateways, routers, redis, others, servers, generator, cores_busy }
+    pub(crate) fn since(&self, before: &Self, servers: &Servers, delivered: u64) -> Cpu {
+        let each = |used: Duration| used.as_secs_f64() * 1e6 / delivered.max(1) as f64;
+        let used: Vec<_> = self.used.iter().zip(&before.used).map(|(a, b)| a.saturating_sub(*b)).collect();
+        let of = |role: Role| {
+            let its = servers.processes.iter().zip(&used).filter(|(process, _)| process.role == role);
+            each(its.map(|(_, used)| *used).sum())
+        };
+        let (gateways, routers) = (of(Role::Gateway), of(Role::Router));
+        let (redis, others) = (of(Role::Redis), of(Role::Other));
+        Cpu {
+            gateways,
+            routers,
+            redis,
+            others,
+            servers: gateways + routers + redis + others,
+            generator: each(used.last().copied().unwrap_or_default()),
+            cores_busy: self.cores(before).iter().sum(),
+        }
     }
 }
 
 impl MemoryLook {
-    pub(super) fn now(servers: &Servers) -> Result<Self> {
-        let gateways: Vec<u32> = servers.gateway_pids.iter().chain(&servers.other_pids).copied().collect();
+    pub(crate) fn now(servers: &Servers) -> Result<Self> {
+        let held = |is: &dyn Fn(Role) -> bool| -> Result<u64> {
+            let its = servers.processes.iter().filter(|process| is(process.role));
+            its.map(|process| Ok(Memory::of(process.pid)?.resident)).sum()
+        };
         Ok(Self {
-            gateways: held(&gateways)?,
-            routers: held(&servers.router_pids)?,
-            redis: held(&servers.redis_pids)?,
+            gateways: held(&|role| matches!(role, Role::Gateway | Role::Other))?,
+            routers: held(&|role| role == Role::Router)?,
+            redis: held(&|role| role == Role::Redis)?,
         })
     }
 }
 
-fn sum(pids: &[u32]) -> Result<Duration> {
-    pids.iter().map(|pid| Ok(Usage::of(*pid)?.cpu)).sum()
+/// Resident bytes of each process, this one last. Cheap, unlike
+/// [`MemoryLook`]: to be asked at each tick.
+pub(crate) fn resident(servers: &Servers) -> Vec<u64> {
+    let pids = servers.processes.iter().map(|process| process.pid).chain([std::process::id()]);
+    pids.map(resident_of).collect()
 }
 
-fn held(pids: &[u32]) -> Result<u64> {
-    pids.iter().map(|pid| Ok(Memory::of(*pid)?.resident)).sum()
+/// What each process has cost over the measured time, for the summary.
+pub(crate) fn processes(servers: &Servers, before: &CpuLook, after: &CpuLook) -> Vec<ProcessCost> {
+    let names = servers.processes.iter().map(|process| process.name.clone()).chain(["generator".to_owned()]);
+    let costs = names.zip(after.cores(before)).zip(resident(servers));
+    costs.map(|((name, cores), resident)| ProcessCost { name, cores, resident }).collect()
+}
+
+/// `VmRSS` of proc_pid_status(5); 0 when the process has gone.
+fn resident_of(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
 }

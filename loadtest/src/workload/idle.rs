@@ -5,30 +5,24 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, sleep_until};
 
 use super::cost::MemoryLook;
-use super::{Servers, Settings};
-use crate::client::Client;
+use super::line::Line;
+use super::{Servers, Settings, users};
 use crate::summary::{MemoryPerConnection, Summary};
 
 /// Connects a tenth, looks, connects the rest, looks again: the difference is
 /// what connections cost and not what a process costs.
 pub async fn run(servers: &Servers, settings: &Settings) -> Result<Summary> {
     let first = (settings.users / 10).max(1);
-    let mut clients = servers.connect_all(settings, 0..first).await?;
-    hold(&mut clients, settings).await?;
+    let mut lines = servers.connect_all(settings, users(0..first)).await?;
+    hold(&mut lines, settings).await?;
     let before = MemoryLook::now(servers)?;
-    clients.extend(servers.connect_all(settings, first..settings.users).await?);
-    hold(&mut clients, settings).await?;
+    lines.extend(servers.connect_all(settings, users(first..settings.users)).await?);
+    hold(&mut lines, settings).await?;
     let after = MemoryLook::now(servers)?;
     let connections = settings.users - first;
     let each = |after: u64, before: u64| (after as f64 - before as f64) / connections.max(1) as f64;
     Ok(Summary {
-        scenario: "idle",
-        seed: settings.seed,
-        users: settings.users,
         seconds: settings.duration.as_secs_f64(),
-        messages: None,
-        latency: None,
-        cpu: None,
         memory: Some(MemoryPerConnection {
             connections,
             gateway_bytes: each(after.gateways, before.gateways),
@@ -36,24 +30,24 @@ pub async fn run(servers: &Servers, settings: &Settings) -> Result<Summary> {
             redis_bytes: each(after.redis, before.redis),
             gateways_total: after.gateways,
         }),
-        violations: Vec::new(),
+        ..Summary::new("idle", servers, settings, settings.users)
     })
 }
 
 /// Reads (pings are answered so) until the time is up; a connection that ends
 /// is an error.
-async fn hold(clients: &mut [Client], settings: &Settings) -> Result<()> {
+async fn hold(lines: &mut [Line], settings: &Settings) -> Result<()> {
     let end = Instant::now() + settings.duration;
-    let mut reading: FuturesUnordered<_> = clients.iter_mut().map(read_on).collect();
+    let mut reading: FuturesUnordered<_> = lines.iter_mut().map(read_on).collect();
     tokio::select! {
         () = sleep_until(end) => Ok(()),
         Some(error) = reading.next() => Err(error.into()),
     }
 }
 
-async fn read_on(client: &mut Client) -> crate::client::Error {
+async fn read_on(line: &mut Line) -> crate::client::Error {
     loop {
-        if let Err(error) = client.next_frame().await {
+        if let Err(error) = line.next_frame().await {
             return error;
         }
     }

@@ -1,47 +1,109 @@
 //! What users do in a load test, and what is measured meanwhile.
 //!
-//! In reading order: [`Servers`] and [`Settings`], [`direct`], [`idle`].
+//! In reading order: [`Servers`] and [`Settings`]; [`mix`] (who connects how);
+//! `line` (one user's connection), `person` (one user's habits), `tally` (what
+//! all users share), `stage` (the course of a run: warm-up, measured time,
+//! settling, judgement), `record` and `cost` (what is measured); then a file a
+//! scenario: [`direct`], [`groups`], [`room`], [`slow`], [`mixed`], [`idle`],
+//! and [`storm`] and [`catchup`], which share `absence`.
 
-mod cost;
+mod absence;
+pub mod catchup;
+pub(crate) mod cost;
 pub mod direct;
+pub mod groups;
 pub mod idle;
+mod line;
+pub mod mix;
+pub mod mixed;
 mod person;
+mod progress;
+pub(crate) mod record;
+pub mod room;
+pub mod slow;
+mod stage;
+pub mod storm;
+mod tally;
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+pub use mix::Mix;
+pub use record::Sample;
+
 use crate::client::{Account, Client, Transport};
+use crate::foreign::Foreign;
 use crate::token::Issuer;
+use line::Line;
 
 /// Sessions that begin at once; more would measure the queue for beginning.
 const CONNECTING: usize = 64;
 
-/// A cluster that runs.
-#[derive(Debug)]
+/// The receive buffer of a reader that is to fall behind, in bytes.
+const SMALL_BUFFER: u32 = 8192;
+
+/// What is under load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// This project.
+    Switchboard,
+    /// Socket.IO with the Redis adapter.
+    SocketIo,
+    /// Centrifugo with its Redis engine.
+    Centrifugo,
+    /// The bare relay: the floor.
+    Relay,
+}
+
+/// Servers that run.
+#[derive(Debug, Clone)]
 pub struct Servers {
+    /// What they are.
+    pub kind: Kind,
     /// Where clients connect.
     pub gateways: Vec<String>,
     /// Signs tokens that they believe.
     pub issuer: Issuer,
-    /// The processes, as far as they are known.
-    pub gateway_pids: Vec<u32>,
-    /// The processes, as far as they are known.
-    pub router_pids: Vec<u32>,
-    /// The processes, as far as they are known.
-    pub redis_pids: Vec<u32>,
-    /// Processes of a server whose parts are not told apart.
-    pub other_pids: Vec<u32>,
+    /// As far as they are known.
+    pub processes: Vec<ServerProcess>,
 }
 
-/// How much of what.
+/// A process whose cost is counted.
+#[derive(Debug, Clone)]
+pub struct ServerProcess {
+    /// What it does.
+    pub role: Role,
+    /// What reports call it.
+    pub name: String,
+    /// Its process id.
+    pub pid: u32,
+}
+
+/// What a server process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Holds connections.
+    Gateway,
+    /// Decides and writes.
+    Router,
+    /// The store.
+    Redis,
+    /// Not told apart.
+    Other,
+}
+
+/// How much of what. A scenario takes what it needs.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Connected users.
     pub users: usize,
     /// Messages a second, of all users together.
     pub rate: f64,
+    /// Instead of a rate: each user sends its next message when the one before
+    /// is answered, and, in direct conversations, with its reader.
+    pub closed: bool,
     /// What is measured.
     pub duration: Duration,
     /// The same load before.
@@ -49,9 +111,57 @@ pub struct Settings {
     /// Bytes of a message's body.
     pub body: usize,
     /// How clients connect.
-    pub transport: Transport,
-    /// Decides who writes when.
+    pub transports: Mix,
+    /// Decides who writes what when.
     pub seed: u64,
+    /// Members of each group.
+    pub members: usize,
+    /// Users who publish to a room.
+    pub publishers: usize,
+    /// Messages that wait for each user who comes back.
+    pub backlog: usize,
+}
+
+/// How one user connects, beyond who it is.
+#[derive(Debug, Clone, Default)]
+struct Seat {
+    cursor: Option<String>,
+    /// A channel to subscribe to.
+    channel: Option<String>,
+    /// May publish.
+    publishes: bool,
+    /// With a small receive buffer.
+    slow: bool,
+}
+
+impl Kind {
+    /// What reports call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Switchboard => "switchboard",
+            Self::SocketIo => "socket.io",
+            Self::Centrifugo => "centrifugo",
+            Self::Relay => "relay",
+        }
+    }
+
+    /// The log that a direct message is in. The others have none: there each
+    /// sender's messages to one target are taken for one, by their numbers.
+    fn direct(self, from: &str, to: &str) -> String {
+        match self {
+            Self::Switchboard if from <= to => format!("{from}~{to}"),
+            Self::Switchboard => format!("{to}~{from}"),
+            _ => format!("{from}>{to}"),
+        }
+    }
+
+    /// The log that a publication is in.
+    fn channel(self, from: &str, channel: &str) -> String {
+        match self {
+            Self::Switchboard => channel.to_owned(),
+            _ => format!("{from}>{channel}"),
+        }
+    }
 }
 
 impl Servers {
@@ -61,18 +171,76 @@ impl Servers {
         &self.gateways[(user / 2 + user % 2) % self.gateways.len()]
     }
 
-    async fn connect(&self, settings: &Settings, user: usize) -> Result<Client> {
-        let token = self.issuer.token(&user_name(user));
-        let account = Account::new(self.gateway(user), &token, "load");
-        let client = Client::connect(settings.transport, &account).await;
-        client.with_context(|| format!("{} could not connect to {}", user_name(user), account.gateway))
+    /// Connects a user; returns when it would hear what is for it.
+    async fn connect(&self, settings: &Settings, user: usize, name: &str, seat: &Seat) -> Result<Line> {
+        let gateway = self.gateway(user);
+        let line: Result<Line> = match self.kind {
+            Kind::Switchboard => self.session(settings.transports.transport(user), gateway, name, seat).await,
+            kind => match Foreign::connect(kind, gateway, name, seat.channel.as_deref()).await {
+                Ok(foreign) => Ok(Line::Foreign(Box::new(foreign))),
+                Err(error) => Err(error.into()),
+            },
+        };
+        line.with_context(|| format!("{name} could not connect to {gateway}"))
     }
 
-    async fn connect_all(&self, settings: &Settings, users: std::ops::Range<usize>) -> Result<Vec<Client>> {
-        stream::iter(users.map(|user| self.connect(settings, user))).buffered(CONNECTING).try_collect().await
+    async fn session(&self, transport: Transport, gateway: &str, name: &str, seat: &Seat) -> Result<Line> {
+        let scope = if seat.publishes { Some("publish") } else { None };
+        let token = match scope {
+            Some(scope) => self.issuer.token_with_scope(name, scope),
+            None => self.issuer.token(name),
+        };
+        let mut account = Account::new(gateway, &token, "load");
+        account.cursor.clone_from(&seat.cursor);
+        account.receive_buffer = seat.slow.then_some(SMALL_BUFFER);
+        let two_way = matches!(transport, Transport::WebSocket | Transport::WebSocketProtobuf);
+        if !two_way {
+            account.channels.clone_from(&seat.channel);
+        }
+        let mut client = Client::connect(transport, &account).await?;
+        if let Some(channel) = seat.channel.as_ref().filter(|_| two_way) {
+            client.command(serde_json::json!({"type": "subscribe", "channel": channel})).await?;
+        }
+        Ok(Line::Switchboard(client))
+    }
+
+    /// Connects users in their order, a bounded number at a time.
+    async fn connect_all(&self, settings: &Settings, seats: Vec<(usize, String, Seat)>) -> Result<Vec<Line>> {
+        let bar = progress::count("connecting", seats.len());
+        let lines = stream::iter(seats).map(async |(user, name, seat)| {
+            let line = self.connect(settings, user, &name, &seat).await;
+            bar.inc(1);
+            line
+        });
+        let lines = lines.buffered(CONNECTING).try_collect().await;
+        bar.finish_and_clear();
+        lines
+    }
+}
+
+impl Settings {
+    /// Refuses what no scenario can do.
+    pub fn check(&self) -> Result<()> {
+        ensure!(self.users >= 2, "--users: at least 2");
+        ensure!(self.rate > 0.0 && self.rate.is_finite(), "--rate: more than nothing");
+        ensure!((2..=500).contains(&self.members), "--members: 2 to 500");
+        ensure!(self.publishers >= 1, "--publishers: at least 1");
+        ensure!((1..=9_000).contains(&self.backlog), "--backlog: 1 to 9000, less than an inbox keeps");
+        ensure!(self.duration > Duration::ZERO, "--duration: more than nothing");
+        Ok(())
+    }
+
+    /// How long one of so many writers waits from message to message.
+    fn every(&self, writers: usize) -> Duration {
+        Duration::from_secs_f64(writers as f64 / self.rate)
     }
 }
 
 fn user_name(user: usize) -> String {
     format!("user{user}")
+}
+
+/// Seats of ordinary users.
+fn users(range: std::ops::Range<usize>) -> Vec<(usize, String, Seat)> {
+    range.map(|user| (user, user_name(user), Seat::default())).collect()
 }

@@ -1,127 +1,334 @@
 //! One user of a load test: writes on a schedule that does not wait for
-//! answers, reads, and acknowledges its cursor once a second.
+//! answers (or, in a closed loop, only for its own), reads, acknowledges, and
+//! has habits.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-use serde_json::json;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
-use tokio_util::sync::CancellationToken;
+use anyhow::{Context as _, Result};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
-use crate::client::{Client, Frame, Result};
-use crate::history::{DeviceLog, History};
+use super::Seat;
+use super::line::Line;
+use super::tally::{Letter, Tally, id_of};
+use crate::client::Frame;
+use crate::history::DeviceLog;
 
+/// How often a reader says how far it is.
 const ACKNOWLEDGE: Duration = Duration::from_secs(1);
 
-/// What all users of a run share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) history: std::sync::Arc<History>,
-    /// Times in bodies count from here.
-    pub(super) start: Instant,
-    /// What was meant to be sent from here on, and before `measure_to`, counts.
-    pub(super) measure_from: Instant,
-    pub(super) measure_to: Instant,
-    pub(super) body: usize,
-    /// Microseconds. A short lock around one addition.
-    pub(super) latency: Mutex<Histogram<u64>>,
-    pub(super) delivered: AtomicU64,
-    pub(super) received: AtomicU64,
-    pub(super) refused: AtomicUsize,
-    /// The first ones.
-    pub(super) refusals: Mutex<Vec<String>>,
-    /// Reading ends with this.
-    pub(super) stop: CancellationToken,
-}
+/// After a refusal in a closed loop.
+const BREATH: Duration = Duration::from_millis(100);
 
-/// Who writes to whom and when.
-#[derive(Debug)]
+/// Who somebody is and what they do.
+#[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) name: String,
-    pub(super) peer: String,
-    pub(super) conversation: String,
+    /// Its number: `user17` is 17.
+    pub(super) user: usize,
+    pub(super) seat: Seat,
+    pub(super) writes: Option<Writes>,
+    pub(super) habits: Habits,
+}
+
+/// To whom somebody writes, and when.
+#[derive(Debug, Clone)]
+pub(super) struct Writes {
     pub(super) first: Instant,
     pub(super) every: Duration,
+    pub(super) usual: Vec<Target>,
+    /// Chosen this often instead, from 0 to 1.
+    pub(super) other_share: f64,
+    pub(super) other: Vec<Target>,
+    pub(super) bodies: Bodies,
 }
 
-/// Runs until `stop`; an error is the end of the connection.
-pub(super) async fn run(mut client: Client, mut log: DeviceLog, plan: Plan, shared: &Shared) -> Result<()> {
-    log.began(client.cursor());
-    let mut next = plan.first;
-    let mut count: u64 = 0;
-    let mut acknowledged = client.cursor().to_owned();
-    let mut acknowledgements: HashMap<u64, ()> = HashMap::new();
-    let mut clock = interval_at(plan.first + ACKNOWLEDGE, ACKNOWLEDGE);
+/// Where a message goes.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    /// A `send` or `publish` without body and id.
+    pub(super) command: Value,
+    /// The log that it will be in.
+    pub(super) log: String,
+    /// One reader, who says when it is there.
+    pub(super) has_reader: bool,
+}
+
+/// Sizes of bodies in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Bodies {
+    Fixed(usize),
+    /// 70 % 256, 25 % 1,024, 4 % 4,096, 1 % 16,384.
+    Day,
+}
+
+/// What somebody does beside writing and reading.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Habits {
+    /// Acknowledges its cursor once a second.
+    pub(super) acknowledges: bool,
+    /// Marks the last conversation as read once a second.
+    pub(super) reads: bool,
+    /// How often `typing` goes before a message, from 0 to 1.
+    pub(super) types: f64,
+    /// Drops its connection and returns with its cursor this often.
+    pub(super) reconnects: Option<Duration>,
+    /// Rests this long after each frame, until the measured time is over. Its
+    /// latencies are its own fault and are not counted.
+    pub(super) rests: Option<Duration>,
+}
+
+pub(super) struct Person {
+    line: Line,
+    log: DeviceLog,
+    plan: Plan,
+    tally: Arc<Tally>,
+    random: StdRng,
+    /// Sent and not answered, by `ref`.
+    pending: BTreeMap<u64, Sent>,
+    /// Other commands whose answers matter only when they are refusals.
+    asked: BTreeMap<u64, &'static str>,
+    count: u64,
+    due: Instant,
+    in_flight: InFlight,
+    acknowledged: String,
+    /// The newest message of others, and the one that was marked.
+    newest: Option<(String, u64)>,
+    marked: Option<(String, u64)>,
+    reads_again: Instant,
+}
+
+#[derive(Debug)]
+struct Sent {
+    id: String,
+    command: Value,
+}
+
+/// What a closed loop waits for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct InFlight {
+    answer: bool,
+    reader: bool,
+}
+
+impl Plan {
+    pub(super) fn new(name: String, user: usize) -> Self {
+        Self { name, user, seat: Seat::default(), writes: None, habits: Habits::default() }
+    }
+}
+
+impl Bodies {
+    fn bytes(self, random: &mut StdRng) -> usize {
+        match self {
+            Self::Fixed(bytes) => bytes,
+            Self::Day => match random.random_range(0..100) {
+                0..70 => 256,
+                70..95 => 1024,
+                95..99 => 4096,
+                _ => 16 * 1024,
+            },
+        }
+    }
+}
+
+impl Person {
+    pub(super) fn new(line: Line, log: DeviceLog, plan: Plan, tally: Arc<Tally>) -> Self {
+        log.began(line.cursor());
+        let random = StdRng::seed_from_u64(tally.settings.seed ^ (plan.user as u64) << 20);
+        let due = plan.writes.as_ref().map_or(tally.measure_to, |writes| writes.first);
+        let acknowledged = line.cursor().to_owned();
+        let reads_again = tally.start;
+        Self {
+            line,
+            log,
+            plan,
+            tally,
+            random,
+            pending: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            count: 0,
+            due,
+            in_flight: InFlight::default(),
+            acknowledged,
+            newest: None,
+            marked: None,
+            reads_again,
+        }
+    }
+
+    /// Runs until `stop`; an error is the end of the connection.
+    pub(super) async fn run(mut self) -> Result<()> {
+        let name = self.plan.name.clone();
+        self.live().await.with_context(|| format!("{name} was cut off"))
+    }
+
+    async fn live(&mut self) -> Result<()> {
+        let tally = Arc::clone(&self.tally);
+        let mut clock = ticking(tally.start, ACKNOWLEDGE, &mut self.random);
+        // Without the habit it never ticks before the end.
+        let often = self.plan.habits.reconnects.unwrap_or(Duration::from_secs(365 * 24 * 3600));
+        let mut leaving = ticking(tally.start, often, &mut self.random);
+        loop {
+            tokio::select! {
+                () = tally.stop.cancelled() => return Ok(()),
+                frame = read(&mut self.line, self.reads_again) => self.hear(&frame?),
+                () = sleep_until(self.due), if self.may_write() => self.write().await?,
+                () = tally.my_turn(self.plan.user), if self.in_flight.reader => {
+                    self.in_flight.reader = false;
+                    self.due = Instant::now();
+                }
+                _ = clock.tick() => self.say_how_far().await?,
+                _ = leaving.tick(), if Instant::now() < tally.measure_to => self.reconnect().await?,
+            }
+        }
+    }
+
+    fn may_write(&self) -> bool {
+        let free = !self.tally.settings.closed || self.in_flight == InFlight::default();
+        self.plan.writes.is_some() && free && self.due < self.tally.measure_to
+    }
+
+    async fn write(&mut self) -> Result<()> {
+        let Some(writes) = &self.plan.writes else { return Ok(()) };
+        let targets = if self.random.random_bool(writes.other_share) { &writes.other } else { &writes.usual };
+        let target = targets[self.random.random_range(0..targets.len())].clone();
+        let (every, bytes) = (writes.every, writes.bodies.bytes(&mut self.random));
+        if self.plan.habits.types > 0.0 && self.random.random_bool(self.plan.habits.types) {
+            self.ask(json!({"type": "typing", "conversation": target.log}), "typing").await?;
+        }
+        let closed = self.tally.settings.closed;
+        if self.tally.is_measured(self.due) {
+            self.tally.recorder.sent(self.plan.user, Instant::now() - self.due);
+        }
+        self.count += 1;
+        let time = if closed { Instant::now() } else { self.tally.counts_from(self.due) };
+        let letter = Letter { sender: &self.plan.name, number: self.count, time, bytes };
+        let id = format!("{}-{}", self.plan.name, self.count);
+        let mut command = target.command;
+        command["body"] = self.tally.body(letter);
+        command["client_msg_id"] = json!(id);
+        self.tally.history.sending(&target.log, &id);
+        self.tally.sent.fetch_add(1, Ordering::Relaxed);
+        self.in_flight = InFlight { answer: true, reader: closed && target.has_reader };
+        // On its way before its answer can be read: this task reads.
+        let reference = self.line.start(command.clone()).await?;
+        self.pending.insert(reference, Sent { id, command });
+        if !closed {
+            self.due += every;
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, frame: &Frame) {
+        if let Some(rest) = self.plan.habits.rests
+            && Instant::now() < self.tally.measure_to
+        {
+            self.reads_again = Instant::now() + rest;
+        }
+        let answered = frame.answers().and_then(|reference| self.pending.remove(&reference));
+        if let Some(sent) = answered {
+            return self.answer(frame, &sent);
+        }
+        let asked = frame.answers().and_then(|reference| self.asked.remove(&reference));
+        match frame.kind() {
+            "error" => self.tally.refuse(frame, asked.unwrap_or("unasked")),
+            "message" if frame.text("from") != Some(&self.plan.name) => {
+                self.arrived(frame);
+                let conversation = frame.text("conversation").unwrap_or_default();
+                self.newest = Some((conversation.to_owned(), frame.number("seq").unwrap_or_default()));
+                self.log.frame(frame);
+            }
+            "publication" => {
+                self.arrived(frame);
+                self.log.publication(frame, id_of(&frame.0["body"]).as_deref());
+            }
+            _ => self.log.frame(frame),
+        }
+    }
+
+    fn arrived(&self, frame: &Frame) {
+        self.tally.arrived(frame, self.plan.user, self.plan.habits.rests.is_none());
+        let log = frame.text("conversation").or(frame.text("channel")).unwrap_or_default();
+        let is_direct = log.contains('~') || log.contains('>') && !log.contains(">c_");
+        if self.tally.settings.closed
+            && is_direct
+            && let Some(sender) = frame.0["body"]["f"].as_str()
+            && let Some(user) = sender.strip_prefix("user").and_then(|number| number.parse().ok())
+        {
+            self.tally.turn(user);
+        }
+    }
+
+    fn answer(&mut self, frame: &Frame, sent: &Sent) {
+        self.in_flight.answer = false;
+        self.due = if self.tally.settings.closed { Instant::now() } else { self.due };
+        if frame.kind() == "error" {
+            self.tally.refuse(frame, "send");
+            self.in_flight.reader = false;
+            if self.tally.settings.closed {
+                self.due += BREATH;
+            }
+        } else {
+            self.log.sent_as(frame, &sent.id);
+        }
+    }
+
+    async fn ask(&mut self, command: Value, kind: &'static str) -> Result<()> {
+        let reference = self.line.start(command).await?;
+        self.asked.insert(reference, kind);
+        Ok(())
+    }
+
+    async fn say_how_far(&mut self) -> Result<()> {
+        if self.plan.habits.acknowledges && self.line.cursor() != self.acknowledged {
+            self.line.cursor().clone_into(&mut self.acknowledged);
+            self.ask(json!({"type": "ack", "cursor": self.acknowledged}), "ack").await?;
+        }
+        if self.plan.habits.reads && self.newest != self.marked {
+            self.marked.clone_from(&self.newest);
+            if let Some((conversation, seq)) = self.newest.clone() {
+                self.ask(json!({"type": "read", "conversation": conversation, "seq": seq}), "read").await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the connection and goes on, perhaps elsewhere, where it was. What
+    /// was not answered is sent again under its own id.
+    async fn reconnect(&mut self) -> Result<()> {
+        let seat = Seat { cursor: Some(self.line.cursor().to_owned()), ..self.plan.seat.clone() };
+        let tally = Arc::clone(&self.tally);
+        let elsewhere = self.plan.user + self.random.random_range(0..tally.servers.gateways.len() * 2);
+        // The old connection stays open meanwhile, as that of a client does
+        // that has lost its network: the new session replaces it.
+        self.line = tally.servers.connect(&tally.settings, elsewhere, &self.plan.name, &seat).await?;
+        self.tally.reconnects.fetch_add(1, Ordering::Relaxed);
+        self.log.began(self.line.cursor());
+        self.asked.clear();
+        for (_, sent) in std::mem::take(&mut self.pending) {
+            let reference = self.line.start(sent.command.clone()).await?;
+            self.pending.insert(reference, sent);
+        }
+        Ok(())
+    }
+}
+
+/// Not before `from`.
+async fn read(line: &mut Line, from: Instant) -> crate::client::Result<Frame> {
+    if from > Instant::now() {
+        sleep_until(from).await;
+    }
+    line.next_frame().await
+}
+
+/// Not all at the same moment.
+fn ticking(start: Instant, every: Duration, random: &mut StdRng) -> Interval {
+    let mut clock = interval_at(start + every.mul_f64(random.random_range(0.5..1.5)), every);
     clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        tokio::select! {
-            () = shared.stop.cancelled() => return Ok(()),
-            frame = client.next_frame() => {
-                let frame = frame?;
-                let answers_ack = frame.answers().is_some_and(|id| acknowledgements.remove(&id).is_some());
-                if frame.kind() == "error" {
-                    shared.refuse(&frame, if answers_ack { "ack" } else { "send" });
-                }
-                shared.arrived(&frame, &plan.name);
-                log.frame(&frame);
-            }
-            () = sleep_until(next), if next < shared.measure_to => {
-                let id = format!("{}-{count}", plan.name);
-                let body = shared.body(next);
-                shared.history.sending(&plan.conversation, &id);
-                // On its way before its answer can be read: this task reads.
-                let command = json!({"type": "send", "to": plan.peer, "body": body, "client_msg_id": id});
-                let reference = client.start(command).await?;
-                log.expect_answer(reference, &id);
-                count += 1;
-                next += plan.every;
-            }
-            _ = clock.tick() => {
-                if client.cursor() != acknowledged {
-                    client.cursor().clone_into(&mut acknowledged);
-                    let reference = client.start(json!({"type": "ack", "cursor": acknowledged})).await?;
-                    acknowledgements.insert(reference, ());
-                }
-            }
-        }
-    }
-}
-
-impl Shared {
-    /// Carries the time at which it should have been sent, and is filled up.
-    fn body(&self, intended: Instant) -> serde_json::Value {
-        let micros = (intended - self.start).as_micros();
-        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
-        let bare = json!({"t": micros, "p": ""}).to_string().len();
-        json!({"t": micros, "p": "x".repeat(self.body.saturating_sub(bare))})
-    }
-
-    fn arrived(&self, frame: &Frame, reader: &str) {
-        if frame.kind() != "message" || frame.text("from") == Some(reader) {
-            return;
-        }
-        self.received.fetch_add(1, Ordering::Relaxed);
-        let now = Instant::now();
-        if now >= self.measure_from && now < self.measure_to {
-            self.delivered.fetch_add(1, Ordering::Relaxed);
-        }
-        let Some(micros) = frame.0["body"]["t"].as_u64() else { return };
-        let intended = self.start + Duration::from_micros(micros);
-        if intended >= self.measure_from && intended < self.measure_to {
-            let took = u64::try_from((now - intended).as_micros()).unwrap_or(u64::MAX);
-            self.latency.lock().expect("no holder panics").saturating_record(took);
-        }
-    }
-
-    fn refuse(&self, frame: &Frame, command: &str) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        let mut refusals = self.refusals.lock().expect("no holder panics");
-        if refusals.len() < 5 {
-            let (code, message) = (frame.text("code").unwrap_or_default(), frame.text("message"));
-            refusals.push(format!("{command}: {code}: {}", message.unwrap_or_default()));
-        }
-    }
+    clock
 }

@@ -1,0 +1,184 @@
+//! Clients of the servers that `versus` measures beside this one. Each speaks
+//! its server's own protocol over one WebSocket and translates to and from the
+//! vocabulary of PROTOCOL.md, so that the same workloads run against all and
+//! the generator does the same work for each.
+//!
+//! None of these servers numbers or keeps messages: a message's number is the
+//! one in its body, `f` its sender and `n` the sender's count, and its log is
+//! named `sender>target`.
+
+mod centrifugo;
+mod relay;
+mod socketio;
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use crate::client::{Close, Error, Frame, Result};
+use crate::workload::Kind;
+
+/// A server's protocol, as far as the workloads need it. Texts are WebSocket
+/// messages.
+trait Dialect: fmt::Debug + Send + Sync {
+    /// Where the WebSocket is.
+    fn path(&self) -> String;
+
+    /// What the client says first, if it is the first to speak.
+    fn greet(&mut self) -> Option<String> {
+        None
+    }
+
+    /// Takes what the server sent.
+    fn hear(&mut self, text: &str) -> Result<Heard>;
+
+    /// Sends a body to a user.
+    fn send(&mut self, to: &str, body: &Value) -> String;
+
+    /// Sends a body to a channel's subscribers.
+    fn publish(&mut self, channel: &str, body: &Value) -> String;
+
+    /// Subscribes; ends with [`Heard::Ready`].
+    fn subscribe(&mut self, channel: &str) -> String;
+}
+
+/// What a server's message means.
+#[derive(Debug)]
+enum Heard {
+    /// Answer with these.
+    Reply(Vec<String>),
+    /// What was last asked for (to be connected, a subscription) is there.
+    Ready,
+    /// Bodies, each with whom or what it was sent to.
+    Bodies(Vec<(String, Value)>),
+}
+
+/// A connected user of another server.
+#[derive(Debug)]
+pub(crate) struct Foreign {
+    stream: WebSocketStream<TcpStream>,
+    dialect: Box<dyn Dialect>,
+    /// Read and not yet handed out; as long as one message of the server, and
+    /// own answers.
+    waiting: VecDeque<Frame>,
+    last_ref: u64,
+}
+
+impl Foreign {
+    /// Connects; returns when the user would hear what is sent to it, and to
+    /// the channel.
+    pub(crate) async fn connect(kind: Kind, url: &str, user: &str, channel: Option<&str>) -> Result<Self> {
+        let dialect: Box<dyn Dialect> = match kind {
+            Kind::SocketIo => Box::new(socketio::SocketIo::new(user)),
+            Kind::Centrifugo => Box::new(centrifugo::Centrifugo::new(user)),
+            Kind::Relay => Box::new(relay::Relay::new(user)),
+            Kind::Switchboard => return Err(Error::broken("not another server")),
+        };
+        let authority = url.strip_prefix("http://").unwrap_or(url);
+        let request = format!("ws://{authority}{}", dialect.path());
+        let request = request.into_client_request().map_err(Error::broken)?;
+        let socket = TcpStream::connect(authority).await.map_err(Error::broken)?;
+        socket.set_nodelay(true).map_err(Error::broken)?;
+        // As our own client has it: a load test holds thousands of these.
+        let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
+        let (stream, _) =
+            client_async_with_config(request, socket, Some(config)).await.map_err(Error::broken)?;
+        let mut foreign = Self { stream, dialect, waiting: VecDeque::new(), last_ref: 0 };
+        if let Some(text) = foreign.dialect.greet() {
+            foreign.write(text).await?;
+        }
+        foreign.ready().await?;
+        if let Some(channel) = channel {
+            let text = foreign.dialect.subscribe(channel);
+            foreign.write(text).await?;
+            foreign.ready().await?;
+        }
+        Ok(foreign)
+    }
+
+    /// The next frame. Safe to drop half way.
+    pub(crate) async fn next_frame(&mut self) -> Result<Frame> {
+        loop {
+            if let Some(frame) = self.waiting.pop_front() {
+                return Ok(frame);
+            }
+            self.hear().await?;
+        }
+    }
+
+    /// Sends a `send` or `publish`. These servers answer neither: `sent` comes
+    /// from here.
+    pub(crate) async fn start(&mut self, command: &Value) -> Result<u64> {
+        let body = &command["body"];
+        let text = match command["type"].as_str() {
+            Some("send") => self.dialect.send(command["to"].as_str().unwrap_or_default(), body),
+            Some("publish") => self.dialect.publish(command["channel"].as_str().unwrap_or_default(), body),
+            other => return Err(Error::broken(format!("{other:?} is nothing that this server knows"))),
+        };
+        let number = body["n"].clone();
+        self.write(text).await?;
+        self.last_ref += 1;
+        self.waiting.push_back(Frame(json!({"type": "sent", "ref": self.last_ref, "seq": number})));
+        Ok(self.last_ref)
+    }
+
+    /// As [`start`](Self::start); the answer is there at once.
+    pub(crate) async fn command(&mut self, command: &Value) -> Result<Frame> {
+        self.start(command).await?;
+        self.waiting.pop_back().ok_or_else(|| Error::broken("an answer was expected"))
+    }
+
+    async fn ready(&mut self) -> Result<()> {
+        while !self.hear().await? {}
+        Ok(())
+    }
+
+    /// One message of the server; true if what was asked for is there.
+    async fn hear(&mut self) -> Result<bool> {
+        let text = match self.stream.next().await {
+            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(false),
+            Some(Ok(Message::Close(close))) => {
+                let code = close.map(|close| close.code.into());
+                return Err(Error::Closed(Close { code, reason: String::new() }));
+            }
+            Some(Ok(other)) => return Err(Error::broken(format!("a message of the wrong kind: {other:?}"))),
+            Some(Err(error)) => return Err(Error::broken(error)),
+            None => return Err(Error::Closed(Close { code: None, reason: String::new() })),
+        };
+        match self.dialect.hear(&text)? {
+            Heard::Ready => return Ok(true),
+            Heard::Reply(texts) => {
+                for text in texts {
+                    self.write(text).await?;
+                }
+            }
+            Heard::Bodies(bodies) => {
+                self.waiting.extend(bodies.into_iter().map(|(target, body)| frame(&target, body)));
+            }
+        }
+        Ok(false)
+    }
+
+    async fn write(&mut self, text: String) -> Result<()> {
+        self.stream.send(Message::text(text)).await.map_err(Error::broken)
+    }
+}
+
+/// The body as the frame that this project's servers would have sent.
+fn frame(target: &str, body: Value) -> Frame {
+    let channel = format!("{}>{target}", body["f"].as_str().unwrap_or_default());
+    let seq = body["n"].clone();
+    Frame(json!({"type": "publication", "channel": channel, "seq": seq, "body": body}))
+}
+
+fn parse(text: &str) -> Result<Value> {
+    serde_json::from_str(text).map_err(|error| Error::broken(format!("not JSON: {error}: {text}")))
+}

@@ -1,0 +1,93 @@
+//! Engine.IO 4 and Socket.IO 5 over a WebSocket, without long polling before
+//! it: `0` open, `2` ping, `3` pong, `4` message; in it `0` connect, `2` event,
+//! `4` error.
+
+use serde_json::{Value, json};
+
+use super::{Dialect, Heard, parse};
+use crate::client::{Error, Result};
+
+#[derive(Debug)]
+pub(super) struct SocketIo {
+    user: String,
+}
+
+impl SocketIo {
+    pub(super) fn new(user: &str) -> Self {
+        Self { user: user.to_owned() }
+    }
+
+    /// An event is `["name", arguments …]`.
+    fn event(&self, text: &str) -> Result<Heard> {
+        let Value::Array(mut parts) = parse(text)? else {
+            return Err(Error::broken(format!("not an event: {text}")));
+        };
+        match parts.first().and_then(Value::as_str) {
+            // The body alone: it is for this user.
+            Some("message") if parts.len() == 2 => {
+                Ok(Heard::Bodies(vec![(self.user.clone(), parts.swap_remove(1))]))
+            }
+            // The body and the channel.
+            Some("publication") if parts.len() == 3 => {
+                let channel = parts[2].as_str().unwrap_or_default().to_owned();
+                Ok(Heard::Bodies(vec![(channel, parts.swap_remove(1))]))
+            }
+            Some("subscribed") => Ok(Heard::Ready),
+            _ => Err(Error::broken(format!("an event that the server script has not: {text}"))),
+        }
+    }
+}
+
+impl Dialect for SocketIo {
+    fn path(&self) -> String {
+        "/socket.io/?EIO=4&transport=websocket".to_owned()
+    }
+
+    fn hear(&mut self, text: &str) -> Result<Heard> {
+        match text.as_bytes() {
+            [b'0', ..] => Ok(Heard::Reply(vec![format!("40{}", json!({"user": self.user}))])),
+            b"2" => Ok(Heard::Reply(vec!["3".to_owned()])),
+            [b'4', b'0', ..] => Ok(Heard::Ready),
+            [b'4', b'2', ..] => self.event(&text[2..]),
+            _ => Err(Error::broken(format!("a packet that was not expected: {text}"))),
+        }
+    }
+
+    fn send(&mut self, to: &str, body: &Value) -> String {
+        format!("42{}", json!(["send", to, body]))
+    }
+
+    fn publish(&mut self, channel: &str, body: &Value) -> String {
+        format!("42{}", json!(["publish", channel, body]))
+    }
+
+    fn subscribe(&mut self, channel: &str) -> String {
+        format!("42{}", json!(["subscribe", channel]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handshake_a_ping_and_events_are_understood() {
+        let mut client = SocketIo::new("user1");
+        let Heard::Reply(texts) = client.hear(r#"0{"sid":"x","pingInterval":25000}"#).unwrap() else {
+            panic!()
+        };
+        assert_eq!(texts, [r#"40{"user":"user1"}"#]);
+        assert!(matches!(client.hear(r#"40{"sid":"y"}"#).unwrap(), Heard::Ready));
+        let Heard::Reply(texts) = client.hear("2").unwrap() else { panic!() };
+        assert_eq!(texts, ["3"]);
+        let Heard::Bodies(bodies) = client.hear(r#"42["message",{"n":1}]"#).unwrap() else { panic!() };
+        assert_eq!(bodies, [("user1".to_owned(), json!({"n": 1}))]);
+        let Heard::Bodies(bodies) = client.hear(r#"42["publication",{"n":2},"c_x"]"#).unwrap() else {
+            panic!()
+        };
+        assert_eq!(bodies, [("c_x".to_owned(), json!({"n": 2}))]);
+        for wrong in ["42[]x", "42{}", r#"42["what"]"#, "9", "", r#"44{"message":"no"}"#] {
+            assert!(client.hear(wrong).is_err(), "{wrong}");
+        }
+    }
+}

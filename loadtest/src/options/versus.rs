@@ -1,0 +1,134 @@
+//! The flags of `loadtest versus`. What they are by default takes a few minutes.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+use loadtest::versus::{Plan, Scenario};
+use loadtest::workload::Kind;
+
+use super::{Programs, seconds};
+
+#[derive(Debug, Args)]
+pub(crate) struct Versus {
+    /// What is measured.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "idle,direct,room,storm")]
+    scenarios: Vec<ScenarioName>,
+
+    /// What is compared.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "switchboard,socketio,centrifugo,relay")]
+    servers: Vec<ServerName>,
+
+    #[command(flatten)]
+    pub(crate) programs: Programs,
+
+    /// How often each server is started and measured.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+
+    /// Users of `direct`, in pairs.
+    #[arg(long, default_value_t = 200)]
+    users: usize,
+
+    /// Messages a second at which the CPU of `direct` is looked at.
+    #[arg(long, value_delimiter = ',', default_value = "1000,4000")]
+    rates: Vec<f64>,
+
+    /// Where the search for the largest rate ends.
+    #[arg(long, default_value_t = 40_000.0)]
+    most: f64,
+
+    /// Subscribers of `room`.
+    #[arg(long, default_value_t = 200)]
+    subscribers: usize,
+
+    /// Deliveries a second in `room`.
+    #[arg(long, default_value_t = 10_000.0)]
+    deliveries: f64,
+
+    /// Connections of `idle`.
+    #[arg(long, default_value_t = 1000)]
+    idle: usize,
+
+    /// Users of `storm`.
+    #[arg(long, default_value_t = 1000)]
+    storm: usize,
+
+    /// Bytes of a message's body.
+    #[arg(long, default_value_t = 128)]
+    body: usize,
+
+    /// Decides who writes when. By default another one each time.
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// Where the other servers are installed, once.
+    #[arg(long, value_name = "FOLDER", default_value = "target/versus")]
+    work: PathBuf,
+
+    /// Also writes the figures here as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ScenarioName {
+    Direct,
+    Room,
+    Idle,
+    Storm,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ServerName {
+    Switchboard,
+    Socketio,
+    Centrifugo,
+    Relay,
+}
+
+impl Versus {
+    /// What is compared, and for how long.
+    pub(crate) fn plan(&self) -> Result<Plan> {
+        let plan = Plan {
+            kinds: self.servers.iter().map(|name| kind(*name)).collect(),
+            scenarios: self.scenarios.iter().map(|name| scenario(*name)).collect(),
+            rounds: self.rounds,
+            seconds: seconds(self.seconds)?,
+            users: self.users,
+            rates: self.rates.clone(),
+            most: self.most,
+            subscribers: self.subscribers,
+            deliveries: self.deliveries,
+            idle: self.idle,
+            storm: self.storm,
+            body: self.body,
+            seed: self.seed.unwrap_or_else(rand::random),
+            work: std::path::absolute(&self.work).context("--work")?,
+        };
+        plan.check()?;
+        Ok(plan)
+    }
+}
+
+fn kind(name: ServerName) -> Kind {
+    match name {
+        ServerName::Switchboard => Kind::Switchboard,
+        ServerName::Socketio => Kind::SocketIo,
+        ServerName::Centrifugo => Kind::Centrifugo,
+        ServerName::Relay => Kind::Relay,
+    }
+}
+
+fn scenario(name: ScenarioName) -> Scenario {
+    match name {
+        ScenarioName::Direct => Scenario::Direct,
+        ScenarioName::Room => Scenario::Room,
+        ScenarioName::Idle => Scenario::Idle,
+        ScenarioName::Storm => Scenario::Storm,
+    }
+}

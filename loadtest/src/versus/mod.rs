@@ -1,0 +1,225 @@
+//! The same workloads against this project, against a Socket.IO cluster,
+//! against Centrifugo, and against a bare relay: in turns on one machine,
+//! because nothing else can be compared.
+//!
+//! In reading order: [`Plan`], `servers` (how each is started), [`relay`]
+//! (the floor), `search` (the largest rate), `board` (medians and ratios).
+
+mod board;
+pub mod relay;
+mod search;
+mod servers;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use testbed::Binaries;
+
+pub use board::Board;
+pub use servers::{Running, switchboard};
+
+use crate::client::Transport;
+use crate::summary::Summary;
+use crate::workload::{self, Kind, Mix, Servers, Settings};
+
+/// What is compared, and for how long.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// In turns.
+    pub kinds: Vec<Kind>,
+    /// What is measured.
+    pub scenarios: Vec<Scenario>,
+    /// How often; each starts every server anew.
+    pub rounds: usize,
+    /// Of each measurement.
+    pub seconds: Duration,
+    /// In pairs, for `direct`.
+    pub users: usize,
+    /// Messages a second at which CPU is looked at, for `direct`.
+    pub rates: Vec<f64>,
+    /// Where the search for the largest rate ends.
+    pub most: f64,
+    /// Subscribers of the room.
+    pub subscribers: usize,
+    /// Deliveries a second in the room.
+    pub deliveries: f64,
+    /// Idle connections.
+    pub idle: usize,
+    /// Users who drop and return.
+    pub storm: usize,
+    /// Bytes of a body.
+    pub body: usize,
+    /// Decides who writes when.
+    pub seed: u64,
+    /// Where other servers are installed to, and found the next time.
+    pub work: PathBuf,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scenario {
+    /// Pairs on different nodes.
+    Direct,
+    /// A channel with many subscribers.
+    Room,
+    /// Connections that say nothing.
+    Idle,
+    /// All drop and return at once.
+    Storm,
+}
+
+/// Measures all. A server that cannot be started is left out with a line that
+/// says why; a measurement that fails is an error of this project's servers and
+/// a line for others.
+pub async fn run(plan: &Plan, binaries: &Arc<Binaries>) -> Result<Board> {
+    let mut board = Board::default();
+    let mut left_out = Vec::new();
+    for round in 1..=plan.rounds {
+        for &kind in plan.kinds.iter().filter(|kind| **kind == Kind::Switchboard || plan.rounds > 0) {
+            if left_out.contains(&kind) {
+                continue;
+            }
+            eprintln!("round {round} of {}: {}", plan.rounds, kind.name());
+            let running = match start(plan, kind, binaries).await {
+                Ok(running) => running,
+                Err(error) if kind != Kind::Switchboard => {
+                    left_out.push(kind);
+                    let line = format!("{} left out: {error:#}", kind.name());
+                    eprintln!("{line}");
+                    board.note(line);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            for &scenario in &plan.scenarios {
+                match measure(plan, &running.servers, scenario, &mut board).await {
+                    Ok(()) => {}
+                    Err(error) if kind != Kind::Switchboard => {
+                        board.note(format!("{}: {scenario:?} failed: {error:#}", kind.name()));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+    Ok(board)
+}
+
+async fn start(plan: &Plan, kind: Kind, binaries: &Arc<Binaries>) -> Result<Running> {
+    match kind {
+        Kind::Switchboard => switchboard(binaries, 2, 2).await,
+        Kind::SocketIo => servers::socketio(&plan.work).await,
+        Kind::Centrifugo => servers::centrifugo(&plan.work).await,
+        Kind::Relay => servers::relay().await,
+    }
+}
+
+async fn measure(plan: &Plan, servers: &Servers, scenario: Scenario, board: &mut Board) -> Result<()> {
+    let settings = plan.settings();
+    let kind = servers.kind;
+    match scenario {
+        Scenario::Direct => direct(plan, servers, board).await?,
+        Scenario::Room => {
+            let rate = plan.deliveries / plan.subscribers as f64;
+            let settings = Settings { users: plan.subscribers, rate, ..settings };
+            let summary = workload::room::run(servers, &settings).await?;
+            sound(&summary, board)?;
+            let name = format!("room of {} at {:.0}/s: CPU per delivery", plan.subscribers, plan.deliveries);
+            costs(&summary, kind, &name, "room", board);
+        }
+        Scenario::Idle => {
+            let settings = Settings { users: plan.idle, duration: Duration::from_secs(2), ..settings };
+            let memory = workload::idle::run(servers, &settings).await?.memory.unwrap_or_default();
+            board.add(kind, "idle: memory of gateways per connection", "KiB", memory.gateway_bytes / 1024.0);
+            let all = memory.gateway_bytes + memory.router_bytes + memory.redis_bytes;
+            board.add(kind, "idle: memory of all per connection", "KiB", all / 1024.0);
+        }
+        Scenario::Storm => {
+            let settings = Settings { users: plan.storm, ..settings };
+            let summary = workload::storm::run(servers, &settings).await?;
+            sound(&summary, board)?;
+            let returns = summary.returns.unwrap_or_default();
+            let name = format!("storm of {}", plan.storm);
+            board.add(kind, &format!("{name}: all back"), "ms", returns.back.max);
+            board.add(kind, &format!("{name}: all back and caught up"), "ms", returns.caught_up.max);
+            board.add(kind, &format!("{name}: CPU per user"), "µs", returns.cpu_per_user);
+        }
+    }
+    Ok(())
+}
+
+/// CPU at fixed rates, a closed loop, the largest rate, and latencies at half
+/// of that.
+async fn direct(plan: &Plan, servers: &Servers, board: &mut Board) -> Result<()> {
+    let kind = servers.kind;
+    for &rate in &plan.rates {
+        let summary = workload::direct::run(servers, &Settings { rate, ..plan.settings() }).await?;
+        sound(&summary, board)?;
+        costs(&summary, kind, &format!("direct at {rate:.0}/s: CPU per message"), "direct", board);
+    }
+    let closed = Settings { closed: true, ..plan.settings() };
+    let summary = workload::direct::run(servers, &closed).await?;
+    sound(&summary, board)?;
+    let delivered = summary.messages.as_ref().map_or(0.0, |messages| messages.delivered_rate);
+    board.add(kind, "direct, closed loop: delivered", "1/s", delivered);
+
+    let largest = search::largest(plan, servers, board).await?;
+    board.add(kind, "direct: largest rate without loss", "1/s", largest);
+    let half = Settings { rate: largest / 2.0, ..plan.settings() };
+    let summary = workload::direct::run(servers, &half).await?;
+    let latency = summary.latency.unwrap_or_default();
+    board.add(kind, "direct at half of its largest rate: p50", "ms", latency.p50);
+    board.add(kind, "direct at half of its largest rate: p99", "ms", latency.p99);
+    Ok(())
+}
+
+fn costs(summary: &Summary, kind: Kind, name: &str, scenario: &str, board: &mut Board) {
+    let latency = summary.latency.clone().unwrap_or_default();
+    let at = name.split(':').next().unwrap_or(scenario);
+    board.add(kind, name, "µs", summary.cpu.as_ref().map_or(0.0, |cpu| cpu.servers));
+    board.add(kind, &format!("{at}: p50"), "ms", latency.p50);
+    board.add(kind, &format!("{at}: p99"), "ms", latency.p99);
+}
+
+/// A figure of a run that lost something is none.
+fn sound(summary: &Summary, board: &mut Board) -> Result<()> {
+    if summary.is_generators() {
+        board.note(format!("{} on {}: the generator was the limit", summary.scenario, summary.server));
+    }
+    if summary.is_clean() {
+        return Ok(());
+    }
+    let first = summary.violations.first().cloned();
+    let refusal = summary.messages.as_ref().and_then(|messages| messages.refusals.first().cloned());
+    bail!("{}: {}", summary.scenario, first.or(refusal).unwrap_or_else(|| "not all was answered".to_owned()))
+}
+
+impl Plan {
+    /// Refuses what cannot be measured.
+    pub fn check(&self) -> Result<()> {
+        ensure!(self.rounds > 0, "--rounds: at least 1");
+        ensure!(!self.kinds.is_empty() && !self.scenarios.is_empty(), "nothing to measure");
+        ensure!(self.subscribers >= 2 && self.idle >= 10 && self.storm >= 2, "too few users");
+        ensure!(self.rates.iter().all(|rate| rate.is_finite() && *rate > 0.0), "--rates: more than nothing");
+        ensure!(self.deliveries.is_finite() && self.deliveries > 0.0, "--deliveries: more than nothing");
+        self.settings().check()
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            users: self.users,
+            rate: 1000.0,
+            closed: false,
+            duration: self.seconds,
+            warmup: Duration::from_secs(1).min(self.seconds),
+            body: self.body,
+            transports: Mix::only(Transport::WebSocket),
+            seed: self.seed,
+            members: 2,
+            publishers: 1,
+            backlog: 1,
+        }
+    }
+}
