@@ -16,6 +16,7 @@ pub mod redis;
 mod amended;
 mod bus;
 mod store;
+mod unheard;
 
 pub use bus::{Bus, Heard, Loss, Subscription};
 pub use config::{Bounds, Config, Url};

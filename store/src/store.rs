@@ -125,7 +125,10 @@ pub trait Store: Send + Sync + 'static {
     /// Messages for members who had no session, oldest first, if the store was
     /// opened to keep them ([`crate::Bounds::unheard`]). They are held: nobody
     /// else is given them for `hold`, and after that they come again unless
-    /// they are [`Store::heard`].
+    /// they are [`Store::heard`]. Those that were never held come in the order
+    /// of filing. Only messages are kept so, not changes, and never for their
+    /// sender. A session on a node whose lease has ended does not count where
+    /// posting notices that. After a crash some may come that were told.
     async fn take_unheard(&self, limit: usize, hold: Duration) -> Result<Vec<Unheard>> {
         let _ = (limit, hold);
         Err(not_yet())
@@ -134,6 +137,11 @@ pub trait Store: Send + Sync + 'static {
     /// These have been told and need not come again.
     async fn heard(&self, told: &[Unheard]) -> Result<()> {
         let _ = told;
+        Err(not_yet())
+    }
+
+    /// How many unheard messages wait, held ones too.
+    async fn unheard(&self) -> Result<u64> {
         Err(not_yet())
     }
 

@@ -10,6 +10,7 @@ mod contract {
     mod amendments;
     mod announcements;
     mod changed_marks;
+    mod channels;
     mod cursors;
     mod embedded;
     mod groups;
@@ -21,5 +22,6 @@ mod contract {
     mod redis;
     mod sessions;
     mod tickets;
+    mod unheard;
     mod unread;
 }

@@ -378,8 +378,12 @@ impl Drop for Ears {
         self.ear.ended.store(true, Ordering::Release);
         let mut state = self.exchange.state();
         if state.ears.get(&self.node).is_some_and(|ear| Arc::ptr_eq(ear, &self.ear)) {
-            let State { ears, locations, ended, watchers } = &mut *state;
+            let State { ears, locations, audiences, ended, watchers } = &mut *state;
             ears.remove(&self.node);
+            audiences.retain(|_, nodes| {
+                nodes.remove(&self.node);
+                !nodes.is_empty()
+            });
             locations.retain(|user, sessions| {
                 sessions.retain(|location| location.node != self.node);
                 if sessions.is_empty() {

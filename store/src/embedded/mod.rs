@@ -7,6 +7,7 @@
 
 mod amend;
 mod changed;
+mod channels;
 mod exchange;
 mod failure;
 mod history;
@@ -16,6 +17,7 @@ mod post;
 mod sweep;
 mod tables;
 mod tickets;
+mod unheard;
 mod writer;
 
 use std::path::Path;
@@ -25,15 +27,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use proto::wire::Notice;
-use proto::{ConversationId, NodeIncarnation, UserId};
+use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::model::{
-    Absence, Acknowledge, Acknowledged, Attach, Attached, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage,
-    InboxQuery, Location, Mark, Marked, Membership, Post, PostKind, Posted, Seen, Standing,
+    Absence, Acknowledge, Acknowledged, Attach, Attached, Audience, Broadcast, Broadcasted, ChannelPage,
+    ChannelQuery, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark,
+    Marked, Membership, Post, PostKind, Posted, Seen, Standing, Unheard,
 };
 use crate::{Bounds, Bus, Config, Error, Result, Store, Subscription, Url};
 use exchange::{Before, Exchange, Known};
@@ -78,7 +81,12 @@ impl Embedded {
         let database = Arc::new(database);
         let exchange = Arc::new(Exchange::new(incarnation));
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let writer = Writer { database: database.clone(), exchange: exchange.clone(), bounds: config.bounds };
+        let writer = Writer {
+            database: database.clone(),
+            exchange: exchange.clone(),
+            bounds: config.bounds,
+            unheard: Default::default(),
+        };
         tasks.spawn_blocking(move || writer.run(queue, &shutdown));
         Ok(Arc::new(Self {
             database,
@@ -253,6 +261,47 @@ impl Store for Embedded {
         self.read(move |txn| history::memberships(txn, &user)).await
     }
 
+    async fn broadcast(&self, batch: Vec<Broadcast>) -> Result<Vec<Broadcasted>> {
+        self.write(batch, Job::Broadcast).await
+    }
+
+    async fn join_channels(&self, batch: Vec<Audience>) -> Result<Vec<Seq>> {
+        // Invariant: as in `attach`, the node is of the audience before the head
+        // is read.
+        for audience in &batch {
+            self.exchange.join_channel(&audience.channel, &audience.node);
+        }
+        self.read(move |txn| batch.iter().map(|audience| channels::head(txn, &audience.channel)).collect())
+            .await
+    }
+
+    async fn leave_channels(&self, batch: Vec<Audience>) -> Result<()> {
+        for audience in &batch {
+            self.exchange.leave_channel(&audience.channel, &audience.node);
+        }
+        Ok(())
+    }
+
+    async fn read_channels(&self, batch: Vec<ChannelQuery>) -> Result<Vec<ChannelPage>> {
+        self.read(move |txn| batch.iter().map(|query| channels::read(txn, query)).collect()).await
+    }
+
+    async fn take_unheard(&self, limit: usize, hold: Duration) -> Result<Vec<Unheard>> {
+        let taken = self.write(vec![(limit, hold)], Job::TakeUnheard).await?;
+        Ok(taken.into_iter().flatten().collect())
+    }
+
+    async fn heard(&self, told: &[Unheard]) -> Result<()> {
+        if !told.is_empty() {
+            self.write(told.to_vec(), Job::Heard).await?;
+        }
+        Ok(())
+    }
+
+    async fn unheard(&self) -> Result<u64> {
+        self.read(unheard::count).await
+    }
+
     async fn publish(&self, notices: Vec<(NodeIncarnation, Notice)>) -> Result<()> {
         self.exchange.publish(notices);
         Ok(())
@@ -328,6 +377,8 @@ fn open_file(folder: &Path) -> Result<(Database, String)> {
     let txn = database.begin_write()?;
     let incarnation = {
         drop(tables::Tables::open(&txn)?);
+        drop(channels::ChannelTables::open(&txn)?);
+        drop(unheard::UnheardTables::open(&txn)?);
         let mut meta = txn.open_table(tables::META)?;
         let format = meta.get("format")?.map(|row| row.value().to_owned());
         if let Some(format) = format

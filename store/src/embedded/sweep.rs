@@ -146,10 +146,10 @@ mod tests {
     use super::super::history::history;
     use super::super::inbox::read;
     use super::super::open_file;
-    use super::super::tables::{LOG, REFERENCES, REPEATS};
+    use super::super::tables::{AMENDED, LOG, RECALLED, REFERENCES, REPEATS};
     use super::super::writer::{Call, Job, Writer, now};
     use super::*;
-    use crate::model::{HistoryQuery, HistoryRange, InboxQuery, NewEntry, Post, PostKind, Posted};
+    use crate::model::{Amendment, HistoryQuery, HistoryRange, InboxQuery, NewEntry, Post, PostKind, Posted};
 
     /// Days are told to the sweep, not waited for.
     const DAY: u64 = 24 * 60 * 60 * 1000;
@@ -186,6 +186,7 @@ mod tests {
             database: Arc::new(database),
             exchange: Arc::new(Exchange::new(incarnation)),
             bounds: Bounds { age: Duration::from_secs(90 * 24 * 3600), ..Bounds::default() },
+            unheard: Default::default(),
         }
     }
 
@@ -206,6 +207,27 @@ mod tests {
         assert!(!is_repeat(post(&writer, "key")));
         let txn = writer.database.begin_read().unwrap();
         assert_eq!(txn.open_table(REPEATS).unwrap().range::<(u64, u64, &str)>(..).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_became_of_a_message_goes_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = writer(&folder);
+        let amend = |amendment| Post { kind: PostKind::Amend { seq: Seq(1), amendment }, ..message("") };
+        let edit = |key: &str| amend(Amendment::Edit { repeat_key: key.into() });
+        let react = amend(Amendment::React { emoji: "👍".into(), on: true });
+        let posts = vec![message("1"), edit("1"), react, edit("2"), amend(Amendment::Recall), message("2")];
+        for posted in post_all(&writer, posts) {
+            assert!(matches!(posted, Posted::Done { .. }), "{posted:?}");
+        }
+        let txn = writer.database.begin_read().unwrap();
+        assert_eq!(txn.open_table(AMENDED).unwrap().range::<(u64, u64)>(..).unwrap().count(), 1);
+        sweep(&writer, now() + 91 * DAY);
+        let txn = writer.database.begin_read().unwrap();
+        assert_eq!(txn.open_table(AMENDED).unwrap().range::<(u64, u64)>(..).unwrap().count(), 0);
+        assert_eq!(txn.open_table(RECALLED).unwrap().range::<(u64, u64)>(..).unwrap().count(), 0);
+        assert_eq!(txn.open_table(LOG).unwrap().range::<u64>(..).unwrap().count(), 0);
+        assert_eq!(txn.open_table(REFERENCES).unwrap().range::<u64>(..).unwrap().count(), 0);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use proto::wire::{Envelope, Notice};
-use proto::{ConversationId, NodeIncarnation, Seq, UserId};
+use proto::{ChannelId, ConversationId, NodeIncarnation, Seq, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::Mutex;
 
@@ -45,6 +45,15 @@ pub(super) struct Announced {
     pub(super) targets: Vec<(NodeIncarnation, UserId, u64)>,
 }
 
+/// Something published to a channel, and the nodes that are told.
+pub(super) struct Published {
+    pub(super) channel: ChannelId,
+    pub(super) seq: Seq,
+    /// The encoded entry.
+    pub(super) entry: Bytes,
+    pub(super) nodes: Vec<NodeIncarnation>,
+}
+
 impl Announcer {
     pub(super) fn new(link: Link, origin: String) -> Self {
         Self { link, origin, numbers: Mutex::default() }
@@ -71,6 +80,29 @@ impl Announcer {
         for (node, notice) in notices {
             prost::encoding::message::encode(5, notice, nodes.entry(node).or_default());
         }
+        self.publish(store, nodes).await
+    }
+
+    /// The same for what was published to channels: once to each node of the
+    /// audience.
+    pub(super) async fn announce_publications(
+        &self,
+        store: &Arc<str>,
+        published: &[Published],
+    ) -> Result<()> {
+        let mut nodes: FxHashMap<&NodeIncarnation, BytesMut> = FxHashMap::default();
+        for publication in published {
+            let mut bytes = BytesMut::new();
+            put_publication(&mut bytes, publication);
+            for node in &publication.nodes {
+                nodes.entry(node).or_default().extend_from_slice(&bytes);
+            }
+        }
+        self.publish(store, nodes).await
+    }
+
+    /// Numbers and publishes an envelope with these fields to each node.
+    async fn publish(&self, store: &Arc<str>, nodes: FxHashMap<&NodeIncarnation, BytesMut>) -> Result<()> {
         let mut numbers = self.numbers.lock().await;
         let mut sends = Vec::with_capacity(nodes.len());
         for (node, body) in nodes {
@@ -143,9 +175,24 @@ fn put_announcement(into: &mut BytesMut, event: &Announced, targets: &[u8]) {
     into.put_slice(targets);
 }
 
+/// `Envelope.publications`.
+fn put_publication(into: &mut BytesMut, publication: &Published) {
+    let mut head = BytesMut::new();
+    prost::encoding::string::encode(1, &publication.channel.to_string(), &mut head);
+    prost::encoding::uint64::encode(2, &publication.seq.0, &mut head);
+    let entry = publication.entry.len();
+    let length = head.len() + 1 + encoded_len_varint(entry as u64) + entry;
+    encode_key(8, WireType::LengthDelimited, into);
+    encode_varint(length as u64, into);
+    into.put_slice(&head);
+    encode_key(3, WireType::LengthDelimited, into);
+    encode_varint(entry as u64, into);
+    into.put_slice(&publication.entry);
+}
+
 #[cfg(test)]
 mod tests {
-    use proto::wire::{Announcement, Entry, Target};
+    use proto::wire::{Announcement, Entry, Publication, Target};
 
     use super::*;
 
@@ -171,6 +218,22 @@ mod tests {
             targets: vec![Target { user: "bob".into(), position: 5 }],
         };
         let expected = Envelope { announcements: vec![announcement], ..Envelope::default() };
+        assert_eq!(Envelope::decode(bytes.freeze()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_publication_put_together_by_hand_is_the_one_of_the_contract() {
+        let entry = Entry { fingerprint: 7, time: 9, by: "alice".into(), what: None };
+        let published = Published {
+            channel: ChannelId::parse("c_news").unwrap(),
+            seq: Seq(300),
+            entry: entry.encode_to_vec().into(),
+            nodes: Vec::new(),
+        };
+        let mut bytes = BytesMut::new();
+        put_publication(&mut bytes, &published);
+        let publication = Publication { channel: "c_news".into(), seq: 300, entry: Some(entry) };
+        let expected = Envelope { publications: vec![publication], ..Envelope::default() };
         assert_eq!(Envelope::decode(bytes.freeze()).unwrap(), expected);
     }
 }

@@ -19,6 +19,7 @@ use super::reference::Kind;
 use super::reply::{Row, unexpected};
 use super::session::{locations, user_item};
 use super::step::Step;
+use super::unheard::Doubtful;
 use super::{script, write};
 use crate::Result;
 
@@ -201,9 +202,11 @@ impl Redis {
         merge(conversation, &fetched, from, to)
     }
 
-    /// Whom to tell of what was filed; forgets sessions on dead nodes.
+    /// Whom to tell of what was filed; forgets sessions on dead nodes, and notes
+    /// what nobody hears of.
     pub(super) async fn announced(&self, filings: &[Filing], outcomes: &[Outcome]) -> Result<Vec<Announced>> {
         let mut events: Vec<Announced> = Vec::new();
+        let mut doubtful = Vec::new();
         let mut index: FxHashMap<(&ConversationId, Place), usize> = FxHashMap::default();
         for (filing, outcome) in filings.iter().zip(outcomes) {
             let Outcome::Filed(position, text) = outcome else { continue };
@@ -213,6 +216,9 @@ impl Redis {
                 if Some(&location.session) != filing.except.as_ref() && !nodes.contains(&location.node) {
                     nodes.push(location.node);
                 }
+            }
+            if self.bounds.unheard > 0 {
+                doubtful.extend(Doubtful::of(filing, &nodes));
             }
             let at = *index.entry((&entry.conversation, entry.place)).or_insert_with(|| {
                 events.push(Announced {
@@ -247,6 +253,7 @@ impl Redis {
             users.dedup();
             self.sweep(&users, &dead).await?;
         }
+        self.note_unheard(doubtful, &dead).await?;
         Ok(events)
     }
 }

@@ -13,6 +13,7 @@ mod acknowledge;
 mod address;
 mod announce;
 mod bus;
+mod channel;
 mod changed;
 mod conversation;
 mod fetch;
@@ -34,6 +35,7 @@ mod stepwise;
 mod subscription;
 mod ticket;
 mod tracking;
+mod unheard;
 mod upkeep;
 mod write;
 
@@ -45,7 +47,7 @@ use bytes::Bytes;
 use fred::interfaces::EventInterface;
 use fred::types::config::Server;
 use proto::wire::Notice;
-use proto::{ConversationId, NodeIncarnation, UserId};
+use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 use tokio::sync::Mutex;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
@@ -62,9 +64,10 @@ use self::link::Link;
 use self::step::FailPoint;
 use self::upkeep::Upkeep;
 use crate::model::{
-    Acknowledge, Acknowledged, Attach, Attached, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage,
-    InboxQuery, Location, Mark, Marked, Membership, Post, Posted, Seen,
+    Acknowledge, Acknowledged, Attach, Attached, Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage,
+    InboxQuery, Location, Mark, Marked, Membership, Post, Posted, Seen, Unheard,
 };
+use crate::unheard::Dropping;
 use crate::{Bounds, Config, Error, Result, Store};
 
 /// A router's handle on a Redis store.
@@ -80,9 +83,15 @@ pub struct Redis {
     fail: FailPoint,
     /// One batch at a time: the next one gathers meanwhile.
     posting: Mutex<stepwise::Notes>,
+    /// As `posting`, for channels; whether the connection is a new one, and the
+    /// store may be another.
+    broadcasting: Mutex<bool>,
+    /// As `reconnects`, for channels.
+    channel_reconnects: StdMutex<Receiver<Server>>,
     /// Connections made anew, since which the store may be another one; held
     /// for a look only.
     reconnects: StdMutex<Receiver<Server>>,
+    unheard: Dropping,
     announcer: Announcer,
     upkeep: Upkeep,
 }
@@ -108,7 +117,10 @@ impl Redis {
             separate: address.is_cluster() || address.separate() || config.replicas > 0,
             fail: FailPoint::new(config.fail_at),
             posting: Mutex::default(),
+            broadcasting: Mutex::default(),
+            channel_reconnects: StdMutex::new(append.client().reconnect_rx()),
             reconnects: StdMutex::new(append.client().reconnect_rx()),
+            unheard: Dropping::default(),
             announcer: Announcer::new(append.clone(), config.origin),
             // What it finds is of the server that is written to.
             upkeep: Upkeep::new(append.clone()),
@@ -165,7 +177,7 @@ impl Store for Redis {
     }
 
     async fn nodes(&self) -> Result<Vec<NodeIncarnation>> {
-        Ok(self.within(self.upkeep.live()).await?.into_iter().collect())
+        Ok(self.within(self.upkeep.look_who_lives()).await?.into_iter().collect())
     }
 
     async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<Location>>> {
@@ -200,6 +212,34 @@ impl Store for Redis {
         self.within(self.memberships_of(user)).await
     }
 
+    async fn broadcast(&self, batch: Vec<Broadcast>) -> Result<Vec<Broadcasted>> {
+        self.within(self.broadcast_all(&batch)).await
+    }
+
+    async fn join_channels(&self, batch: Vec<Audience>) -> Result<Vec<Seq>> {
+        self.within(self.join_all(&batch)).await
+    }
+
+    async fn leave_channels(&self, batch: Vec<Audience>) -> Result<()> {
+        self.within(self.leave_all(&batch)).await
+    }
+
+    async fn read_channels(&self, batch: Vec<ChannelQuery>) -> Result<Vec<ChannelPage>> {
+        self.within(self.read_logs(&batch)).await
+    }
+
+    async fn take_unheard(&self, limit: usize, hold: Duration) -> Result<Vec<Unheard>> {
+        self.within(self.hold_unheard(limit, hold)).await
+    }
+
+    async fn heard(&self, told: &[Unheard]) -> Result<()> {
+        self.within(self.forget_unheard(told)).await.map(|_| ())
+    }
+
+    async fn unheard(&self) -> Result<u64> {
+        self.within(self.forget_unheard(&[])).await
+    }
+
     async fn publish(&self, notices: Vec<(NodeIncarnation, Notice)>) -> Result<()> {
         self.within(self.announcer.announce(&self.upkeep.incarnation(), &[], &notices)).await
     }
@@ -222,11 +262,7 @@ impl Store for Redis {
 impl Redis {
     fn has_reconnected(&self) -> bool {
         let mut reconnects = self.reconnects.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut any = false;
-        while !matches!(reconnects.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {
-            any = true;
-        }
-        any
+        any(&mut reconnects)
     }
 
     /// No call takes longer than the timeout, whatever it waits for.
@@ -237,4 +273,13 @@ impl Redis {
             Err(_) => Err(Error::Unavailable(format!("no answer within {:?}", self.timeout))),
         }
     }
+}
+
+/// Whether there was one since the last look.
+fn any(reconnects: &mut Receiver<Server>) -> bool {
+    let mut any = false;
+    while !matches!(reconnects.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {
+        any = true;
+    }
+    any
 }

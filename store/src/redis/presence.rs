@@ -19,8 +19,8 @@ const RECORDS: usize = 512;
 const LEASE_MS: u64 = 10_000;
 
 impl Redis {
-    /// One call (in a Cluster one a bucket), and others only where nodes have
-    /// died.
+    /// One call (in a Cluster one a bucket) beside a look at the nodes, and
+    /// others only where nodes have died.
     pub(super) async fn presence_of(
         &self,
         users: &[UserId],
@@ -28,7 +28,12 @@ impl Redis {
     ) -> Result<Vec<Seen>> {
         let common = [write::text(watcher.map_or("", NodeIncarnation::as_str))];
         let items = users.iter().map(user_item).collect();
-        let rows = self.read.run(&script::PRESENCE, &common, items, RECORDS).await?;
+        // Whoever heard that a node is gone asks at once: what was known a second
+        // ago would say that it lives.
+        let (rows, _) = tokio::try_join!(
+            self.read.run(&script::PRESENCE, &common, items, RECORDS),
+            self.upkeep.look_who_lives(),
+        )?;
         let (mut seen, mut found) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         for mut row in rows {
             let (now, locations) = (row.number()?, locations(&row.text()?)?);

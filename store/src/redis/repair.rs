@@ -5,7 +5,7 @@ use std::time::Duration;
 use fred::types::Value;
 use proto::wire::notice::What;
 use proto::wire::{Head, Notice};
-use proto::{ConversationId, NodeIncarnation, UserId};
+use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Redis;
@@ -80,6 +80,7 @@ impl Redis {
             let (members, place) = self.members_and_head(&note.conversation).await?;
             let users = members.iter().map(|member| member.user.clone()).collect();
             self.file_up_to(&note.conversation, members, place).await?;
+            self.note_again(&note.conversation, Seq(place.seq)).await?;
             return Ok(users);
         };
         let list = (note.conversation.clone(), Kind::Change);
@@ -114,7 +115,7 @@ impl Redis {
         self.file_up_to(conversation, members, place).await
     }
 
-    async fn members_and_head(&self, conversation: &ConversationId) -> Result<(Vec<Start>, Place)> {
+    pub(super) async fn members_and_head(&self, conversation: &ConversationId) -> Result<(Vec<Start>, Place)> {
         let direct = write::direct_members(conversation);
         let mut item = conversation_item(conversation);
         item.args.push(write::text(&direct));

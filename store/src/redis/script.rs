@@ -29,7 +29,7 @@ macro_rules! script {
     };
 }
 
-script!(POST, "post", "inbox", "location", "file", "state", "number", "post");
+script!(POST, "post", "inbox", "envelope", "location", "file", "unheard", "state", "number", "post");
 script!(NUMBER, "number", "inbox", "state", "number", "post");
 script!(FILE, "file", "inbox", "file");
 script!(ATTACH, "attach", "inbox", "location", "watch");
@@ -37,6 +37,13 @@ script!(DETACH, "detach", "location");
 script!(LOCATE, "locate");
 script!(PRESENCE, "presence", "watch");
 script!(UNWATCH, "unwatch");
+script!(BROADCAST, "broadcast", "inbox", "envelope", "number");
+script!(JOIN_CHANNEL, "join_channel", "inbox", "number", "channel");
+script!(LEAVE_CHANNEL, "leave_channel");
+script!(READ_CHANNEL, "read_channel", "inbox", "number", "channel");
+script!(UNHEARD, "unheard", "unheard");
+script!(TAKE_UNHEARD, "take_unheard", "unheard");
+script!(HEARD, "heard", "unheard");
 script!(KEEP_TICKET, "keep_ticket");
 script!(TAKE_TICKET, "take_ticket");
 script!(SWEEP, "sweep", "location");

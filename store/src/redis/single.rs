@@ -25,10 +25,11 @@ impl Redis {
             let (now, later) = rest.split_at(call_of(rest));
             let items = now.iter().map(write::item).collect::<Result<Vec<_>>>()?;
             let rows = self.append.run(&script::POST, &bounds, items, POSTS).await?;
-            let mut store = None;
+            let (mut store, mut dropped) = (None, 0);
             for (post, row) in now.iter().zip(rows) {
-                posted.push(read(post, row, &mut store)?);
+                posted.push(read(post, row, &mut store, &mut dropped)?);
             }
+            self.unheard.dropped(dropped);
             rest = later;
         }
         self.fail.reached(Step::Announced);
@@ -51,13 +52,21 @@ pub(super) fn call_of(posts: &[Post]) -> usize {
 }
 
 /// The first row says in which incarnation of the store all of them were
-/// written.
-fn read(post: &Post, mut row: Row, store: &mut Option<StoreIncarnation>) -> Result<Posted> {
+/// written, and how many unheard messages had to go.
+fn read(
+    post: &Post,
+    mut row: Row,
+    store: &mut Option<StoreIncarnation>,
+    dropped: &mut u64,
+) -> Result<Posted> {
     let (status, seq, time, position) = (row.text()?, row.number()?, row.number()?, row.number()?);
     let store = match *store {
         Some(known) => known,
         None => *store.insert(StoreIncarnation::of(&row.text()?)),
     };
+    if !row.is_done() {
+        *dropped += row.number()?;
+    }
     let entry = post.entries.last();
     let fingerprint = entry.map(|entry| entry.fingerprint).unwrap_or_default();
     let place = (position > 0)

@@ -100,6 +100,11 @@ impl Redis {
             // The router of the first time may have died between the steps.
             events.extend(self.complete(conversation).await?);
         }
+        for (post, numbered) in posts.iter().zip(&numbered) {
+            if let Answer::Repeat { seq, .. } = numbered.answer {
+                self.note_again(&post.conversation, seq).await?;
+            }
+        }
         if self.replicas > 0 {
             let millis = i64::try_from(self.timeout.as_millis() / 2).unwrap_or(i64::MAX);
             Upkeep::wait(&self.append, self.replicas, millis).await?;

@@ -254,7 +254,8 @@ impl Hearing {
             self.waiting.retain(|heard| !matches!(heard, Heard::Store(_)));
             self.tell_first(Heard::Store(store));
         }
-        if !envelope.announcements.is_empty() || !envelope.notices.is_empty() {
+        // Counts and nonces are only for this ear.
+        if envelope.number > 0 {
             self.tell();
             if !self.waiting.is_empty() || self.give.try_send(Heard::Envelope(envelope)).is_err() {
                 self.lost(Loss::Lagged);

@@ -104,8 +104,14 @@ impl Upkeep {
         Ok(())
     }
 
-    /// The nodes whose lease holds.
-    pub(super) async fn live(&self) -> Result<FxHashSet<NodeIncarnation>> {
+    /// The nodes whose lease holds now, remembered as those that live.
+    pub(super) async fn look_who_lives(&self) -> Result<FxHashSet<NodeIncarnation>> {
+        let live = self.live().await?;
+        self.known().live = live.clone();
+        Ok(live)
+    }
+
+    async fn live(&self) -> Result<FxHashSet<NodeIncarnation>> {
         let mut row = self.link.run_common(&script::NODES, Vec::new()).await?;
         let mut live = FxHashSet::default();
         while !row.is_done() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
-use proto::wire::{self, Announcement, Entry, Envelope, Notice};
+use proto::wire::{self, Announcement, Entry, Envelope, Notice, Publication};
 use proto::{
     ConversationId, Cursor, DeviceId, Fingerprint, NodeIncarnation, Position, Seq, SessionId, UserId,
 };
@@ -79,10 +79,10 @@ impl Kind {
     }
 
     pub async fn open_with(self, bounds: Bounds) -> Stores {
-        let shutdown = CancellationToken::new();
-        let tag = format!("{:012x}", rand::random::<u64>() >> 16);
         match self {
             Self::Embedded => {
+                let shutdown = CancellationToken::new();
+                let tag = format!("{:012x}", rand::random::<u64>() >> 16);
                 let folder = tempfile::tempdir().unwrap();
                 let mut config = Config::new(Url::Embedded(folder.path().join("made/when/missing")));
                 config.bounds = bounds;
@@ -97,12 +97,18 @@ impl Kind {
                     _kept: Box::new(folder),
                 }
             }
-            Self::Redis => redis(server().await.url(), bounds, tag, shutdown).await,
-            Self::RedisStepByStep => {
-                redis(format!("{}?steps=separate", server().await.url()), bounds, tag, shutdown).await
-            }
-            Self::RedisCluster => redis(cluster().await.url(), bounds, tag, shutdown).await,
+            Self::Redis | Self::RedisStepByStep => self.open_at(server().await.url(), bounds).await,
+            Self::RedisCluster => self.open_at(cluster().await.url(), bounds).await,
         }
+    }
+
+    /// Not embedded, on this server.
+    pub async fn open_at(self, mut url: String, bounds: Bounds) -> Stores {
+        if matches!(self, Self::RedisStepByStep) {
+            url.push_str("?steps=separate");
+        }
+        let tag = format!("{:012x}", rand::random::<u64>() >> 16);
+        redis(url, bounds, tag, CancellationToken::new()).await
     }
 }
 
@@ -266,6 +272,7 @@ pub struct Node {
 pub enum What {
     Announcement(Announcement),
     Notice(Notice),
+    Publication(Publication),
 }
 
 impl Node {
@@ -292,6 +299,13 @@ impl Node {
         }
     }
 
+    pub async fn publication(&mut self) -> Publication {
+        match self.next().await {
+            What::Publication(publication) => publication,
+            other => panic!("not a publication: {other:?}"),
+        }
+    }
+
     /// The next thing said to the node. The numbers of each origin are checked
     /// to be without holes on the way.
     pub async fn next(&mut self) -> What {
@@ -302,6 +316,7 @@ impl Node {
             let envelope = self.envelope().await;
             let what = envelope.announcements.into_iter().map(What::Announcement);
             self.heard.extend(what.chain(envelope.notices.into_iter().map(What::Notice)));
+            self.heard.extend(envelope.publications.into_iter().map(What::Publication));
             self.heard.reverse();
         }
     }

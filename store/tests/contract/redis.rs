@@ -11,7 +11,7 @@ use testbed::{RedisSentinel, RedisServer};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::harness::{Done, changed, edit, message, now, react, text, word};
+use super::harness::{Done, changed, edit, message, now, react, recall, text, word};
 
 struct Open {
     store: Arc<dyn Store>,
@@ -562,10 +562,98 @@ async fn an_acknowledgement_and_a_mark_are_one_call_each() {
     assert!((50..75).contains(&scripts), "{scripts} scripts for 50 acknowledgements");
 }
 
+#[tokio::test]
+async fn what_was_filed_step_by_step_is_acknowledged_where_one_call_does_it_all() {
+    let server = RedisServer::start().await.unwrap();
+    let separate = open(config(format!("{}?steps=separate", server.url()))).await;
+    let redis = open(config(server.url())).await;
+    let (alice, bob) = users();
+    separate.send(&alice, &bob, "one").await.unwrap();
+    let carol = UserId::parse("carol").unwrap();
+    redis.send(&carol, &bob, "two").await.unwrap();
+    separate.send(&alice, &bob, "three").await.unwrap();
+    let cursor = redis.look(&bob, From::Head).await.start;
+    let acknowledge = Acknowledge { user: bob.clone(), cursor };
+    let answer = redis.store.acknowledge(vec![acknowledge.clone(), acknowledge]).await.unwrap();
+    let marks = vec![
+        (ConversationId::direct(&alice, &bob), proto::Seq(2)),
+        (ConversationId::direct(&bob, &carol), proto::Seq(1)),
+    ];
+    let none = store::model::Acknowledged::Marks(vec![]);
+    assert_eq!(answer, [store::model::Acknowledged::Marks(marks), none]);
+}
+
 /// How often a command ran since the statistics were reset.
 async fn calls(server: &RedisServer, command: &str) -> u64 {
     let stats = server.info(&["INFO", "commandstats"], &format!("cmdstat_{command}")).await.unwrap();
     let Some(stats) = stats else { return 0 };
     let calls = stats.split(',').find_map(|field| field.strip_prefix("calls=")).unwrap();
     calls.parse().unwrap()
+}
+
+/// The keys that hold what became of messages.
+async fn keys_of_amendments(server: &RedisServer) -> Vec<String> {
+    let mut found = Vec::new();
+    for pattern in ["*}a:*", "*}x:*", "*}z:*", "*}r:*"] {
+        let keys = server.command(&["KEYS", pattern]).await.unwrap();
+        found.extend(keys.items().iter().map(|key| key.text().unwrap().to_owned()));
+    }
+    found
+}
+
+#[tokio::test]
+async fn amendments_take_no_room_once_their_messages_are_trimmed() {
+    let server = RedisServer::start().await.unwrap();
+    let mut config = config(server.url());
+    config.bounds.conversation_messages = 4;
+    let open = open(config).await;
+    let (alice, bob) = users();
+    let direct = ConversationId::direct(&alice, &bob);
+    for seq in 1..=3 {
+        open.send(&alice, &bob, "hi").await.unwrap();
+        for post in [edit(&alice, &direct, seq, "ho"), react(&bob, &direct, seq, "👍", true)] {
+            Done::of(open.store.post(vec![post]).await.unwrap().remove(0));
+        }
+    }
+    Done::of(open.store.post(vec![recall(&alice, &direct, 2)]).await.unwrap().remove(0));
+    assert_eq!(keys_of_amendments(&server).await.len(), 3 + 3);
+    for _ in 0..8 {
+        open.send(&bob, &alice, "hi").await.unwrap();
+    }
+    assert_eq!(keys_of_amendments(&server).await, [""; 0]);
+    let changes = server.command(&["KEYS", "*}e:*"]).await.unwrap();
+    let changes = changes.items()[0].text().unwrap();
+    let kept = server.command(&["LLEN", changes]).await.unwrap().integer().unwrap();
+    assert!(kept <= 5, "the list of changes has the bound of the log, not {kept}");
+}
+
+#[tokio::test]
+async fn the_amendments_of_a_group_that_is_gone_go_with_it() {
+    let server = RedisServer::start().await.unwrap();
+    let open = open(config(server.url())).await;
+    let (alice, _) = users();
+    let group = ConversationId::new_group(now());
+    let make = Change {
+        name: Some("name".into()),
+        owner: Some(alice.clone()),
+        add: vec![alice.clone()],
+        ..Change::default()
+    };
+    let leave = Change { expect: store::model::Version(1), remove: vec![alice.clone()], ..Change::default() };
+    for post in [
+        changed(&alice, &group, make),
+        message(&alice, &group, "hi"),
+        edit(&alice, &group, 1, "ho"),
+        react(&alice, &group, 1, "👍", true),
+        recall(&alice, &group, 1),
+        changed(&alice, &group, leave),
+    ] {
+        Done::of(open.store.post(vec![post]).await.unwrap().remove(0));
+    }
+    let keys = keys_of_amendments(&server).await;
+    assert_eq!(keys.len(), 4);
+    for key in keys {
+        let left = server.command(&["PTTL", &key]).await.unwrap().integer().unwrap();
+        assert!(left > 0, "{key} goes with the group");
+    }
 }

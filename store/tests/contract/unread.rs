@@ -1,5 +1,5 @@
-//! How much is unread, after any mix of what users do, compared with a model
-//! that is too plain to be wrong: it counts.
+//! How much is unread and what is in the inboxes, after any mix of what users
+//! do, compared with a model that is too plain to be wrong: it counts.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,9 @@ use proto::{ConversationId, Seq, UserId};
 use store::model::{Change, Mark, MarkKind, Marked, Posted};
 use tokio::runtime::Handle;
 
-use super::harness::{Kind, Stores, edit, for_every_store, message, react, recall};
+use super::harness::{Kind, Stores, assert_no_holes, edit, for_every_store, message, react, recall, words};
 
-for_every_store![unread_counts_agree_with_a_plain_model];
+for_every_store![unread_counts_and_inboxes_agree_with_a_plain_model];
 
 const USERS: usize = 3;
 /// A direct conversation of the first two, and a group.
@@ -47,6 +47,8 @@ struct Known {
     messages: Vec<(usize, bool)>,
     members: Vec<Member>,
     reactions: BTreeSet<(u64, usize, usize)>,
+    /// Of each user, what it got of this conversation, each in a word.
+    inboxes: [Vec<String>; USERS],
 }
 
 #[derive(Debug, Clone)]
@@ -72,7 +74,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..40)
 }
 
-async fn unread_counts_agree_with_a_plain_model(kind: Kind) {
+async fn unread_counts_and_inboxes_agree_with_a_plain_model(kind: Kind) {
     let runtime = Handle::current();
     let run = move || {
         // A failure prints the smallest steps that show it.
@@ -97,8 +99,10 @@ async fn agrees(kind: Kind, steps: Vec<Step>) {
         messages: Vec::new(),
         members: vec![member(0), member(1)],
         reactions: BTreeSet::new(),
+        inboxes: Default::default(),
     };
     let mut model = [known.clone(), Known { group: true, ..known }];
+    model[GROUP].file(0, "change");
     for (number, step) in steps.iter().enumerate() {
         let known = &mut model[step.conversation];
         known.step(step, &stores, &users, &ids[step.conversation]).await;
@@ -107,6 +111,13 @@ async fn agrees(kind: Kind, steps: Vec<Step>) {
         }
     }
     compare(&model, &stores, &users, &ids).await;
+    for (user, id) in users.iter().enumerate() {
+        let inbox = stores.inbox_in_pages(id, 7).await;
+        assert_no_holes(&inbox);
+        for (known, conversation) in model.iter().zip(&ids) {
+            assert_eq!(words(&inbox, conversation), known.inboxes[user], "of {user}");
+        }
+    }
 }
 
 async fn compare(model: &[Known], stores: &Stores, users: &[UserId], ids: &[ConversationId]) {
@@ -153,6 +164,7 @@ impl Known {
                 let Some(member) = self.member(by) else { return assert_eq!(answer, Posted::NotMember) };
                 member.read = head + 1;
                 self.messages.push((by, false));
+                self.file(0, &format!("{}:hi", head + 1));
                 assert!(matches!(answer, Posted::Done { seq, .. } if seq.0 == head + 1), "{answer:?}");
             }
             Act::Read { behind } => {
@@ -176,11 +188,15 @@ impl Known {
                 agree(answer, expected);
                 if self.amendable(by, seq).is_ok() {
                     self.messages[seq as usize - 1].1 = true;
+                    self.file(seq, &format!("recall {seq}"));
                 }
             }
             Act::Edit { behind } => {
                 let Some(seq) = head.checked_sub(behind) else { return };
                 let expected = self.amendable(by, seq).unwrap_or_else(|refusal| refusal);
+                if self.amendable(by, seq).is_ok() {
+                    self.file(seq, &format!("edit {seq}:ho"));
+                }
                 agree(stores.post(edit(user, id, seq, "ho")).await, expected);
             }
             Act::React { behind, emoji, on } => {
@@ -195,6 +211,9 @@ impl Known {
                         } else {
                             self.reactions.remove(&reaction)
                         };
+                        if new {
+                            self.file(seq, &format!("{}{}{seq}", EMOJI[emoji], if on { '+' } else { '-' }));
+                        }
                         if new { done } else { Posted::Unchanged }
                     }
                 };
@@ -209,6 +228,7 @@ impl Known {
                 if self.member(other).is_none() {
                     self.members.push(Member { user: other, since: head, read: head });
                 }
+                self.file(0, "change");
             }
             // Somebody stays, so that the group does.
             Act::Remove { user: other } if step.conversation == GROUP && self.members.len() > 1 => {
@@ -217,9 +237,17 @@ impl Known {
                 }
                 let remove = Change { remove: vec![users[other].clone()], ..Change::default() };
                 stores.change(user, id, remove).await;
+                self.file(0, "change");
                 self.members.retain(|member| member.user != other);
             }
             Act::Add { .. } | Act::Remove { .. } => {}
+        }
+    }
+
+    /// For all members, or with a seq for those who see that message.
+    fn file(&mut self, seq: u64, word: &str) {
+        for member in self.members.iter().filter(|member| seq == 0 || member.since < seq) {
+            self.inboxes[member.user].push(word.into());
         }
     }
 

@@ -1,23 +1,24 @@
 -- Numbers, files and announces a batch in one call: for a single server.
 -- ARGV: the bounds, then posts. Returns per post its status, seq, time, and
 -- the position in the sender's inbox, and with the first post the store's
--- incarnation.
-local concat = table.concat
+-- incarnation, and how many unheard messages were dropped.
 local bounds = read_bounds()
 
-local function varint(n)
-  if n < 128 then return char(n) end
-  local out = {}
-  while n >= 128 do
-    out[#out + 1] = char(n % 128 + 128)
-    n = floor(n / 128)
-  end
-  out[#out + 1] = char(n)
-  return concat(out)
-end
+local unheard = {}      -- ids of messages for members without a session
+local doubtful = {}     -- user to ids: perhaps all its sessions are on dead nodes
 
--- A length-delimited protobuf field.
-local function field(tag, text) return tag .. varint(#text) .. text end
+-- Notes a message that was filed, unless the feature is off.
+local function keep_unheard(user, by, e, locations)
+  if bounds.unheard == 0 or e.kind ~= 'm' or user == by then return end
+  local id = unheard_id(user, e.conversation, e.seq)
+  if locations == '' then
+    unheard[#unheard + 1] = id
+  else
+    local ids = doubtful[user] or {}
+    doubtful[user] = ids
+    ids[#ids + 1] = id
+  end
+end
 
 -- Files what a crash of the other way (step by step) has left out, up to but
 -- not including this entry.
@@ -31,8 +32,10 @@ local function close(p, m, e, fs, fv)
     local time = entry_time(entry)
     local six = ''
     for _ = 1, 6 do six, time = char(time % 256) .. six, floor(time / 256) end
-    file(bounds, m, {conversation = e.conversation, kind = kind, seq = seq, version = version,
-      of = of, prefix = sub(entry, 2, 5) .. six, where = e.where}, false)
+    local closed = {conversation = e.conversation, kind = kind, seq = seq, version = version,
+      of = of, prefix = sub(entry, 2, 5) .. six, where = e.where}
+    local status, _, locations = file(bounds, m, closed, false)
+    if status == 'filed' then keep_unheard(m.user, entry_by(entry), closed, locations) end
   end
   if fs < lb then fs = lb end
   if fv < eb then fv = eb end
@@ -54,7 +57,6 @@ local function close(p, m, e, fs, fv)
   messages(s, v)
 end
 
-local order, bodies = {}, {}   -- nodes, and the announcements for each
 local users_of = {}            -- node to the users announced there, for the sweep
 
 -- For `lib/file.lua`: the buckets of a conversation.
@@ -78,6 +80,7 @@ local function file_for_all(p, members, e, entry)
       status, position, locations = file(bounds, m, e, false)
     end
     if user == p.by and position > 0 then place = position end
+    if status == 'filed' then keep_unheard(user, p.by, e, locations) end
     if status == 'filed' and locations ~= '' then
       local told
       for session, node in string.gmatch(locations, '([^ ]+) [^ ]+ ([^;]+);') do
@@ -99,14 +102,7 @@ local function file_for_all(p, members, e, entry)
   end
   if #nodes == 0 then return place end
   local head = field('\10', e.conversation) .. (e.kind == 'm' and '\16' .. varint(e.seq) or '') .. field('\26', entry)
-  for _, node in ipairs(nodes) do
-    local list = bodies[node]
-    if not list then
-      list = {}
-      order[#order + 1], bodies[node] = node, list
-    end
-    list[#list + 1] = field('\34', head .. targets[node])
-  end
+  for _, node in ipairs(nodes) do say(node, field('\34', head .. targets[node])) end
   return place
 end
 
@@ -144,17 +140,14 @@ end
 
 local i = call('HMGET', '{sb}incarnation', 'id', 'count')
 if #results > 0 then results[1][5] = i[1] or '' end
-if #order > 0 then
-  local store = i[1] and field('\10', i[1] .. '.' .. i[2]) or ''
-  for _, node in ipairs(order) do
-    local number = call('HINCRBY', '{sb}envelopes', node, 1)
-    local heard = call('PUBLISH', 'n:' .. node, store .. '\24' .. varint(number) .. concat(bodies[node]))
-    if heard == 0 then
-      local lease = call('ZSCORE', '{sb}nodes', node)
-      if not lease or tonumber(lease) < bounds.now then
-        for user, bucket in pairs(users_of[node]) do sweep(bucket, user, {[node] = true}) end
-      end
+publish(i, bounds.now, function(node)
+  for user, bucket in pairs(users_of[node]) do
+    sweep(bucket, user, {[node] = true})
+    if doubtful[user] and call('HGET', '{' .. bucket .. '}u:' .. user, 's') == '' then
+      for _, id in ipairs(doubtful[user]) do unheard[#unheard + 1] = id end
+      doubtful[user] = nil
     end
   end
-end
+end)
+if #unheard > 0 then results[1][6] = note_unheard(unheard, bounds.now, bounds.unheard) end
 return results

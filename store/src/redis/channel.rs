@@ -1,0 +1,210 @@
+//! Channels: numbering and announcing publications, the audience, the log.
+//!
+//! On a single server one script numbers, keeps and announces a batch; else a
+//! script a bucket numbers and keeps, and the router announces.
+//!
+//! A failover that loses a channel's newest publications makes it give their
+//! numbers again. Nothing marks that in the channel itself: subscribers go by
+//! seq, so those who had the lost ones would take new ones under old numbers
+//! for repeats. Gateways put it right: they join again whenever the store has
+//! a new incarnation, find a head below where they are, and go on from there.
+
+use std::sync::PoisonError;
+
+use fred::types::Value;
+use proto::{ChannelId, NodeIncarnation, Seq};
+
+use super::Redis;
+use super::announce::Published;
+use super::fetch::decode;
+use super::key::Bucket;
+use super::link::Item;
+use super::reply::{Row, unexpected};
+use super::upkeep::Upkeep;
+use super::{script, write};
+use crate::model::{Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery};
+use crate::{Error, Result};
+
+/// Publications of one call, and bytes; more go into the next one, so that no
+/// call holds Redis up for long.
+const PUBLICATIONS: usize = 256;
+const BYTES: usize = 1 << 20;
+/// Channels touched in one call.
+const CHANNELS: usize = 128;
+/// Bytes of one page at most, but for a single publication that is larger.
+const PAGE_BYTES: u64 = 1 << 20;
+
+impl Redis {
+    /// One batch at a time, so that a router announces in the order in which it
+    /// has numbered.
+    pub(super) async fn broadcast_all(&self, batch: &[Broadcast]) -> Result<Vec<Broadcasted>> {
+        let mut unsure = self.broadcasting.lock().await;
+        let reconnected = {
+            let mut reconnects = self.channel_reconnects.lock().unwrap_or_else(PoisonError::into_inner);
+            super::any(&mut reconnects)
+        };
+        *unsure |= reconnected;
+        if *unsure {
+            // Nothing may be announced in the name of the old incarnation.
+            self.upkeep.look().await?;
+            *unsure = false;
+        }
+        let mut done = Vec::with_capacity(batch.len());
+        let mut rest = batch;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(call_of(rest));
+            done.extend(self.broadcast_some(now).await?);
+            rest = later;
+        }
+        Ok(done)
+    }
+
+    async fn broadcast_some(&self, batch: &[Broadcast]) -> Result<Vec<Broadcasted>> {
+        let common = [
+            self.age(),
+            write::number(self.bounds.channel_messages),
+            write::text(if self.separate { "0" } else { "1" }),
+        ];
+        let items = batch.iter().map(broadcast_item).collect();
+        let rows = self.append.run(&script::BROADCAST, &common, items, PUBLICATIONS).await?;
+        let (mut done, mut published) = (Vec::with_capacity(batch.len()), Vec::new());
+        for (broadcast, mut row) in batch.iter().zip(rows) {
+            let duplicate = match row.text()?.as_str() {
+                "ok" => false,
+                "repeat" => true,
+                _ => return Err(unexpected("what became of a publication")),
+            };
+            let (seq, time) = (Seq(row.number()?), row.number()?);
+            let (nodes, entry) = (nodes(&mut row.list()?)?, row.bytes()?);
+            // A repeat is told again: whoever made it first may have died
+            // before telling. Subscribers know it by its seq.
+            if !nodes.is_empty() && !entry.is_empty() {
+                published.push(Published { channel: broadcast.channel.clone(), seq, entry, nodes });
+            }
+            done.push(Broadcasted { seq, time, duplicate });
+        }
+        if self.separate {
+            self.announce_separately(published).await?;
+        }
+        Ok(done)
+    }
+
+    async fn announce_separately(&self, mut published: Vec<Published>) -> Result<()> {
+        if self.replicas > 0 {
+            let millis = i64::try_from(self.timeout.as_millis() / 2).unwrap_or(i64::MAX);
+            Upkeep::wait(&self.append, self.replicas, millis).await?;
+        }
+        let dead = self.dead_among(published.iter().flat_map(|one| &one.nodes)).await?;
+        let mut gone: Vec<Audience> = Vec::new();
+        for one in &mut published {
+            let channel = &one.channel;
+            one.nodes.retain(|node| {
+                let dead = dead.contains(node);
+                if dead {
+                    gone.push(Audience { channel: channel.clone(), node: node.clone() });
+                }
+                !dead
+            });
+        }
+        if let Err(error) = self.announcer.announce_publications(&self.upkeep.incarnation(), &published).await
+        {
+            // The numbers are used up: who was not reached hears of a hole.
+            tracing::warn!(%error, "could not announce what has been published");
+        }
+        self.leave_all(&gone).await
+    }
+
+    /// Forgets dead nodes in passing: a channel to which nobody publishes has
+    /// no other way to.
+    pub(super) async fn join_all(&self, batch: &[Audience]) -> Result<Vec<Seq>> {
+        let items = batch.iter().map(audience_item).collect();
+        let rows = self.append.run(&script::JOIN_CHANNEL, &[self.age()], items, CHANNELS).await?;
+        let (mut heads, mut others) = (Vec::with_capacity(rows.len()), Vec::new());
+        for (audience, mut row) in batch.iter().zip(rows) {
+            heads.push(Seq(row.number()?));
+            let nodes = nodes(&mut row.list()?)?;
+            let of_channel = |node| Audience { channel: audience.channel.clone(), node };
+            others.extend(nodes.into_iter().map(of_channel));
+        }
+        let dead = self.dead_among(others.iter().map(|other| &other.node)).await?;
+        others.retain(|other| dead.contains(&other.node));
+        self.leave_all(&others).await?;
+        Ok(heads)
+    }
+
+    pub(super) async fn leave_all(&self, batch: &[Audience]) -> Result<()> {
+        let items = batch.iter().map(audience_item).collect();
+        self.append.run(&script::LEAVE_CHANNEL, &[], items, CHANNELS).await?;
+        Ok(())
+    }
+
+    pub(super) async fn read_logs(&self, batch: &[ChannelQuery]) -> Result<Vec<ChannelPage>> {
+        let items = batch
+            .iter()
+            .map(|query| {
+                let mut item = channel_item(&query.channel);
+                item.args.extend([
+                    write::number(query.after.0),
+                    write::number(query.limit as u64),
+                    write::number(PAGE_BYTES),
+                ]);
+                item
+            })
+            .collect();
+        // A call may answer with pages: few of them.
+        let rows = self.read.run(&script::READ_CHANNEL, &[self.age()], items, CHANNELS / 8).await?;
+        rows.into_iter().map(page).collect()
+    }
+}
+
+/// How many of these go into one call: at least one.
+fn call_of(batch: &[Broadcast]) -> usize {
+    let mut bytes = 0;
+    let fits = |broadcast: &&Broadcast| {
+        bytes += 256 + broadcast.entry.bytes.len();
+        bytes <= BYTES
+    };
+    batch.iter().take(PUBLICATIONS).take_while(fits).count().max(1)
+}
+
+fn broadcast_item(broadcast: &Broadcast) -> Item {
+    let mut item = channel_item(&broadcast.channel);
+    item.args.extend([
+        write::text(broadcast.by.as_str()),
+        write::text(&broadcast.repeat_key),
+        write::number(broadcast.entry.time),
+        Value::Bytes(broadcast.entry.bytes.clone()),
+    ]);
+    item
+}
+
+fn audience_item(audience: &Audience) -> Item {
+    let mut item = channel_item(&audience.channel);
+    item.args.push(write::text(audience.node.as_str()));
+    item
+}
+
+/// The beginning of items about channels: bucket and channel.
+fn channel_item(channel: &ChannelId) -> Item {
+    let bucket = Bucket::of(channel.as_str());
+    Item { bucket, args: vec![Value::Integer(bucket.0.into()), write::text(channel.as_str())] }
+}
+
+fn nodes(list: &mut Row) -> Result<Vec<NodeIncarnation>> {
+    let mut nodes = Vec::new();
+    while !list.is_done() {
+        let node = NodeIncarnation::parse(&list.text()?);
+        nodes.push(node.map_err(|error| Error::Corrupt(format!("the name of a node: {error}")))?);
+    }
+    Ok(nodes)
+}
+
+fn page(mut row: Row) -> Result<ChannelPage> {
+    let (head, mut seq, mut entries) = (Seq(row.number()?), row.number()?, row.list()?);
+    let mut publications = Vec::new();
+    while !entries.is_done() {
+        publications.push((Seq(seq), decode(entries.bytes()?)?));
+        seq += 1;
+    }
+    Ok(ChannelPage { publications, head })
+}

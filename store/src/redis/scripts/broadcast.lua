@@ -1,0 +1,51 @@
+-- Numbers and keeps publications, and on a single server announces them. ARGV:
+-- age, publications kept, whether to announce ('1'), then per item bucket,
+-- channel, by, repeat key, time, entry. Returns per item 'ok' or 'repeat', seq,
+-- time, and where it is not announced here the nodes to tell and the entry that
+-- stands ('' if it is trimmed already).
+local bounds = {now = now_ms(), messages = tonumber(ARGV[2])}
+bounds.oldest = bounds.now - tonumber(ARGV[1])
+local here = ARGV[3] == '1'
+local told = {}   -- node to the audiences that it is in
+
+local function announce(channel, o, seq, entry)
+  local publication = field('\66', field('\10', channel) .. '\16' .. varint(seq) .. field('\26', entry))
+  for _, node in ipairs(call('SMEMBERS', o)) do
+    say(node, publication)
+    told[node] = told[node] or {}
+    told[node][o] = true
+  end
+end
+
+local function broadcast(bucket, channel, by, key, time, entry)
+  local tag = '{' .. bucket .. '}'
+  local h, y, o = tag .. 'h:' .. channel, tag .. 'y:' .. channel, tag .. 'o:' .. channel
+  local seen = find_repeat(tag, channel, by, key, bounds.now)
+  if seen then
+    local seq, first = match(seen, '^(%d+) (%d+)')
+    if here then return {'repeat', tonumber(seq), tonumber(first), {}, ''} end
+    local place = tonumber(seq) - (tonumber(call('GET', h)) or 0) - 1
+    return {'repeat', tonumber(seq), tonumber(first), call('SMEMBERS', o),
+      place >= 0 and call('LINDEX', y, place) or ''}
+  end
+  local base, len = tonumber(call('GET', h)) or 0, call('RPUSH', y, entry)
+  local seq = base + len
+  note_repeat(tag, channel, by, key, bounds.now, seq .. ' ' .. time)
+  local old = beyond(y, len, bounds)
+  if old > 0 then
+    call('LTRIM', y, old, -1)
+    call('SET', h, base + old)
+  end
+  if not here then return {'ok', seq, tonumber(time), call('SMEMBERS', o), entry} end
+  announce(channel, o, seq, entry)
+  return {'ok', seq, tonumber(time), {}, ''}
+end
+
+local results = {}
+for at = 4, #ARGV, 6 do results[#results + 1] = broadcast(unpack(ARGV, at, at + 5)) end
+if #order > 0 then
+  publish(call('HMGET', '{sb}incarnation', 'id', 'count'), bounds.now, function(node)
+    for o in pairs(told[node]) do call('SREM', o, node) end
+  end)
+end
+return results

@@ -1,0 +1,45 @@
+-- Envelopes of the store itself, put together as protobuf: keep the tags in
+-- step with bus.proto.
+local concat = table.concat
+
+local function varint(n)
+  if n < 128 then return char(n) end
+  local out = {}
+  while n >= 128 do
+    out[#out + 1] = char(n % 128 + 128)
+    n = floor(n / 128)
+  end
+  out[#out + 1] = char(n)
+  return concat(out)
+end
+
+-- A length-delimited field.
+local function field(tag, text) return tag .. varint(#text) .. text end
+
+local order, bodies = {}, {}   -- nodes, and what is to be said to each
+
+-- Says something to a node: a field of the envelope.
+local function say(node, text)
+  local list = bodies[node]
+  if not list then
+    list = {}
+    order[#order + 1], bodies[node] = node, list
+  end
+  list[#list + 1] = text
+end
+
+-- Publishes an envelope to each node, numbered without holes. `i` is the
+-- store's incarnation: id and count. Calls `gone` for a node that did not hear
+-- it because its lease has ended.
+local function publish(i, now, gone)
+  if #order == 0 then return end
+  local store = i[1] and field('\10', i[1] .. '.' .. i[2]) or ''
+  for _, node in ipairs(order) do
+    local number = call('HINCRBY', '{sb}envelopes', node, 1)
+    local heard = call('PUBLISH', 'n:' .. node, store .. '\24' .. varint(number) .. concat(bodies[node]))
+    if heard == 0 then
+      local lease = call('ZSCORE', '{sb}nodes', node)
+      if not lease or tonumber(lease) < now then gone(node) end
+    end
+  end
+end

@@ -1,0 +1,198 @@
+//! Messages for members without a session: at least once, held by one router
+//! at a time, in order, and bounded.
+
+use std::time::Duration;
+
+use proto::{ConversationId, NodeIncarnation, UserId};
+use store::Bounds;
+use store::model::{Change, Detach, Location, Unheard};
+use testbed::{RedisCluster, RedisServer};
+
+use super::harness::{Kind, Stores, for_every_store, keyed, message};
+
+for_every_store![
+    a_message_for_a_member_without_a_session_is_kept,
+    one_with_a_session_the_sender_and_changes_are_not,
+    a_session_that_has_ended_does_not_count,
+    sessions_on_dead_nodes_do_not_count,
+    what_is_held_is_given_to_nobody_else_and_comes_again,
+    what_has_been_told_comes_no_more,
+    they_come_in_the_order_of_filing,
+    only_so_many_are_kept_and_the_oldest_go,
+    a_repeat_keeps_its_id,
+    it_is_off_by_default,
+];
+
+/// Long enough that nothing comes again in a test.
+const HOLD: Duration = Duration::from_secs(600);
+
+/// The queue is one for a whole store: each test has its own server.
+struct Own {
+    stores: Stores,
+    _server: Option<RedisServer>,
+    _cluster: Option<RedisCluster>,
+}
+
+impl std::ops::Deref for Own {
+    type Target = Stores;
+
+    fn deref(&self) -> &Stores {
+        &self.stores
+    }
+}
+
+async fn open(kind: Kind, unheard: u64) -> Own {
+    let bounds = Bounds { unheard, ..Bounds::default() };
+    let (mut server, mut cluster) = (None, None);
+    let stores = match kind {
+        Kind::Embedded => kind.open_with(bounds).await,
+        Kind::Redis | Kind::RedisStepByStep => {
+            let own = server.insert(RedisServer::start().await.unwrap());
+            kind.open_at(own.url(), bounds).await
+        }
+        Kind::RedisCluster => {
+            let own = cluster.insert(RedisCluster::start(3).await.unwrap());
+            kind.open_at(own.url(), bounds).await
+        }
+    };
+    Own { stores, _server: server, _cluster: cluster }
+}
+
+impl Own {
+    async fn take(&self, limit: usize) -> Vec<Unheard> {
+        self.two.take_unheard(limit, HOLD).await.unwrap()
+    }
+}
+
+/// User and seq.
+fn named(unheard: &[Unheard]) -> Vec<(UserId, u64)> {
+    unheard.iter().map(|one| (one.user.clone(), one.seq.0)).collect()
+}
+
+async fn a_message_for_a_member_without_a_session_is_kept(kind: Kind) {
+    let own = open(kind, 100).await;
+    let (alice, bob, carol) = (own.user("alice"), own.user("bob"), own.user("carol"));
+    own.send(&alice, &bob, "hi").await;
+    let taken = own.take(10).await;
+    assert_eq!(named(&taken), [(bob.clone(), 1)]);
+    assert_eq!(taken[0].conversation, ConversationId::direct(&alice, &bob));
+    let group = own.group(&[&alice, &bob, &carol]).await;
+    own.done(message(&carol, &group, "hi all")).await;
+    let mut users = named(&own.take(10).await);
+    users.sort();
+    assert_eq!(users, [(alice, 1), (bob, 1)]);
+    assert_eq!(own.one.unheard().await.unwrap(), 3);
+}
+
+async fn one_with_a_session_the_sender_and_changes_are_not(kind: Kind) {
+    let own = open(kind, 100).await;
+    let (alice, bob) = (own.user("alice"), own.user("bob"));
+    let node = own.node("gw").await;
+    own.attach(&bob, &node.location("phone")).await;
+    own.send(&alice, &bob, "hi").await;
+    own.send(&alice, &alice, "a note").await;
+    let group = own.group(&[&alice, &bob]).await;
+    own.change(&alice, &group, Change { name: Some("new".into()), ..Change::default() }).await;
+    assert_eq!(own.take(10).await, []);
+}
+
+async fn a_session_that_has_ended_does_not_count(kind: Kind) {
+    let own = open(kind, 100).await;
+    let (alice, bob) = (own.user("alice"), own.user("bob"));
+    let node = own.node("gw").await;
+    let (phone, laptop) = (node.location("phone"), node.location("laptop"));
+    for location in [&phone, &laptop] {
+        own.attach(&bob, location).await;
+    }
+    own.one.detach(vec![Detach { user: bob.clone(), session: phone.session }]).await.unwrap();
+    own.send(&alice, &bob, "one is left").await;
+    own.one.detach(vec![Detach { user: bob.clone(), session: laptop.session }]).await.unwrap();
+    own.send(&alice, &bob, "none is left").await;
+    assert_eq!(named(&own.take(10).await), [(bob, 2)]);
+}
+
+async fn sessions_on_dead_nodes_do_not_count(kind: Kind) {
+    let own = open(kind, 100).await;
+    let (alice, bob) = (own.user("alice"), own.user("bob"));
+    for device in ["phone", "laptop"] {
+        let mut gone = own.node("gw").await.location(device);
+        gone.node = NodeIncarnation::new("gone").unwrap();
+        own.attach(&bob, &Location { ..gone }).await;
+    }
+    own.send(&alice, &bob, "hi").await;
+    assert_eq!(named(&own.take(10).await), [(bob, 1)]);
+}
+
+async fn what_is_held_is_given_to_nobody_else_and_comes_again(kind: Kind) {
+    let own = open(kind, 100).await;
+    let (alice, bob) = (own.user("alice"), own.user("bob"));
+    own.send(&alice, &bob, "hi").await;
+    let hold = Duration::from_millis(300);
+    let taken = own.one.take_unheard(10, hold).await.unwrap();
+    let at = std::time::Instant::now();
+    let again = testbed::wait::until(Duration::from_secs(20), "the end of the hold", async || {
+        let again = own.two.take_unheard(10, hold).await.unwrap();
+        (!again.is_empty()).then_some(again)
+    });
+    assert_eq!(again.await.unwrap(), taken, "with the same id");
+    // Its clock began a little earlier.
+    assert!(at.elapsed() > hold / 2, "{:?}", at.elapsed());
+}
+
+async fn what_has_been_told_comes_no_more(kind: Kind) {
+    let own = open(kind, 100).await;
+    let (alice, bob) = (own.user("alice"), own.user("bob"));
+    own.send(&alice, &bob, "one").await;
+    own.send(&alice, &bob, "two").await;
+    let taken = own.one.take_unheard(1, Duration::ZERO).await.unwrap();
+    own.two.heard(&taken).await.unwrap();
+    own.two.heard(&taken).await.unwrap();
+    assert_eq!(named(&own.take(10).await), [(bob, 2)]);
+    assert_eq!(own.one.unheard().await.unwrap(), 1);
+}
+
+async fn they_come_in_the_order_of_filing(kind: Kind) {
+    let own = open(kind, 1000).await;
+    let (alice, bob) = (own.user("alice"), own.user("bob"));
+    let conversation = ConversationId::direct(&alice, &bob);
+    own.one.post((1..=30).map(|n| message(&alice, &conversation, &n.to_string())).collect()).await.unwrap();
+    for n in 31..=40 {
+        own.send(&alice, &bob, &n.to_string()).await;
+    }
+    let mut seqs = Vec::new();
+    for limit in [7, 7, 100] {
+        seqs.extend(own.take(limit).await.iter().map(|one| one.seq.0));
+    }
+    assert_eq!(seqs, (1..=40).collect::<Vec<_>>());
+}
+
+async fn only_so_many_are_kept_and_the_oldest_go(kind: Kind) {
+    let own = open(kind, 5).await;
+    let (alice, bob) = (own.user("alice"), own.user("bob"));
+    for n in 1..=12 {
+        own.send(&alice, &bob, &n.to_string()).await;
+    }
+    assert_eq!(own.one.unheard().await.unwrap(), 5);
+    let seqs: Vec<u64> = own.take(100).await.iter().map(|one| one.seq.0).collect();
+    assert_eq!(seqs, [8, 9, 10, 11, 12]);
+}
+
+async fn a_repeat_keeps_its_id(kind: Kind) {
+    let own = open(kind, 100).await;
+    let (alice, bob) = (own.user("alice"), own.user("bob"));
+    let conversation = ConversationId::direct(&alice, &bob);
+    own.done(keyed(&alice, &conversation, "hi", "m-1")).await;
+    own.post(keyed(&alice, &conversation, "hi", "m-1")).await;
+    let taken = own.take(10).await;
+    assert_eq!(named(&taken), [(bob.clone(), 1)]);
+    own.post(keyed(&alice, &conversation, "hi", "m-1")).await;
+    assert_eq!(own.take(10).await, [], "it is held still");
+}
+
+async fn it_is_off_by_default(kind: Kind) {
+    let own = open(kind, 0).await;
+    let (alice, bob) = (own.user("alice"), own.user("bob"));
+    own.send(&alice, &bob, "hi").await;
+    assert_eq!(own.take(10).await, []);
+    assert_eq!(own.one.unheard().await.unwrap(), 0);
+}
