@@ -128,6 +128,8 @@ pub enum Form {
     Channels,
     /// Where a list goes on, as the server gave it.
     Page,
+    /// True or false on two-way transports; here only false.
+    OnlyFalse,
     /// A function of the page around an iframe.
     Callback,
     /// Of a web page.
@@ -328,7 +330,10 @@ pub const RESOURCES: &[Resource] = &[
         path: "/v1/presence",
         name: "presence",
         summary: "Says who is online",
-        in_query: &[must("users", Form::Users { least: 1, most: Some(MAX_USERS) })],
+        in_query: &[
+            must("users", Form::Users { least: 1, most: Some(MAX_USERS) }),
+            may("watch", Form::OnlyFalse),
+        ],
         answer: Answer::Json("Presence"),
         ..PLAIN
     },

@@ -68,6 +68,10 @@ pub(super) fn schema(form: Form) -> Value {
         Form::Page => {
             json!({ "type": "string", "format": "page", "description": "As the answer before gave it" })
         }
+        Form::OnlyFalse => json!({
+            "type": "boolean", "enum": [false],
+            "description": "What needs a session is for two-way transports",
+        }),
         Form::Callback => text(CALLBACK),
         Form::Origin => json!({ "type": "string", "format": "origin" }),
     }

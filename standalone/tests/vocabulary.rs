@@ -1,0 +1,144 @@
+//! What is done with messages after they were sent, and what backends do, over
+//! HTTP against a whole system.
+#![allow(clippy::unwrap_used, reason = "a test that meets something unexpected must fail")]
+
+mod system;
+
+use serde_json::{Value, json};
+use system::{Answer, Running};
+
+const MESSAGE: &str = "/v1/conversations/alice~bob/messages/1";
+/// A thumb, as a path has it.
+const REACTION: &str = "/v1/conversations/alice~bob/messages/1/reactions/%F0%9F%91%8D";
+
+/// Alice has written to bob once.
+async fn greeted() -> Running {
+    let running = Running::start().await;
+    let sent = running.post("alice", "/v1/messages", json!({ "to": "bob", "body": "hi" })).await;
+    assert_eq!((sent.status, &sent.body["seq"]), (200, &json!(1)));
+    running
+}
+
+async fn with_scope(running: &Running, scope: &str, method: &str, path: &str, body: Value) -> Answer {
+    let bearer = format!("Bearer {}", running.token("backend", Some(scope)));
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    running.raw(method, path, &headers, body.to_string().into_bytes()).await
+}
+
+async fn newest(running: &Running, user: &str) -> Value {
+    let history = running.get(user, "/v1/conversations/alice~bob/messages").await;
+    let list = running.get(user, "/v1/conversations").await;
+    let message = history.body["messages"][0].clone();
+    assert_eq!(list.body["conversations"][0]["last_message"], message);
+    message
+}
+
+fn done(answer: &Answer) {
+    assert_eq!((answer.status, &answer.body), (200, &json!({})), "{answer:?}");
+}
+
+fn refused(answer: &Answer, status: u16, code: &str) {
+    assert_eq!((answer.status, answer.body["code"].as_str()), (status, Some(code)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_edited_message_is_shown_with_its_new_body() {
+    let running = greeted().await;
+    done(&running.ask("alice", "PUT", MESSAGE, Some(json!({ "body": { "text": "hello" } }))).await);
+    for user in ["alice", "bob"] {
+        let message = newest(&running, user).await;
+        assert_eq!(message["body"], json!({ "text": "hello" }));
+        assert!(message["edited"].as_u64().unwrap() >= message["time"].as_u64().unwrap());
+    }
+    refused(&running.ask("bob", "PUT", MESSAGE, Some(json!({ "body": 1 }))).await, 403, "forbidden");
+    refused(&running.ask("carol", "PUT", MESSAGE, Some(json!({ "body": 1 }))).await, 404, "not_found");
+    refused(&running.ask("alice", "PUT", MESSAGE, Some(json!({}))).await, 400, "bad_request");
+}
+
+#[tokio::test]
+async fn a_recalled_message_has_no_body_any_more() {
+    let running = greeted().await;
+    refused(&running.ask("bob", "DELETE", MESSAGE, None).await, 403, "forbidden");
+    done(&running.ask("alice", "DELETE", MESSAGE, None).await);
+    let message = newest(&running, "bob").await;
+    assert!(message["recalled"].is_u64() && message.get("body").is_none(), "{message}");
+}
+
+#[tokio::test]
+async fn a_reaction_is_set_and_taken_back() {
+    let running = greeted().await;
+    done(&running.ask("bob", "PUT", REACTION, None).await);
+    assert_eq!(newest(&running, "alice").await["reactions"], json!({ "👍": ["bob"] }));
+    done(&running.ask("bob", "DELETE", REACTION, None).await);
+    assert!(newest(&running, "alice").await.get("reactions").is_none());
+    let long = format!("{MESSAGE}/reactions/{}", "x".repeat(33));
+    refused(&running.ask("bob", "PUT", &long, None).await, 400, "bad_request");
+    let odd = format!("{MESSAGE}/reactions/%ff");
+    refused(&running.ask("bob", "PUT", &odd, None).await, 400, "bad_request");
+}
+
+#[tokio::test]
+async fn presence_is_answered_in_the_order_asked() {
+    let running = Running::start().await;
+    let answer = running.get("alice", "/v1/presence?users=carol,bob").await;
+    let list = answer.body["presence"].as_array().unwrap();
+    let users: Vec<_> = list.iter().map(|one| (&one["user"], &one["online"])).collect();
+    assert_eq!(users, [(&json!("carol"), &json!(false)), (&json!("bob"), &json!(false))]);
+    let too_many = vec!["u"; 501].join(",");
+    let ask = async |query: &str| running.get("alice", &format!("/v1/presence{query}")).await;
+    refused(&ask(&format!("?users={too_many}")).await, 400, "bad_request");
+    refused(&ask("").await, 400, "bad_request");
+    refused(&ask("?users=bob&watch=true").await, 400, "bad_request");
+}
+
+#[tokio::test]
+async fn publishing_needs_a_scope_and_has_a_number() {
+    let running = Running::start().await;
+    let path = "/v1/channels/c_news/messages";
+    let body = || json!({ "body": [1], "client_msg_id": "m1" });
+    refused(&running.post("alice", path, body()).await, 403, "forbidden");
+    for (scope, duplicate) in [("publish", None), ("service", Some(true))] {
+        let answer = with_scope(&running, scope, "POST", path, body()).await;
+        assert_eq!(
+            (answer.status, &answer.body["channel"], &answer.body["seq"]),
+            (200, &json!("c_news"), &json!(1))
+        );
+        assert_eq!(answer.body["duplicate"].as_bool(), duplicate);
+        assert!(answer.body.get("conversation").is_none());
+    }
+    let odd = with_scope(&running, "publish", "POST", "/v1/channels/news/messages", body()).await;
+    refused(&odd, 400, "bad_request");
+}
+
+#[tokio::test]
+async fn kicking_needs_the_scope_of_a_backend() {
+    let running = Running::start().await;
+    let kick = json!({ "user": "bob" });
+    refused(&running.post("alice", "/v1/kick", kick.clone()).await, 403, "forbidden");
+    refused(&with_scope(&running, "publish", "POST", "/v1/kick", kick.clone()).await, 403, "forbidden");
+    done(&with_scope(&running, "service", "POST", "/v1/kick", kick).await);
+    let odd = json!({ "user": "bob", "device": "a b" });
+    refused(&with_scope(&running, "service", "POST", "/v1/kick", odd).await, 400, "bad_request");
+}
+
+#[tokio::test]
+async fn amendments_count_as_messages_for_the_rate() {
+    let running = Running::start_with(|config| config.gateway.messages_per_second = 1).await;
+    let asked = [("PUT", REACTION), ("DELETE", REACTION), ("PUT", MESSAGE), ("DELETE", MESSAGE)];
+    for (method, path) in asked {
+        refused(&running.ask("alice", method, path, Some(json!({ "body": 1 }))).await, 404, "not_found");
+    }
+    for (method, path) in asked {
+        refused(&running.ask("alice", method, path, Some(json!({ "body": 1 }))).await, 429, "rate_limited");
+    }
+}
+
+#[tokio::test]
+async fn typing_where_one_is_not_a_member_is_refused_each_time() {
+    let running = greeted().await;
+    let typing = "/v1/conversations/alice~bob/typing";
+    for _ in 0..3 {
+        done(&running.ask("bob", "POST", typing, None).await);
+        refused(&running.ask("carol", "POST", typing, None).await, 404, "not_found");
+    }
+}
