@@ -52,3 +52,11 @@ measure: tools ## CPU per delivered message and memory per idle client, for each
 		$(MEASURE) --scenario direct --users 500 --rate 1000 --transport $$transport || exit 1; \
 		$(MEASURE) --scenario idle --users 4000 --duration 5 --transport $$transport || exit 1; \
 	done
+
+.PHONY: deploy-check
+deploy-check: ## Checks the chart, the manifests, the compose file and haproxy's configuration
+	deploy/test/check
+
+.PHONY: deploy-test
+deploy-test: deploy-check ## Builds the image and runs compose.yaml for real (as root, without a registry)
+	deploy/test/run
