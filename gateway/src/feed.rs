@@ -33,6 +33,8 @@ pub async fn run(
             () = shutdown.cancelled() => return,
             // A gap that has been open for too long…
             () = gateway.hub.close_gaps() => {}
+            // What a router that has died was about to tell.
+            () = gateway.routers.stream_broke() => marks_missed(&gateway),
             // … which anything heard may also close.
             heard = subscription.next() => match heard {
                 Heard::Envelope(envelope) => {
@@ -109,6 +111,18 @@ fn store_is(gateway: &Arc<Gateway>, store: StoreIncarnation, heard_at: Instant) 
         lost(gateway, "store", heard_at);
     }
     gateway.set_store(store);
+}
+
+/// A router has died, which gathers marks for a moment before it announces
+/// them: every session asks for the latest, a crowd at a time.
+fn marks_missed(gateway: &Arc<Gateway>) {
+    let (sessions, since) = (gateway.hub.all(), Instant::now());
+    gateway.tracker.spawn(async move {
+        for crowd in sessions.chunks(CATCH_UP_CROWD) {
+            crowd.iter().for_each(|session| session.miss_marks(since));
+            tokio::time::sleep(CATCH_UP_PAUSE).await;
+        }
+    });
 }
 
 /// Something may be missing: every session reads on from the log. None takes

@@ -67,6 +67,8 @@ struct Shared {
     unanswered: Unanswered,
     /// A stream has ended, since this was last asked.
     ended: Notify,
+    /// One has without a farewell, since this was last asked.
+    broken: Notify,
 }
 
 impl Routers {
@@ -75,7 +77,8 @@ impl Routers {
     pub fn new(config: LinkConfig, tracker: &TaskTracker, shutdown: CancellationToken) -> Self {
         let routers = Self {
             shared: Arc::new(Shared { config, open: RwLock::default(), unanswered: Unanswered::default(),
-                ended: Notify::new() }),
+                ended: Notify::new(),
+                broken: Notify::new() }),
         };
         let ticking = routers.clone();
         tracker.spawn(async move { ticking.tick_until(shutdown).await });
@@ -102,6 +105,12 @@ impl Routers {
     /// last time. For one waiter.
     pub(crate) async fn stream_ended(&self) {
         self.shared.ended.notified().await;
+    }
+
+    /// As [`Routers::stream_ended`], but only of streams that end without
+    /// having drained.
+    pub(crate) async fn stream_broke(&self) {
+        self.shared.broken.notified().await;
     }
 
     /// Asks, and waits for the answer.
@@ -202,6 +211,12 @@ impl Routers {
         let left = self.shared.unanswered.on(Some(link.id));
         self.send_again(&left, Some(link));
         self.shared.ended.notify_one();
+    }
+
+    /// A stream has ended without a farewell.
+    fn broke(&self, link: &Link) {
+        self.closed(link);
+        self.shared.broken.notify_one();
     }
 
     fn answered(&self, reply: wire::Reply) {

@@ -189,7 +189,7 @@ pub(super) async fn run(
                 match ended {
                     Some(reason) => {
                         tracing::info!(router = %link.name, reason, "the stream to a router has ended");
-                        routers.closed(&link);
+                        routers.broke(&link);
                     }
                     // Other streams take what comes; this one answers what it has.
                     None => {

@@ -57,7 +57,7 @@ pub enum CatchUp {
     Bus,
     /// Its reader was too slow for its outbox.
     Behind,
-    /// There was no room for a mark.
+    /// There was no room for a mark, or marks may be missing.
     Marks,
 }
 
@@ -295,6 +295,15 @@ impl Session {
         let mut state = self.lock();
         state.catch_up(CatchUp::Bus);
         state.marks.owe_from(since);
+    }
+
+    /// Marks may have been missed since this moment; nothing else.
+    pub(crate) fn miss_marks(&self, since: Instant) {
+        let mut state = self.lock();
+        state.catch_up(CatchUp::Marks);
+        state.marks.owe_from(since);
+        drop(state);
+        self.wake.notify_one();
     }
 
     /// Wakes its transport.

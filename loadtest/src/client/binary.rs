@@ -49,13 +49,36 @@ pub(super) fn encode(command: &Value) -> Result<Vec<u8>> {
             channel: required("channel"),
             after: number("after"),
         }),
-        "unsubscribe" => {
-            command::Command::Unsubscribe(client::Unsubscribe { channel: required("channel") })
-        }
+        "unsubscribe" => command::Command::Unsubscribe(client::Unsubscribe { channel: required("channel") }),
         "publish" => command::Command::Publish(client::Publish {
             channel: required("channel"),
             body: command.get("body").map(|body| Bytes::from(body.to_string())),
             client_msg_id: text("client_msg_id"),
+        }),
+        "edit" => command::Command::Edit(client::Edit {
+            conversation: required("conversation"),
+            seq: number("seq").unwrap_or_default(),
+            body: command.get("body").map(|body| Bytes::from(body.to_string())),
+        }),
+        "recall" => command::Command::Recall(client::Recall {
+            conversation: required("conversation"),
+            seq: number("seq").unwrap_or_default(),
+        }),
+        "react" => command::Command::React(client::React {
+            conversation: required("conversation"),
+            seq: number("seq").unwrap_or_default(),
+            emoji: required("emoji"),
+            on: command["on"].as_bool(),
+        }),
+        "typing" => command::Command::Typing(client::Typing {
+            conversation: required("conversation"),
+            ..client::Typing::default()
+        }),
+        "presence" => command::Command::Presence(client::AskPresence {
+            users: command["users"].as_array().map_or_else(Vec::new, |users| {
+                users.iter().filter_map(|user| user.as_str().map(str::to_owned)).collect()
+            }),
+            watch: command["watch"].as_bool(),
         }),
         "auth" => command::Command::Auth(client::Auth { token: required("token") }),
         "ping" => command::Command::Ping(client::Ping {}),
@@ -104,6 +127,29 @@ fn translate(frame: client::Frame) -> Result<Frame> {
                 "members": (!change.members.is_empty()).then_some(change.members),
             })),
         ),
+        Wire::Edited(edited) => {
+            let body: Value = serde_json::from_slice(&edited.body).map_err(Error::broken)?;
+            let fields = json!({
+                "conversation": edited.conversation, "seq": edited.seq, "body": body,
+                "time": edited.time, "by": edited.by,
+            });
+            ("edited", fields)
+        }
+        Wire::Recalled(recalled) => (
+            "recalled",
+            json!({
+                "conversation": recalled.conversation, "seq": recalled.seq,
+                "time": recalled.time, "by": recalled.by,
+            }),
+        ),
+        Wire::Reaction(reaction) => (
+            "reaction",
+            json!({
+                "conversation": reaction.conversation, "seq": reaction.seq, "user": reaction.user,
+                "emoji": reaction.emoji, "on": reaction.on, "time": reaction.time,
+            }),
+        ),
+        Wire::Presence(presence) => ("presence", translate_presence(presence)),
         Wire::Publication(publication) => ("publication", translate_publication(publication)?),
         Wire::Sent(sent) => (
             "sent",
@@ -147,16 +193,23 @@ fn translate(frame: client::Frame) -> Result<Frame> {
 }
 
 fn translate_message(message: client::Message) -> Result<Value> {
-    let body: Value = serde_json::from_slice(&message.body).map_err(Error::broken)?;
-    let mut value = json!({
+    let mut value = present(json!({
         "conversation": message.conversation, "seq": message.seq,
-        "from": message.from, "time": message.time,
-    });
-    value["body"] = body;
-    if let Some(id) = message.client_msg_id {
-        value["client_msg_id"] = json!(id);
+        "from": message.from, "time": message.time, "client_msg_id": message.client_msg_id,
+        "edited": message.edited, "recalled": message.recalled,
+    }));
+    if !message.body.is_empty() {
+        value["body"] = serde_json::from_slice(&message.body).map_err(Error::broken)?;
+    }
+    if !message.reactions.is_empty() {
+        let reactions = message.reactions.into_iter().map(|one| (one.emoji, json!(one.users)));
+        value["reactions"] = Value::Object(reactions.collect());
     }
     Ok(value)
+}
+
+fn translate_presence(presence: client::Presence) -> Value {
+    present(json!({"user": presence.user, "online": presence.online, "last_seen": presence.last_seen}))
 }
 
 fn translate_publication(publication: client::Publication) -> Result<Value> {
@@ -174,6 +227,9 @@ fn translate_answer(answer: client::Ok) -> Result<Value> {
         Some(ok::Result::History(page)) => {
             let messages: Result<Vec<Value>> = page.messages.into_iter().map(translate_message).collect();
             json!({"messages": messages?, "more": page.more})
+        }
+        Some(ok::Result::Presence(list)) => {
+            json!({"presence": list.presence.into_iter().map(translate_presence).collect::<Vec<_>>()})
         }
         Some(ok::Result::Subscribed(subscribed)) => {
             let publications: Result<Vec<Value>> =

@@ -29,14 +29,24 @@ pub(crate) fn of(command: &Value) -> Result<Resource> {
     let kind = fields.remove("type").and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
     let conversation =
         |fields: &mut Map<String, Value>| format!("/v1/conversations/{}", take(fields, "conversation"));
+    let message = |fields: &mut Map<String, Value>| {
+        let conversation = take(fields, "conversation");
+        format!("/v1/conversations/{conversation}/messages/{}", take(fields, "seq"))
+    };
     let (method, path) = match kind.as_str() {
         "send" => (Method::POST, "/v1/messages".to_owned()),
         "ack" => (Method::POST, "/v1/ack".to_owned()),
         "read" => (Method::POST, conversation(&mut fields) + "/read"),
         "typing" => (Method::POST, conversation(&mut fields) + "/typing"),
-        "publish" => {
-            (Method::POST, format!("/v1/channels/{}/messages", take(&mut fields, "channel")))
+        "publish" => (Method::POST, format!("/v1/channels/{}/messages", take(&mut fields, "channel"))),
+        "edit" => (Method::PUT, message(&mut fields)),
+        "recall" => (Method::DELETE, message(&mut fields)),
+        "react" => {
+            let path = message(&mut fields) + "/reactions/" + &take(&mut fields, "emoji");
+            let on = fields.remove("on").is_some_and(|on| on == true);
+            (if on { Method::PUT } else { Method::DELETE }, path)
         }
+        "kick" => (Method::POST, "/v1/kick".to_owned()),
         "create_group" => (Method::POST, "/v1/conversations".to_owned()),
         "add_members" => (Method::POST, conversation(&mut fields) + "/members"),
         "rename" => (Method::PUT, conversation(&mut fields)),
