@@ -211,7 +211,7 @@ async fn wait(
         // Marks move no cursor: polls that each begin on another node would all
         // be answered at once with the marks of their resume. Those alone wait.
         let only_marks = frames.iter().all(|frame| matches!(frame, Frame::Receipt(_)));
-        answers = !frames.is_empty() && !(resuming && only_marks);
+        answers = !(frames.is_empty() || resuming && only_marks);
         resuming &= !tail.session.is_live();
     }
     let events = Events::write(&frames, &mut places, poll.protobuf);
