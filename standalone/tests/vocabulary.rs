@@ -5,7 +5,9 @@
 mod system;
 
 use serde_json::{Value, json};
+use system::http2::{Http2, WebSocket};
 use system::{Answer, Running};
+use tokio::net::TcpStream;
 
 const MESSAGE: &str = "/v1/conversations/alice~bob/messages/1";
 /// A thumb, as a path has it.
@@ -23,6 +25,16 @@ async fn with_scope(running: &Running, scope: &str, method: &str, path: &str, bo
     let bearer = format!("Bearer {}", running.token("backend", Some(scope)));
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     running.raw(method, path, &headers, body.to_string().into_bytes()).await
+}
+
+/// A WebSocket of this user's, welcomed.
+async fn socket(running: &Running, user: &str) -> WebSocket {
+    let stream = TcpStream::connect(running.address).await.unwrap();
+    let mut connection = Http2::connect(stream, &format!("http://{}", running.address), &running.tasks).await;
+    let headers = [("sec-websocket-version", "13"), ("authorization", &running.bearer(user))];
+    let mut socket = connection.open("/v1/ws", &headers).await.unwrap();
+    assert_eq!(socket.next_frame().await["type"], json!("welcome"));
+    socket
 }
 
 async fn newest(running: &Running, user: &str) -> Value {
@@ -141,4 +153,64 @@ async fn typing_where_one_is_not_a_member_is_refused_each_time() {
         done(&running.ask("bob", "POST", typing, None).await);
         refused(&running.ask("carol", "POST", typing, None).await, 404, "not_found");
     }
+}
+
+#[tokio::test]
+async fn a_session_that_types_often_is_passed_on_once_a_second() {
+    let running = greeted().await;
+    let (mut alice, mut bob) = (socket(&running, "alice").await, socket(&running, "bob").await);
+    for reference in 1..=3 {
+        alice.send(&json!({ "type": "typing", "ref": reference, "conversation": "alice~bob" }));
+        assert_eq!(alice.next_frame().await, json!({ "type": "ok", "ref": reference }));
+    }
+    alice.send(&json!({ "type": "send", "to": "bob", "body": "done" }));
+    let (mut typing, mut messages) = (0, 0);
+    while typing == 0 || messages == 0 {
+        match bob.next_frame().await["type"].as_str() {
+            Some("typing") => typing += 1,
+            Some("message") => messages += 1,
+            _ => {}
+        }
+    }
+    assert_eq!((typing, messages), (1, 1));
+}
+
+#[tokio::test]
+async fn frames_are_refused_like_requests() {
+    let running = greeted().await;
+    let mut alice = socket(&running, "alice").await;
+    for (frame, code) in [
+        (json!({ "type": "publish", "channel": "c_news", "body": 1 }), "forbidden"),
+        (json!({ "type": "kick", "user": "bob" }), "bad_request"),
+        (json!({ "type": "edit", "conversation": "alice~bob", "seq": 2, "body": 1 }), "not_found"),
+        (json!({ "type": "react", "conversation": "alice~bob", "seq": 1, "emoji": "+" }), "bad_request"),
+        (json!({ "type": "recall", "conversation": "bob~carol", "seq": 1 }), "not_found"),
+    ] {
+        alice.send(&frame);
+        let answer = alice.next_frame().await;
+        assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!(code)), "{frame}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn amendments_reach_the_other_members_sessions() {
+    let running = greeted().await;
+    let mut bob = socket(&running, "bob").await;
+    done(&running.ask("alice", "PUT", MESSAGE, Some(json!({ "body": "hello" }))).await);
+    let edited = bob.next_frame().await;
+    assert_eq!(
+        (&edited["type"], &edited["seq"], &edited["body"]),
+        (&json!("edited"), &json!(1), &json!("hello"))
+    );
+    assert_eq!((&edited["by"], &edited["conversation"]), (&json!("alice"), &json!("alice~bob")));
+    done(&running.ask("alice", "PUT", REACTION, None).await);
+    let reaction = bob.next_frame().await;
+    assert_eq!(
+        (&reaction["type"], &reaction["emoji"], &reaction["on"]),
+        (&json!("reaction"), &json!("👍"), &json!(true))
+    );
+    done(&running.ask("alice", "DELETE", MESSAGE, None).await);
+    let recalled = bob.next_frame().await;
+    assert_eq!((&recalled["type"], &recalled["seq"]), (&json!("recalled"), &json!(1)));
+    assert!([&edited, &reaction, &recalled].iter().all(|frame| frame["cursor"].is_string()));
 }
