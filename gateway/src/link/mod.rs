@@ -76,9 +76,13 @@ impl Routers {
     /// repeats and gives up runs on `tracker` until `shutdown`.
     pub fn new(config: LinkConfig, tracker: &TaskTracker, shutdown: CancellationToken) -> Self {
         let routers = Self {
-            shared: Arc::new(Shared { config, open: RwLock::default(), unanswered: Unanswered::default(),
+            shared: Arc::new(Shared {
+                config,
+                open: RwLock::default(),
+                unanswered: Unanswered::default(),
                 ended: Notify::new(),
-                broken: Notify::new() }),
+                broken: Notify::new(),
+            }),
         };
         let ticking = routers.clone();
         tracker.spawn(async move { ticking.tick_until(shutdown).await });

@@ -1,0 +1,179 @@
+//! Receipts: marks that reach whoever they concern, at once, after a resume,
+//! and after whatever was lost on the way.
+
+use anyhow::{Context as _, Result};
+use cluster_tests::Cluster;
+use http::Method;
+use loadtest::client::http::Http;
+use loadtest::client::{Client, Frame, Transport};
+use rstest::rstest;
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::scene::{Scene, ask, command, connect, frames_until, of_kind, until};
+
+/// Whether it is this mark of this user, at least so far.
+fn is_mark(frame: &Frame, user: &str, kind: &str, seq: u64) -> bool {
+    frame.kind() == "receipt"
+        && frame.text("user") == Some(user)
+        && frame.text("kind") == Some(kind)
+        && frame.number("seq").is_some_and(|marked| marked >= seq)
+}
+
+#[tokio::test]
+async fn an_ack_and_a_resume_say_delivered() -> Result<()> {
+    let scene = Scene::new().await?;
+    let mut alice = scene.connect("alice", "d1", 0).await?;
+    let mut bob = scene.connect("bob", "d1", 1).await?;
+    let user = scene.user("bob");
+    alice.send(&user, json!(1), "m1").await?;
+    of_kind(&mut bob, "message").await?;
+    bob.ack().await?;
+    let receipt = until(&mut alice, "the first mark", |frame| is_mark(frame, &user, "delivered", 1)).await?;
+    assert_eq!(receipt.text("conversation"), Some(scene.conversation("alice", "bob").as_str()));
+    assert_eq!(receipt.cursor(), None);
+
+    alice.send(&user, json!(2), "m2").await?;
+    of_kind(&mut bob, "message").await?;
+    let account = scene.account("bob", "d1", 0).from(bob.cursor());
+    let _resumed = connect(Transport::WebSocket, &account).await?;
+    until(&mut alice, "the second mark", |frame| is_mark(frame, &user, "delivered", 2)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn read_reaches_the_others_and_the_readers_own_devices() -> Result<()> {
+    let scene = Scene::new().await?;
+    let mut alice = scene.connect("alice", "d1", 0).await?;
+    let mut phone = scene.connect("bob", "phone", 0).await?;
+    let mut laptop = scene.connect("bob", "laptop", 1).await?;
+    let user = scene.user("bob");
+    alice.send(&user, json!(1), "m1").await?;
+    of_kind(&mut phone, "message").await?;
+    let conversation = scene.conversation("alice", "bob");
+    command(&mut phone, json!({"type": "read", "conversation": conversation, "seq": 1})).await?;
+    for reader in [&mut alice, &mut laptop] {
+        until(reader, "the mark", |frame| is_mark(frame, &user, "read", 1)).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_thousand_acknowledgements_are_few_receipts_that_never_go_back() -> Result<()> {
+    const MANY: u64 = 1_000;
+    let scene = Scene::new().await?;
+    let mut alice = scene.connect("alice", "d1", 0).await?;
+    let mut bob = scene.connect("bob", "d1", 1).await?;
+    let user = scene.user("bob");
+    for count in 0..MANY {
+        alice.start(json!({"type": "send", "to": user, "body": count})).await?;
+    }
+    let mut cursors = Vec::new();
+    for _ in 0..MANY {
+        let event = timeout(cluster_tests::PATIENCE, bob.next_event()).await??;
+        cursors.push(event.cursor().context("an event has a cursor")?.to_owned());
+    }
+    for cursor in cursors {
+        bob.start(json!({"type": "ack", "cursor": cursor})).await?;
+    }
+    let last = |frame: &Frame| is_mark(frame, &user, "delivered", MANY);
+    let seen = frames_until(&mut alice, "the last mark", last).await?;
+    let marks: Vec<u64> = seen
+        .iter()
+        .filter(|frame| is_mark(frame, &user, "delivered", 0))
+        .filter_map(|frame| frame.number("seq"))
+        .collect();
+    assert!(marks.is_sorted(), "{marks:?}");
+    assert!(marks.len() < 250, "{} receipts", marks.len());
+    Ok(())
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_resume_on_another_node_brings_what_was_marked_meanwhile(
+    #[values(
+        Transport::WebSocket,
+        Transport::WebSocketProtobuf,
+        Transport::Sse,
+        Transport::Stream,
+        Transport::Iframe
+    )]
+    transport: Transport,
+) -> Result<()> {
+    let scene = Scene::new().await?;
+    let mut alice = scene.connect("alice", "d1", 0).await?;
+    alice.send(&scene.user("bob"), json!(1), "m1").await?;
+    let cursor = alice.cursor().to_owned();
+    alice.close().await;
+    read_first(&scene).await?;
+    let mut resumed = connect(transport, &scene.account("alice", "d1", 1).from(&cursor)).await?;
+    let user = scene.user("bob");
+    until(&mut resumed, "the mark", |frame| is_mark(frame, &user, "read", 1)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_poll_is_given_the_marks_of_its_resume_with_the_next_event() -> Result<()> {
+    let scene = Scene::new().await?;
+    let mut alice = scene.http("alice", 0)?;
+    let first = alice.request(Method::GET, "/v1/poll?device=d1", None).await?.json()?;
+    let cursor = first["cursor"].as_str().context("a cursor")?.to_owned();
+    scene.say(&mut alice, "bob", json!(1)).await?;
+    read_first(&scene).await?;
+    let mut elsewhere = Http::new(&scene.account("alice", "d1", 1))?;
+    let path = format!("/v1/poll?device=d1&wait=20&cursor={cursor}");
+    let answer =
+        timeout(cluster_tests::PATIENCE, elsewhere.request(Method::GET, &path, None)).await??.json()?;
+    let events = answer["events"].as_array().context("events")?;
+    assert_eq!(events[0]["type"], "message");
+    let user = scene.user("bob");
+    assert!(events.iter().any(|event| is_mark(&Frame(event.clone()), &user, "read", 1)), "{answer}");
+    // They move no cursor: those alone are no reason to answer.
+    let at = answer["cursor"].as_str().context("a cursor")?;
+    let path = format!("/v1/poll?device=d1&wait=0&cursor={at}");
+    let short = alice.request(Method::GET, &path, None).await?.json()?;
+    assert_eq!(short["events"], json!([]));
+    Ok(())
+}
+
+/// Bob reads the first message of his conversation with Alice.
+async fn read_first(scene: &Scene) -> Result<()> {
+    let conversation = scene.conversation("alice", "bob");
+    ask(&mut scene.http("bob", 0)?, json!({"type": "read", "conversation": conversation, "seq": 1})).await?;
+    Ok(())
+}
+
+/// Alice is connected and has sent Bob, who has no session, a message.
+async fn said(cluster: &Cluster) -> Result<(Client, Http)> {
+    let mut alice = cluster.connect("alice", "d1", 0).await?;
+    alice.send("bob", json!(1), "m1").await?;
+    Ok((alice, Http::new(&cluster.account("bob", "d1", 1))?))
+}
+
+#[tokio::test]
+async fn a_receipt_whose_announcement_was_lost_is_caught_up() -> Result<()> {
+    let cluster = Cluster::builder().proxied().start().await?;
+    let (mut alice, mut bob) = said(&cluster).await?;
+    let about = b"alice~bob";
+    let is_about = move |payload: &[u8]| payload.windows(about.len()).any(|window| window == about);
+    cluster.proxy().drop_next(u64::MAX, move |pushed| is_about(pushed.payload));
+    ask(&mut bob, json!({"type": "read", "conversation": "alice~bob", "seq": 1})).await?;
+    until(&mut alice, "the mark", |frame| is_mark(frame, "bob", "read", 1)).await?;
+    assert!(cluster.proxy().dropped() >= 1, "the announcement was to be lost");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_receipt_that_a_killed_router_had_not_announced_is_caught_up() -> Result<()> {
+    let mut cluster = Cluster::builder().start().await?;
+    let (mut alice, mut bob) = said(&cluster).await?;
+    // Whichever router bob's commands go to.
+    for (router, seq) in [(0, 1), (1, 2)] {
+        ask(&mut bob, json!({"type": "read", "conversation": "alice~bob", "seq": seq})).await?;
+        cluster.router_node(router).kill();
+        until(&mut alice, "the mark", |frame| is_mark(frame, "bob", "read", seq)).await?;
+        cluster.router_node(router).restart().await?;
+        alice.send("bob", json!(2), "m2").await?;
+    }
+    Ok(())
+}
