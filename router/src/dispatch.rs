@@ -187,7 +187,8 @@ impl Core {
             Command::RedeemTicket(redeem) => self.run(to, async move { ticket::redeem(&core, redeem).await }),
             Command::Edit(asked) => self.run(to, async move { amend::edit(&core, user, asked).await }),
             Command::Recall(asked) => self.run(to, async move { amend::recall(&core, user, asked).await }),
-            Command::React(asked) => self.run(to, async move { amend::react(&core, user, asked).await }),
+            // In the order in which they come, as messages: one may take back another.
+            Command::React(asked) => gather(&self.posts, amend::react(user, asked), 0, to, amend::amended),
             Command::Presence(asked) => self.run(to, async move { presence::ask(&core, asked).await }),
             Command::Unwatch(asked) => {
                 self.run(to, async move { presence::unwatch(&core, asked).await })

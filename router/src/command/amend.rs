@@ -24,7 +24,7 @@ pub(crate) async fn edit(core: &Core, user: UserId, asked: wire::Edit) -> Result
     }
     let what = entry::What::Edited(wire::Edited { seq: asked.seq, body: asked.body });
     let amendment = Amendment::Edit { repeat_key: key.as_str().into() };
-    amend(core, user, conversation, asked.seq, what, amendment).await
+    amended(core.post(post(user, conversation, asked.seq, what, amendment)).await?)
 }
 
 /// Its sender, or the group's owner, takes a message back.
@@ -36,11 +36,12 @@ pub(crate) async fn recall(core: &Core, user: UserId, asked: wire::Recall) -> Re
         return Err(Error::Forbidden("only the sender and the owner recall a message"));
     }
     let what = entry::What::Recalled(wire::Recalled { seq: asked.seq });
-    amend(core, user, conversation, asked.seq, what, Amendment::Recall).await
+    amended(core.post(post(user, conversation, asked.seq, what, Amendment::Recall)).await?)
 }
 
-/// Any member reacts to a message, or takes a reaction of its own back.
-pub(crate) async fn react(core: &Core, user: UserId, asked: wire::React) -> Result<reply::Result> {
+/// Any member reacts to a message, or takes a reaction of its own back: what is
+/// asked of the store.
+pub(crate) fn react(user: UserId, asked: wire::React) -> Result<Post> {
     let conversation: ConversationId = field("conversation", &asked.conversation)?;
     if !(1..=MAX_EMOJI).contains(&asked.emoji.len()) {
         return Err(Error::BadRequest(format!("`emoji` must have 1 to {MAX_EMOJI} bytes")));
@@ -50,7 +51,7 @@ pub(crate) async fn react(core: &Core, user: UserId, asked: wire::React) -> Resu
     }
     let amendment = Amendment::React { emoji: asked.emoji.as_str().into(), on: asked.on };
     let reaction = wire::Reaction { seq: asked.seq, emoji: asked.emoji, on: asked.on };
-    amend(core, user, conversation, asked.seq, entry::What::Reaction(reaction), amendment).await
+    Ok(post(user, conversation, asked.seq, entry::What::Reaction(reaction), amendment))
 }
 
 /// Who wrote a message that the user sees.
@@ -81,21 +82,18 @@ async fn owns(core: &Core, user: &UserId, conversation: &ConversationId) -> Resu
     Ok(state.group.is_some_and(|group| group.owner == *user))
 }
 
-async fn amend(
-    core: &Core,
-    by: UserId,
-    conversation: ConversationId,
-    seq: u64,
-    what: entry::What,
-    amendment: Amendment,
-) -> Result<reply::Result> {
-    let post = Post {
+fn post(by: UserId, conversation: ConversationId, seq: u64, what: entry::What, amendment: Amendment) -> Post {
+    Post {
         entries: vec![new_entry(&by, now(), what)],
         conversation,
         by,
         kind: PostKind::Amend { seq: Seq(seq), amendment },
-    };
-    match core.post(post).await? {
+    }
+}
+
+/// What is answered.
+pub(crate) fn amended(posted: Posted) -> Result<reply::Result> {
+    match posted {
         // A repeat finds it as it wants it.
         Posted::Done { .. } | Posted::Unchanged => Ok(done()),
         Posted::NotMember => Err(NO_CONVERSATION),

@@ -253,3 +253,18 @@ async fn a_group_is_changed_under_a_stream_of_reactions() {
     // Who came later sees none of what was reacted to before.
     assert_eq!(events(&mut one, "user-0").await, []);
 }
+
+#[tokio::test]
+async fn pipelined_reactions_keep_their_order() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    gateway.send("alice", "alice~bob", "1").await;
+    let commands: Vec<_> =
+        (0..41).map(|number| ("bob", react("alice~bob", 1, "👍", number % 2 == 0))).collect();
+    for id in gateway.post_all(commands).await {
+        assert!(matches!(gateway.answer(id).await, reply::Result::Done(_)));
+    }
+    assert_eq!(events(&mut gateway, "alice").await.len(), 1 + 41);
+    let state = history(&mut gateway, "alice", "alice~bob").await.remove(0).state.unwrap();
+    assert_eq!(state.reactions.len(), 1);
+}
