@@ -78,7 +78,7 @@ fn processes(page: &mut String, summary: &Summary) -> Result<()> {
 }
 
 fn plots(summary: &Summary) -> Vec<(&'static str, Plot<'static>)> {
-    let over_time = |y, lines| Plot { x: "seconds", y, lines, x_label: |x| format!("{x:.0}") };
+    let over_time = |y, lines| Plot { x: "seconds", y, lines, x_label: |x| format!("{x:.1}") };
     let line = |name: &str, of: fn(&Sample) -> f64| Line {
         name: name.to_owned(),
         points: summary.series.iter().map(|sample| (sample.at, of(sample))).collect(),

@@ -43,7 +43,7 @@ impl Plot<'_> {
             points().fold((f64::MAX, f64::MIN), |(l, r), point| (l.min(point.0), r.max(point.0)));
         let top = points().fold(0.0_f64, |top, point| top.max(point.1));
         let mut text = String::new();
-        self.draw(&mut text, left..right.max(left + 0.001), 0.0..(top * 1.05).max(0.001))
+        self.draw(&mut text, left..right.max(left + 0.001), 0.0..if top > 0.0 { top * 1.05 } else { 1.0 })
             .map_err(|error| anyhow!("a plot could not be drawn: {error}"))?;
         Ok(inline(&text))
     }

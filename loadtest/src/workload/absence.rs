@@ -131,7 +131,7 @@ impl Writer {
     async fn write(&mut self, user: usize, number: u64) -> Result<()> {
         self.answers(WINDOW - 1).await?;
         let to = user_name(user);
-        let id = format!("{}-{number}", self.name);
+        let id = self.tally.id(&self.name, number);
         let letter =
             Letter { sender: &self.name, number, time: Instant::now(), bytes: self.tally.settings.body };
         let body = self.tally.body(letter);

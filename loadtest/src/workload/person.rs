@@ -15,7 +15,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_unti
 
 use super::Seat;
 use super::line::Line;
-use super::tally::{Letter, Tally, id_of};
+use super::tally::{Letter, Tally};
 use crate::client::Frame;
 use crate::history::DeviceLog;
 
@@ -208,7 +208,7 @@ impl Person {
         self.count += 1;
         let time = if closed { Instant::now() } else { self.tally.counts_from(self.due) };
         let letter = Letter { sender: &self.plan.name, number: self.count, time, bytes };
-        let id = format!("{}-{}", self.plan.name, self.count);
+        let id = self.tally.id(&self.plan.name, self.count);
         let mut command = target.command;
         command["body"] = self.tally.body(letter);
         command["client_msg_id"] = json!(id);
@@ -245,7 +245,7 @@ impl Person {
             }
             "publication" => {
                 self.arrived(frame);
-                self.log.publication(frame, id_of(&frame.0["body"]).as_deref());
+                self.log.publication(frame, self.tally.id_of(&frame.0["body"]).as_deref());
             }
             _ => self.log.frame(frame),
         }

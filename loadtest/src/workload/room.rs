@@ -17,7 +17,7 @@ use crate::summary::Summary;
 pub async fn run(servers: &Servers, settings: &Settings) -> Result<Summary> {
     ensure!(!settings.closed, "a room has no closed loop: publishers do not wait for their readers");
     // A log that was never written to before.
-    let channel = format!("c_room.{:x}", settings.seed);
+    let channel = format!("c_room.{:x}", rand::random::<u64>());
     let seat = Seat { channel: Some(channel.clone()), ..Seat::default() };
     let readers = (0..settings.users).map(|user| (user, user_name(user), seat.clone()));
     let lines = servers.connect_all(settings, readers.collect()).await?;

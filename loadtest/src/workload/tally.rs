@@ -45,6 +45,8 @@ pub(super) struct Tally {
     /// By user: a message of theirs has reached its reader.
     turns: Vec<Notify>,
     padding: String,
+    /// Tells this run's messages from any other's.
+    run: u64,
     /// Reading ends with this.
     pub(super) stop: CancellationToken,
 }
@@ -83,6 +85,7 @@ impl Tally {
             refusals: Mutex::default(),
             turns: (0..people).map(|_| Notify::new()).collect(),
             padding: "x".repeat(16 * 1024),
+            run: rand::random(),
             stop: CancellationToken::new(),
         }
     }
@@ -102,9 +105,20 @@ impl Tally {
         let micros = u64::try_from(micros).unwrap_or(u64::MAX);
         // Its fields without what they hold: {"f":"","n":,"p":"","t":}
         let digits = |number: u64| number.checked_ilog10().unwrap_or(0) as usize + 1;
-        let bare = 24 + letter.sender.len() + digits(letter.number) + digits(micros);
+        let bare = 25 + letter.sender.len() + digits(letter.number) + digits(micros);
         let padding = letter.bytes.saturating_sub(bare).min(self.padding.len());
         json!({"f": letter.sender, "n": letter.number, "t": micros, "p": self.padding[..padding]})
+    }
+
+    /// The `client_msg_id` of a message. No other run's: a cluster that was
+    /// loaded before still knows those.
+    pub(super) fn id(&self, sender: &str, number: u64) -> String {
+        format!("{sender}-{number}-{:x}", self.run)
+    }
+
+    /// The same from the message's body.
+    pub(super) fn id_of(&self, body: &Value) -> Option<String> {
+        Some(self.id(body["f"].as_str()?, body["n"].as_u64()?))
     }
 
     /// A copy reached this user, from whoever its body says.
@@ -145,11 +159,6 @@ impl Tally {
     }
 }
 
-/// The id under which a message is sent, from its body.
-pub(super) fn id_of(body: &Value) -> Option<String> {
-    Some(format!("{}-{}", body["f"].as_str()?, body["n"].as_u64()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{Kind, Mix};
@@ -187,7 +196,7 @@ mod tests {
             let time = tally.start + Duration::from_millis(1234);
             let body = tally.body(Letter { sender: "user17", number, time, bytes });
             assert_eq!(body.to_string().len(), bytes);
-            assert_eq!(id_of(&body), Some(format!("user17-{number}")));
+            assert_eq!(tally.id_of(&body), Some(tally.id("user17", number)));
         }
     }
 

@@ -1,0 +1,103 @@
+//! Every scenario on a small real cluster: each keeps its promises, counts
+//! what it delivered, and can be shown as a report.
+
+use std::time::Duration;
+
+use loadtest::client::Transport;
+use loadtest::report;
+use loadtest::summary::Summary;
+use loadtest::versus::{self, Running};
+use loadtest::workload::{self, Mix, Settings};
+use testbed::{Binaries, Profile};
+
+fn settings() -> Settings {
+    Settings {
+        users: 12,
+        rate: 60.0,
+        closed: false,
+        duration: Duration::from_millis(1500),
+        warmup: Duration::from_millis(300),
+        body: 128,
+        transports: Mix::only(Transport::WebSocket),
+        seed: 7,
+        members: 4,
+        publishers: 2,
+        backlog: 40,
+    }
+}
+
+async fn cluster() -> Running {
+    let binaries = tokio::task::spawn_blocking(|| Binaries::build(Profile::Debug)).await.unwrap().unwrap();
+    versus::switchboard(&binaries, 2, 1).await.unwrap()
+}
+
+fn is_sound(summary: &Summary) {
+    assert!(summary.is_clean(), "{summary}");
+    assert!(report::html(summary).unwrap().contains("Every promise was kept"));
+    serde_json::to_string(summary).unwrap();
+}
+
+fn delivered(summary: &Summary) -> u64 {
+    is_sound(summary);
+    summary.messages.as_ref().unwrap().delivered
+}
+
+// One cluster for the scenarios that only send: they do not disturb each other.
+#[tokio::test]
+async fn messages_of_every_scenario_arrive_once_and_in_order() {
+    let cluster = cluster().await;
+    let servers = &cluster.servers;
+    let settings = settings();
+    assert!(delivered(&workload::direct::run(servers, &settings).await.unwrap()) > 0);
+    assert!(delivered(&workload::groups::run(servers, &settings).await.unwrap()) > 0);
+    assert!(delivered(&workload::slow::run(servers, &settings).await.unwrap()) > 0);
+    assert!(delivered(&workload::mixed::run(servers, &settings).await.unwrap()) > 0);
+    assert!(delivered(&workload::room::run(servers, &settings).await.unwrap()) > 0);
+}
+
+#[tokio::test]
+async fn users_on_a_mix_of_transports_hear_one_another() {
+    let cluster = cluster().await;
+    let transports = "websocket=2,sse=1,poll=1,stream=1,websocket-protobuf=1".parse().unwrap();
+    let settings = Settings { transports, ..settings() };
+    assert!(delivered(&workload::direct::run(&cluster.servers, &settings).await.unwrap()) > 0);
+    assert!(delivered(&workload::mixed::run(&cluster.servers, &settings).await.unwrap()) > 0);
+    assert!(delivered(&workload::room::run(&cluster.servers, &settings).await.unwrap()) > 0);
+}
+
+#[tokio::test]
+async fn in_a_closed_loop_nobody_has_two_messages_in_flight() {
+    let cluster = cluster().await;
+    let settings = Settings { closed: true, users: 4, ..settings() };
+    let summary = workload::direct::run(&cluster.servers, &settings).await.unwrap();
+    assert!(delivered(&summary) > 0);
+    // Little's law: as many in flight as rate times time, and never more than
+    // there are users.
+    let messages = summary.messages.as_ref().unwrap();
+    let seconds = summary.latency.as_ref().unwrap().p50 / 1000.0;
+    assert!(messages.delivered_rate * seconds <= 4.0 * 1.5, "{summary}");
+}
+
+#[tokio::test]
+async fn whoever_was_away_comes_back_to_everything() {
+    let cluster = cluster().await;
+    for summary in [
+        workload::storm::run(&cluster.servers, &settings()).await.unwrap(),
+        workload::catchup::run(&cluster.servers, &settings()).await.unwrap(),
+    ] {
+        is_sound(&summary);
+        let returns = summary.returns.as_ref().unwrap();
+        assert_eq!(returns.users, 12);
+        assert!(returns.back.max > 0.0 && returns.caught_up.max >= returns.back.p50, "{summary}");
+        assert_eq!(summary.messages.as_ref().unwrap().sent, 12 * returns.backlog);
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_are_weighed() {
+    let cluster = cluster().await;
+    let settings = Settings { users: 40, duration: Duration::from_millis(300), ..settings() };
+    let summary = workload::idle::run(&cluster.servers, &settings).await.unwrap();
+    is_sound(&summary);
+    assert!(summary.memory.unwrap().gateways_total > 0);
+}
