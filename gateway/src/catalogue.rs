@@ -364,7 +364,8 @@ pub const RESOURCES: &[Resource] = &[
         name: "ticket",
         served: Served::Elsewhere,
         summary: "Gives a one-time ticket, for places that cannot set headers",
-        more: "`?ticket=` opens one connection with it, on any node.",
+        more: "`?ticket=` opens one connection with it, on any node. A backend that names a user with `as` gets one \
+               that is the user's and allows nothing more.",
         answer: Answer::Json("Ticket"),
         ..PLAIN
     },

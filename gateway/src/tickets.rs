@@ -29,7 +29,7 @@ pub fn routes() -> Router<Arc<Gateway>> {
 
 async fn issue(State(gateway): State<Arc<Gateway>>, caller: Caller) -> Result<Response, Failure> {
     let ticket = format!("{:032x}", rand::random::<u128>());
-    let grant = grant(&caller.identity);
+    let grant = grant(&stands_for(caller));
     let issue = wire::IssueTicket { ticket: ticket.clone(), grant: Some(grant) };
     gateway.routers.call(&NOBODY, request::Command::IssueTicket(issue)).await?;
     let headers = [
@@ -37,6 +37,16 @@ async fn issue(State(gateway): State<Arc<Gateway>>, caller: Caller) -> Result<Re
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
     Ok((headers, format!(r#"{{"ticket":"{ticket}","expires_in":{LIFE}}}"#)).into_response())
+}
+
+/// What a ticket says of its holder: what the token says; where a backend acts
+/// for a user, that user and nothing more, for the ticket goes to the user.
+fn stands_for(caller: Caller) -> Identity {
+    if caller.acting {
+        Identity { user: caller.user, device: None, scopes: Scopes::default(), ..caller.identity }
+    } else {
+        caller.identity
+    }
 }
 
 /// Who the holder of this ticket is; works once.
@@ -81,6 +91,26 @@ fn identity(grant: &Grant) -> Option<Identity> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ticket_that_a_backend_gets_for_a_user_is_only_the_users() {
+        let backend = Identity {
+            user: UserId::parse("backend").unwrap(),
+            device: Some(DeviceId::parse("d1").unwrap()),
+            scopes: Scopes { service: true, publish: true },
+            expires: 7,
+        };
+        let caller = |user: &str| Caller {
+            user: UserId::parse(user).unwrap(),
+            device: DeviceId::random(),
+            acting: user != "backend",
+            identity: backend.clone(),
+        };
+        let users = stands_for(caller("alice"));
+        assert_eq!((users.user.as_str(), users.device, users.expires), ("alice", None, 7));
+        assert_eq!(users.scopes, Scopes::default());
+        assert_eq!(stands_for(caller("backend")), backend);
+    }
 
     #[test]
     fn a_ticket_stands_for_all_that_the_token_said() {

@@ -29,3 +29,22 @@ async fn what_is_no_ticket_is_unauthorized() {
         assert_eq!((answer.status, answer.body["code"].as_str()), (401, Some("unauthorized")), "{ticket}");
     }
 }
+
+#[tokio::test]
+async fn a_backend_gets_a_ticket_for_a_user_that_allows_nothing_more() {
+    let running = Running::start().await;
+    let bearer = format!("Bearer {}", running.token("backend", Some("service")));
+    let ticket = async || {
+        let headers = [("authorization", bearer.as_str())];
+        let issued = running.raw("POST", "/v1/tickets?as=alice", &headers, Vec::new()).await;
+        issued.body["ticket"].as_str().unwrap().to_owned()
+    };
+    let json = [("content-type", "application/json")];
+    let send = br#"{"to":"bob","body":1}"#.to_vec();
+    let sent = running.raw("POST", &format!("/v1/messages?ticket={}", ticket().await), &json, send).await;
+    assert_eq!((sent.status, &sent.body["conversation"]), (200, &json!("alice~bob")), "{sent:?}");
+    let acting = format!("/v1/conversations?as=bob&ticket={}", ticket().await);
+    assert_eq!(running.raw("GET", &acting, &[], Vec::new()).await.status, 403);
+    let kick = format!("/v1/kick?ticket={}", ticket().await);
+    assert_eq!(running.raw("POST", &kick, &json, br#"{"user":"bob"}"#.to_vec()).await.status, 403);
+}
