@@ -7,6 +7,8 @@ use clap::Parser;
 use store::redis::Step;
 use store::{Bounds, Url};
 
+use crate::webhook::{Webhook, WebhookArgs};
+
 /// Links are asked to begin anew after this long, so that gateways spread over
 /// routers that came later.
 const LINK_AGE: Duration = Duration::from_secs(30 * 60);
@@ -70,6 +72,15 @@ pub struct Options {
           value_parser = clap::value_parser!(u64).range(1..))]
     pub max_reactions: u64,
 
+    /// Publications kept in one channel; the oldest go first.
+    #[arg(long, env = "SWITCHBOARD_CHANNEL_MESSAGES", default_value_t = 1_000, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub channel_messages: u64,
+
+    /// Who is told of messages for users who are away.
+    #[command(flatten)]
+    pub webhook: WebhookArgs,
+
     /// For tests of crashes: the process ends itself at this step of a write.
     #[cfg(debug_assertions)]
     #[arg(long, env = "SWITCHBOARD_FAIL_AT", hide = true, value_name = "STEP")]
@@ -85,11 +96,13 @@ pub struct Config {
     pub drain: Duration,
     /// A link older than this is asked to begin anew; nothing: never.
     pub link_age: Option<Duration>,
+    /// Told of messages for members without a session, if the store keeps them.
+    pub webhook: Option<Webhook>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_group_members: 500, drain: Duration::from_secs(30), link_age: None }
+        Self { max_group_members: 500, drain: Duration::from_secs(30), link_age: None, webhook: None }
     }
 }
 
@@ -101,6 +114,12 @@ impl Args {
 }
 
 impl Options {
+    /// What clap cannot check without showing a secret: the flag and what is
+    /// wrong with it.
+    pub fn check(&self) -> Result<(), String> {
+        self.webhook.check()
+    }
+
     /// The store at `url`, with the bounds of these flags.
     pub fn store_config(&self, url: Url) -> store::Config {
         let mut config = store::Config::new(url);
@@ -109,6 +128,8 @@ impl Options {
             conversation_messages: self.conversation_messages,
             age: self.max_age,
             reactions: self.max_reactions,
+            channel_messages: self.channel_messages,
+            unheard: self.webhook.unheard(),
             ..Bounds::default()
         };
         config.replicas = self.store_replicas;
@@ -122,6 +143,7 @@ impl Options {
             max_group_members: usize::try_from(self.max_group_members).unwrap_or(usize::MAX),
             drain,
             link_age: None,
+            webhook: self.webhook.webhook(),
         }
     }
 

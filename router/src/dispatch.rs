@@ -8,7 +8,8 @@ use proto::UserId;
 use proto::wire::{Request, reply, request};
 use store::Store;
 use store::model::{
-    Acknowledge, Acknowledged, Attach, Attached, Detach, InboxPage, InboxQuery, Mark, Marked, Post, Posted,
+    Acknowledge, Acknowledged, Attach, Attached, Broadcast, Broadcasted, ChannelPage, ChannelQuery, Detach,
+    InboxPage, InboxQuery, Mark, Marked, Post, Posted,
 };
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -28,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::nodes;
 use crate::receipts::{Notices, Receipts};
 use crate::sweep;
+use crate::webhook;
 
 /// Rare commands that talk to the store at the same time.
 const RARE_AT_ONCE: usize = 128;
@@ -49,6 +51,8 @@ pub(crate) struct Core {
     inboxes: Batcher<InboxQuery, InboxPage>,
     acknowledges: Batcher<Acknowledge, Acknowledged>,
     marks: Batcher<Mark, Marked>,
+    broadcasts: Batcher<Broadcast, Broadcasted>,
+    channels: Batcher<ChannelQuery, ChannelPage>,
     tasks: TaskTracker,
     rare_waiting: Arc<Semaphore>,
     rare_running: Arc<Semaphore>,
@@ -96,6 +100,9 @@ impl Core {
         loops.spawn(absences.clone().run(store.clone(), notices.clone(), stop.clone()));
         loops.spawn(nodes::run(store.clone(), stop.clone()));
         loops.spawn(sweep::run(store.clone(), metrics.clone(), stop.clone()));
+        if let Some(hook) = config.webhook.clone() {
+            loops.spawn(webhook::run(hook, store.clone(), metrics.clone(), stop.clone()));
+        }
         Self {
             posts: batcher!(post),
             attaches: batcher!(attach),
@@ -103,6 +110,8 @@ impl Core {
             inboxes: batcher!(read_inbox),
             acknowledges: batcher!(acknowledge),
             marks: batcher!(mark),
+            broadcasts: batcher!(broadcast),
+            channels: batcher!(read_channels),
             receipts,
             notices,
             groups,
@@ -195,7 +204,10 @@ impl Core {
             }
             Command::Kick(asked) => self.run(to, async move { kick::kick(&core, user, asked).await }),
             Command::Publish(asked) => {
-                self.run(to, async move { channel::publish(&core, user, asked).await })
+                let bytes = asked.body.len();
+                gather(&self.broadcasts, channel::broadcast(user, asked), bytes, to, |done| {
+                    Ok(channel::published(done))
+                });
             }
             Command::JoinChannel(asked) => {
                 self.run(to, async move { channel::join(&core, user, asked).await })
@@ -204,7 +216,9 @@ impl Core {
                 self.run(to, async move { channel::leave(&core, user, asked).await })
             }
             Command::ReadChannel(asked) => {
-                self.run(to, async move { channel::read(&core, user, asked).await })
+                gather(&self.channels, channel::query(&asked), 0, to, move |page| {
+                    Ok(channel::page(&asked.channel, page))
+                });
             }
         }
     }

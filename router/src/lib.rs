@@ -23,6 +23,7 @@ mod receipts;
 mod server;
 mod service;
 mod sweep;
+pub mod webhook;
 
 pub use config::{Args, Config, Options};
 pub use server::serve;

@@ -28,6 +28,7 @@ async fn run(args: Args, process: Process) -> anyhow::Result<()> {
     if let Url::Embedded(_) = args.store {
         anyhow::bail!("--store: the embedded store is for standalone only; routers share a Redis");
     }
+    args.options.check().map_err(anyhow::Error::msg)?;
     let listener = daemon::run::bind(&args.listen.to_string(), "--listen").await?;
     let address = listener.local_addr()?;
     // The store lives on through the drain and ends with the process.

@@ -128,6 +128,10 @@ impl Store for Measured {
         self.time("heard", self.inner.heard(told)).await
     }
 
+    async fn unheard(&self) -> Result<u64> {
+        self.time("unheard", self.inner.unheard()).await
+    }
+
     async fn memberships(&self, user: &UserId) -> Result<Vec<Membership>> {
         self.time("memberships", self.inner.memberships(user)).await
     }

@@ -1,6 +1,8 @@
 //! The router's instruments. Attribute values are static words, so that
 //! counting allocates nothing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -21,6 +23,10 @@ pub(crate) struct Metrics {
     links: UpDownCounter<i64>,
     /// Conversations that the sweep mended.
     repaired: Counter<u64>,
+    /// Messages that the webhook has taken.
+    webhook_told: Counter<u64>,
+    /// Requests to the webhook that it has not.
+    webhook_failed: Counter<u64>,
 }
 
 impl Metrics {
@@ -56,6 +62,14 @@ impl Metrics {
             repaired: meter
                 .u64_counter("switchboard.repaired")
                 .with_description("conversations whose filing a crash had left half done")
+                .build(),
+            webhook_told: meter
+                .u64_counter("switchboard.webhook.told")
+                .with_description("messages for absent users that the webhook has taken")
+                .build(),
+            webhook_failed: meter
+                .u64_counter("switchboard.webhook.failed")
+                .with_description("requests to the webhook that failed and are repeated")
                 .build(),
         }
     }
@@ -100,5 +114,27 @@ impl Metrics {
 
     pub(crate) fn repaired(&self, conversations: usize) {
         self.repaired.add(conversations as u64, &[]);
+    }
+
+    pub(crate) fn webhook_told(&self, messages: usize) {
+        self.webhook_told.add(messages as u64, &[]);
+    }
+
+    pub(crate) fn webhook_failed(&self) {
+        self.webhook_failed.add(1, &[]);
+    }
+
+    /// Observes how many messages wait for the webhook, as the store said last.
+    pub(crate) fn webhook_waiting(&self, waiting: &Arc<AtomicU64>) {
+        let waiting = Arc::downgrade(waiting);
+        daemon::meter()
+            .u64_observable_gauge("switchboard.webhook.waiting")
+            .with_description("messages for absent users that wait to be told, in the whole store")
+            .with_callback(move |observer| {
+                if let Some(waiting) = waiting.upgrade() {
+                    observer.observe(waiting.load(Ordering::Relaxed), &[]);
+                }
+            })
+            .build();
     }
 }

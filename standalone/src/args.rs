@@ -84,6 +84,7 @@ pub struct Config {
 impl Args {
     /// Checks the flags, and makes a secret where there is none.
     pub fn check(&self) -> Result<Config, Wrong> {
+        self.router.check().map_err(Wrong)?;
         let (gateway, dev) = if self.front.auth.is_empty() {
             if !self.listen.ip().is_loopback() {
                 return Err(Wrong(format!(

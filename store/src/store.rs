@@ -96,31 +96,22 @@ pub trait Store: Send + Sync + 'static {
 
     /// Numbers, keeps and announces publications, once to each node of the
     /// channel's audience. Items of one batch that go to the same channel are
-    /// numbered in the order given.
-    async fn broadcast(&self, batch: Vec<Broadcast>) -> Result<Vec<Broadcasted>> {
-        let _ = batch;
-        Err(not_yet())
-    }
+    /// numbered in the order given. Publications may be announced again, or from
+    /// two routers in another order: subscribers go by seq. A store that lost
+    /// its last writes gives their numbers again, under a new incarnation.
+    async fn broadcast(&self, batch: Vec<Broadcast>) -> Result<Vec<Broadcasted>>;
 
     /// Nodes are told of what is published from now on; returns the heads. A
     /// node is of the audience until it leaves or its lease ends.
-    async fn join_channels(&self, batch: Vec<Audience>) -> Result<Vec<Seq>> {
-        let _ = batch;
-        Err(not_yet())
-    }
+    async fn join_channels(&self, batch: Vec<Audience>) -> Result<Vec<Seq>>;
 
     /// Nodes have no subscribers any more.
-    async fn leave_channels(&self, batch: Vec<Audience>) -> Result<()> {
-        let _ = batch;
-        Err(not_yet())
-    }
+    async fn leave_channels(&self, batch: Vec<Audience>) -> Result<()>;
 
-    /// Parts of channels' logs. A channel that nobody has published to is
-    /// empty.
-    async fn read_channels(&self, batch: Vec<ChannelQuery>) -> Result<Vec<ChannelPage>> {
-        let _ = batch;
-        Err(not_yet())
-    }
+    /// Parts of channels' logs, from the oldest kept on; about a megabyte at
+    /// most each, but never nothing while there is something. A channel that
+    /// nobody has published to is empty.
+    async fn read_channels(&self, batch: Vec<ChannelQuery>) -> Result<Vec<ChannelPage>>;
 
     /// Messages for members who had no session, oldest first, if the store was
     /// opened to keep them ([`crate::Bounds::unheard`]). They are held: nobody
@@ -129,21 +120,13 @@ pub trait Store: Send + Sync + 'static {
     /// of filing. Only messages are kept so, not changes, and never for their
     /// sender. A session on a node whose lease has ended does not count where
     /// posting notices that. After a crash some may come that were told.
-    async fn take_unheard(&self, limit: usize, hold: Duration) -> Result<Vec<Unheard>> {
-        let _ = (limit, hold);
-        Err(not_yet())
-    }
+    async fn take_unheard(&self, limit: usize, hold: Duration) -> Result<Vec<Unheard>>;
 
     /// These have been told and need not come again.
-    async fn heard(&self, told: &[Unheard]) -> Result<()> {
-        let _ = told;
-        Err(not_yet())
-    }
+    async fn heard(&self, told: &[Unheard]) -> Result<()>;
 
     /// How many unheard messages wait, held ones too.
-    async fn unheard(&self) -> Result<u64> {
-        Err(not_yet())
-    }
+    async fn unheard(&self) -> Result<u64>;
 
     /// Sends notices to nodes; they may be lost.
     async fn publish(&self, notices: Vec<(NodeIncarnation, Notice)>) -> Result<()>;

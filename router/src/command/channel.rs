@@ -1,23 +1,70 @@
-//! Channels: `publish`, and what nodes need for their subscribers.
+//! Channels: `publish`, and what nodes need for their subscribers. Who may
+//! publish or subscribe is checked by the gateway.
 
-use proto::UserId;
-use proto::wire::{self, reply};
+use proto::wire::{self, Publication, reply};
+use proto::{Seq, UserId};
+use store::model::{Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery};
 
-use crate::dispatch::Core;
+use super::field;
+use super::send::message;
+use crate::dispatch::{Core, done};
 use crate::error::{Error, Result};
 
-pub(crate) async fn publish(_core: &Core, _user: UserId, _asked: wire::Publish) -> Result<reply::Result> {
-    Err(Error::Unavailable("this router does not have it yet"))
+/// Publications of a page at most, and when the gateway does not say. The store
+/// gives fewer where they are large.
+const MAX_PUBLICATIONS: u32 = 1_000;
+const USUAL_PUBLICATIONS: u32 = 100;
+
+/// What is asked of the store.
+pub(crate) fn broadcast(user: UserId, publish: wire::Publish) -> Result<Broadcast> {
+    let channel = field("channel", &publish.channel)?;
+    let (entry, id) = message(&user, publish.body, &publish.client_msg_id, publish.hidden_id)?;
+    Ok(Broadcast { channel, by: user, entry, repeat_key: id.as_str().into() })
 }
 
-pub(crate) async fn join(_core: &Core, _user: UserId, _asked: wire::JoinChannel) -> Result<reply::Result> {
-    Err(Error::Unavailable("this router does not have it yet"))
+/// What is answered: it is in nobody's inbox and so has no place.
+pub(crate) fn published(done: Broadcasted) -> reply::Result {
+    reply::Result::Sent(wire::Sent {
+        seq: done.seq.0,
+        time: done.time,
+        duplicate: done.duplicate,
+        ..wire::Sent::default()
+    })
 }
 
-pub(crate) async fn leave(_core: &Core, _user: UserId, _asked: wire::LeaveChannel) -> Result<reply::Result> {
-    Err(Error::Unavailable("this router does not have it yet"))
+/// The node is told from now on; what was published before is up to the head.
+pub(crate) async fn join(core: &Core, _user: UserId, asked: wire::JoinChannel) -> Result<reply::Result> {
+    let audience = Audience { channel: field("channel", &asked.channel)?, node: field("node", &asked.node)? };
+    let heads = core.store.join_channels(vec![audience]).await?;
+    let head = heads.first().ok_or(Error::Internal)?.0;
+    Ok(reply::Result::Channel(wire::ChannelPage { publications: Vec::new(), head }))
 }
 
-pub(crate) async fn read(_core: &Core, _user: UserId, _asked: wire::ReadChannel) -> Result<reply::Result> {
-    Err(Error::Unavailable("this router does not have it yet"))
+pub(crate) async fn leave(core: &Core, _user: UserId, asked: wire::LeaveChannel) -> Result<reply::Result> {
+    let audience = Audience { channel: field("channel", &asked.channel)?, node: field("node", &asked.node)? };
+    core.store.leave_channels(vec![audience]).await?;
+    Ok(done())
+}
+
+/// What is asked of the store.
+pub(crate) fn query(asked: &wire::ReadChannel) -> Result<ChannelQuery> {
+    let limit = match asked.limit {
+        0 => USUAL_PUBLICATIONS,
+        limit => limit.min(MAX_PUBLICATIONS),
+    };
+    Ok(ChannelQuery {
+        channel: field("channel", &asked.channel)?,
+        after: Seq(asked.after),
+        limit: limit as usize,
+    })
+}
+
+/// What is answered.
+pub(crate) fn page(channel: &str, page: ChannelPage) -> reply::Result {
+    let publications = page.publications.into_iter().map(|(seq, entry)| Publication {
+        channel: channel.to_owned(),
+        seq: seq.0,
+        entry: Some(entry),
+    });
+    reply::Result::Channel(wire::ChannelPage { publications: publications.collect(), head: page.head.0 })
 }

@@ -1,8 +1,9 @@
 //! `send`: a message for a conversation.
 
+use bytes::Bytes;
 use proto::wire::{self, entry, reply};
 use proto::{ClientMessageId, ConversationId, SessionId, UserId};
-use store::model::{Post, PostKind, Posted};
+use store::model::{NewEntry, Post, PostKind, Posted};
 
 use super::{check_body, field, may_be_in, new_entry, now};
 use crate::error::{Error, NO_CONVERSATION, Result};
@@ -10,23 +11,35 @@ use crate::error::{Error, NO_CONVERSATION, Result};
 /// What is asked of the store.
 pub(crate) fn post(user: UserId, send: wire::Send) -> Result<Post> {
     let conversation: ConversationId = field("conversation", &send.conversation)?;
-    let id: ClientMessageId = field("client_msg_id", &send.client_msg_id)?;
     let session: Option<SessionId> = match send.session.as_str() {
         "" => None,
         text => Some(field("session", text)?),
     };
-    check_body(&send.body)?;
     if !may_be_in(&conversation, &user) {
         return Err(NO_CONVERSATION);
     }
-    let client_msg_id = if send.hidden_id { String::new() } else { id.to_string() };
-    let message = wire::Message { body: send.body, client_msg_id };
+    let (entry, id) = message(&user, send.body, &send.client_msg_id, send.hidden_id)?;
     Ok(Post {
-        entries: vec![new_entry(&user, now(), entry::What::Message(message))],
+        entries: vec![entry],
         conversation,
         by: user,
         kind: PostKind::Message { repeat_key: id.as_str().into(), session },
     })
+}
+
+/// Checks and encodes a message, and gives the id that repeats are known by;
+/// readers do not see one that is hidden.
+pub(super) fn message(
+    user: &UserId,
+    body: Bytes,
+    client_msg_id: &str,
+    hidden: bool,
+) -> Result<(NewEntry, ClientMessageId)> {
+    let id: ClientMessageId = field("client_msg_id", client_msg_id)?;
+    check_body(&body)?;
+    let client_msg_id = if hidden { String::new() } else { id.to_string() };
+    let message = wire::Message { body, client_msg_id };
+    Ok((new_entry(user, now(), entry::What::Message(message)), id))
 }
 
 /// What is answered.

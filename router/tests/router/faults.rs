@@ -10,8 +10,9 @@ use proto::wire::{self, Failure, Notice, reply, request::Command};
 use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 use router::{Config, Service};
 use store::model::{
-    Acknowledge, Acknowledged, Attach, Attached, Conversation, Detach, Group, HistoryPage, HistoryQuery,
-    InboxPage, InboxQuery, Location, Mark, Marked, Member, Membership, Post, Posted, Version,
+    Acknowledge, Acknowledged, Attach, Attached, Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery,
+    Conversation, Detach, Group, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark, Marked,
+    Member, Membership, Post, Posted, Unheard, Version,
 };
 use store::{Error, Result, Store};
 use tokio::net::TcpListener;
@@ -101,6 +102,34 @@ impl Store for Faulty {
             members: vec![member],
         };
         Ok(vec![Some(state); ids.len()])
+    }
+
+    async fn broadcast(&self, _: Vec<Broadcast>) -> Result<Vec<Broadcasted>> {
+        self.fail().await
+    }
+
+    async fn join_channels(&self, _: Vec<Audience>) -> Result<Vec<Seq>> {
+        self.fail().await
+    }
+
+    async fn leave_channels(&self, _: Vec<Audience>) -> Result<()> {
+        self.fail().await
+    }
+
+    async fn read_channels(&self, _: Vec<ChannelQuery>) -> Result<Vec<ChannelPage>> {
+        self.fail().await
+    }
+
+    async fn take_unheard(&self, _: usize, _: Duration) -> Result<Vec<Unheard>> {
+        self.fail().await
+    }
+
+    async fn heard(&self, _: &[Unheard]) -> Result<()> {
+        self.fail().await
+    }
+
+    async fn unheard(&self) -> Result<u64> {
+        self.fail().await
     }
 
     async fn memberships(&self, _: &UserId) -> Result<Vec<Membership>> {

@@ -11,7 +11,7 @@ use proto::wire::router_client::RouterClient;
 use proto::wire::{self, Envelope, Notice, Replies, Reply, Request, Requests, reply, request::Command};
 use router::{Config, Service};
 use store::embedded::Embedded;
-use store::{Bus, Heard, Store, Subscription};
+use store::{Bounds, Bus, Heard, Store, Subscription};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -44,9 +44,14 @@ impl Running {
     }
 
     pub(crate) async fn with(config: Config) -> Self {
+        Self::with_bounds(config, Bounds::default()).await
+    }
+
+    pub(crate) async fn with_bounds(config: Config, bounds: Bounds) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("embedded:{}", folder.path().display()).parse().unwrap();
-        let store = Embedded::open(store::Config::new(url), CancellationToken::new()).await.unwrap();
+        let kept = store::Config { bounds, ..store::Config::new(url) };
+        let store = Embedded::open(kept, CancellationToken::new()).await.unwrap();
         let shared: Arc<dyn Store> = store.clone();
         let shutdown = CancellationToken::new();
         let service = Service::new(shared, config, shutdown.clone());
@@ -246,6 +251,17 @@ impl Ear {
             let envelope = self.envelope().await;
             if !envelope.notices.is_empty() {
                 return envelope.notices;
+            }
+        }
+    }
+
+    /// The next publication, of an envelope that has no other.
+    pub(crate) async fn publication(&mut self) -> wire::Publication {
+        loop {
+            let mut envelope = self.envelope().await;
+            if !envelope.publications.is_empty() {
+                assert_eq!(envelope.publications.len(), 1, "{envelope:?}");
+                return envelope.publications.remove(0);
             }
         }
     }

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod amendments;
+mod channels;
 mod faults;
 mod gateway;
 mod groups;
@@ -12,3 +13,4 @@ mod notices;
 mod presence;
 mod reading;
 mod sessions;
+mod webhook;

@@ -17,6 +17,9 @@ use crate::{Bounds, Error, Result};
 /// Number, newest seq, and the oldest that is kept (`newest + 1` when none is).
 type ChannelValue = (u64, u64, u64);
 
+/// A key of [`REPEAT_ENDS`].
+type RepeatEnd = (u64, u64, u64);
+
 /// Channel to its row.
 const CHANNELS: TableDefinition<&str, ChannelValue> = TableDefinition::new("channels");
 /// (channel number, seq) to (when it was kept in Unix ms, the encoded entry).
@@ -25,8 +28,7 @@ const PUBLICATIONS: TableDefinition<(u64, u64), (u64, &[u8])> = TableDefinition:
 const REPEATS: TableDefinition<(u64, &str, &str), (u64, u64)> = TableDefinition::new("channel_repeats");
 /// (when it was kept, channel number, seq) to the rest of the key in
 /// [`REPEATS`]: what to forget, the oldest first.
-const REPEAT_ENDS: TableDefinition<(u64, u64, u64), (&str, &str)> =
-    TableDefinition::new("channel_repeat_ends");
+const REPEAT_ENDS: TableDefinition<RepeatEnd, (&str, &str)> = TableDefinition::new("channel_repeat_ends");
 
 /// As conversations are cut.
 const CUT: usize = 16;
@@ -50,7 +52,7 @@ pub(super) struct ChannelTables<'t> {
     channels: Table<'t, &'static str, ChannelValue>,
     publications: Table<'t, (u64, u64), (u64, &'static [u8])>,
     repeats: Table<'t, (u64, &'static str, &'static str), (u64, u64)>,
-    repeat_ends: Table<'t, (u64, u64, u64), (&'static str, &'static str)>,
+    repeat_ends: Table<'t, RepeatEnd, (&'static str, &'static str)>,
 }
 
 impl<'t> ChannelTables<'t> {
@@ -185,12 +187,7 @@ impl ChannelSweep {
 
     /// The ends of repeat keys that are due, and the channels with something
     /// too old.
-    fn look(
-        &mut self,
-        database: &Database,
-        oldest: u64,
-        now: u64,
-    ) -> Result<(Vec<(u64, u64, u64)>, Vec<String>)> {
+    fn look(&mut self, database: &Database, oldest: u64, now: u64) -> Result<(Vec<RepeatEnd>, Vec<String>)> {
         let txn = database.begin_read()?;
         let due = now.saturating_sub(REPEAT_MS);
         let mut repeats = Vec::new();

@@ -1,0 +1,167 @@
+//! The webhook's flags.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use http::Uri;
+
+use super::Pace;
+
+/// Bytes of the secret at least.
+const MIN_SECRET_BYTES: usize = 32;
+
+/// The flags. Every router of a store is given the same ones: each keeps what
+/// it files, and tells what any has kept.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub struct WebhookArgs {
+    /// Messages for members without a session are posted to this URL (http or
+    /// https) as signed JSON, at least once each; somebody who connects at that
+    /// moment may be among them.
+    #[arg(
+        long,
+        env = "SWITCHBOARD_WEBHOOK_URL",
+        value_name = "URL",
+        hide_env_values = true,
+        requires = "webhook_secret"
+    )]
+    pub webhook_url: Option<WebhookUrl>,
+
+    /// Signs what is posted to the webhook (HMAC-SHA256). Raw bytes, at least
+    /// 32.
+    #[arg(long, env = "SWITCHBOARD_WEBHOOK_SECRET", value_name = "SECRET", hide_env_values = true)]
+    pub webhook_secret: Option<WebhookSecret>,
+
+    /// Messages that wait for the webhook at most, in the whole store; the
+    /// oldest go first.
+    #[arg(long, env = "SWITCHBOARD_WEBHOOK_QUEUE", default_value_t = 100_000, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub webhook_queue: u64,
+
+    /// Messages in one request to the webhook at most.
+    #[arg(long, env = "SWITCHBOARD_WEBHOOK_BATCH", default_value_t = 100, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub webhook_batch: u32,
+
+    /// The webhook answers within this time, or the request is repeated.
+    #[arg(long, env = "SWITCHBOARD_WEBHOOK_TIMEOUT", default_value = "10s",
+          value_parser = daemon::duration::parse, value_name = "DURATION")]
+    pub webhook_timeout: Duration,
+}
+
+impl WebhookArgs {
+    /// The flag and what is wrong with it, without its value.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if let Some(WebhookSecret(secret)) = &self.webhook_secret
+            && secret.len() < MIN_SECRET_BYTES
+        {
+            return Err(format!(
+                "--webhook-secret: has {} bytes and needs at least {MIN_SECRET_BYTES} (for example from: openssl \
+                 rand -hex 32)",
+                secret.len()
+            ));
+        }
+        Ok(())
+    }
+
+    /// Messages that the store keeps for the webhook; 0 without one.
+    pub(crate) fn unheard(&self) -> u64 {
+        self.webhook_url.as_ref().map_or(0, |_| self.webhook_queue)
+    }
+
+    pub(crate) fn webhook(&self) -> Option<Webhook> {
+        let (url, secret) = (self.webhook_url.clone()?, self.webhook_secret.clone()?);
+        Some(Webhook {
+            url,
+            secret,
+            batch: self.webhook_batch as usize,
+            timeout: self.webhook_timeout,
+            pace: Pace::default(),
+        })
+    }
+}
+
+/// Who is told, and how.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// Where requests go.
+    pub url: WebhookUrl,
+    /// Signs them.
+    pub secret: WebhookSecret,
+    /// Messages in one request at most.
+    pub batch: usize,
+    /// From connecting to the last byte of the answer.
+    pub timeout: Duration,
+    /// When it is looked, and tried again.
+    pub pace: Pace,
+}
+
+/// An http or https URL. Not shown beyond its host: what follows may be secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebhookUrl(pub(super) Uri);
+
+impl FromStr for WebhookUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let uri: Uri = text.parse().map_err(|_| "not a URL".to_owned())?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
+            return Err("must be http://HOST… or https://HOST…".to_owned());
+        }
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err("user and password in it are not sent: the signature says who posts".to_owned());
+        }
+        Ok(Self(uri))
+    }
+}
+
+impl std::fmt::Display for WebhookUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let host = self.0.authority().map_or("", |authority| authority.as_str());
+        write!(f, "{}://{host}", self.0.scheme_str().unwrap_or_default())
+    }
+}
+
+impl std::fmt::Debug for WebhookUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+/// Bytes that are never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebhookSecret(pub(super) Vec<u8>);
+
+impl FromStr for WebhookSecret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.as_bytes().to_vec()))
+    }
+}
+
+impl std::fmt::Debug for WebhookSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_is_none_says_what_is_wrong() {
+        for wrong in ["", "host", "ftp://host", "/path", "https://user:password@host/"] {
+            assert!(wrong.parse::<WebhookUrl>().is_err(), "{wrong}");
+        }
+        let url: WebhookUrl = "https://example.com:8443/hook?key=secret".parse().unwrap();
+        assert_eq!(format!("{url} {url:?}"), "https://example.com:8443 https://example.com:8443");
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let secret: WebhookSecret = "secret".parse().unwrap();
+        assert_eq!(format!("{secret:?}"), "***");
+    }
+}

@@ -1,0 +1,260 @@
+//! Tells a backend of messages for members who had no session when they were
+//! filed, so that it can send push notifications: batches of JSON, signed, over
+//! HTTP, at least once each, and nothing else of the router waits for it.
+//!
+//! A batch is held in the store while it is told; a router that dies lets go of
+//! it by the hold's end, and another tells it. So a receiver may see a message
+//! twice, known by its `id`, and may see one whose reader has just connected.
+
+mod args;
+mod receiver;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use proto::Seq;
+use proto::wire::entry;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use store::Store;
+use store::model::{HistoryQuery, HistoryRange, Logged, Shown, Unheard};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+pub use self::args::{Webhook, WebhookArgs, WebhookSecret, WebhookUrl};
+use self::receiver::Receiver;
+use crate::metrics::Metrics;
+
+/// Bytes of one request at most; what does not fit goes into the next one.
+const MAX_REQUEST_BYTES: usize = 1 << 20;
+/// Messages read from the store at the same time.
+const READS: usize = 8;
+
+/// When the queue is looked at, and failed requests are repeated.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Between two looks when nothing waits.
+    pub look: Duration,
+    /// After the first failure; twice as long after each further one.
+    pub retry: Duration,
+    /// The longest time between two tries.
+    pub longest_retry: Duration,
+    /// How long a batch is held in the store, beyond one request's timeout.
+    pub hold: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            look: Duration::from_secs(1),
+            retry: Duration::from_secs(1),
+            longest_retry: Duration::from_secs(5 * 60),
+            hold: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Runs until `stop`. What is under way then is told again by another router.
+pub(crate) async fn run(hook: Webhook, store: Arc<dyn Store>, metrics: Metrics, stop: CancellationToken) {
+    let receiver = match Receiver::new(&hook) {
+        Ok(receiver) => receiver,
+        Err(error) => {
+            tracing::error!(webhook = %hook.url, error, "nothing is told");
+            return;
+        }
+    };
+    let waiting = Arc::default();
+    metrics.webhook_waiting(&waiting);
+    let mut teller = Teller { hook, receiver, store, metrics, waiting, failures: 0 };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = teller.go_on() => {}
+    }
+}
+
+struct Teller {
+    hook: Webhook,
+    receiver: Receiver,
+    store: Arc<dyn Store>,
+    metrics: Metrics,
+    /// In the whole store, at the last look.
+    waiting: Arc<AtomicU64>,
+    /// One after the other, without a success between.
+    failures: u32,
+}
+
+/// Whoever could not be told or read is taken again after its hold.
+struct Failed;
+
+/// What goes into one request.
+#[derive(Default)]
+struct Batch {
+    unheard: Vec<Unheard>,
+    /// JSON objects, separated by commas.
+    json: String,
+}
+
+impl Teller {
+    async fn go_on(&mut self) {
+        loop {
+            let pause = match Box::pin(self.round()).await {
+                Ok(true) => continue,
+                Ok(false) => self.hook.pace.look.mul_f64(rand::random_range(0.75..=1.0)),
+                Err(Failed) => self.pause(),
+            };
+            sleep(pause).await;
+        }
+    }
+
+    /// Takes what waits and tells it; whether there was anything.
+    async fn round(&mut self) -> Result<bool, Failed> {
+        let hold = self.hook.timeout + self.hook.pace.hold;
+        let taken_at = Instant::now();
+        let taken = self.store.take_unheard(self.hook.batch, hold).await;
+        let taken = taken.map_err(|error| self.not_stored(&error))?;
+        let waiting = self.store.unheard().await.map_err(|error| self.not_stored(&error))?;
+        self.waiting.store(waiting, Ordering::Relaxed);
+        if taken.is_empty() {
+            return Ok(false);
+        }
+        let (batches, gone) = self.read(taken).await?;
+        self.heard(&gone).await?;
+        for batch in batches {
+            // A request that begins before this ends before the hold does.
+            self.tell(batch, taken_at + self.hook.pace.hold).await?;
+        }
+        Ok(true)
+    }
+
+    /// The messages as JSON, and those that are gone: trimmed, recalled, or
+    /// no longer to be seen by their reader.
+    async fn read(&mut self, taken: Vec<Unheard>) -> Result<(Vec<Batch>, Vec<Unheard>), Failed> {
+        let store = &self.store;
+        let messages = stream::iter(taken).map(|unheard| async move {
+            let query = HistoryQuery {
+                user: unheard.user.clone(),
+                conversation: unheard.conversation.clone(),
+                range: HistoryRange::After(Seq(unheard.seq.0.saturating_sub(1))),
+                limit: 1,
+            };
+            let page = store.history(query).await?;
+            let shown = page.and_then(|page| page.messages.into_iter().next());
+            let shown = shown.filter(|shown| shown.message.seq == unheard.seq && shown.recalled.is_none());
+            store::Result::Ok((unheard, shown))
+        });
+        let messages: Result<Vec<_>, _> = messages.buffered(READS).try_collect().await;
+        let messages = messages.map_err(|error| self.not_stored(&error))?;
+        let (mut batches, mut gone) = (Vec::new(), Vec::new());
+        let mut batch = Batch::default();
+        for (unheard, shown) in messages {
+            let Some(json) = shown.and_then(|shown| told(&unheard, &shown)) else {
+                gone.push(unheard);
+                continue;
+            };
+            if !batch.unheard.is_empty() && batch.json.len() + json.len() + 64 > MAX_REQUEST_BYTES {
+                batches.push(std::mem::take(&mut batch));
+            }
+            if !batch.json.is_empty() {
+                batch.json.push(',');
+            }
+            batch.json.push_str(&json);
+            batch.unheard.push(unheard);
+        }
+        if !batch.unheard.is_empty() {
+            batches.push(batch);
+        }
+        Ok((batches, gone))
+    }
+
+    /// Tries while the batch is held.
+    async fn tell(&mut self, batch: Batch, until: Instant) -> Result<(), Failed> {
+        let id = ulid::Ulid::new().to_string();
+        let body = Bytes::from(format!(r#"{{"id":"{id}","messages":[{}]}}"#, batch.json));
+        loop {
+            match self.receiver.post(&id, body.clone()).await {
+                Ok(()) => break,
+                Err(reason) => {
+                    self.metrics.webhook_failed();
+                    tracing::warn!(
+                        webhook = %self.hook.url,
+                        reason,
+                        messages = batch.unheard.len(),
+                        failures = self.failures + 1,
+                        "the webhook has not taken a batch"
+                    );
+                }
+            }
+            self.failures = self.failures.saturating_add(1);
+            let pause = self.pause();
+            if Instant::now() + pause >= until {
+                return Err(Failed);
+            }
+            sleep(pause).await;
+        }
+        self.failures = 0;
+        self.metrics.webhook_told(batch.unheard.len());
+        self.heard(&batch.unheard).await
+    }
+
+    async fn heard(&mut self, told: &[Unheard]) -> Result<(), Failed> {
+        if told.is_empty() {
+            return Ok(());
+        }
+        self.store.heard(told).await.map_err(|error| self.not_stored(&error))
+    }
+
+    fn not_stored(&mut self, error: &store::Error) -> Failed {
+        self.failures = self.failures.saturating_add(1);
+        tracing::debug!(%error, "the webhook waits for the store");
+        Failed
+    }
+
+    /// Doubled with each failure, with jitter so that routers that failed
+    /// together do not try together.
+    fn pause(&self) -> Duration {
+        let pace = &self.hook.pace;
+        let doubled = pace.retry.saturating_mul(1 << self.failures.saturating_sub(1).min(16));
+        doubled.min(pace.longest_retry).mul_f64(rand::random_range(0.5..=1.0))
+    }
+}
+
+/// A message as the receiver gets it.
+#[derive(Serialize)]
+struct Told<'a> {
+    id: &'a str,
+    user: &'a str,
+    conversation: &'a str,
+    seq: u64,
+    from: &'a str,
+    /// Unix milliseconds.
+    time: u64,
+    body: &'a RawValue,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    client_msg_id: &'a str,
+}
+
+/// Nothing for what is no message, or has a body that is no JSON: gateways let
+/// none through.
+fn told(unheard: &Unheard, Shown { message, .. }: &Shown) -> Option<String> {
+    let Logged { seq, entry, .. } = message;
+    let Some(entry::What::Message(message)) = &entry.what else { return None };
+    let body: Result<&RawValue, _> = serde_json::from_slice(&message.body);
+    let Ok(body) = body else {
+        tracing::error!(conversation = %unheard.conversation, seq = seq.0, "a message's body is no JSON");
+        return None;
+    };
+    let told = Told {
+        id: &unheard.id,
+        user: unheard.user.as_str(),
+        conversation: unheard.conversation.as_str(),
+        seq: seq.0,
+        from: &entry.by,
+        time: entry.time,
+        body,
+        client_msg_id: &message.client_msg_id,
+    };
+    serde_json::to_string(&told).ok()
+}

@@ -1,0 +1,122 @@
+//! The other end of the webhook: signed requests over HTTP, one at a time.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::hmac;
+use bytes::Bytes;
+use http::{Request, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::args::{Webhook, WebhookUrl};
+
+/// An answer's body is of no interest; so much is read to keep the connection.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// Kept for the next request: below what servers and balancers usually allow.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// Where requests go.
+pub(super) struct Receiver {
+    url: WebhookUrl,
+    key: hmac::Key,
+    timeout: Duration,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl Receiver {
+    pub(super) fn new(hook: &Webhook) -> Result<Self, String> {
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(1)
+            .build(connector(&hook.url)?);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &hook.secret.0);
+        Ok(Self { url: hook.url.clone(), key, timeout: hook.timeout, client })
+    }
+
+    /// Posts once; an answer of 2xx in time is success. Redirects are not
+    /// followed: a signed request goes nowhere but where it was meant to.
+    pub(super) async fn post(&self, id: &str, body: Bytes) -> Result<(), String> {
+        let posted = tokio::time::timeout(self.timeout, self.try_post(id, body));
+        posted.await.unwrap_or_else(|_| Err(format!("no answer within {:?}", self.timeout)))
+    }
+
+    async fn try_post(&self, id: &str, body: Bytes) -> Result<(), String> {
+        // Signed anew each time: receivers refuse what is old.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let request = Request::post(self.url.0.clone())
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::USER_AGENT, concat!("switchboard/", env!("CARGO_PKG_VERSION")))
+            .header("switchboard-timestamp", now)
+            .header("switchboard-signature", signature(&self.key, now, &body))
+            .header("idempotency-key", id)
+            .body(Full::new(body))
+            .map_err(|error| error.to_string())?;
+        let response = self.client.request(request).await.map_err(|error| reason(&error))?;
+        let status = response.status();
+        // What the receiver has taken is taken, even if the rest breaks off.
+        let _ = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+        if status.is_success() { Ok(()) } else { Err(format!("answered {status}")) }
+    }
+}
+
+/// `v1=` and the HMAC of `<timestamp>.<body>` in hex.
+fn signature(key: &hmac::Key, timestamp: u64, body: &[u8]) -> String {
+    let mut context = hmac::Context::with_key(key);
+    context.update(timestamp.to_string().as_bytes());
+    context.update(b".");
+    context.update(body);
+    context.sign().as_ref().iter().fold(String::from("v1="), |mut text, byte| {
+        text.push_str(&format!("{byte:02x}"));
+        text
+    })
+}
+
+/// hyper's own text says only in which step it failed.
+fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// A host without certificates can still post by http.
+fn connector(url: &WebhookUrl) -> Result<HttpsConnector<HttpConnector>, String> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let builder = if url.0.scheme_str() == Some("https") {
+        HttpsConnectorBuilder::new()
+            .with_provider_and_native_roots(provider)
+            .map_err(|error| format!("the host's certificates cannot be read: {error}"))?
+            .https_only()
+    } else {
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| format!("TLS cannot be set up: {error}"))?
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        HttpsConnectorBuilder::new().with_tls_config(config).https_or_http()
+    };
+    Ok(builder.enable_http1().build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signature_is_hmac_sha256_of_timestamp_and_body_in_hex() {
+        // As `printf '%s' '1790000000.{"id":"x"}' | openssl dgst -sha256 -hmac KEY` gives it.
+        let key = hmac::Key::new(hmac::HMAC_SHA256, b"0123456789abcdef0123456789abcdef");
+        assert_eq!(
+            signature(&key, 1_790_000_000, br#"{"id":"x"}"#),
+            "v1=1e57a4ab5093890d909a839ac0793b10eac6ef38e509b421e1a9c0d57a211284"
+        );
+    }
+}
