@@ -3,13 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use cluster_tests::{Cluster, StoreKind};
+use anyhow::{Context as _, Result, bail};
+use cluster_tests::{Cluster, PATIENCE, StoreKind};
 use loadtest::client::Transport;
 use rstest::rstest;
 use serde_json::json;
+use testbed::{Reply, wait};
+use tokio::time::timeout;
 
-use crate::scene::{Publisher, command, connect, expect, subscriber};
+use crate::scene::{Publisher, command, connect, expect, next, subscriber};
 
 #[rstest]
 #[case::one_call(StoreKind::Single)]
@@ -73,6 +75,86 @@ async fn a_router_that_ends_is_a_delay_and_nothing_else() -> Result<()> {
     let answer = command(&mut alice, json!({"type": "subscribe", "channel": "c_other"})).await?;
     assert_eq!(answer.number("seq"), Some(0));
     Ok(())
+}
+
+#[tokio::test]
+async fn a_redis_that_is_killed_and_comes_back_is_a_delay_and_nothing_else() -> Result<()> {
+    let mut cluster = Cluster::builder().start().await?;
+    let mut publisher = Publisher::new(&cluster, "c_news")?;
+    let mut alice = subscriber(&cluster, "alice", "c_news", 0).await?;
+    let mut seen = 0;
+    for _ in 0..2 {
+        for _ in 0..10 {
+            publisher.publish_anyhow().await?;
+        }
+        cluster.redis().kill();
+        cluster.redis().restart().await?;
+        let mut last = 0;
+        for _ in 0..10 {
+            last = publisher.publish_anyhow().await?;
+        }
+        expect(&mut alice, seen + 1..=last).await?;
+        seen = last;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_store_that_lost_its_last_publications_does_not_silence_the_channel() -> Result<()> {
+    let mut cluster = Cluster::builder().start().await?;
+    let mut publisher = Publisher::new(&cluster, "c_news")?;
+    let mut alice = subscriber(&cluster, "alice", "c_news", 0).await?;
+    publisher.publish(10).await?;
+    let copy = cluster.redis().copy_data()?;
+    publisher.publish(100).await?;
+    expect(&mut alice, 1..=110).await?;
+    cluster.redis().put_back(&copy).await?;
+    // Those of the first moments may be taken for what she has already.
+    let first = timeout(PATIENCE, async {
+        loop {
+            publisher.publish_anyhow().await?;
+            if let Ok(frame) = timeout(Duration::from_millis(100), next(&mut alice)).await {
+                return frame?.number("seq").context("a seq");
+            }
+        }
+    })
+    .await
+    .context("the channel is silent")??;
+    assert!(first <= 110, "{first}");
+    let last = publisher.publish_anyhow().await?;
+    expect(&mut alice, first + 1..=last).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_node_leaves_a_channel_that_nobody_reads_and_joins_it_again() -> Result<()> {
+    let mut cluster = Cluster::builder().start().await?;
+    let mut publisher = Publisher::new(&cluster, "c_news")?;
+    for turn in 0..2 {
+        let mut alice = subscriber(&cluster, "alice", "c_news", 0).await?;
+        let mut bob =
+            connect(Transport::Sse, &cluster.account("bob", "d1", 0).with_channels("c_news")).await?;
+        publisher.publish(2).await?;
+        expect(&mut alice, turn * 4 + 1..=turn * 4 + 2).await?;
+        expect(&mut bob, turn * 4 + 1..=turn * 4 + 2).await?;
+        assert_eq!(audiences(&mut cluster).await?, 1);
+        command(&mut alice, json!({"type": "unsubscribe", "channel": "c_news"})).await?;
+        drop(bob);
+        wait::until_true(PATIENCE, "the node leaves the channel", async || {
+            audiences(&mut cluster).await.is_ok_and(|count| count == 0)
+        })
+        .await?;
+        publisher.publish(2).await?;
+    }
+    Ok(())
+}
+
+/// Channels that some node is told of.
+async fn audiences(cluster: &mut Cluster) -> Result<usize> {
+    match cluster.redis().command(&["KEYS", "*o:c_news*"]).await? {
+        Reply::List(keys) => Ok(keys.len()),
+        other => bail!("{other:?} instead of a list"),
+    }
 }
 
 const BODY: usize = 16 * 1024;

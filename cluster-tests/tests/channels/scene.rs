@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use cluster_tests::{Cluster, PATIENCE};
 use loadtest::client::http::Http;
-use loadtest::client::{Account, Client, Frame, Transport};
+use loadtest::client::{Account, Client, Error, Frame, Transport};
 use loadtest::fleet::Fleet;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -36,6 +36,22 @@ impl Publisher {
     /// One with a body of this many bytes.
     pub(crate) async fn publish_bytes(&mut self, bytes: usize) -> Result<()> {
         self.publish_body(Value::String("x".repeat(bytes))).await
+    }
+
+    /// One, as soon as the store takes it, whatever its seq, which it gives.
+    pub(crate) async fn publish_anyhow(&mut self) -> Result<u64> {
+        let command = json!({"type": "publish", "channel": self.channel, "body": null});
+        timeout(PATIENCE, async {
+            loop {
+                match self.gateways[0].command(&command).await {
+                    Ok(sent) => return sent.number("seq").context("a seq"),
+                    Err(Error::Refused(refusal)) if refusal.code == "unavailable" => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        })
+        .await
+        .context("nothing can be published")?
     }
 
     async fn publish_body(&mut self, body: Value) -> Result<()> {
