@@ -196,3 +196,38 @@ async fn it_is_off_by_default(kind: Kind) {
     assert_eq!(own.take(10).await, []);
     assert_eq!(own.one.unheard().await.unwrap(), 0);
 }
+
+/// As if the router had died after filing: the one that files keeps nothing.
+async fn filed_and_not_noted() -> (Own, Stores, UserId, ConversationId) {
+    let own = open(Kind::RedisStepByStep, 100).await;
+    let url = own._server.as_ref().unwrap().url();
+    let dying = Kind::RedisStepByStep.open_at(url, Bounds::default()).await;
+    let (alice, bob) = (own.user("alice"), own.user("bob"));
+    let conversation = ConversationId::direct(&alice, &bob);
+    dying.done(keyed(&alice, &conversation, "hi", "m-1")).await;
+    (own, dying, bob, conversation)
+}
+
+#[tokio::test]
+async fn step_by_step_a_repeat_notes_what_a_crash_left_out() {
+    let (own, _dying, bob, conversation) = filed_and_not_noted().await;
+    assert_eq!(own.one.unheard().await.unwrap(), 0);
+    own.post(keyed(&own.user("alice"), &conversation, "hi", "m-1")).await;
+    assert_eq!(named(&own.take(10).await), [(bob, 1)]);
+}
+
+#[tokio::test]
+async fn step_by_step_a_repair_notes_what_a_crash_left_out() {
+    let (own, dying, bob, conversation) = filed_and_not_noted().await;
+    // The note that it is not filed goes with the next look of whoever left it,
+    // so it is left again until the repair comes first.
+    let alice = own.user("alice");
+    let noted = async || {
+        dying.post(keyed(&alice, &conversation, "hi", "m-1")).await;
+        own.one.repair(Duration::ZERO).await.unwrap();
+        let taken = own.take(10).await;
+        (!taken.is_empty()).then_some(taken)
+    };
+    let taken = testbed::wait::until(Duration::from_secs(20), "a repair", noted).await.unwrap();
+    assert_eq!(named(&taken), [(bob, 1)]);
+}
