@@ -212,7 +212,7 @@ fn a_page_that_was_asked_for_before_a_doubt_does_not_settle_it() {
     session.doubt(Instant::now());
     session.apply(page(6..=6, 6), before);
     assert!(matches!(taken(&session), (places, Taken::Read(after)) if places == [6] && after == cursor(6)));
-    session.apply(page(7..=6, 6), session.begin_page());
+    session.apply(marks(6, &[], 0), session.begin_page());
     assert!(matches!(taken(&session).1, Taken::Nothing));
 }
 
