@@ -1,0 +1,28 @@
+//! The protobuf form of commands and frames (`client.proto`): the same
+//! vocabulary, checked by the same rules. [`command`] (what comes in),
+//! [`frame`] (what goes out).
+
+mod command;
+mod frame;
+
+use axum::http::{HeaderMap, header};
+
+pub use command::{comes_alone, decode, decode_alone};
+pub use frame::{
+    encode, entry_frame, message, message_at, publication_message, published_message, sent_message,
+};
+
+/// Of requests and answers in protobuf over HTTP.
+pub const CONTENT_TYPE: &str = "application/x-protobuf";
+
+/// Whether an answer is wanted in protobuf.
+pub fn accepts_protobuf(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|list| list.split(',')).any(is_protobuf)
+}
+
+/// Whether a media type is protobuf, whatever its parameters.
+pub fn is_protobuf(media_type: &str) -> bool {
+    let name = media_type.split(';').next().unwrap_or_default();
+    name.trim().eq_ignore_ascii_case(CONTENT_TYPE)
+}
