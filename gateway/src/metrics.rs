@@ -41,7 +41,7 @@ impl Metrics {
                 .build(),
             dropped: meter
                 .u64_counter("switchboard.gateway.ephemeral.dropped")
-                .with_description("Typing, presence and receipt frames dropped for slow or busy sessions")
+                .with_description("Typing frames dropped for slow or busy sessions")
                 .build(),
             queue: meter
                 .i64_up_down_counter("switchboard.gateway.attach.queue")

@@ -9,4 +9,5 @@ mod kick;
 mod presence;
 mod receipts;
 mod scene;
+mod stores;
 mod typing;

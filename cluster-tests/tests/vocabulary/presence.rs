@@ -13,12 +13,13 @@ use tokio::time::Instant;
 use crate::scene::{Scene, ask, command, frames_until, until};
 
 /// Watches these users and gives their present states.
-async fn watch(client: &mut Client, users: &[&str]) -> Result<Vec<Value>> {
+pub(crate) async fn watch(client: &mut Client, users: &[&str]) -> Result<Vec<Value>> {
     let answer = command(client, json!({"type": "presence", "users": users, "watch": true})).await?;
     answer.0["presence"].as_array().cloned().context("an answer has states")
 }
 
-fn is_state(frame: &Frame, user: &str, online: bool) -> bool {
+/// Whether it says this of a user.
+pub(crate) fn is_state(frame: &Frame, user: &str, online: bool) -> bool {
     frame.kind() == "presence" && frame.text("user") == Some(user) && frame.0["online"] == online
 }
 

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::scene::{Scene, ask, command, connect, frames_until, of_kind, until};
 
 /// Whether it is this mark of this user, at least so far.
-fn is_mark(frame: &Frame, user: &str, kind: &str, seq: u64) -> bool {
+pub(crate) fn is_mark(frame: &Frame, user: &str, kind: &str, seq: u64) -> bool {
     frame.kind() == "receipt"
         && frame.text("user") == Some(user)
         && frame.text("kind") == Some(kind)
