@@ -30,9 +30,10 @@ pub struct Healthcheck {
 
 /// The subcommand, to be added to a serving binary's own.
 pub fn subcommand() -> Command {
-    Healthcheck::augment_args(
-        Command::new(NAME).about("Asks the running process whether it is ready; exit code 0 or 1"),
-    )
+    // After the flags, which bring their own type's description.
+    Healthcheck::augment_args(Command::new(NAME))
+        .about("Asks the running process whether it is ready; exit code 0 or 1")
+        .long_about(None)
 }
 
 /// The flags, where the command line asks for `healthcheck`.

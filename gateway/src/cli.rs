@@ -34,11 +34,19 @@ pub fn parse<S: Args, T: Args>(program: Command, adjust: impl Fn(Command) -> Com
 }
 
 fn command<S: Args, T: Args>(program: Command, adjust: impl Fn(Command) -> Command) -> Command {
-    let serve = Command::new("serve").about("Serves clients; what happens without a subcommand");
-    let token = Command::new("token").about("Prints a token, signed with --jwt-secret");
+    // Flags bring their own type's description, so ours comes after them.
+    let about = program.get_about().cloned().unwrap_or_default();
+    let serve = adjust(S::augment_args(Command::new("serve")))
+        .about("Serves clients; what happens without a subcommand")
+        .long_about(None);
+    let token = T::augment_args(Command::new("token"))
+        .about("Prints a token, signed with --jwt-secret")
+        .long_about(None);
     adjust(S::augment_args(program))
-        .subcommand(adjust(S::augment_args(serve)))
-        .subcommand(T::augment_args(token))
+        .about(about)
+        .long_about(None)
+        .subcommand(serve)
+        .subcommand(token)
         .subcommand(healthcheck::subcommand())
         .subcommand_negates_reqs(true)
         .args_conflicts_with_subcommands(true)
@@ -59,6 +67,17 @@ mod tests {
     #[test]
     fn the_flags_fit_together() {
         command::<GatewayArgs, TokenArgs>(Command::new("gateway"), |command| command).debug_assert();
+    }
+
+    #[test]
+    fn help_describes_the_program_and_its_subcommands() {
+        let program = Command::new("gateway").about("Holds connections");
+        let mut command = command::<GatewayArgs, TokenArgs>(program, |command| command);
+        let help = command.render_long_help().to_string();
+        for line in ["Holds connections", "Serves clients; ", "Prints a token, ", "Asks the running process "]
+        {
+            assert!(help.contains(line), "{line}: {help}");
+        }
     }
 
     #[test]
