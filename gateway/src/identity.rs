@@ -1,5 +1,7 @@
 //! Who a credential says that its holder is.
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use proto::{DeviceId, UserId};
 
 /// What a verified token says.
@@ -39,6 +41,35 @@ impl Scopes {
     }
 }
 
+/// The scopes of a live connection: those of its newest token.
+#[derive(Debug)]
+pub struct LiveScopes(AtomicU8);
+
+impl LiveScopes {
+    const SERVICE: u8 = 1;
+    const PUBLISH: u8 = 2;
+
+    /// Those of the first token.
+    pub fn new(scopes: Scopes) -> Self {
+        Self(AtomicU8::new(Self::bits(scopes)))
+    }
+
+    /// Those of the token that counts now.
+    pub fn get(&self) -> Scopes {
+        let bits = self.0.load(Ordering::Relaxed);
+        Scopes { service: bits & Self::SERVICE != 0, publish: bits & Self::PUBLISH != 0 }
+    }
+
+    /// A new token has been given.
+    pub fn set(&self, scopes: Scopes) {
+        self.0.store(Self::bits(scopes), Ordering::Relaxed);
+    }
+
+    fn bits(Scopes { service, publish }: Scopes) -> u8 {
+        u8::from(service) * Self::SERVICE + u8::from(publish) * Self::PUBLISH
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +79,14 @@ mod tests {
         assert_eq!(Scopes::parse("admin service"), Scopes { service: true, publish: false });
         assert_eq!(Scopes::parse("publish"), Scopes { service: false, publish: true });
         assert_eq!(Scopes::parse("services Service"), Scopes::default());
+    }
+
+    #[test]
+    fn the_scopes_of_a_connection_are_those_of_its_newest_token() {
+        let live = LiveScopes::new(Scopes::parse("service publish"));
+        for text in ["publish", "service", "service publish", ""] {
+            live.set(Scopes::parse(text));
+            assert_eq!(live.get(), Scopes::parse(text));
+        }
     }
 }

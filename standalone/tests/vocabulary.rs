@@ -214,3 +214,16 @@ async fn amendments_reach_the_other_members_sessions() {
     assert_eq!((&recalled["type"], &recalled["seq"]), (&json!("recalled"), &json!(1)));
     assert!([&edited, &reaction, &recalled].iter().all(|frame| frame["cursor"].is_string()));
 }
+
+#[tokio::test]
+async fn a_new_token_changes_what_a_live_session_may() {
+    let running = Running::start().await;
+    let mut alice = socket(&running, "alice").await;
+    let publish = json!({ "type": "publish", "channel": "c_news", "body": 1 });
+    for (scope, answer) in [(None, "error"), (Some("publish"), "sent"), (None, "error")] {
+        alice.send(&json!({ "type": "auth", "token": running.token("alice", scope) }));
+        assert_eq!(alice.next_frame().await["type"], json!("ok"));
+        alice.send(&publish);
+        assert_eq!(alice.next_frame().await["type"], json!(answer), "{scope:?}");
+    }
+}

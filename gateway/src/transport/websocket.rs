@@ -24,7 +24,7 @@ use crate::failure::Failure;
 use crate::fields::Fields;
 use crate::frame::{Frame, Reference};
 use crate::gateway::Gateway;
-use crate::identity::Identity;
+use crate::identity::{LiveScopes, Scopes};
 use crate::query::Query;
 use crate::strikes::Strikes;
 use crate::tail::{Opening, StartAt, Tail};
@@ -78,7 +78,7 @@ async fn upgrade(
         .max_frame_size(MAX_FRAME_BYTES)
         .on_upgrade(move |socket| async move {
             let form = if subprotocol == Some(PROTOBUF) { Form::Protobuf } else { Form::Json };
-            let connection = Connection::new(gateway, tail, caller.identity, form);
+            let connection = Connection::new(gateway, tail, caller.identity.scopes, form);
             connection.serve(socket).await;
             drop(task);
         }))
@@ -109,7 +109,8 @@ enum Form {
 struct Connection {
     gateway: Arc<Gateway>,
     tail: Tail,
-    identity: Identity,
+    /// Shared with a renewal that is under way.
+    scopes: Arc<LiveScopes>,
     form: Form,
     strikes: Strikes,
     /// When something was last heard from the peer.
@@ -119,10 +120,11 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(gateway: Arc<Gateway>, tail: Tail, identity: Identity, form: Form) -> Self {
+    fn new(gateway: Arc<Gateway>, tail: Tail, scopes: Scopes, form: Form) -> Self {
         let now = Instant::now();
         let ping = now + gateway.config.heartbeat;
-        Self { gateway, tail, identity, form, strikes: Strikes::default(), heard: now, ping }
+        let scopes = Arc::new(LiveScopes::new(scopes));
+        Self { gateway, tail, scopes, form, strikes: Strikes::default(), heard: now, ping }
     }
 
     /// Carries frames both ways until the session or the socket ends.
@@ -236,10 +238,10 @@ impl Connection {
         let session = &self.tail.session;
         let command = Command::parse(kind, fields)?;
         let acting = fields.id("as", UserId::parse)?;
-        if acting.is_some() && !self.identity.scopes.service {
+        if acting.is_some() && !self.scopes.get().service {
             return Err(Failure::forbidden("`as` needs a token with the scope `service`"));
         }
-        command.permit(self.identity.scopes)?;
+        command.permit(self.scopes.get())?;
         match command {
             Command::Ping => {
                 session.answer(Frame::Pong(reference));
@@ -256,23 +258,25 @@ impl Connection {
         }
     }
 
-    /// A new token for the same user and device. Looking up its key may take a
+    /// A new token for the same user and device, whose scopes and end count
+    /// from now on. Looking up its key may take a
     /// while, which must not hold up the frames.
     fn renew(&self, token: String, reference: Reference) {
         let (gateway, session) = (self.gateway.clone(), self.tail.session.clone());
-        let user = self.identity.user.clone();
+        let scopes = self.scopes.clone();
         self.gateway.tracker.spawn(async move {
             let verified = gateway.auth.verify(&token).await.and_then(|identity| {
                 let device = identity.device.as_ref().is_none_or(|device| *device == session.device);
-                if identity.user == user && device {
-                    Ok(identity.expires)
+                if identity.user == session.user && device {
+                    Ok(identity)
                 } else {
                     Err(Failure::forbidden("the token is for another user or device"))
                 }
             });
             session.answer(match verified {
-                Ok(expires) => {
-                    session.renew(expires);
+                Ok(identity) => {
+                    scopes.set(identity.scopes);
+                    session.renew(identity.expires);
                     Frame::Ok(reference, Box::new(crate::answer::Answer::Done))
                 }
                 Err(failure) => Frame::Error(reference, Box::new(failure)),
