@@ -60,3 +60,7 @@ deploy-check: ## Checks the chart, the manifests, the compose file and haproxy's
 .PHONY: deploy-test
 deploy-test: deploy-check ## Builds the image and runs compose.yaml for real (as root, without a registry)
 	deploy/test/run
+
+.PHONY: deploy-api
+deploy-api: ## Gives the chart and the manifests to a real Kubernetes API server (built once, slowly)
+	deploy/test/apiserver
