@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use anyhow::Result;
 use loadtest::client::Transport;
 use loadtest::report;
 use loadtest::summary::Summary;
@@ -26,26 +27,26 @@ fn settings() -> Settings {
     }
 }
 
-async fn cluster() -> Running {
-    let binaries = tokio::task::spawn_blocking(|| Binaries::build(Profile::Debug)).await.unwrap().unwrap();
-    versus::switchboard(&binaries, 2, 1).await.unwrap()
+async fn cluster() -> Result<Running> {
+    let binaries = tokio::task::spawn_blocking(|| Binaries::build(Profile::Debug)).await??;
+    versus::switchboard(&binaries, 2, 1).await
 }
 
 fn is_sound(summary: &Summary) {
     assert!(summary.is_clean(), "{summary}");
-    assert!(report::html(summary).unwrap().contains("Every promise was kept"));
-    serde_json::to_string(summary).unwrap();
+    assert!(report::html(summary).is_ok_and(|page| page.contains("Every promise was kept")));
+    assert!(serde_json::to_string(summary).is_ok());
 }
 
 fn delivered(summary: &Summary) -> u64 {
     is_sound(summary);
-    summary.messages.as_ref().unwrap().delivered
+    summary.messages.as_ref().map_or(0, |messages| messages.delivered)
 }
 
 // One cluster for the scenarios that only send: they do not disturb each other.
 #[tokio::test]
 async fn messages_of_every_scenario_arrive_once_and_in_order() {
-    let cluster = cluster().await;
+    let cluster = cluster().await.unwrap();
     let servers = &cluster.servers;
     let settings = settings();
     assert!(delivered(&workload::direct::run(servers, &settings).await.unwrap()) > 0);
@@ -57,7 +58,7 @@ async fn messages_of_every_scenario_arrive_once_and_in_order() {
 
 #[tokio::test]
 async fn users_on_a_mix_of_transports_hear_one_another() {
-    let cluster = cluster().await;
+    let cluster = cluster().await.unwrap();
     let transports = "websocket=2,sse=1,poll=1,stream=1,websocket-protobuf=1".parse().unwrap();
     let settings = Settings { transports, ..settings() };
     assert!(delivered(&workload::direct::run(&cluster.servers, &settings).await.unwrap()) > 0);
@@ -67,7 +68,7 @@ async fn users_on_a_mix_of_transports_hear_one_another() {
 
 #[tokio::test]
 async fn in_a_closed_loop_nobody_has_two_messages_in_flight() {
-    let cluster = cluster().await;
+    let cluster = cluster().await.unwrap();
     let settings = Settings { closed: true, users: 4, ..settings() };
     let summary = workload::direct::run(&cluster.servers, &settings).await.unwrap();
     assert!(delivered(&summary) > 0);
@@ -80,7 +81,7 @@ async fn in_a_closed_loop_nobody_has_two_messages_in_flight() {
 
 #[tokio::test]
 async fn whoever_was_away_comes_back_to_everything() {
-    let cluster = cluster().await;
+    let cluster = cluster().await.unwrap();
     for summary in [
         workload::storm::run(&cluster.servers, &settings()).await.unwrap(),
         workload::catchup::run(&cluster.servers, &settings()).await.unwrap(),
@@ -95,7 +96,7 @@ async fn whoever_was_away_comes_back_to_everything() {
 
 #[tokio::test]
 async fn idle_connections_are_weighed() {
-    let cluster = cluster().await;
+    let cluster = cluster().await.unwrap();
     let settings = Settings { users: 40, duration: Duration::from_millis(300), ..settings() };
     let summary = workload::idle::run(&cluster.servers, &settings).await.unwrap();
     is_sound(&summary);

@@ -73,6 +73,19 @@ impl Fold {
     pub(super) fn unanswered(&self) -> usize {
         self.open.len()
     }
+
+    /// What some device has and nobody was told of, by conversation.
+    fn unacknowledged(&self) -> HashMap<u32, Seen> {
+        let nothing = Seen::default();
+        let mut found: HashMap<u32, Seen> = HashMap::new();
+        for (conversation, seen) in self.devices.iter().flat_map(|device| &device.seen) {
+            let acknowledged = self.conversations.get(conversation).map_or(&nothing, |c| &c.acknowledged);
+            for seq in seen.without(acknowledged) {
+                found.entry(*conversation).or_default().insert(seq);
+            }
+        }
+        found
+    }
 }
 
 impl Log {
@@ -229,51 +242,49 @@ pub(super) fn check(log: &Log, fold: &Fold, allowed: Allowed) -> Report {
 /// What was acknowledged, or has reached some, and is not with a device that
 /// should have it; the first ones.
 pub(super) fn absent(log: &Log, fold: &Fold) -> Vec<Violation> {
+    let by_user = devices_by_user(log, fold);
+    let partial = fold.unacknowledged();
     let nothing = Seen::default();
-    let mut by_user: HashMap<u32, Vec<usize>> = HashMap::new();
-    let mut unacknowledged: HashMap<u32, Seen> = HashMap::new();
-    for (index, device) in log.devices.iter().enumerate() {
-        by_user.entry(device.user).or_default().push(index);
-        for (conversation, seen) in &fold.devices[index].seen {
-            let acknowledged = fold.conversations.get(conversation).map_or(&nothing, |c| &c.acknowledged);
-            for seq in seen.without(acknowledged) {
-                unacknowledged.entry(*conversation).or_default().insert(seq);
-            }
-        }
-    }
     let mut found = Vec::new();
-    let conversations = fold
-        .conversations
-        .keys()
-        .chain(unacknowledged.keys().filter(|c| !fold.conversations.contains_key(c)));
-    for &conversation in conversations {
+    let unanswered = partial.keys().filter(|conversation| !fold.conversations.contains_key(conversation));
+    for &conversation in fold.conversations.keys().chain(unanswered) {
         let acknowledged = fold.conversations.get(&conversation).map_or(&nothing, |c| &c.acknowledged);
-        let partial = unacknowledged.get(&conversation).unwrap_or(&nothing);
+        let partial = partial.get(&conversation).unwrap_or(&nothing);
         for (user, after, up_to) in log.readers(conversation) {
-            for &index in
-                by_user.get(&user).into_iter().flatten().filter(|index| fold.devices[**index].resets == 0)
-            {
+            for &index in by_user.get(&user).into_iter().flatten() {
                 let seen = fold.devices[index].seen.get(&conversation).unwrap_or(&nothing);
-                let its = |seq: &u64| after < *seq && *seq <= up_to;
-                let room = KEPT.saturating_sub(found.len());
-                let (device, conversation) = log.both_names(index, conversation);
-                found.extend(acknowledged.without(seen).filter(its).take(room).map(|seq| {
+                let lacks = |of: &Seen| -> Vec<u64> {
+                    of.without(seen).filter(|seq| after < *seq && *seq <= up_to).take(KEPT).collect()
+                };
+                found.extend(lacks(acknowledged).into_iter().map(|seq| {
+                    let (device, conversation) = log.both_names(index, conversation);
                     Violation::Missing {
-                        device: device.clone(),
-                        conversation: conversation.clone(),
+                        device,
+                        conversation,
                         seq,
-                        client_msg_id: String::new(),
+                        client_msg_id: "an id not kept".to_owned(),
                     }
                 }));
-                found.extend(partial.without(seen).filter(its).take(room).map(|seq| Violation::Partial {
-                    device: device.clone(),
-                    conversation: conversation.clone(),
-                    seq,
+                found.extend(lacks(partial).into_iter().map(|seq| {
+                    let (device, conversation) = log.both_names(index, conversation);
+                    Violation::Partial { device, conversation, seq }
                 }));
+                found.truncate(KEPT);
             }
         }
     }
     found
+}
+
+/// Those that can be asked what they lack.
+fn devices_by_user(log: &Log, fold: &Fold) -> HashMap<u32, Vec<usize>> {
+    let mut by_user: HashMap<u32, Vec<usize>> = HashMap::new();
+    for (index, device) in
+        log.devices.iter().enumerate().filter(|(index, _)| fold.devices[*index].resets == 0)
+    {
+        by_user.entry(device.user).or_default().push(index);
+    }
+    by_user
 }
 
 fn hash(id: &str) -> u64 {

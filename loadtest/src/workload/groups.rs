@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::line::Line;
-use super::person::{Bodies, Habits, Plan, Target, Writes};
+use super::plan::{Bodies, Habits, Plan, Target, Writes};
 use super::stage::Stage;
 use super::{CONNECTING, Kind, Seat, Servers, Settings, progress, user_name};
 use crate::history::History;

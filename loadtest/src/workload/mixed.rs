@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::{interval, sleep_until};
 
 use super::groups::{self, Group};
-use super::person::{Bodies, Habits, Plan, Writes};
+use super::plan::{Bodies, Habits, Plan, Writes};
 use super::stage::Stage;
 use super::tally::Tally;
 use super::{Kind, Servers, Settings, direct, user_name, users};

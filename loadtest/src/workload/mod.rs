@@ -1,7 +1,7 @@
 //! What users do in a load test, and what is measured meanwhile.
 //!
 //! In reading order: [`Servers`] and [`Settings`]; [`mix`] (who connects how);
-//! `line` (one user's connection), `person` (one user's habits), `tally` (what
+//! `line` (one user's connection), `plan` and `person` (what one user does), `tally` (what
 //! all users share), `stage` (the course of a run: warm-up, measured time,
 //! settling, judgement), `record` and `cost` (what is measured); then a file a
 //! scenario: [`direct`], [`groups`], [`room`], [`slow`], [`mixed`], [`idle`],
@@ -17,6 +17,7 @@ mod line;
 pub mod mix;
 pub mod mixed;
 mod person;
+mod plan;
 mod progress;
 pub(crate) mod record;
 pub mod room;

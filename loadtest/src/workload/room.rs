@@ -5,7 +5,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 
-use super::person::{Bodies, Habits, Plan, Target, Writes};
+use super::plan::{Bodies, Habits, Plan, Target, Writes};
 use super::stage::Stage;
 use super::{Kind, Mix, Seat, Servers, Settings, user_name};
 use crate::client::Transport;

@@ -5,7 +5,7 @@
 use anyhow::Result;
 
 use super::groups;
-use super::person::Habits;
+use super::plan::Habits;
 use super::{Servers, Settings};
 use crate::summary::Summary;
 

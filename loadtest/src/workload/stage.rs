@@ -13,7 +13,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::cost::{self, CpuLook};
 use super::line::Line;
-use super::person::{Person, Plan};
+use super::person::Person;
+use super::plan::Plan;
 use super::record::{Sample, histogram, millis};
 use super::tally::Tally;
 use super::{Servers, Settings, progress};

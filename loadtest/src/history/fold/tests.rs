@@ -104,9 +104,9 @@ fn both_histories_find_the_same_in_the_same_run() {
         let lost_answer = random.random_bool(0.5).then(|| random.random_range(1..=8));
         let mut runs = [Run::new(History::new()), Run::new(History::bounded())];
         for run in &mut runs {
-            for conversation in 0..CONVERSATIONS.len() {
+            for (conversation, (name, _)) in CONVERSATIONS.iter().enumerate() {
                 for seq in 1..=8 {
-                    run.history.sending(CONVERSATIONS[conversation].0, &id(conversation, seq));
+                    run.history.sending(name, &id(conversation, seq));
                     if lost_answer != Some(seq) {
                         run.history.acknowledged(&id(conversation, seq), seq);
                     }
