@@ -194,9 +194,14 @@ impl Core {
             Command::Rename(rename) => self.run(to, async move { group::rename(&core, user, rename).await }),
             Command::IssueTicket(issue) => self.run(to, async move { ticket::issue(&core, issue).await }),
             Command::RedeemTicket(redeem) => self.run(to, async move { ticket::redeem(&core, redeem).await }),
-            Command::Edit(asked) => self.run(to, async move { amend::edit(&core, user, asked).await }),
-            Command::Recall(asked) => self.run(to, async move { amend::recall(&core, user, asked).await }),
             // In the order in which they come, as messages: one may take back another.
+            Command::Edit(asked) => {
+                let bytes = asked.body.len();
+                gather(&self.posts, amend::edit(user, asked), bytes, to, amend::amended);
+            }
+            Command::Recall(asked) => {
+                gather(&self.posts, amend::recall(user, &asked), 0, to, amend::amended);
+            }
             Command::React(asked) => gather(&self.posts, amend::react(user, asked), 0, to, amend::amended),
             Command::Presence(asked) => self.run(to, async move { presence::ask(&core, asked).await }),
             Command::Unwatch(asked) => {

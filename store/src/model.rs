@@ -54,9 +54,22 @@ pub enum PostKind {
     Amend {
         /// Of the message.
         seq: Seq,
+        /// Which of the members may.
+        who: Who,
         /// What becomes of it.
         amendment: Amendment,
     },
+}
+
+/// Which of the members who see a message may amend it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// All of them.
+    Anyone,
+    /// Whoever wrote the message.
+    Sender,
+    /// Whoever wrote it, and the group's owner.
+    SenderOrOwner,
 }
 
 /// What becomes of a message.
@@ -64,7 +77,8 @@ pub enum PostKind {
 pub enum Amendment {
     /// It has another body: that of the entry.
     Edit {
-        /// A repeat with the key of the last edit changes nothing.
+        /// Repeats with the same key by the same user for this message within
+        /// 24 hours change nothing, whatever came after the first.
         repeat_key: Box<str>,
     },
     /// It has no body any more.
@@ -121,6 +135,9 @@ pub enum Posted {
     /// An amendment's message is not there: trimmed, not yet, or from before
     /// `by` joined.
     NoSuchMessage,
+    /// An amendment's message is there, but is not for `by` to amend so:
+    /// nothing was written.
+    NotAllowed,
     /// An amendment's message has been recalled.
     Recalled,
     /// An amendment that changes nothing; nothing was filed.

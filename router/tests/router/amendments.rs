@@ -255,6 +255,72 @@ async fn a_group_is_changed_under_a_stream_of_reactions() {
 }
 
 #[tokio::test]
+async fn pipelined_edits_end_in_the_order_in_which_they_were_sent() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    gateway.send("alice", "alice~bob", "0").await;
+    let commands: Vec<_> =
+        (1..=200).map(|number| ("alice", edit("alice~bob", 1, &number.to_string()))).collect();
+    for id in gateway.post_all(commands).await {
+        assert!(matches!(gateway.answer(id).await, reply::Result::Done(_)));
+    }
+    let mut told = events(&mut gateway, "bob").await.into_iter();
+    assert!(matches!(told.next(), Some(What::Message(_))));
+    for number in 1..=200 {
+        let edited = wire::Edited { seq: 1, body: number.to_string().into() };
+        assert_eq!(told.next(), Some(What::Edited(edited)));
+    }
+    assert_eq!(body(&history(&mut gateway, "bob", "alice~bob").await[0]), "200");
+}
+
+#[tokio::test]
+async fn an_edit_and_a_recall_may_follow_right_behind_the_send() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let commands: Vec<_> = (1..=60)
+        .flat_map(|seq| {
+            let send = Command::Send(wire::Send {
+                conversation: "alice~bob".into(),
+                body: "0".into(),
+                client_msg_id: format!("m{seq}"),
+                ..Default::default()
+            });
+            let last = if seq % 2 == 0 { recall("alice~bob", seq) } else { edit("alice~bob", seq, "2") };
+            [send, edit("alice~bob", seq, "1"), last].map(|command| ("alice", command))
+        })
+        .collect();
+    for id in gateway.post_all(commands).await {
+        let answer = gateway.answer(id).await;
+        assert!(matches!(answer, reply::Result::Done(_) | reply::Result::Sent(_)), "{answer:?}");
+    }
+    for shown in history(&mut gateway, "bob", "alice~bob").await {
+        assert_eq!(body(&shown), if shown.seq % 2 == 0 { "" } else { "2" }, "{}", shown.seq);
+    }
+}
+
+#[tokio::test]
+async fn whoever_may_not_is_told_before_what_became_of_the_message() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    gateway.send("alice", "alice~bob", "1").await;
+    gateway.done("alice", recall("alice~bob", 1)).await;
+    assert_eq!(gateway.refused("bob", edit("alice~bob", 1, "2")).await, "forbidden");
+    assert_eq!(gateway.refused("bob", recall("alice~bob", 1)).await, "forbidden");
+    assert_eq!(events(&mut gateway, "bob").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_late_repeat_of_an_edit_does_not_undo_the_next_one() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    gateway.send("alice", "alice~bob", "1").await;
+    for (text, key) in [("2", "a"), ("3", "b"), ("2", "a")] {
+        gateway.done("alice", keyed_edit("alice~bob", 1, text, key)).await;
+    }
+    assert_eq!(body(&history(&mut gateway, "bob", "alice~bob").await[0]), "3");
+}
+
+#[tokio::test]
 async fn pipelined_reactions_keep_their_order() {
     let router = Running::start().await;
     let mut gateway = router.connect().await;

@@ -11,12 +11,12 @@ use super::tables::{
     AMENDED, AmendedRow, InboxRow, LOG, RECALLED, ReactionRow, Tables, conversation, decode, member, members,
     number, user_id,
 };
-use crate::Result;
 use crate::amended::Amended;
-use crate::model::{Amendment, Post, Posted};
+use crate::model::{Amendment, Post, Posted, Who};
+use crate::{Error, Result};
 
 impl Posting<'_, '_> {
-    pub(super) fn amend(&mut self, post: &Post, seq: Seq, amendment: &Amendment) -> Result<Posted> {
+    pub(super) fn amend(&mut self, post: &Post, seq: Seq, who: Who, amendment: &Amendment) -> Result<Posted> {
         let Some(conversation) = number(&self.tables.conversation_numbers, post.conversation.as_str())?
         else {
             return Ok(nowhere(&post.conversation, post));
@@ -29,11 +29,28 @@ impl Posting<'_, '_> {
         if seq.0 < row.first || seq.0 > row.head || seq.0 <= own.since {
             return Ok(Posted::NoSuchMessage);
         }
+        let is_owner = row.owner == post.by.as_str();
+        let may = match who {
+            Who::Anyone => true,
+            Who::SenderOrOwner if is_owner => true,
+            Who::Sender | Who::SenderOrOwner => self.sent(conversation, seq, post)?,
+        };
+        if !may {
+            return Ok(Posted::NotAllowed);
+        }
+        let edit_key = match amendment {
+            Amendment::Edit { repeat_key } => Some(format!("{}\0{repeat_key}", seq.0)),
+            Amendment::Recall | Amendment::React { .. } => None,
+        };
+        let is_repeat = match &edit_key {
+            Some(key) => self.tables.repeats.get((conversation, by, key.as_str()))?.is_some(),
+            None => false,
+        };
         let known = self.tables.amended.get((conversation, seq.0))?;
         let known = known.map(|row| decode::<AmendedRow>(row.value())).transpose()?;
         let is_new = known.is_none();
         let mut amended = known.unwrap_or_default();
-        let replaced = match self.apply_amendment(&mut amended, post, amendment) {
+        let replaced = match self.apply_amendment(&mut amended, post, amendment, is_repeat) {
             Ok(replaced) => replaced,
             Err(refusal) => return Ok(refusal),
         };
@@ -41,10 +58,11 @@ impl Posting<'_, '_> {
         let readers = members(&self.tables.members, conversation)?;
         let readers: Vec<_> = readers.into_iter().filter(|(_, member)| member.since < seq.0).collect();
         let entry = &post.entries[0];
-        let is_edit = matches!(amendment, Amendment::Edit { .. });
-        let log = self.append(&row.id, 0, entry, readers.len() + usize::from(is_edit))?;
-        if is_edit {
+        let log = self.append(&row.id, 0, entry, readers.len() + usize::from(edit_key.is_some()))?;
+        if let Some(key) = edit_key {
             amended.edit = log;
+            self.tables.repeats.insert((conversation, by, key.as_str()), (seq.0, entry.time))?;
+            self.tables.repeat_ends.insert(log, (self.now, conversation, by, key.as_str()))?;
         }
         if let Some(replaced) = replaced {
             release(self.tables, replaced)?;
@@ -80,6 +98,13 @@ impl Posting<'_, '_> {
         Ok(Posted::Done { seq, time: entry.time, duplicate: false, place })
     }
 
+    /// Whether it was `post.by` who wrote the message, which is there.
+    fn sent(&self, conversation: u64, seq: Seq, post: &Post) -> Result<bool> {
+        let row = self.tables.messages.get((conversation, seq.0))?;
+        let (log, _) = row.ok_or_else(|| Error::Corrupt("a message without its entry".into()))?.value();
+        Ok(log_entry(&self.tables.log, log)?.0.entry.by == post.by.as_str())
+    }
+
     /// Changes the row; gives the entry of the edit that is replaced. Or why
     /// nothing is to be changed.
     fn apply_amendment(
@@ -87,6 +112,7 @@ impl Posting<'_, '_> {
         row: &mut AmendedRow,
         post: &Post,
         amendment: &Amendment,
+        is_repeat: bool,
     ) -> std::result::Result<Option<u64>, Posted> {
         if row.recalled > 0 {
             return Err(match amendment {
@@ -95,13 +121,8 @@ impl Posting<'_, '_> {
             });
         }
         match amendment {
-            Amendment::Edit { repeat_key } => {
-                if row.edit > 0 && row.edit_key == **repeat_key {
-                    return Err(Posted::Unchanged);
-                }
-                row.edit_key = repeat_key.to_string();
-                return Ok((row.edit > 0).then_some(row.edit));
-            }
+            Amendment::Edit { .. } if is_repeat => return Err(Posted::Unchanged),
+            Amendment::Edit { .. } => return Ok((row.edit > 0).then_some(row.edit)),
             // A time of 0 would say that it is not recalled.
             Amendment::Recall => row.recalled = post.entries[0].time.max(1),
             Amendment::React { emoji, on } => {

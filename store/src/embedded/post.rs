@@ -52,7 +52,7 @@ impl Posting<'_, '_> {
                 self.message(post, &post.entries[0], repeat_key, session.as_ref())
             }
             PostKind::Change(change) => self.change(post, change),
-            PostKind::Amend { seq, amendment } => self.amend(post, *seq, amendment),
+            PostKind::Amend { seq, who, amendment } => self.amend(post, *seq, *who, amendment),
         }
     }
 

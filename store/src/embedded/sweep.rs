@@ -149,7 +149,9 @@ mod tests {
     use super::super::tables::{AMENDED, LOG, RECALLED, REFERENCES, REPEATS};
     use super::super::writer::{Call, Job, Writer, now};
     use super::*;
-    use crate::model::{Amendment, HistoryQuery, HistoryRange, InboxQuery, NewEntry, Post, PostKind, Posted};
+    use crate::model::{
+        Amendment, HistoryQuery, HistoryRange, InboxQuery, NewEntry, Post, PostKind, Posted, Who,
+    };
 
     /// Days are told to the sweep, not waited for.
     const DAY: u64 = 24 * 60 * 60 * 1000;
@@ -213,7 +215,10 @@ mod tests {
     fn what_became_of_a_message_goes_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let writer = writer(&folder);
-        let amend = |amendment| Post { kind: PostKind::Amend { seq: Seq(1), amendment }, ..message("") };
+        let amend = |amendment| {
+            let kind = PostKind::Amend { seq: Seq(1), who: Who::Sender, amendment };
+            Post { kind, ..message("") }
+        };
         let edit = |key: &str| amend(Amendment::Edit { repeat_key: key.into() });
         let react = amend(Amendment::React { emoji: "👍".into(), on: true });
         let posts = vec![message("1"), edit("1"), react, edit("2"), amend(Amendment::Recall), message("2")];

@@ -37,6 +37,7 @@ pub(super) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 /// Log number to how many inboxes and conversations refer to it.
 pub(super) const REFERENCES: TableDefinition<u64, u32> = TableDefinition::new("references");
 /// (conversation number, user number, repeat key) to (seq, time of the entry).
+/// The key of an edit has the message's seq and a zero byte before it.
 pub(super) const REPEATS: TableDefinition<(u64, u64, &str), (u64, u64)> = TableDefinition::new("repeats");
 /// Log number to (filing time, and the key in [`REPEATS`]): what to forget, the
 /// oldest first.
@@ -147,9 +148,6 @@ pub(super) struct AmendedRow {
     /// Log number of the last edit, which holds a reference to it; 0: none.
     #[prost(uint64, tag = "1")]
     pub edit: u64,
-    /// The repeat key of that edit.
-    #[prost(string, tag = "2")]
-    pub edit_key: String,
     /// Unix ms of the recall; 0: not recalled.
     #[prost(uint64, tag = "3")]
     pub recalled: u64,

@@ -1,15 +1,13 @@
 //! Reading conversations: their history, their state, and which ones a user
 //! is in.
 
-use bytes::Bytes;
 use fred::interfaces::{ClientLike, Resp3Frame};
 use fred::types::{ClusterHash, CustomCommand, Value};
-use proto::wire::Entry;
 use proto::{ConversationId, Position, Seq, UserId};
 use rustc_hash::FxHashMap;
 
 use super::Redis;
-use super::fetch::{decode, leading_number};
+use super::fetch::decode;
 use super::key::Bucket;
 use super::link::Item;
 use super::reply::{Row, unexpected};
@@ -247,7 +245,8 @@ fn states(row: &mut Row) -> Result<FxHashMap<u64, Amended>> {
         let mut state = list.list()?;
         let (seq, edit) = (state.number()?, state.bytes()?);
         let recalled = Some(state.number()?).filter(|time| *time > 0);
-        let mut amended = Amended { edit: edit_of(edit)?, recalled, reactions: Vec::new() };
+        let edit = Some(edit).filter(|edit| !edit.is_empty()).map(decode).transpose()?;
+        let mut amended = Amended { edit, recalled, reactions: Vec::new() };
         let mut reactions = state.list()?;
         while !reactions.is_done() {
             let text = reactions.text()?;
@@ -258,18 +257,6 @@ fn states(row: &mut Row) -> Result<FxHashMap<u64, Amended>> {
         found.insert(seq, amended);
     }
     Ok(found)
-}
-
-/// The entry of `<bytes of its repeat key>:<key><entry>`.
-fn edit_of(mut bytes: Bytes) -> Result<Option<Entry>> {
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    let key = usize::try_from(leading_number(&mut bytes)?).unwrap_or(usize::MAX);
-    if key > bytes.len() {
-        return Err(Error::Corrupt("an edit without its entry".into()));
-    }
-    decode(bytes.slice(key..)).map(Some)
 }
 
 /// A member as the scripts write it, and what it sees after.

@@ -7,7 +7,7 @@ use proto::ConversationId;
 use super::key::Bucket;
 use super::link::Item;
 use super::reply::unexpected;
-use crate::model::{Amendment, NewEntry, Post, PostKind, Posted};
+use crate::model::{Amendment, NewEntry, Post, PostKind, Posted, Who};
 use crate::{Bounds, Error, Result};
 
 /// What the scripts need to know of the bounds.
@@ -92,7 +92,7 @@ pub(super) fn item(post: &Post) -> Result<Item> {
                 text(&direct_members(&post.conversation)),
             ]);
         }
-        PostKind::Amend { seq, amendment } => {
+        PostKind::Amend { seq, who, amendment } => {
             let [entry] = post.entries.as_slice() else {
                 return Err(Error::Config("an amendment is one entry".into()));
             };
@@ -101,8 +101,14 @@ pub(super) fn item(post: &Post) -> Result<Item> {
                 Amendment::Recall => ("x", "", "", false),
                 Amendment::React { emoji, on } => ("r", "", &**emoji, *on),
             };
+            let who = match who {
+                Who::Anyone => "*",
+                Who::Sender => "s",
+                Who::SenderOrOwner => "o",
+            };
             args.extend([
                 number(seq.0),
+                text(who),
                 text(what),
                 text(key),
                 text(emoji),
@@ -143,6 +149,7 @@ pub(super) fn refusal(status: &str) -> Result<Posted> {
         "no" => Ok(Posted::NotMember),
         "stale" => Ok(Posted::Stale),
         "none" => Ok(Posted::NoSuchMessage),
+        "forbidden" => Ok(Posted::NotAllowed),
         "recalled" => Ok(Posted::Recalled),
         "same" => Ok(Posted::Unchanged),
         "many" => Ok(Posted::TooManyReactions),

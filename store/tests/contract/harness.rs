@@ -12,8 +12,8 @@ use proto::{
     ConversationId, Cursor, DeviceId, Fingerprint, NodeIncarnation, Position, Seq, SessionId, UserId,
 };
 use store::model::{
-    Amendment, Attach, Attached, Change, Filed, From, InboxPage, InboxQuery, Location, Logged, NewEntry, Post, PostKind, Posted,
-    Version,
+    Amendment, Attach, Attached, Change, Filed, From, InboxPage, InboxQuery, Location, Logged, NewEntry,
+    Post, PostKind, Posted, Version, Who,
 };
 use store::{Bounds, Bus, Config, Heard, Store, Subscription, Url};
 use testbed::{RedisCluster, RedisServer};
@@ -431,8 +431,16 @@ fn amend(
         conversation: conversation.clone(),
         by: by.clone(),
         entries: vec![entry(by, what)],
-        kind: PostKind::Amend { seq: Seq(seq), amendment },
+        kind: PostKind::Amend { seq: Seq(seq), who: Who::Anyone, amendment },
     }
+}
+
+/// The same amendment, allowed only to some.
+pub fn only(who: Who, post: Post) -> Post {
+    let PostKind::Amend { seq, amendment, .. } = post.kind else {
+        panic!("only amendments are allowed to some")
+    };
+    Post { kind: PostKind::Amend { seq, who, amendment }, ..post }
 }
 
 /// An event in a word: `1:hi` a message, `edit 1:ho`, `recall 1`, `👍+1`,

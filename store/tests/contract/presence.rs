@@ -102,7 +102,7 @@ async fn watchers_are_named_until_they_watch_no_more(kind: Kind) {
     let stores = kind.open().await;
     let alice = stores.user("alice");
     let (one, two) = (stores.node("gw-1").await, stores.node("gw-2").await);
-    assert_eq!(watch(&stores, &alice, &one.id).await.watchers, [one.id.clone()]);
+    assert_eq!(watch(&stores, &alice, &one.id).await.watchers, std::slice::from_ref(&one.id));
     watch(&stores, &alice, &one.id).await;
     watch(&stores, &alice, &two.id).await;
     let mut expected = vec![one.id.clone(), two.id.clone()];
@@ -112,9 +112,9 @@ async fn watchers_are_named_until_they_watch_no_more(kind: Kind) {
     named.sort();
     assert_eq!(named, expected);
     stores.two.unwatch(&[alice.clone(), stores.user("bob")], &one.id).await.unwrap();
-    assert_eq!(seen(&stores, &alice).await.watchers, [two.id.clone()]);
+    assert_eq!(seen(&stores, &alice).await.watchers, std::slice::from_ref(&two.id));
     detach(&stores, &alice, &phone).await;
-    assert_eq!(seen(&stores, &alice).await.watchers, [two.id.clone()]);
+    assert_eq!(seen(&stores, &alice).await.watchers, std::slice::from_ref(&two.id));
     stores.one.unwatch(std::slice::from_ref(&alice), &two.id).await.unwrap();
     assert_eq!(seen(&stores, &alice).await.watchers, []);
 }

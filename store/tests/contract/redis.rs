@@ -489,6 +489,43 @@ async fn holes_of_amendments_are_closed_without_what_a_member_does_not_see() {
 }
 
 #[tokio::test]
+async fn an_own_message_is_read_whoever_files_it() {
+    let server = RedisServer::start().await.unwrap();
+    let stepwise = open(config(format!("{}?steps=separate", server.url()))).await;
+    let at_once = open(config(server.url())).await;
+    let (alice, bob) = users();
+    let direct = ConversationId::direct(&alice, &bob);
+    let mut left = 0;
+    for round in 0..48 {
+        let head = || async {
+            let asked = std::slice::from_ref(&direct);
+            let found = at_once.store.conversations(asked, Some(&alice)).await.unwrap().remove(0);
+            found.map_or((0, 0, 0), |found| {
+                let own = found.members.iter().find(|member| member.user == alice).unwrap();
+                (found.head.0, own.read.0, found.unread)
+            })
+        };
+        interrupted(&stepwise, message(&alice, &direct, &round.to_string()), 1 + round % 6).await;
+        stepwise.store.ping().await.unwrap();
+        let (sent, read, _) = head().await;
+        // The last one was numbered, and is not in her inbox.
+        left += usize::from(read < sent);
+        // Closes what was left, by another user than the one who wrote it.
+        Done::of(at_once.store.post(vec![message(&bob, &direct, "and")]).await.unwrap().remove(0));
+        let (head, read, unread) = head().await;
+        assert_eq!((head - read, unread), (1, 1), "round {round}: only bob's last is unread");
+        let mark = store::model::Mark {
+            conversation: direct.clone(),
+            user: alice.clone(),
+            kind: store::model::MarkKind::Read,
+            seq: proto::Seq(head),
+        };
+        at_once.store.mark(vec![mark]).await.unwrap();
+    }
+    assert!(left > 0, "something was left to file");
+}
+
+#[tokio::test]
 async fn a_thousand_acknowledgements_cost_a_handful_of_writes() {
     let server = RedisServer::start().await.unwrap();
     let redis = open(config(server.url())).await;

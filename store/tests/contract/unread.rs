@@ -6,10 +6,12 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use proto::{ConversationId, Seq, UserId};
-use store::model::{Change, Mark, MarkKind, Marked, Posted};
+use store::model::{Change, Mark, MarkKind, Marked, Posted, Who};
 use tokio::runtime::Handle;
 
-use super::harness::{Kind, Stores, assert_no_holes, edit, for_every_store, message, react, recall, words};
+use super::harness::{
+    Kind, Stores, assert_no_holes, edit, for_every_store, message, only, react, recall, words,
+};
 
 for_every_store![unread_counts_and_inboxes_agree_with_a_plain_model];
 
@@ -17,6 +19,8 @@ const USERS: usize = 3;
 /// A direct conversation of the first two, and a group.
 const CONVERSATIONS: usize = 2;
 const GROUP: usize = 1;
+/// Of the group, even while not in it.
+const OWNER: usize = 0;
 const EMOJI: [&str; 2] = ["👍", "🎉"];
 
 /// What a user does, in one of the conversations.
@@ -33,8 +37,8 @@ struct Step {
 enum Act {
     Send,
     Read { behind: u64 },
-    Recall { behind: u64 },
-    Edit { behind: u64 },
+    Recall { behind: u64, who: Who },
+    Edit { behind: u64, who: Who },
     React { behind: u64, emoji: usize, on: bool },
     Add { user: usize },
     Remove { user: usize },
@@ -59,11 +63,12 @@ struct Member {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let who = || prop_oneof![Just(Who::Anyone), Just(Who::Sender), Just(Who::SenderOrOwner)];
     let act = prop_oneof![
         6 => Just(Act::Send),
         3 => (0..6_u64).prop_map(|behind| Act::Read { behind }),
-        3 => (0..8_u64).prop_map(|behind| Act::Recall { behind }),
-        1 => (0..8_u64).prop_map(|behind| Act::Edit { behind }),
+        3 => (0..8_u64, who()).prop_map(|(behind, who)| Act::Recall { behind, who }),
+        1 => (0..8_u64, who()).prop_map(|(behind, who)| Act::Edit { behind, who }),
         1 => (0..8_u64, 0..EMOJI.len(), any::<bool>())
             .prop_map(|(behind, emoji, on)| Act::React { behind, emoji, on }),
         1 => (0..USERS).prop_map(|user| Act::Add { user }),
@@ -178,31 +183,31 @@ impl Known {
                 let answer = stores.one.mark(vec![mark]).await.unwrap().remove(0);
                 assert_eq!(answer, self.read(by, seq), "{step:?}");
             }
-            Act::Recall { behind } => {
+            Act::Recall { behind, who } => {
                 let Some(seq) = head.checked_sub(behind) else { return };
-                let answer = stores.post(recall(user, id, seq)).await;
-                let expected = self.amendable(by, seq).unwrap_or_else(|refusal| match refusal {
+                let answer = stores.post(only(who, recall(user, id, seq))).await;
+                let expected = self.amendable(by, seq, who).unwrap_or_else(|refusal| match refusal {
                     Posted::Recalled => Posted::Unchanged,
                     other => other,
                 });
                 agree(answer, expected);
-                if self.amendable(by, seq).is_ok() {
+                if self.amendable(by, seq, who).is_ok() {
                     self.messages[seq as usize - 1].1 = true;
                     self.file(seq, &format!("recall {seq}"));
                 }
             }
-            Act::Edit { behind } => {
+            Act::Edit { behind, who } => {
                 let Some(seq) = head.checked_sub(behind) else { return };
-                let expected = self.amendable(by, seq).unwrap_or_else(|refusal| refusal);
-                if self.amendable(by, seq).is_ok() {
+                let expected = self.amendable(by, seq, who).unwrap_or_else(|refusal| refusal);
+                if self.amendable(by, seq, who).is_ok() {
                     self.file(seq, &format!("edit {seq}:ho"));
                 }
-                agree(stores.post(edit(user, id, seq, "ho")).await, expected);
+                agree(stores.post(only(who, edit(user, id, seq, "ho"))).await, expected);
             }
             Act::React { behind, emoji, on } => {
                 let Some(seq) = head.checked_sub(behind) else { return };
                 let answer = stores.post(react(user, id, seq, EMOJI[emoji], on)).await;
-                let expected = match self.amendable(by, seq) {
+                let expected = match self.amendable(by, seq, Who::Anyone) {
                     Err(refusal) => refusal,
                     Ok(done) => {
                         let reaction = (seq, by, emoji);
@@ -266,14 +271,19 @@ impl Known {
     }
 
     /// The answer to an amendment that changes something, or why it is refused.
-    fn amendable(&self, by: usize, seq: u64) -> Result<Posted, Posted> {
+    fn amendable(&self, by: usize, seq: u64, who: Who) -> Result<Posted, Posted> {
         let Some(member) = self.members.iter().find(|member| member.user == by) else {
             return Err(Posted::NotMember);
         };
         if seq == 0 || seq <= member.since {
             return Err(Posted::NoSuchMessage);
         }
-        match self.messages[seq as usize - 1].1 {
+        let (sender, recalled) = self.messages[seq as usize - 1];
+        let is_owner = self.group && by == OWNER;
+        if who != Who::Anyone && by != sender && !(who == Who::SenderOrOwner && is_owner) {
+            return Err(Posted::NotAllowed);
+        }
+        match recalled {
             true => Err(Posted::Recalled),
             false => Ok(Posted::Done { seq: Seq(seq), time: 0, duplicate: false, place: None }),
         }

@@ -34,8 +34,11 @@ local function close(p, m, e, fs, fv)
     for _ = 1, 6 do six, time = char(time % 256) .. six, floor(time / 256) end
     local closed = {conversation = e.conversation, kind = kind, seq = seq, version = version,
       of = of, prefix = sub(entry, 2, 5) .. six, where = e.where}
-    local status, _, locations = file(bounds, m, closed, false)
-    if status == 'filed' then keep_unheard(m.user, entry_by(entry), closed, locations) end
+    local by = entry_by(entry)
+    local whose = {bucket = m.bucket, user = m.user, seq = m.seq, version = m.version,
+      own = kind == 'm' and by == m.user}
+    local status, _, locations = file(bounds, whose, closed, false)
+    if status == 'filed' then keep_unheard(m.user, by, closed, locations) end
   end
   if fs < lb then fs = lb end
   if fv < eb then fv = eb end

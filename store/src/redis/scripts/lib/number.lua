@@ -61,7 +61,8 @@ local function append_changes(e, head, seq, entries, bounds)
 end
 
 -- What was written under this repeat key within a day: `seq time`. Two hashes
--- take turns, so that a key is known for 24 to 48 hours.
+-- take turns, so that a key is known for 24 to 48 hours. The key of an edit has
+-- the message's seq and a zero byte before it.
 local function find_repeat(tag, id, by, key, now)
   local day = floor(now / 86400000)
   local k, name = tag .. 'k:' .. id .. ':', by .. '\0' .. key
@@ -143,12 +144,12 @@ local function number_change(p, bounds)
   return 'ok', head, version, table.concat(all)
 end
 
--- Returns the status ('no', 'none' for no such message, or what `amend` does),
--- the head, the version before it, and the members.
+-- Returns the status ('no', 'none' for no such message, 'forbidden', or what
+-- `amend` does), the head, the version before it, and the members.
 local function number_amendment(p, bounds)
   local tag = '{' .. p.bucket .. '}'
   local c, l = tag .. 'c:' .. p.conversation, tag .. 'l:' .. p.conversation
-  local r = call('HMGET', c, 'lb', 'v', 'm')
+  local r = call('HMGET', c, 'lb', 'v', 'm', 'owner')
   local members = p.group and r[3] or p.members
   local there, last = is_member(members, p.by)
   if not there then return 'no', 0, 0, '' end
@@ -156,8 +157,15 @@ local function number_amendment(p, bounds)
   local head = base + call('LLEN', l)
   local since = tonumber(match(members, '^(%d+)', last + 1))
   if p.seq <= base or p.seq > head or p.seq <= since then return 'none', 0, 0, '' end
-  local status = amend(tag, p, version, bounds)
+  if p.who ~= '*' and not (p.who == 'o' and r[4] == p.by)
+    and entry_by(call('LINDEX', l, p.seq - base - 1)) ~= p.by then
+    return 'forbidden', 0, 0, ''
+  end
+  local key = p.what == 'e' and p.seq .. '\0' .. p.key
+  local status = amend(tag, p, version, bounds,
+    key and find_repeat(tag, p.conversation, p.by, key, bounds.now))
   if status == 'ok' then
+    if key then note_repeat(tag, p.conversation, p.by, key, bounds.now, p.seq .. ' ' .. p.time) end
     call('HSET', c, 'v', version + 1)
     append_changes(tag .. 'e:' .. p.conversation, head, p.seq, {p.entry}, bounds)
   end

@@ -27,8 +27,10 @@ local function read_post()
     return p
   end
   if p.kind == 'a' then
-    -- What becomes of a message: 'e' an edit, 'x' a recall, 'r' a reaction.
-    p.seq, p.what, p.key, p.emoji, p.on = tonumber(arg()), arg(), arg(), arg(), arg() == '1'
+    -- Who may: '*' anyone, 's' the sender, 'o' the sender and the group's owner.
+    -- What becomes of the message: 'e' an edit, 'x' a recall, 'r' a reaction.
+    p.seq, p.who, p.what = tonumber(arg()), arg(), arg()
+    p.key, p.emoji, p.on = arg(), arg(), arg() == '1'
     p.time, p.prefix, p.entry, p.members = arg(), arg(), arg(), arg()
     p.group = p.members == ''
     return p

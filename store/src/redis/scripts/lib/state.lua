@@ -1,19 +1,18 @@
 -- The present state of amended messages, beside a conversation's log: `a:`, a
--- hash from seq to the last edit, `<bytes of its repeat key>:<key><entry>`;
--- `x:`, a sorted set of the recalled, `seq:time` by seq; `r:<conversation>:
--- <seq>`, a sorted set of a message's reactions, `user:emoji` by the version
--- at which they were set; and `z:`, a sorted set of the seqs that have any.
+-- hash from seq to the last edit's entry; `x:`, a sorted set of the recalled,
+-- `seq:time` by seq; `r:<conversation>:<seq>`, a sorted set of a message's
+-- reactions, `user:emoji` by the version at which they were set; and `z:`, a
+-- sorted set of the seqs that have any.
 
--- Amends a message that is there. Returns 'ok', 'same' (nothing changes),
--- 'recalled', or 'many' (it has all the reactions that it may have).
-local function amend(tag, p, version, bounds)
+-- Amends a message that is there. Returns 'ok', 'same' (nothing changes, as by
+-- an edit that is a repeat), 'recalled', or 'many' (it has all the reactions
+-- that it may have).
+local function amend(tag, p, version, bounds, is_repeat)
   local x = tag .. 'x:' .. p.conversation
   if call('ZCOUNT', x, p.seq, p.seq) > 0 then return p.what == 'x' and 'same' or 'recalled' end
   if p.what == 'e' then
-    local a = tag .. 'a:' .. p.conversation
-    local edit = #p.key .. ':' .. p.key
-    if sub(call('HGET', a, p.seq) or '', 1, #edit) == edit then return 'same' end
-    call('HSET', a, p.seq, edit .. p.entry)
+    if is_repeat then return 'same' end
+    call('HSET', tag .. 'a:' .. p.conversation, p.seq, p.entry)
   elseif p.what == 'x' then
     call('ZADD', x, p.seq, p.seq .. ':' .. p.time)
   else
