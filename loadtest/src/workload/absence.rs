@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use hdrhistogram::Histogram;
 use rand::Rng;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -75,9 +75,10 @@ pub(super) async fn run(servers: &Servers, settings: &Settings, absence: Absence
     drop(lines);
 
     let tally = Arc::new(Tally::new(servers, settings, Arc::clone(&history), settings.users));
-    write(&tally, writers, absence.backlog).await?;
+    let mut staying = JoinSet::new();
+    write(&tally, writers, absence.backlog, &mut staying).await?;
     let before = CpuLook::now(servers)?;
-    let (returns, stay) = come_back(&tally, away, absence.backlog).await?;
+    let returns = come_back(&tally, away, absence.backlog, &mut staying).await?;
     let after = CpuLook::now(servers)?;
     // A repeat would come after the last one that is expected.
     let settled = testbed::wait::until_true(Duration::from_secs(5), "everything has arrived", async || {
@@ -86,21 +87,28 @@ pub(super) async fn run(servers: &Servers, settings: &Settings, absence: Absence
     // What is missing then is in the report.
     let _ = settled.await;
     tally.stop.cancel();
-    stay.join_all().await.into_iter().collect::<Result<()>>()?;
+    staying.join_all().await.into_iter().collect::<Result<()>>()?;
     Ok(judge(&tally, absence, &returns, &before, &after))
 }
 
-/// Writes so many to each; returns when all are acknowledged.
-async fn write(tally: &Arc<Tally>, writers: Vec<Line>, backlog: usize) -> Result<()> {
-    let users = tally.settings.users;
+/// Writes so many to each; returns when all are acknowledged. The writers stay
+/// until `stop`: their own copies may come after the answers.
+async fn write(
+    tally: &Arc<Tally>,
+    writers: Vec<Line>,
+    backlog: usize,
+    staying: &mut JoinSet<Result<()>>,
+) -> Result<()> {
+    let (users, count) = (tally.settings.users, writers.len());
     let bar = progress::count("writing", users * backlog);
-    let mut writing = JoinSet::new();
+    // One place for each: never full.
+    let (done, mut all_done) = mpsc::channel(count.max(1));
     for (index, line) in writers.into_iter().enumerate() {
         let name = user_name(users + index);
         let log = tally.history.device(&name, "load");
         log.began(line.cursor());
-        let (tally, bar) = (Arc::clone(tally), bar.clone());
-        writing.spawn(async move {
+        let (tally, bar, done) = (Arc::clone(tally), bar.clone(), done.clone());
+        staying.spawn(async move {
             let mut writer = Writer { tally, line, log, name, open: 0 };
             for round in 0..backlog {
                 for (place, user) in (index..users).step_by(WRITERS).enumerate() {
@@ -109,11 +117,19 @@ async fn write(tally: &Arc<Tally>, writers: Vec<Line>, backlog: usize) -> Result
                     bar.inc(1);
                 }
             }
-            writer.answers(0).await
+            writer.answers(0).await?;
+            let _ = done.send(()).await;
+            stay(writer.line, &mut writer.log, &writer.tally.stop).await
         });
     }
-    while let Some(ended) = writing.join_next().await {
-        ended??;
+    for _ in 0..count {
+        tokio::select! {
+            Some(()) = all_done.recv() => {}
+            Some(ended) = staying.join_next() => {
+                ended??;
+                bail!("a writer left early");
+            }
+        }
     }
     bar.finish_and_clear();
     Ok(())
@@ -165,11 +181,11 @@ async fn come_back(
     tally: &Arc<Tally>,
     away: Vec<Away>,
     backlog: usize,
-) -> Result<(Vec<Return>, JoinSet<Result<()>>)> {
+    staying: &mut JoinSet<Result<()>>,
+) -> Result<Vec<Return>> {
     let bar = progress::count("returning", away.len());
     let (go, gone) = watch::channel(None::<Instant>);
-    let (done, mut returns) = tokio::sync::mpsc::channel(away.len().max(1));
-    let mut staying = JoinSet::new();
+    let (done, mut returns) = mpsc::channel(away.len().max(1));
     let users = away.len();
     for mut one in away {
         let (tally, mut gone, done) = (Arc::clone(tally), gone.clone(), done.clone());
@@ -180,7 +196,7 @@ async fn come_back(
             let (line, how) = one.come_back(&tally, start, backlog).await.with_context(|| name.clone())?;
             // One place for each: never full.
             let _ = done.send(how).await;
-            one.stay(line, &tally.stop).await.with_context(|| format!("{name} was cut off"))
+            stay(line, &mut one.log, &tally.stop).await.with_context(|| format!("{name} was cut off"))
         });
     }
     go.send_replace(Some(Instant::now()));
@@ -196,7 +212,7 @@ async fn come_back(
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok((all, staying))
+    Ok(all)
 }
 
 impl Away {
@@ -227,13 +243,14 @@ impl Away {
         }
         Ok((line, Return { back, caught_up: start.elapsed(), retries }))
     }
+}
 
-    async fn stay(&mut self, mut line: Line, stop: &CancellationToken) -> Result<()> {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                frame = line.next_frame() => self.log.frame(&frame?),
-            }
+/// Reads until `stop`.
+async fn stay(mut line: Line, log: &mut DeviceLog, stop: &CancellationToken) -> Result<()> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            frame = line.next_frame() => log.frame(&frame?),
         }
     }
 }
