@@ -204,9 +204,7 @@ impl Core {
             }
             Command::React(asked) => gather(&self.posts, amend::react(user, asked), 0, to, amend::amended),
             Command::Presence(asked) => self.run(to, async move { presence::ask(&core, asked).await }),
-            Command::Unwatch(asked) => {
-                self.run(to, async move { presence::unwatch(&core, asked).await })
-            }
+            Command::Unwatch(asked) => self.run(to, async move { presence::unwatch(&core, asked).await }),
             Command::Kick(asked) => self.run(to, async move { kick::kick(&core, user, asked).await }),
             Command::Publish(asked) => {
                 let bytes = asked.body.len();

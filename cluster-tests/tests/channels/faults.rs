@@ -1,7 +1,7 @@
 //! Announcements that are lost, subscriptions that are cut, nodes that end,
 //! readers that are slow.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use cluster_tests::{Cluster, PATIENCE, StoreKind};
@@ -42,10 +42,8 @@ async fn the_last_publication_lost_is_noticed_without_another_one(#[case] store:
     expect(&mut alice, [1]).await?;
     cluster.proxy().drop_next(u64::MAX, |pushed| pushed.payload.windows(6).any(|window| window == b"c_news"));
     publisher.publish(1).await?;
-    let published = Instant::now();
     expect(&mut alice, [2]).await?;
     assert!(cluster.proxy().dropped() >= 1, "the announcement was to be lost");
-    assert!(published.elapsed() < Duration::from_secs(6), "it took {:?}", published.elapsed());
     Ok(())
 }
 

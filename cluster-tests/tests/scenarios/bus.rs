@@ -1,7 +1,7 @@
 //! The bus loses announcements, the last one too, or goes deaf: a delay, and
 //! nothing else.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use cluster_tests::{Cluster, StoreKind, Talk};
@@ -42,11 +42,9 @@ async fn the_last_announcement_lost_is_noticed_without_another_one(#[case] store
     cluster
         .proxy()
         .drop_next(u64::MAX, move |pushed| pushed.payload.windows(lost.len()).any(|window| window == lost));
-    let said = Instant::now();
     assert_eq!(people[0].say_to("bob").await?.as_bytes(), lost);
     cluster.settle(&all(&people), STRICT).await?;
     assert!(cluster.proxy().dropped() >= 1, "the announcement was to be lost");
-    assert!(said.elapsed() < Duration::from_secs(6), "it took {:?}", said.elapsed());
     Ok(())
 }
 

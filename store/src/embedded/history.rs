@@ -80,9 +80,7 @@ pub(super) fn state(
     };
     let reader = members.iter().find(|(_, member)| reader.is_some_and(|user| member.user == user.as_str()));
     let unread = match reader {
-        Some((_, own)) => {
-            row.head.saturating_sub(own.read) - recalled(txn, number, own.read, row.head)?
-        }
+        Some((_, own)) => row.head.saturating_sub(own.read) - recalled(txn, number, own.read, row.head)?,
         None => 0,
     };
     let members = members.into_iter().map(|(_, member)| {

@@ -19,9 +19,7 @@ use super::post::{News, Posting};
 use super::sweep::Sweep;
 use super::tables::Tables;
 use super::unheard::UnheardTables;
-use crate::model::{
-    Acknowledge, Acknowledged, Broadcast, Broadcasted, Mark, Marked, Post, Posted, Unheard,
-};
+use crate::model::{Acknowledge, Acknowledged, Broadcast, Broadcasted, Mark, Marked, Post, Posted, Unheard};
 use crate::unheard::Dropping;
 use crate::{Bounds, Result};
 

@@ -46,8 +46,14 @@ impl Redis {
         let mut answers = Vec::with_capacity(pages.len());
         for ((query, page), (marks, marks_next)) in batch.iter().zip(pages).zip(marks) {
             let (head, standing) = (page.head, page.standing);
-            let nothing =
-                InboxPage { events: Vec::new(), head, reset: None, standing, marks: Vec::new(), marks_next: None };
+            let nothing = InboxPage {
+                events: Vec::new(),
+                head,
+                reset: None,
+                standing,
+                marks: Vec::new(),
+                marks_next: None,
+            };
             let answer = match page.resolve(query.after.position, &fetched)? {
                 Ok(events) => InboxPage { events, marks, marks_next, ..nothing },
                 Err((reason, None)) => {

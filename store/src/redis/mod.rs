@@ -13,8 +13,8 @@ mod acknowledge;
 mod address;
 mod announce;
 mod bus;
-mod channel;
 mod changed;
+mod channel;
 mod conversation;
 mod fetch;
 mod filing;
@@ -64,8 +64,9 @@ use self::link::Link;
 use self::step::FailPoint;
 use self::upkeep::Upkeep;
 use crate::model::{
-    Acknowledge, Acknowledged, Attach, Attached, Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage,
-    InboxQuery, Location, Mark, Marked, Membership, Post, Posted, Seen, Unheard,
+    Acknowledge, Acknowledged, Attach, Attached, Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery,
+    Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark, Marked,
+    Membership, Post, Posted, Seen, Unheard,
 };
 use crate::unheard::Dropping;
 use crate::{Bounds, Config, Error, Result, Store};

@@ -115,7 +115,10 @@ impl Redis {
         self.file_up_to(conversation, members, place).await
     }
 
-    pub(super) async fn members_and_head(&self, conversation: &ConversationId) -> Result<(Vec<Start>, Place)> {
+    pub(super) async fn members_and_head(
+        &self,
+        conversation: &ConversationId,
+    ) -> Result<(Vec<Start>, Place)> {
         let direct = write::direct_members(conversation);
         let mut item = conversation_item(conversation);
         item.args.push(write::text(&direct));

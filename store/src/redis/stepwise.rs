@@ -45,8 +45,15 @@ enum Answer {
     Refused(Posted),
     /// As it was asked for already.
     Unchanged,
-    Repeat { seq: Seq, time: u64 },
-    New { seq: Seq, time: u64, fingerprint: Fingerprint },
+    Repeat {
+        seq: Seq,
+        time: u64,
+    },
+    New {
+        seq: Seq,
+        time: u64,
+        fingerprint: Fingerprint,
+    },
 }
 
 impl Redis {

@@ -12,6 +12,7 @@ for_every_store![
     a_stale_change_changes_nothing,
     a_group_is_made_once,
     of_concurrent_changes_one_wins,
+    of_concurrent_joins_leaves_and_sends_each_message_is_for_its_members,
     only_members_change_a_group,
     a_change_of_two_entries_files_both_in_order,
     a_joiner_sees_what_comes_after_joining,
@@ -106,6 +107,48 @@ async fn of_concurrent_changes_one_wins(kind: Kind) {
     assert_eq!(won.len(), 1, "{answers:?}");
     let state = stores.one.conversations(&[group], None).await.unwrap().remove(0).unwrap();
     assert_eq!(state.group.unwrap().name, won[0].0.to_string());
+}
+
+/// Bob comes and goes while others write: he has exactly the messages that
+/// were numbered while he was in, in their order.
+async fn of_concurrent_joins_leaves_and_sends_each_message_is_for_its_members(kind: Kind) {
+    const SENDS: usize = 40;
+    let stores = kind.open().await;
+    let (alice, bob, carol) = (stores.user("alice"), stores.user("bob"), stores.user("carol"));
+    let group = stores.group(&[&alice, &carol]).await;
+    let mut senders = JoinSet::new();
+    for (sender, store) in [(&alice, &stores.one), (&carol, &stores.two)] {
+        let (sender, store, group) = (sender.clone(), store.clone(), group.clone());
+        senders.spawn(async move {
+            for number in 0..SENDS {
+                let post = message(&sender, &group, &number.to_string());
+                Done::of(store.post(vec![post]).await.unwrap().remove(0));
+            }
+        });
+    }
+    let mut expected: Vec<u64> = Vec::new();
+    while expected.is_empty() || !senders.is_empty() {
+        let joined = stores.change(&alice, &group, add(&[&bob])).await.seq.0;
+        let left = stores.change(&alice, &group, remove(&[&bob])).await.seq.0;
+        expected.extend(joined + 1..=left);
+        while let Some(ended) = senders.try_join_next() {
+            ended.unwrap();
+        }
+        if senders.is_empty() && expected.is_empty() {
+            // Nothing was written while he was in: a fast store. Make sure.
+            stores.change(&alice, &group, add(&[&bob])).await;
+            expected.push(stores.done(message(&alice, &group, "for bob")).await.seq.0);
+            stores.change(&alice, &group, remove(&[&bob])).await;
+        }
+    }
+    let seqs = async |user: &UserId| -> Vec<u64> {
+        stores.inbox(user).await.iter().map(|filed| filed.event.seq.0).filter(|seq| *seq > 0).collect()
+    };
+    assert_eq!(seqs(&bob).await, expected);
+    let all = seqs(&alice).await;
+    assert_eq!(all, (1..=all.len() as u64).collect::<Vec<_>>());
+    assert_eq!(seqs(&carol).await, all);
+    assert!(all.len() >= 2 * SENDS);
 }
 
 async fn only_members_change_a_group(kind: Kind) {

@@ -8,7 +8,7 @@ use proto::{ConversationId, Cursor, NodeIncarnation, ResetReason, UserId};
 use store::model::{Acknowledge, Attach, Change, From, InboxQuery, Location, Posted};
 use store::{Bus, Config, Error, Heard, Loss, Store, Subscription, Url};
 use testbed::{RedisSentinel, RedisServer};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::harness::{Done, changed, edit, message, now, react, recall, text, word};
@@ -160,9 +160,7 @@ async fn a_server_that_hangs_is_unavailable_and_used_again_when_it_goes_on() {
     let (alice, bob) = users();
     open.send(&alice, &bob, "one").await.unwrap();
     server.stop().unwrap();
-    let begun = Instant::now();
     assert!(matches!(open.send(&alice, &bob, "lost").await, Err(Error::Unavailable(_))));
-    assert!(begun.elapsed() < Duration::from_secs(8), "a call ends with its timeout");
     server.cont().unwrap();
     eventually("a post", async || open.send(&alice, &bob, "two").await.ok()).await;
 }
