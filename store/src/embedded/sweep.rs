@@ -216,7 +216,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let writer = writer(&folder);
         let amend = |amendment| {
-            let kind = PostKind::Amend { seq: Seq(1), who: Who::Sender, amendment };
+            let kind = PostKind::Amend { seq: Seq(1), who: Who::Anyone, amendment };
             Post { kind, ..message("") }
         };
         let edit = |key: &str| amend(Amendment::Edit { repeat_key: key.into() });
@@ -233,6 +233,7 @@ mod tests {
         assert_eq!(txn.open_table(RECALLED).unwrap().range::<(u64, u64)>(..).unwrap().count(), 0);
         assert_eq!(txn.open_table(LOG).unwrap().range::<u64>(..).unwrap().count(), 0);
         assert_eq!(txn.open_table(REFERENCES).unwrap().range::<u64>(..).unwrap().count(), 0);
+        assert_eq!(txn.open_table(REPEATS).unwrap().range::<(u64, u64, &str)>(..).unwrap().count(), 0);
     }
 
     #[test]
