@@ -19,7 +19,7 @@ const MAX_ANSWER_BYTES: u64 = 16 * 1024;
 #[derive(Debug, Clone, clap::Args)]
 #[group(id = "healthcheck")]
 pub struct Healthcheck {
-    /// The --admin-listen of the process; 0.0.0.0 and [::] mean this machine.
+    /// The --admin-listen of the process; 0.0.0.0 stands for this machine, as its IPv6 form does.
     #[arg(long, env = "SWITCHBOARD_ADMIN_LISTEN", default_value = "0.0.0.0:9090", value_name = "ADDRESS")]
     pub admin_listen: SocketAddr,
 
