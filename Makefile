@@ -34,7 +34,7 @@ openapi-check: tools ## A running server against its own OpenAPI description, wi
 	@.ci/schemathesis
 
 .PHONY: check
-check: tools lint docs test openapi-check ## All that CI runs
+check: tools lint docs openapi-check test ## All that CI runs
 
 .PHONY: bench
 bench: ## Benchmarks of the hot pieces (criterion)
