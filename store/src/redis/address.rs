@@ -22,6 +22,10 @@ use crate::{Error, Result, Url};
 /// Beyond this many messages that nobody has taken, the oldest are dropped and
 /// the subscription says so.
 const UNREAD_MESSAGES: usize = 65_536;
+/// The same of a connection for commands, which hears only of its own
+/// reconnections: fred lays nine such queues out in full for each connection,
+/// which at the size above are some 40 MB.
+const UNREAD_NOTES: usize = 64;
 /// Beyond this many commands that wait to be written, further ones fail.
 const WAITING_COMMANDS: usize = 16_384;
 
@@ -75,7 +79,7 @@ impl Address {
     pub(super) fn client(&self) -> fred::clients::Client {
         fred::clients::Client::new(
             self.fred.clone(),
-            Some(self.performance()),
+            Some(self.performance(UNREAD_NOTES)),
             Some(self.connection()),
             Some(policy()),
         )
@@ -88,16 +92,16 @@ impl Address {
         config.version = RespVersion::RESP3;
         fred::clients::SubscriberClient::new(
             config,
-            Some(self.performance()),
+            Some(self.performance(UNREAD_MESSAGES)),
             Some(self.connection()),
             Some(policy()),
         )
     }
 
-    fn performance(&self) -> PerformanceConfig {
+    fn performance(&self, unread: usize) -> PerformanceConfig {
         PerformanceConfig {
             default_command_timeout: self.timeout,
-            broadcast_channel_capacity: UNREAD_MESSAGES,
+            broadcast_channel_capacity: unread,
             ..PerformanceConfig::default()
         }
     }
