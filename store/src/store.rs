@@ -14,11 +14,6 @@ use crate::model::{
     Membership, Post, Posted, Seen, Unheard,
 };
 
-/// Until the last implementation has it.
-fn not_yet() -> crate::Error {
-    crate::Error::Unavailable("this store does not have it yet".into())
-}
-
 /// The durable log. Any number of routers use one store at once; calls may run
 /// at the same time, from one process and from many. Every call may be
 /// repeated after an error: what it then finds done stays done once.
@@ -50,21 +45,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// What the records say of users' sessions. With a node, it watches them
     /// from now on: noted in the same step, so that nothing falls between.
-    async fn presence(&self, users: &[UserId], watcher: Option<&NodeIncarnation>) -> Result<Vec<Seen>> {
-        let _ = (users, watcher);
-        Err(not_yet())
-    }
+    async fn presence(&self, users: &[UserId], watcher: Option<&NodeIncarnation>) -> Result<Vec<Seen>>;
 
     /// The node watches these users no more.
-    async fn unwatch(&self, users: &[UserId], watcher: &NodeIncarnation) -> Result<()> {
-        let _ = (users, watcher);
-        Err(not_yet())
-    }
+    async fn unwatch(&self, users: &[UserId], watcher: &NodeIncarnation) -> Result<()>;
 
     /// The nodes whose lease holds.
-    async fn nodes(&self) -> Result<Vec<NodeIncarnation>> {
-        Err(not_yet())
-    }
+    async fn nodes(&self) -> Result<Vec<NodeIncarnation>>;
 
     /// The sessions of users, without those of nodes whose lease has ended.
     async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<Location>>>;

@@ -12,7 +12,7 @@ use router::{Config, Service};
 use store::model::{
     Acknowledge, Acknowledged, Attach, Attached, Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery,
     Conversation, Detach, Group, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark, Marked,
-    Member, Membership, Post, Posted, Unheard, Version,
+    Member, Membership, Post, Posted, Seen, Unheard, Version,
 };
 use store::{Error, Result, Store};
 use tokio::net::TcpListener;
@@ -60,6 +60,18 @@ impl Store for Faulty {
     }
 
     async fn detach(&self, _: Vec<Detach>) -> Result<Vec<bool>> {
+        self.fail().await
+    }
+
+    async fn presence(&self, _: &[UserId], _: Option<&NodeIncarnation>) -> Result<Vec<Seen>> {
+        self.fail().await
+    }
+
+    async fn unwatch(&self, _: &[UserId], _: &NodeIncarnation) -> Result<()> {
+        self.fail().await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeIncarnation>> {
         self.fail().await
     }
 

@@ -9,8 +9,6 @@
 //! for repeats. Gateways put it right: they join again whenever the store has
 //! a new incarnation, find a head below where they are, and go on from there.
 
-use std::sync::PoisonError;
-
 use fred::types::Value;
 use proto::{ChannelId, NodeIncarnation, Seq};
 
@@ -39,16 +37,7 @@ impl Redis {
     /// has numbered.
     pub(super) async fn broadcast_all(&self, batch: &[Broadcast]) -> Result<Vec<Broadcasted>> {
         let mut unsure = self.broadcasting.lock().await;
-        let reconnected = {
-            let mut reconnects = self.channel_reconnects.lock().unwrap_or_else(PoisonError::into_inner);
-            super::any(&mut reconnects)
-        };
-        *unsure |= reconnected;
-        if *unsure {
-            // Nothing may be announced in the name of the old incarnation.
-            self.upkeep.look().await?;
-            *unsure = false;
-        }
+        self.know_the_store(&mut unsure, &self.channel_reconnects).await?;
         let mut done = Vec::with_capacity(batch.len());
         let mut rest = batch;
         while !rest.is_empty() {

@@ -143,12 +143,7 @@ impl Store for Redis {
         }
         self.within(async {
             let mut notes = self.posting.lock().await;
-            notes.unsure |= self.has_reconnected();
-            if notes.unsure {
-                // Nothing may be announced in the name of the old incarnation.
-                self.upkeep.look().await?;
-                notes.unsure = false;
-            }
+            self.know_the_store(&mut notes.unsure, &self.reconnects).await?;
             match self.separate {
                 true => self.post_stepwise(&batch, &mut notes).await,
                 false => self.post_at_once(&batch).await,
@@ -261,9 +256,16 @@ impl Store for Redis {
 }
 
 impl Redis {
-    fn has_reconnected(&self) -> bool {
-        let mut reconnects = self.reconnects.lock().unwrap_or_else(PoisonError::into_inner);
-        any(&mut reconnects)
+    /// Looks at the store anew if a connection was made since the last look:
+    /// nothing may be announced in the name of an old incarnation. `unsure`
+    /// stays set until a look has succeeded.
+    async fn know_the_store(&self, unsure: &mut bool, reconnects: &StdMutex<Receiver<Server>>) -> Result<()> {
+        *unsure |= any(&mut reconnects.lock().unwrap_or_else(PoisonError::into_inner));
+        if *unsure {
+            self.upkeep.look().await?;
+            *unsure = false;
+        }
+        Ok(())
     }
 
     /// No call takes longer than the timeout, whatever it waits for.
