@@ -226,8 +226,7 @@ fn prepare(
         }
         Command::Edit(conversation, seq, body) => {
             gateway.rates.check(user)?;
-            let key = format!("{:032x}", rand::random::<u128>());
-            Wire::Edit(wire::Edit { conversation: id(conversation), seq: seq.0, body, key })
+            Wire::Edit(wire::Edit { conversation: id(conversation), seq: seq.0, body, key: random_key() })
         }
         Command::Recall(conversation, seq) => {
             gateway.rates.check(user)?;
@@ -276,7 +275,7 @@ fn send(
     let command = request::Command::Send(wire::Send {
         conversation: conversation.to_string(),
         body: body.clone(),
-        client_msg_id: client_msg_id.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>())),
+        client_msg_id: client_msg_id.unwrap_or_else(random_key),
         hidden_id,
         session: session.map(|session| session.id.to_string()).unwrap_or_default(),
     });
@@ -291,10 +290,15 @@ fn publish(channel: ChannelId, body: Bytes, client_msg_id: Option<String>) -> Pr
     let command = request::Command::Publish(wire::Publish {
         channel: channel.to_string(),
         body,
-        client_msg_id: client_msg_id.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>())),
+        client_msg_id: client_msg_id.unwrap_or_else(random_key),
         hidden_id,
     });
     Prepared { command, destination: Some(Destination::Channel(channel)), message: None, hidden_id }
+}
+
+/// What repeats are known by where the client gave nothing.
+fn random_key() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }
 
 /// A repeat that only the gateway made is none to the client.
