@@ -48,7 +48,16 @@ where
     O: Send + 'static,
 {
     /// Starts a loop over `call`, which answers each item at its index.
-    pub(crate) fn start<F, Fut>(name: &'static str, tasks: &TaskTracker, metrics: &Metrics, call: F) -> Self
+    ///
+    /// A batch begins no sooner than `pause` after the last one did, unless it
+    /// is full: what nobody waits for is cheaper by the dozen.
+    pub(crate) fn start<F, Fut>(
+        name: &'static str,
+        pause: Duration,
+        tasks: &TaskTracker,
+        metrics: &Metrics,
+        call: F,
+    ) -> Self
     where
         F: Fn(Vec<I>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = store::Result<Vec<O>>> + Send + 'static,
@@ -56,7 +65,7 @@ where
         let (queue, waiting) = mpsc::channel(QUEUE);
         let weak = queue.downgrade();
         metrics.queue(name, move || weak.upgrade().map(|queue| queue.max_capacity() - queue.capacity()));
-        tasks.spawn(work(name, waiting, metrics.clone(), call));
+        tasks.spawn(work(name, pause, waiting, metrics.clone(), call));
         Self { queue }
     }
 
@@ -72,6 +81,7 @@ where
 
 async fn work<I, O, F, Fut>(
     name: &'static str,
+    pause: Duration,
     mut waiting: mpsc::Receiver<Job<I, O>>,
     metrics: Metrics,
     call: F,
@@ -82,6 +92,7 @@ async fn work<I, O, F, Fut>(
 {
     // Taken from the queue, but too much for the batch that was being filled.
     let mut left_over = None;
+    let mut next = Instant::now();
     loop {
         let Some(first) = (match left_over.take() {
             Some(job) => Some(job),
@@ -92,7 +103,7 @@ async fn work<I, O, F, Fut>(
         let mut bytes = first.bytes;
         let mut jobs = vec![first];
         while jobs.len() < MAX_ITEMS
-            && let Ok(job) = waiting.try_recv()
+            && let Some(job) = more(&mut waiting, next).await
         {
             bytes += job.bytes;
             if bytes > MAX_BYTES {
@@ -102,12 +113,22 @@ async fn work<I, O, F, Fut>(
             jobs.push(job);
         }
         let now = Instant::now();
+        next = now + pause;
         let (late, jobs) = jobs.into_iter().partition(|job| now - job.since > MAX_WAIT);
         refuse(late, &Error::Unavailable("waited too long for the store"));
         if !jobs.is_empty() {
             metrics.batch(name, jobs.len());
             process(name, jobs, &call).await;
         }
+    }
+}
+
+/// What waits already, or comes before `until`.
+async fn more<T>(waiting: &mut mpsc::Receiver<T>, until: Instant) -> Option<T> {
+    match waiting.try_recv() {
+        Ok(job) => Some(job),
+        Err(_) if Instant::now() >= until => None,
+        Err(_) => tokio::time::timeout_at(until, waiting.recv()).await.ok().flatten(),
     }
 }
 
@@ -177,17 +198,23 @@ mod tests {
     fn gated(gate: Arc<Semaphore>) -> (Batcher<u64, u64>, Seen) {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = seen.clone();
-        let batcher = Batcher::start("test", &TaskTracker::new(), &Metrics::new(), move |items: Vec<u64>| {
-            let (gate, log) = (gate.clone(), log.clone());
-            async move {
-                gate.acquire().await.expect("the gate stays").forget();
-                log.lock().unwrap().push(items.clone());
-                if items.contains(&13) {
-                    return Err(store::Error::Corrupt("thirteen".into()));
+        let batcher = Batcher::start(
+            "test",
+            Duration::ZERO,
+            &TaskTracker::new(),
+            &Metrics::new(),
+            move |items: Vec<u64>| {
+                let (gate, log) = (gate.clone(), log.clone());
+                async move {
+                    gate.acquire().await.expect("the gate stays").forget();
+                    log.lock().unwrap().push(items.clone());
+                    if items.contains(&13) {
+                        return Err(store::Error::Corrupt("thirteen".into()));
+                    }
+                    Ok(items.iter().map(|item| item * 2).collect())
                 }
-                Ok(items.iter().map(|item| item * 2).collect())
-            }
-        });
+            },
+        );
         (batcher, seen)
     }
 

@@ -258,6 +258,9 @@ impl Routers {
                 };
                 (pending.completion)(Outcome { result: Err(failure), repeated });
             }
+            for link in self.open().iter() {
+                link.flush();
+            }
             if self.available() > 0 {
                 // A request may have missed a stream that opened in its moment.
                 let waiting = self.shared.unanswered.on(None);

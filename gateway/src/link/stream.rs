@@ -1,6 +1,7 @@
 //! One router's stream: requests gather in the outbound list while the last
-//! frame is being written, replies are completed as they are read.
+//! frame is under way, replies are completed as they are read.
 
+use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,7 +10,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use proto::wire::router_client::RouterClient;
-use proto::wire::{Replies, Request, Requests};
+use proto::wire::{Replies, Request, Requests, request};
+use tokio::time::{Instant, Sleep};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +27,14 @@ const FRAME_REQUESTS: usize = 256;
 
 /// Bytes of bodies after which a frame takes no further request.
 const FRAME_BYTES: usize = 1 << 20;
+
+/// A frame waits until the last one has been answered (its answers come with
+/// those of the same batch of the store), but no longer than this.
+const GATHER: Duration = Duration::from_millis(1);
+
+/// Requests that are not urgent leave with the next that is, or when the link
+/// has been quiet for so long. [`super::Routers`] looks after it.
+const QUIET: Duration = Duration::from_millis(25);
 
 /// How to open a stream to one router.
 #[async_trait]
@@ -87,19 +97,42 @@ pub(super) struct Link {
 struct Queue {
     /// Bounded by the requests without an answer, of which these are some.
     requests: std::collections::VecDeque<Request>,
+    /// One of them does not wait for company.
+    urgent: bool,
+    /// When the last frame left.
+    left: Option<Instant>,
+    /// Nothing has been answered since.
+    under_way: bool,
     waker: Option<Waker>,
     closed: bool,
 }
 
+impl Queue {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn quiet(&self) -> bool {
+        self.left.is_none_or(|left| left.elapsed() >= QUIET)
+    }
+}
+
 /// The requests of a stream, a frame at a time: each takes what has gathered.
-pub struct Outbound(Arc<Mutex<Queue>>);
+pub struct Outbound {
+    queue: Arc<Mutex<Queue>>,
+    /// Ends the wait for an answer to the last frame.
+    gathered: Pin<Box<Sleep>>,
+}
 
 impl Link {
     fn new(name: String) -> (Self, Outbound) {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let queue = Arc::new(Mutex::new(Queue::default()));
         let id = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-        (Self { id, name, queue: queue.clone() }, Outbound(queue))
+        let outbound = Outbound { queue: queue.clone(), gathered: Box::pin(tokio::time::sleep(GATHER)) };
+        (Self { id, name, queue }, outbound)
     }
 
     /// Adds a request to the next frame; false when the stream has ended.
@@ -108,20 +141,38 @@ impl Link {
         if queue.closed {
             return false;
         }
+        let urgent = !matches!(request.command, Some(request::Command::Ack(_)));
         queue.requests.push_back(request);
-        if let Some(waker) = queue.waker.take() {
-            waker.wake();
+        queue.urgent |= urgent || queue.quiet();
+        if queue.urgent && !queue.under_way {
+            queue.wake();
         }
         true
+    }
+
+    /// Lets go what has waited for company in vain.
+    pub(super) fn flush(&self) {
+        let mut queue = lock(&self.queue);
+        if !queue.requests.is_empty() && queue.quiet() {
+            queue.urgent = true;
+            queue.wake();
+        }
+    }
+
+    /// Something was answered: the next frame may leave.
+    fn answered(&self) {
+        let mut queue = lock(&self.queue);
+        queue.under_way = false;
+        if queue.urgent {
+            queue.wake();
+        }
     }
 
     /// Ends the outbound half after what it still holds.
     pub(super) fn finish(&self) {
         let mut queue = lock(&self.queue);
         queue.closed = true;
-        if let Some(waker) = queue.waker.take() {
-            waker.wake();
-        }
+        queue.wake();
     }
 
     /// Ends the outbound half at once: what it still holds goes elsewhere.
@@ -139,11 +190,16 @@ impl Stream for Outbound {
     type Item = Requests;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Requests>> {
-        let mut queue = lock(&self.0);
-        if queue.requests.is_empty() {
-            if queue.closed {
-                return Poll::Ready(None);
-            }
+        let this = self.get_mut();
+        let mut queue = lock(&this.queue);
+        if queue.requests.is_empty() && queue.closed {
+            return Poll::Ready(None);
+        }
+        if !queue.urgent && !queue.closed {
+            queue.waker = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        if queue.under_way && !queue.closed && this.gathered.as_mut().poll(context).is_pending() {
             queue.waker = Some(context.waker().clone());
             return Poll::Pending;
         }
@@ -151,11 +207,16 @@ impl Stream for Outbound {
         let mut bytes = 0;
         while frame.requests.len() < FRAME_REQUESTS && bytes < FRAME_BYTES {
             let Some(request) = queue.requests.pop_front() else { break };
-            if let Some(proto::wire::request::Command::Send(send)) = &request.command {
+            if let Some(request::Command::Send(send)) = &request.command {
                 bytes += send.body.len();
             }
             frame.requests.push(request);
         }
+        let now = Instant::now();
+        queue.urgent = !queue.requests.is_empty();
+        queue.under_way = true;
+        queue.left = Some(now);
+        this.gathered.as_mut().reset(now + GATHER);
         Poll::Ready(Some(frame))
     }
 }
@@ -183,7 +244,7 @@ pub(super) async fn run(
                 pause = Pause::default();
                 routers.opened(&link);
                 let ended = tokio::select! {
-                    ended = read(&routers, &mut replies, Until::Draining) => ended,
+                    ended = read(&routers, &link, &mut replies, Until::Draining) => ended,
                     () = retire.cancelled() => None,
                 };
                 match ended {
@@ -214,7 +275,7 @@ pub(super) async fn run(
 /// Reads a stream that takes no more requests to its end.
 async fn drain(routers: Routers, link: Arc<Link>, mut replies: Streaming<Replies>) {
     // What is not answered by then is sent to another router anyway.
-    let ended = tokio::time::timeout(DRAIN, read(&routers, &mut replies, Until::End)).await;
+    let ended = tokio::time::timeout(DRAIN, read(&routers, &link, &mut replies, Until::End)).await;
     let reason = ended.ok().flatten().unwrap_or_else(|| "no end in time".into());
     tracing::info!(router = %link.name, reason, "a draining stream to a router has ended");
     routers.closed(&link);
@@ -231,10 +292,16 @@ enum Until {
 }
 
 /// Completes replies until the stream ends, and says why; or until it drains.
-async fn read(routers: &Routers, replies: &mut Streaming<Replies>, until: Until) -> Option<String> {
+async fn read(
+    routers: &Routers,
+    link: &Link,
+    replies: &mut Streaming<Replies>,
+    until: Until,
+) -> Option<String> {
     loop {
         match replies.message().await {
             Ok(Some(frame)) => {
+                link.answered();
                 for reply in frame.replies {
                     routers.answered(reply);
                 }
