@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proto::UserId;
 use proto::wire::{Request, reply, request};
@@ -35,6 +36,9 @@ use crate::webhook;
 const RARE_AT_ONCE: usize = 128;
 /// Rare commands that wait or run; one more is answered `unavailable` at once.
 const RARE_WAITING: usize = 8_192;
+
+/// Between two batches of acknowledgements, for which nobody waits.
+const ACKNOWLEDGE_PAUSE: Duration = Duration::from_millis(25);
 
 /// What the links of one router share.
 pub(crate) struct Core {
@@ -71,9 +75,12 @@ impl Core {
         let loops = TaskTracker::new();
         // A batcher of one of the store's calls.
         macro_rules! batcher {
-            ($call:ident) => {{
+            ($call:ident) => {
+                batcher!($call, Duration::ZERO)
+            };
+            ($call:ident, $pause:expr) => {{
                 let store = store.clone();
-                Batcher::start(stringify!($call), &loops, &metrics, move |batch| {
+                Batcher::start(stringify!($call), $pause, &loops, &metrics, move |batch| {
                     let store = store.clone();
                     async move { store.$call(batch).await }
                 })
@@ -83,7 +90,7 @@ impl Core {
         macro_rules! batcher_of_all {
             ($call:ident) => {{
                 let store = store.clone();
-                Batcher::start(stringify!($call), &loops, &metrics, move |batch: Vec<_>| {
+                Batcher::start(stringify!($call), Duration::ZERO, &loops, &metrics, move |batch: Vec<_>| {
                     let store = store.clone();
                     async move {
                         let count = batch.len();
@@ -108,7 +115,7 @@ impl Core {
             attaches: batcher!(attach),
             detaches: batcher!(detach),
             inboxes: batcher!(read_inbox),
-            acknowledges: batcher!(acknowledge),
+            acknowledges: batcher!(acknowledge, ACKNOWLEDGE_PAUSE),
             marks: batcher!(mark),
             broadcasts: batcher!(broadcast),
             channels: batcher!(read_channels),
