@@ -41,6 +41,15 @@ impl StartAt {
         }
     }
 
+    /// Nothing for the head. Before the oldest event stands the beginning of all.
+    fn place(self) -> Option<Cursor> {
+        match self {
+            Self::Head => None,
+            Self::Oldest => Some(Cursor::ORIGIN),
+            Self::Cursor(cursor) => Some(cursor),
+        }
+    }
+
     fn wire(self) -> Option<wire::attach::From> {
         match self {
             Self::Head => None,
@@ -96,14 +105,14 @@ impl Tail {
             // Asked only now that a drain would find it.
             return Err(Failure::unavailable("this node takes no sessions at the moment"));
         }
-        let attached = attach(gateway, &session, from).await?;
-        if let StartAt::Cursor(cursor) = from {
+        let asked = session.begin_first_page(from.place());
+        let mut attached = attach(gateway, &session, from).await?;
+        if let StartAt::Cursor(cursor) = from
+            && !attached.acknowledged
+        {
             acknowledge(gateway, &session.user, &session.device, cursor);
         }
         let start = Cursor::from(attached.start.unwrap_or_default());
-        if attached.resumed {
-            session.resume_marks(start);
-        }
         let welcome = Frame::Welcome(Arc::new(Welcome {
             user: session.user.to_string(),
             device: session.device.to_string(),
@@ -114,8 +123,14 @@ impl Tail {
             heartbeat_ms: u64::try_from(gateway.config.heartbeat.as_millis()).unwrap_or(u64::MAX),
         }));
         let reset: Option<ResetReason> = attached.reset().into();
+        if reset.is_some() {
+            session.lose_place();
+        }
         let first = [Some(welcome), reset.map(|reason| Frame::Reset(reason, start))];
         session.begin(start, Position(attached.head), first.into_iter().flatten());
+        if let Some(page) = attached.page.take() {
+            tail.take_over(page, asked);
+        }
         Ok(tail)
     }
 
@@ -143,10 +158,7 @@ impl Tail {
                 biased;
                 (page, asked) = arrival(self.reading.as_mut()) => {
                     self.reading = None;
-                    for mark in &page.marks {
-                        self.gateway.newest.admits(mark);
-                    }
-                    self.session.apply(page, asked);
+                    self.take_over(page, asked);
                 }
                 page = arrival(self.channel.as_mut().map(|reading| &mut reading.page)) => {
                     if let Some(reading) = self.channel.take() {
@@ -157,6 +169,13 @@ impl Tail {
                 () = self.session.woken() => {}
             }
         }
+    }
+
+    fn take_over(&self, page: wire::InboxPage, asked: Asked) {
+        for mark in &page.marks {
+            self.gateway.newest.admits(mark);
+        }
+        self.session.apply(page, asked);
     }
 
     /// Sees to it that what the session misses of a channel, and only that, is

@@ -75,7 +75,8 @@ impl CatchUp {
 }
 
 /// What the transport should do next.
-pub(crate) enum Taken {
+#[derive(Debug)]
+pub enum Taken {
     /// Send these.
     Frames,
     /// Read the page after this cursor.
@@ -135,15 +136,25 @@ impl Session {
         self.wake.notify_one();
     }
 
-    /// It resumes at this place: it is given the marks that have changed since.
-    /// To be said before [`Session::begin`].
-    pub(crate) fn resume_marks(&self, place: Cursor) {
-        self.lock().marks.owe_since(place);
+    /// It is about to attach. From a place it is given its first page with that,
+    /// and the marks that have changed since. Returns what is known now, to be
+    /// given to [`Session::apply`].
+    pub(crate) fn begin_first_page(&self, from: Option<Cursor>) -> Asked {
+        if let Some(place) = from {
+            self.lock().marks.owe_since(place);
+        }
+        self.begin_page()
+    }
+
+    /// The place that it attached from is gone. To be said before
+    /// [`Session::begin`].
+    pub(crate) fn lose_place(&self) {
+        self.lock().marks.reset();
     }
 
     /// It has attached: reading starts here. `first` are the frames before
     /// any event (`welcome`, `reset`).
-    pub(crate) fn begin(&self, start: Cursor, head: Position, first: impl IntoIterator<Item = Frame>) {
+    pub fn begin(&self, start: Cursor, head: Position, first: impl IntoIterator<Item = Frame>) {
         let mut state = self.lock();
         state.handed = start;
         state.queued = start;
@@ -349,7 +360,7 @@ impl Session {
     }
 
     /// Moves at most `most` frames to `out`, or says what to do instead.
-    pub(crate) fn take(&self, out: &mut Vec<Frame>, most: usize) -> Taken {
+    pub fn take(&self, out: &mut Vec<Frame>, most: usize) -> Taken {
         let mut state = self.lock();
         if !state.outbox.is_empty() {
             let count = most.min(state.outbox.len());

@@ -283,7 +283,7 @@ fn asked(session: &Session) -> Option<(Since, u64)> {
 
 fn resumed_at(position: u64) -> Session {
     let session = session();
-    session.resume_marks(cursor(position));
+    session.begin_first_page(Some(cursor(position)));
     session.begin(cursor(position), Position(position), []);
     session
 }

@@ -196,9 +196,11 @@ async fn wait(
     let mut frames = Vec::new();
     let mut end = None;
     let mut answers = false;
+    // A new session begins with `welcome`, which is not in the answer.
+    let mut welcome = usize::from(resuming);
     while !answers && frames.len() < limit && end.is_none() {
         let expires = expiry::of(&tail.session);
-        let room = limit - frames.len();
+        let room = limit - frames.len() + std::mem::take(&mut welcome);
         tokio::select! {
             biased;
             next = tail.next(&mut frames, room) => end = next.err(),

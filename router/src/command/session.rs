@@ -66,6 +66,8 @@ pub(crate) fn attached(
         resumed: from_a_place && attached.reset.is_none(),
         reset: wire::ResetReason::from(attached.reset).into(),
         head: attached.head.0,
+        page: attached.page.map(inbox_page),
+        acknowledged: attached.acknowledged,
     })
 }
 
@@ -105,6 +107,10 @@ fn marks(query: &wire::ReadInbox) -> Option<MarksQuery> {
 
 /// What is answered.
 pub(crate) fn page(page: InboxPage) -> reply::Result {
+    reply::Result::Inbox(inbox_page(page))
+}
+
+fn inbox_page(page: InboxPage) -> wire::InboxPage {
     let (mut bytes, mut cut) = (0, false);
     let mut events = Vec::with_capacity(page.events.len());
     for filed in page.events {
@@ -124,7 +130,7 @@ pub(crate) fn page(page: InboxPage) -> reply::Result {
     let (reset, restart) = page.reset.unzip();
     // Only with the page that reaches the head.
     let (marks, marks_next) = if cut { (Vec::new(), None) } else { (page.marks, page.marks_next) };
-    reply::Result::Inbox(wire::InboxPage {
+    wire::InboxPage {
         events,
         head: page.head.0,
         reset: wire::ResetReason::from(reset).into(),
@@ -132,7 +138,7 @@ pub(crate) fn page(page: InboxPage) -> reply::Result {
         standing: standing.into(),
         marks: marks.iter().map(Mark::receipt).collect(),
         marks_next: marks_next.unwrap_or_default(),
-    })
+    }
 }
 
 /// What is asked of the store.

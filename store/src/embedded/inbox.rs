@@ -113,6 +113,8 @@ pub(super) struct Start {
     pub cursor: Cursor,
     pub reset: Option<ResetReason>,
     pub head: Position,
+    /// The place has been acknowledged.
+    pub acknowledged: bool,
 }
 
 /// Looks up where an attaching session starts.
@@ -130,7 +132,8 @@ pub(super) fn resolve(txn: &ReadTransaction, attach: &Attach) -> Result<Start> {
             reset => (head, reset),
         },
     };
-    Ok(Start { cursor, reset, head: user.head() })
+    let acknowledged = attach.from != From::Head && reset.is_none() && cursor.position.0 <= user.acknowledged;
+    Ok(Start { cursor, reset, head: user.head(), acknowledged })
 }
 
 /// What [`read`] found.

@@ -13,6 +13,7 @@ mod failure;
 mod history;
 mod inbox;
 mod marks;
+mod page;
 mod post;
 mod sweep;
 mod tables;
@@ -35,11 +36,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::model::{
     Absence, Acknowledge, Acknowledged, Attach, Attached, Audience, Broadcast, Broadcasted, ChannelPage,
-    ChannelQuery, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark,
-    Marked, Membership, Post, PostKind, Posted, Seen, Standing, Unheard,
+    ChannelQuery, Conversation, Detach, From, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location,
+    Mark, Marked, Membership, Post, PostKind, Posted, Seen, Standing, Unheard,
 };
 use crate::{Bounds, Bus, Config, Error, Result, Store, Subscription, Url};
 use exchange::{Before, Exchange, Known};
+use page::{first_page, page};
 use tickets::Tickets;
 use writer::{Call, Job, Writer};
 
@@ -164,6 +166,7 @@ impl Store for Embedded {
         for item in &batch {
             before.push(item.location.clone().map(|location| self.exchange.attach(&item.user, location)));
         }
+        let bounds = self.bounds;
         self.read(move |txn| {
             let mut attached = Vec::with_capacity(batch.len());
             for (item, before) in batch.iter().zip(before) {
@@ -172,12 +175,16 @@ impl Store for Embedded {
                     None => (Vec::new(), None),
                     Some(Before { replaced, known }) => (replaced, absence(txn, &item.user, known)?),
                 };
+                let paged = item.location.is_some() && item.from != From::Head && start.reset.is_none();
                 attached.push(Attached {
                     start: start.cursor,
                     reset: start.reset,
                     head: start.head,
                     replaced,
                     absence,
+                    acknowledged: start.acknowledged,
+                    // Whatever cannot be read is asked for again.
+                    page: paged.then(|| first_page(txn, &bounds, &item.user, start.cursor).ok()).flatten(),
                 });
             }
             Ok(attached)
@@ -216,16 +223,7 @@ impl Store for Embedded {
                     Some((session, device)) => exchange.standing(&query.user, session, device),
                     None => Standing::Registered,
                 };
-                let page = inbox::read(txn, query)?;
-                let reached = page.events.last().map_or(query.after.position, |last| last.position);
-                let (marks, marks_next) = match &query.marks {
-                    Some(wanted) if page.reset.is_none() && reached == page.head => {
-                        changed::read(txn, &bounds, &query.user, wanted)?
-                    }
-                    _ => (Vec::new(), None),
-                };
-                let (events, head, reset) = (page.events, page.head, page.reset);
-                Ok(InboxPage { events, head, reset, standing, marks, marks_next })
+                page(txn, &bounds, query, standing)
             };
             batch.iter().map(page).collect()
         })

@@ -12,4 +12,4 @@ pub use history::{Conversation, Group, HistoryPage, HistoryQuery, HistoryRange, 
 pub use inbox::{Filed, InboxPage, InboxQuery, Logged, MarksQuery, MarksSince, Standing};
 pub use marks::{Acknowledge, Acknowledged, Mark, MarkKind, Marked};
 pub use posting::{Amendment, Change, NewEntry, OwnPlace, Post, PostKind, Posted, Version, Who};
-pub use session::{Absence, Attach, Attached, Detach, From, Location, Seen};
+pub use session::{Absence, Attach, Attached, Detach, FIRST_PAGE, From, Location, Seen};

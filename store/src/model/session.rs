@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use proto::{Cursor, DeviceId, NodeIncarnation, Position, ResetReason, SessionId, UserId};
 
+use super::inbox::InboxPage;
+
 /// Where a session lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
@@ -34,12 +36,13 @@ pub struct Attach {
     /// Written to the user's record in the same step as the head is read, so
     /// that nothing falls between; replaces those of the same device.
     pub location: Option<Location>,
-    /// Where reading begins.
+    /// Where reading begins. A session that begins at a place, and not at the
+    /// head, is given its first page in the same step.
     pub from: From,
 }
 
 /// What became of an [`Attach`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Attached {
     /// Read on after this. The head when there was none or after a reset.
     pub start: Cursor,
@@ -51,7 +54,16 @@ pub struct Attached {
     pub replaced: Vec<Location>,
     /// The user had no session before this one.
     pub absence: Option<Absence>,
+    /// The place that was given has been acknowledged, or a later one.
+    pub acknowledged: bool,
+    /// What comes after `start`, at most [`FIRST_PAGE`] events, with the marks
+    /// that have changed since: of a session that begins at a place which
+    /// holds. It may be missing, and is read then like any other.
+    pub page: Option<InboxPage>,
 }
+
+/// Events of an attaching session's first page at most.
+pub const FIRST_PAGE: usize = 100;
 
 /// That a user has had no session.
 #[derive(Debug, Clone, PartialEq, Eq)]

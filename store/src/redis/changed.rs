@@ -12,7 +12,7 @@ use super::{script, write};
 use crate::Result;
 use crate::model::{InboxQuery, Mark, MarkKind, MarksSince};
 
-/// Conversations whose marks one page has: as `scripts/read_inbox.lua` has it.
+/// Conversations whose marks one page has: as `scripts/lib/changed.lua` has it.
 const CHANGED: usize = 200;
 /// Marks of one page; the conversation that goes beyond it is still on it.
 const MARKS: usize = 4_096;
@@ -28,7 +28,7 @@ pub(super) struct Changed {
 }
 
 impl Changed {
-    /// As `read_inbox.lua` answers it.
+    /// As `read_inbox.lua` and `attach.lua` answer it.
     pub(super) fn read(row: &mut Row) -> Result<Self> {
         let mut list = row.list()?;
         let mut conversations = Vec::new();

@@ -16,7 +16,7 @@ use crate::Result;
 use crate::model::{Filed, InboxPage, InboxQuery, Logged, Standing};
 
 /// Inboxes read in one call.
-const INBOXES: usize = 64;
+pub(super) const INBOXES: usize = 64;
 /// Events of one page at most, whatever was asked for.
 const EVENTS: usize = 1_000;
 
@@ -24,8 +24,18 @@ impl Redis {
     pub(super) async fn read_pages(&self, batch: Vec<InboxQuery>) -> Result<Vec<InboxPage>> {
         let items = batch.iter().map(item).collect();
         let rows = self.read.run(&script::READ_INBOX, &[self.age()], items, INBOXES).await?;
-        let mut pages = rows.into_iter().map(References::read).collect::<Result<Vec<_>>>()?;
+        let pages = rows.into_iter().map(References::read).collect::<Result<_>>()?;
+        let readers = batch.iter().map(|query| (&query.user, query.after.position)).collect();
+        self.resolve(readers, pages).await
+    }
 
+    /// Reads what the references of these readers' pages refer to, and the marks
+    /// that have changed.
+    pub(super) async fn resolve(
+        &self,
+        readers: Vec<(&UserId, Position)>,
+        mut pages: Vec<References>,
+    ) -> Result<Vec<InboxPage>> {
         let mut wanted: FxHashMap<ListId, Vec<u64>> = FxHashMap::default();
         for reference in pages.iter().flat_map(|page| &page.references) {
             wanted
@@ -33,7 +43,8 @@ impl Redis {
                 .or_default()
                 .push(reference.number);
         }
-        let changed = batch.iter().zip(&mut pages).map(|(query, page)| (&query.user, page.changed.take()));
+        let changed =
+            readers.iter().zip(&mut pages).map(|((reader, _), page)| (*reader, page.changed.take()));
         let changed = changed.map(|(reader, changed)| (reader, changed.unwrap_or_default())).collect();
         let fetch = async {
             match wanted.is_empty() {
@@ -44,7 +55,7 @@ impl Redis {
         let (fetched, marks) = tokio::try_join!(fetch, self.marks_of(changed))?;
 
         let mut answers = Vec::with_capacity(pages.len());
-        for ((query, page), (marks, marks_next)) in batch.iter().zip(pages).zip(marks) {
+        for (((user, after), page), (marks, marks_next)) in readers.into_iter().zip(pages).zip(marks) {
             let (head, standing) = (page.head, page.standing);
             let nothing = InboxPage {
                 events: Vec::new(),
@@ -54,10 +65,10 @@ impl Redis {
                 marks: Vec::new(),
                 marks_next: None,
             };
-            let answer = match page.resolve(query.after.position, &fetched)? {
+            let answer = match page.resolve(after, &fetched)? {
                 Ok(events) => InboxPage { events, marks, marks_next, ..nothing },
                 Err((reason, None)) => {
-                    let head = self.head(&query.user).await?;
+                    let head = self.head(user).await?;
                     InboxPage { head: head.position, reset: Some((reason, head)), ..nothing }
                 }
                 Err((reason, Some(restart))) => InboxPage { reset: Some((reason, restart)), ..nothing },
@@ -121,7 +132,7 @@ pub(super) fn reset_reason(number: u64) -> Result<Option<ResetReason>> {
 }
 
 /// A page before its entries have been read.
-struct References {
+pub(super) struct References {
     head: Position,
     reset: Option<(ResetReason, Cursor)>,
     standing: Standing,
@@ -148,12 +159,27 @@ impl References {
             2 => Standing::Missing,
             _ => return Err(unexpected("a standing")),
         };
+        Self::rest(head, reset, standing, &mut row)
+    }
+
+    /// The first page of a session that has just been registered: what is left
+    /// of its row.
+    pub(super) fn first(head: Position, row: &mut Row) -> Result<Self> {
+        Self::rest(head, None, Standing::Registered, row)
+    }
+
+    fn rest(
+        head: Position,
+        reset: Option<(ResetReason, Cursor)>,
+        standing: Standing,
+        row: &mut Row,
+    ) -> Result<Self> {
         let mut list = row.list()?;
         let mut references = Vec::new();
         while !list.is_done() {
             references.push(Reference::parse(&list.bytes()?)?);
         }
-        let changed = Some(Changed::read(&mut row)?);
+        let changed = Some(Changed::read(row)?);
         Ok(Self { head, reset, standing, references, changed })
     }
 

@@ -32,7 +32,7 @@ macro_rules! script {
 script!(POST, "post", "inbox", "envelope", "location", "file", "unheard", "state", "number", "post");
 script!(NUMBER, "number", "inbox", "state", "number", "post");
 script!(FILE, "file", "inbox", "file");
-script!(ATTACH, "attach", "inbox", "location", "watch");
+script!(ATTACH, "attach", "inbox", "location", "watch", "changed");
 script!(DETACH, "detach", "location");
 script!(LOCATE, "locate");
 script!(PRESENCE, "presence", "watch");
@@ -47,7 +47,7 @@ script!(HEARD, "heard", "unheard");
 script!(KEEP_TICKET, "keep_ticket");
 script!(TAKE_TICKET, "take_ticket");
 script!(SWEEP, "sweep", "location");
-script!(READ_INBOX, "read_inbox", "inbox", "location");
+script!(READ_INBOX, "read_inbox", "inbox", "location", "changed");
 script!(MARKS, "marks", "inbox", "mark");
 script!(HEAD, "head", "inbox");
 script!(FETCH, "fetch");

@@ -6,23 +6,34 @@ use proto::{Cursor, DeviceId, NodeIncarnation, Position, SessionId, UserId};
 use rustc_hash::FxHashSet;
 
 use super::Redis;
-use super::inbox::{fingerprint, fingerprint_arg, reset_reason};
+use super::inbox::{INBOXES, References, fingerprint, fingerprint_arg, reset_reason};
 use super::key::Bucket;
 use super::link::Item;
 use super::presence;
 use super::{script, write};
-use crate::model::{Absence, Attach, Attached, Detach, From, Location};
+use crate::model::{Absence, Attach, Attached, Detach, FIRST_PAGE, From, Location};
 use crate::{Error, Result};
 
 /// Records touched in one call.
 const RECORDS: usize = 256;
 
+/// Pages of a batch of attaches, before their entries have been read.
+#[derive(Default)]
+struct FirstPages<'a> {
+    /// Of which of the batch.
+    indexes: Vec<usize>,
+    readers: Vec<(&'a UserId, Position)>,
+    pages: Vec<References>,
+}
+
 impl Redis {
     pub(super) async fn attach_all(&self, batch: &[Attach]) -> Result<Vec<Attached>> {
         let items = batch.iter().map(attach_item).collect();
-        let rows = self.read.run(&script::ATTACH, &[self.age()], items, RECORDS).await?;
+        let common = [self.age(), write::number(FIRST_PAGE as u64)];
+        let rows = self.read.run(&script::ATTACH, &common, items, INBOXES).await?;
         let (mut attached, mut before) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
-        for (attach, mut row) in batch.iter().zip(rows) {
+        let mut first = FirstPages::default();
+        for (index, (attach, mut row)) in batch.iter().zip(rows).enumerate() {
             let start = Cursor { position: Position(row.number()?), fingerprint: fingerprint(&mut row)? };
             let (reset, head) = (reset_reason(row.number()?)?, Position(row.number()?));
             let replaced = locations(&row.text()?)?;
@@ -31,11 +42,31 @@ impl Redis {
             let watchers = presence::watchers(&mut row)?;
             let absent = attach.location.is_some() && others.is_empty();
             let absence = absent.then_some(Absence { ended_ago, watchers });
-            attached.push(Attached { start, reset, head, replaced, absence });
+            let acknowledged = row.number()? == 1;
+            if attach.location.is_some() && attach.from != From::Head && reset.is_none() {
+                first.indexes.push(index);
+                first.readers.push((&attach.user, start.position));
+                first.pages.push(References::first(head, &mut row)?);
+            }
+            attached.push(Attached { start, reset, head, replaced, absence, acknowledged, page: None });
             before.push(if attach.location.is_some() { others } else { Vec::new() });
         }
         self.find_absent(batch, &before, &mut attached).await?;
+        self.read_first(first, &mut attached).await;
         Ok(attached)
+    }
+
+    /// Puts the first pages in. The sessions stand without them, too: whatever
+    /// cannot be read is asked for again.
+    async fn read_first(&self, first: FirstPages<'_>, attached: &mut [Attached]) {
+        match self.resolve(first.readers, first.pages).await {
+            Ok(pages) => {
+                for (index, page) in first.indexes.into_iter().zip(pages) {
+                    attached[index].page = Some(page);
+                }
+            }
+            Err(error) => tracing::debug!(%error, "could not read the first pages of sessions"),
+        }
     }
 
     /// Whoever had sessions only on dead nodes was absent, too; forgets dead

@@ -1,7 +1,10 @@
 //! Sessions: where they are, which one of a device counts, and when they end.
 
-use proto::{DeviceId, SessionId};
-use store::model::{Attach, Detach, From, InboxQuery, Location, Standing};
+use proto::{Cursor, DeviceId, Fingerprint, Position, Seq, SessionId, UserId};
+use store::model::{
+    Acknowledge, Attach, Attached, Detach, FIRST_PAGE, From, InboxPage, InboxQuery, Location, Mark, MarkKind,
+    Standing,
+};
 
 use super::harness::{Kind, Stores, for_every_store};
 
@@ -14,6 +17,11 @@ for_every_store![
     detaching_removes_only_its_own,
     a_session_knows_its_standing,
     a_batch_of_attaches_is_answered_in_order,
+    a_session_that_begins_at_a_place_is_given_its_first_page,
+    whoever_begins_at_the_head_or_only_looks_is_given_no_page,
+    a_place_that_does_not_hold_comes_without_a_page,
+    a_first_page_has_a_bound_and_then_no_marks,
+    an_attach_says_whether_its_place_has_been_acknowledged,
     sessions_end_with_their_nodes_lease,
 ];
 
@@ -145,4 +153,91 @@ async fn sessions_end_with_their_nodes_lease(kind: Kind) {
     }
     let (session, device) = (phone.session, phone.device);
     assert_eq!(standing(&stores, &alice, &session, &device).await, Standing::Missing);
+}
+
+async fn resume(stores: &Stores, user: &UserId, location: &Location, from: From) -> Attached {
+    let attach = Attach { user: user.clone(), location: Some(location.clone()), from };
+    stores.two.attach(vec![attach]).await.unwrap().remove(0)
+}
+
+fn positions(page: &InboxPage) -> Vec<u64> {
+    page.events.iter().map(|filed| filed.position.0).collect()
+}
+
+async fn a_session_that_begins_at_a_place_is_given_its_first_page(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    let node = stores.node("gw").await;
+    let (phone, laptop) = (node.location("phone"), node.location("laptop"));
+    let first = stores.send(&alice, &bob, "one").await;
+    let place = first.place.unwrap();
+    let up_to_date = resume(&stores, &alice, &phone, From::Cursor(place)).await.page.unwrap();
+    assert_eq!((positions(&up_to_date), up_to_date.head, up_to_date.marks), (vec![], Position(1), vec![]));
+
+    let conversation = proto::ConversationId::direct(&alice, &bob);
+    let read = Mark { conversation, user: bob.clone(), kind: MarkKind::Read, seq: Seq(1) };
+    stores.one.mark(vec![read.clone()]).await.unwrap();
+    stores.send(&bob, &alice, "two").await;
+    let attached = resume(&stores, &alice, &laptop, From::Cursor(place)).await;
+    let page = attached.page.unwrap();
+    assert_eq!((positions(&page), page.head, page.reset), (vec![2], Position(2), None));
+    assert_eq!(page.standing, Standing::Registered);
+    assert!(page.marks.iter().any(|mark| mark.user == read.user && mark.kind == MarkKind::Read));
+    assert_eq!((attached.start, page.marks_next), (place, None));
+
+    let oldest = resume(&stores, &alice, &phone, From::Start).await.page.unwrap();
+    assert_eq!((positions(&oldest), oldest.marks), (vec![1, 2], page.marks));
+}
+
+async fn whoever_begins_at_the_head_or_only_looks_is_given_no_page(kind: Kind) {
+    let stores = kind.open().await;
+    let alice = stores.user("alice");
+    let node = stores.node("gw").await;
+    let place = stores.send(&alice, &alice, "one").await.place.unwrap();
+    assert_eq!(stores.attach(&alice, &node.location("phone")).await.page, None);
+    assert_eq!(stores.look(&alice, From::Start).await.page, None);
+    assert_eq!(stores.look(&alice, From::Cursor(place)).await.page, None);
+}
+
+async fn a_place_that_does_not_hold_comes_without_a_page(kind: Kind) {
+    let stores = kind.open().await;
+    let alice = stores.user("alice");
+    let node = stores.node("gw").await;
+    stores.send(&alice, &alice, "one").await;
+    let other = Cursor { position: Position(1), fingerprint: Fingerprint(7) };
+    let attached = resume(&stores, &alice, &node.location("phone"), From::Cursor(other)).await;
+    assert!(attached.reset.is_some() && attached.page.is_none() && !attached.acknowledged);
+}
+
+async fn a_first_page_has_a_bound_and_then_no_marks(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    let node = stores.node("gw").await;
+    let place = stores.send(&alice, &bob, "first").await.place.unwrap();
+    for number in 0..=FIRST_PAGE {
+        stores.send(&bob, &alice, &number.to_string()).await;
+    }
+    let page = resume(&stores, &alice, &node.location("phone"), From::Cursor(place)).await.page.unwrap();
+    assert_eq!(positions(&page), (2..2 + FIRST_PAGE as u64).collect::<Vec<_>>());
+    assert_eq!((page.head, page.marks), (Position(2 + FIRST_PAGE as u64), vec![]));
+}
+
+async fn an_attach_says_whether_its_place_has_been_acknowledged(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    let node = stores.node("gw").await;
+    let phone = node.location("phone");
+    let known = async |cursor| resume(&stores, &alice, &phone, From::Cursor(cursor)).await.acknowledged;
+    assert!(known(Cursor::ORIGIN).await, "there is nothing to acknowledge");
+    stores.send(&bob, &alice, "one").await;
+    stores.send(&bob, &alice, "two").await;
+    let inbox = stores.inbox(&alice).await;
+    let place = |filed: &store::model::Filed| Cursor {
+        position: filed.position,
+        fingerprint: Fingerprint(filed.event.entry.fingerprint),
+    };
+    let (one, two) = (place(&inbox[0]), place(&inbox[1]));
+    assert!(!known(one).await);
+    stores.one.acknowledge(vec![Acknowledge { user: alice.clone(), cursor: one }]).await.unwrap();
+    assert!(known(one).await && !known(two).await);
 }

@@ -1,17 +1,21 @@
--- Begins sessions or looks places up. ARGV: age, then per item bucket, user,
--- from ('h', 's' or 'c'), position, fingerprint, session ('' for none),
--- device, node. Returns per item start, its fingerprint, reset (0 none, 1
--- trimmed, 2 rewritten), head, the locations replaced, those that were there
--- before, and where there were none, when the last one ended and how long ago
--- that is (nothing if there never was one), and the nodes that watch.
-local oldest = now_ms() - tonumber(ARGV[1])
-local results = {}
-for at = 2, #ARGV, 8 do
-  local bucket, user, from, position, fp, session, device, node = unpack(ARGV, at, at + 7)
-  local box = open(bucket, user, oldest)
-  local replaced, ended, watchers = '', {}, {}
-  if session ~= '' then
-    local kept = {}
+-- Begins sessions or looks places up. ARGV: age, events of a first page at
+-- most, then per item bucket, user, from ('h', 's' or 'c'), position,
+-- fingerprint, session ('' for none), device, node. Returns per item start, its
+-- fingerprint, reset (0 none, 1 trimmed, 2 rewritten), head, the locations
+-- replaced, those that were there before, and where there were none, when the
+-- last one ended and how long ago that is (nothing if there never was one), and
+-- the nodes that watch; whether the place has been acknowledged (0 no, 1 yes);
+-- and of a session that begins at a place its first page, as `read_inbox` has
+-- it: the references, and if they reach the head the conversations whose marks
+-- have changed.
+local now = now_ms()
+local oldest = now - tonumber(ARGV[1])
+local limit = tonumber(ARGV[2])
+
+-- Puts a location on the record. Returns those of the same device.
+local function locate(box, session, device, node)
+  local replaced, kept = '', {}
+  if box.locations ~= '' then
     for s, d, n in string.gmatch(box.locations, EACH) do
       local text = s .. ' ' .. d .. ' ' .. n .. ';'
       if d == device or s == session then
@@ -20,22 +24,49 @@ for at = 2, #ARGV, 8 do
         kept[#kept + 1] = text
       end
     end
-    kept[#kept + 1] = session .. ' ' .. device .. ' ' .. node .. ';'
-    write_locations(box.u, kept, 0)
-    if box.locations == '' then
-      ended, watchers = absence(bucket, user)
-      if #watchers > 0 then call('PEXPIRE', '{' .. bucket .. '}w:' .. user, WATCH) end
-    end
   end
-  local reset = 0
+  kept[#kept + 1] = session .. ' ' .. device .. ' ' .. node .. ';'
+  write_locations(box.u, kept, 0)
+  return replaced
+end
+
+-- When the last session of a user who was away ended, and who watches.
+local function was_away(box, bucket, user)
+  local w = '{' .. bucket .. '}w:' .. user
+  local watchers = call('SMEMBERS', w)
+  if #watchers > 0 then call('PEXPIRE', w, WATCH) end
+  if not box.ended then return {}, watchers end
+  return {box.ended, math.max(0, now - box.ended)}, watchers
+end
+
+local results = {}
+for at = 3, #ARGV, 8 do
+  local bucket, user, from, position, fp, session, device, node = unpack(ARGV, at, at + 7)
+  local box = open(bucket, user, oldest)
+  local replaced, ended, watchers = '', {}, {}
+  if session ~= '' then
+    replaced = locate(box, session, device, node)
+    if box.locations == '' then ended, watchers = was_away(box, bucket, user) end
+  end
+  local paged, reset, ref = session ~= '' and from ~= 'h', 0, nil
   position = tonumber(position)
   if from == 's' then
     position, fp = box.base, box.base_fp
     if position < box.rewritten then from = 'h' end
   elseif from == 'c' then
-    reset = check(box, position, fp)
+    reset, ref = check(box, position, fp)
   end
-  if from == 'h' or reset ~= 0 then position, fp = box.head, head_fp(box) end
-  results[#results + 1] = {position, fp, reset, box.head, replaced, box.locations, ended, watchers}
+  local refs, marks, acked = {}, {}, 0
+  if from == 'h' or reset ~= 0 then
+    position, fp = box.head, head_fp(box)
+  elseif position <= box.acked and box.acked <= box.head then
+    acked = 1
+  end
+  if paged and reset == 0 then
+    local first = position - box.base
+    if position < box.head then refs = call('LRANGE', box.i, first, first + limit - 1) end
+    if position + #refs >= box.head then marks = changed(bucket, user, marks_since(ref, oldest), 0) end
+  end
+  results[#results + 1] = {position, fp, reset, box.head, replaced, box.locations, ended, watchers, acked, refs, marks}
 end
 return results

@@ -8,24 +8,13 @@
 -- time of the change: one more than `CHANGED` if there are more.
 local age = tonumber(ARGV[1])
 local oldest = now_ms() - age
--- Conversations whose marks one page has.
-local CHANGED = 200
--- How long before a place, in ms, changes count as later: receipts gather for a
--- moment, and places have the time of a router and changes that of the store.
-local SLACK = 30000
 
-local function changed(box, bucket, user, mode, place, fp, after)
-  local since
+local function since_of_marks(box, mode, place, fp)
   place = tonumber(place)
-  if mode == 'w' then
-    since = oldest + age - place
-  elseif place > box.base and check(box, place, fp) == 0 then
-    since = time_of(call('LINDEX', box.i, place - box.base - 1)) - SLACK
-  end
-  if not since or since < oldest then since = oldest end
-  since, after = since * 1000, tonumber(after)
-  local from = after >= since and string.format('(%.0f', after) or string.format('%.0f', since)
-  return call('ZRANGEBYSCORE', '{' .. bucket .. '}m:' .. user, from, '+inf', 'WITHSCORES', 'LIMIT', 0, CHANGED + 1)
+  if mode == 'w' then return math.max(oldest, oldest + age - place) end
+  if place <= box.base then return oldest end
+  local code, ref = check(box, place, fp)
+  return marks_since(code == 0 and ref, oldest)
 end
 
 local results = {}
@@ -53,7 +42,7 @@ for at = 2, #ARGV, 11 do
     local refs, marks = {}, {}
     if position < box.head then refs = call('LRANGE', box.i, from, from + tonumber(limit) - 1) end
     if mode ~= '' and position + #refs >= box.head then
-      marks = changed(box, bucket, user, mode, place, place_fp, after)
+      marks = changed(bucket, user, since_of_marks(box, mode, place, place_fp), tonumber(after))
     end
     results[#results + 1] = {box.head, 0, '', standing, refs, marks}
   end

@@ -30,10 +30,11 @@ end
 -- Opens an inbox for reading, without what is older than `oldest`.
 local function open(bucket, user, oldest)
   local u, i = '{' .. bucket .. '}u:' .. user, '{' .. bucket .. '}i:' .. user
-  local r = call('HMGET', u, 'b', 's', 'a', 'w')
+  local r = call('HMGET', u, 'b', 's', 'a', 'w', 'e')
   local base, fp = base_of(r[1])
   local box = {u = u, i = i, base = base, base_fp = fp, len = call('LLEN', i),
-    locations = r[2] or '', acked = tonumber(r[3]) or 0, rewritten = tonumber(r[4]) or 0}
+    locations = r[2] or '', acked = tonumber(r[3]) or 0, rewritten = tonumber(r[4]) or 0,
+    ended = tonumber(r[5] or '')}
   local page = 0
   while box.len > 0 do
     local old = 0
@@ -54,11 +55,12 @@ local function head_fp(box)
   return sub(call('LINDEX', box.i, -1), 1, 4)
 end
 
--- Whether a cursor names a place: 0 it does, 1 trimmed, 2 rewritten.
+-- Whether a cursor names a place: 0 it does, 1 trimmed, 2 rewritten. And the
+-- reference there, if that was looked at.
 local function check(box, position, fp)
   if position > box.head or position < box.rewritten then return 2 end
   if position < box.base then return 1 end
   if position == box.base then return fp == box.base_fp and 0 or 2 end
   local ref = call('LINDEX', box.i, position - box.base - 1)
-  return ref and sub(ref, 1, 4) == fp and 0 or 2
+  return ref and sub(ref, 1, 4) == fp and 0 or 2, ref
 end

@@ -1,0 +1,41 @@
+//! A page of an inbox as it is answered: the events, and with those that reach
+//! the head the marks that have changed.
+
+use proto::{Cursor, UserId};
+use redb::ReadTransaction;
+
+use super::{changed, inbox};
+use crate::model::{FIRST_PAGE, InboxPage, InboxQuery, MarksQuery, MarksSince, Standing};
+use crate::{Bounds, Result};
+
+/// Reads what is asked for.
+pub(super) fn page(
+    txn: &ReadTransaction,
+    bounds: &Bounds,
+    query: &InboxQuery,
+    standing: Standing,
+) -> Result<InboxPage> {
+    let page = inbox::read(txn, query)?;
+    let reached = page.events.last().map_or(query.after.position, |last| last.position);
+    let (marks, marks_next) = match &query.marks {
+        Some(wanted) if page.reset.is_none() && reached == page.head => {
+            changed::read(txn, bounds, &query.user, wanted)?
+        }
+        _ => (Vec::new(), None),
+    };
+    let (events, head, reset) = (page.events, page.head, page.reset);
+    Ok(InboxPage { events, head, reset, standing, marks, marks_next })
+}
+
+/// The first page of a session that has been noted and begins here.
+pub(super) fn first_page(
+    txn: &ReadTransaction,
+    bounds: &Bounds,
+    user: &UserId,
+    after: Cursor,
+) -> Result<InboxPage> {
+    let marks = MarksQuery { since: MarksSince::Place(after), after: 0 };
+    let query =
+        InboxQuery { user: user.clone(), after, limit: FIRST_PAGE, session: None, marks: Some(marks) };
+    page(txn, bounds, &query, Standing::Registered)
+}
