@@ -81,6 +81,9 @@ impl Acceptor {
 
     /// Accepts until `stop`, and then closes the listener; what has been accepted lives on until [`Self::finish`].
     pub async fn run(&self, listener: TcpListener, stop: &CancellationToken) {
+        if let Err(error) = stream::prepare(&listener, self.shared.silence) {
+            tracing::error!(%error, "cannot set the sockets' options");
+        }
         let follow = async {
             match &self.shared.certificate {
                 Some(certificate) => certificate.follow().await,
@@ -137,9 +140,6 @@ impl Acceptor {
             Ok(place) => place,
             Err(full) => return self.refuse(&stream, full),
         };
-        if let Err(error) = stream::prepare(&stream, self.shared.silence) {
-            return tracing::debug!(%error, "a connection was gone at once");
-        }
         let held = (place, self.tasks.token());
         let until = Instant::now() + self.shared.handshake_timeout;
         let admitted = Admitted { stream, peer, held, until };

@@ -20,11 +20,13 @@ use fred::types::config::{
 use crate::{Error, Result, Url};
 
 /// Beyond this many messages that nobody has taken, the oldest are dropped and
-/// the subscription says so.
-const UNREAD_MESSAGES: usize = 65_536;
+/// the subscription says so. They are taken at once, into a queue of our own:
+/// this one has to outlast the moments in which its reader is not run. fred
+/// lays nine such queues out in full for each connection, some 600 bytes a
+/// place together.
+const UNREAD_MESSAGES: usize = 4_096;
 /// The same of a connection for commands, which hears only of its own
-/// reconnections: fred lays nine such queues out in full for each connection,
-/// which at the size above are some 40 MB.
+/// reconnections.
 const UNREAD_NOTES: usize = 64;
 /// Beyond this many commands that wait to be written, further ones fail.
 const WAITING_COMMANDS: usize = 16_384;
