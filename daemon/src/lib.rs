@@ -1,9 +1,11 @@
-//! What every binary of the cluster shares: flags, logs, signals, metrics, and
-//! the admin server. Nothing of messaging.
+//! What every binary of the cluster shares: flags, signals, telemetry, and the
+//! admin server. Nothing of messaging.
 //!
 //! In reading order: [`args`] (the flags), [`duration`] (how durations are
 //! written), [`mod@run`] (from `main` to the exit code), [`signals`] (when to
-//! stop), [`logs`], [`telemetry`] (instruments and their export), [`admin`]
+//! stop), [`settings`] (the `OTEL_*` variables), [`telemetry`] (what leaves, and
+//! how it ends; `otlp` are its exporters), [`metric`] (instruments), [`process`]
+//! (what the process takes), [`trace`] (spans), [`logs`], [`admin`]
 //! (`/healthz`, `/readyz`, `/metrics`), [`healthcheck`] (asks them).
 
 pub mod admin;
@@ -11,10 +13,15 @@ pub mod args;
 pub mod duration;
 pub mod healthcheck;
 pub mod logs;
+pub mod metric;
+mod otlp;
+pub mod process;
 pub mod run;
+pub mod settings;
 pub mod signals;
 pub mod telemetry;
+pub mod trace;
 
 pub use args::Args;
 pub use run::{Process, run};
-pub use telemetry::meter;
+pub use telemetry::{Program, meter};

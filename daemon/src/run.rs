@@ -12,8 +12,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Ready};
 use crate::args::Args;
-use crate::telemetry::{self, Telemetry};
+use crate::settings::Settings;
+use crate::telemetry::{self, Program, Telemetry};
 use crate::{logs, signals};
+
+/// What is not exported when the program has ended has so long to leave; a
+/// drain that is shorter than that counts.
+const LAST_EXPORT: Duration = Duration::from_secs(3);
 
 /// What a running program has from its surroundings.
 #[derive(Debug, Clone)]
@@ -25,44 +30,48 @@ pub struct Process {
     stopped: CancellationToken,
 }
 
-/// Runs a program; `main` returns what this returns. The program's future ends
+/// Runs a program; `main` returns what this returns. The future of `serve` ends
 /// when it has drained; an error is printed in one line, with exit code 1.
-pub fn run<F, Fut>(service: &'static str, args: &Args, program: F) -> ExitCode
+pub fn run<F, Fut>(program: Program, args: &Args, serve: F) -> ExitCode
 where
     F: FnOnce(Process) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    match try_run(service, args, program) {
+    match try_run(&program, args, serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{service}: {error:#}");
+            eprintln!("{}: {error:#}", program.name);
             ExitCode::FAILURE
         }
     }
 }
 
-fn try_run<F, Fut>(service: &'static str, args: &Args, program: F) -> anyhow::Result<()>
+fn try_run<F, Fut>(program: &Program, args: &Args, serve: F) -> anyhow::Result<()>
 where
     F: FnOnce(Process) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    logs::start(&args.log)?;
-    let telemetry = telemetry::start(service)?;
+    let settings = Settings::from_env()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the async runtime did not start")?;
+    let telemetry = {
+        let _inside = runtime.enter();
+        telemetry::start(program, &settings)?
+    };
+    logs::start_with(&args.log, telemetry.loggers())?;
     let outcome = runtime.block_on(async {
         let tasks = TaskTracker::new();
         let shutdown = signals::shutdown(&tasks).context("cannot listen for signals")?;
         let stopped = CancellationToken::new();
         let process = Process { shutdown, telemetry: telemetry.clone(), tasks, stopped: stopped.clone() };
         // Boxed: the program is large and block_on would keep it on the stack.
-        let outcome = Box::pin(program(process)).await;
+        let outcome = Box::pin(serve(process)).await;
         stopped.cancel();
         outcome
     });
-    telemetry.stop();
+    telemetry.stop(LAST_EXPORT.min(args.drain));
     // Tasks that hang must not keep a drained process alive.
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome

@@ -1,40 +1,116 @@
-//! Instruments for all crates and their export. Crates ask [`meter`] and know
-//! nothing of exporters; without [`start`] (tests) every instrument does
-//! nothing.
+//! The export of what a process says of itself: metrics as Prometheus text
+//! always, and metrics, traces and logs by OTLP as the [`Settings`] say.
+
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use prometheus::{Registry, TextEncoder};
+use tokio::runtime::Handle;
 
-/// Where instruments are made. Their names begin with `switchboard.`.
+use crate::settings::Settings;
+use crate::{otlp, process, trace};
+
+/// Where instruments are made; without [`start`] (tests) they do nothing.
 pub fn meter() -> Meter {
     opentelemetry::global::meter("switchboard")
 }
 
-/// The running export of a process. Further exporters (OTLP) become further
-/// readers of its provider.
+/// Who exports.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The program: `gateway`, `router`, `standalone`.
+    pub name: &'static str,
+    /// This one of them: the node's name.
+    pub instance: String,
+}
+
+impl Program {
+    /// A program and one of its instances.
+    pub fn new(name: &'static str, instance: impl Into<String>) -> Self {
+        Self { name, instance: instance.into() }
+    }
+
+    /// One that has no name but its machine's and the port that it listens on.
+    pub fn on_port(name: &'static str, port: u16) -> Self {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        // Port 0 is any: many on one machine have it.
+        let number = if port == 0 { std::process::id() } else { port.into() };
+        Self::new(name, format!("{}:{number}", host.trim()))
+    }
+}
+
+/// The running export of a process.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
     registry: Registry,
-    provider: SdkMeterProvider,
+    meters: SdkMeterProvider,
+    tracers: Option<SdkTracerProvider>,
+    loggers: Option<SdkLoggerProvider>,
 }
 
-/// Starts the export of metrics, once a process and before the first
+/// Starts the export, once a process, inside its runtime and before the first
 /// instrument is made.
-pub fn start(service: &'static str) -> anyhow::Result<Telemetry> {
+pub fn start(program: &Program, settings: &Settings) -> anyhow::Result<Telemetry> {
+    let resource = resource(program);
     let registry = Registry::new();
-    let exporter = opentelemetry_prometheus::exporter()
+    let prometheus = opentelemetry_prometheus::exporter()
         .with_registry(registry.clone())
         .build()
         .context("the prometheus exporter did not start")?;
-    let provider = SdkMeterProvider::builder()
-        .with_resource(Resource::builder().with_service_name(service).build())
-        .with_reader(exporter)
-        .build();
-    opentelemetry::global::set_meter_provider(provider.clone());
-    Ok(Telemetry { registry, provider })
+    let mut meters = SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(prometheus);
+    if let Some(protocol) = settings.metrics {
+        meters = meters.with_periodic_exporter(otlp::metrics(protocol)?);
+    }
+    let meters = meters.build();
+    opentelemetry::global::set_meter_provider(meters.clone());
+    process::observe(&Handle::current());
+
+    let tracers = match settings.traces {
+        None => None,
+        Some(protocol) => {
+            let tracers = SdkTracerProvider::builder()
+                .with_resource(resource.clone())
+                // What is not sampled never comes here: see `trace`.
+                .with_sampler(Sampler::AlwaysOn)
+                .with_id_generator(trace::Ids::default())
+                .with_batch_exporter(otlp::spans(protocol)?)
+                .build();
+            trace::start(&tracers, settings);
+            Some(tracers)
+        }
+    };
+    let loggers = match settings.logs {
+        None => None,
+        Some(protocol) => {
+            let loggers = SdkLoggerProvider::builder().with_resource(resource);
+            Some(loggers.with_batch_exporter(otlp::logs(protocol)?).build())
+        }
+    };
+    Ok(Telemetry { registry, meters, tracers, loggers })
+}
+
+/// What `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` do not say.
+fn resource(program: &Program) -> Resource {
+    let given = Resource::builder().build();
+    let ours = [
+        ("service.name", format!("switchboard-{}", program.name)),
+        ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("service.instance.id", program.instance.clone()),
+    ];
+    let said = |name: &str| {
+        let value = given.iter().find(|(key, _)| key.as_str() == name).map(|(_, value)| value.to_string());
+        value.is_some_and(|value| !value.is_empty() && !value.starts_with("unknown_service"))
+    };
+    let missing =
+        ours.into_iter().filter(|(name, _)| !said(name)).map(|(name, value)| KeyValue::new(name, value));
+    Resource::builder().with_attributes(missing.collect::<Vec<_>>()).build()
 }
 
 impl Telemetry {
@@ -43,10 +119,35 @@ impl Telemetry {
         TextEncoder::new().encode_to_string(&self.registry.gather()).context("metrics could not be written")
     }
 
-    /// Hands over what is not exported yet.
-    pub fn stop(&self) {
-        if let Err(error) = self.provider.shutdown() {
-            tracing::debug!(%error, "metrics were not handed over");
+    pub(crate) fn loggers(&self) -> Option<&SdkLoggerProvider> {
+        self.loggers.as_ref()
+    }
+
+    /// Hands over what is not exported yet, and ends. Takes `within` at most: a
+    /// collector that is away does not keep a process. To be called while the
+    /// runtime lives, from outside of it.
+    pub fn stop(&self, within: Duration) {
+        let (done, ended) = sync_channel(1);
+        let this = self.clone();
+        // A thread of its own, as the libraries may wait for longer.
+        let stopping = std::thread::Builder::new().name("telemetry-stop".into()).spawn(move || {
+            trace::stop();
+            let traces = this.tracers.map(|tracers| tracers.shutdown_with_timeout(within));
+            let metrics = this.meters.shutdown();
+            let logs = this.loggers.map(|loggers| loggers.shutdown_with_timeout(within));
+            let failed = [traces, Some(metrics), logs].into_iter().flatten().find_map(Result::err);
+            // Nobody waits any more, if it took too long.
+            let _ = done.send(failed);
+        });
+        let failed = match stopping {
+            Err(error) => Some(error.to_string()),
+            Ok(_) => match ended.recv_timeout(within) {
+                Ok(failed) => failed.map(|error| error.to_string()),
+                Err(_) => Some("no end in time".to_owned()),
+            },
+        };
+        if let Some(error) = failed {
+            tracing::debug!(error, "not all telemetry was handed over");
         }
     }
 }

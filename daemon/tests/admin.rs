@@ -7,11 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use daemon::healthcheck::Healthcheck;
-use daemon::{admin, telemetry};
+use daemon::metric::{Counter, Metric};
+use daemon::settings::Settings;
+use daemon::{Program, admin, telemetry};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+static TESTS: Metric = Metric::counter("switchboard.tests", "{test}", "of this test");
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -36,8 +40,8 @@ async fn get(address: SocketAddr, path: &str) -> String {
 
 #[tokio::test]
 async fn the_admin_server_says_how_the_process_is() {
-    let telemetry = telemetry::start("test").unwrap();
-    daemon::meter().u64_counter("switchboard.tests").build().add(3, &[]);
+    let telemetry = telemetry::start(&Program::new("test", "one"), &Settings::NONE).unwrap();
+    Counter::of(&TESTS).add(&[], 3);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let is_ready = Arc::new(AtomicBool::new(false));
@@ -58,7 +62,16 @@ async fn the_admin_server_says_how_the_process_is() {
     assert_eq!(healthcheck(address).await, Ok(()));
     assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
     let metrics = get(address, "/metrics").await;
-    assert!(metrics.contains("switchboard_tests_total") && metrics.contains(" 3\n"), "{metrics}");
+    for line in [
+        "switchboard_tests_total{",
+        "service_name=\"switchboard-test\"",
+        "service_instance_id=\"one\"",
+        "process_memory_usage_bytes{",
+        "cpu_mode=\"user\"",
+        "switchboard_runtime_tasks{",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
     assert!(get(address, "/nothing").await.starts_with("HTTP/1.1 404"));
 
     // A header that never ends holds its connection for a bounded time.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use daemon::Process;
+use daemon::{Process, Program};
 use gateway::auth::token::TokenArgs;
 use gateway::cli::{self, Task};
 use gateway::config::{Config, GatewayArgs};
@@ -45,7 +45,10 @@ fn main() -> ExitCode {
         );
     }
     match args.gateway.front.check() {
-        Ok(config) => daemon::run("gateway", &args.daemon.clone(), |process| run(args, config, process)),
+        Ok(config) => {
+            let program = Program::new("gateway", &config.node);
+            daemon::run(program, &args.daemon.clone(), |process| run(args, config, process))
+        }
         Err(reason) => cli::wrong("gateway", &reason),
     }
 }

@@ -1,111 +1,292 @@
-//! The gateway's instruments, `switchboard.gateway.*`. Label sets are bounded:
-//! words of the protocol only.
+//! The gateway's instruments. Label sets are bounded: words of the protocol
+//! only.
 
-use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, UpDownCounter};
+use daemon::metric::{Counter, Gauge, Histogram, Label, Metric, SECONDS};
 use proto::{End, ErrorCode};
 
+use crate::session::CatchUp;
+
+/// In the order of `docs/METRICS.md`.
+pub static METRICS: &[&Metric] = &[
+    &CONNECTIONS,
+    &ENDED,
+    &BEHIND,
+    &SOCKETS,
+    &REFUSED,
+    &COMMANDS,
+    &COMMAND_DURATION,
+    &DELIVERY_DURATION,
+    &DELIVERIES,
+    &FANOUT,
+    &PUBLICATIONS,
+    &SUBSCRIBERS,
+    &CHANNEL_HOLES,
+    &CATCHUPS,
+    &BUS_LOST,
+    &DROPPED,
+    &ATTACH_QUEUE,
+    &ROUTERS,
+    &PENDING,
+    &REPEATED,
+];
+
+static CONNECTIONS: Metric = Metric::gauge(
+    "switchboard.gateway.connections",
+    "{connection}",
+    "open sessions of streams and WebSockets, and polls under way",
+)
+.labelled(&[Label { name: "transport", values: &["websocket", "sse", "stream", "iframe", "poll"] }]);
+static ENDED: Metric = Metric::counter(
+    "switchboard.gateway.sessions.ended",
+    "{session}",
+    "sessions of streams and WebSockets that have ended",
+)
+.labelled(&[Label {
+    name: "reason",
+    values: &[
+        "bye",
+        "shutdown",
+        "replaced",
+        "token_expired",
+        "kicked",
+        "bad_frames",
+        "rate_limited",
+        "heartbeat_missed",
+    ],
+}]);
+pub(crate) static BEHIND: Metric = Metric::gauge(
+    "switchboard.gateway.sessions.behind",
+    "{session}",
+    "slow readers: sessions whose queue was full and that read on from the log",
+);
+pub(crate) static SOCKETS: Metric = Metric::gauge(
+    "switchboard.gateway.sockets",
+    "{connection}",
+    "open connections of clients, idle ones too",
+);
+pub(crate) static REFUSED: Metric = Metric::counter(
+    "switchboard.gateway.sockets.refused",
+    "{connection}",
+    "connections refused at once, by the limit that they met",
+)
+.labelled(&[Label { name: "limit", values: &["all", "address"] }]);
+static COMMANDS: Metric =
+    Metric::counter("switchboard.gateway.commands", "{command}", "commands of clients that were answered")
+        .labelled(&[
+            Label {
+                name: "type",
+                values: &[
+                    "send",
+                    "ack",
+                    "read",
+                    "typing",
+                    "publish",
+                    "history",
+                    "conversations",
+                    "create_group",
+                    "members",
+                    "add_members",
+                    "remove_member",
+                    "rename",
+                    "edit",
+                    "recall",
+                    "react",
+                    "presence",
+                    "subscribe",
+                    "unsubscribe",
+                    "kick",
+                ],
+            },
+            Label {
+                name: "result",
+                values: &[
+                    "ok",
+                    "bad_request",
+                    "unauthorized",
+                    "forbidden",
+                    "not_found",
+                    "conflict",
+                    "too_large",
+                    "rate_limited",
+                    "unavailable",
+                    "internal",
+                ],
+            },
+        ]);
+static COMMAND_DURATION: Metric = Metric::histogram(
+    "switchboard.gateway.command.duration",
+    "s",
+    "from a request to a router to its answer",
+    SECONDS,
+);
+static DELIVERY_DURATION: Metric = Metric::histogram(
+    "switchboard.gateway.delivery.duration",
+    "s",
+    "end to end: from an entry's time to the socket's transport taking it",
+    SECONDS,
+);
+static DELIVERIES: Metric = Metric::counter(
+    "switchboard.gateway.deliveries",
+    "{event}",
+    "events of conversations given to transports",
+);
+static FANOUT: Metric = Metric::histogram(
+    "switchboard.gateway.fanout",
+    "{session}",
+    "sessions of this node that one announced event was for",
+    &[0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0],
+);
+static PUBLICATIONS: Metric = Metric::counter(
+    "switchboard.gateway.publications",
+    "{publication}",
+    "publications of channels given to sessions",
+);
+static SUBSCRIBERS: Metric = Metric::gauge(
+    "switchboard.gateway.channel.subscribers",
+    "{subscription}",
+    "subscriptions of sessions to channels",
+);
+static CHANNEL_HOLES: Metric = Metric::counter(
+    "switchboard.gateway.channel.holes",
+    "{hole}",
+    "publications were missing and were read from a channel's log",
+);
+static CATCHUPS: Metric =
+    Metric::counter("switchboard.gateway.catchups", "{catchup}", "a session began to read from the log")
+        .labelled(&[Label { name: "cause", values: &["resume", "hole", "bus", "behind", "marks"] }]);
+static BUS_LOST: Metric = Metric::counter(
+    "switchboard.gateway.bus.lost",
+    "{loss}",
+    "bus holes: the bus may have lost announcements, and every session reads on",
+)
+.labelled(&[Label { name: "cause", values: &["hole", "deaf", "lagged", "lease", "store"] }]);
+static DROPPED: Metric = Metric::counter(
+    "switchboard.gateway.ephemeral.dropped",
+    "{frame}",
+    "frames that may be lost (typing) and were, for slow or busy sessions",
+);
+static ATTACH_QUEUE: Metric =
+    Metric::gauge("switchboard.gateway.attach.queue", "{request}", "attaches and pages that wait in line");
+pub(crate) static ROUTERS: Metric =
+    Metric::gauge("switchboard.gateway.routers", "{router}", "routers that take requests of this gateway");
+pub(crate) static PENDING: Metric = Metric::gauge(
+    "switchboard.gateway.requests.pending",
+    "{request}",
+    "requests to routers without an answer",
+);
+pub(crate) static REPEATED: Metric = Metric::counter(
+    "switchboard.gateway.requests.repeated",
+    "{request}",
+    "requests that were sent to another router because the first failed or was slow",
+);
+
 /// All instruments of a gateway.
+#[derive(Debug)]
 pub struct Metrics {
-    connections: UpDownCounter<i64>,
-    ended: Counter<u64>,
-    commands: Counter<u64>,
-    lost: Counter<u64>,
-    dropped: Counter<u64>,
-    queue: UpDownCounter<i64>,
-    publications: Counter<u64>,
-    channel_holes: Counter<u64>,
-    subscribers: UpDownCounter<i64>,
+    connections: Gauge,
+    ended: Counter,
+    commands: Counter,
+    command_duration: Histogram,
+    delivery_duration: Histogram,
+    deliveries: Counter,
+    fanout: Histogram,
+    catchups: Counter,
+    lost: Counter,
+    dropped: Counter,
+    queue: Gauge,
+    publications: Counter,
+    channel_holes: Counter,
+    subscribers: Gauge,
 }
 
 impl Metrics {
     /// Registers them.
     pub fn new() -> Self {
-        let meter = daemon::meter();
         Self {
-            connections: meter
-                .i64_up_down_counter("switchboard.gateway.connections")
-                .with_description("Open sessions, by transport")
-                .build(),
-            ended: meter
-                .u64_counter("switchboard.gateway.sessions.ended")
-                .with_description("Sessions that have ended, by reason")
-                .build(),
-            commands: meter
-                .u64_counter("switchboard.gateway.commands")
-                .with_description("Commands from clients, by type and result")
-                .build(),
-            lost: meter
-                .u64_counter("switchboard.gateway.bus.lost")
-                .with_description("Times that the bus may have lost announcements, by cause")
-                .build(),
-            dropped: meter
-                .u64_counter("switchboard.gateway.ephemeral.dropped")
-                .with_description("Typing frames dropped for slow or busy sessions")
-                .build(),
-            queue: meter
-                .i64_up_down_counter("switchboard.gateway.attach.queue")
-                .with_description("Attaches and pages that wait in line")
-                .build(),
-            publications: meter
-                .u64_counter("switchboard.gateway.publications")
-                .with_description("Publications given to sessions")
-                .build(),
-            channel_holes: meter
-                .u64_counter("switchboard.gateway.channel.holes")
-                .with_description("Times that publications were missing and read from a channel's log")
-                .build(),
-            subscribers: meter
-                .i64_up_down_counter("switchboard.gateway.channel.subscribers")
-                .with_description("Subscriptions of sessions to channels")
-                .build(),
+            connections: Gauge::of(&CONNECTIONS),
+            ended: Counter::of(&ENDED),
+            commands: Counter::of(&COMMANDS),
+            command_duration: Histogram::of(&COMMAND_DURATION),
+            delivery_duration: Histogram::of(&DELIVERY_DURATION),
+            deliveries: Counter::of(&DELIVERIES),
+            fanout: Histogram::of(&FANOUT),
+            catchups: Counter::of(&CATCHUPS),
+            lost: Counter::of(&BUS_LOST),
+            dropped: Counter::of(&DROPPED),
+            queue: Gauge::of(&ATTACH_QUEUE),
+            publications: Counter::of(&PUBLICATIONS),
+            channel_holes: Counter::of(&CHANNEL_HOLES),
+            subscribers: Gauge::of(&SUBSCRIBERS),
         }
     }
 
     /// A session has begun or ended.
     pub fn connection(&self, transport: &'static str, change: i64) {
-        self.connections.add(change, &[KeyValue::new("transport", transport)]);
+        self.connections.add(&[transport], change);
     }
 
     /// A session has ended for this reason.
     pub fn session_ended(&self, end: End) {
-        self.ended.add(1, &[KeyValue::new("reason", end.as_str())]);
+        self.ended.add(&[end.as_str()], 1);
     }
 
     /// A command has been answered.
     pub fn command(&self, kind: &'static str, refused: Option<ErrorCode>) {
-        let result = refused.map_or("ok", ErrorCode::as_str);
-        self.commands.add(1, &[KeyValue::new("type", kind), KeyValue::new("result", result)]);
+        self.commands.add(&[kind, refused.map_or("ok", ErrorCode::as_str)], 1);
+    }
+
+    /// A router has answered after so many seconds.
+    pub fn answered(&self, seconds: f64) {
+        self.command_duration.record(&[], seconds);
+    }
+
+    /// A transport has taken events, the oldest live one of them so many
+    /// seconds after it was written.
+    pub fn delivered(&self, events: usize, oldest: Option<f64>) {
+        self.deliveries.add(&[], events as u64);
+        if let Some(seconds) = oldest {
+            self.delivery_duration.record(&[], seconds);
+        }
+    }
+
+    /// An announced event was for so many sessions here.
+    pub fn fanout(&self, sessions: usize) {
+        self.fanout.record(&[], sessions as f64);
+    }
+
+    /// A session reads from the log.
+    pub fn catchup(&self, cause: CatchUp) {
+        self.catchups.add(&[cause.as_str()], 1);
     }
 
     /// The bus may have lost something.
     pub fn bus_lost(&self, cause: &'static str) {
-        self.lost.add(1, &[KeyValue::new("cause", cause)]);
+        self.lost.add(&[cause], 1);
     }
 
     /// A frame that may be lost was.
     pub fn ephemeral_dropped(&self) {
-        self.dropped.add(1, &[]);
+        self.dropped.add(&[], 1);
     }
 
     /// Sessions have been given a publication, or one has been given several.
     pub fn publications(&self, count: usize) {
-        self.publications.add(count as u64, &[]);
+        self.publications.add(&[], count as u64);
     }
 
     /// A channel's log is read because publications are missing.
     pub fn channel_hole(&self) {
-        self.channel_holes.add(1, &[]);
+        self.channel_holes.add(&[], 1);
     }
 
     /// A subscription has begun or ended.
     pub fn subscribers(&self, change: i64) {
-        self.subscribers.add(change, &[]);
+        self.subscribers.add(&[], change);
     }
 
     /// Somebody queues or has been served.
     pub fn attach_queue(&self, change: i64) {
-        self.queue.add(change, &[]);
+        self.queue.add(&[], change);
     }
 }
 

@@ -17,7 +17,7 @@ mod error;
 mod link;
 mod measured;
 mod members;
-mod metrics;
+pub mod metrics;
 mod nodes;
 mod receipts;
 mod server;

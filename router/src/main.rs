@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _};
-use daemon::{Process, healthcheck};
+use daemon::{Process, Program, healthcheck};
 use router::{Args, Service};
 use store::Url;
 
@@ -21,7 +21,8 @@ fn main() -> ExitCode {
         return asked.unwrap_or_else(|error| error.format(&mut command).exit()).run();
     }
     let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
-    daemon::run("router", &args.daemon.clone(), |process| run(args, process))
+    let program = Program::on_port("router", args.listen.port());
+    daemon::run(program, &args.daemon.clone(), |process| run(args, process))
 }
 
 async fn run(args: Args, process: Process) -> anyhow::Result<()> {

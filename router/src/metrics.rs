@@ -1,85 +1,207 @@
-//! The router's instruments. Attribute values are static words, so that
+//! The router's instruments. Label values are words known beforehand, so that
 //! counting allocates nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Histogram, UpDownCounter};
+use daemon::metric::{self, Counter, Gauge, Histogram, Label, Metric, SECONDS};
+
+/// In the order of `docs/METRICS.md`.
+pub static METRICS: &[&Metric] = &[
+    &COMMANDS,
+    &LINKS,
+    &BATCH_SIZE,
+    &QUEUE_DEPTH,
+    &DROPPED,
+    &REPAIRED,
+    &STORE_DURATION,
+    &TOLD,
+    &FAILED,
+    &WAITING,
+];
+
+const QUEUE: Label = Label {
+    name: "queue",
+    values: &[
+        "post",
+        "attach",
+        "detach",
+        "read_inbox",
+        "acknowledge",
+        "mark",
+        "broadcast",
+        "read_channels",
+        "publish",
+        #[cfg(test)]
+        "test",
+    ],
+};
+
+static COMMANDS: Metric =
+    Metric::counter("switchboard.router.commands", "{command}", "requests of gateways that were answered")
+        .labelled(&[
+            Label {
+                name: "command",
+                values: &[
+                    "send",
+                    "ack",
+                    "read",
+                    "typing",
+                    "publish",
+                    "attach",
+                    "detach",
+                    "read_inbox",
+                    "history",
+                    "conversations",
+                    "create_group",
+                    "members",
+                    "add_members",
+                    "remove_member",
+                    "rename",
+                    "issue_ticket",
+                    "redeem_ticket",
+                    "edit",
+                    "recall",
+                    "react",
+                    "presence",
+                    "unwatch",
+                    "kick",
+                    "join_channel",
+                    "leave_channel",
+                    "read_channel",
+                    "unknown",
+                ],
+            },
+            Label {
+                name: "result",
+                values: &[
+                    "ok",
+                    "bad_request",
+                    "forbidden",
+                    "not_found",
+                    "conflict",
+                    "too_large",
+                    "unavailable",
+                    "internal",
+                ],
+            },
+        ]);
+static LINKS: Metric =
+    Metric::gauge("switchboard.router.links", "{stream}", "gateways' streams to this router");
+static BATCH_SIZE: Metric = Metric::histogram(
+    "switchboard.router.batch.size",
+    "{item}",
+    "items that went to the store in one call",
+    &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0],
+)
+.labelled(&[QUEUE]);
+static QUEUE_DEPTH: Metric =
+    Metric::gauge("switchboard.router.queue.depth", "{item}", "items that wait for the store")
+        .labelled(&[QUEUE]);
+static DROPPED: Metric = Metric::counter(
+    "switchboard.router.ephemeral.dropped",
+    "{notice}",
+    "notices given up because a queue was full",
+)
+.labelled(&[Label { name: "kind", values: &["receipt", "presence"] }]);
+static REPAIRED: Metric = Metric::counter(
+    "switchboard.router.repaired",
+    "{conversation}",
+    "conversations whose filing a crash had left half done, and which were mended",
+);
+static STORE_DURATION: Metric =
+    Metric::histogram("switchboard.store.duration", "s", "calls to the store, a batch each", SECONDS)
+        .labelled(&[
+            Label {
+                name: "operation",
+                values: &[
+                    "post",
+                    "repair",
+                    "attach",
+                    "detach",
+                    "locate",
+                    "read_inbox",
+                    "acknowledge",
+                    "mark",
+                    "history",
+                    "conversations",
+                    "presence",
+                    "unwatch",
+                    "nodes",
+                    "broadcast",
+                    "join_channels",
+                    "leave_channels",
+                    "read_channels",
+                    "take_unheard",
+                    "heard",
+                    "unheard",
+                    "memberships",
+                    "publish",
+                    "keep_ticket",
+                    "take_ticket",
+                    "ping",
+                ],
+            },
+            Label { name: "result", values: &["ok", "error"] },
+        ]);
+static TOLD: Metric = Metric::counter(
+    "switchboard.webhook.told",
+    "{message}",
+    "messages for absent users that the webhook has taken",
+);
+static FAILED: Metric = Metric::counter(
+    "switchboard.webhook.failed",
+    "{request}",
+    "requests to the webhook that failed and are repeated",
+);
+static WAITING: Metric = Metric::gauge(
+    "switchboard.webhook.waiting",
+    "{message}",
+    "messages for absent users that wait to be told, in the whole store; only with a webhook",
+);
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     /// Commands by type and result.
-    commands: Counter<u64>,
+    commands: Counter,
     /// Items that went to the store at once.
-    batch_size: Histogram<u64>,
+    batch_size: Histogram,
     /// Seconds by operation.
-    store_latency: Histogram<f64>,
+    store_duration: Histogram,
     /// Notices that were given up.
-    dropped: Counter<u64>,
+    dropped: Counter,
     /// Gateways' streams.
-    links: UpDownCounter<i64>,
+    links: Gauge,
     /// Conversations that the sweep mended.
-    repaired: Counter<u64>,
+    repaired: Counter,
     /// Messages that the webhook has taken.
-    webhook_told: Counter<u64>,
+    webhook_told: Counter,
     /// Requests to the webhook that it has not.
-    webhook_failed: Counter<u64>,
+    webhook_failed: Counter,
 }
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let meter = daemon::meter();
         Self {
-            commands: meter
-                .u64_counter("switchboard.commands")
-                .with_description("commands answered, by type and result")
-                .build(),
-            batch_size: meter
-                .u64_histogram("switchboard.batch.size")
-                .with_description("items that went to the store in one call")
-                .with_boundaries(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0])
-                .build(),
-            store_latency: meter
-                .f64_histogram("switchboard.store.duration")
-                .with_unit("s")
-                .with_description("time that the store took, by operation")
-                .with_boundaries(vec![
-                    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-                    5.0,
-                ])
-                .build(),
-            dropped: meter
-                .u64_counter("switchboard.ephemeral.dropped")
-                .with_description("notices given up because a queue was full")
-                .build(),
-            links: meter
-                .i64_up_down_counter("switchboard.links")
-                .with_description("gateways' streams to this router")
-                .build(),
-            repaired: meter
-                .u64_counter("switchboard.repaired")
-                .with_description("conversations whose filing a crash had left half done")
-                .build(),
-            webhook_told: meter
-                .u64_counter("switchboard.webhook.told")
-                .with_description("messages for absent users that the webhook has taken")
-                .build(),
-            webhook_failed: meter
-                .u64_counter("switchboard.webhook.failed")
-                .with_description("requests to the webhook that failed and are repeated")
-                .build(),
+            commands: Counter::of(&COMMANDS),
+            batch_size: Histogram::of(&BATCH_SIZE),
+            store_duration: Histogram::of(&STORE_DURATION),
+            dropped: Counter::of(&DROPPED),
+            links: Gauge::of(&LINKS),
+            repaired: Counter::of(&REPAIRED),
+            webhook_told: Counter::of(&TOLD),
+            webhook_failed: Counter::of(&FAILED),
         }
     }
 
     pub(crate) fn command(&self, name: &'static str, result: &'static str) {
-        self.commands.add(1, &[KeyValue::new("command", name), KeyValue::new("result", result)]);
+        self.commands.add(&[name, result], 1);
     }
 
     pub(crate) fn batch(&self, queue: &'static str, items: usize) {
-        self.batch_size.record(items as u64, &[KeyValue::new("queue", queue)]);
+        self.batch_size.record(&[queue], items as f64);
     }
 
     /// Observes a queue when metrics are read, until `depth` knows no more.
@@ -88,53 +210,39 @@ impl Metrics {
         name: &'static str,
         depth: impl Fn() -> Option<usize> + Send + Sync + 'static,
     ) {
-        daemon::meter()
-            .u64_observable_gauge("switchboard.queue.depth")
-            .with_description("items that wait for the store, by queue")
-            .with_callback(move |observer| {
-                if let Some(depth) = depth() {
-                    observer.observe(depth as u64, &[KeyValue::new("queue", name)]);
-                }
-            })
-            .build();
+        metric::observe(&QUEUE_DEPTH, &[name], move || depth().map(|depth| depth as f64));
     }
 
     pub(crate) fn stored(&self, operation: &'static str, took: Duration, ok: bool) {
-        self.store_latency
-            .record(took.as_secs_f64(), &[KeyValue::new("operation", operation), KeyValue::new("ok", ok)]);
+        let result = if ok { "ok" } else { "error" };
+        self.store_duration.record(&[operation, result], took.as_secs_f64());
     }
 
     pub(crate) fn dropped(&self, kind: &'static str, count: usize) {
-        self.dropped.add(count as u64, &[KeyValue::new("kind", kind)]);
+        self.dropped.add(&[kind], count as u64);
     }
 
     pub(crate) fn links(&self, change: i64) {
-        self.links.add(change, &[]);
+        self.links.add(&[], change);
     }
 
     pub(crate) fn repaired(&self, conversations: usize) {
-        self.repaired.add(conversations as u64, &[]);
+        self.repaired.add(&[], conversations as u64);
     }
 
     pub(crate) fn webhook_told(&self, messages: usize) {
-        self.webhook_told.add(messages as u64, &[]);
+        self.webhook_told.add(&[], messages as u64);
     }
 
     pub(crate) fn webhook_failed(&self) {
-        self.webhook_failed.add(1, &[]);
+        self.webhook_failed.add(&[], 1);
     }
 
     /// Observes how many messages wait for the webhook, as the store said last.
     pub(crate) fn webhook_waiting(&self, waiting: &Arc<AtomicU64>) {
         let waiting = Arc::downgrade(waiting);
-        daemon::meter()
-            .u64_observable_gauge("switchboard.webhook.waiting")
-            .with_description("messages for absent users that wait to be told, in the whole store")
-            .with_callback(move |observer| {
-                if let Some(waiting) = waiting.upgrade() {
-                    observer.observe(waiting.load(Ordering::Relaxed), &[]);
-                }
-            })
-            .build();
+        metric::observe(&WAITING, &[], move || {
+            waiting.upgrade().map(|waiting| waiting.load(Ordering::Relaxed) as f64)
+        });
     }
 }

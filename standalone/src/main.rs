@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use daemon::Process;
+use daemon::{Process, Program};
 use gateway::cli::{self, Task};
 use standalone::args::{ADMIN_LISTEN, TokenCommand};
 use standalone::{Args, Config, System, hints};
@@ -29,7 +29,10 @@ fn main() -> ExitCode {
         },
     };
     match args.check() {
-        Ok(config) => daemon::run("standalone", &args.daemon.clone(), |process| run(args, config, process)),
+        Ok(config) => {
+            let program = Program::on_port("standalone", args.listen.port());
+            daemon::run(program, &args.daemon.clone(), |process| run(args, config, process))
+        }
         Err(reason) => cli::wrong("standalone", &reason),
     }
 }

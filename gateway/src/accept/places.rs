@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, UpDownCounter};
+use daemon::metric::{Counter, Gauge};
 use rustc_hash::FxHashMap;
+
+use crate::metrics::{REFUSED, SOCKETS};
 
 /// Counts connections.
 #[derive(Debug)]
@@ -17,8 +18,8 @@ pub(super) struct Places {
     /// The open connections; of each address only where there is a limit.
     open: Mutex<Open>,
     refused: AtomicU64,
-    sockets_gauge: UpDownCounter<i64>,
-    refused_counter: Counter<u64>,
+    sockets_gauge: Gauge,
+    refused_counter: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -61,20 +62,13 @@ pub(super) struct Place {
 
 impl Places {
     pub(super) fn new(most: usize, most_per_address: Option<usize>) -> Arc<Self> {
-        let meter = daemon::meter();
         Arc::new(Self {
             most,
             most_per_address,
             open: Mutex::default(),
             refused: AtomicU64::new(0),
-            sockets_gauge: meter
-                .i64_up_down_counter("switchboard.gateway.sockets")
-                .with_description("Open connections of clients, idle ones too")
-                .build(),
-            refused_counter: meter
-                .u64_counter("switchboard.gateway.sockets.refused")
-                .with_description("Connections refused at once, by the limit that they met")
-                .build(),
+            sockets_gauge: Gauge::of(&SOCKETS),
+            refused_counter: Counter::of(&REFUSED),
         })
     }
 
@@ -82,11 +76,11 @@ impl Places {
         let address = network(address);
         match self.try_take(address) {
             Ok(()) => {
-                self.sockets_gauge.add(1, &[]);
+                self.sockets_gauge.add(&[], 1);
                 Ok(Place { places: self.clone(), address })
             }
             Err(full) => {
-                self.refused_counter.add(1, &[KeyValue::new("limit", full.as_str())]);
+                self.refused_counter.add(&[full.as_str()], 1);
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 Err(full)
             }
@@ -117,7 +111,7 @@ impl Places {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.sockets_gauge.add(-1, &[]);
+        self.places.sockets_gauge.add(&[], -1);
         let mut open = self.places.open.lock().expect("nobody panics while holding this lock");
         open.all -= 1;
         if let Entry::Occupied(mut of_address) = open.by_address.entry(self.address) {

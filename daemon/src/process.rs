@@ -1,0 +1,79 @@
+//! What the process itself takes: CPU, memory, threads, files, and what the
+//! async runtime has to do. Read from `/proc` when somebody reads metrics.
+
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+
+use crate::metric::{self, Label, Metric};
+
+/// In the order of `docs/METRICS.md`.
+pub static METRICS: &[&Metric] = &[&CPU, &MEMORY, &VIRTUAL, &THREADS, &FILES, &UPTIME, &TASKS, &QUEUE];
+
+static CPU: Metric = Metric::counter("process.cpu.time", "s", "CPU seconds of this process")
+    .labelled(&[Label { name: "cpu.mode", values: &["user", "system"] }]);
+static MEMORY: Metric = Metric::gauge("process.memory.usage", "By", "resident memory");
+static VIRTUAL: Metric = Metric::gauge("process.memory.virtual", "By", "virtual memory");
+static THREADS: Metric = Metric::gauge("process.thread.count", "{thread}", "threads");
+static FILES: Metric =
+    Metric::gauge("process.unix.file_descriptor.count", "{file_descriptor}", "open file descriptors");
+static UPTIME: Metric = Metric::gauge("process.uptime", "s", "since the process began");
+static TASKS: Metric =
+    Metric::gauge("switchboard.runtime.tasks", "{task}", "tasks of the async runtime that are alive");
+static QUEUE: Metric = Metric::gauge(
+    "switchboard.runtime.queue.depth",
+    "{task}",
+    "tasks that wait in the runtime's shared queue",
+);
+
+/// `/proc` counts CPU time in these on every Linux there is (`getconf CLK_TCK`).
+const TICKS_A_SECOND: f64 = 100.0;
+/// Fields of `/proc/self/stat` after the program's name (proc_pid_stat(5)).
+const USER_TICKS: usize = 11;
+const SYSTEM_TICKS: usize = 12;
+
+/// Begins to report, once a process.
+pub(crate) fn observe(runtime: &Handle) {
+    static BEGUN: OnceLock<Instant> = OnceLock::new();
+    let begun = *BEGUN.get_or_init(Instant::now);
+    metric::observe(&CPU, &["user"], || stat(USER_TICKS).map(|ticks| ticks / TICKS_A_SECOND));
+    metric::observe(&CPU, &["system"], || stat(SYSTEM_TICKS).map(|ticks| ticks / TICKS_A_SECOND));
+    metric::observe(&MEMORY, &[], || status("VmRSS:").map(|kib| kib * 1024.0));
+    metric::observe(&VIRTUAL, &[], || status("VmSize:").map(|kib| kib * 1024.0));
+    metric::observe(&THREADS, &[], || status("Threads:"));
+    metric::observe(&FILES, &[], || {
+        // The one that reads the folder counts itself.
+        Some((std::fs::read_dir("/proc/self/fd").ok()?.count() as f64 - 1.0).max(0.0))
+    });
+    metric::observe(&UPTIME, &[], move || Some(begun.elapsed().as_secs_f64()));
+    let of = runtime.metrics();
+    metric::observe(&TASKS, &[], move || Some(of.num_alive_tasks() as f64));
+    let of = runtime.metrics();
+    metric::observe(&QUEUE, &[], move || Some(of.global_queue_depth() as f64));
+}
+
+fn stat(field: usize) -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name may hold blanks; it ends with the last bracket.
+    let (_, fields) = text.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(field)?.parse().ok()
+}
+
+fn status(name: &str) -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_memory_threads_and_cpu_time() {
+        assert!(status("VmRSS:").unwrap() > 500.0);
+        assert!(status("Threads:").unwrap() >= 1.0);
+        assert!(stat(USER_TICKS).is_some() && stat(SYSTEM_TICKS).is_some());
+    }
+}
