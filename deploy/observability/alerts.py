@@ -97,10 +97,11 @@ def alerts():
 
 
 def groups():
+    # In one group, so that alerts see what has just been recorded.
     yield "switchboard-levels", [
-        {"record": record + span, "expr": share(span)} for record, share, _, _ in LEVELS.values() for span in SPANS
+        *({"record": record + span, "expr": share(span)} for record, share, _, _ in LEVELS.values() for span in SPANS),
+        *(alert.rule() for alert in burns()),
     ]
-    yield "switchboard-budgets", [alert.rule() for alert in burns()]
     yield "switchboard-causes", [alert.rule() for alert in CAUSES]
 
 

@@ -109,6 +109,28 @@ seccompProfile:
   value: {{ .Values.log.level | quote }}
 - name: SWITCHBOARD_LOG_FORMAT
   value: {{ .Values.log.format }}
+{{- with .Values.telemetry }}
+{{- if .endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ .endpoint | quote }}
+- name: OTEL_EXPORTER_OTLP_PROTOCOL
+  value: {{ .protocol }}
+{{- range list "traces" "metrics" "logs" }}
+{{- if not (index $.Values.telemetry .) }}
+- name: OTEL_{{ upper . }}_EXPORTER
+  value: none
+{{- end }}
+{{- end }}
+- name: OTEL_TRACES_SAMPLER
+  value: parentbased_traceidratio
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ .sampleRatio | quote }}
+- name: OTEL_METRIC_EXPORT_INTERVAL
+  value: {{ mul .metricInterval 1000 | quote }}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: service.namespace={{ $.Release.Namespace }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Probes on the admin port: only readiness asks for more than "it runs". */}}
@@ -184,6 +206,10 @@ priorityClassName: {{ . }}
   to:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+{{- end }}
+{{- with .Values.telemetry.endpoint }}
+- ports:
+    - { port: {{ (urlParse .).host | splitList ":" | last }}, protocol: TCP }
 {{- end }}
 {{- with .Values.networkPolicy.extraEgress }}
 {{ toYaml . }}
