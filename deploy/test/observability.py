@@ -1,5 +1,5 @@
-"""Checks the observability part for what no other check sees: that whatever
-points at something else finds it. Uids are unique, links lead to dashboards and
+"""Checks the observability part for what no other check sees: dashboards fit
+Grafana's own types, and whatever points at something else finds it. Uids are unique, links lead to dashboards and
 panels that are there, data sources are those that are provisioned, every alert
 has its test, images are pinned, and the hosts that configurations name are
 services of compose.yaml in a network that both are in."""
@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 DEPLOY = Path(__file__).resolve().parents[1]
 CHART = DEPLOY / "helm" / "switchboard" / "files"
@@ -28,6 +31,21 @@ def every(node, key):
             yield from every(value, key)
 
 
+def unknown(ours, theirs, path=""):
+    """What Grafana's types made of a dashboard do not have of it."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key in ours:
+            # They do not know ad hoc filters' own list, which Grafana reads.
+            if key not in theirs and (key, ours[key]) != ("filters", []):
+                yield f"{path}.{key}"
+            yield from unknown(ours[key], theirs.get(key), f"{path}.{key}")
+    elif isinstance(ours, list) and isinstance(theirs, list):
+        for at, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            yield from unknown(one, other, f"{path}[{at}]")
+    elif ours != theirs and ours != []:
+        yield f"{path} becomes {theirs!r}"
+
+
 def dashboards():
     boards = [json.loads(path.read_text()) for path in sorted((CHART / "dashboards").glob("*.json"))]
     panels = {board["uid"]: {panel["id"] for panel in board["panels"]} for board in boards}
@@ -40,7 +58,10 @@ def dashboards():
         found = re.fullmatch(r"/d/([^?]+)\?viewPanel=(\d+)", link)
         if not found or int(found[2]) not in panels.get(found[1], ()):
             yield f"a link leads nowhere: {link}"
+    register_default_plugins()
     for board in boards:
+        typed = json.loads(json.dumps(Dashboard.from_json(board), cls=JSONEncoder))
+        yield from (f"{board['title']}: not of Grafana's types: {path}" for path in unknown(board, typed))
         names = {variable["name"] for variable in board["templating"]["list"]}
         if len(panels[board["uid"]]) < len(board["panels"]):
             yield f"{board['title']}: two panels have one id"

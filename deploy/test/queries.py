@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # What others measure: Redis' receiver, the balancer, the collector's spans.
 FOREIGN = ("redis_", "haproxy_", "traces_span_metrics_", "ALERTS", "otelcol_")
 SUFFIXES = re.compile("_(bucket|sum|count)$")
-PATIENCE = 60
+PATIENCE = 120
 
 
 def asked():
@@ -78,7 +78,7 @@ def ask(prometheus, query):
 
 
 def answered(prometheus, query):
-    query = query.replace("$__rate_interval", "30s").replace("$__range", "1m")
+    query = query.replace("$__rate_interval", "40s").replace("$__range", "1m")
     return any(not math.isnan(float(sample["value"][1])) for sample in ask(prometheus, query))
 
 
