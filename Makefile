@@ -34,7 +34,7 @@ openapi-check: tools ## A running server against its own OpenAPI description, wi
 	@.ci/schemathesis
 
 .PHONY: check
-check: tools lint docs openapi-check test ## All that CI runs
+check: tools lint docs openapi-check deploy-lint test ## All that CI runs
 
 .PHONY: bench
 bench: ## Benchmarks of the hot pieces (criterion)
@@ -53,9 +53,17 @@ measure: tools ## CPU per delivered message and memory per idle client, for each
 		$(MEASURE) --scenario idle --users 4000 --duration 5 --transport $$transport || exit 1; \
 	done
 
+.PHONY: deploy-lint
+deploy-lint: ## Checks the compose file, configurations, dashboards and alerts (with their tests)
+	deploy/test/check --without-chart
+
 .PHONY: deploy-check
-deploy-check: ## Checks the chart, the manifests, the compose file and haproxy's configuration
+deploy-check: ## The same, and the chart and the manifests (builds Helm once)
 	deploy/test/check
+
+.PHONY: deploy-dashboards
+deploy-dashboards: ## Every query of dashboards and alerts against a cluster under load, a collector and Prometheus (builds the collector once)
+	deploy/test/dashboards
 
 .PHONY: deploy-test
 deploy-test: deploy-check ## Builds the image and runs compose.yaml for real (as root, without a registry)
