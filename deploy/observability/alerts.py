@@ -63,7 +63,7 @@ CAUSES = [
     Alert("GatewayWithoutRouter", "min by (instance) (switchboard_gateway_routers)", "< 1", "1m", "page", "A router is missing",
           "{{ $labels.instance }} reaches no router: all its commands fail"),
     Alert("StoreFails",
-          'sum(rate(switchboard_store_duration_seconds_count{result="error"}[5m])) / sum(rate(switchboard_store_duration_seconds_count[5m]))',
+          '(sum(rate(switchboard_store_duration_seconds_count{result="error"}[5m])) or vector(0)) / sum(rate(switchboard_store_duration_seconds_count[5m]))',
           "> 0.01", "2m", "page", "The store fails", "{{ $value | humanizePercentage }} of the calls to the store fail"),
     Alert("StoreSlow",
           'histogram_quantile(0.99, sum by (le) (rate(switchboard_store_duration_seconds_bucket{operation="post"}[10m])))',

@@ -317,7 +317,7 @@ REDIS = {
         Panel("Network", "Bps", {
             "in": rate("redis_net_input_bytes_total"), "out": rate("redis_net_output_bytes_total"),
         }, "follows the load", "The store is slow"),
-        Panel("Longest output of a client", "short", {"{{instance}}": "redis_clients_max_output_buffer"},
+        Panel("Longest output of a client", "bytes", {"{{instance}}": "redis_clients_max_output_buffer_bytes"},
               "0: growing means that a gateway does not read its announcements", "The bus loses announcements"),
         Panel("Up for", SECONDS, {"{{instance}}": "redis_uptime_seconds_total"}, "as long as the last rollout", "The store fails"),
     ],
