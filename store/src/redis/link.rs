@@ -184,8 +184,9 @@ impl Link {
         };
         // Cheap: every value is a number or shares its bytes.
         all.extend(args.iter().cloned());
-        let frame = self.client.custom_raw(CustomCommand::new_static(command, hash, false), all).await;
-        match frame {
+        // Boxed: fred's future is of 7 KB, and would be moved with every future around it.
+        let call = Box::pin(self.client.custom_raw(CustomCommand::new_static(command, hash, false), all));
+        match call.await {
             Ok(Resp3Frame::SimpleError { data, .. }) => Err(Failure::from_text(&data)),
             Ok(Resp3Frame::BlobError { data, .. }) => {
                 Err(Failure::from_text(&String::from_utf8_lossy(&data)))

@@ -269,11 +269,17 @@ impl Redis {
     }
 
     /// No call takes longer than the timeout, whatever it waits for.
-    async fn within<T>(&self, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        // Boxed: the calls hold whole batches.
-        match timeout(self.timeout, Box::pin(call)).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::Unavailable(format!("no answer within {:?}", self.timeout))),
+    fn within<'a, T: Send + 'a>(
+        &'a self,
+        call: impl Future<Output = Result<T>> + Send + 'a,
+    ) -> impl Future<Output = Result<T>> + Send + 'a {
+        // Boxed at once: a call is large, and would be moved again and again.
+        let call = Box::pin(call);
+        async move {
+            match timeout(self.timeout, call).await {
+                Ok(result) => result,
+                Err(_) => Err(Error::Unavailable(format!("no answer within {:?}", self.timeout))),
+            }
         }
     }
 }
