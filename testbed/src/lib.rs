@@ -5,11 +5,13 @@
 //! [`FaultProxy`] between a client and any of them, [`Haproxy`] before
 //! gateways, [`Process`] for our own
 //! programs and [`Binaries`] that builds them, [`wait`] for conditions with a
-//! deadline. [`Reply`] is what Redis answers.
+//! deadline. [`Reply`] is what Redis answers. [`instructions`] counts those of
+//! small pieces of code.
 
 mod binaries;
 mod guarded;
 mod haproxy;
+pub mod instructions;
 pub mod port;
 mod process;
 mod proxy;
