@@ -33,8 +33,18 @@ openapi-check: tools ## A running server against its own OpenAPI description, wi
 	$(CARGO) build --locked --bin standalone -p standalone
 	@.ci/schemathesis
 
+COUNTED := $(CARGO) bench --profile instructions --locked -p gateway --bench instructions --
+
+.PHONY: instructions
+instructions: tools ## Instructions of the hot pieces (callgrind); fails where they are over 10 % more than accepted
+	$(COUNTED) --check
+
+.PHONY: instructions-accept
+instructions-accept: tools ## Accepts what the hot pieces need now (gateway/benches/instructions.txt)
+	$(COUNTED) --accept
+
 .PHONY: check
-check: tools lint docs openapi-check deploy-lint test ## All that CI runs
+check: tools lint docs openapi-check instructions deploy-lint test ## All that CI runs
 
 .PHONY: bench
 bench: ## Benchmarks of the hot pieces (criterion)
@@ -56,6 +66,10 @@ measure: tools ## CPU per delivered message and memory per idle client, for each
 .PHONY: deploy-lint
 deploy-lint: ## Checks the compose file, configurations, dashboards and alerts (with their tests)
 	deploy/test/check --without-chart
+
+.PHONY: capacity
+capacity: ## Writes the tables and simulations of docs/CAPACITY.md anew, from loadtest/src/capacity/costs.rs
+	$(CARGO) run --release --locked -p loadtest -- simulate page
 
 .PHONY: deploy-check
 deploy-check: ## The same, and the chart and the manifests (builds Helm once)
