@@ -9,6 +9,7 @@ mod stream;
 
 pub use stream::{Dial, InProcess, Outbound};
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ use self::pending::{Pending, Unanswered};
 use self::stream::Link;
 use crate::config::RouterUrl;
 use crate::failure::Failure;
+
+/// Requests a second that a gateway gives to one router before it uses another.
+const PER_ROUTER: f64 = 4_000.0;
 
 /// How requests are treated.
 #[derive(Debug, Clone, Copy)]
@@ -52,8 +56,12 @@ pub struct Outcome {
 /// Called once with the outcome, from the task that read it: must not wait.
 pub type Completion = Box<dyn FnOnce(Outcome) + Send>;
 
-/// Asks routers. Requests of one user go to one router in the order given for
-/// as long as the set of routers stays, so pipelined commands keep their order.
+/// Asks routers. Requests of one user go to one router in the order given, and
+/// to another only when none is without an answer (or the router fails), so
+/// pipelined commands keep their order.
+///
+/// A gateway uses as few routers as its load needs, since what goes together
+/// is cheaper; each begins to count at another one.
 #[derive(Clone)]
 pub struct Routers {
     shared: Arc<Shared>,
@@ -64,6 +72,12 @@ struct Shared {
     /// The routers that take requests, ordered by name, so that all gateways
     /// and all users choose evenly.
     open: RwLock<Vec<Arc<Link>>>,
+    /// Among them the first that this gateway uses.
+    first: u64,
+    /// How many it uses, if there are so many.
+    width: AtomicU64,
+    /// Requests since the clock last ticked.
+    asked: AtomicU64,
     unanswered: Unanswered,
     /// A stream has ended, since this was last asked.
     ended: Notify,
@@ -74,11 +88,14 @@ struct Shared {
 impl Routers {
     /// Without any router yet: requests wait for the first. The clock that
     /// repeats and gives up runs on `tracker` until `shutdown`.
-    pub fn new(config: LinkConfig, tracker: &TaskTracker, shutdown: CancellationToken) -> Self {
+    pub fn new(node: &str, config: LinkConfig, tracker: &TaskTracker, shutdown: CancellationToken) -> Self {
         let routers = Self {
             shared: Arc::new(Shared {
                 config,
                 open: RwLock::default(),
+                first: hash_of(node),
+                width: AtomicU64::new(1),
+                asked: AtomicU64::new(0),
                 unanswered: Unanswered::default(),
                 ended: Notify::new(),
                 broken: Notify::new(),
@@ -145,9 +162,12 @@ impl Routers {
             return completion(Outcome { result: Err(failure), repeated: false });
         }
         let now = Instant::now();
-        let link = self.choose(&request.user, None);
+        let hash = hash_of(&request.user);
+        let link = self.choose(hash, shared.unanswered.link_of(hash), None);
+        shared.asked.fetch_add(1, Ordering::Relaxed);
         let pending = Pending {
             request: request.clone(),
+            hash,
             completion,
             deadline: now + shared.config.timeout,
             sent: now,
@@ -164,23 +184,38 @@ impl Routers {
         }
     }
 
-    /// The link for a user: the same one for as long as the set stays.
-    fn choose(&self, user: &str, not: Option<&Link>) -> Option<Arc<Link>> {
+    /// The link for a user by its hash; the one that the user's unanswered
+    /// requests go to, if it still takes any.
+    fn choose(&self, user: u64, before: Option<u64>, not: Option<&Link>) -> Option<Arc<Link>> {
         let open = self.open();
+        if let Some(same) = open.iter().find(|link| Some(link.id) == before) {
+            return Some(same.clone());
+        }
         let others = || open.iter().filter(|link| not.is_none_or(|not| not.id != link.id));
-        let count = others().count();
+        let count = others().count() as u64;
         if count == 0 {
             return open.first().cloned();
         }
-        let hash = hash_of(user);
-        others().nth(usize::try_from(hash % count as u64).unwrap_or(0)).cloned()
+        let width = self.shared.width.load(Ordering::Relaxed);
+        let place = self.shared.first.wrapping_add(user % width) % count;
+        others().nth(usize::try_from(place).unwrap_or(0)).cloned()
+    }
+
+    /// Uses more routers when those in use have much to do, and fewer when
+    /// half of that would do. Called once a `tick`.
+    fn widen(&self, tick: Duration) {
+        let shared = &self.shared;
+        let asked = shared.asked.swap(0, Ordering::Relaxed) as f64 / tick.as_secs_f64();
+        let (least, most) = ((asked / PER_ROUTER).ceil(), (asked * 2.0 / PER_ROUTER).ceil());
+        let width = shared.width.load(Ordering::Relaxed).clamp(least.max(1.0) as u64, most.max(1.0) as u64);
+        shared.width.store(width.min(self.available().max(1) as u64), Ordering::Relaxed);
     }
 
     /// Sends requests again, in their order, to another router than `not`
     /// where there is one. Without any they wait for the next.
     fn send_again(&self, ids: &[u64], not: Option<&Link>) {
         for id in ids {
-            let request = self.shared.unanswered.again(*id, |user| self.choose(user, not));
+            let request = self.shared.unanswered.again(*id, |user| self.choose(user, None, not));
             if let Some((link, request)) = request
                 && !link.push(request)
             {
@@ -243,7 +278,8 @@ impl Routers {
 
     /// Repeats what takes long on another router, and gives up at the deadline.
     async fn tick_until(&self, shutdown: CancellationToken) {
-        let mut ticks = tokio::time::interval(Duration::from_millis(100));
+        let tick = Duration::from_millis(100);
+        let mut ticks = tokio::time::interval(tick);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -258,6 +294,7 @@ impl Routers {
                 };
                 (pending.completion)(Outcome { result: Err(failure), repeated });
             }
+            self.widen(tick);
             for link in self.open().iter() {
                 link.flush();
             }
@@ -289,10 +326,10 @@ fn is_removal(request: &wire::Request) -> bool {
     matches!(request.command, Some(request::Command::RemoveMember(_)))
 }
 
-/// Spreads users over routers.
-fn hash_of(user: &str) -> u64 {
+/// Spreads users over routers, and gateways.
+fn hash_of(name: &str) -> u64 {
     use std::hash::Hasher;
     let mut hasher = rustc_hash::FxHasher::default();
-    hasher.write(user.as_bytes());
+    hasher.write(name.as_bytes());
     hasher.finish()
 }

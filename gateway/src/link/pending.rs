@@ -1,6 +1,7 @@
 //! Requests that have no answer yet, whichever router they went to. An answer
 //! from any of them counts; later ones find nothing here.
 
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -14,6 +15,8 @@ use super::stream::Link;
 /// One request without an answer.
 pub(super) struct Pending {
     pub(super) request: Request,
+    /// Of the user.
+    pub(super) hash: u64,
     pub(super) completion: Completion,
     /// When to give up.
     pub(super) deadline: Instant,
@@ -28,7 +31,29 @@ pub(super) struct Pending {
 #[derive(Default)]
 pub(super) struct Unanswered {
     last: AtomicU64,
-    by_id: Mutex<FxHashMap<u64, Pending>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    by_id: FxHashMap<u64, Pending>,
+    /// The link that a user's last request went to, and how many of the user's
+    /// are without an answer: for as long as there are any, the next go the same
+    /// way, in their order. By the user's hash; two users of one hash go together.
+    users: FxHashMap<u64, (Option<u64>, u32)>,
+}
+
+impl Table {
+    fn remove(&mut self, id: u64) -> Option<Pending> {
+        let pending = self.by_id.remove(&id)?;
+        if let Entry::Occupied(mut user) = self.users.entry(pending.hash) {
+            user.get_mut().1 -= 1;
+            if user.get().1 == 0 {
+                user.remove();
+            }
+        }
+        Some(pending)
+    }
 }
 
 impl Unanswered {
@@ -37,15 +62,23 @@ impl Unanswered {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().by_id.len()
+    }
+
+    /// The link that the unanswered requests of a user go to, if there are any.
+    pub(super) fn link_of(&self, hash: u64) -> Option<u64> {
+        self.lock().users.get(&hash)?.0
     }
 
     pub(super) fn insert(&self, id: u64, pending: Pending) {
-        self.lock().insert(id, pending);
+        let mut table = self.lock();
+        let user = table.users.entry(pending.hash).or_default();
+        *user = (pending.link, user.1 + 1);
+        table.by_id.insert(id, pending);
     }
 
     pub(super) fn remove(&self, id: u64) -> Option<Pending> {
-        self.lock().remove(&id)
+        self.lock().remove(id)
     }
 
     /// Those that were sent on this link last, or wait for any, in order.
@@ -56,8 +89,8 @@ impl Unanswered {
     /// Those sent before `then`, with their link, in order.
     pub(super) fn sent_before(&self, then: Instant) -> Vec<(u64, Option<u64>)> {
         let ids = self.ids(|pending| pending.link.is_some() && pending.sent < then);
-        let by_id = self.lock();
-        ids.into_iter().filter_map(|id| Some((id, by_id.get(&id)?.link))).collect()
+        let table = self.lock();
+        ids.into_iter().filter_map(|id| Some((id, table.by_id.get(&id)?.link))).collect()
     }
 
     /// Notes that a request is sent again on the link that `choose` finds for
@@ -65,11 +98,11 @@ impl Unanswered {
     pub(super) fn again(
         &self,
         id: u64,
-        choose: impl FnOnce(&str) -> Option<Arc<Link>>,
+        choose: impl FnOnce(u64) -> Option<Arc<Link>>,
     ) -> Option<(Arc<Link>, Request)> {
-        let mut by_id = self.lock();
-        let pending = by_id.get_mut(&id)?;
-        let Some(link) = choose(&pending.request.user) else {
+        let mut table = self.lock();
+        let pending = table.by_id.get_mut(&id)?;
+        let Some(link) = choose(pending.hash) else {
             pending.link = None;
             return None;
         };
@@ -81,7 +114,7 @@ impl Unanswered {
 
     /// A request waits for a link.
     pub(super) fn orphan(&self, id: u64) {
-        if let Some(pending) = self.lock().get_mut(&id) {
+        if let Some(pending) = self.lock().by_id.get_mut(&id) {
             pending.link = None;
         }
     }
@@ -89,24 +122,24 @@ impl Unanswered {
     /// Takes out those whose time is up.
     pub(super) fn expired(&self, now: Instant) -> Vec<Pending> {
         let ids = self.ids(|pending| pending.deadline <= now);
-        let mut by_id = self.lock();
-        ids.iter().filter_map(|id| by_id.remove(id)).collect()
+        let mut table = self.lock();
+        ids.iter().filter_map(|id| table.remove(*id)).collect()
     }
 
     /// Takes out all.
     pub(super) fn drain(&self) -> Vec<Pending> {
-        self.lock().drain().map(|(_, pending)| pending).collect()
+        std::mem::take(&mut *self.lock()).by_id.into_values().collect()
     }
 
     fn ids(&self, which: impl Fn(&Pending) -> bool) -> Vec<u64> {
-        let by_id = self.lock();
+        let table = self.lock();
         let mut ids: Vec<u64> =
-            by_id.iter().filter(|(_, pending)| which(pending)).map(|(id, _)| *id).collect();
+            table.by_id.iter().filter(|(_, pending)| which(pending)).map(|(id, _)| *id).collect();
         ids.sort_unstable();
         ids
     }
 
-    fn lock(&self) -> MutexGuard<'_, FxHashMap<u64, Pending>> {
-        self.by_id.lock().expect("no code that holds this lock panics")
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().expect("no code that holds this lock panics")
     }
 }
