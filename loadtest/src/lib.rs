@@ -5,8 +5,10 @@
 //!
 //! In reading order: [`client`], [`token`], [`history`], [`fleet`] (gateways
 //! and routers as processes), [`workload`] (and `foreign`, the clients of other
-//! servers), [`summary`], [`report`], [`versus`].
+//! servers), [`summary`], [`report`], [`versus`]; and [`capacity`], which
+//! reckons and simulates what no machine here can run.
 
+pub mod capacity;
 pub mod client;
 pub mod fleet;
 pub(crate) mod foreign;

@@ -1,5 +1,6 @@
 //! `loadtest run`: one scenario against a cluster that runs already or that is
-//! spawned for it. `loadtest versus`: the same against other servers.
+//! spawned for it. `loadtest versus`: the same against other servers. `loadtest
+//! simulate`: what one machine cannot run.
 
 mod open;
 mod options;
@@ -10,9 +11,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
+use loadtest::capacity::{bus, page, storm};
 use loadtest::{report, versus, workload};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use options::{Command, Options, Run, Scenario, Versus};
+use options::{Command, Options, Run, Scenario, Versus, What};
 use serde::Serialize;
 
 #[tokio::main]
@@ -20,6 +22,7 @@ async fn main() -> ExitCode {
     let done = match Options::parse().command {
         Command::Run(options) => measure(&options).await,
         Command::Versus(options) => compare(&options).await,
+        Command::Simulate(options) => simulate(&options.what),
         Command::Relay(options) => relay(options.listen).await,
     };
     match done {
@@ -46,6 +49,7 @@ async fn measure(run: &Run) -> Result<()> {
         Scenario::Catchup => workload::catchup::run(servers, &settings).await?,
         Scenario::Slow => workload::slow::run(servers, &settings).await?,
         Scenario::Mixed => workload::mixed::run(servers, &settings).await?,
+        Scenario::Restless => workload::restless::run(servers, &settings).await?,
     };
     print!("{summary}");
     if let Some(file) = &run.json {
@@ -73,6 +77,24 @@ async fn compare(options: &Versus) -> Result<()> {
 async fn relay(listen: std::net::SocketAddr) -> Result<()> {
     many_sockets()?;
     versus::relay::serve(listen).await
+}
+
+fn simulate(what: &What) -> Result<()> {
+    match what {
+        What::Bus(options) => shown(&bus::run(&options.plan())?, options.json.as_deref()),
+        What::Storm(options) => shown(&storm::run(&options.plan())?, options.json.as_deref()),
+        What::Page(options) => {
+            let text = fs::read_to_string(&options.file)
+                .with_context(|| format!("{} could not be read", options.file.display()))?;
+            write(&options.file, page::put_simulated(&page::put_tables(&text)?)?.as_bytes())
+        }
+    }
+}
+
+/// As text here, and as JSON there.
+fn shown(outcome: &(impl std::fmt::Display + Serialize), json: Option<&Path>) -> Result<()> {
+    print!("{outcome}");
+    json.map_or(Ok(()), |file| write_json(file, outcome))
 }
 
 /// Thousands of sockets here, and as many in what is spawned.

@@ -28,5 +28,6 @@ pub(crate) async fn servers(run: &Run) -> Result<Running> {
         }));
     };
     let binaries = run.programs.binaries().await?;
-    versus::switchboard(&binaries, spawn.gateways, spawn.routers).await
+    let parameters = if run.steps { "?steps=separate" } else { "" };
+    versus::switchboard_on(&binaries, spawn.gateways, spawn.routers, parameters).await
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod simulate;
 mod versus;
 
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use loadtest::workload::{Mix, Settings};
 use testbed::Binaries;
 
+pub(crate) use simulate::{Simulate, What};
 pub(crate) use versus::Versus;
 
 /// Loads a Switchboard cluster, checks that it keeps its promises, and says
@@ -31,6 +33,8 @@ pub(crate) enum Command {
     /// Runs the same workloads against Switchboard, Socket.IO with the Redis
     /// adapter, Centrifugo with Redis, and a bare relay, in turns.
     Versus(Box<Versus>),
+    /// Simulates what one machine cannot run.
+    Simulate(Simulate),
     /// The bare relay that `versus` measures as the floor.
     #[command(hide = true)]
     Relay(Relay),
@@ -67,6 +71,10 @@ pub(crate) struct Run {
 
     #[command(flatten)]
     pub(crate) programs: Programs,
+
+    /// Has the spawned Redis written step by step, as a Cluster is.
+    #[arg(long, requires = "spawn")]
+    pub(crate) steps: bool,
 
     /// Gateways that run already, separated by commas. Give them
     /// --messages-per-second 0, or what is measured is that limit.
@@ -155,6 +163,9 @@ pub(crate) enum Scenario {
     /// A day of chat: direct and groups, receipts, typing, joins and leaves,
     /// reconnects, bodies from 256 bytes to 16 KiB.
     Mixed,
+    /// The same, and everybody leaves for another gateway and transport again
+    /// and again, and repeats what is under way: looks for losses.
+    Restless,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -67,6 +67,16 @@ async fn users_on_a_mix_of_transports_hear_one_another() {
 }
 
 #[tokio::test]
+async fn nothing_is_lost_for_those_who_never_stay() {
+    let cluster = cluster().await.unwrap();
+    let transports = "websocket=2,websocket-protobuf,sse,stream,iframe,long-poll,short-poll".parse().unwrap();
+    let settings = Settings { transports, duration: Duration::from_secs(3), ..settings() };
+    let summary = workload::restless::run(&cluster.servers, &settings).await.unwrap();
+    assert!(delivered(&summary) > 0);
+    assert!(summary.messages.unwrap().reconnects > 12);
+}
+
+#[tokio::test]
 async fn in_a_closed_loop_nobody_has_two_messages_in_flight() {
     let cluster = cluster().await.unwrap();
     let settings = Settings { closed: true, users: 4, ..settings() };

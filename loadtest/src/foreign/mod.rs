@@ -129,12 +129,6 @@ impl Foreign {
         Ok(self.last_ref)
     }
 
-    /// As [`start`](Self::start); the answer is there at once.
-    pub(crate) async fn command(&mut self, command: &Value) -> Result<Frame> {
-        self.start(command).await?;
-        self.waiting.pop_back().ok_or_else(|| Error::broken("an answer was expected"))
-    }
-
     async fn ready(&mut self) -> Result<()> {
         while !self.hear().await? {}
         Ok(())

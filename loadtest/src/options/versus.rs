@@ -12,7 +12,7 @@ use super::{Programs, seconds};
 #[derive(Debug, Args)]
 pub(crate) struct Versus {
     /// What is measured.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "idle,direct,room,storm")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "idle,direct,room,groups,storm")]
     scenarios: Vec<ScenarioName>,
 
     /// What is compared.
@@ -46,7 +46,11 @@ pub(crate) struct Versus {
     #[arg(long, default_value_t = 200)]
     subscribers: usize,
 
-    /// Deliveries a second in `room`.
+    /// Members of the group in `groups`, who all write.
+    #[arg(long, default_value_t = 200)]
+    members: usize,
+
+    /// Deliveries a second in `room` and in `groups`.
     #[arg(long, default_value_t = 10_000.0)]
     deliveries: f64,
 
@@ -79,6 +83,7 @@ pub(crate) struct Versus {
 enum ScenarioName {
     Direct,
     Room,
+    Groups,
     Idle,
     Storm,
 }
@@ -104,6 +109,7 @@ impl Versus {
             most: self.most,
             subscribers: self.subscribers,
             deliveries: self.deliveries,
+            members: self.members,
             idle: self.idle,
             storm: self.storm,
             body: self.body,
@@ -128,6 +134,7 @@ fn scenario(name: ScenarioName) -> Scenario {
     match name {
         ScenarioName::Direct => Scenario::Direct,
         ScenarioName::Room => Scenario::Room,
+        ScenarioName::Groups => Scenario::Groups,
         ScenarioName::Idle => Scenario::Idle,
         ScenarioName::Storm => Scenario::Storm,
     }

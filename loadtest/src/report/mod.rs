@@ -15,7 +15,7 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;mar
 color:#222}h1{font-size:1.5rem}h2{font-size:1.1rem;margin:2rem 0 .3rem}table{border-collapse:collapse}\
 td,th{padding:.15rem .8rem .15rem 0;text-align:left;vertical-align:top}td.n{text-align:right;\
 font-variant-numeric:tabular-nums}pre{background:#f5f5f5;padding:.8rem;overflow:auto}svg{width:100%;height:auto}\
-.bad{color:#b00020;font-weight:600}.good{color:#1b7f3b;font-weight:600}.note{background:#fff3cd;padding:.5rem .8rem}";
+.legend{margin:.1rem 0;font-size:13px}.bad{color:#b00020;font-weight:600}.good{color:#1b7f3b;font-weight:600}.note{background:#fff3cd;padding:.5rem .8rem}";
 
 /// The page.
 pub fn html(summary: &Summary) -> Result<String> {
@@ -95,6 +95,7 @@ fn plots(summary: &Summary) -> Vec<(&'static str, Plot<'static>)> {
         name: name.to_owned(),
         points: summary.series.iter().map(|sample| (sample.at, per_second(of(sample), sample))).collect(),
     };
+    let times = if summary.returns.is_some() { "until caught up" } else { "latency" };
     // 90 % stands at 1, 99 % at 2, 99.9 % at 3.
     let nines = summary.percentiles.iter().filter(|point| point.0 < 1.0);
     let nines = nines.map(|(quantile, millis)| (-(1.0 - quantile).log10(), *millis)).collect();
@@ -108,7 +109,7 @@ fn plots(summary: &Summary) -> Vec<(&'static str, Plot<'static>)> {
             Plot {
                 x: "percentile",
                 y: "ms",
-                lines: vec![Line { name: "latency".to_owned(), points: nines }],
+                lines: vec![Line { name: times.to_owned(), points: nines }],
                 x_label: percentile,
             },
         ),

@@ -3,6 +3,8 @@
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
+use super::escape;
+
 const SIZE: (u32, u32) = (760, 300);
 
 /// Colours that can be told apart, one after another.
@@ -45,7 +47,15 @@ impl Plot<'_> {
         let mut text = String::new();
         self.draw(&mut text, left..right.max(left + 0.001), 0.0..if top > 0.0 { top * 1.05 } else { 1.0 })
             .map_err(|error| anyhow!("a plot could not be drawn: {error}"))?;
-        Ok(inline(&text))
+        Ok(self.legend() + &inline(&text))
+    }
+
+    /// Which colour is whose, above the plot: inside it, it would hide lines.
+    fn legend(&self) -> String {
+        let entries = self.lines.iter().zip(COLOURS.iter().cycle()).map(|(line, RGBColor(r, g, b))| {
+            format!("<span style=\"color:rgb({r},{g},{b})\">&#9632;</span> {} ", escape(&line.name))
+        });
+        format!("<p class=\"legend\">{}</p>\n", entries.collect::<String>())
     }
 
     fn draw(
@@ -72,17 +82,8 @@ impl Plot<'_> {
             .draw()?;
         for (line, colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
             let colour = *colour;
-            chart
-                .draw_series(LineSeries::new(line.points.iter().copied(), colour.stroke_width(2)))?
-                .label(&line.name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(3)));
+            chart.draw_series(LineSeries::new(line.points.iter().copied(), colour.stroke_width(2)))?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.85))
-            .label_font(("sans-serif", 12))
-            .draw()?;
         area.present()?;
         Ok(())
     }

@@ -18,7 +18,7 @@ use anyhow::{Result, bail, ensure};
 use testbed::Binaries;
 
 pub use board::Board;
-pub use servers::{Running, switchboard};
+pub use servers::{Running, switchboard, switchboard_on};
 
 use crate::client::Transport;
 use crate::summary::Summary;
@@ -43,8 +43,10 @@ pub struct Plan {
     pub most: f64,
     /// Subscribers of the room.
     pub subscribers: usize,
-    /// Deliveries a second in the room.
+    /// Deliveries a second in the room, and in the group.
     pub deliveries: f64,
+    /// Members of the group.
+    pub members: usize,
     /// Idle connections.
     pub idle: usize,
     /// Users who drop and return.
@@ -64,6 +66,8 @@ pub enum Scenario {
     Direct,
     /// A channel with many subscribers.
     Room,
+    /// A group whose members all write: elsewhere a channel.
+    Groups,
     /// Connections that say nothing.
     Idle,
     /// All drop and return at once.
@@ -128,6 +132,14 @@ async fn measure(plan: &Plan, servers: &Servers, scenario: Scenario, board: &mut
             sound(&summary, board)?;
             let name = format!("room of {} at {:.0}/s: CPU per delivery", plan.subscribers, plan.deliveries);
             costs(&summary, kind, &name, "room", board);
+        }
+        Scenario::Groups => {
+            let rate = plan.deliveries / plan.members as f64;
+            let settings = Settings { users: plan.members, members: plan.members, rate, ..settings };
+            let summary = workload::groups::run(servers, &settings).await?;
+            sound(&summary, board)?;
+            let name = format!("group of {} at {:.0}/s: CPU per delivery", plan.members, plan.deliveries);
+            costs(&summary, kind, &name, "group", board);
         }
         Scenario::Idle => {
             let settings = Settings { users: plan.idle, duration: Duration::from_secs(2), ..settings };
@@ -202,6 +214,7 @@ impl Plan {
         ensure!(self.rounds > 0, "--rounds: at least 1");
         ensure!(!self.kinds.is_empty() && !self.scenarios.is_empty(), "nothing to measure");
         ensure!(self.subscribers >= 2 && self.idle >= 10 && self.storm >= 2, "too few users");
+        ensure!((2..=500).contains(&self.members), "--members: 2 to 500");
         ensure!(self.rates.iter().all(|rate| rate.is_finite() && *rate > 0.0), "--rates: more than nothing");
         ensure!(self.deliveries.is_finite() && self.deliveries > 0.0, "--deliveries: more than nothing");
         self.settings().check()

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context as _, Result};
 use futures_util::stream::SplitSink;
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -23,6 +23,9 @@ const QUEUE: usize = 4096;
 /// Written to a socket in one go, in bytes.
 const GATHER: usize = 64 * 1024;
 
+/// Connections that the kernel keeps until they are taken: a storm's.
+const WAITING: u32 = 4096;
+
 type Queue = Sender<Utf8Bytes>;
 
 /// Who listens. Locks are held for a look-up or a round over subscribers.
@@ -34,7 +37,7 @@ struct Board {
 
 /// Listens until the process ends.
 pub async fn serve(listen: SocketAddr) -> Result<()> {
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("{listen}"))?;
+    let listener = bind(listen).with_context(|| format!("{listen}"))?;
     let board = Arc::new(Board::default());
     let tasks = TaskTracker::new();
     loop {
@@ -45,6 +48,13 @@ pub async fn serve(listen: SocketAddr) -> Result<()> {
             let _ = attend(socket, &board).await;
         });
     }
+}
+
+fn bind(listen: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(listen)?;
+    socket.listen(WAITING)
 }
 
 async fn attend(socket: TcpStream, board: &Board) -> Result<()> {

@@ -43,8 +43,20 @@ impl Running {
 
 /// Gateways and routers of this project.
 pub async fn switchboard(binaries: &Binaries, gateways: usize, routers: usize) -> Result<Running> {
+    switchboard_on(binaries, gateways, routers, "").await
+}
+
+/// The same, with parameters for the store's URL: `?steps=separate`.
+pub async fn switchboard_on(
+    binaries: &Binaries,
+    gateways: usize,
+    routers: usize,
+    parameters: &str,
+) -> Result<Running> {
     let redis = RedisServer::start().await?;
-    let plan = Plan::new(gateways, routers, &redis.url());
+    // So that what telemetry costs can be measured.
+    let telemetry = std::env::vars().filter(|(name, _)| name.starts_with("OTEL_"));
+    let plan = Plan::new(gateways, routers, &(redis.url() + parameters)).environment(telemetry);
     let fleet = Fleet::start(binaries, &plan.gateway_flags("--log warn").router_flags("--log warn")).await?;
     let mut processes = named(Role::Gateway, "gateway", &fleet.gateway_pids());
     processes.extend(named(Role::Router, "router", &fleet.router_pids()));

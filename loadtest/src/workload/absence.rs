@@ -14,11 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::cost::{self, CpuLook};
 use super::line::Line;
+use super::probe::Probe;
 use super::record::histogram;
 use super::tally::{Letter, Tally};
 use super::{Kind, Seat, Servers, Settings, progress, user_name, users};
 use crate::history::{Allowed, DeviceLog, History};
-use crate::summary::{Latency, Messages, Returns, Summary};
+use crate::summary::{Generator, Latency, Messages, Returns, Summary};
 
 /// Who write to those who are away.
 const WRITERS: usize = 8;
@@ -77,9 +78,9 @@ pub(super) async fn run(servers: &Servers, settings: &Settings, absence: Absence
     let tally = Arc::new(Tally::new(servers, settings, Arc::clone(&history), settings.users));
     let mut staying = JoinSet::new();
     write(&tally, writers, absence.backlog, &mut staying).await?;
-    let before = CpuLook::now(servers)?;
+    let (before, probe) = (CpuLook::now(servers)?, Probe::start());
     let returns = come_back(&tally, away, absence.backlog, &mut staying).await?;
-    let after = CpuLook::now(servers)?;
+    let (after, probe) = (CpuLook::now(servers)?, probe.finish().await?);
     // A repeat would come after the last one that is expected.
     let settled = testbed::wait::until_true(Duration::from_secs(5), "everything has arrived", async || {
         history.settled(Allowed::default())
@@ -88,7 +89,7 @@ pub(super) async fn run(servers: &Servers, settings: &Settings, absence: Absence
     let _ = settled.await;
     tally.stop.cancel();
     staying.join_all().await.into_iter().collect::<Result<()>>()?;
-    Ok(judge(&tally, absence, &returns, &before, &after))
+    Ok(judge(&tally, absence, &returns, Measured { before, after, probe }))
 }
 
 /// Writes so many to each; returns when all are acknowledged. The writers stay
@@ -255,7 +256,15 @@ async fn stay(mut line: Line, log: &mut DeviceLog, stop: &CancellationToken) -> 
     }
 }
 
-fn judge(tally: &Tally, absence: Absence, returns: &[Return], before: &CpuLook, after: &CpuLook) -> Summary {
+/// What the return has cost, and whether this program was late.
+struct Measured {
+    before: CpuLook,
+    after: CpuLook,
+    probe: Histogram<u64>,
+}
+
+fn judge(tally: &Tally, absence: Absence, returns: &[Return], measured: Measured) -> Summary {
+    let Measured { before, after, probe } = measured;
     let servers = &tally.servers;
     let report = tally.history.check(Allowed::default());
     let times = |of: fn(&Return) -> Duration| -> Histogram<u64> {
@@ -266,8 +275,10 @@ fn judge(tally: &Tally, absence: Absence, returns: &[Return], before: &CpuLook, 
         all
     };
     let messages = (tally.settings.users * absence.backlog) as u64;
-    let caught_up = Latency::of(&times(|one| one.caught_up));
-    let of_users = after.since(before, servers, returns.len() as u64);
+    let all = times(|one| one.caught_up);
+    let (caught_up, percentiles) = (Latency::of(&all), crate::summary::percentiles(&all));
+    let cores = after.cores(&before).last().copied().unwrap_or_default();
+    let of_users = after.since(&before, servers, returns.len() as u64);
     Summary {
         messages: (messages > 0)
             .then(|| Messages { unanswered: tally.history.unanswered(), ..Messages::of(&report) }),
@@ -280,8 +291,10 @@ fn judge(tally: &Tally, absence: Absence, returns: &[Return], before: &CpuLook, 
             back: Latency::of(&times(|one| one.back)),
             caught_up,
         }),
-        cpu: (messages > 0).then(|| after.since(before, servers, messages)),
-        processes: cost::processes(servers, before, after),
+        cpu: (messages > 0).then(|| after.since(&before, servers, messages)),
+        percentiles,
+        generator: Some(Generator::of(cores, &probe, &histogram())),
+        processes: cost::processes(servers, &before, &after),
         violations: report.violations.iter().take(20).map(ToString::to_string).collect(),
         ..Summary::new(absence.scenario, servers, &tally.settings, returns.len())
     }

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::line::Line;
 use super::plan::{Bodies, Habits, Plan, Target, Writes};
 use super::stage::Stage;
 use super::{CONNECTING, Kind, Seat, Servers, Settings, progress, user_name};
+use crate::client::Account;
+use crate::client::http::Http;
 use crate::history::History;
 use crate::summary::Summary;
 
@@ -41,20 +42,24 @@ pub(super) async fn stage(
     settings: &Settings,
     habits: impl Fn(usize, Duration) -> Habits,
 ) -> Result<Stage> {
-    ensure!(servers.kind == Kind::Switchboard, "{} has no groups", servers.kind.name());
     let size = settings.members.min(settings.users);
     let count = settings.users / size * size;
     // To a member comes what its group gets.
     let hears_every = settings.every(count).div_f64(size as f64);
     let seats = (0..count).map(|user| {
         let slow = habits(user, hears_every).rests.is_some();
-        (user, user_name(user), Seat { slow, ..Seat::default() })
+        // Others have channels that anybody writes to, and no groups.
+        let channel = (servers.kind != Kind::Switchboard).then(|| channel_name(user / size));
+        (user, user_name(user), Seat { slow, channel, ..Seat::default() })
     });
-    let mut lines = servers.connect_all(settings, seats.collect()).await?;
+    let lines = servers.connect_all(settings, seats.collect()).await?;
     let history = History::bounded();
     let members: Vec<Vec<usize>> =
         (0..count).step_by(size).map(|first| (first..first + size).collect()).collect();
-    let groups = make(&mut lines, members, &history).await?;
+    let groups = match servers.kind {
+        Kind::Switchboard => make(servers, members, &history).await?,
+        kind => channels(kind, members, &history),
+    };
     let mut stage = Stage::new(servers, settings, history, count);
     let mut random = StdRng::seed_from_u64(settings.seed);
     for (user, line) in lines.into_iter().enumerate() {
@@ -62,58 +67,83 @@ pub(super) async fn stage(
         let writes = Writes {
             first: stage.tally.start + every.mul_f64(random.random::<f64>()),
             every,
-            usual: vec![groups[user / size].target()],
+            usual: vec![groups[user / size].target_of(servers.kind, user)],
             other_share: 0.0,
             other: Vec::new(),
             bodies: Bodies::Fixed(settings.body),
         };
-        let habits = Habits { acknowledges: true, ..habits(user, hears_every) };
+        let acknowledges = servers.kind == Kind::Switchboard;
+        let habits = Habits { acknowledges, ..habits(user, hears_every) };
         stage.enter(line, Plan { writes: Some(writes), habits, ..Plan::new(user_name(user), user) });
     }
     Ok(stage)
 }
 
-/// Makes groups of these users, whose first one asks for it on its own
-/// connection; the history knows them.
+fn channel_name(group: usize) -> String {
+    format!("c_group{group}")
+}
+
+/// What stands for groups with a server that has none: each sender's messages
+/// to a channel are a log of their own.
+fn channels(kind: Kind, members: Vec<Vec<usize>>, history: &Arc<History>) -> Vec<Group> {
+    let groups = members.into_iter().enumerate().map(|(group, members)| {
+        let conversation = channel_name(group);
+        let names: Vec<_> = members.iter().map(|member| user_name(*member)).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        for sender in &names {
+            history.group(&kind.channel(sender, &conversation), &names);
+        }
+        Group { conversation, members }
+    });
+    groups.collect()
+}
+
+/// Makes groups of these users, whose first one asks for it over HTTP; the
+/// history knows them.
 pub(super) async fn make(
-    lines: &mut [Line],
+    servers: &Servers,
     members: Vec<Vec<usize>>,
     history: &Arc<History>,
 ) -> Result<Vec<Group>> {
     let bar = progress::count("groups", members.len());
-    let mut groups = vec![None; members.len()];
-    let mut owned: Vec<Vec<usize>> = vec![Vec::new(); lines.len()];
-    for (group, members) in members.iter().enumerate() {
-        let Some(&owner) = members.first() else { bail!("a group without members") };
-        owned[owner].push(group);
-    }
-    // An owner's requests go one after another, those of owners side by side.
-    let making =
-        lines.iter_mut().zip(&owned).filter(|(_, owned)| !owned.is_empty()).map(async |(line, owned)| {
-            let mut made = Vec::new();
-            for &group in owned {
-                let others: Vec<_> = members[group][1..].iter().map(|member| user_name(*member)).collect();
-                let command =
-                    json!({"type": "create_group", "name": format!("group {group}"), "members": others});
-                let answer =
-                    timeout(PATIENCE, line.command(command)).await.context("no answer to create_group")??;
-                let conversation = answer.text("conversation").context("a new group has an id")?;
-                made.push((group, conversation.to_owned()));
-                bar.inc(1);
-            }
-            anyhow::Ok(made)
-        });
-    let made: Vec<_> = stream::iter(making).buffer_unordered(CONNECTING).try_collect().await?;
-    for (group, conversation) in made.into_iter().flatten() {
-        let names: Vec<_> = members[group].iter().map(|member| user_name(*member)).collect();
-        history.group(&conversation, &names.iter().map(String::as_str).collect::<Vec<_>>());
-        groups[group] = Some(Group { conversation, members: members[group].clone() });
+    let making = members.into_iter().enumerate().map(async |(group, members)| {
+        let group = make_one(servers, group, members).await;
+        bar.inc(1);
+        group
+    });
+    let groups: Vec<Group> = stream::iter(making).buffered(CONNECTING).try_collect().await?;
+    for Group { conversation, members } in &groups {
+        let names: Vec<_> = members.iter().map(|member| user_name(*member)).collect();
+        history.group(conversation, &names.iter().map(String::as_str).collect::<Vec<_>>());
     }
     bar.finish_and_clear();
-    groups.into_iter().collect::<Option<Vec<_>>>().context("a group was not made")
+    Ok(groups)
+}
+
+async fn make_one(servers: &Servers, number: usize, members: Vec<usize>) -> Result<Group> {
+    let (&owner, others) = members.split_first().context("a group has a member")?;
+    let token = servers.issuer.token(&user_name(owner));
+    let mut http = Http::new(&Account::new(servers.gateway(owner), &token, "owner"))?;
+    let others: Vec<_> = others.iter().map(|member| user_name(*member)).collect();
+    let command = json!({"type": "create_group", "name": format!("group {number}"), "members": others});
+    let answer = timeout(PATIENCE, http.command(&command)).await.context("no answer to create_group")??;
+    let conversation = answer.text("conversation").context("a new group has an id")?.to_owned();
+    Ok(Group { conversation, members })
 }
 
 impl Group {
+    /// The same from this member, of whichever server.
+    fn target_of(&self, kind: Kind, from: usize) -> Target {
+        match kind {
+            Kind::Switchboard => self.target(),
+            kind => Target {
+                command: json!({"type": "publish", "channel": self.conversation}),
+                log: kind.channel(&user_name(from), &self.conversation),
+                has_reader: false,
+            },
+        }
+    }
+
     /// A message to all of it.
     pub(super) fn target(&self) -> Target {
         Target {

@@ -4,10 +4,12 @@ use anyhow::Result;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, sleep_until};
 
-use super::cost::MemoryLook;
+use super::cost::{self, CpuLook, MemoryLook};
 use super::line::Line;
+use super::probe::Probe;
+use super::record::histogram;
 use super::{Servers, Settings, users};
-use crate::summary::{MemoryPerConnection, Summary};
+use crate::summary::{Generator, MemoryPerConnection, Summary};
 
 /// Connects a tenth, looks, connects the rest, looks again: the difference is
 /// what connections cost and not what a process costs.
@@ -17,7 +19,9 @@ pub async fn run(servers: &Servers, settings: &Settings) -> Result<Summary> {
     hold(&mut lines, settings).await?;
     let before = MemoryLook::now(servers)?;
     lines.extend(servers.connect_all(settings, users(first..settings.users)).await?);
+    let (idle, probe) = (CpuLook::now(servers)?, Probe::start());
     hold(&mut lines, settings).await?;
+    let (held, probe) = (CpuLook::now(servers)?, probe.finish().await?);
     let after = MemoryLook::now(servers)?;
     let connections = settings.users - first;
     let each = |after: u64, before: u64| (after as f64 - before as f64) / connections.max(1) as f64;
@@ -30,6 +34,12 @@ pub async fn run(servers: &Servers, settings: &Settings) -> Result<Summary> {
             redis_bytes: each(after.redis, before.redis),
             gateways_total: after.gateways,
         }),
+        generator: Some(Generator::of(
+            held.cores(&idle).last().copied().unwrap_or_default(),
+            &probe,
+            &histogram(),
+        )),
+        processes: cost::processes(servers, &idle, &held),
         ..Summary::new("idle", servers, settings, settings.users)
     })
 }

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::client::{Client, Frame, Result};
+use crate::client::{Client, Error, Frame, Result};
 use crate::foreign::Foreign;
 
 /// A connected user.
@@ -11,14 +11,21 @@ use crate::foreign::Foreign;
 pub(super) enum Line {
     Switchboard(Client),
     Foreign(Box<Foreign>),
+    /// No more.
+    Cut,
 }
 
 impl Line {
+    /// Closes the connection without a goodbye.
+    pub(super) fn cut(&mut self) {
+        *self = Self::Cut;
+    }
+
     /// The place of the last event; empty where there is none.
     pub(super) fn cursor(&self) -> &str {
         match self {
             Self::Switchboard(client) => client.cursor(),
-            Self::Foreign(_) => "",
+            Self::Foreign(_) | Self::Cut => "",
         }
     }
 
@@ -27,6 +34,7 @@ impl Line {
         match self {
             Self::Switchboard(client) => client.next_frame().await,
             Self::Foreign(foreign) => foreign.next_frame().await,
+            Self::Cut => Err(Error::broken("cut")),
         }
     }
 
@@ -36,14 +44,7 @@ impl Line {
         match self {
             Self::Switchboard(client) => client.start(command).await,
             Self::Foreign(foreign) => foreign.start(&command).await,
-        }
-    }
-
-    /// Sends a command and waits for its answer.
-    pub(super) async fn command(&mut self, command: Value) -> Result<Frame> {
-        match self {
-            Self::Switchboard(client) => client.command(command).await,
-            Self::Foreign(foreign) => foreign.command(&command).await,
+            Self::Cut => Err(Error::broken("cut")),
         }
     }
 }

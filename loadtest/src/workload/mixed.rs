@@ -8,15 +8,15 @@ use anyhow::{Context as _, Result, ensure};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
-use tokio::time::{interval, sleep_until};
+use tokio::time::{Instant, interval, sleep, sleep_until};
 
 use super::groups::{self, Group};
 use super::plan::{Bodies, Habits, Plan, Writes};
 use super::stage::Stage;
 use super::tally::Tally;
 use super::{Kind, Servers, Settings, direct, user_name, users};
-use crate::client::Account;
 use crate::client::http::Http;
+use crate::client::{Account, Error, Frame};
 use crate::history::History;
 use crate::summary::Summary;
 
@@ -29,19 +29,36 @@ const RECONNECTS: Duration = Duration::from_secs(60);
 /// How often somebody joins a group, and somebody leaves one.
 const JOINS: Duration = Duration::from_millis(500);
 
+/// For a guest to be let in or out.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// After an answer that said to come again.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// Runs it and judges it.
 pub async fn run(servers: &Servers, settings: &Settings) -> Result<Summary> {
+    let often = RECONNECTS.min(settings.duration / 2);
+    let habits =
+        Habits { acknowledges: true, reads: true, types: 0.2, reconnects: Some(often), ..Habits::default() };
+    stage(servers, settings, History::bounded(), habits).await?.play("mixed").await
+}
+
+/// Everybody among friends and in groups, with these habits.
+pub(super) async fn stage(
+    servers: &Servers,
+    settings: &Settings,
+    history: Arc<History>,
+    habits: Habits,
+) -> Result<Stage> {
     ensure!(servers.kind == Kind::Switchboard, "{} has no groups", servers.kind.name());
     let count = settings.users;
-    let mut lines = servers.connect_all(settings, users(0..count)).await?;
-    let history = History::bounded();
+    let lines = servers.connect_all(settings, users(0..count)).await?;
     let size = settings.members.min(count);
     let members: Vec<Vec<usize>> =
         (0..count / size).map(|group| (group * size..(group + 1) * size).collect()).collect();
-    let groups = groups::make(&mut lines, members, &history).await?;
+    let groups = groups::make(servers, members, &history).await?;
     let mut stage = Stage::new(servers, settings, history, count);
     let mut random = StdRng::seed_from_u64(settings.seed);
-    let often = RECONNECTS.min(settings.duration / 2);
     for (user, line) in lines.into_iter().enumerate() {
         let every = settings.every(count);
         let friends = friends(user, count);
@@ -54,13 +71,12 @@ pub async fn run(servers: &Servers, settings: &Settings) -> Result<Summary> {
             other: own.into_iter().map(Group::target).collect(),
             bodies: Bodies::Day,
         };
-        let habits =
-            Habits { acknowledges: true, reads: true, types: 0.2, reconnects: Some(often), rests: None };
+        let habits = habits.clone();
         stage.enter(line, Plan { writes: Some(writes), habits, ..Plan::new(user_name(user), user) });
     }
     let door = Door { tally: Arc::clone(&stage.tally), groups, count };
     stage.beside(door.keep());
-    stage.play("mixed").await
+    Ok(stage)
 }
 
 /// Whoever is so far around the circle, in both directions.
@@ -89,7 +105,7 @@ impl Door {
                 () = self.tally.stop.cancelled() => return Ok(()),
                 _ = clock.tick() => {}
             }
-            let over = tokio::time::Instant::now() >= self.tally.measure_to;
+            let over = Instant::now() >= self.tally.measure_to;
             let Some(visitor) = self.visitor(visit).filter(|_| !over) else { continue };
             self.join(visitor).await.context("a guest could not join")?;
             guests.push(visitor);
@@ -115,10 +131,9 @@ impl Door {
         let conversation = &group.conversation;
         let mut owner = self.owner(group)?;
         let name = user_name(guest);
-        owner
-            .command(&json!({"type": "add_members", "conversation": conversation, "members": [name]}))
+        ask(&mut owner, &json!({"type": "add_members", "conversation": conversation, "members": [name]}))
             .await?;
-        let answer = owner.command(&json!({"type": "members", "conversation": conversation})).await?;
+        let answer = ask(&mut owner, &json!({"type": "members", "conversation": conversation})).await?;
         let members = answer.0["members"].as_array().context("members have a list")?;
         let own = members.iter().find(|member| member["user"] == name.as_str());
         let since = own.and_then(|member| member["since"].as_u64()).context("a member has `since`")?;
@@ -131,15 +146,15 @@ impl Door {
         let conversation = &group.conversation;
         let mut owner = self.owner(group)?;
         let name = user_name(guest);
-        let last =
-            owner.command(&json!({"type": "history", "conversation": conversation, "limit": 1})).await?;
+        let query = json!({"type": "history", "conversation": conversation, "limit": 1});
+        let last = ask(&mut owner, &query).await?;
         // What was there before the leaving is for the guest; what is numbered
         // meanwhile may be or not.
         let head =
             last.0["messages"].as_array().and_then(|messages| messages.last()).map(|m| m["seq"].as_u64());
         let head = head.flatten().unwrap_or(0);
         let command: Value = json!({"type": "remove_member", "conversation": conversation, "user": name});
-        owner.command(&command).await?;
+        ask(&mut owner, &command).await?;
         self.tally.history.left(conversation, &name, head);
         Ok(())
     }
@@ -150,6 +165,20 @@ impl Door {
         let servers = &self.tally.servers;
         let token = servers.issuer.token(&user_name(owner));
         Ok(Http::new(&Account::new(servers.gateway(owner), &token, "door"))?)
+    }
+}
+
+/// As a client does that is told to come again: servers that are out of breath
+/// are no fault of the guests.
+async fn ask(http: &mut Http, command: &Value) -> Result<Frame> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match http.command(command).await {
+            Err(Error::Refused(refusal)) if refusal.code == "unavailable" && Instant::now() < end => {
+                sleep(AGAIN).await;
+            }
+            answer => return Ok(answer?),
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 //! In reading order: [`Servers`] and [`Settings`]; [`mix`] (who connects how);
 //! `line` (one user's connection), `plan` and `person` (what one user does), `tally` (what
 //! all users share), `stage` (the course of a run: warm-up, measured time,
-//! settling, judgement), `record` and `cost` (what is measured); then a file a
-//! scenario: [`direct`], [`groups`], [`room`], [`slow`], [`mixed`], [`idle`],
+//! settling, judgement), `witness` (where a message is that is missing), `record`, `cost` and `probe` (what is measured); then a file a
+//! scenario: [`direct`], [`groups`], [`room`], [`slow`], [`mixed`], [`restless`], [`idle`],
 //! and [`storm`] and [`catchup`], which share `absence`.
 
 mod absence;
@@ -18,13 +18,16 @@ pub mod mix;
 pub mod mixed;
 mod person;
 mod plan;
-mod progress;
+mod probe;
+pub(crate) mod progress;
 pub(crate) mod record;
+pub mod restless;
 pub mod room;
 pub mod slow;
 mod stage;
 pub mod storm;
 mod tally;
+mod witness;
 
 use std::time::Duration;
 

@@ -17,7 +17,8 @@ use super::Seat;
 use super::line::Line;
 use super::plan::Plan;
 use super::tally::{Letter, Tally};
-use crate::client::Frame;
+use crate::client::http::Http;
+use crate::client::{Account, Error, Frame};
 use crate::history::DeviceLog;
 
 /// How often a reader says how far it is.
@@ -230,18 +231,61 @@ impl Person {
         let seat = Seat { cursor: Some(self.line.cursor().to_owned()), ..self.plan.seat.clone() };
         let tally = Arc::clone(&self.tally);
         let elsewhere = self.plan.user + self.random.random_range(0..tally.servers.gateways.len() * 2);
-        // The old connection stays open meanwhile, as that of a client does
-        // that has lost its network: the new session replaces it.
-        self.line = tally.servers.connect(&tally.settings, elsewhere, &self.plan.name, &seat).await?;
+        let insists = self.plan.habits.insists;
+        // By habit the old connection stays open meanwhile, as that of a client
+        // does that has lost its network: the new session replaces it.
+        let closed_first = insists && self.random.random();
+        let (line, insisted) = {
+            let old = &mut self.line;
+            let connecting = async {
+                if closed_first {
+                    old.cut();
+                }
+                tally.servers.connect(&tally.settings, elsewhere, &self.plan.name, &seat).await
+            };
+            let insisting = async {
+                match insists {
+                    true => insist(&tally, &self.plan.name, elsewhere + 1, &self.pending).await,
+                    false => Ok(Vec::new()),
+                }
+            };
+            tokio::try_join!(connecting, insisting)?
+        };
+        self.line = line;
         self.tally.reconnects.fetch_add(1, Ordering::Relaxed);
         self.log.began(self.line.cursor());
         self.asked.clear();
+        for (id, seq) in insisted {
+            self.tally.history.acknowledged(&id, seq);
+        }
         for (_, sent) in std::mem::take(&mut self.pending) {
             let reference = self.line.start(sent.command.clone()).await?;
             self.pending.insert(reference, sent);
         }
         Ok(())
     }
+}
+
+/// Sends what is not answered once more, over HTTP at another gateway; gives
+/// the numbers that the answers say.
+async fn insist(
+    tally: &Tally,
+    name: &str,
+    gateway: usize,
+    pending: &BTreeMap<u64, Sent>,
+) -> Result<Vec<(String, u64)>> {
+    let token = tally.servers.issuer.token(name);
+    let mut http = Http::new(&Account::new(tally.servers.gateway(gateway), &token, "insists"))?;
+    let mut answers = Vec::new();
+    for sent in pending.values() {
+        match http.command(&sent.command).await {
+            Ok(answer) => answers.extend(answer.number("seq").map(|seq| (sent.id.clone(), seq))),
+            // It is under way on the other way, too.
+            Err(Error::Refused(_)) => {}
+            Err(error) => return Err(error).context("an insisting message"),
+        }
+    }
+    Ok(answers)
 }
 
 /// Not before `from`.

@@ -63,6 +63,9 @@ pub(super) struct Habits {
     pub(super) types: f64,
     /// Drops its connection and returns with its cursor this often.
     pub(super) reconnects: Option<Duration>,
+    /// Meanwhile sends what is not answered over HTTP, too, and returns now
+    /// before and now after the old connection is closed.
+    pub(super) insists: bool,
     /// Rests this long after each frame, until the measured time is over. Its
     /// latencies are its own fault and are not counted.
     pub(super) rests: Option<Duration>,

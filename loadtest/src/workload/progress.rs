@@ -5,12 +5,12 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A bar that counts to `total`.
-pub(super) fn count(what: &'static str, total: usize) -> ProgressBar {
+pub(crate) fn count(what: &'static str, total: usize) -> ProgressBar {
     bar(what, total as u64, "{msg:12} {wide_bar} {pos}/{len} {eta}")
 }
 
 /// A bar over a time, in milliseconds.
-pub(super) fn time(what: &'static str, total: Duration) -> ProgressBar {
+pub(crate) fn time(what: &'static str, total: Duration) -> ProgressBar {
     bar(what, u64::try_from(total.as_millis()).unwrap_or(u64::MAX), "{elapsed:>4} {bar:30} {msg}")
 }
 

@@ -2,11 +2,11 @@
 //! others' latencies are measured, and the slow ones must have it all in the
 //! end.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::groups;
 use super::plan::Habits;
-use super::{Servers, Settings};
+use super::{Kind, Servers, Settings};
 use crate::summary::Summary;
 
 /// Every so many users one is slow, the last of each row; at least one is.
@@ -14,6 +14,7 @@ const ONE_IN: usize = 100;
 
 /// Runs it and judges it.
 pub async fn run(servers: &Servers, settings: &Settings) -> Result<Summary> {
+    ensure!(servers.kind == Kind::Switchboard, "{} has nothing for slow readers", servers.kind.name());
     let one_in = ONE_IN.min(settings.users / settings.members * settings.members).max(1);
     let stage = groups::stage(servers, settings, |user, hears_every| Habits {
         // Twice as long as it would take to keep up.

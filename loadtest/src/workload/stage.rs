@@ -9,26 +9,27 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use hdrhistogram::Histogram;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::cost::{self, CpuLook};
 use super::line::Line;
 use super::person::Person;
 use super::plan::Plan;
-use super::record::{Sample, histogram, millis};
+use super::probe::Probe;
+use super::record::{Sample, millis};
 use super::tally::Tally;
-use super::{Servers, Settings, progress};
+use super::{Kind, Servers, Settings, progress, witness};
 use crate::history::{Allowed, History};
 use crate::summary::{Generator, Latency, Messages, Summary};
 
-/// For what is still on its way when the sending ends.
+/// For what is still on its way when the sending ends, from the last arrival.
 const SETTLE: Duration = Duration::from_secs(20);
+
+/// The same in all: beyond it servers do not keep up.
+const SETTLE_AT_MOST: Duration = Duration::from_secs(300);
 
 /// Samples of a run at most, so that a long one needs no more memory.
 const SAMPLES: u32 = 600;
-
-/// How often this program looks whether it is late itself.
-const PROBE: Duration = Duration::from_millis(10);
 
 /// Everybody, ready to begin.
 pub(super) struct Stage {
@@ -81,7 +82,12 @@ impl Stage {
         }
         tally.stop.cancel();
         tasks.join_all().await.into_iter().collect::<Result<()>>()?;
-        Ok(judge(scenario, users, &tally, measured))
+        let mut summary = judge(scenario, users, &tally, measured);
+        if !summary.violations.is_empty() && tally.servers.kind == Kind::Switchboard {
+            let report = tally.history.check(Allowed::default());
+            summary.violations.extend(witness::testify(&tally.servers, &report.violations).await);
+        }
+        Ok(summary)
     }
 }
 
@@ -90,9 +96,8 @@ async fn measure(tally: &Tally) -> Result<Measured> {
     let total = tally.settings.warmup + tally.settings.duration;
     let every = Duration::from_secs(1).max(total / SAMPLES);
     let bar = progress::time("", total);
-    let mut probing = JoinSet::new();
-    probing.spawn(probe(tally.measure_to));
     sleep_until(tally.start).await;
+    let probe = Probe::start();
     let mut last = CpuLook::now(&tally.servers)?;
     let (mut before, mut samples, mut from) = (None, Vec::new(), Counts::default());
     let mut began = Instant::now();
@@ -125,7 +130,7 @@ async fn measure(tally: &Tally) -> Result<Measured> {
         if now >= tally.measure_to {
             bar.finish_and_clear();
             let before = before.unwrap_or_else(|| look.clone());
-            let probe = probing.join_next().await.transpose()?.unwrap_or_else(histogram);
+            let probe = probe.finish().await?;
             return Ok(Measured { before, after: look, samples, probe });
         }
         (last, from, began) = (look, counts, now);
@@ -153,25 +158,21 @@ impl Counts {
     }
 }
 
-/// How late this program's own timers are: a task that does nothing else.
-async fn probe(until: Instant) -> Histogram<u64> {
-    let mut late = histogram();
-    let mut clock = interval(PROBE);
-    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while Instant::now() < until {
-        let due = clock.tick().await;
-        let micros = (Instant::now().saturating_duration_since(due)).as_micros();
-        late.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
-    }
-    late
-}
-
-/// Until all that was acknowledged has arrived, or it never will.
+/// Until all that was acknowledged has arrived, or it never will: as long as
+/// anything arrives, what is missing may be on its way.
 async fn settle(tally: &Tally) {
-    // What is still missing then is in the report.
-    let _ = testbed::wait::until_true(SETTLE, "everything has arrived", async || {
+    let (mut got, mut since) = (tally.received.load(Ordering::Relaxed), Instant::now());
+    let settled = || {
         tally.history.unanswered() as u64 <= tally.refused.load(Ordering::Relaxed)
             && tally.history.settled(Allowed::default())
+    };
+    // What is still missing then is in the report.
+    let _ = testbed::wait::until_true(SETTLE_AT_MOST, "everything has arrived", async || {
+        let now = tally.received.load(Ordering::Relaxed);
+        if now != got {
+            (got, since) = (now, Instant::now());
+        }
+        settled() || since.elapsed() > SETTLE
     })
     .await;
 }

@@ -31,4 +31,5 @@ io.on("connection", (socket) => {
   });
 });
 
-http.listen(Number(port), "127.0.0.1");
+// Node's own 511 would make a storm wait for the kernel to try again.
+http.listen({ port: Number(port), host: "127.0.0.1", backlog: 4096 });

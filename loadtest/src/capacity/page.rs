@@ -1,0 +1,154 @@
+//! The tables of `docs/CAPACITY.md`, put between its marks by `make capacity`.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result};
+
+use super::costs;
+use super::need::{Habits, Machines, Need, SHORT};
+use super::{bus, storm};
+
+/// Of the page's columns.
+const USERS: [f64; 3] = [1e5, 1e7, 1e9];
+
+/// Sessions of a simulated storm at most; more are so many on as much less.
+const STORM: f64 = 1e6;
+
+/// What is between the marks `costs` and `need`: arithmetic alone.
+pub fn put_tables(page: &str) -> Result<String> {
+    put(&put(page, "costs", &costs_table()?)?, "need", &need_table()?)
+}
+
+/// What is between the marks `simulated`. Takes a while.
+pub fn put_simulated(page: &str) -> Result<String> {
+    let mut text = String::from("```text\n");
+    for users in USERS {
+        writeln!(text, "$ loadtest simulate bus --users {users:.0}\n{}", bus::run(&bus::Plan::of(users))?)?;
+        let plan = storm::Plan::of(users, STORM);
+        writeln!(text, "$ loadtest simulate storm --users {users:.0}\n{}", storm::run(&plan)?)?;
+    }
+    put(page, "simulated", &(text.trim_end().to_owned() + "\n```\n"))
+}
+
+/// Puts a text between `<!-- name -->` and `<!-- /name -->`.
+fn put(page: &str, name: &str, text: &str) -> Result<String> {
+    let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
+    let (before, rest) = page.split_once(&open).with_context(|| format!("no mark `{name}`"))?;
+    let (_, after) = rest.split_once(&close).with_context(|| format!("no end of `{name}`"))?;
+    Ok(format!("{before}{open}{text}{close}{after}"))
+}
+
+fn costs_table() -> Result<String> {
+    let mut text = String::from("| cost | | measured by |\n| --- | ---: | --- |\n");
+    for cost in costs::ALL {
+        writeln!(text, "| {} | {} {} | {} |", cost.of, plain(cost.value), cost.unit, cost.how)?;
+    }
+    Ok(text)
+}
+
+fn need_table() -> Result<String> {
+    let (habits, machines) = (Habits::default(), Machines::default());
+    let needs = USERS.map(|users| Need::of(users, &habits, &machines));
+    let short = USERS.map(|users| Need::of(users, &Habits { kept: SHORT, ..habits }, &machines));
+    let mut text = String::from("| users |");
+    for need in &needs {
+        write!(text, " {} |", amount(need.users))?;
+    }
+    text.push_str("\n| --- | ---: | ---: | ---: |\n");
+    type Row<'a> = (&'a str, &'a dyn Fn(&Need) -> String);
+    let bytes = |value: f64| amount(value) + "B";
+    let rows: [Row<'_>; 20] = [
+        ("sessions at the peak", &|n| amount(n.sessions)),
+        ("messages a second at the peak", &|n| amount(n.messages)),
+        ("filings a second (an inbox each)", &|n| amount(n.filings)),
+        ("deliveries a second", &|n| amount(n.deliveries)),
+        ("attaches a second", &|n| amount(n.attaches)),
+        ("cores in use: gateways", &|n| amount(n.gateway_cores)),
+        ("cores in use: routers", &|n| amount(n.router_cores)),
+        ("cores in use: Redis", &|n| amount(n.redis_cores)),
+        ("**gateways** (4 cores)", &|n| amount(n.gateways)),
+        ("**routers** (4 cores)", &|n| amount(n.routers)),
+        ("**Redis primaries**, for CPU alone", &|n| amount(n.primaries_for_cpu)),
+        ("memory of sessions in gateways", &|n| bytes(n.gateway_bytes)),
+        ("data in Redis, 90 days kept", &|n| bytes(n.redis_bytes)),
+        ("**Redis primaries** of 24 GiB for that", &|n| amount(n.primaries)),
+        ("network between clients and gateways", &|n| amount(n.client_bits) + "bit/s"),
+        ("network among gateways, routers and Redis", &|n| amount(n.inner_bits) + "bit/s"),
+        ("streams between gateways and routers", &|n| amount(n.links())),
+        ("counts a second, routers to gateways (Cluster)", &|n| {
+            if n.primaries > 1.0 { amount(n.links()) } else { "0".to_owned() }
+        }),
+        ("list of nodes: share of its primary's core", &|n| format!("{:.1} %", n.node_list() * 100.0)),
+        ("attaches a second of a primary, if one zone of three comes back in 30 s", &|n| {
+            amount(n.sessions / 3.0 / 30.0 / n.primaries.min(1_024.0))
+        }),
+    ];
+    for (name, of) in rows {
+        write!(text, "| {name} |")?;
+        for need in &needs {
+            write!(text, " {} |", of(need))?;
+        }
+        text.push('\n');
+        if name.starts_with("**Redis primaries** of") {
+            write!(text, "| the same, {SHORT:.0} days kept |")?;
+            for need in &short {
+                write!(text, " {}B, {} |", amount(need.redis_bytes), amount(need.primaries))?;
+            }
+            text.push('\n');
+        }
+    }
+    Ok(text)
+}
+
+/// Two digits or more, and k, M, G, T, P.
+fn amount(value: f64) -> String {
+    let units = ["", "k", "M", "G", "T", "P", "E"];
+    let (mut value, mut unit) = (value, 0);
+    while value >= 9_999.5 && unit + 1 < units.len() || unit > 0 && value >= 999.5 {
+        (value, unit) = (value / 1000.0, unit + 1);
+    }
+    let text = if value >= 100.0 || value.fract() < 0.05 {
+        format!("{value:.0}")
+    } else if value >= 10.0 || unit > 0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.2}")
+    };
+    if unit == 0 { text } else { format!("{text} {}", units[unit]) }
+}
+
+fn plain(value: f64) -> String {
+    if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_says_what_the_costs_come_to() {
+        let page = include_str!("../../../docs/CAPACITY.md");
+        assert!(put_tables(page).unwrap() == page, "docs/CAPACITY.md is of other costs: make capacity");
+    }
+
+    #[test]
+    fn a_text_goes_between_its_marks_and_nowhere_else() {
+        let page = "a\n<!-- x -->\nold\n<!-- /x -->\nb\n";
+        assert_eq!(put(page, "x", "new\n").unwrap(), "a\n<!-- x -->\nnew\n<!-- /x -->\nb\n");
+        assert!(put(page, "y", "").is_err());
+    }
+
+    #[test]
+    fn amounts_have_as_many_digits_as_mean_something() {
+        for (value, text) in [
+            (0.25, "0.25"),
+            (3.0, "3"),
+            (42.1, "42.1"),
+            (1_389.0, "1389"),
+            (13_889.0, "13.9 k"),
+            (2.5e9, "2.5 G"),
+        ] {
+            assert_eq!(amount(value), text);
+        }
+    }
+}
