@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # What others measure: Redis' receiver, the balancer, the collector's spans.
 FOREIGN = ("redis_", "haproxy_", "traces_span_metrics_", "ALERTS", "otelcol_")
 SUFFIXES = re.compile("_(bucket|sum|count)$")
-PATIENCE = 120
+PATIENCE = 90
 
 
 def asked():
