@@ -36,6 +36,7 @@ pub mod gateway;
 pub mod hub;
 pub mod identity;
 pub mod json;
+pub mod lasting;
 pub mod limits;
 pub mod linger;
 pub mod link;

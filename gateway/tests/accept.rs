@@ -6,10 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::response::IntoResponse as _;
 use axum::routing::{any, get};
 use gateway::accept::Acceptor;
 use gateway::config::Limits;
+use gateway::lasting;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -32,6 +35,11 @@ fn limits() -> Limits {
         attaches_at_once: 1,
         command_timeout: DEADLINE,
     }
+}
+
+/// A stream that ends after all, which those of the gateway may do too.
+fn news() -> impl futures_util::Stream<Item = Result<bytes::Bytes, std::io::Error>> {
+    futures_util::stream::iter(["one", "", "two"].map(|part| Ok(bytes::Bytes::from_static(part.as_bytes()))))
 }
 
 fn endless() -> impl futures_util::Stream<Item = Result<bytes::Bytes, std::io::Error>> {
@@ -59,6 +67,23 @@ impl Server {
             .route("/peer", get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() }))
             .route("/echo", any(|body: String| async move { body }))
             .route("/endless", get(async || axum::body::Body::from_stream(endless())))
+            .route("/news", get(async || lasting::endless(Body::from_stream(news()).into_response())))
+            .route(
+                "/poll",
+                get({
+                    let go = go.clone();
+                    async move || {
+                        lasting::deferred(async move {
+                            go.notified().await;
+                            ([("x-answer", "polled")], "it").into_response()
+                        })
+                    }
+                }),
+            )
+            .layer(axum::middleware::map_response(async |mut response: axum::response::Response| {
+                response.headers_mut().insert("x-layer", "outer".parse().unwrap());
+                response
+            }))
             .route(
                 "/wait",
                 get(move || {
@@ -283,6 +308,12 @@ async fn http_2_by_prior_knowledge_is_served() {
         .unwrap();
     let response = sender.send_request(request).await.unwrap();
     assert_eq!((response.status().as_u16(), response.version()), (200, http::Version::HTTP_2));
+    server.go.notify_one();
+    let poll = http::Request::get(format!("http://{}/poll", server.address))
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let answer = sender.send_request(poll).await.unwrap();
+    assert!(answer.headers()["x-answer"] == "polled" && answer.headers()["x-layer"] == "outer");
     let too_long = http::Request::get(format!("http://{}/peer", server.address))
         .header("x-long", "x".repeat(9_000))
         .body(axum::body::Body::empty())
@@ -358,4 +389,109 @@ async fn stopping_closes_upgraded_sockets_too_in_the_end() {
     server.acceptor.finish(Duration::from_millis(100)).await;
     assert_eq!(server.acceptor.counts().open, 0);
     assert_eq!(read_to_end(&mut silent).await, "");
+}
+
+#[tokio::test]
+async fn an_endless_answer_comes_in_chunks_and_the_connection_goes_on() {
+    let server = Server::start(limits()).await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /news HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let answer = read_until(&mut stream, "0\r\n\r\n").await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    for line in ["transfer-encoding: chunked", "x-layer: outer", "date: "] {
+        assert!(head.contains(line), "{head}");
+    }
+    assert_eq!(body, "3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n");
+    stream.write_all(GET.as_bytes()).await.unwrap();
+    assert!(read_until(&mut stream, "127.0.0.1").await.starts_with("HTTP/1.1 200 OK"));
+}
+
+#[tokio::test]
+async fn a_deferred_answer_comes_later_and_requests_behind_it_wait() {
+    let server = Server::start(limits()).await;
+    let mut stream = server.connect().await;
+    let both = format!("GET /poll HTTP/1.1\r\nHost: x\r\n\r\n{GET}");
+    // Byte by byte: part of the next request is read while the first waits.
+    for byte in both.as_bytes() {
+        stream.write_all(&[*byte]).await.unwrap();
+    }
+    server.go.notify_one();
+    let answers = read_until(&mut stream, "127.0.0.1").await;
+    let (head, rest) = answers.split_once("\r\n\r\nit").unwrap();
+    for line in ["HTTP/1.1 200 OK", "content-length: 2", "x-answer: polled", "x-layer: outer"] {
+        assert!(head.contains(line), "{head}");
+    }
+    assert!(!head.contains("connection"), "{head}");
+    assert!(rest.starts_with("HTTP/1.1 200 OK"), "{rest}");
+}
+
+#[tokio::test]
+async fn whoever_asks_to_close_is_closed_after_the_answer() {
+    let server = Server::start(limits()).await;
+    server.go.notify_one();
+    let answer = server.ask("GET /poll HTTP/1.1\r\nHost: x\r\nConnection: x, Close\r\n\r\nGET /never").await;
+    assert!(answer.contains("connection: close") && answer.ends_with("it"), "{answer}");
+    server.until_open(0).await;
+}
+
+#[tokio::test]
+async fn answers_that_last_keep_the_rules_of_other_requests() {
+    let server = Server::start(limits()).await;
+    for (request, ends) in [
+        ("HEAD /poll HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "\r\n\r\n"),
+        ("GET /poll HTTP/1.0\r\nHost: x\r\n\r\n", "\r\n\r\nit"),
+        ("GET /poll HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nab", "\r\n\r\nit"),
+        ("GET /news HTTP/1.0\r\nHost: x\r\n\r\n", "\r\n\r\nonetwo"),
+    ] {
+        server.go.notify_one();
+        let answer = server.ask(request).await;
+        assert!(answer.contains(" 200 OK\r\n") && answer.ends_with(ends), "{request}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_a_waiting_answer_is_noticed() {
+    let server = Server::start(limits()).await;
+    let (mut gone, mut half) = (server.connect().await, server.connect().await);
+    for stream in [&mut gone, &mut half] {
+        stream.write_all(b"GET /poll HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    }
+    server.until_open(2).await;
+    drop(gone);
+    half.shutdown().await.unwrap();
+    server.until_open(0).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_behind_a_waiting_answer_is_still_found() {
+    let server = Server::start(limits()).await;
+    let wrong = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx";
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /poll HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    stream.write_all(wrong.as_bytes()).await.unwrap();
+    server.go.notify_one();
+    assert!(read_to_end(&mut stream).await.contains("400 Bad Request"));
+}
+
+#[tokio::test]
+async fn stopping_waits_for_a_deferred_answer_and_closes() {
+    let server = Server::start(limits()).await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /poll HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    server.until_open(1).await;
+    let acceptor = server.acceptor.clone();
+    let finished = tokio::spawn(async move { acceptor.finish(DEADLINE).await });
+    server.go.notify_one();
+    let answer = read_to_end(&mut stream).await;
+    assert!(answer.is_empty() || answer.ends_with("it"), "{answer}");
+    finished.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_idles_after_a_lasting_answer_is_closed_in_time() {
+    let server = Server::start(Limits { header_timeout: Duration::from_millis(200), ..limits() }).await;
+    server.go.notify_one();
+    assert!(server.ask("GET /poll HTTP/1.1\r\nHost: x\r\n\r\n").await.ends_with("it"));
+    server.until_open(0).await;
 }

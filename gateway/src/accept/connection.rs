@@ -1,32 +1,39 @@
 //! One connection from its first byte to its last: TLS where it is configured,
-//! hyper's settings, the time limit for the first request, and the ways in
-//! which it ends.
+//! which HTTP it speaks, hyper's settings, the time limit for the first request,
+//! and the ways in which it ends.
 
 use std::convert::Infallible;
+use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse as _, Response};
-use http::Request;
-use hyper::body::Incoming;
+use http::{HeaderMap, Method, Request, StatusCode, Version, header};
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1::UpgradeableConnection;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use super::Shared;
+use super::lasting::{self, Handed};
+use super::scan::Verdict;
 use super::socket::{Held, Socket};
 use super::stream::Stream;
 use crate::config::Limits;
+use crate::lasting::{lasts, settle};
 use crate::strict;
 
-pub(super) type Builder = auto::Builder<TokioExecutor>;
+/// What an HTTP/2 connection begins with (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Header fields in one request.
 const MAX_HEADERS: usize = 100;
@@ -44,33 +51,40 @@ const CONNECTION_WINDOW: u32 = 256 * 1024;
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// Hyper's settings.
-pub(super) fn builder(limits: &Limits) -> Builder {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_headers(MAX_HEADERS)
-        // Bounds the header, and what is read ahead of a body.
-        .max_buf_size(limits.max_header_bytes)
-        // A client that closes its half has gone: otherwise a poll that waits
-        // would keep its session, and a stream until its next heartbeat.
-        .half_close(false);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(HTTP2_PING)
-        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
-        // Streams that are opened and reset at once (CVE-2023-44487) are h2's to
-        // bound: more than 20 that wait to be accepted, or 1,024 reset for
-        // errors of the peer, end the connection.
-        .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
-        // WebSockets over HTTP/2 (RFC 8441).
-        .enable_connect_protocol();
-    builder
+#[derive(Debug)]
+pub(super) struct Builders {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+}
+
+impl Builders {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .max_headers(MAX_HEADERS)
+            // Bounds the header, and what is read ahead of a body.
+            .max_buf_size(limits.max_header_bytes)
+            // A client that closes its half has gone: otherwise a poll that waits
+            // would keep its session, and a stream until its next heartbeat.
+            .half_close(false);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .keep_alive_interval(HTTP2_PING)
+            .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
+            // Streams that are opened and reset at once (CVE-2023-44487) are h2's to
+            // bound: more than 20 that wait to be accepted, or 1,024 reset for
+            // errors of the peer, end the connection.
+            .max_concurrent_streams(MAX_STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            // WebSockets over HTTP/2 (RFC 8441).
+            .enable_connect_protocol();
+        Self { http1, http2 }
+    }
 }
 
 /// A connection that has been accepted and given a place.
@@ -104,56 +118,197 @@ pub(super) async fn run(shared: Arc<Shared>, admitted: Admitted) {
     };
     // One of its own: asked at every wait, and sockets must not queue for it.
     let give_up = shared.give_up.child_token();
-    let socket = Socket::new(stream, give_up, held);
-    serve(shared, socket, peer, until).await;
+    let mut socket = Socket::new(stream, give_up, held);
+    let is_http2 = tokio::select! {
+        biased;
+        () = shared.finish.cancelled() => return,
+        known = timeout_at(until, speaks_http2(&mut socket)) => match known {
+            Ok(Ok(is_http2)) => is_http2,
+            // Gone, or without a word.
+            Ok(Err(_)) | Err(_) => return tracing::debug!(%peer, "no request in time"),
+        },
+    };
+    let connection = Arc::new(Connection { verdict: socket.verdict(), shared, peer, until });
+    // In boxes: what hyper needs is given back when it has done its part.
+    if is_http2 {
+        return Box::pin(connection.http2(socket)).await;
+    }
+    let mut next = Some(socket);
+    while let Some(socket) = next.take() {
+        if let Some((socket, handed)) = Box::pin(connection.http1(socket)).await
+            && let Some(socket) = connection.write(socket, handed).await
+        {
+            next = connection.idle(socket).await;
+        }
+    }
 }
 
-async fn serve(shared: Arc<Shared>, socket: Socket, peer: SocketAddr, until: Instant) {
-    let verdict = socket.verdict();
-    let service = service_fn({
-        let (routes, verdict) = (shared.routes.clone(), verdict.clone());
-        move |mut request: Request<Incoming>| {
-            let routes = routes.clone();
-            let verdict = verdict.clone();
-            async move {
-                verdict.first_request();
-                if let Some(reason) = verdict.refusal().or_else(|| strict::wrong(&request)) {
-                    return Ok::<Response, Infallible>(reason.into_response());
-                }
-                request.extensions_mut().insert(ConnectInfo(peer));
-                let response = routes.oneshot(request).await?;
-                if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-                    verdict.end();
-                }
-                Ok(response)
-            }
+/// Reads as much as it takes to tell.
+async fn speaks_http2(socket: &mut Socket) -> std::io::Result<bool> {
+    loop {
+        let begun = socket.unread();
+        let same = PREFACE.len().min(begun.len());
+        if begun[..same] != PREFACE[..same] {
+            return Ok(false);
         }
-    });
-    let mut connection = pin!(shared.builder.serve_connection_with_upgrades(socket, service));
-    // Also while hyper waits for the bytes that tell HTTP/2 from HTTP/1.1,
-    // where it has no time limit of its own.
-    let mut handshake = pin!(sleep_until(until));
-    let (mut in_handshake, mut finishing) = (true, false);
-    let result = loop {
-        tokio::select! {
-            biased;
-            // Nothing is owed to anybody any more.
-            () = shared.give_up.cancelled() => return,
-            result = connection.as_mut() => break result,
-            () = shared.finish.cancelled(), if !finishing => {
-                finishing = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = &mut handshake, if in_handshake => {
-                in_handshake = false;
-                if !verdict.had_a_request() {
-                    tracing::debug!(%peer, "no request in time");
-                    return;
-                }
-            }
+        if same == PREFACE.len() {
+            return Ok(true);
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%peer, error, "a connection broke");
+        socket.read_ahead().await?;
     }
+}
+
+/// What is the same for all requests of one connection.
+struct Connection {
+    shared: Arc<Shared>,
+    verdict: Arc<Verdict>,
+    peer: SocketAddr,
+    /// When its first request must be there.
+    until: Instant,
+}
+
+/// An answer on its way out of hyper's hands.
+type Slot = Mutex<Option<Handed>>;
+
+impl Connection {
+    /// Requests in hyper's hands, until the end or an answer that lasts.
+    async fn http1(self: &Arc<Self>, socket: Socket) -> Option<(Socket, Handed)> {
+        let slot = Arc::new(Slot::default());
+        let service = service_fn({
+            let (connection, slot) = (self.clone(), slot.clone());
+            move |request| {
+                let (connection, slot) = (connection.clone(), slot.clone());
+                async move { Ok::<_, Infallible>(connection.answer_or_hand(request, &slot).await) }
+            }
+        });
+        let mut hyper = self.shared.builders.http1.serve_connection(socket, service).with_upgrades();
+        let handed =
+            self.drive(Pin::new(&mut hyper), UpgradeableConnection::graceful_shutdown, &slot).await?;
+        let parts = hyper.into_parts()?;
+        let mut socket = parts.io;
+        socket.put_back(&parts.read_buf);
+        Some((socket, handed))
+    }
+
+    async fn http2(self: &Arc<Self>, socket: Socket) {
+        let connection = self.clone();
+        let service = service_fn(move |request| {
+            let connection = connection.clone();
+            async move { Ok::<_, Infallible>(settle(connection.answer(request).await).await) }
+        });
+        let hyper = pin!(self.shared.builders.http2.serve_connection(socket, service));
+        // Its streams share one socket: nothing is handed over.
+        self.drive(hyper, http2::Connection::graceful_shutdown, &Slot::default()).await;
+    }
+
+    /// Writes an answer that lasts; gives the socket back if there may be
+    /// further requests.
+    async fn write(&self, mut socket: Socket, handed: Handed) -> Option<Socket> {
+        let written = tokio::select! {
+            biased;
+            () = self.shared.give_up.cancelled() => return None,
+            written = lasting::write(&mut socket, handed, &self.shared.finish) => written,
+        };
+        match written {
+            Ok(keeps) => keeps.then_some(socket),
+            Err(error) => {
+                tracing::debug!(peer = %self.peer, %error, "a connection broke");
+                None
+            }
+        }
+    }
+
+    /// Waits for the next request without hyper, as long as hyper would.
+    async fn idle(&self, mut socket: Socket) -> Option<Socket> {
+        if socket.unread().is_empty() {
+            tokio::select! {
+                biased;
+                () = self.shared.finish.cancelled() => return None,
+                begun = timeout(self.shared.header_timeout, socket.read_ahead()) => begun.ok()?.ok()?,
+            }
+        }
+        Some(socket)
+    }
+
+    async fn answer(&self, mut request: Request<Incoming>) -> Response {
+        self.verdict.first_request();
+        if let Some(reason) = self.verdict.refusal().or_else(|| strict::wrong(&request)) {
+            return reason.into_response();
+        }
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let Ok(response) = self.shared.routes.clone().oneshot(request).await;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            self.verdict.end();
+        }
+        response
+    }
+
+    /// Answers, or leaves in the slot what lasts. HTTP/1.0 and requests with
+    /// bodies have rules of their own, which are hyper's to keep.
+    async fn answer_or_hand(&self, request: Request<Incoming>, slot: &Slot) -> Response {
+        let plain = request.method() == Method::GET
+            && request.version() == Version::HTTP_11
+            && request.body().is_end_stream();
+        let keeps = !asks_to_close(request.headers());
+        let response = self.answer(request).await;
+        if !plain || !lasts(&response) {
+            return settle(response).await;
+        }
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(Handed { response, keeps });
+        pending().await
+    }
+
+    /// Keeps hyper going until its end, or until an answer is in the slot.
+    async fn drive<C>(&self, mut hyper: Pin<&mut C>, finish: fn(Pin<&mut C>), slot: &Slot) -> Option<Handed>
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        // Also while hyper waits for the bytes of the first request, where
+        // HTTP/2 has no time limit of its own.
+        let mut handshake = pin!(sleep_until(self.until));
+        let (mut in_handshake, mut finishing) = (!self.verdict.had_a_request(), false);
+        loop {
+            let step = poll_fn(|cx| {
+                if let Poll::Ready(result) = hyper.as_mut().poll(cx) {
+                    return Poll::Ready(Err(result));
+                }
+                // Not before everything of an earlier answer is written.
+                if self.verdict.is_stalled() {
+                    return Poll::Pending;
+                }
+                let handed = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+                handed.map_or(Poll::Pending, |handed| Poll::Ready(Ok(handed)))
+            });
+            tokio::select! {
+                biased;
+                // Nothing is owed to anybody any more.
+                () = self.shared.give_up.cancelled() => return None,
+                step = step => match step {
+                    Ok(handed) => return Some(handed),
+                    Err(Ok(())) => return None,
+                    Err(Err(error)) => {
+                        tracing::debug!(peer = %self.peer, %error, "a connection broke");
+                        return None;
+                    }
+                },
+                () = self.shared.finish.cancelled(), if !finishing => {
+                    finishing = true;
+                    finish(hyper.as_mut());
+                }
+                () = &mut handshake, if in_handshake => {
+                    in_handshake = false;
+                    if !self.verdict.had_a_request() {
+                        tracing::debug!(peer = %self.peer, "no request in time");
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `Connection: close` (RFC 9112 §9.6).
+fn asks_to_close(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|list| list.split(',')).any(|word| word.trim().eq_ignore_ascii_case("close"))
 }

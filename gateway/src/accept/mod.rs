@@ -4,12 +4,14 @@
 
 mod certificate;
 mod connection;
+mod lasting;
 mod places;
 mod scan;
 mod socket;
 mod stream;
 
 pub use places::Counts;
+pub(crate) use socket::Socket;
 
 use std::io;
 use std::net::SocketAddr;
@@ -43,11 +45,13 @@ pub struct Acceptor {
 #[derive(Debug)]
 struct Shared {
     routes: axum::Router,
-    builder: connection::Builder,
+    builders: connection::Builders,
     places: Arc<Places>,
     /// None: clients come without TLS.
     certificate: Option<Certificate>,
     handshake_timeout: Duration,
+    /// From one request's end to the next one's header.
+    header_timeout: Duration,
     /// A peer that takes nothing and answers nothing for so long is dead.
     silence: Duration,
     /// Idle connections close, the others after their request.
@@ -63,11 +67,12 @@ impl Acceptor {
     pub fn new(routes: axum::Router, limits: &Limits, heartbeat: Duration, tls: Option<Tls>) -> Self {
         let shared = Shared {
             routes,
-            builder: connection::builder(limits),
+            builders: connection::Builders::new(limits),
             places: Places::new(limits.max_connections, limits.max_connections_per_address),
             certificate: tls.map(Certificate::new),
             silence: heartbeat * 2,
             handshake_timeout: limits.handshake_timeout,
+            header_timeout: limits.header_timeout,
             finish: CancellationToken::new(),
             give_up: CancellationToken::new(),
         };
@@ -81,9 +86,6 @@ impl Acceptor {
 
     /// Accepts until `stop`, and then closes the listener; what has been accepted lives on until [`Self::finish`].
     pub async fn run(&self, listener: TcpListener, stop: &CancellationToken) {
-        if let Err(error) = stream::prepare(&listener, self.shared.silence) {
-            tracing::error!(%error, "cannot set the sockets' options");
-        }
         let follow = async {
             match &self.shared.certificate {
                 Some(certificate) => certificate.follow().await,
@@ -140,6 +142,9 @@ impl Acceptor {
             Ok(place) => place,
             Err(full) => return self.refuse(&stream, full),
         };
+        if let Err(error) = stream::prepare(&stream, self.shared.silence) {
+            return tracing::debug!(%error, "a connection was gone at once");
+        }
         let held = (place, self.tasks.token());
         let until = Instant::now() + self.shared.handshake_timeout;
         let admitted = Admitted { stream, peer, held, until };

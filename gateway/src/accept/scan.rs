@@ -19,6 +19,7 @@ const OVER: u8 = 2;
 const BOTH_FRAMINGS: u8 = 4;
 const TWO_LENGTHS: u8 = 8;
 const ODD_LENGTH: u8 = 16;
+const STALLED: u8 = 32;
 
 impl Verdict {
     fn set(&self, flag: u8) {
@@ -37,6 +38,18 @@ impl Verdict {
     /// Whether one ever did.
     pub(super) fn had_a_request(&self) -> bool {
         self.has(REQUEST_SEEN)
+    }
+
+    /// Whether the socket takes no more for the moment, so that something waits
+    /// to be written.
+    pub(super) fn stall(&self, stalled: bool) {
+        if stalled != self.is_stalled() {
+            self.flags.fetch_xor(STALLED, Ordering::AcqRel);
+        }
+    }
+
+    pub(super) fn is_stalled(&self) -> bool {
+        self.has(STALLED)
     }
 
     /// What comes now is no HTTP/1.1.

@@ -3,13 +3,15 @@
 //! connection; shows the scan every byte on its way in; and breaks when the
 //! node gives up, whoever has it by then.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -17,13 +19,20 @@ use super::places::Place;
 use super::scan::{Scan, Verdict};
 use super::stream::Stream;
 
+/// Bytes read ahead of hyper at most: of a request that has just begun, or of
+/// those that come while an answer lasts.
+const READ_AHEAD: usize = 4_096;
+
 /// The socket and what goes with it.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     stream: TokioIo<Stream>,
     /// Taken away when nothing more is to be looked at.
     scan: Option<Box<Scan>>,
     verdict: Arc<Verdict>,
+    /// Read, seen by the scan, and not yet given to hyper. Without an allocation
+    /// for as long as there is nothing.
+    unread: Vec<u8>,
     /// Wakes whoever waits for this socket when all are to close.
     give_up: Pin<Box<WaitForCancellationFutureOwned>>,
     _held: Held,
@@ -38,6 +47,7 @@ impl Socket {
             stream: TokioIo::new(stream),
             scan: Some(Box::default()),
             verdict: Arc::default(),
+            unread: Vec::new(),
             give_up: Box::pin(give_up.cancelled_owned()),
             _held: held,
         }
@@ -48,7 +58,77 @@ impl Socket {
         self.verdict.clone()
     }
 
+    /// What has been read ahead.
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.unread
+    }
+
+    /// Puts back what hyper has read and not used.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        self.unread.splice(..0, bytes.iter().copied());
+    }
+
+    /// Reads ahead, up to [`READ_AHEAD`] bytes. Fails at the end of what the
+    /// peer sends.
+    pub(super) async fn read_ahead(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_ahead(cx)).await
+    }
+
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let room = READ_AHEAD.saturating_sub(self.unread.len());
+        if room == 0 {
+            // Nobody wants more before these have been used.
+            return Poll::Pending;
+        }
+        let mut bytes = [0_u8; READ_AHEAD];
+        let mut read = ReadBuf::new(&mut bytes[..room]);
+        let polled = Pin::new(self.stream.inner_mut()).poll_read(cx, &mut read);
+        let polled = self.or_end(cx, polled);
+        if let Poll::Ready(Ok(())) = polled {
+            if read.filled().is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.scan(read.filled());
+            self.unread.extend_from_slice(read.filled());
+        }
+        polled
+    }
+
+    /// Waits for something else for as long as the peer is there. A peer that
+    /// closes its half has gone.
+    pub(super) async fn unless_gone<F: Future>(&mut self, awaited: F) -> io::Result<F::Output> {
+        let mut awaited = pin!(awaited);
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = awaited.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            while let Poll::Ready(read) = self.poll_ahead(cx) {
+                read?;
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn scan(&mut self, bytes: &[u8]) {
+        if self.verdict.is_over() {
+            self.scan = None;
+        }
+        if let Some(scan) = &mut self.scan {
+            scan.see(bytes, &self.verdict);
+        }
+    }
+
     fn read(&mut self, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let count = self.unread.len().min(buffer.remaining());
+            buffer.put_slice(&self.unread[..count]);
+            self.unread.drain(..count);
+            if self.unread.is_empty() {
+                self.unread = Vec::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
         if self.scan.is_none() || self.verdict.is_over() {
             self.scan = None;
             return Pin::new(&mut self.stream).poll_read(cx, buffer);
@@ -69,6 +149,35 @@ impl Socket {
             }
             other => other,
         }
+    }
+
+    /// Takes what has come, for who has the socket after an upgrade.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.scan = None;
+        if !self.unread.is_empty() {
+            let count = self.unread.len().min(buffer.remaining());
+            buffer.put_slice(&self.unread[..count]);
+            self.unread.drain(..count);
+            return Poll::Ready(Ok(()));
+        }
+        let polled = Pin::new(self.stream.inner_mut()).poll_read(cx, buffer);
+        self.or_end(cx, polled)
+    }
+
+    /// Gives bytes on their way, for who has the socket after an upgrade.
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(self.stream.inner_mut()).poll_write(cx, bytes);
+        self.or_end(cx, polled)
+    }
+
+    /// Waits until what has been written is with the kernel.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(self.stream.inner_mut()).poll_flush(cx);
+        self.or_end(cx, polled)
     }
 
     /// A socket that has to wait waits for the end as well. One that goes on
@@ -95,6 +204,7 @@ impl Read for Socket {
 impl Write for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.verdict.stall(polled.is_pending());
         self.or_end(cx, polled)
     }
 
@@ -118,6 +228,7 @@ impl Write for Socket {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.verdict.stall(polled.is_pending());
         self.or_end(cx, polled)
     }
 }

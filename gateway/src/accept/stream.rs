@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 /// A client's socket.
@@ -19,12 +19,13 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Sets what every client's socket needs. They have it from the listener: five
-/// calls into the kernel fewer for each.
-pub(super) fn prepare(listener: &TcpListener, silence: Duration) -> io::Result<()> {
-    let socket = SockRef::from(listener);
+/// Sets what every client's socket needs: on each, for those that came before
+/// the listener was set up would not have it from there. Fails when the peer has
+/// gone meanwhile.
+pub(super) fn prepare(stream: &TcpStream, silence: Duration) -> io::Result<()> {
     // Frames are small and leave whole: waiting for more only delays.
-    socket.set_tcp_nodelay(true)?;
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
     // The kernel counts in whole seconds here.
     let beat = (silence / 2).max(Duration::from_secs(1));
     // Asks the peers to whom nothing is written, such as those of long polls.
@@ -93,14 +94,16 @@ impl AsyncWrite for Stream {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[tokio::test]
     async fn sockets_send_small_frames_at_once_and_notice_dead_peers() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        prepare(&listener, Duration::from_secs(50)).unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
+        prepare(&stream, Duration::from_secs(50)).unwrap();
         let socket = SockRef::from(&stream);
         assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(25));

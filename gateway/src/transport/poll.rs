@@ -2,6 +2,7 @@
 //! (`wait=0`, which needs no session) or when there are some. A poll that may
 //! wait attaches like any other session, and leaves it for the next one.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::expiry;
 use crate::failure::Failure;
 use crate::frame::Frame;
 use crate::gateway::Gateway;
+use crate::lasting;
 use crate::query::Query;
 use crate::tail::{Opening, StartAt, Tail, acknowledge, page, place_only, resolve};
 
@@ -91,8 +93,14 @@ async fn poll(
             attached.start.unwrap_or_default().into()
         }
     };
+    let known = Known::of(&headers);
     if !first && !poll.wait.is_zero() {
-        return Ok(answer(&headers, wait(&gateway, &caller, start, &poll, until).await?));
+        return Ok(lasting::deferred(async move {
+            match wait(&gateway, caller, start, &poll, until).await {
+                Ok(events) => answer(&known, events),
+                Err(failure) => failure.into_response(),
+            }
+        }));
     }
     let begun = crate::channels::places(&gateway, &caller.user, &poll.channels).await?;
     let mut places = Places::new(start, &begun);
@@ -102,7 +110,8 @@ async fn poll(
         read_channels(&gateway, &caller, &mut places, poll.limit, &mut frames).await?;
     }
     let events = Events::write(&frames, &mut places, poll.protobuf);
-    Ok(answer(&headers, events))
+    // There already; but its connection idles cheaper so until the next poll.
+    Ok(lasting::deferred(ready(answer(&known, events))))
 }
 
 /// What there is after `start` now.
@@ -165,32 +174,22 @@ async fn read_channels(
 /// device replaces is answered empty.
 async fn wait(
     gateway: &Arc<Gateway>,
-    caller: &Caller,
+    caller: Caller,
     start: Cursor,
     poll: &Poll,
     until: Instant,
 ) -> Result<Events, Failure> {
     let limit = poll.limit;
-    // Whether what comes is still what a new session begins with.
-    let mut resuming = false;
     let lingering = gateway.lingering.take(&caller.user, &caller.device, start, &poll.channels);
+    // Whether what comes is still what a new session begins with.
+    let mut resuming = lingering.is_none();
     let (mut tail, mut places) = match lingering {
         Some((tail, places)) => {
             tail.session.renew(caller.identity.expires);
             (tail, places)
         }
-        None => {
-            let opening = Opening {
-                user: caller.user.clone(),
-                device: caller.device.clone(),
-                from: StartAt::Cursor(start),
-                expires: caller.identity.expires,
-            };
-            resuming = true;
-            let tail = Tail::open(gateway, opening).await?;
-            let begun = crate::channels::begin(gateway, &tail.session, &poll.channels).await?;
-            (tail, Places::new(start, &begun))
-        }
+        // In a box: its room is not needed while it waits.
+        None => Box::pin(begin(gateway, caller, start, poll)).await?,
     };
     let _open = OpenPoll::new(gateway);
     let mut frames = Vec::new();
@@ -199,14 +198,19 @@ async fn wait(
     // A new session begins with `welcome`, which is not in the answer.
     let mut welcome = usize::from(resuming);
     while !answers && frames.len() < limit && end.is_none() {
-        let expires = expiry::of(&tail.session);
+        // Also for a token that ends while its poll waits. One timer for both:
+        // each takes its room.
+        let tick = until.min(expiry::of(&tail.session));
         let room = limit - frames.len() + std::mem::take(&mut welcome);
         tokio::select! {
             biased;
             next = tail.next(&mut frames, room) => end = next.err(),
-            // A token that ends while its poll waits.
-            () = sleep_until(expires) => expiry::check(&tail.session),
-            () = sleep_until(until) => break,
+            () = sleep_until(tick) => {
+                expiry::check(&tail.session);
+                if Instant::now() >= until && tail.session.has_ended().is_none() {
+                    break;
+                }
+            }
         }
         // A poll carries no `welcome`, and its end is its answer.
         frames.retain(|frame| !matches!(frame, Frame::Welcome(_) | Frame::Goaway(..)));
@@ -225,6 +229,24 @@ async fn wait(
         Some(_) => {}
     }
     Ok(events)
+}
+
+/// A new session for a poll.
+async fn begin(
+    gateway: &Arc<Gateway>,
+    caller: Caller,
+    start: Cursor,
+    poll: &Poll,
+) -> Result<(Tail, Places), Failure> {
+    let opening = Opening {
+        user: caller.user,
+        device: caller.device,
+        from: StartAt::Cursor(start),
+        expires: caller.identity.expires,
+    };
+    let tail = Tail::open(gateway, opening).await?;
+    let begun = crate::channels::begin(gateway, &tail.session, &poll.channels).await?;
+    Ok((tail, Places::new(start, &begun)))
 }
 
 /// Counts a waiting poll for as long as it waits.
@@ -276,21 +298,31 @@ impl Events {
     }
 }
 
-fn answer(headers: &HeaderMap, events: Events) -> Response {
+/// The tags that the client knows (`If-None-Match`), as copies: a poll that
+/// waits keeps nothing of its request.
+struct Known(Vec<String>);
+
+impl Known {
+    fn of(headers: &HeaderMap) -> Self {
+        let lists = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
+        Self(lists.map(str::to_owned).collect())
+    }
+
+    /// Weak comparison (RFC 9110 §13.1.2).
+    fn has(&self, tag: &str) -> bool {
+        let tags = self.0.iter().flat_map(|list| list.split(','));
+        tags.map(|one| one.trim().trim_start_matches("W/")).any(|one| one == tag || one == "*")
+    }
+}
+
+fn answer(known: &Known, events: Events) -> Response {
     let tag = format!("\"{}\"", events.cursor);
     let etag = HeaderValue::from_str(&tag).expect("a cursor is visible ASCII");
     let cache = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let unchanged = headers.get_all(header::IF_NONE_MATCH).iter().any(|known| matches(known, &tag));
-    if events.empty && unchanged {
+    if events.empty && known.has(&tag) {
         return (StatusCode::NOT_MODIFIED, [(header::ETAG, etag), cache]).into_response();
     }
     let vary = (header::VARY, HeaderValue::from_static("accept"));
     let form = (header::CONTENT_TYPE, HeaderValue::from_static(events.content_type));
     ([(header::ETAG, etag), cache, vary, form], events.body).into_response()
-}
-
-/// Weak comparison of an `If-None-Match` list (RFC 9110 §13.1.2).
-fn matches(known: &HeaderValue, tag: &str) -> bool {
-    let Ok(list) = known.to_str() else { return false };
-    list.split(',').map(|one| one.trim().trim_start_matches("W/")).any(|one| one == tag || one == "*")
 }

@@ -18,6 +18,7 @@ use crate::expiry;
 use crate::failure::Failure;
 use crate::frame::Frame;
 use crate::gateway::Gateway;
+use crate::lasting;
 use crate::query::Query;
 use crate::tail::{Opening, StartAt, Tail};
 
@@ -84,7 +85,7 @@ pub(super) async fn open<F: Framing>(
         // nginx gathers answers before it passes them on, unless told.
         (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    Ok((headers, Body::from_stream(body)).into_response())
+    Ok(lasting::endless((headers, Body::from_stream(body)).into_response()))
 }
 
 struct Pump<F> {
@@ -107,7 +108,8 @@ impl<F: Framing> Pump<F> {
         let beat = Instant::now() + self.heartbeat;
         let mut frames = Vec::new();
         loop {
-            let expires = expiry::of(&self.tail.session);
+            // One timer for both: each takes its room.
+            let tick = beat.min(expiry::of(&self.tail.session));
             tokio::select! {
                 biased;
                 next = self.tail.next(&mut frames, BATCH) => {
@@ -122,12 +124,12 @@ impl<F: Framing> Pump<F> {
                     return true;
                 }
                 // One-way streams end with their token.
-                () = sleep_until(expires) => {
+                () = sleep_until(tick) => {
                     expiry::check(&self.tail.session);
-                }
-                () = sleep_until(beat) => {
-                    self.framing.heartbeat(out);
-                    return true;
+                    if Instant::now() >= beat {
+                        self.framing.heartbeat(out);
+                        return true;
+                    }
                 }
             }
         }

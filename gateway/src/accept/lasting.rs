@@ -1,0 +1,142 @@
+//! An answer that lasts, on an HTTP/1.1 connection: written to the socket
+//! without hyper, with no more room than it needs at the moment. Afterwards the
+//! connection goes on in hyper's hands.
+
+use std::io;
+use std::time::SystemTime;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body_util::BodyExt as _;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::socket::Socket;
+use crate::lasting;
+
+/// What is gathered of a body before it is written, at least.
+const GATHER: usize = 16 * 1024;
+
+/// An answer taken out of hyper's hands.
+pub(super) struct Handed {
+    pub(super) response: Response,
+    /// The connection is for more than this request.
+    pub(super) keeps: bool,
+}
+
+/// Writes the answer, however long that takes; says whether the connection goes
+/// on. Fails when the client has gone, also while there is nothing to write.
+pub(super) async fn write(
+    socket: &mut Socket,
+    handed: Handed,
+    finish: &CancellationToken,
+) -> io::Result<bool> {
+    let Handed { mut response, keeps } = handed;
+    let Some(later) = lasting::take_deferred(response.extensions_mut()) else {
+        return write_endless(socket, response, keeps, finish).await;
+    };
+    let answer = socket.unless_gone(later).await?;
+    let keeps = keeps && !finish.is_cancelled();
+    // In a box: only for a moment.
+    Box::pin(write_whole(socket, lasting::merged(response, answer), keeps)).await?;
+    Ok(keeps)
+}
+
+async fn write_whole(socket: &mut Socket, answer: Response, keeps: bool) -> io::Result<()> {
+    let (mut parts, body) = answer.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    if parts.status != StatusCode::NOT_MODIFIED {
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
+    let mut out = head(parts.status, &parts.headers, keeps);
+    out.extend_from_slice(&body);
+    put(socket, &out).await
+}
+
+async fn write_endless(
+    socket: &mut Socket,
+    response: Response,
+    keeps: bool,
+    finish: &CancellationToken,
+) -> io::Result<bool> {
+    let (mut parts, mut body) = response.into_parts();
+    parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    let mut out = head(parts.status, &parts.headers, keeps);
+    drop(parts);
+    while let Some(data) = next(socket, &mut body, &mut out).await? {
+        write_chunk(&data, &mut out);
+    }
+    out.extend_from_slice(b"0\r\n\r\n");
+    put(socket, &out).await?;
+    Ok(keeps && !finish.is_cancelled())
+}
+
+/// What comes next of a body; nothing at its end. Before it waits, what has been
+/// gathered is written.
+async fn next(socket: &mut Socket, body: &mut Body, out: &mut Vec<u8>) -> io::Result<Option<Bytes>> {
+    loop {
+        let ready = match out.len() < GATHER {
+            true => body.frame().now_or_never(),
+            false => None,
+        };
+        let frame = match ready {
+            Some(frame) => frame,
+            None => {
+                if !out.is_empty() {
+                    put(socket, out).await?;
+                    // Kept by nobody who waits.
+                    *out = Vec::new();
+                }
+                socket.unless_gone(body.frame()).await?
+            }
+        };
+        match frame {
+            None => return Ok(None),
+            // The client sees by the missing last chunk that this was not all.
+            Some(Err(error)) => return Err(io::Error::other(error)),
+            Some(Ok(frame)) => {
+                // An empty chunk would be the last one.
+                if let Some(data) = frame.into_data().ok().filter(|data| !data.is_empty()) {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+fn write_chunk(data: &[u8], out: &mut Vec<u8>) {
+    out.reserve(data.len() + 12);
+    out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+    out.extend_from_slice(data);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Status line and headers (RFC 9112 §2.1).
+fn head(status: StatusCode, headers: &HeaderMap, keeps: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    let reason = status.canonical_reason().unwrap_or_default();
+    out.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).as_bytes());
+    for (name, value) in headers {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(format!("date: {}\r\n", httpdate::fmt_http_date(SystemTime::now())).as_bytes());
+    if !keeps {
+        out.extend_from_slice(b"connection: close\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+async fn put(socket: &mut Socket, bytes: &[u8]) -> io::Result<()> {
+    let mut socket = TokioIo::new(socket);
+    socket.write_all(bytes).await?;
+    socket.flush().await
+}
