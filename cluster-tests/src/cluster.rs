@@ -42,6 +42,7 @@ pub struct Builder {
     proxied: bool,
     router_flags: String,
     gateway_flags: String,
+    environment: Vec<(String, String)>,
 }
 
 /// A running cluster; everything ends when it is dropped.
@@ -96,6 +97,12 @@ impl Builder {
         self
     }
 
+    /// An environment variable for every process.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Starts it; returns when all of it is ready.
     pub async fn start(self) -> Result<Cluster> {
         let binaries = tokio::task::spawn_blocking(|| Binaries::build(Profile::Debug)).await??;
@@ -122,6 +129,7 @@ impl Builder {
             _ => None,
         };
         let plan = plan.router_flags(&self.router_flags).gateway_flags(&self.gateway_flags);
+        let plan = plan.environment(self.environment);
         let fleet = Fleet::start(&binaries, &plan).await?;
         let gateways = fleet.gateway_urls();
         Ok(Cluster { fleet, store, proxy, history: History::new(), gateways, tasks: TaskTracker::new() })
@@ -138,6 +146,7 @@ impl Cluster {
             proxied: false,
             router_flags: String::new(),
             gateway_flags: String::new(),
+            environment: Vec::new(),
         }
     }
 

@@ -28,6 +28,8 @@ pub struct Plan {
     pub router_flags: Vec<String>,
     /// Flags for every gateway beyond the needed ones.
     pub gateway_flags: Vec<String>,
+    /// Environment variables for all of them: there are no flags for telemetry.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A running cluster without its store; everything is killed on drop.
@@ -43,6 +45,7 @@ pub struct Node {
     name: String,
     program: PathBuf,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     port: u16,
     admin: u16,
     process: Option<Process>,
@@ -58,7 +61,14 @@ impl Plan {
             gateway_store: store.to_owned(),
             router_flags: Vec::new(),
             gateway_flags: Vec::new(),
+            environment: Vec::new(),
         }
+    }
+
+    /// With these environment variables for every process.
+    pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.environment.extend(variables);
+        self
     }
 
     /// More flags for every router, separated by blanks.
@@ -175,7 +185,12 @@ impl Node {
     }
 
     fn spawn(&mut self) -> Result<()> {
-        self.process = Some(Process::spawn(&self.name, &self.program, &self.arguments)?);
+        self.process = Some(Process::spawn_with(
+            &self.name,
+            &self.program,
+            &self.arguments,
+            &self.environment,
+        )?);
         Ok(())
     }
 
@@ -188,7 +203,7 @@ impl Node {
 fn router(binaries: &Binaries, plan: &Plan, index: usize) -> Node {
     let mut arguments = vec!["--store".to_owned(), plan.router_store.clone()];
     arguments.extend(plan.router_flags.clone());
-    node(format!("router-{index}"), binaries.router(), arguments)
+    node(format!("router-{index}"), binaries.router(), arguments, plan)
 }
 
 fn gateway(binaries: &Binaries, plan: &Plan, index: usize, routers: &str) -> Node {
@@ -205,12 +220,13 @@ fn gateway(binaries: &Binaries, plan: &Plan, index: usize, routers: &str) -> Nod
     .flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()])
     .collect();
     arguments.extend(plan.gateway_flags.clone());
-    node(name, binaries.gateway(), arguments)
+    node(name, binaries.gateway(), arguments, plan)
 }
 
-fn node(name: String, program: PathBuf, mut arguments: Vec<String>) -> Node {
+fn node(name: String, program: PathBuf, mut arguments: Vec<String>, plan: &Plan) -> Node {
     let (port, admin) = (port::free(), port::free());
     arguments.extend(["--listen".to_owned(), format!("127.0.0.1:{port}")]);
     arguments.extend(["--admin-listen".to_owned(), format!("127.0.0.1:{admin}")]);
-    Node { name, program, arguments, port, admin, process: None }
+    let environment = plan.environment.clone();
+    Node { name, program, arguments, environment, port, admin, process: None }
 }

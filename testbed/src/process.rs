@@ -44,6 +44,16 @@ impl Process {
     /// Starts `program`. `name` is what failures call it. Our own environment
     /// variables are taken away, so that only `arguments` configure it.
     pub fn spawn(name: &str, program: &Path, arguments: &[String]) -> Result<Self> {
+        Self::spawn_with(name, program, arguments, &[])
+    }
+
+    /// The same, with these environment variables.
+    pub fn spawn_with(
+        name: &str,
+        program: &Path,
+        arguments: &[String],
+        environment: &[(String, String)],
+    ) -> Result<Self> {
         let folder = TempDir::with_prefix("switchboard-process-")?;
         let output = File::create(folder.path().join("output"))?;
         let mut command = Command::new(program);
@@ -59,6 +69,7 @@ impl Process {
                 command.env_remove(&variable);
             }
         }
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         let child = Guarded::spawn(&mut command)?;
         Ok(Self { name: name.to_owned(), child, folder })
     }
