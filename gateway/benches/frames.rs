@@ -31,6 +31,7 @@ fn envelope(announcements: usize) -> Envelope {
         seq: 5,
         entry: Some(entry()),
         targets: vec![Target { user: "bob".into(), position: 9 }],
+        ..Default::default()
     };
     Envelope { store: "a.1".into(), number: 3, announcements: vec![one; announcements], ..Default::default() }
 }

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::OnceLock;
 
+use daemon::trace::{self, KeyValue, Span};
 use prost::Message as _;
 use proto::wire::{self, Edited, Reaction, Recalled, change, client, entry::What};
 use proto::{ConversationId, Cursor, Fingerprint, Position, Seq};
@@ -22,12 +23,47 @@ pub struct Event {
     json: OnceLock<Box<str>>,
     /// The protobuf frame without a cursor.
     protobuf: OnceLock<Box<[u8]>>,
+    /// It is handed out as it happens, not read by somebody who was away.
+    live: bool,
+    /// From hearing of it until the last session of this node has handed it
+    /// over, if it is traced.
+    span: Span,
 }
 
 impl Event {
     /// As it came from the bus or from a router.
     pub fn new(conversation: String, seq: Seq, entry: wire::Entry) -> Self {
-        Self { conversation, seq, entry, json: OnceLock::new(), protobuf: OnceLock::new() }
+        let (json, protobuf) = (OnceLock::new(), OnceLock::new());
+        Self { conversation, seq, entry, json, protobuf, live: true, span: Span::NONE }
+    }
+
+    /// As it is read from the log: live for whoever only missed hearing of it.
+    pub(crate) fn read(event: wire::Event, live: bool) -> Self {
+        Self { live, ..Self::from(event) }
+    }
+
+    /// Goes on with its trace: a part of what its sender has begun, and linked
+    /// to it, since it goes out to many.
+    pub(crate) fn follow(&mut self, place: trace::Place) {
+        self.span = Span::of(place.clone(), "deliver", trace::Kind::Consumer, vec![place], || {
+            vec![
+                KeyValue::new("messaging.system", "switchboard"),
+                KeyValue::new("messaging.operation.name", "deliver"),
+                KeyValue::new("messaging.operation.type", "process"),
+                KeyValue::new("messaging.destination.name", self.conversation.clone()),
+                KeyValue::new("messaging.message.id", self.seq.0.to_string()),
+                KeyValue::new("switchboard.type", self.kind()),
+            ]
+        });
+    }
+
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// When it was written, in Unix milliseconds, if it is live.
+    pub(crate) fn live_since(&self) -> Option<u64> {
+        self.live.then_some(self.entry.time)
     }
 
     /// The one that a session sent itself, as all others will see it.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use daemon::trace::{self, KeyValue, Span};
 use proto::wire::{self, reply, request};
 use proto::{ChannelId, ConversationId, DeviceId, ErrorCode, Seq, UserId};
 
@@ -82,6 +83,8 @@ pub fn begin(
         return presence::watch(gateway, session, users, reference);
     }
     let kind = command.kind();
+    let span = span_of(kind);
+    let _entered = span.enter();
     let typing = match typing(gateway, session.id.as_str(), user, &command) {
         Typing::Dropped => {
             gateway.metrics.command(kind, None);
@@ -102,6 +105,9 @@ pub fn begin(
         let answer =
             outcome.result.and_then(|reply| Answer::from_reply(unhide(reply, hidden_id), destination));
         to.metrics.command(kind, answer.as_ref().err().map(|failure| failure.code));
+        if span.is_some() {
+            say_outcome(&span, &answer);
+        }
         if let (Err(_), Some(pass)) = (&answer, typing) {
             to.typing.forget(pass);
         }
@@ -141,6 +147,29 @@ pub fn begin(
     };
     gateway.routers.submit(user, command, Box::new(completion));
     Ok(())
+}
+
+/// A frame with a command begins a trace, if this one is wanted.
+fn span_of(kind: &'static str) -> Span {
+    Span::begin(kind, trace::Kind::Server, || {
+        vec![
+            KeyValue::new("network.protocol.name", "websocket"),
+            KeyValue::new("messaging.system", "switchboard"),
+            KeyValue::new("messaging.operation.name", kind),
+            KeyValue::new("switchboard.command", kind),
+        ]
+    })
+}
+
+fn say_outcome(span: &Span, answer: &Result<Answer, Failure>) {
+    match answer {
+        Ok(Answer::Sent(conversation, sent)) => {
+            span.set("messaging.destination.name", conversation.to_string());
+            span.set("messaging.message.id", sent.seq.to_string());
+        }
+        Ok(_) => {}
+        Err(failure) => span.failed(failure.code.as_str()),
+    }
 }
 
 /// Whether a command is passed on, as far as `typing` is concerned.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::trace;
 use proto::wire::{Announcement, Envelope, Notice, notice};
 use proto::{End, Position, Seq, StoreIncarnation};
 use store::{Heard, Subscription};
@@ -61,14 +62,22 @@ fn spread(gateway: &Gateway, envelope: Envelope) {
 }
 
 fn announce(gateway: &Gateway, announcement: Announcement) {
-    let Announcement { conversation, seq, entry, targets } = announcement;
-    let event = Arc::new(Event::new(conversation, Seq(seq), entry.unwrap_or_default()));
+    let Announcement { conversation, seq, entry, targets, trace } = announcement;
+    let mut event = Event::new(conversation, Seq(seq), entry.unwrap_or_default());
+    if let Some(place) = trace::Place::of(&trace) {
+        event.follow(place);
+    }
+    let event = Arc::new(event);
+    let mut sessions = 0;
     for target in targets {
         for session in gateway.hub.of(&target.user) {
             let offered = session.offer(Position(target.position), &event);
             gateway.hub.settle(&session, offered);
+            sessions += 1;
         }
     }
+    gateway.metrics.fanout(sessions);
+    event.span().set("switchboard.fanout", i64::try_from(sessions).unwrap_or(i64::MAX));
 }
 
 fn note(gateway: &Gateway, notice: Notice) {

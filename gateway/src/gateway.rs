@@ -68,7 +68,7 @@ impl Gateway {
         tracker: TaskTracker,
         draining: CancellationToken,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        let gateway = Arc::new(Self {
             attaches: Semaphore::new(config.limits.attaches_at_once),
             rates: RateLimits::new(config.messages_per_second),
             typing: TypingLimits::default(),
@@ -86,7 +86,9 @@ impl Gateway {
             auth,
             tracker,
             draining,
-        })
+        });
+        crate::metrics::observe(&gateway);
+        gateway
     }
 
     /// The store's incarnation, as the bus has said it.

@@ -58,6 +58,11 @@ impl Hub {
         by_user.values().flatten().cloned().collect()
     }
 
+    /// How many sessions read on from the log because they were too slow.
+    pub(crate) fn behind(&self) -> usize {
+        self.all().iter().filter(|session| session.is_behind()).count()
+    }
+
     /// How many sessions there are.
     pub fn len(&self) -> usize {
         self.by_user.read().expect("no code that holds this lock panics").values().map(SmallVec::len).sum()

@@ -1,9 +1,12 @@
 //! The gateway's instruments. Label sets are bounded: words of the protocol
 //! only.
 
-use daemon::metric::{Counter, Gauge, Histogram, Label, Metric, SECONDS};
+use std::sync::{Arc, LazyLock};
+
+use daemon::metric::{self, Counter, Gauge, Histogram, Label, Metric, SECONDS};
 use proto::{End, ErrorCode};
 
+use crate::gateway::Gateway;
 use crate::session::CatchUp;
 
 /// In the order of `docs/METRICS.md`.
@@ -113,7 +116,7 @@ static COMMANDS: Metric =
                 ],
             },
         ]);
-static COMMAND_DURATION: Metric = Metric::histogram(
+pub(crate) static COMMAND_DURATION: Metric = Metric::histogram(
     "switchboard.gateway.command.duration",
     "s",
     "from a request to a router to its answer",
@@ -180,17 +183,34 @@ pub(crate) static REPEATED: Metric = Metric::counter(
     "requests that were sent to another router because the first failed or was slow",
 );
 
+/// A session, which knows no gateway, begins to read from the log.
+pub(crate) fn catchup(cause: CatchUp) {
+    static COUNTER: LazyLock<Counter> = LazyLock::new(|| Counter::of(&CATCHUPS));
+    COUNTER.add(&[cause.as_str()], 1);
+}
+
+/// Reports what a gateway is asked for when somebody reads metrics.
+pub(crate) fn observe(gateway: &Arc<Gateway>) {
+    let reports: [(&'static Metric, fn(&Gateway) -> usize); 3] = [
+        (&BEHIND, |gateway| gateway.hub.behind()),
+        (&ROUTERS, |gateway| gateway.routers.available()),
+        (&PENDING, |gateway| gateway.routers.pending()),
+    ];
+    for (metric, count) in reports {
+        let gateway = Arc::downgrade(gateway);
+        metric::observe(metric, &[], move || gateway.upgrade().map(|gateway| count(&gateway) as f64));
+    }
+}
+
 /// All instruments of a gateway.
 #[derive(Debug)]
 pub struct Metrics {
     connections: Gauge,
     ended: Counter,
     commands: Counter,
-    command_duration: Histogram,
     delivery_duration: Histogram,
     deliveries: Counter,
     fanout: Histogram,
-    catchups: Counter,
     lost: Counter,
     dropped: Counter,
     queue: Gauge,
@@ -206,11 +226,9 @@ impl Metrics {
             connections: Gauge::of(&CONNECTIONS),
             ended: Counter::of(&ENDED),
             commands: Counter::of(&COMMANDS),
-            command_duration: Histogram::of(&COMMAND_DURATION),
             delivery_duration: Histogram::of(&DELIVERY_DURATION),
             deliveries: Counter::of(&DELIVERIES),
             fanout: Histogram::of(&FANOUT),
-            catchups: Counter::of(&CATCHUPS),
             lost: Counter::of(&BUS_LOST),
             dropped: Counter::of(&DROPPED),
             queue: Gauge::of(&ATTACH_QUEUE),
@@ -235,11 +253,6 @@ impl Metrics {
         self.commands.add(&[kind, refused.map_or("ok", ErrorCode::as_str)], 1);
     }
 
-    /// A router has answered after so many seconds.
-    pub fn answered(&self, seconds: f64) {
-        self.command_duration.record(&[], seconds);
-    }
-
     /// A transport has taken events, the oldest live one of them so many
     /// seconds after it was written.
     pub fn delivered(&self, events: usize, oldest: Option<f64>) {
@@ -252,11 +265,6 @@ impl Metrics {
     /// An announced event was for so many sessions here.
     pub fn fanout(&self, sessions: usize) {
         self.fanout.record(&[], sessions as f64);
-    }
-
-    /// A session reads from the log.
-    pub fn catchup(&self, cause: CatchUp) {
-        self.catchups.add(&[cause.as_str()], 1);
     }
 
     /// The bus may have lost something.

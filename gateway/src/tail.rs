@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proto::wire::{self, Standing, reply, request};
 use proto::{Cursor, DeviceId, End, Position, ResetReason, UserId};
@@ -13,7 +13,8 @@ use crate::channels;
 use crate::failure::Failure;
 use crate::frame::{Frame, Welcome};
 use crate::gateway::Gateway;
-use crate::session::{Asked, MarksAsked, Missing, Session, Since, Taken};
+use crate::metrics;
+use crate::session::{Asked, CatchUp, MarksAsked, Missing, Session, Since, Taken};
 
 /// Events in one page of catching up.
 const PAGE: u32 = 100;
@@ -113,6 +114,9 @@ impl Tail {
             acknowledge(gateway, &session.user, &session.device, cursor);
         }
         let start = Cursor::from(attached.start.unwrap_or_default());
+        if attached.resumed && attached.head > start.position.0 {
+            metrics::catchup(CatchUp::Resume);
+        }
         let welcome = Frame::Welcome(Arc::new(Welcome {
             user: session.user.to_string(),
             device: session.device.to_string(),
@@ -139,8 +143,12 @@ impl Tail {
     /// to drop half way.
     pub async fn next(&mut self, out: &mut Vec<Frame>, most: usize) -> Result<(), End> {
         loop {
+            let before = out.len();
             match self.session.take(out, most) {
-                Taken::Frames => return Ok(()),
+                Taken::Frames => {
+                    self.delivered(out.get(before..).unwrap_or_default());
+                    return Ok(());
+                }
                 Taken::Ended(end) => return Err(end),
                 Taken::Presence => {
                     self.gateway.presence.settle(&self.session);
@@ -178,6 +186,22 @@ impl Tail {
         self.session.apply(page, asked);
     }
 
+    /// Measures, once for these frames, how long the oldest live event among
+    /// them took from being written until here.
+    fn delivered(&self, frames: &[Frame]) {
+        let events = || {
+            frames.iter().filter_map(|frame| match frame {
+                Frame::Event(_, event) => Some(event),
+                _ => None,
+            })
+        };
+        let count = events().count();
+        if count > 0 {
+            let oldest = events().filter_map(|event| event.live_since()).min();
+            self.gateway.metrics.delivered(count, oldest.map(seconds_since));
+        }
+    }
+
     /// Sees to it that what the session misses of a channel, and only that, is
     /// on its way.
     fn read_channel(&mut self) {
@@ -201,6 +225,12 @@ async fn arrival<F: Future + Unpin>(reading: Option<&mut F>) -> F::Output {
         Some(reading) => reading.await,
         None => std::future::pending().await,
     }
+}
+
+/// Seconds since a time in Unix milliseconds; none if a clock is behind.
+fn seconds_since(written: u64) -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_millis(written)).as_secs_f64()
 }
 
 impl Drop for Tail {

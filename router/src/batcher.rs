@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use daemon::trace::{self, KeyValue, Span};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -20,6 +21,8 @@ const QUEUE: usize = 16_384;
 const MAX_WAIT: Duration = Duration::from_secs(5);
 /// Items in one call.
 const MAX_ITEMS: usize = 256;
+/// Links of one span; OpenTelemetry's own limit.
+const MAX_LINKS: usize = 128;
 /// Bytes of bodies in one call; a single larger item goes alone.
 const MAX_BYTES: usize = 1 << 20;
 
@@ -33,6 +36,8 @@ struct Job<I, O> {
     item: I,
     bytes: usize,
     since: Instant,
+    /// What it is a part of, if that is traced.
+    trace: Option<Box<trace::Place>>,
     answer: Box<dyn FnOnce(Result<O>) + Send>,
 }
 
@@ -72,7 +77,8 @@ where
     /// Puts an item behind those before it; `bytes` is what it carries. The
     /// answer is called once, perhaps at once, and must not block.
     pub(crate) fn submit(&self, item: I, bytes: usize, answer: impl FnOnce(Result<O>) + Send + 'static) {
-        let job = Job { item, bytes, since: Instant::now(), answer: Box::new(answer) };
+        let trace = trace::current().map(Box::new);
+        let job = Job { item, bytes, since: Instant::now(), trace, answer: Box::new(answer) };
         if let Err(refused) = self.queue.try_send(job) {
             (refused.into_inner().answer)(Err(Error::Unavailable("too much waits for the store")));
         }
@@ -138,7 +144,8 @@ where
     F: Fn(Vec<I>) -> Fut,
     Fut: Future<Output = store::Result<Vec<O>>>,
 {
-    let outcome = call(jobs.iter().map(|job| job.item.clone()).collect()).await;
+    let items = jobs.iter().map(|job| job.item.clone()).collect();
+    let outcome = span_of(name, &jobs).hold(call(items)).await;
     match outcome {
         Ok(answers) if answers.len() == jobs.len() => {
             for (job, answer) in jobs.into_iter().zip(answers) {
@@ -167,6 +174,21 @@ where
         }
         Err(error) => refuse(jobs, &error.into()),
     }
+}
+
+/// The call to the store: a part of the first one that is traced, with links to
+/// the others.
+fn span_of<I, O>(name: &'static str, jobs: &[Job<I, O>]) -> Span {
+    let mut traced = jobs.iter().filter_map(|job| job.trace.as_deref().cloned());
+    let Some(parent) = traced.next() else { return Span::NONE };
+    let links = traced.take(MAX_LINKS).collect();
+    Span::of(parent, name, trace::Kind::Client, links, || {
+        vec![
+            KeyValue::new("db.system.name", "switchboard.store"),
+            KeyValue::new("db.operation.name", name),
+            KeyValue::new("db.operation.batch.size", i64::try_from(jobs.len()).unwrap_or(i64::MAX)),
+        ]
+    })
 }
 
 fn refuse<I, O>(jobs: Vec<Job<I, O>>, error: &Error) {
@@ -267,7 +289,7 @@ mod tests {
         let (batcher, seen) = gated(Arc::new(Semaphore::new(100)));
         let (sender, late) = oneshot::channel();
         let answer = Box::new(|answer| drop(sender.send(answer)));
-        let job = Job { item: 1, bytes: 1, since: Instant::now() - MAX_WAIT * 2, answer };
+        let job = Job { item: 1, bytes: 1, since: Instant::now() - MAX_WAIT * 2, trace: None, answer };
         assert!(batcher.queue.try_send(job).is_ok());
         let fresh = ask(&batcher, 2, 1).await;
         assert!(matches!(late.await.unwrap(), Err(Error::Unavailable(_))));

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::trace;
 use proto::UserId;
 use proto::wire::{Request, reply, request};
 use store::Store;
@@ -141,7 +142,8 @@ impl Core {
         let Some(command) = request.command else {
             return to.answer(Err(Error::BadRequest("no command that is known here".to_owned())));
         };
-        to.command(name(&command));
+        to.command(name(&command), &request.trace);
+        let _span = to.span().enter();
         let user = match UserId::parse(&request.user) {
             Ok(user) => user,
             Err(invalid) => return to.answer(Err(Error::field("user", invalid))),
@@ -150,7 +152,7 @@ impl Core {
         match command {
             Command::Send(send) => {
                 let bytes = send.body.len();
-                gather(&self.posts, send::post(user, send), bytes, to, send::sent);
+                gather(&self.posts, send::post(user, send).map(traced), bytes, to, send::sent);
             }
             Command::Attach(attach) => {
                 let notices = self.notices.clone();
@@ -204,12 +206,14 @@ impl Core {
             // In the order in which they come, as messages: one may take back another.
             Command::Edit(asked) => {
                 let bytes = asked.body.len();
-                gather(&self.posts, amend::edit(user, asked), bytes, to, amend::amended);
+                gather(&self.posts, amend::edit(user, asked).map(traced), bytes, to, amend::amended);
             }
             Command::Recall(asked) => {
-                gather(&self.posts, amend::recall(user, &asked), 0, to, amend::amended);
+                gather(&self.posts, amend::recall(user, &asked).map(traced), 0, to, amend::amended);
             }
-            Command::React(asked) => gather(&self.posts, amend::react(user, asked), 0, to, amend::amended),
+            Command::React(asked) => {
+                gather(&self.posts, amend::react(user, asked).map(traced), 0, to, amend::amended);
+            }
             Command::Presence(asked) => self.run(to, async move { presence::ask(&core, asked).await }),
             Command::Unwatch(asked) => self.run(to, async move { presence::unwatch(&core, asked).await }),
             Command::Kick(asked) => self.run(to, async move { kick::kick(&core, user, asked).await }),
@@ -237,7 +241,7 @@ impl Core {
     pub(crate) async fn post(&self, post: Post) -> Result<Posted> {
         let (sender, outcome) = oneshot::channel();
         let bytes = post.entries.iter().map(|entry| entry.bytes.len()).sum();
-        self.posts.submit(post, bytes, move |answer| {
+        self.posts.submit(traced(post), bytes, move |answer| {
             // Whoever waited may be gone.
             let _ = sender.send(answer);
         });
@@ -252,7 +256,8 @@ impl Core {
         let running = self.rare_running.clone();
         self.tasks.spawn(async move {
             let _running = running.acquire().await.expect("the semaphore is never closed");
-            to.answer(command.await);
+            let outcome = to.span().clone().hold(command).await;
+            to.answer(outcome);
             drop(place);
         });
     }
@@ -261,6 +266,14 @@ impl Core {
 /// The answer to a command that has none but that it is done.
 pub(crate) fn done() -> reply::Result {
     reply::Result::Done(proto::wire::Done {})
+}
+
+/// With this thread's place in a trace, if it is in one: readers go on from it.
+fn traced(post: Post) -> Post {
+    match trace::current() {
+        None => post,
+        Some(place) => Post { trace: place.wire(), ..post },
+    }
 }
 
 /// Refuses what cannot be asked, and queues the rest.

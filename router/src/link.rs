@@ -7,6 +7,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::trace::{self, KeyValue, Span};
 use futures_util::Stream;
 use prost::Message as _;
 use proto::wire::{Replies, Reply, Request, Requests, reply};
@@ -64,6 +65,8 @@ pub(crate) struct Responder {
     id: u64,
     command: &'static str,
     metrics: Metrics,
+    /// Of the request, if it is traced.
+    span: Span,
 }
 
 impl Responder {
@@ -71,17 +74,39 @@ impl Responder {
         self.send(outcome);
     }
 
-    pub(crate) fn command(&mut self, name: &'static str) {
+    /// Which command it is, and what it is a part of if that is traced.
+    pub(crate) fn command(&mut self, name: &'static str, trace: &[u8]) {
         self.command = name;
+        if let Some(parent) = trace::Place::of(trace) {
+            self.span = span_of(parent, name);
+        }
+    }
+
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
     }
 
     fn send(&mut self, outcome: Result<reply::Result>) {
         let Some(place) = self.place.take() else { return };
         let code = outcome.as_ref().map_or_else(|error| error.code().as_str(), |_| "ok");
         self.metrics.command(self.command, code);
+        if let Err(error) = &outcome {
+            self.span.failed(error.code().as_str());
+        }
         let result = outcome.unwrap_or_else(Into::into);
         place.send(Reply { id: self.id, result: Some(result) });
     }
+}
+
+fn span_of(parent: trace::Place, command: &'static str) -> Span {
+    Span::of(parent, "switchboard.v1.Router/Link", trace::Kind::Server, Vec::new(), || {
+        vec![
+            KeyValue::new("rpc.system", "grpc"),
+            KeyValue::new("rpc.service", "switchboard.v1.Router"),
+            KeyValue::new("rpc.method", "Link"),
+            KeyValue::new("switchboard.command", command),
+        ]
+    })
 }
 
 impl Drop for Responder {
@@ -142,8 +167,13 @@ async fn take(core: &Arc<Core>, request: Request, replies: &mpsc::Sender<Reply>)
     let Ok(place) = replies.clone().reserve_owned().await else {
         return false;
     };
-    let responder =
-        Responder { place: Some(place), id: request.id, command: "unknown", metrics: core.metrics.clone() };
+    let responder = Responder {
+        place: Some(place),
+        id: request.id,
+        command: "unknown",
+        metrics: core.metrics.clone(),
+        span: Span::NONE,
+    };
     core.dispatch(request, responder);
     true
 }

@@ -19,6 +19,7 @@ pub static METRICS: &[&Metric] = &[
     &TOLD,
     &FAILED,
     &WAITING,
+    &UNHEARD_DROPPED,
 ];
 
 const QUEUE: Label = Label {
@@ -161,6 +162,12 @@ static WAITING: Metric = Metric::gauge(
     "messages for absent users that wait to be told, in the whole store; only with a webhook",
 );
 
+static UNHEARD_DROPPED: Metric = Metric::counter(
+    "switchboard.webhook.dropped",
+    "{message}",
+    "messages for absent users that went unheard because the queue was full",
+);
+
 /// Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
@@ -184,6 +191,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
+        metric::observe(&UNHEARD_DROPPED, &[], || Some(store::unheard_dropped() as f64));
         Self {
             commands: Counter::of(&COMMANDS),
             batch_size: Histogram::of(&BATCH_SIZE),

@@ -27,6 +27,7 @@ fn post(number: u64) -> Post {
         entries: vec![NewEntry { fingerprint, time: entry.time, bytes: entry.encode_to_vec().into() }],
         by: from,
         kind: PostKind::Message { repeat_key: format!("m-{number}").into(), session: None },
+        trace: Bytes::new(),
     }
 }
 

@@ -22,6 +22,7 @@ pub use bus::{Bus, Heard, Loss, Subscription};
 pub use config::{Bounds, Config, Url};
 pub use error::{Error, Result};
 pub use store::Store;
+pub use unheard::unheard_dropped;
 
 use std::sync::Arc;
 

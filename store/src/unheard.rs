@@ -1,5 +1,6 @@
 //! What both stores have in common in keeping unheard messages.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,14 @@ use crate::model::Unheard;
 
 /// Between two log lines that say that messages were dropped.
 const SAY_EVERY: Duration = Duration::from_secs(10);
+
+/// Of all stores of this process.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Unheard messages that this process has dropped because the queue was full.
+pub fn unheard_dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
 
 /// Counts what had to go because the queue was full, and says so now and then.
 #[derive(Default)]
@@ -26,6 +35,7 @@ impl Dropping {
         if count == 0 {
             return;
         }
+        DROPPED.fetch_add(count, Ordering::Relaxed);
         // A panic between two lines leaves nothing half done here.
         let mut dropped = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         dropped.count += count;

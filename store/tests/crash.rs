@@ -78,6 +78,7 @@ fn post(by: &UserId, conversation: &ConversationId, text: &str) -> Post {
         by: by.clone(),
         entries: vec![NewEntry { fingerprint, time: 1, bytes: entry.encode_to_vec().into() }],
         kind: PostKind::Message { repeat_key: text.into(), session: None },
+        trace: bytes::Bytes::new(),
     }
 }
 

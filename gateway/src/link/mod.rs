@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use daemon::metric::{Counter, Histogram};
+use daemon::trace::{self, KeyValue, Span};
 use proto::wire::{self, reply, request};
 use proto::{ErrorCode, UserId};
 use tokio::sync::{Notify, oneshot};
@@ -24,6 +26,7 @@ use self::pending::{Pending, Unanswered};
 use self::stream::Link;
 use crate::config::RouterUrl;
 use crate::failure::Failure;
+use crate::metrics::{COMMAND_DURATION, REPEATED};
 
 /// Requests a second that a gateway gives to one router before it uses another.
 const PER_ROUTER: f64 = 4_000.0;
@@ -79,6 +82,9 @@ struct Shared {
     /// Requests since the clock last ticked.
     asked: AtomicU64,
     unanswered: Unanswered,
+    /// Instruments: until an answer comes, and requests that were repeated.
+    duration: Histogram,
+    repeated: Counter,
     /// A stream has ended, since this was last asked.
     ended: Notify,
     /// One has without a farewell, since this was last asked.
@@ -97,6 +103,8 @@ impl Routers {
                 width: AtomicU64::new(1),
                 asked: AtomicU64::new(0),
                 unanswered: Unanswered::default(),
+                duration: Histogram::of(&COMMAND_DURATION),
+                repeated: Counter::of(&REPEATED),
                 ended: Notify::new(),
                 broken: Notify::new(),
             }),
@@ -115,6 +123,11 @@ impl Routers {
     /// and go.
     pub fn discover(&self, urls: Vec<RouterUrl>, tracker: &TaskTracker, shutdown: CancellationToken) {
         tracker.spawn(discovery::run(self.clone(), urls, tracker.clone(), shutdown));
+    }
+
+    /// How many requests have no answer at the moment.
+    pub(crate) fn pending(&self) -> usize {
+        self.shared.unanswered.len()
     }
 
     /// How many routers take requests at the moment.
@@ -155,8 +168,13 @@ impl Routers {
     /// Asks; the answer goes to `completion`.
     pub fn submit(&self, user: &UserId, command: request::Command, completion: Completion) {
         let shared = &self.shared;
-        let request =
-            wire::Request { id: shared.unanswered.next_id(), user: user.to_string(), command: Some(command) };
+        let span = span_of(&command);
+        let request = wire::Request {
+            id: shared.unanswered.next_id(),
+            user: user.to_string(),
+            command: Some(command),
+            trace: span.wire(),
+        };
         if shared.unanswered.len() >= shared.config.unanswered {
             let failure = Failure::unavailable("too many commands are under way on this node");
             return completion(Outcome { result: Err(failure), repeated: false });
@@ -169,6 +187,8 @@ impl Routers {
             request: request.clone(),
             hash,
             completion,
+            span,
+            asked: now,
             deadline: now + shared.config.timeout,
             sent: now,
             link: link.as_ref().map(|link| link.id),
@@ -216,6 +236,8 @@ impl Routers {
     fn send_again(&self, ids: &[u64], not: Option<&Link>) {
         for id in ids {
             let request = self.shared.unanswered.again(*id, |user| self.choose(user, None, not));
+            // Without a router that it went to it only waited.
+            self.shared.repeated.add(&[], u64::from(not.is_some() && request.is_some()));
             if let Some((link, request)) = request
                 && !link.push(request)
             {
@@ -258,8 +280,13 @@ impl Routers {
         self.shared.broken.notify_one();
     }
 
-    fn answered(&self, reply: wire::Reply) {
+    /// A router has answered, in a frame that was read `now`.
+    fn answered(&self, reply: wire::Reply, now: Instant) {
         let Some(pending) = self.shared.unanswered.remove(reply.id) else { return };
+        self.shared.duration.record(&[], (now - pending.asked).as_secs_f64());
+        if let Some(reply::Result::Failure(failure)) = &reply.result {
+            pending.span.failed(ErrorCode::from_text(&failure.code).as_str());
+        }
         let repeated = pending.attempts > 1;
         let result = reply.result.ok_or_else(|| Failure::internal("the router gave an empty answer"));
         let result = result.map(|result| match result {
@@ -320,6 +347,25 @@ impl Routers {
     fn open(&self) -> std::sync::RwLockReadGuard<'_, Vec<Arc<Link>>> {
         self.shared.open.read().expect("no code that holds this lock panics")
     }
+}
+
+/// The way to the router and back, if the command is traced.
+fn span_of(command: &request::Command) -> Span {
+    Span::child("switchboard.v1.Router/Link", trace::Kind::Client, || {
+        let name = match command {
+            request::Command::Send(_) => "send",
+            request::Command::Publish(_) => "publish",
+            request::Command::Attach(_) => "attach",
+            request::Command::ReadInbox(_) => "read_inbox",
+            _ => "other",
+        };
+        vec![
+            KeyValue::new("rpc.system", "grpc"),
+            KeyValue::new("rpc.service", "switchboard.v1.Router"),
+            KeyValue::new("rpc.method", "Link"),
+            KeyValue::new("switchboard.command", name),
+        ]
+    })
 }
 
 fn is_removal(request: &wire::Request) -> bool {

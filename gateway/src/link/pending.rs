@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use daemon::trace::Span;
 use proto::wire::Request;
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
@@ -18,6 +19,10 @@ pub(super) struct Pending {
     /// Of the user.
     pub(super) hash: u64,
     pub(super) completion: Completion,
+    /// Ends with the answer, if it is traced.
+    pub(super) span: Span,
+    /// When it was asked first.
+    pub(super) asked: Instant,
     /// When to give up.
     pub(super) deadline: Instant,
     /// When it was sent last.

@@ -302,8 +302,9 @@ async fn read(
         match replies.message().await {
             Ok(Some(frame)) => {
                 link.answered();
+                let now = Instant::now();
                 for reply in frame.replies {
-                    routers.answered(reply);
+                    routers.answered(reply, now);
                 }
                 if frame.draining && until == Until::Draining {
                     return None;

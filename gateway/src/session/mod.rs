@@ -270,6 +270,11 @@ impl Session {
         taken
     }
 
+    /// Whether it reads from the log because its reader was too slow.
+    pub(crate) fn is_behind(&self) -> bool {
+        matches!(self.lock().feed, Feed::CatchingUp(CatchUp::Behind))
+    }
+
     /// Whether it is fed by the bus.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.lock().feed, Feed::Live(_))
@@ -424,7 +429,8 @@ impl Session {
             if position != state.queued.position.next() {
                 break;
             }
-            let event = Arc::new(Event::from(filed.event.unwrap_or_default()));
+            let live = cause != CatchUp::Resume;
+            let event = Arc::new(Event::read(filed.event.unwrap_or_default(), live));
             state.queued = event.cursor(position);
             state.outbox.push_back(Frame::Event(position, event));
         }

@@ -11,6 +11,7 @@ use super::subscriptions::Subscriptions;
 use super::{CatchUp, Offered};
 use crate::event::Event;
 use crate::frame::Frame;
+use crate::metrics;
 
 /// Events that may wait for an earlier one before the session reads on from
 /// the log. Answers and announcements travel by different ways, so being a
@@ -99,6 +100,7 @@ impl State {
                 return self.outbox.push_back(Frame::Receipt(receipt));
             }
             self.feed = Feed::CatchingUp(CatchUp::Marks);
+            metrics::catchup(CatchUp::Marks);
         }
         self.marks.hold(receipt, Instant::now());
     }
@@ -130,6 +132,7 @@ impl State {
     pub(super) fn catch_up(&mut self, cause: CatchUp) -> Offered {
         if let Feed::Live(_) = self.feed {
             self.feed = Feed::CatchingUp(cause);
+            metrics::catchup(cause);
         }
         self.doubted |= cause == CatchUp::Bus;
         if cause == CatchUp::Behind {

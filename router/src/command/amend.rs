@@ -3,6 +3,7 @@
 //! follow right behind the message that it amends. Who may is said here, and
 //! judged by the store in the same step as what the message's state allows.
 
+use bytes::Bytes;
 use proto::wire::{self, entry, reply};
 use proto::{ClientMessageId, ConversationId, Seq, UserId};
 use store::model::{Amendment, Post, PostKind, Posted, Who};
@@ -50,7 +51,7 @@ fn post(by: UserId, conversation: ConversationId, kind: PostKind, what: entry::W
     if !may_be_in(&conversation, &by) {
         return Err(NO_CONVERSATION);
     }
-    Ok(Post { entries: vec![new_entry(&by, now(), what)], conversation, by, kind })
+    Ok(Post { entries: vec![new_entry(&by, now(), what)], conversation, by, kind, trace: Bytes::new() })
 }
 
 /// What is answered.

@@ -1,6 +1,7 @@
 //! Groups: who may change what, decided on a state that was read and written
 //! only if that state still stands; else read and decided again.
 
+use bytes::Bytes;
 use std::time::Duration;
 
 use proto::wire::{self, change, entry, reply};
@@ -202,6 +203,7 @@ impl Decision {
             by: by.clone(),
             entries: entries.collect(),
             kind: PostKind::Change(self.change),
+            trace: Bytes::new(),
         }
     }
 }

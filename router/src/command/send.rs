@@ -24,6 +24,7 @@ pub(crate) fn post(user: UserId, send: wire::Send) -> Result<Post> {
         conversation,
         by: user,
         kind: PostKind::Message { repeat_key: id.as_str().into(), session },
+        trace: Bytes::new(),
     })
 }
 

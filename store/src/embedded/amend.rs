@@ -94,6 +94,7 @@ impl Posting<'_, '_> {
             entries: vec![entry.bytes.clone()],
             readers: told,
             except: None,
+            trace: post.trace.clone(),
         });
         Ok(Posted::Done { seq, time: entry.time, duplicate: false, place })
     }

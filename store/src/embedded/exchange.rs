@@ -202,6 +202,7 @@ impl Exchange {
                         seq: item.seq.0,
                         entry: Some(entry.clone()),
                         targets: targets.collect(),
+                        trace: item.trace.clone(),
                     });
                 }
             }

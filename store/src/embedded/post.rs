@@ -29,6 +29,8 @@ pub(super) struct News {
     pub readers: Vec<(String, Position)>,
     /// The posting session, which needs no announcement.
     pub except: Option<(UserId, SessionId)>,
+    /// Of the post.
+    pub trace: Bytes,
 }
 
 /// One transaction's posting: its tables, and what holds for all its items.
@@ -108,6 +110,7 @@ impl Posting<'_, '_> {
             entries: vec![entry.bytes.clone()],
             readers,
             except: session.map(|session| (post.by.clone(), session.clone())),
+            trace: post.trace.clone(),
         });
         Ok(Posted::Done { seq: Seq(seq), time: entry.time, duplicate: false, place })
     }
@@ -189,6 +192,7 @@ impl Posting<'_, '_> {
             entries: post.entries.iter().map(|entry| entry.bytes.clone()).collect(),
             readers,
             except: None,
+            trace: post.trace.clone(),
         });
         Ok(Posted::Done { seq: Seq(row.head), time: post.entries[0].time, duplicate: false, place })
     }

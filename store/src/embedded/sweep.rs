@@ -169,6 +169,7 @@ mod tests {
             by: alice(),
             entries: vec![entry],
             kind,
+            trace: bytes::Bytes::new(),
         }
     }
 

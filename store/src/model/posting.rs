@@ -14,6 +14,9 @@ pub struct Post {
     pub entries: Vec<NewEntry>,
     /// A message, or a change of the group.
     pub kind: PostKind,
+    /// Announced with it and not stored: where it belongs in a trace
+    /// ([`Announcement::trace`](proto::wire::Announcement)). Empty for most.
+    pub trace: Bytes,
 }
 
 /// An encoded [`Entry`](proto::wire::Entry) and what the store itself needs of it.

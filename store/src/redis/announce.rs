@@ -41,6 +41,8 @@ pub(super) struct Announced {
     pub(super) seq: Seq,
     /// The encoded entry.
     pub(super) entry: Bytes,
+    /// Of its post.
+    pub(super) trace: Bytes,
     /// The node, the user, and the position in the user's inbox.
     pub(super) targets: Vec<(NodeIncarnation, UserId, u64)>,
 }
@@ -165,7 +167,8 @@ fn put_announcement(into: &mut BytesMut, event: &Announced, targets: &[u8]) {
         prost::encoding::uint64::encode(2, &event.seq.0, &mut head);
     }
     let entry = event.entry.len();
-    let length = head.len() + 1 + encoded_len_varint(entry as u64) + entry + targets.len();
+    let trace = trace_field(&event.trace);
+    let length = head.len() + 1 + encoded_len_varint(entry as u64) + entry + targets.len() + trace.len();
     encode_key(4, WireType::LengthDelimited, into);
     encode_varint(length as u64, into);
     into.put_slice(&head);
@@ -173,6 +176,17 @@ fn put_announcement(into: &mut BytesMut, event: &Announced, targets: &[u8]) {
     encode_varint(entry as u64, into);
     into.put_slice(&event.entry);
     into.put_slice(targets);
+    into.put_slice(&trace);
+}
+
+/// `Announcement.trace`; nothing for what is not traced.
+pub(super) fn trace_field(trace: &Bytes) -> Bytes {
+    if trace.is_empty() {
+        return Bytes::new();
+    }
+    let mut field = BytesMut::new();
+    prost::encoding::bytes::encode(5, trace, &mut field);
+    field.freeze()
 }
 
 /// `Envelope.publications`.
@@ -205,6 +219,7 @@ mod tests {
             conversation: ConversationId::parse("alice~bob").unwrap(),
             seq: Seq(300),
             entry: entry.encode_to_vec().into(),
+            trace: Bytes::from_static(b"trace"),
             targets: vec![(node, bob.clone(), 5)],
         };
         let mut targets = BytesMut::new();
@@ -216,6 +231,7 @@ mod tests {
             seq: 300,
             entry: Some(entry),
             targets: vec![Target { user: "bob".into(), position: 5 }],
+            trace: Bytes::from_static(b"trace"),
         };
         let expected = Envelope { announcements: vec![announcement], ..Envelope::default() };
         assert_eq!(Envelope::decode(bytes.freeze()).unwrap(), expected);

@@ -1,10 +1,11 @@
 //! What nodes hear: each event once, with the places it has in the inboxes.
 
+use bytes::Bytes;
 use proto::wire::{Notice, Typing, notice};
 use proto::{ConversationId, NodeIncarnation};
-use store::model::Change;
+use store::model::{Change, Post};
 
-use super::harness::{Kind, What, decoded, for_every_store, from_session, keyed, message, targets, text};
+use super::harness::{Kind, What, decoded, edit, for_every_store, from_session, keyed, message, targets, text};
 
 for_every_store![
     a_node_hears_an_event_once_with_all_its_readers_there,
@@ -17,6 +18,7 @@ for_every_store![
     a_detached_session_is_not_announced_to,
     a_change_is_announced_to_members_before_and_after,
     a_batch_is_announced_in_order,
+    a_posts_trace_is_announced_beside_its_entry,
     notices_reach_their_nodes,
 ];
 
@@ -185,4 +187,26 @@ async fn notices_reach_their_nodes(kind: Kind) {
     stores.two.publish(notices).await.unwrap();
     assert_eq!(node.notice().await, notice("y"));
     assert_eq!(node.next().await, What::Notice(notice("z")));
+}
+
+async fn a_posts_trace_is_announced_beside_its_entry(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    let conversation = ConversationId::direct(&alice, &bob);
+    let mut node = stores.node("gw").await;
+    stores.attach(&bob, &node.location("phone")).await;
+    let traced = |post: Post, trace: &'static str| Post { trace: Bytes::from_static(trace.as_bytes()), ..post };
+    let batch = vec![
+        message(&alice, &conversation, "one"),
+        traced(message(&alice, &conversation, "two"), "of two"),
+        message(&alice, &conversation, "three"),
+    ];
+    let two = decoded(&batch[1]);
+    stores.one.post(batch).await.unwrap();
+    stores.done(traced(edit(&alice, &conversation, 2, "2"), "of the edit")).await;
+    for trace in ["", "of two", "", "of the edit"] {
+        assert_eq!(node.announcement().await.trace, trace);
+    }
+    let inbox = stores.inbox(&bob).await;
+    assert_eq!(inbox[1].event.entry, two, "what is stored is the entry alone");
 }

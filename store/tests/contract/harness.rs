@@ -371,6 +371,7 @@ pub fn keyed(by: &UserId, conversation: &ConversationId, text: &str, key: &str) 
         by: by.clone(),
         entries: vec![entry(by, wire::entry::What::Message(what))],
         kind: PostKind::Message { repeat_key: key.into(), session: None },
+        trace: Bytes::new(),
     }
 }
 
@@ -387,6 +388,7 @@ pub fn changed(by: &UserId, group: &ConversationId, change: Change) -> Post {
         by: by.clone(),
         entries: vec![change_entry(by)],
         kind: PostKind::Change(change),
+        trace: Bytes::new(),
     }
 }
 
@@ -432,6 +434,7 @@ fn amend(
         by: by.clone(),
         entries: vec![entry(by, what)],
         kind: PostKind::Amend { seq: Seq(seq), who: Who::Anyone, amendment },
+        trace: Bytes::new(),
     }
 }
 

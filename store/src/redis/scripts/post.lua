@@ -1,8 +1,14 @@
 -- Numbers, files and announces a batch in one call: for a single server.
--- ARGV: the bounds, then posts. Returns per post its status, seq, time, and
+-- ARGV: the bounds, the traces, then posts. Returns per post its status, seq, time, and
 -- the position in the sender's inbox, and with the first post the store's
 -- incarnation, and how many unheard messages were dropped.
 local bounds = read_bounds()
+-- By a post's number in this call: what its announcement carries beside the entry.
+local traces = {}
+for _ = 1, tonumber(arg()) do
+  local n = tonumber(arg())
+  traces[n] = arg()
+end
 
 local unheard = {}      -- ids of messages for members without a session
 local doubtful = {}     -- user to ids: perhaps all its sessions are on dead nodes
@@ -105,6 +111,7 @@ local function file_for_all(p, members, e, entry)
   end
   if #nodes == 0 then return place end
   local head = field('\10', e.conversation) .. (e.kind == 'm' and '\16' .. varint(e.seq) or '') .. field('\26', entry)
+    .. (p.trace or '')
   for _, node in ipairs(nodes) do say(node, field('\34', head .. targets[node])) end
   return place
 end
@@ -112,6 +119,7 @@ end
 local results = {}
 while at <= #ARGV do
   local p = read_post()
+  p.trace = traces[#results + 1]
   if p.kind == 'm' then
     local status, seq, version, time, members = number_message(p, bounds)
     local place = 0
