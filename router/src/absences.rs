@@ -77,11 +77,15 @@ impl Absences {
 
     fn put(&self, check: Check) {
         let mut waiting = self.pending.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = waiting.next();
         let kept = waiting.put(check);
+        let sooner = waiting.next() != before;
         drop(waiting);
-        match kept {
-            true => self.pending.sooner.notify_one(),
-            false => self.metrics.dropped("presence", 1),
+        if sooner {
+            self.pending.sooner.notify_one();
+        }
+        if !kept {
+            self.metrics.dropped("presence", 1);
         }
     }
 

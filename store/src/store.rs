@@ -40,7 +40,8 @@ pub trait Store: Send + Sync + 'static {
     async fn attach(&self, batch: Vec<Attach>) -> Result<Vec<Attached>>;
 
     /// Ends sessions. One that is not there is no error. Says for each whether
-    /// it was the user's last.
+    /// it was the user's last and somebody watches the user: whoever begins to
+    /// watch later sees when it ended.
     async fn detach(&self, batch: Vec<Detach>) -> Result<Vec<bool>>;
 
     /// What the records say of users' sessions. With a node, it watches them

@@ -50,7 +50,8 @@ pub(crate) fn came(user: &UserId, attached: &Attached, notices: &Notices) {
     }
 }
 
-/// A session of the user has ended: if it was the last, the user may be away.
+/// A session of the user has ended: if it was the last and somebody watches, the
+/// user may be away.
 pub(crate) fn left(user: UserId, last: bool, absences: &Absences) {
     if last {
         absences.note(user, std::time::Duration::ZERO);

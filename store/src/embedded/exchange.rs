@@ -101,7 +101,7 @@ impl Exchange {
         Before { replaced, known }
     }
 
-    /// Whether it was there and the user's last.
+    /// Whether it was there and the user's last, and somebody watches the user.
     pub(super) fn detach(&self, user: &UserId, session: &SessionId) -> bool {
         let mut state = self.state();
         let Some(sessions) = state.locations.get_mut(user) else { return false };
@@ -112,7 +112,7 @@ impl Exchange {
             state.locations.remove(user);
             state.ended.insert(user.clone(), now());
         }
-        last
+        last && state.watchers.contains_key(user)
     }
 
     /// What is known of the user; the node watches it from now on.

@@ -111,17 +111,17 @@ impl Redis {
         let mut left = Vec::with_capacity(rows.len());
         for mut row in rows {
             let there = row.number()? == 1;
-            left.push((there, locations(&row.text()?)?));
+            left.push((there, locations(&row.text()?)?, row.number()? == 1));
         }
-        let named = left.iter().filter(|(there, _)| *there).flat_map(|(_, left)| left);
+        let named = left.iter().filter(|(there, ..)| *there).flat_map(|(_, left, _)| left);
         let dead = self.dead_among(named.map(|location| &location.node)).await?;
         let (mut last, mut touched) = (Vec::with_capacity(left.len()), Vec::new());
-        for (detach, (there, left)) in batch.iter().zip(left) {
+        for (detach, (there, left, watched)) in batch.iter().zip(left) {
             let gone = left.iter().all(|location| dead.contains(&location.node));
             if there && gone && !left.is_empty() {
                 touched.push(detach.user.clone());
             }
-            last.push(there && gone);
+            last.push(there && gone && watched);
         }
         self.sweep(&touched, &dead).await?;
         Ok(last)

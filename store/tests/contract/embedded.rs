@@ -201,7 +201,7 @@ async fn a_restart_keeps_when_users_were_last_seen() {
         store.store.attach(vec![Attach { user: user.clone(), location, from: From::Head }]).await.unwrap();
     }
     let detach = store::model::Detach { user: alice.clone(), session: sessions[0].clone() };
-    assert_eq!(store.store.detach(vec![detach]).await.unwrap(), [true]);
+    store.store.detach(vec![detach]).await.unwrap();
     // Bob's session ends with its node.
     drop(subscription);
     let asked = [alice, bob];

@@ -11,6 +11,7 @@ for_every_store![
     whoever_never_came_is_not_here_and_has_no_end,
     whoever_has_a_session_is_here_until_the_last_one_ends,
     only_the_last_session_to_end_is_the_last,
+    the_end_of_who_is_not_watched_need_not_be_told,
     whoever_comes_after_an_absence_is_told_apart,
     watchers_are_named_until_they_watch_no_more,
     sessions_on_dead_nodes_are_nobody,
@@ -73,11 +74,25 @@ async fn only_the_last_session_to_end_is_the_last(kind: Kind) {
     let (phone, laptop) = (node.location("phone"), node.location("laptop"));
     stores.attach(&alice, &phone).await;
     stores.attach(&alice, &laptop).await;
+    watch(&stores, &alice, &node.id).await;
     assert!(!detach(&stores, &alice, &node.location("phone")).await);
     assert!(!detach(&stores, &alice, &phone).await);
     assert!(!detach(&stores, &alice, &phone).await);
     assert!(detach(&stores, &alice, &laptop).await);
     assert!(!detach(&stores, &alice, &laptop).await);
+}
+
+async fn the_end_of_who_is_not_watched_need_not_be_told(kind: Kind) {
+    let stores = kind.open().await;
+    let alice = stores.user("alice");
+    let node = stores.node("gw").await;
+    let phone = node.location("phone");
+    stores.attach(&alice, &phone).await;
+    watch(&stores, &alice, &node.id).await;
+    stores.one.unwatch(std::slice::from_ref(&alice), &node.id).await.unwrap();
+    assert!(!detach(&stores, &alice, &phone).await);
+    // Who begins to watch now sees when it was.
+    assert!(watch(&stores, &alice, &node.id).await.ended.is_some());
 }
 
 async fn whoever_comes_after_an_absence_is_told_apart(kind: Kind) {
@@ -136,6 +151,7 @@ async fn sessions_on_dead_nodes_are_nobody(kind: Kind) {
     assert!(again.abs_diff(time) < 2_000, "{time}, then {again}");
     assert!(stores.attach(&alice, &stays.location("phone")).await.absence.is_some());
     assert!(seen(&stores, &bob).await.here, "a session on another node stays");
+    watch(&stores, &bob, &stays.id).await;
     assert!(detach(&stores, &bob, &other).await, "the last one on a living node is the last");
 }
 
