@@ -136,6 +136,11 @@ pub fn begin(
             (Ok(Answer::Published(channel, sent)), _) => {
                 session.answer(Frame::Published { reference, channel, sent: Box::new(sent) });
             }
+            (Ok(answer), _) if kind == "ack" => {
+                if session.answer_late(Frame::Ok(reference, Box::new(answer))) {
+                    to.hub.hurry_later(session);
+                }
+            }
             (Ok(answer), _) => session.answer(Frame::Ok(reference, Box::new(answer))),
             (Err(failure), message) => {
                 session.answer(Frame::Error(reference, Box::new(failure)));

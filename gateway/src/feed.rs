@@ -97,7 +97,11 @@ fn note(gateway: &Gateway, notice: Notice) {
         Some(notice::What::Receipt(receipt)) if !gateway.newest.admits(&receipt) => {}
         Some(notice::What::Receipt(receipt)) => {
             let receipt = Arc::new(receipt);
-            sessions().for_each(|session| session.offer_receipt(receipt.clone()));
+            for session in sessions() {
+                if session.offer_receipt(receipt.clone()) {
+                    gateway.hub.hurry_later(session);
+                }
+            }
         }
         Some(notice::What::Replaced(_)) => sessions().for_each(|session| session.end(End::Replaced, 0)),
         Some(notice::What::Head(head)) => {

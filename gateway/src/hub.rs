@@ -16,6 +16,10 @@ use crate::session::{Offered, Session};
 /// notices.
 const GAP_PATIENCE: Duration = Duration::from_millis(50);
 
+/// Frames that may wait for others to go with (receipts, answers that nobody
+/// waits for) do so for one to two of these.
+const LATE: Duration = Duration::from_millis(100);
+
 type Sessions = SmallVec<[Arc<Session>; 1]>;
 
 /// All sessions of this node.
@@ -26,6 +30,10 @@ pub struct Hub {
     /// Bounded by the sessions: one is here at most once a patience.
     gaps: Mutex<Vec<(Instant, Arc<Session>)>>,
     gap: Notify,
+    /// Sessions with frames that may wait, by when they are hurried: the next
+    /// time, and the time after. Bounded by the sessions: each is here once.
+    late: Mutex<[Vec<Arc<Session>>; 2]>,
+    lateness: Notify,
 }
 
 impl Hub {
@@ -105,6 +113,38 @@ impl Hub {
         for session in due {
             session.give_up_waiting();
         }
+    }
+
+    /// Hurries a session soon (see [`Session::offer_receipt`]).
+    pub fn hurry_later(&self, session: Arc<Session>) {
+        let mut late = self.late();
+        let [now, then] = &mut *late;
+        let first = now.is_empty() && then.is_empty();
+        then.push(session);
+        drop(late);
+        if first {
+            self.lateness.notify_one();
+        }
+    }
+
+    /// Hurries sessions for as long as it is awaited.
+    pub async fn hurry(&self) {
+        loop {
+            if self.late().iter().all(Vec::is_empty) {
+                self.lateness.notified().await;
+            }
+            tokio::time::sleep(LATE).await;
+            let due = {
+                let mut late = self.late();
+                late.swap(0, 1);
+                std::mem::take(&mut late[1])
+            };
+            due.iter().for_each(|session| session.hurry());
+        }
+    }
+
+    fn late(&self) -> MutexGuard<'_, [Vec<Arc<Session>>; 2]> {
+        self.late.lock().expect("no code that holds this lock panics")
     }
 
     /// Ends every session, each told another moment to come back in, spread

@@ -61,6 +61,8 @@ impl Node {
         });
         let (watching, ending) = (presence::run(gateway.clone()), stop.clone());
         gateway.tracker.spawn(async move { ending.run_until_cancelled(watching).await });
+        let (hurrying, ending) = (gateway.clone(), stop.clone());
+        gateway.tracker.spawn(async move { ending.run_until_cancelled(hurrying.hub.hurry()).await });
         gateway.tracker.spawn(linger::sweep(Arc::downgrade(&gateway)));
         Ok(Self { gateway, stop })
     }

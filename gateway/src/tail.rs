@@ -1,9 +1,10 @@
 //! The reading end of a session, owned by its transport: what comes next,
 //! from the outbox or from the log. Dropping it ends the session.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proto::wire::{self, Standing, reply, request};
@@ -142,14 +143,25 @@ impl Tail {
     /// frames; or says why the session has ended, after its last frame. Safe
     /// to drop half way.
     pub async fn next(&mut self, out: &mut Vec<Frame>, most: usize) -> Result<(), End> {
+        poll_fn(|cx| self.poll_next(cx, out, most)).await
+    }
+
+    /// As [`Tail::next`], for a transport that is woken by other things, too.
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Frame>,
+        most: usize,
+    ) -> Poll<Result<(), End>> {
         loop {
             let before = out.len();
-            match self.session.take(out, most) {
+            let (taken, missing) = self.session.poll_take(cx, out, most);
+            match taken {
                 Taken::Frames => {
                     self.delivered(out.get(before..).unwrap_or_default());
-                    return Ok(());
+                    return Poll::Ready(Ok(()));
                 }
-                Taken::Ended(end) => return Err(end),
+                Taken::Ended(end) => return Poll::Ready(Err(end)),
                 Taken::Presence => {
                     self.gateway.presence.settle(&self.session);
                     continue;
@@ -161,21 +173,23 @@ impl Tail {
                         .get_or_insert_with(|| Box::pin(read(gateway.clone(), session.clone(), after)));
                 }
             }
-            self.read_channel();
-            tokio::select! {
-                biased;
-                (page, asked) = arrival(self.reading.as_mut()) => {
-                    self.reading = None;
-                    self.take_over(page, asked);
-                }
-                page = arrival(self.channel.as_mut().map(|reading| &mut reading.page)) => {
-                    if let Some(reading) = self.channel.take() {
-                        let count = self.session.apply_publications(&reading.missing, page);
-                        self.gateway.metrics.publications(count);
-                    }
-                }
-                () = self.session.woken() => {}
+            self.read_channel(missing);
+            if let Some(reading) = &mut self.reading
+                && let Poll::Ready((page, asked)) = reading.as_mut().poll(cx)
+            {
+                self.reading = None;
+                self.take_over(page, asked);
+                continue;
             }
+            if let Some(reading) = &mut self.channel
+                && let Poll::Ready(page) = reading.page.as_mut().poll(cx)
+            {
+                let count = self.session.apply_publications(&reading.missing, page);
+                self.channel = None;
+                self.gateway.metrics.publications(count);
+                continue;
+            }
+            return Poll::Pending;
         }
     }
 
@@ -204,8 +218,7 @@ impl Tail {
 
     /// Sees to it that what the session misses of a channel, and only that, is
     /// on its way.
-    fn read_channel(&mut self) {
-        let missing = self.session.missing();
+    fn read_channel(&mut self, missing: Option<Missing>) {
         if let (Some(missing), Some(reading)) = (&missing, &self.channel)
             && missing.is(&reading.missing)
         {
@@ -216,14 +229,6 @@ impl Tail {
             let page = Box::pin(read_channel(gateway, user, missing.clone()));
             Box::new(ChannelReading { missing, page })
         });
-    }
-}
-
-/// Waits for what is on its way; for ever if nothing is.
-async fn arrival<F: Future + Unpin>(reading: Option<&mut F>) -> F::Output {
-    match reading {
-        Some(reading) => reading.await,
-        None => std::future::pending().await,
     }
 }
 

@@ -14,10 +14,10 @@ mod subscriptions;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Context;
 
 use proto::wire::{self, Standing};
 use proto::{Cursor, DeviceId, End, Position, ResetReason, SessionId, StoreIncarnation, UserId};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub(crate) use self::marks::{MarksAsked, Since};
@@ -25,6 +25,9 @@ use self::state::{Feed, State};
 pub(crate) use self::subscriptions::{Missing, Start};
 use crate::event::Event;
 use crate::frame::{Frame, Reference};
+
+/// With so many commands unanswered no answer waits: it makes room for another.
+const LATE_ANSWERS: usize = 8;
 
 /// One device's presence. Its methods are called from the bus, from answers
 /// and from its transport, at the same time.
@@ -42,8 +45,6 @@ pub struct Session {
     bound: usize,
     /// Protects all that changes; held for moments, never across an await.
     state: Mutex<State>,
-    /// Wakes the transport; there is one waiter.
-    wake: Notify,
 }
 
 /// Why a session reads from the log.
@@ -121,7 +122,6 @@ impl Session {
             expires: AtomicU64::new(expires),
             bound,
             state: Mutex::new(State::new()),
-            wake: Notify::new(),
         }
     }
 
@@ -133,7 +133,7 @@ impl Session {
     /// A new token has been given.
     pub fn renew(&self, expires: u64) {
         self.expires.store(expires, Ordering::Relaxed);
-        self.wake.notify_one();
+        self.look_again();
     }
 
     /// It is about to attach. From a place it is given its first page with that,
@@ -160,8 +160,7 @@ impl Session {
         state.queued = start;
         state.outbox.extend(first);
         state.settle(head);
-        drop(state);
-        self.wake.notify_one();
+        wake(state);
     }
 
     /// An event has been announced for this user at `position`.
@@ -171,8 +170,7 @@ impl Session {
             return Offered::Settled;
         }
         let offered = state.offer(position, event, self.bound);
-        drop(state);
-        self.wake.notify_one();
+        wake(state);
         offered
     }
 
@@ -215,8 +213,7 @@ impl Session {
         } else {
             Offered::Settled
         };
-        drop(state);
-        self.wake.notify_one();
+        wake(state);
         offered
     }
 
@@ -227,8 +224,7 @@ impl Session {
         if position > state.queued.position {
             state.catch_up(CatchUp::Hole);
         }
-        drop(state);
-        self.wake.notify_one();
+        wake(state);
     }
 
     /// Something that may be lost; is, when the reader is slow.
@@ -239,20 +235,19 @@ impl Session {
         if room {
             state.outbox.push_back(frame);
         }
-        drop(state);
-        self.wake.notify_one();
+        wake(state);
         room
     }
 
     /// Somebody's mark. It is never lost: without room, or while reading, it
-    /// comes after what is read from the log.
-    pub fn offer_receipt(&self, receipt: Arc<wire::Receipt>) {
+    /// comes after what is read from the log. It may wait for other frames to
+    /// go with: if this says so, [`Session::hurry`] is to be called in time.
+    pub fn offer_receipt(&self, receipt: Arc<wire::Receipt>) -> bool {
         let mut state = self.lock();
         if state.ended.is_none() {
             state.offer_receipt(receipt, self.bound);
         }
-        drop(state);
-        self.wake.notify_one();
+        wake_or_wait(state)
     }
 
     /// How a watched user is now. False when there is no room, or while
@@ -265,8 +260,7 @@ impl Session {
             session.outbox.push_back(Frame::Presence(state));
         }
         session.presence_owed |= !taken;
-        drop(session);
-        self.wake.notify_one();
+        wake(session);
         taken
     }
 
@@ -284,8 +278,28 @@ impl Session {
     pub fn answer(&self, frame: Frame) {
         let mut state = self.lock();
         state.outbox.push_back(frame);
-        drop(state);
-        self.wake.notify_one();
+        wake(state);
+    }
+
+    /// An answer that nobody waits for; it may wait, as [`Session::offer_receipt`].
+    pub fn answer_late(&self, frame: Frame) -> bool {
+        let mut state = self.lock();
+        if state.in_flight < LATE_ANSWERS {
+            state.push_late(frame);
+        } else {
+            state.outbox.push_back(frame);
+        }
+        wake_or_wait(state)
+    }
+
+    /// What has waited for others to go with has waited long enough.
+    pub fn hurry(&self) {
+        let mut state = self.lock();
+        state.hurried = false;
+        state.late = 0;
+        if !state.outbox.is_empty() {
+            wake(state);
+        }
     }
 
     /// A command is under way; exactly one answer will come.
@@ -300,8 +314,9 @@ impl Session {
 
     /// Read on from the log, whatever the bus has brought.
     pub fn catch_up(&self, cause: CatchUp) {
-        self.lock().catch_up(cause);
-        self.wake.notify_one();
+        let mut state = self.lock();
+        state.catch_up(cause);
+        wake(state);
     }
 
     /// Its place may not hold any more: it takes nothing further until it has
@@ -318,13 +333,12 @@ impl Session {
         let mut state = self.lock();
         state.catch_up(CatchUp::Marks);
         state.marks.owe_from(since);
-        drop(state);
-        self.wake.notify_one();
+        wake(state);
     }
 
     /// Wakes its transport.
     pub fn look_again(&self) {
-        self.wake.notify_one();
+        wake(self.lock());
     }
 
     /// An event that waited for an earlier one has waited long enough: if it
@@ -335,8 +349,7 @@ impl Session {
         if waiting {
             state.catch_up(CatchUp::Hole);
         }
-        drop(state);
-        self.wake.notify_one();
+        wake(state);
         waiting
     }
 
@@ -349,8 +362,7 @@ impl Session {
                 state.outbox.push_back(Frame::Goaway(end, reconnect_in_ms));
             }
         }
-        drop(state);
-        self.wake.notify_one();
+        wake(state);
     }
 
     /// Whether this is the last place that its client has been given.
@@ -366,35 +378,7 @@ impl Session {
 
     /// Moves at most `most` frames to `out`, or says what to do instead.
     pub fn take(&self, out: &mut Vec<Frame>, most: usize) -> Taken {
-        let mut state = self.lock();
-        if !state.outbox.is_empty() {
-            let count = most.min(state.outbox.len());
-            for _ in 0..count {
-                let Some(frame) = state.outbox.pop_front() else { break };
-                state.handed = frame.cursor().unwrap_or(state.handed);
-                if let Frame::Publication(publication) = &frame {
-                    state.handed_publication(publication);
-                }
-                state.in_flight -= usize::from(frame.is_answer());
-                out.push(frame);
-            }
-            // An idle session keeps no room for the burst that it once had.
-            if state.outbox.is_empty() && state.outbox.capacity() > 32 {
-                state.outbox = Default::default();
-            }
-            return Taken::Frames;
-        }
-        match (state.ended, &state.feed) {
-            // Commands in flight are answered before a node stops.
-            (Some(End::Shutdown), _) if state.in_flight > 0 => Taken::Nothing,
-            (Some(end), _) => Taken::Ended(end),
-            (None, Feed::CatchingUp(_)) => Taken::Read(state.queued),
-            (None, Feed::Live(_)) if state.presence_owed => {
-                state.presence_owed = false;
-                Taken::Presence
-            }
-            (None, Feed::Live(_)) => Taken::Nothing,
-        }
+        self.lock().take(out, most)
     }
 
     /// A page is about to be read. Returns what is known now, to be given to
@@ -448,13 +432,51 @@ impl Session {
         state.settle(head);
     }
 
-    /// Resolves when the transport should look again.
-    pub(crate) async fn woken(&self) {
-        self.wake.notified().await;
+    /// As [`Session::take`]; when there is nothing to send, the task of `cx` is
+    /// woken as soon as it should look again. For one waiter. Says also what of
+    /// a channel is missing.
+    pub(crate) fn poll_take(
+        &self,
+        cx: &Context<'_>,
+        out: &mut Vec<Frame>,
+        most: usize,
+    ) -> (Taken, Option<Missing>) {
+        let mut state = self.lock();
+        let taken = state.take(out, most);
+        if !matches!(taken, Taken::Nothing | Taken::Read(_)) {
+            return (taken, None);
+        }
+        match &mut state.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        let missing = state.missing();
+        (taken, missing)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no code that holds this lock panics")
+    }
+}
+
+/// Wakes the transport, unless all that there is may wait and nobody has been
+/// asked yet to see to it that it goes in time: then says so.
+fn wake_or_wait(mut state: MutexGuard<'_, State>) -> bool {
+    if !state.may_wait() {
+        wake(state);
+        return false;
+    }
+    let first = state.late > 0 && !state.hurried;
+    state.hurried |= first;
+    first
+}
+
+/// Wakes the transport, if it waits, once the state is free.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let waker = state.waker.take();
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::Waker;
 
 use proto::{Cursor, End, Position, wire};
 use tokio::time::Instant;
 
 use super::marks::Marks;
 use super::subscriptions::Subscriptions;
-use super::{CatchUp, Offered};
+use super::{CatchUp, Offered, Taken};
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::metrics;
@@ -25,6 +26,11 @@ pub(super) struct State {
     /// Frames for the transport. Feed frames are bounded by `bound`, answers
     /// by the commands in flight.
     pub(super) outbox: VecDeque<Frame>,
+    /// So many of them may wait for others to go with. What is late is never
+    /// more than what is in the outbox.
+    pub(super) late: usize,
+    /// Somebody sees to it that what is late goes in time.
+    pub(super) hurried: bool,
     /// The last place given to the transport.
     pub(super) handed: Cursor,
     /// The last place in the outbox.
@@ -41,6 +47,8 @@ pub(super) struct State {
     /// Commands whose answers the transport has not been given.
     pub(super) in_flight: usize,
     pub(super) ended: Option<End>,
+    /// The transport's, while it waits.
+    pub(super) waker: Option<Waker>,
     /// Nothing for the many sessions without any.
     pub(super) subscriptions: Option<Box<Subscriptions>>,
 }
@@ -60,6 +68,8 @@ impl State {
         Self {
             feed: Feed::CatchingUp(CatchUp::Resume),
             outbox: VecDeque::new(),
+            late: 0,
+            hurried: false,
             handed: Cursor::ORIGIN,
             queued: Cursor::ORIGIN,
             doubted: false,
@@ -68,6 +78,7 @@ impl State {
             marks: Marks::default(),
             in_flight: 0,
             ended: None,
+            waker: None,
             subscriptions: None,
         }
     }
@@ -97,12 +108,24 @@ impl State {
     pub(super) fn offer_receipt(&mut self, receipt: Arc<wire::Receipt>, bound: usize) {
         if let Feed::Live(_) = self.feed {
             if self.outbox.len() < bound {
-                return self.outbox.push_back(Frame::Receipt(receipt));
+                return self.push_late(Frame::Receipt(receipt));
             }
             self.feed = Feed::CatchingUp(CatchUp::Marks);
             metrics::catchup(CatchUp::Marks);
         }
         self.marks.hold(receipt, Instant::now());
+    }
+
+    /// A frame that may wait for others to go with.
+    pub(super) fn push_late(&mut self, frame: Frame) {
+        self.outbox.push_back(frame);
+        self.late += 1;
+    }
+
+    /// Whether all that there is may wait.
+    pub(super) fn may_wait(&self) -> bool {
+        let live = matches!(self.feed, Feed::Live(_)) && !self.presence_owed && self.ended.is_none();
+        live && self.late == self.outbox.len()
     }
 
     /// Goes live when everything up to `head` and what is known beyond it has
@@ -126,6 +149,39 @@ impl State {
             let (position, event) = early.swap_remove(at);
             self.queued = event.cursor(position);
             self.outbox.push_back(Frame::Event(position, event));
+        }
+    }
+
+    /// Moves at most `most` frames to `out`, or says what to do instead.
+    pub(super) fn take(&mut self, out: &mut Vec<Frame>, most: usize) -> Taken {
+        if !self.outbox.is_empty() && !self.may_wait() {
+            self.late = 0;
+            let count = most.min(self.outbox.len());
+            for _ in 0..count {
+                let Some(frame) = self.outbox.pop_front() else { break };
+                self.handed = frame.cursor().unwrap_or(self.handed);
+                if let Frame::Publication(publication) = &frame {
+                    self.handed_publication(publication);
+                }
+                self.in_flight -= usize::from(frame.is_answer());
+                out.push(frame);
+            }
+            // An idle session keeps no room for the burst that it once had.
+            if self.outbox.is_empty() && self.outbox.capacity() > 32 {
+                self.outbox = Default::default();
+            }
+            return Taken::Frames;
+        }
+        match (self.ended, &self.feed) {
+            // Commands in flight are answered before a node stops.
+            (Some(End::Shutdown), _) if self.in_flight > 0 => Taken::Nothing,
+            (Some(end), _) => Taken::Ended(end),
+            (None, Feed::CatchingUp(_)) => Taken::Read(self.queued),
+            (None, Feed::Live(_)) if self.presence_owed => {
+                self.presence_owed = false;
+                Taken::Presence
+            }
+            (None, Feed::Live(_)) => Taken::Nothing,
         }
     }
 

@@ -119,8 +119,7 @@ impl Session {
             subscription.stage = if live { Stage::Live } else { Stage::Behind };
         }
         state.outbox.extend(first);
-        drop(guard);
-        self.wake.notify_one();
+        super::wake(guard);
         true
     }
 
@@ -162,8 +161,7 @@ impl Session {
     pub(crate) fn offer_publication(&self, previous: Seq, publication: &Arc<Publication>) -> bool {
         let mut state = self.lock();
         let taken = state.offer_publication(previous, publication, self.bound);
-        drop(state);
-        self.wake.notify_one();
+        super::wake(state);
         taken
     }
 
@@ -181,17 +179,13 @@ impl Session {
             subscription.queued = subscription.handed;
             subscription.stage = Stage::Behind;
         }
-        drop(guard);
-        self.wake.notify_one();
+        super::wake(guard);
     }
 
     /// What its transport should read of a channel now.
+    #[cfg(test)]
     pub(crate) fn missing(&self) -> Option<Missing> {
-        let state = self.lock();
-        let subscriptions = state.subscriptions.as_ref().filter(|_| state.ended.is_none())?;
-        let behind = subscriptions.list.iter().find(|one| one.stage == Stage::Behind)?;
-        let Subscription { channel, queued, announced, .. } = behind;
-        Some(Missing { channel: channel.clone(), after: *queued, announced: *announced })
+        self.lock().missing()
     }
 
     /// Takes over a page of a channel. Returns how many publications it brought.
@@ -228,6 +222,14 @@ impl Session {
 }
 
 impl State {
+    /// What the transport should read of a channel now.
+    pub(super) fn missing(&self) -> Option<Missing> {
+        let subscriptions = self.subscriptions.as_ref().filter(|_| self.ended.is_none())?;
+        let behind = subscriptions.list.iter().find(|one| one.stage == Stage::Behind)?;
+        let Subscription { channel, queued, announced, .. } = behind;
+        Some(Missing { channel: channel.clone(), after: *queued, announced: *announced })
+    }
+
     fn offer_publication(&mut self, previous: Seq, publication: &Arc<Publication>, bound: usize) -> bool {
         let Some(subscriptions) = &mut self.subscriptions else { return false };
         let Some(subscription) = subscriptions.find(publication.channel()) else { return false };

@@ -261,6 +261,7 @@ fn marks(head: u64, seqs: &[u64], next: u64) -> InboxPage {
 
 /// The seqs of the receipts taken, and what is to be done then.
 fn receipts(session: &Session) -> (Vec<u64>, Taken) {
+    session.hurry();
     let mut frames = Vec::new();
     loop {
         match session.take(&mut frames, 100) {
@@ -450,4 +451,40 @@ fn an_idle_session_keeps_a_pointer_for_marks() {
     session.doubt(Instant::now());
     session.apply(marks(5, &[], 0), session.begin_page());
     assert!(session.is_live());
+}
+
+#[test]
+fn receipts_and_answers_that_nobody_waits_for_go_with_what_comes_next() {
+    let session = live_at(5);
+    let mut frames = Vec::new();
+    session.command_begins();
+    assert!(session.answer_late(Frame::Pong(None)), "somebody is to see to it that it goes");
+    assert!(!session.offer_receipt(receipt(1)), "somebody does");
+    assert!(matches!(session.take(&mut frames, 10), Taken::Nothing));
+    session.offer(Position(6), &event(6));
+    assert!(matches!(session.take(&mut frames, 10), Taken::Frames));
+    assert_eq!(frames.iter().map(Frame::kind).collect::<Vec<_>>(), ["pong", "receipt", "message"]);
+}
+
+#[test]
+fn what_is_late_goes_when_it_is_hurried_and_when_the_session_ends() {
+    let session = live_at(5);
+    let mut frames = Vec::new();
+    session.offer_receipt(receipt(1));
+    session.hurry();
+    assert!(matches!(session.take(&mut frames, 10), Taken::Frames));
+    assert!(session.offer_receipt(receipt(2)));
+    session.end(End::Shutdown, 0);
+    assert!(matches!(session.take(&mut frames, 10), Taken::Frames));
+    assert_eq!(frames.iter().map(Frame::kind).collect::<Vec<_>>(), ["receipt", "receipt", "goaway"]);
+}
+
+#[test]
+fn with_many_commands_unanswered_no_answer_waits() {
+    let session = live_at(5);
+    for _ in 0..LATE_ANSWERS {
+        session.command_begins();
+    }
+    assert!(!session.answer_late(Frame::Pong(None)));
+    assert!(matches!(session.take(&mut Vec::new(), 10), Taken::Frames));
 }

@@ -1,22 +1,30 @@
 //! WebSocket (RFC 6455): a JSON frame in each text message, or with the
 //! subprotocol `switchboard.v1.proto` a protobuf one in each binary message.
 
+mod codec;
+mod handshake;
+mod socket;
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::http::{HeaderMap, Uri, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use axum::routing::any;
-use futures_util::SinkExt;
 use proto::{End, UserId};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
+use self::codec::Message;
+use self::handshake::Asked;
+use self::socket::Socket;
 use crate::binary;
-use crate::command::{Command, MAX_FRAME_BYTES};
+use crate::command::Command;
 use crate::credentials::Caller;
 use crate::execute::begin;
 use crate::expiry;
@@ -34,13 +42,6 @@ const JSON: &str = "switchboard.v1.json";
 /// The subprotocol with protobuf frames.
 const PROTOBUF: &str = "switchboard.v1.proto";
 
-/// Bytes read from the socket at a time: an idle connection keeps this much.
-const READ_BUFFER: usize = 1_024;
-/// Bytes gathered before they are written to the socket without being asked.
-const WRITE_BUFFER: usize = 8_192;
-/// Bytes that may be gathered at most: more than the largest batch of one
-/// flush never is.
-const MAX_WRITE_BUFFER: usize = 32 << 20;
 /// Frames taken from the session at a time.
 const BATCH: usize = 128;
 /// How long a peer may take to answer our close frame.
@@ -54,13 +55,11 @@ pub fn routes() -> Router<Arc<Gateway>> {
 async fn upgrade(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
-    uri: Uri,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    mut request: Request,
 ) -> Result<Response, Failure> {
-    let upgrade = upgrade.map_err(|_| Failure::bad_request("this path is for WebSocket handshakes"))?;
-    let query = Query::parse(uri.query().unwrap_or_default())?;
-    let subprotocol = subprotocol(&headers)?;
+    let (upgrade, accept) = Asked::from(&mut request)?.into_parts();
+    let query = Query::parse(request.uri().query().unwrap_or_default())?;
+    let subprotocol = subprotocol(request.headers())?;
     let opening = Opening {
         user: caller.user.clone(),
         device: caller.device.clone(),
@@ -68,20 +67,16 @@ async fn upgrade(
         expires: caller.identity.expires,
     };
     let tail = Tail::open(&gateway, opening).await?;
-    let task = gateway.tracker.token();
-    Ok(upgrade
-        .protocols(subprotocol)
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(MAX_WRITE_BUFFER)
-        .max_message_size(MAX_FRAME_BYTES)
-        .max_frame_size(MAX_FRAME_BYTES)
-        .on_upgrade(move |socket| async move {
-            let form = if subprotocol == Some(PROTOBUF) { Form::Protobuf } else { Form::Json };
-            let connection = Connection::new(gateway, tail, caller.identity.scopes, form);
-            connection.serve(socket).await;
-            drop(task);
-        }))
+    let form = if subprotocol == Some(PROTOBUF) { Form::Protobuf } else { Form::Json };
+    let to = gateway.clone();
+    gateway.tracker.spawn(async move {
+        // Otherwise the client has gone before it was answered.
+        if let Ok(upgraded) = upgrade.await {
+            let connection = Connection::new(to, tail, caller.identity.scopes, form, Socket::new(upgraded));
+            connection.serve().await;
+        }
+    });
+    Ok(Asked::answer(accept, subprotocol))
 }
 
 /// The first subprotocol of the client's that is spoken here; one that offers
@@ -109,6 +104,7 @@ enum Form {
 struct Connection {
     gateway: Arc<Gateway>,
     tail: Tail,
+    socket: Socket,
     /// Shared with a renewal that is under way.
     scopes: Arc<LiveScopes>,
     form: Form,
@@ -117,95 +113,197 @@ struct Connection {
     heard: Instant,
     /// When it is next asked for a sign of life.
     ping: Instant,
+    /// While it does not take what is written: until when it may.
+    blocked: Option<Instant>,
+    /// The end of the token that `tick` counts with, in Unix seconds.
+    expires: u64,
+    /// The session ends with what has been refused; nothing more is taken.
+    deaf: bool,
+    /// The peer has said goodbye or broken the rules: what it is told.
+    farewell: Option<Farewell>,
+}
+
+/// The last frame to a peer.
+#[derive(Debug, Clone, Copy)]
+enum Farewell {
+    /// The answer to its own, with the code that it gave (RFC 6455 §5.5.1).
+    Answer(Option<u16>),
+    /// Ours, which it is to answer.
+    Close(u16, &'static str),
+}
+
+/// A thread's room for what is on its way from sessions to sockets: used
+/// within one turn of one connection, so that idle ones need none.
+#[derive(Default)]
+struct Room {
+    frames: Vec<Frame>,
+    text: String,
+    bytes: Vec<u8>,
+}
+
+/// Bytes of room that a thread keeps.
+const KEPT: usize = 256 << 10;
+
+thread_local! {
+    static ROOM: Cell<Option<Box<Room>>> = const { Cell::new(None) };
 }
 
 impl Connection {
-    fn new(gateway: Arc<Gateway>, tail: Tail, scopes: Scopes, form: Form) -> Self {
+    fn new(gateway: Arc<Gateway>, tail: Tail, scopes: Scopes, form: Form, socket: Socket) -> Self {
         let now = Instant::now();
         let ping = now + gateway.config.heartbeat;
-        let scopes = Arc::new(LiveScopes::new(scopes));
-        Self { gateway, tail, scopes, form, strikes: Strikes::default(), heard: now, ping }
+        let expires = tail.session.expires();
+        Self {
+            gateway,
+            tail,
+            socket,
+            scopes: Arc::new(LiveScopes::new(scopes)),
+            form,
+            strikes: Strikes::default(),
+            heard: now,
+            ping,
+            blocked: None,
+            expires,
+            deaf: false,
+            farewell: None,
+        }
     }
 
     /// Carries frames both ways until the session or the socket ends.
-    async fn serve(mut self, mut socket: WebSocket) {
+    async fn serve(mut self) {
         self.gateway.metrics.connection("websocket", 1);
-        let end = self.run(&mut socket).await;
+        let mut tick = pin!(sleep_until(self.next_tick()));
+        let end = poll_fn(|cx| self.turn(cx, tick.as_mut())).await;
         self.gateway.metrics.connection("websocket", -1);
         self.gateway.metrics.session_ended(end);
         tracing::debug!(session = %self.tail.session.id, reason = end.as_str(), "a session has ended");
         // The session ends before its socket: a peer that is slow to say
         // goodbye is not online any more.
         drop(self.tail);
-        if end != End::Bye {
-            close(&mut socket, end.close_code(), end.as_str()).await;
+        let ours = (end != End::Bye).then(|| Farewell::Close(end.close_code(), end.as_str()));
+        if let Some(farewell) = self.farewell.or(ours) {
+            close(&mut self.socket, farewell).await;
         }
     }
 
-    async fn run(&mut self, socket: &mut WebSocket) -> End {
-        let in_flight = self.gateway.config.limits.commands_in_flight;
-        let mut frames = Vec::new();
-        let mut heard_enough = false;
+    /// Everything that can be done now, in both directions by turns: a flood in
+    /// one must not hold up the other.
+    fn turn(&mut self, cx: &mut Context<'_>, mut tick: Pin<&mut Sleep>) -> Poll<End> {
         loop {
-            let listens = !heard_enough && self.tail.session.unanswered() < in_flight;
-            let tick = self.next_tick();
-            // Not biased: a flood in one direction must not hold up the other.
-            tokio::select! {
-                // Events and answers; once the session ends, its last frames.
-                next = self.tail.next(&mut frames, BATCH) => {
-                    if let Err(end) = next {
-                        return end;
-                    }
-                    let until = Instant::now() + self.gateway.config.heartbeat * 2;
-                    let written = timeout_at(until, write(socket, &mut frames, self.form)).await;
-                    match written {
-                        Ok(Ok(())) => {}
-                        Ok(Err(_)) => return End::Bye,
-                        Err(_) => return End::HeartbeatMissed,
-                    }
-                    // An idle connection keeps no room for its last burst.
-                    frames = Vec::new();
-                }
-                // Commands; while too many are unanswered they wait in the
-                // socket.
-                message = socket.recv(), if listens => {
+            // What the peer has not taken goes first, and nothing else until then.
+            let flushed = match self.socket.poll_flush(cx) {
+                Poll::Ready(Ok(())) => true,
+                Poll::Ready(Err(_)) => return Poll::Ready(End::Bye),
+                Poll::Pending => false,
+            };
+            let mut idle = true;
+            if flushed {
+                if self.blocked.take().is_some() {
+                    // Nothing was read meanwhile; that it takes bytes is a sign of life.
                     self.heard = Instant::now();
-                    match message {
-                        Some(Ok(message)) => {
-                            if let Some(end) = self.take(message) {
-                                // Ends when what has been refused is answered.
-                                self.tail.session.end(end, 0);
-                                heard_enough = true;
-                            }
-                        }
-                        Some(Err(error)) => {
-                            if let Some((code, reason)) = close_code(&error) {
-                                close(socket, code, reason).await;
-                            }
-                            return End::Bye;
-                        }
-                        None => return End::Bye,
-                    }
                 }
-                // Signs of life, and the token's end.
-                () = sleep_until(tick) => {
-                    if let Some(end) = self.tick(socket).await {
-                        return end;
-                    }
+                match self.hand_out(cx) {
+                    Poll::Ready(Ok(())) => idle = false,
+                    Poll::Ready(Err(end)) => return Poll::Ready(end),
+                    Poll::Pending => {}
                 }
+                match self.hear(cx) {
+                    Poll::Ready(Ok(())) => idle = false,
+                    Poll::Ready(Err(end)) => return Poll::Ready(end),
+                    Poll::Pending => {}
+                }
+            } else if self.blocked.is_none() {
+                self.blocked = Some(Instant::now() + self.gateway.config.heartbeat * 2);
+            }
+            if idle && let Some(end) = ready!(self.tick(cx, tick.as_mut())) {
+                return Poll::Ready(end);
             }
         }
     }
 
+    /// Events and answers to the socket; once the session ends, its last
+    /// frames.
+    fn hand_out(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let mut room = ROOM.take().unwrap_or_default();
+        let next = self.tail.poll_next(cx, &mut room.frames, BATCH);
+        if let Poll::Ready(Ok(())) = next {
+            self.encode(&mut room);
+            if self.socket.write(cx, &room.bytes).is_err() {
+                return Poll::Ready(Err(End::Bye));
+            }
+            room.bytes.clear();
+        }
+        if room.bytes.capacity() + room.text.capacity() <= KEPT {
+            ROOM.set(Some(room));
+        }
+        next
+    }
+
+    fn encode(&self, room: &mut Room) {
+        for frame in room.frames.drain(..) {
+            match self.form {
+                Form::Json => {
+                    room.text.clear();
+                    frame.write_json(&mut room.text);
+                    codec::encode(&mut room.bytes, codec::TEXT, room.text.as_bytes());
+                }
+                Form::Protobuf => codec::encode(&mut room.bytes, codec::BINARY, &binary::encode(&frame)),
+            }
+        }
+    }
+
+    /// Commands from the socket; while too many are unanswered they wait in it.
+    fn hear(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let limit = self.gateway.config.limits.commands_in_flight;
+        let mut free = limit.saturating_sub(self.tail.session.unanswered());
+        if free == 0 || self.deaf {
+            return Poll::Pending;
+        }
+        let Ok(Some(mut heard)) = ready!(self.socket.poll_read(cx)) else {
+            return Poll::Ready(Err(End::Bye));
+        };
+        self.heard = Instant::now();
+        let mut whole = true;
+        while whole && free > 0 && !self.deaf {
+            free -= 1;
+            match self.socket.decode(&mut heard) {
+                Ok(Some(message)) => {
+                    if let Some(end) = self.take(message) {
+                        // Ends when what has been refused is answered.
+                        self.tail.session.end(end, 0);
+                        self.deaf = true;
+                    }
+                }
+                Ok(None) => whole = false,
+                Err(wrong) => {
+                    let (code, reason) = wrong.close();
+                    self.farewell = Some(Farewell::Close(code, reason));
+                }
+            }
+            if self.farewell.is_some() {
+                return Poll::Ready(Err(End::Bye));
+            }
+        }
+        self.socket.keep(heard, whole);
+        Poll::Ready(Ok(()))
+    }
+
     /// A message from the peer; says when that ends the session.
-    fn take(&mut self, message: Message) -> Option<End> {
+    fn take(&mut self, message: Message<'_>) -> Option<End> {
         let wrong = match (message, self.form) {
-            (Message::Text(text), Form::Json) => return self.json(text.as_str()),
+            (Message::Text(text), Form::Json) => return self.json(&text),
             (Message::Binary(bytes), Form::Protobuf) => return self.protobuf(&bytes),
             (Message::Text(_), Form::Protobuf) => "frames are binary messages here; this one is text",
             (Message::Binary(_), Form::Json) => "frames are text messages here; this one is binary",
-            // Pings are answered by the library; a close is followed by the end.
-            (Message::Ping(_) | Message::Pong(_) | Message::Close(_), _) => return None,
+            (Message::Ping(payload), _) => {
+                self.socket.push(codec::PONG, payload);
+                return None;
+            }
+            (Message::Close(code), _) => {
+                self.farewell = Some(Farewell::Answer(code));
+                return None;
+            }
+            (Message::Pong | Message::Part, _) => return None,
         };
         self.tail.session.command_begins();
         self.refuse(None, Failure::bad_request(wrong))
@@ -291,66 +389,52 @@ impl Connection {
         end
     }
 
+    /// When there is next something to see to by the clock.
     fn next_tick(&self) -> Instant {
-        self.ping.min(expiry::of(&self.tail.session))
+        let next = self.blocked.map_or(self.ping, |until| until.min(self.ping));
+        next.min(expiry::of(&self.tail.session))
     }
 
-    async fn tick(&mut self, socket: &mut WebSocket) -> Option<End> {
+    /// Signs of life, the token's end, and peers that take nothing. Resolves
+    /// when there may be something to do.
+    fn tick(&mut self, cx: &mut Context<'_>, mut tick: Pin<&mut Sleep>) -> Poll<Option<End>> {
+        let expires = self.tail.session.expires();
+        if self.expires != expires {
+            self.expires = expires;
+            tick.as_mut().reset(self.next_tick());
+        }
+        ready!(tick.as_mut().poll(cx));
         let now = Instant::now();
         let heartbeat = self.gateway.config.heartbeat;
+        if self.blocked.is_some_and(|until| now >= until) {
+            return Poll::Ready(Some(End::HeartbeatMissed));
+        }
         expiry::check(&self.tail.session);
         if now >= self.ping {
-            if now.duration_since(self.heard) >= heartbeat * 2 {
-                return Some(End::HeartbeatMissed);
-            }
             self.ping = now + heartbeat;
-            let ping = timeout_at(now + heartbeat, socket.send(Message::Ping(bytes::Bytes::new()))).await;
-            match ping {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Some(End::Bye),
-                Err(_) => return Some(End::HeartbeatMissed),
+            if self.blocked.is_none() {
+                if now.duration_since(self.heard) >= heartbeat * 2 {
+                    return Poll::Ready(Some(End::HeartbeatMissed));
+                }
+                self.socket.push(codec::PING, &[]);
             }
         }
-        None
+        tick.reset(self.next_tick());
+        Poll::Ready(None)
     }
 }
 
-/// Writes all frames and flushes once.
-async fn write(socket: &mut WebSocket, frames: &mut Vec<Frame>, form: Form) -> Result<(), axum::Error> {
-    for frame in frames.drain(..) {
-        let message = match form {
-            Form::Json => Message::Text(frame.to_json().into()),
-            Form::Protobuf => Message::Binary(binary::encode(&frame)),
-        };
-        socket.feed(message).await?;
-    }
-    socket.flush().await
-}
-
-/// Says goodbye and waits a moment for the peer to do the same, so that the
-/// close frame is not lost with the connection.
-async fn close(socket: &mut WebSocket, code: u16, reason: &'static str) {
+/// Says goodbye, and waits a moment for the peer to do the same where it has
+/// not, so that the close frame is not lost with the connection.
+async fn close(socket: &mut Socket, farewell: Farewell) {
     let until = Instant::now() + CLOSING;
-    let frame = CloseFrame { code, reason: reason.into() };
-    let said = timeout_at(until, socket.send(Message::Close(Some(frame)))).await;
-    if !matches!(said, Ok(Ok(()))) {
-        return;
+    match farewell {
+        Farewell::Answer(code) => socket.push_close(code, ""),
+        Farewell::Close(code, reason) => socket.push_close(Some(code), reason),
     }
-    while let Ok(Some(Ok(_))) = timeout_at(until, socket.recv()).await {}
-}
-
-/// The close code for a message that breaks RFC 6455 or its limits; nothing
-/// when the connection itself is gone.
-fn close_code(error: &axum::Error) -> Option<(u16, &'static str)> {
-    use tokio_tungstenite::tungstenite::Error;
-    let source = std::error::Error::source(error)?;
-    match source.downcast_ref::<Error>()? {
-        Error::Capacity(_) => Some((1009, "frame too large")),
-        Error::Utf8(_) => Some((1007, "text that is not UTF-8")),
-        Error::Protocol(
-            tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-        ) => None,
-        Error::Protocol(_) => Some((1002, "not RFC 6455")),
-        _ => None,
+    let said = timeout_at(until, poll_fn(|cx| socket.poll_flush(cx))).await;
+    if let (Ok(Ok(())), Farewell::Close(..)) = (said, farewell) {
+        // Whether it comes in time makes no difference any more.
+        let _ = timeout_at(until, poll_fn(|cx| socket.poll_goodbye(cx))).await;
     }
 }

@@ -1,0 +1,300 @@
+//! Frames of RFC 6455 from and to bytes, on the server's side. What comes in is
+//! unmasked where it lies; fragments are put together.
+
+use std::borrow::Cow;
+
+use crate::command::MAX_FRAME_BYTES;
+
+/// Opcodes (RFC 6455 §5.2).
+const CONTINUATION: u8 = 0;
+pub(super) const TEXT: u8 = 1;
+pub(super) const BINARY: u8 = 2;
+pub(super) const CLOSE: u8 = 8;
+pub(super) const PING: u8 = 9;
+pub(super) const PONG: u8 = 10;
+
+const LAST: u8 = 0x80;
+const RESERVED: u8 = 0x70;
+const MASKED: u8 = 0x80;
+/// Bytes of a control frame's payload at most (RFC 6455 §5.5).
+const MAX_CONTROL: usize = 125;
+
+/// What the peer has said.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Message<'a> {
+    Text(Cow<'a, str>),
+    Binary(Cow<'a, [u8]>),
+    Ping(&'a [u8]),
+    Pong,
+    /// Goodbye, with the code if it gave one.
+    Close(Option<u16>),
+    /// A part of a message that goes on.
+    Part,
+}
+
+/// Why a connection cannot go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// Not RFC 6455.
+    Protocol,
+    /// Beyond [`MAX_FRAME_BYTES`].
+    TooLarge,
+    /// Text that is not UTF-8.
+    Utf8,
+}
+
+impl Wrong {
+    /// The close code (RFC 6455 §7.4.1) and its reason.
+    pub(super) fn close(self) -> (u16, &'static str) {
+        match self {
+            Self::Protocol => (1002, "not RFC 6455"),
+            Self::TooLarge => (1009, "frame too large"),
+            Self::Utf8 => (1007, "text that is not UTF-8"),
+        }
+    }
+}
+
+/// Takes messages from bytes. Keeps nothing but the fragments of a message that
+/// is not whole yet.
+#[derive(Debug, Default)]
+pub(super) struct Decoder {
+    fragments: Option<Box<Fragments>>,
+}
+
+#[derive(Debug)]
+struct Fragments {
+    opcode: u8,
+    bytes: Vec<u8>,
+}
+
+/// The header of a frame whose payload is there.
+struct Header {
+    last: bool,
+    opcode: u8,
+    mask: [u8; 4],
+    /// Where the payload begins and ends.
+    payload: std::ops::Range<usize>,
+}
+
+impl Decoder {
+    /// What the first frame of `bytes` says, and how long it is; nothing when
+    /// it is not all there.
+    pub(super) fn decode<'a>(&mut self, bytes: &'a mut [u8]) -> Result<Option<(Message<'a>, usize)>, Wrong> {
+        let Some(header) = self.header(bytes)? else { return Ok(None) };
+        let Header { last, opcode, mask, payload } = header;
+        let end = payload.end;
+        let payload = &mut bytes[payload];
+        unmask(payload, mask);
+        let message = match opcode {
+            PING => Message::Ping(payload),
+            PONG => Message::Pong,
+            CLOSE => Message::Close(close_code(payload)?),
+            CONTINUATION => self.go_on(payload, last)?,
+            opcode if last => whole(opcode, Cow::Borrowed(&*payload))?,
+            opcode => {
+                self.fragments = Some(Box::new(Fragments { opcode, bytes: payload.to_vec() }));
+                Message::Part
+            }
+        };
+        Ok(Some((message, end)))
+    }
+
+    fn header(&self, bytes: &[u8]) -> Result<Option<Header>, Wrong> {
+        let [first, second, rest @ ..] = bytes else { return Ok(None) };
+        let opcode = first & 0x0f;
+        let last = first & LAST != 0;
+        let length = usize::from(second & 0x7f);
+        let fits = match opcode {
+            CONTINUATION => self.fragments.is_some(),
+            TEXT | BINARY => self.fragments.is_none(),
+            CLOSE | PING | PONG => last && length <= MAX_CONTROL,
+            _ => false,
+        };
+        if !fits || first & RESERVED != 0 || second & MASKED == 0 {
+            return Err(Wrong::Protocol);
+        }
+        let (length, at) = match (length, rest) {
+            (126, [a, b, ..]) => (u64::from(u16::from_be_bytes([*a, *b])), 4),
+            (127, [a, b, c, d, e, f, g, h, ..]) => (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 10),
+            (126 | 127, _) => return Ok(None),
+            (length, _) => (length as u64, 2),
+        };
+        let before = self.fragments.as_ref().filter(|_| opcode == CONTINUATION);
+        let before = before.map_or(0, |fragments| fragments.bytes.len());
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length > MAX_FRAME_BYTES - before {
+            return Err(Wrong::TooLarge);
+        }
+        let payload = at + 4..at + 4 + length;
+        let (Some(&[a, b, c, d]), true) = (bytes.get(at..at + 4), bytes.len() >= payload.end) else {
+            return Ok(None);
+        };
+        Ok(Some(Header { last, opcode, mask: [a, b, c, d], payload }))
+    }
+
+    fn go_on<'a>(&mut self, payload: &[u8], last: bool) -> Result<Message<'a>, Wrong> {
+        let mut fragments = self.fragments.take().ok_or(Wrong::Protocol)?;
+        fragments.bytes.extend_from_slice(payload);
+        if last {
+            return whole(fragments.opcode, Cow::Owned(fragments.bytes));
+        }
+        self.fragments = Some(fragments);
+        Ok(Message::Part)
+    }
+}
+
+fn whole(opcode: u8, bytes: Cow<'_, [u8]>) -> Result<Message<'_>, Wrong> {
+    if opcode == BINARY {
+        return Ok(Message::Binary(bytes));
+    }
+    let text = match bytes {
+        Cow::Borrowed(bytes) => Cow::Borrowed(std::str::from_utf8(bytes).map_err(|_| Wrong::Utf8)?),
+        Cow::Owned(bytes) => Cow::Owned(String::from_utf8(bytes).map_err(|_| Wrong::Utf8)?),
+    };
+    Ok(Message::Text(text))
+}
+
+/// The code of a close frame (RFC 6455 §5.5.1, §7.4).
+fn close_code(payload: &[u8]) -> Result<Option<u16>, Wrong> {
+    let [high, low, reason @ ..] = payload else {
+        return if payload.is_empty() { Ok(None) } else { Err(Wrong::Protocol) };
+    };
+    std::str::from_utf8(reason).map_err(|_| Wrong::Utf8)?;
+    match u16::from_be_bytes([*high, *low]) {
+        code @ (1000..=1003 | 1007..=1014 | 3000..=4999) => Ok(Some(code)),
+        _ => Err(Wrong::Protocol),
+    }
+}
+
+fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    let [a, b, c, d] = mask;
+    let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (words, rest) = payload.as_chunks_mut::<8>();
+    for bytes in words {
+        *bytes = (u64::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= mask;
+    }
+}
+
+/// Appends a frame: a whole message, or a control frame.
+pub(super) fn encode(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
+    out.push(LAST | opcode);
+    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+        (Ok(length @ ..126), _) => out.push(length),
+        (_, Ok(length)) => {
+            out.push(126);
+            out.extend_from_slice(&length.to_be_bytes());
+        }
+        (_, Err(_)) => {
+            out.push(127);
+            out.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(payload);
+}
+
+/// Appends a close frame; without a code, for a peer that gave none.
+pub(super) fn encode_close(out: &mut Vec<u8>, code: Option<u16>, reason: &str) {
+    let mut payload = code.map(|code| code.to_be_bytes().to_vec()).unwrap_or_default();
+    payload.extend_from_slice(reason.as_bytes());
+    encode(out, CLOSE, &payload);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+    /// A client's frame.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode(&mut bytes, 0, payload);
+        let header = bytes.len() - payload.len();
+        bytes[0] = first;
+        bytes[1] |= MASKED;
+        unmask(&mut bytes[header..], MASK);
+        bytes.splice(header..header, MASK);
+        bytes
+    }
+
+    fn decode(bytes: &mut [u8]) -> Result<Option<(Message<'_>, usize)>, Wrong> {
+        Decoder::default().decode(bytes)
+    }
+
+    #[test]
+    fn the_masked_hello_of_the_rfc_is_read() {
+        let mut hello = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+        assert_eq!(decode(&mut hello), Ok(Some((Message::Text("Hello".into()), 11))));
+    }
+
+    #[test]
+    fn a_message_in_fragments_is_put_together_around_a_ping() {
+        let mut decoder = Decoder::default();
+        let pieces = [
+            (frame(TEXT, b"He"), Message::Part),
+            (frame(LAST | PING, b"p"), Message::Ping(b"p")),
+            (frame(CONTINUATION, b""), Message::Part),
+            (frame(LAST | CONTINUATION, b"llo"), Message::Text("Hello".into())),
+        ];
+        for (mut bytes, expected) in pieces {
+            let length = bytes.len();
+            assert_eq!(decoder.decode(&mut bytes), Ok(Some((expected, length))));
+        }
+        let mut bytes = frame(LAST | CONTINUATION, b"");
+        assert_eq!(decoder.decode(&mut bytes), Err(Wrong::Protocol));
+    }
+
+    #[test]
+    fn what_the_rfc_forbids_is_wrong() {
+        let wrong = |bytes: &[u8]| decode(&mut bytes.to_vec()).err();
+        let protocol = Some(Wrong::Protocol);
+        assert_eq!(wrong(&frame(LAST | 3, b"x")), protocol, "a reserved opcode");
+        assert_eq!(wrong(&frame(LAST | 0x40 | TEXT, b"x")), protocol, "a reserved bit");
+        assert_eq!(wrong(&frame(PING, b"x")), protocol, "a ping in fragments");
+        assert_eq!(wrong(&frame(LAST | PING, &[0; 126])), protocol, "a long ping");
+        assert_eq!(wrong(&[LAST | TEXT, 1, b'x']), protocol, "not masked");
+        assert_eq!(wrong(&frame(LAST | CLOSE, &[3])), protocol, "half a code");
+        assert_eq!(wrong(&frame(LAST | CLOSE, &1005_u16.to_be_bytes())), protocol);
+        assert_eq!(wrong(&frame(LAST | CLOSE, b"\x03\xe8\xff")), Some(Wrong::Utf8));
+        assert_eq!(wrong(&frame(LAST | TEXT, b"\xc3\x28")), Some(Wrong::Utf8));
+        // Before its bytes are there, and beyond any address.
+        assert_eq!(wrong(&frame(LAST | TEXT, &[b' '; MAX_FRAME_BYTES + 1])[..14]), Some(Wrong::TooLarge));
+        assert_eq!(
+            wrong(&[LAST | TEXT, MASKED | 127, 255, 255, 255, 255, 255, 255, 255, 255]),
+            Some(Wrong::TooLarge)
+        );
+    }
+
+    #[test]
+    fn a_goodbye_may_have_a_code() {
+        let close = |payload: &[u8]| match decode(&mut frame(LAST | CLOSE, payload)) {
+            Ok(Some((Message::Close(code), _))) => code,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((close(b""), close(b"\x03\xe8bye")), (None, Some(1000)));
+    }
+
+    proptest! {
+        #[test]
+        fn frames_of_any_length_are_read_once_they_are_whole(
+            length in prop_oneof![0_usize..300, 65_500_usize..65_600],
+            byte in any::<u8>(),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let payload = vec![byte; length];
+            let whole = frame(LAST | BINARY, &payload);
+            let mut part = whole[..cut.index(whole.len())].to_vec();
+            prop_assert_eq!(decode(&mut part), Ok(None));
+            let length = whole.len();
+            let mut more = whole;
+            more.push(LAST | TEXT);
+            let read = decode(&mut more);
+            prop_assert_eq!(read, Ok(Some((Message::Binary(payload.into()), length))));
+        }
+    }
+}
