@@ -23,9 +23,6 @@ const PAGE: u64 = 256;
 const NOWHERE: u64 = 2;
 /// The call had done enough before it.
 const LATER: u64 = 3;
-/// The record does not say where its conversations are: it was written step by
-/// step.
-const STEPWISE: u64 = 4;
 
 /// What a round has found for one acknowledgement.
 struct Looked {
@@ -64,23 +61,13 @@ impl Redis {
         let common = [self.age(), write::number(PAGE), receipts];
         let items = open.iter().map(|index| place_item(&batch[*index])).collect();
         let rows = self.read.run(&script::ACKNOWLEDGE_AT_ONCE, &common, items, ITEMS).await?;
-        let (mut more, mut apart) = (Vec::new(), Vec::new());
+        let mut more = Vec::new();
         for (index, row) in open.iter().copied().zip(rows) {
             let looked = Looked::read(row)?;
-            match looked.code {
-                LATER => more.push(index),
-                STEPWISE => apart.push(index),
-                _ => {
-                    if looked.answer(&batch[index], &mut answers[index]) {
-                        more.push(index);
-                    }
-                    extend(&mut answers[index], looked.marks);
-                }
+            if looked.code == LATER || looked.answer(&batch[index], &mut answers[index]) {
+                more.push(index);
             }
-        }
-        if !apart.is_empty() {
-            more.extend(self.acknowledge_stepwise(batch, &apart, answers).await?);
-            more.sort_by_key(|index| Reverse(batch[*index].cursor.position));
+            extend(&mut answers[index], looked.marks);
         }
         Ok(more)
     }
@@ -127,12 +114,17 @@ impl Redis {
 
 impl Looked {
     fn read(mut row: Row) -> Result<Self> {
-        let (code, upto, mut list) = (row.number()?, row.number()?, row.list()?);
+        let text = row.text()?;
+        let mut words = text.split(' ');
+        let number = |word: Option<&str>| {
+            word.and_then(|word| word.parse().ok()).ok_or_else(|| unexpected("a number"))
+        };
+        let (code, upto) = (number(words.next())?, number(words.next())?);
         let mut marks = Vec::new();
-        while !list.is_done() {
+        while let Some(conversation) = words.next() {
             let conversation =
-                ConversationId::parse(&list.text()?).map_err(|_| unexpected("a conversation"))?;
-            marks.push((conversation, Seq(list.number()?)));
+                ConversationId::parse(conversation).map_err(|_| unexpected("a conversation"))?;
+            marks.push((conversation, Seq(number(words.next())?)));
         }
         Ok(Self { code, upto, marks })
     }

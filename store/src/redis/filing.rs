@@ -47,8 +47,6 @@ pub(super) struct Placed {
     pub(super) by: UserId,
     /// The encoded entry.
     pub(super) bytes: Bytes,
-    /// Of its post; empty for what was read from the log.
-    pub(super) trace: Bytes,
 }
 
 /// An entry to file for a member.
@@ -230,7 +228,6 @@ impl Redis {
                         Kind::Change => Seq(0),
                     },
                     entry: entry.bytes.clone(),
-                    trace: entry.trace.clone(),
                     targets: Vec::new(),
                 });
                 events.len() - 1
@@ -279,6 +276,10 @@ fn item(filing: &Filing, mode: Mode) -> Item {
         write::number(entry.place.version),
         write::number(entry.amends),
         Value::Bytes(write::prefix(entry.fingerprint, entry.time)),
+        Value::Bytes(Bytes::copy_from_slice(&write::place_of_marks(
+            &entry.conversation,
+            &filing.member.user,
+        ))),
         write::text(&flags),
     ]);
     item
@@ -337,6 +338,5 @@ fn placed(
 ) -> Result<Placed> {
     let Entry { fingerprint, time, by, .. } = decode(bytes.clone())?;
     let by = UserId::parse(&by).map_err(|_| unexpected("an entry by a user"))?;
-    let conversation = conversation.clone();
-    Ok(Placed { conversation, kind, place, amends, fingerprint, time, by, bytes, trace: Bytes::new() })
+    Ok(Placed { conversation: conversation.clone(), kind, place, amends, fingerprint, time, by, bytes })
 }

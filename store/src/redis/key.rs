@@ -26,6 +26,11 @@ impl Bucket {
         format!("{{{}}}p", self.0)
     }
 
+    /// What its keys begin with.
+    pub(super) fn braced(self) -> String {
+        format!("{{{}}}", self.0)
+    }
+
     /// Of the Redis Cluster.
     pub(super) fn slot(self) -> u16 {
         static SLOTS: LazyLock<Vec<u16>> = LazyLock::new(|| {

@@ -33,13 +33,13 @@ pub(super) struct Reference {
 }
 
 impl Reference {
-    /// Reads `fingerprint time kind number ':' conversation`: see
+    /// Reads `fingerprint time place-of-marks kind number ':' conversation`: see
     /// `scripts/lib/inbox.lua`.
     pub(super) fn parse(bytes: &Bytes) -> Result<Self> {
         let wrong = || Error::Corrupt("a reference in an inbox".into());
-        let (head, tail) = bytes.split_at_checked(11).ok_or_else(wrong)?;
+        let (head, tail) = bytes.split_at_checked(15).ok_or_else(wrong)?;
         let fingerprint = u32::from_le_bytes(head[..4].try_into().map_err(|_| wrong())?);
-        let kind = match head[10] {
+        let kind = match head[14] {
             b'm' => Kind::Message,
             b'c' => Kind::Change,
             _ => return Err(wrong()),
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_reference_is_read_as_the_scripts_write_it() {
-        let bytes = Bytes::from_static(b"\x01\x02\x03\x04tttttt\x6d12:alice~bob");
+        let bytes = Bytes::from_static(b"\x01\x02\x03\x04ttttttmmmm\x6d12:alice~bob");
         let reference = Reference::parse(&bytes).unwrap();
         assert_eq!(reference.fingerprint, 0x0403_0201);
         assert_eq!((reference.kind, reference.number), (Kind::Message, 12));
@@ -70,8 +70,13 @@ mod tests {
 
     #[test]
     fn what_is_no_reference_is_corrupt() {
-        for bytes in [&b""[..], b"12345678901", b"1234567890x1:a~b", b"1234567890mx:a~b", b"1234567890m1:ab"]
-        {
+        for bytes in [
+            &b""[..],
+            b"123456789012345",
+            b"12345678901234x1:a~b",
+            b"12345678901234mx:a~b",
+            b"12345678901234m1:ab",
+        ] {
             assert!(Reference::parse(&Bytes::copy_from_slice(bytes)).is_err());
         }
     }

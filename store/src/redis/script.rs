@@ -18,29 +18,40 @@ impl Script {
 }
 
 macro_rules! script {
-    ($(#[$doc:meta])* $name:ident, $main:literal $(, $part:literal)*) => {
-        $(#[$doc])*
+    ($name:ident, $main:literal $(, $part:literal)* $(; rarely $($rare:literal),*)?) => {
         pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
             Script::new($main, concat!(
                 $(include_str!(concat!("scripts/lib/", $part, ".lua")), "\n",)*
+                // See `scripts/lib/rarely.lua`.
+                $(
+                    "function make()\n",
+                    $(include_str!(concat!("scripts/lib/", $rare, ".lua")), "\n",)*
+                    "end\n",
+                )?
                 include_str!(concat!("scripts/", $main, ".lua"))
             ))
         });
     };
 }
 
-script!(POST, "post", "inbox", "envelope", "location", "file", "unheard", "state", "number", "post");
-script!(NUMBER, "number", "inbox", "state", "number", "post");
+script!(
+    POST, "post", "short", "rarely", "envelope", "repeat", "message", "file_next", "post", "announce";
+    rarely "inbox", "location", "file", "unheard", "state", "entry", "number", "read_post", "seldom"
+);
+script!(
+    NUMBER, "number", "short", "rarely", "repeat", "message", "post";
+    rarely "inbox", "state", "entry", "number", "read_post", "numbering"
+);
 script!(FILE, "file", "inbox", "file");
 script!(ATTACH, "attach", "inbox", "location", "watch", "changed");
 script!(DETACH, "detach", "location");
 script!(LOCATE, "locate");
 script!(PRESENCE, "presence", "watch");
 script!(UNWATCH, "unwatch");
-script!(BROADCAST, "broadcast", "inbox", "envelope", "number");
-script!(JOIN_CHANNEL, "join_channel", "inbox", "number", "channel");
+script!(BROADCAST, "broadcast", "short", "envelope", "repeat", "entry");
+script!(JOIN_CHANNEL, "join_channel", "inbox", "entry", "channel");
 script!(LEAVE_CHANNEL, "leave_channel");
-script!(READ_CHANNEL, "read_channel", "inbox", "number", "channel");
+script!(READ_CHANNEL, "read_channel", "inbox", "entry", "channel");
 script!(UNHEARD, "unheard", "unheard");
 script!(TAKE_UNHEARD, "take_unheard", "unheard");
 script!(HEARD, "heard", "unheard");
@@ -59,7 +70,7 @@ script!(NOTE, "note", "inbox", "mark");
 script!(MARK, "mark", "inbox", "mark");
 script!(MARK_AT_ONCE, "mark_at_once", "inbox", "mark");
 script!(SENT, "sent");
-script!(HISTORY, "history", "inbox", "state", "number");
+script!(HISTORY, "history", "inbox", "state", "entry");
 script!(CONVERSATION, "conversation", "inbox", "state");
 script!(RECALLED, "recalled");
 script!(PENDING, "pending");

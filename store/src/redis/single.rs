@@ -8,7 +8,7 @@ use super::reply::Row;
 use super::step::Step;
 use super::{script, write};
 use crate::Result;
-use crate::model::{OwnPlace, Post, PostKind, Posted};
+use crate::model::{OwnPlace, Post, Posted};
 
 /// Posts in one call, and bytes; more go into the next one, so that no call
 /// holds Redis up for long.
@@ -24,8 +24,7 @@ impl Redis {
         while !rest.is_empty() {
             let (now, later) = rest.split_at(call_of(rest));
             let items = now.iter().map(write::item).collect::<Result<Vec<_>>>()?;
-            let common = [bounds.as_slice(), &write::traces(now)].concat();
-            let rows = self.append.run(&script::POST, &common, items, POSTS).await?;
+            let rows = self.append.run(&script::POST, &bounds, items, POSTS).await?;
             let (mut store, mut dropped) = (None, 0);
             for (post, row) in now.iter().zip(rows) {
                 posted.push(read(post, row, &mut store, &mut dropped)?);
@@ -60,7 +59,13 @@ fn read(
     store: &mut Option<StoreIncarnation>,
     dropped: &mut u64,
 ) -> Result<Posted> {
-    let (status, seq, time, position) = (row.text()?, row.number()?, row.number()?, row.number()?);
+    let status = row.text()?;
+    let done = done(&status);
+    let (seq, time) = match done {
+        Some((seq, _)) => (seq, post.entries.first().map_or(0, |entry| entry.time)),
+        None => (row.number()?, row.number()?),
+    };
+    let position = done.map_or(0, |(_, position)| position);
     let store = match *store {
         Some(known) => known,
         None => *store.insert(StoreIncarnation::of(&row.text()?)),
@@ -73,16 +78,14 @@ fn read(
     let place = (position > 0)
         .then_some(OwnPlace { cursor: Cursor { position: Position(position), fingerprint }, store });
     match status.as_str() {
-        "ok" => {
-            let time = match post.kind {
-                PostKind::Message { .. } => time,
-                PostKind::Change(_) | PostKind::Amend { .. } => {
-                    post.entries.first().map_or(0, |entry| entry.time)
-                }
-            };
-            Ok(Posted::Done { seq: Seq(seq), time, duplicate: false, place })
-        }
+        _ if done.is_some() => Ok(Posted::Done { seq: Seq(seq), time, duplicate: false, place }),
         "repeat" => Ok(Posted::Done { seq: Seq(seq), time, duplicate: true, place: None }),
         other => write::refusal(other),
     }
+}
+
+/// `seq position` of what was written.
+fn done(status: &str) -> Option<(u64, u64)> {
+    let (seq, position) = status.split_once(' ')?;
+    Some((seq.parse().ok()?, position.parse().ok()?))
 }

@@ -169,7 +169,11 @@ fn number_of(post: &Post, mut row: Row, filings: &mut Vec<Filing>) -> Result<Ans
         "same" => return Ok(Answer::Unchanged),
         other => return Ok(Answer::Refused(write::refusal(other)?)),
     }
-    let members = starts(&row.text()?)?;
+    // Those of a direct conversation need no answer.
+    let members = match row.text()? {
+        text if text.is_empty() => starts(&write::direct_members(&post.conversation))?,
+        text => starts(&text)?,
+    };
     let amends = match &post.kind {
         PostKind::Amend { seq, .. } => seq.0,
         PostKind::Message { .. } | PostKind::Change(_) => 0,
@@ -192,7 +196,6 @@ fn number_of(post: &Post, mut row: Row, filings: &mut Vec<Filing>) -> Result<Ans
             time: entry.time,
             by: post.by.clone(),
             bytes: entry.bytes.clone(),
-            trace: post.trace.clone(),
         });
         filings.extend(members.iter().map(|member| Filing {
             member: member.clone(),

@@ -2,9 +2,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use fred::types::Value;
-use proto::ConversationId;
+use proto::{ConversationId, SessionId, UserId};
 
-use super::announce::trace_field;
 use super::key::Bucket;
 use super::link::Item;
 use super::reply::unexpected;
@@ -20,17 +19,6 @@ pub(super) fn bounds(bounds: &Bounds) -> Vec<Value> {
         number(bounds.reactions),
         number(bounds.unheard),
     ]
-}
-
-/// What the announcements of these posts carry beside their entries: how many,
-/// then for each which of the posts (from 1) and the field.
-pub(super) fn traces(posts: &[Post]) -> Vec<Value> {
-    let traced = || posts.iter().zip(1..).filter(|(post, _)| !post.trace.is_empty());
-    let mut args = vec![number(traced().count() as u64)];
-    for (post, index) in traced() {
-        args.extend([number(index), Value::Bytes(trace_field(&post.trace))]);
-    }
-    args
 }
 
 pub(super) fn number(value: u64) -> Value {
@@ -52,6 +40,17 @@ pub(super) fn prefix(fingerprint: u32, time: u64) -> Bytes {
     prefix.put_u32_le(fingerprint);
     prefix.put_uint(time & 0xffff_ffff_ffff, 6);
     prefix.freeze()
+}
+
+/// Where a member's acknowledgement finds what it marks: the buckets of the
+/// conversation and, if that is a direct one, of its other member.
+pub(super) fn place_of_marks(conversation: &ConversationId, user: &UserId) -> [u8; 4] {
+    let other = match conversation.pair() {
+        Some((one, other)) => Bucket::of(if one == *user { other } else { one }.as_str()).0,
+        None => 0,
+    };
+    let ([a, b], [c, d]) = (Bucket::of(conversation.as_str()).0.to_be_bytes(), other.to_be_bytes());
+    [a, b, c, d]
 }
 
 /// The members of a direct conversation as the scripts write a group's:
@@ -77,13 +76,12 @@ pub(super) fn item(post: &Post) -> Result<Item> {
     for entry in &post.entries {
         check(entry)?;
     }
+    if let PostKind::Message { repeat_key, session } = &post.kind {
+        return message(post, repeat_key, session.as_ref());
+    }
     let at = Bucket::of(post.conversation.as_str());
-    let mut args = Vec::with_capacity(12);
-    let kind = match &post.kind {
-        PostKind::Message { .. } => "m",
-        PostKind::Change(_) => "c",
-        PostKind::Amend { .. } => "a",
-    };
+    let mut args = Vec::with_capacity(14);
+    let kind = if matches!(post.kind, PostKind::Change(_)) { "c" } else { "a" };
     args.extend([
         Value::String(kind.into()),
         Value::Integer(at.0.into()),
@@ -91,19 +89,8 @@ pub(super) fn item(post: &Post) -> Result<Item> {
         text(post.by.as_str()),
     ]);
     match &post.kind {
-        PostKind::Message { repeat_key, session } => {
-            let [entry] = post.entries.as_slice() else {
-                return Err(Error::Config("a message is one entry".into()));
-            };
-            args.extend([
-                text(repeat_key),
-                text(session.as_ref().map_or("", |session| session.as_str())),
-                number(entry.time),
-                Value::Bytes(prefix(entry.fingerprint.0, entry.time)),
-                Value::Bytes(entry.bytes.clone()),
-                text(&direct_members(&post.conversation)),
-            ]);
-        }
+        // Done above.
+        PostKind::Message { .. } => {}
         PostKind::Amend { seq, who, amendment } => {
             let [entry] = post.entries.as_slice() else {
                 return Err(Error::Config("an amendment is one entry".into()));
@@ -153,6 +140,42 @@ pub(super) fn item(post: &Post) -> Result<Item> {
         }
     }
     Ok(Item { bucket: at, args })
+}
+
+/// A message, in two arguments: see `MESSAGE` of `scripts/lib/post.lua`.
+fn message(post: &Post, repeat_key: &str, session: Option<&SessionId>) -> Result<Item> {
+    let [entry] = post.entries.as_slice() else {
+        return Err(Error::Config("a message is one entry".into()));
+    };
+    let (conversation, bucket) = (&post.conversation, Bucket::of(post.conversation.as_str()));
+    let mut head = BytesMut::with_capacity(512);
+    put_word(&mut head, &bucket.braced())?;
+    put_word(&mut head, conversation.as_str())?;
+    put_word(&mut head, post.by.as_str())?;
+    // The name of the repeat key: see `number_message`.
+    put_word(&mut head, &format!("{}\0{repeat_key}", post.by))?;
+    put_word(&mut head, session.map_or("", SessionId::as_str))?;
+    put_word(&mut head, &entry.time.to_string())?;
+    head.put_slice(&prefix(entry.fingerprint.0, entry.time));
+    let (one, other) = conversation.pair().unzip();
+    let other = other.filter(|other| one.as_ref() != Some(other));
+    for member in [one, other] {
+        put_word(
+            &mut head,
+            &member.as_ref().map_or(String::new(), |user| Bucket::of(user.as_str()).braced()),
+        )?;
+        put_word(&mut head, member.as_ref().map_or("", UserId::as_str))?;
+        head.put_slice(&member.map_or([0; 4], |user| place_of_marks(conversation, &user)));
+    }
+    Ok(Item { bucket, args: vec![Value::Bytes(head.freeze()), Value::Bytes(entry.bytes.clone())] })
+}
+
+/// With its length before it.
+fn put_word(into: &mut BytesMut, word: &str) -> Result<()> {
+    let length = u8::try_from(word.len()).map_err(|_| Error::Config("an id of over 255 bytes".into()))?;
+    into.put_u8(length);
+    into.put_slice(word.as_bytes());
+    Ok(())
 }
 
 /// A status of the scripts that says that nothing was written.

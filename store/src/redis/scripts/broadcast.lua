@@ -5,6 +5,7 @@
 -- stands ('' if it is trimmed already).
 local bounds = {now = now_ms(), messages = tonumber(ARGV[2])}
 bounds.oldest = bounds.now - tonumber(ARGV[1])
+set_day(bounds.now)
 local here = ARGV[3] == '1'
 local told = {}   -- node to the audiences that it is in
 
@@ -20,7 +21,8 @@ end
 local function broadcast(bucket, channel, by, key, time, entry)
   local tag = '{' .. bucket .. '}'
   local h, y, o = tag .. 'h:' .. channel, tag .. 'y:' .. channel, tag .. 'o:' .. channel
-  local seen = find_repeat(tag, channel, by, key, bounds.now)
+  local k, name = tag .. 'k:' .. channel .. ':', by .. '\0' .. key
+  local seen = find_repeat(k, name)
   if seen then
     local seq, first = match(seen, '^(%d+) (%d+)')
     if here then return {'repeat', tonumber(seq), tonumber(first), {}, ''} end
@@ -30,7 +32,7 @@ local function broadcast(bucket, channel, by, key, time, entry)
   end
   local base, len = tonumber(call('GET', h)) or 0, call('RPUSH', y, entry)
   local seq = base + len
-  note_repeat(tag, channel, by, key, bounds.now, seq .. ' ' .. time)
+  note_repeat(k, name, format('%d', seq) .. ' ' .. time, call('HLEN', k .. today) > 0 and today or nil)
   local old = beyond(y, len, bounds)
   if old > 0 then
     call('LTRIM', y, old, -1)

@@ -3,27 +3,30 @@
 -- `p` of its bucket under its name, and for a change that removes members
 -- under its name and version, with the time, the token and who was removed.
 -- Returns per post its status, seq (of a change the head), version (of a change
--- before it), time and members.
+-- before it), time and members (of a message in a direct conversation: '').
 local bounds, token = read_bounds(), arg()
 local results = {}
 while at <= #ARGV do
-  local p = read_post()
-  local status, seq, version, time, members
-  if p.kind == 'm' then
-    status, seq, version, time, members = number_message(p, bounds)
-    if not p.group then members = p.members end
+  local kind = arg()
+  local tag, conversation, p, status, seq, version, time, members, _
+  if #kind > 1 then
+    local by, name, one, other
+    tag, conversation, by, name, _, time, _, _, one, _, _, other = read_message(MESSAGE, kind)
+    status, seq, _, version, time, members =
+      number_message(tag, conversation, by, name, time, arg(), one, other, bounds)
   else
-    time = 0
-    status, seq, version, members = (p.kind == 'a' and number_amendment or number_change)(p, bounds)
+    p, time = rarely().read_post(kind), 0
+    tag, conversation = '{' .. p.bucket .. '}', p.conversation
+    status, seq, version, members = rarely()[kind](p, bounds)
   end
   -- Of a repeat, too: whoever made it first may not have come to filing it.
   if status == 'ok' or status == 'repeat' or status == 'same' then
-    local key = '{' .. p.bucket .. '}p'
-    call('HSET', key, p.conversation, bounds.now .. ' ' .. token)
-    if p.kind == 'c' and #p.remove > 0 then
+    local key = tag .. 'p'
+    call('HSET', key, conversation, bounds.now .. ' ' .. token)
+    if kind == 'c' and #p.remove > 0 then
       local removed = {}
       for member in string.gmatch(members, '([^;]+);l') do removed[#removed + 1] = member .. ';' end
-      call('HSET', key, p.conversation .. ' ' .. version + #p.entries,
+      call('HSET', key, conversation .. ' ' .. version + #p.entries,
         bounds.now .. ' ' .. token .. ' ' .. table.concat(removed))
     end
   end

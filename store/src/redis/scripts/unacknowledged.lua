@@ -1,8 +1,8 @@
 -- What acknowledgements are about. ARGV: age, the events of one page, then per
 -- item bucket, user, position, fingerprint, of each user the farthest first.
--- Returns per item whether the place is there (0 yes, 1 trimmed, 2 not), the
--- position up to which was looked (0: nothing is new), and the newest message
--- of each conversation on the way, as conversation and seq.
+-- Returns per item, as a text, whether the place is there (0 yes, 1 trimmed, 2
+-- not), the position up to which was looked (0: nothing is new), and the newest
+-- message of each conversation on the way, as conversation and seq.
 local oldest, page = now_ms() - tonumber(ARGV[1]), tonumber(ARGV[2])
 local results, looked = {}, {}
 for at = 3, #ARGV, 4 do
@@ -10,12 +10,10 @@ for at = 3, #ARGV, 4 do
   local box = open(bucket, user, oldest)
   -- What an item before has looked at is acknowledged with that one.
   if looked[user] and looked[user] > box.acked then box.acked = looked[user] end
-  local code, upto, order, newest = unacknowledged(box, tonumber(position), fp, page)
+  local code, upto, refs = unacknowledged(box, tonumber(position), fp, page)
   if upto > 0 then looked[user] = tonumber(position) end
-  local marks = {}
-  for n, conversation in ipairs(order) do
-    marks[2 * n - 1], marks[2 * n] = conversation, newest[conversation]
-  end
-  results[#results + 1] = {code, upto, marks}
+  local row = {string.format('%d %d', code, upto)}
+  each_newest(refs, function(conversation, seq) row[#row + 1] = conversation .. ' ' .. seq end)
+  results[#results + 1] = table.concat(row, ' ')
 end
 return results

@@ -4,6 +4,7 @@ local concat = table.concat
 
 local function varint(n)
   if n < 128 then return char(n) end
+  if n < 16384 then return char(n % 128 + 128, floor(n / 128)) end
   local out = {}
   while n >= 128 do
     out[#out + 1] = char(n % 128 + 128)
@@ -18,14 +19,15 @@ local function field(tag, text) return tag .. varint(#text) .. text end
 
 local order, bodies = {}, {}   -- nodes, and what is to be said to each
 
--- Says something to a node: a field of the envelope.
-local function say(node, text)
+-- Says something to a node: a field of the envelope, in up to three pieces.
+local function say(node, text, more, rest)
   local list = bodies[node]
   if not list then
     list = {}
     order[#order + 1], bodies[node] = node, list
   end
-  list[#list + 1] = text
+  local n = #list
+  list[n + 1], list[n + 2], list[n + 3] = text, more, rest
 end
 
 -- Publishes an envelope to each node, numbered without holes. `i` is the

@@ -1,8 +1,6 @@
 -- Filing: appends a reference to a member's inbox unless it is there already.
 -- `f:<conversation>` of the record: seq and version filed, position of the
--- newest event, the member's own last seq, 'l' if the member has left, and
--- where known 'b' with the bucket of the conversation and, of a direct one, of
--- its two members: on a single server an acknowledgement finds them there.
+-- newest event, the member's own last seq, and 'l' if the member has left.
 -- Entries of a conversation stand in the order of their (seq, version), each
 -- of which raises exactly one of the two. An entry with `e.of`, the seq of the
 -- message that it amends, is not for members who do not see that message: their
@@ -38,17 +36,17 @@ local function file(bounds, m, e, strict)
   if strict and (e.seq - from_s) + (e.version - from_v) ~= 1 then return 'hole', from_s, from_v end
   if hidden then
     call('HSET', u, 'f:' .. e.conversation,
-      e.seq .. ' ' .. e.version .. ' ' .. position .. ' ' .. own .. (e.where or ''))
+      e.seq .. ' ' .. e.version .. ' ' .. position .. ' ' .. own)
     if m.rewrite then call('HSET', u, 'w', base + call('LLEN', i)) end
     return 'hidden', 0, ''
   end
   local number = e.kind == 'm' and e.seq or e.version
-  local len = call('RPUSH', i, e.prefix .. e.kind .. number .. ':' .. e.conversation)
+  local len = call('RPUSH', i, e.prefix .. m.where .. e.kind .. number .. ':' .. e.conversation)
   position = base + len
   if m.own then own = e.seq end
   call('HSET', u, 'f:' .. e.conversation,
-    e.seq .. ' ' .. e.version .. ' ' .. position .. ' ' .. own .. (m.left and ' l' or '') .. (e.where or ''))
+    e.seq .. ' ' .. e.version .. ' ' .. position .. ' ' .. own .. (m.left and ' l' or ''))
   if m.rewrite then call('HSET', u, 'w', position) end
-  if len > bounds.events + bounds.events / 16 then cut(u, i, base, len - bounds.events) end
+  if len > bounds.most then cut(u, i, base, len - bounds.events) end
   return 'filed', position, r[2] or ''
 end

@@ -46,10 +46,12 @@ end
 -- than every other of that user, so that pages can be told apart.
 local function note(bucket, user, conversation, now, age)
   local m = '{' .. bucket .. '}m:' .. user
-  local newest = call('ZRANGE', m, -1, -1, 'WITHSCORES')
-  local time = newest[2] and tonumber(newest[2]) + 1 or 0
-  if time < now then time = now end
-  if call('ZADD', m, string.format('%.0f', time), conversation) == 1 then
+  local time = string.format('%d', now)
+  -- Seldom: noted in the same call, or the clock was set back.
+  if call('ZCOUNT', m, time, '+inf') > 0 then
+    time = string.format('%d', tonumber(call('ZRANGE', m, '-1', '-1', 'WITHSCORES')[2]) + 1)
+  end
+  if call('ZADD', m, time, conversation) == 1 then
     local count = call('ZCARD', m)
     if count > NOTED + NOTED / 16 then call('ZREMRANGEBYRANK', m, 0, count - NOTED - 1) end
     if count % 16 == 0 then call('ZREMRANGEBYSCORE', m, '-inf', string.format('(%.0f', now - age * 1000)) end

@@ -4,44 +4,9 @@
 -- The record `c:` holds how many messages were trimmed as `lb`, how many
 -- changes there ever were as `v` (the version), and of a group `g`, how many of
 -- those were of the group itself, `name`, `owner` and `m`, its members in the
--- order of joining, each `bucket,user:seq:version;` with what they see after.
-local find = string.find
-
--- Of an entry: the fingerprint is its first field, the time its second.
-local function entry_time(entry)
-  if byte(entry, 6) ~= 16 then return 0 end
-  local time, unit, at, x = 0, 1, 7
-  repeat
-    x = byte(entry, at)
-    time, unit, at = time + x % 128 * unit, unit * 128, at + 1
-  until x < 128
-  return time
-end
-
--- Its third is who wrote it.
-local function entry_by(entry)
-  local at = 6
-  if byte(entry, at) == 16 then
-    repeat at = at + 1 until byte(entry, at) < 128
-    at = at + 1
-  end
-  if byte(entry, at) ~= 26 then return '' end
-  return sub(entry, at + 2, at + 1 + byte(entry, at + 1))
-end
-
--- How many of the oldest of a list are beyond the bounds. `form` matches the
--- entry in what the list holds.
-local function beyond(list, len, bounds, form)
-  if len > bounds.messages + bounds.messages / 16 then return len - bounds.messages end
-  local n = 0
-  if len % 16 == 0 then
-    for _, entry in ipairs(call('LRANGE', list, 0, 31)) do
-      if entry_time(form and match(entry, form) or entry) >= bounds.oldest then break end
-      n = n + 1
-    end
-  end
-  return n
-end
+-- order of joining, each `bucket,user:seq:version;` with what they see after;
+-- and as `k` the last day of which there are repeat keys, with '+' behind it if
+-- there are some of the day before.
 
 local function trim_log(tag, conversation, base, len, version, bounds)
   local l = tag .. 'l:' .. conversation
@@ -58,46 +23,6 @@ local function append_changes(e, head, seq, entries, bounds)
   for _, entry in ipairs(entries) do len = call('RPUSH', e, head .. ':' .. seq .. ':' .. entry) end
   local n = beyond(e, len, bounds, '^%d+:%d+:(.*)$')
   if n > 0 then call('LTRIM', e, n, -1) end
-end
-
--- What was written under this repeat key within a day: `seq time`. Two hashes
--- take turns, so that a key is known for 24 to 48 hours. The key of an edit has
--- the message's seq and a zero byte before it.
-local function find_repeat(tag, id, by, key, now)
-  local day = floor(now / 86400000)
-  local k, name = tag .. 'k:' .. id .. ':', by .. '\0' .. key
-  return call('HGET', k .. day, name) or call('HGET', k .. day - 1, name)
-end
-
-local function note_repeat(tag, id, by, key, now, value)
-  local k = tag .. 'k:' .. id .. ':' .. floor(now / 86400000)
-  call('HSET', k, by .. '\0' .. key, value)
-  if call('HLEN', k) == 1 then call('EXPIRE', k, 180000) end
-end
-
-local function is_member(members, user)
-  if not members then return nil end
-  return find(members, ',' .. user .. ':', 1, true)
-end
-
--- Returns the status ('ok', 'repeat', 'no'), the pair, the time of the entry
--- that stands, and the members of a group.
-local function number_message(p, bounds)
-  local tag = '{' .. p.bucket .. '}'
-  local c, l = tag .. 'c:' .. p.conversation, tag .. 'l:' .. p.conversation
-  local r = call('HMGET', c, 'lb', 'v', 'm')
-  local base, version = tonumber(r[1]) or 0, tonumber(r[2]) or 0
-  if not is_member(p.group and r[3] or p.members, p.by) then return 'no', 0, 0, 0, '' end
-  local seen = find_repeat(tag, p.conversation, p.by, p.key, bounds.now)
-  if seen then
-    local seq, time = match(seen, '^(%d+) (%d+)')
-    return 'repeat', tonumber(seq), version, tonumber(time), r[3] or ''
-  end
-  local len = call('RPUSH', l, p.entry)
-  local seq = base + len
-  note_repeat(tag, p.conversation, p.by, p.key, bounds.now, seq .. ' ' .. p.time)
-  trim_log(tag, p.conversation, base, len, version, bounds)
-  return 'ok', seq, version, tonumber(p.time), r[3] or ''
 end
 
 -- Returns the status ('ok', 'stale', 'no'), the head, the version before the
@@ -149,7 +74,7 @@ end
 local function number_amendment(p, bounds)
   local tag = '{' .. p.bucket .. '}'
   local c, l = tag .. 'c:' .. p.conversation, tag .. 'l:' .. p.conversation
-  local r = call('HMGET', c, 'lb', 'v', 'm', 'owner')
+  local r = call('HMGET', c, 'lb', 'v', 'm', 'owner', 'k')
   local members = p.group and r[3] or p.members
   local there, last = is_member(members, p.by)
   if not there then return 'no', 0, 0, '' end
@@ -161,11 +86,12 @@ local function number_amendment(p, bounds)
     and entry_by(call('LINDEX', l, p.seq - base - 1)) ~= p.by then
     return 'forbidden', 0, 0, ''
   end
-  local key = p.what == 'e' and p.seq .. '\0' .. p.key
-  local status = amend(tag, p, version, bounds,
-    key and find_repeat(tag, p.conversation, p.by, key, bounds.now))
+  local k = tag .. 'k:' .. p.conversation .. ':'
+  local name = p.what == 'e' and p.by .. '\0' .. p.seq .. '\0' .. p.key
+  local status = amend(tag, p, version, bounds, name and find_repeat(k, name, r[5]))
   if status == 'ok' then
-    if key then note_repeat(tag, p.conversation, p.by, key, bounds.now, p.seq .. ' ' .. p.time) end
+    local days = name and note_repeat(k, name, p.seq .. ' ' .. p.time, r[5])
+    if days then call('HSET', c, 'k', days) end
     call('HSET', c, 'v', version + 1)
     append_changes(tag .. 'e:' .. p.conversation, head, p.seq, {p.entry}, bounds)
   end

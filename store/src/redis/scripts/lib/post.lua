@@ -4,44 +4,20 @@ local function arg()
   at = at + 1
   return ARGV[at - 1]
 end
-local function args(n)
-  local list = {}
-  for k = 1, n do list[k] = arg() end
-  return list
-end
-
 local function read_bounds()
   local bounds = {age = tonumber(arg()), events = tonumber(arg()), messages = tonumber(arg()),
     reactions = tonumber(arg()), unheard = tonumber(arg()), now = now_ms()}
   bounds.oldest = bounds.now - bounds.age
+  bounds.most = bounds.events + bounds.events / 16
+  set_day(bounds.now)
   return bounds
 end
 
-local function read_post()
-  local p = {kind = arg(), bucket = arg(), conversation = arg(), by = arg()}
-  if p.kind == 'm' then
-    p.key, p.session, p.time, p.prefix, p.entry = arg(), arg(), arg(), arg(), arg()
-    -- The members of a direct conversation, in the form of a group's.
-    p.members = arg()
-    p.group = p.members == ''
-    return p
-  end
-  if p.kind == 'a' then
-    -- Who may: '*' anyone, 's' the sender, 'o' the sender and the group's owner.
-    -- What becomes of the message: 'e' an edit, 'x' a recall, 'r' a reaction.
-    p.seq, p.who, p.what = tonumber(arg()), arg(), arg()
-    p.key, p.emoji, p.on = arg(), arg(), arg() == '1'
-    p.time, p.prefix, p.entry, p.members = arg(), arg(), arg(), arg()
-    p.group = p.members == ''
-    return p
-  end
-  p.expect = tonumber(arg())
-  if arg() == '1' then p.name = arg() end
-  if arg() == '1' then p.owner = arg() end
-  local n = tonumber(arg())
-  p.add, p.add_buckets = args(n), args(n)
-  p.remove = args(tonumber(arg()))
-  n = tonumber(arg())
-  p.entries, p.prefixes = args(n), args(n)
-  return p
-end
+-- A message is two arguments, which costs less than a dozen: this and the
+-- entry. The tag of its conversation's keys, conversation, by, name of the
+-- repeat key, session, time, what its references begin with, and of a direct conversation
+-- its two members, each the tag of its keys, user, and where (see
+-- `lib/inbox.lua`): the first one '' for a group, the second one '' for a
+-- conversation with oneself.
+local MESSAGE = '>Bc0Bc0Bc0Bc0Bc0Bc0c10Bc0Bc0c4Bc0Bc0c4'
+local read_message = struct.unpack

@@ -1,0 +1,44 @@
+-- What the scripts know of entries, and of a group's members.
+
+-- Of an entry: the fingerprint is its first field, the time its second.
+local function entry_time(entry)
+  if byte(entry, 6) ~= 16 then return 0 end
+  local time, unit, at, x = 0, 1, 7
+  repeat
+    x = byte(entry, at)
+    time, unit, at = time + x % 128 * unit, unit * 128, at + 1
+  until x < 128
+  return time
+end
+
+-- Its third is who wrote it.
+local function entry_by(entry)
+  local at = 6
+  if byte(entry, at) == 16 then
+    repeat at = at + 1 until byte(entry, at) < 128
+    at = at + 1
+  end
+  if byte(entry, at) ~= 26 then return '' end
+  return sub(entry, at + 2, at + 1 + byte(entry, at + 1))
+end
+
+-- How many of the oldest of a list are beyond the bounds. `form` matches the
+-- entry in what the list holds.
+local function beyond(list, len, bounds, form)
+  if len > bounds.messages + bounds.messages / 16 then return len - bounds.messages end
+  if len % 16 ~= 0 then return 0 end
+  local function is_old(entry) return entry_time(form and match(entry, form) or entry) < bounds.oldest end
+  local first = call('LINDEX', list, '0')
+  if not first or not is_old(first) then return 0 end
+  local n = 0
+  for _, entry in ipairs(call('LRANGE', list, 0, 31)) do
+    if not is_old(entry) then break end
+    n = n + 1
+  end
+  return n
+end
+
+local function is_member(members, user)
+  if not members then return nil end
+  return string.find(members, ',' .. user .. ':', 1, true)
+end

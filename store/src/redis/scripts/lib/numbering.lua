@@ -1,0 +1,2 @@
+-- What `number.lua` seldom needs.
+return {is_member = is_member, trim_log = trim_log, read_post = read_post, a = number_amendment, c = number_change}
