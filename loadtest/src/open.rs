@@ -15,11 +15,7 @@ pub(crate) async fn servers(run: &Run) -> Result<Running> {
             "give --spawn gateways=2,routers=2 or --gateways URL,URL --jwt-secret …"
         );
         let secret = run.jwt_secret.as_deref().context("--jwt-secret is needed with --gateways")?;
-        let processes = run.pids.iter().map(|pid| ServerProcess {
-            role: Role::Other,
-            name: format!("pid {pid}"),
-            pid: *pid,
-        });
+        let processes = run.pids.iter().map(|pid| named(*pid));
         return Ok(Running::given(Servers {
             kind: Kind::Switchboard,
             gateways: run.gateways.clone(),
@@ -30,4 +26,16 @@ pub(crate) async fn servers(run: &Run) -> Result<Running> {
     let binaries = run.programs.binaries().await?;
     let parameters = if run.steps { "?steps=separate" } else { "" };
     versus::switchboard_on(&binaries, spawn.gateways, spawn.routers, parameters).await
+}
+
+/// What it does, by the name of its program.
+fn named(pid: u32) -> ServerProcess {
+    let program = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let role = match program.trim() {
+        "gateway" => Role::Gateway,
+        "router" => Role::Router,
+        name if name.starts_with("redis") => Role::Redis,
+        _ => Role::Other,
+    };
+    ServerProcess { role, name: format!("{} {pid}", program.trim()), pid }
 }

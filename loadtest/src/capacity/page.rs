@@ -12,7 +12,10 @@ use super::{bus, storm};
 const USERS: [f64; 3] = [1e5, 1e7, 1e9];
 
 /// Sessions of a simulated storm at most; more are so many on as much less.
-const STORM: f64 = 1e6;
+const STORM: f64 = 300_000.0;
+
+/// Messages of a simulated time, about; it is a tenth of a second at least.
+const MESSAGES: f64 = 100_000.0;
 
 /// What is between the marks `costs` and `need`: arithmetic alone.
 pub fn put_tables(page: &str) -> Result<String> {
@@ -23,9 +26,12 @@ pub fn put_tables(page: &str) -> Result<String> {
 pub fn put_simulated(page: &str) -> Result<String> {
     let mut text = String::from("```text\n");
     for users in USERS {
-        writeln!(text, "$ loadtest simulate bus --users {users:.0}\n{}", bus::run(&bus::Plan::of(users))?)?;
-        let plan = storm::Plan::of(users, STORM);
-        writeln!(text, "$ loadtest simulate storm --users {users:.0}\n{}", storm::run(&plan)?)?;
+        let plan = bus::Plan::of(users);
+        let seconds = (MESSAGES / plan.rate).clamp(0.1, 1.0);
+        let outcome = bus::run(&bus::Plan { seconds, ..plan })?;
+        writeln!(text, "$ loadtest simulate bus --users {users:.0} --seconds {seconds:.1}\n{outcome}")?;
+        let outcome = storm::run(&storm::Plan::of(users, STORM))?;
+        writeln!(text, "$ loadtest simulate storm --users {users:.0} --most {STORM:.0}\n{outcome}")?;
     }
     put(page, "simulated", &(text.trim_end().to_owned() + "\n```\n"))
 }
@@ -107,7 +113,8 @@ fn amount(value: f64) -> String {
     while value >= 9_999.5 && unit + 1 < units.len() || unit > 0 && value >= 999.5 {
         (value, unit) = (value / 1000.0, unit + 1);
     }
-    let text = if value >= 100.0 || value.fract() < 0.05 {
+    let whole = (value - value.round()).abs() < 1e-6;
+    let text = if value >= 100.0 || whole {
         format!("{value:.0}")
     } else if value >= 10.0 || unit > 0 {
         format!("{value:.1}")
@@ -142,6 +149,7 @@ mod tests {
     fn amounts_have_as_many_digits_as_mean_something() {
         for (value, text) in [
             (0.25, "0.25"),
+            (0.019, "0.02"),
             (3.0, "3"),
             (42.1, "42.1"),
             (1_389.0, "1389"),

@@ -11,20 +11,23 @@ use anyhow::{Context as _, Result};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, sleep_until};
 
 use super::Seat;
 use super::line::Line;
 use super::plan::Plan;
 use super::tally::{Letter, Tally};
 use crate::client::http::Http;
-use crate::client::{Account, Error, Frame};
+use crate::client::{Account, Frame};
 use crate::history::DeviceLog;
 
 /// How often a reader says how far it is.
 const ACKNOWLEDGE: Duration = Duration::from_secs(1);
 
-/// After a refusal in a closed loop.
+/// For whoever insists to be connected again.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// After a refusal in a closed loop, or of a connection.
 const BREATH: Duration = Duration::from_millis(100);
 
 /// Somebody who lives a plan.
@@ -101,14 +104,18 @@ impl Person {
         loop {
             tokio::select! {
                 () = tally.stop.cancelled() => return Ok(()),
-                frame = read(&mut self.line, self.reads_again) => self.hear(&frame?),
+                frame = read(&mut self.line, self.reads_again) => match frame {
+                    Ok(frame) => self.hear(&frame),
+                    Err(_) if self.plan.habits.insists => self.reconnect().await?,
+                    Err(error) => return Err(error.into()),
+                },
                 () = sleep_until(self.due), if self.may_write() => self.write().await?,
                 () = tally.my_turn(self.plan.user), if self.in_flight.reader => {
                     self.in_flight.reader = false;
                     self.due = Instant::now();
                 }
                 _ = clock.tick() => self.say_how_far().await?,
-                _ = leaving.tick(), if Instant::now() < tally.measure_to => self.reconnect().await?,
+                _ = leaving.tick(), if self.may_leave() => self.reconnect().await?,
             }
         }
     }
@@ -116,6 +123,12 @@ impl Person {
     fn may_write(&self) -> bool {
         let free = !self.tally.settings.closed || self.in_flight == InFlight::default();
         self.plan.writes.is_some() && free && self.due < self.tally.measure_to
+    }
+
+    /// Whoever insists also comes again for what has no answer.
+    fn may_leave(&self) -> bool {
+        let insists = self.plan.habits.insists && !self.pending.is_empty();
+        insists || Instant::now() < self.tally.measure_to
     }
 
     async fn write(&mut self) -> Result<()> {
@@ -157,7 +170,7 @@ impl Person {
         }
         let answered = frame.answers().and_then(|reference| self.pending.remove(&reference));
         if let Some(sent) = answered {
-            return self.answer(frame, &sent);
+            return self.answer(frame, sent);
         }
         let asked = frame.answers().and_then(|reference| self.asked.remove(&reference));
         match frame.kind() {
@@ -191,7 +204,12 @@ impl Person {
         }
     }
 
-    fn answer(&mut self, frame: &Frame, sent: &Sent) {
+    fn answer(&mut self, frame: &Frame, sent: Sent) {
+        if self.plan.habits.insists && frame.text("code") == Some("unavailable") {
+            // Waits for the next connection, at a place that no `ref` has.
+            self.pending.insert(u64::MAX - self.count - self.pending.len() as u64, sent);
+            return;
+        }
         self.in_flight.answer = false;
         self.due = if self.tally.settings.closed { Instant::now() } else { self.due };
         if frame.kind() == "error" {
@@ -241,7 +259,10 @@ impl Person {
                 if closed_first {
                     old.cut();
                 }
-                tally.servers.connect(&tally.settings, elsewhere, &self.plan.name, &seat).await
+                match insists {
+                    true => come_again(&tally, elsewhere, &self.plan.name, &seat).await,
+                    false => tally.servers.connect(&tally.settings, elsewhere, &self.plan.name, &seat).await,
+                }
             };
             let insisting = async {
                 match insists {
@@ -266,6 +287,18 @@ impl Person {
     }
 }
 
+/// Connects, however often it takes: servers out of breath are not what is
+/// looked for.
+async fn come_again(tally: &Tally, user: usize, name: &str, seat: &Seat) -> Result<Line> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match tally.servers.connect(&tally.settings, user, name, seat).await {
+            Err(_) if Instant::now() < end => sleep(BREATH).await,
+            line => return line,
+        }
+    }
+}
+
 /// Sends what is not answered once more, over HTTP at another gateway; gives
 /// the numbers that the answers say.
 async fn insist(
@@ -281,8 +314,7 @@ async fn insist(
         match http.command(&sent.command).await {
             Ok(answer) => answers.extend(answer.number("seq").map(|seq| (sent.id.clone(), seq))),
             // It is under way on the other way, too.
-            Err(Error::Refused(_)) => {}
-            Err(error) => return Err(error).context("an insisting message"),
+            Err(_) => break,
         }
     }
     Ok(answers)
