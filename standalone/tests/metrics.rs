@@ -42,7 +42,8 @@ fn the_table_and_the_code_have_the_same_metrics() {
     let coded: BTreeMap<String, Vec<String>> = declared()
         .map(|metric| {
             let labels: Vec<_> = metric.labels.iter().map(|label| quoted(label.name)).collect();
-            let row = [quoted(&metric.prometheus()), kind(metric).into(), metric.unit.into(), labels.join(", ")];
+            let row =
+                [quoted(&metric.prometheus()), kind(metric).into(), metric.unit.into(), labels.join(", ")];
             (quoted(metric.name), row.to_vec())
         })
         .collect();
@@ -106,9 +107,9 @@ fn labels_have_every_word_of_the_protocol() {
         }
     }
     let types = values("switchboard.gateway.commands", "type");
-    let resources = gateway::catalogue::RESOURCES.iter().filter(|resource| {
-        matches!(resource.served, gateway::catalogue::Served::Command(_))
-    });
+    let resources = gateway::catalogue::RESOURCES
+        .iter()
+        .filter(|resource| matches!(resource.served, gateway::catalogue::Served::Command(_)));
     for resource in resources {
         assert!(types.contains(&resource.name), "no type {}", resource.name);
     }

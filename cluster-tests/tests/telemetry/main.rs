@@ -193,10 +193,12 @@ async fn a_disabled_sdk_exports_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_left_is_handed_over_at_the_end_and_a_collector_that_is_away_delays_it_little() -> Result<()> {
+async fn what_is_left_is_handed_over_at_the_end_whether_or_not_there_is_a_collector() -> Result<()> {
     let collector = Collector::start().await?;
     let slow = |builder: Builder| {
-        builder.variable("OTEL_BSP_SCHEDULE_DELAY", "600000").variable("OTEL_METRIC_EXPORT_INTERVAL", "600000")
+        builder
+            .variable("OTEL_BSP_SCHEDULE_DELAY", "600000")
+            .variable("OTEL_METRIC_EXPORT_INTERVAL", "600000")
     };
     let mut cluster = slow(exporting(&collector)).start().await?;
     one_message(&cluster).await?;
