@@ -69,7 +69,7 @@ deploy-lint: ## Checks the compose file, configurations, dashboards and alerts (
 
 .PHONY: capacity
 capacity: ## Writes the tables and simulations of docs/CAPACITY.md anew, from loadtest/src/capacity/costs.rs
-	$(CARGO) run --release --locked -p loadtest -- simulate page
+	$(CARGO) run --profile profiling --locked -p loadtest -- simulate page
 
 .PHONY: telemetry-cost
 telemetry-cost: tools ## CPU per delivered message without telemetry, with metrics, and with 1 % of the messages traced
