@@ -191,6 +191,8 @@ pub(crate) fn catchup(cause: CatchUp) {
 
 /// Reports what a gateway is asked for when somebody reads metrics.
 pub(crate) fn observe(gateway: &Arc<Gateway>) {
+    // Made here, so that it is reported before the first one.
+    let _ = Counter::of(&CATCHUPS);
     let reports: [(&'static Metric, fn(&Gateway) -> usize); 3] = [
         (&BEHIND, |gateway| gateway.hub.behind()),
         (&ROUTERS, |gateway| gateway.routers.available()),
