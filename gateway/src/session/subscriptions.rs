@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use proto::{ChannelId, Seq};
+use smallvec::SmallVec;
 
 use super::Session;
 use super::state::State;
@@ -19,8 +20,8 @@ use crate::frame::Frame;
 /// All of one session.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    /// Bounded by `--max-subscriptions`.
-    list: Vec<Subscription>,
+    /// Bounded by `--max-subscriptions`; most sessions have one.
+    list: SmallVec<[Subscription; 1]>,
 }
 
 #[derive(Debug)]
