@@ -185,12 +185,8 @@ impl Node {
     }
 
     fn spawn(&mut self) -> Result<()> {
-        self.process = Some(Process::spawn_with(
-            &self.name,
-            &self.program,
-            &self.arguments,
-            &self.environment,
-        )?);
+        self.process =
+            Some(Process::spawn_with(&self.name, &self.program, &self.arguments, &self.environment)?);
         Ok(())
     }
 

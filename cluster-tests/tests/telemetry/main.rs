@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result};
 use cluster_tests::{Builder, Cluster, PATIENCE, StoreKind};
 use loadtest::client::http::Http;
-use loadtest::fleet::Fleet;
 use rstest::rstest;
 use serde_json::json;
 use testbed::wait;
@@ -143,10 +142,8 @@ async fn metrics_and_logs_arrive_and_nothing_secret_in_any_of_it() -> Result<()>
     .await?;
     wait::until_true(PATIENCE, "logs arrive", async || !collector.collected.logs().is_empty()).await?;
     let text = collector.collected.text();
-    let token = Fleet::issuer().token("alice");
-    // Of a token the last part is what nobody may know.
-    let signature = token.rsplit('.').next().context("a token has a signature")?;
-    for secret in [BODY, signature, "load tests and cluster tests only"] {
+    // Every token begins like that: it is the start of a JSON object in Base64.
+    for secret in [BODY, "eyJ", "load tests and cluster tests only"] {
         assert!(!text.contains(secret), "telemetry says {secret:?}");
     }
     Ok(())
