@@ -7,19 +7,22 @@ use anyhow::{Context as _, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serde_json::json;
-use tokio::time::timeout;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use super::plan::{Bodies, Habits, Plan, Target, Writes};
 use super::stage::Stage;
 use super::{CONNECTING, Kind, Seat, Servers, Settings, progress, user_name};
-use crate::client::Account;
 use crate::client::http::Http;
+use crate::client::{Account, Error, Frame};
 use crate::history::History;
 use crate::summary::Summary;
 
-/// To make a group.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// For an answer that is not `unavailable`.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// After one that is.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// A group that was made.
 #[derive(Debug, Clone)]
@@ -126,9 +129,23 @@ async fn make_one(servers: &Servers, number: usize, members: Vec<usize>) -> Resu
     let mut http = Http::new(&Account::new(servers.gateway(owner), &token, "owner"))?;
     let others: Vec<_> = others.iter().map(|member| user_name(*member)).collect();
     let command = json!({"type": "create_group", "name": format!("group {number}"), "members": others});
-    let answer = timeout(PATIENCE, http.command(&command)).await.context("no answer to create_group")??;
+    let answer = ask(&mut http, &command).await?;
     let conversation = answer.text("conversation").context("a new group has an id")?.to_owned();
     Ok(Group { conversation, members })
+}
+
+/// As a client does that is told to come again: servers that are out of breath
+/// are no fault of the groups'.
+pub(super) async fn ask(http: &mut Http, command: &Value) -> Result<Frame> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match http.command(command).await {
+            Err(Error::Refused(refusal)) if refusal.code == "unavailable" && Instant::now() < end => {
+                sleep(AGAIN).await;
+            }
+            answer => return Ok(answer?),
+        }
+    }
 }
 
 impl Group {

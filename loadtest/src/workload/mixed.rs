@@ -8,15 +8,15 @@ use anyhow::{Context as _, Result, ensure};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
-use tokio::time::{Instant, interval, sleep, sleep_until};
+use tokio::time::{Instant, interval, sleep_until};
 
-use super::groups::{self, Group};
+use super::groups::{self, Group, ask};
 use super::plan::{Bodies, Habits, Plan, Writes};
 use super::stage::Stage;
 use super::tally::Tally;
 use super::{Kind, Servers, Settings, direct, user_name, users};
+use crate::client::Account;
 use crate::client::http::Http;
-use crate::client::{Account, Error, Frame};
 use crate::history::History;
 use crate::summary::Summary;
 
@@ -28,12 +28,6 @@ const RECONNECTS: Duration = Duration::from_secs(60);
 
 /// How often somebody joins a group, and somebody leaves one.
 const JOINS: Duration = Duration::from_millis(500);
-
-/// For a guest to be let in or out.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// After an answer that said to come again.
-const AGAIN: Duration = Duration::from_millis(500);
 
 /// Runs it and judges it.
 pub async fn run(servers: &Servers, settings: &Settings) -> Result<Summary> {
@@ -165,20 +159,6 @@ impl Door {
         let servers = &self.tally.servers;
         let token = servers.issuer.token(&user_name(owner));
         Ok(Http::new(&Account::new(servers.gateway(owner), &token, "door"))?)
-    }
-}
-
-/// As a client does that is told to come again: servers that are out of breath
-/// are no fault of the guests.
-async fn ask(http: &mut Http, command: &Value) -> Result<Frame> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match http.command(command).await {
-            Err(Error::Refused(refusal)) if refusal.code == "unavailable" && Instant::now() < end => {
-                sleep(AGAIN).await;
-            }
-            answer => return Ok(answer?),
-        }
     }
 }
 
