@@ -47,6 +47,8 @@ pub(super) struct Placed {
     pub(super) by: UserId,
     /// The encoded entry.
     pub(super) bytes: Bytes,
+    /// Of its post; empty for what was read from the log.
+    pub(super) trace: Bytes,
 }
 
 /// An entry to file for a member.
@@ -228,6 +230,7 @@ impl Redis {
                         Kind::Change => Seq(0),
                     },
                     entry: entry.bytes.clone(),
+                    trace: entry.trace.clone(),
                     targets: Vec::new(),
                 });
                 events.len() - 1
@@ -338,5 +341,6 @@ fn placed(
 ) -> Result<Placed> {
     let Entry { fingerprint, time, by, .. } = decode(bytes.clone())?;
     let by = UserId::parse(&by).map_err(|_| unexpected("an entry by a user"))?;
-    Ok(Placed { conversation: conversation.clone(), kind, place, amends, fingerprint, time, by, bytes })
+    let conversation = conversation.clone();
+    Ok(Placed { conversation, kind, place, amends, fingerprint, time, by, bytes, trace: Bytes::new() })
 }

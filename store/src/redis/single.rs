@@ -24,7 +24,8 @@ impl Redis {
         while !rest.is_empty() {
             let (now, later) = rest.split_at(call_of(rest));
             let items = now.iter().map(write::item).collect::<Result<Vec<_>>>()?;
-            let rows = self.append.run(&script::POST, &bounds, items, POSTS).await?;
+            let common = [bounds.as_slice(), &write::traces(now)].concat();
+            let rows = self.append.run(&script::POST, &common, items, POSTS).await?;
             let (mut store, mut dropped) = (None, 0);
             for (post, row) in now.iter().zip(rows) {
                 posted.push(read(post, row, &mut store, &mut dropped)?);

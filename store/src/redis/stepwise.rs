@@ -196,6 +196,7 @@ fn number_of(post: &Post, mut row: Row, filings: &mut Vec<Filing>) -> Result<Ans
             time: entry.time,
             by: post.by.clone(),
             bytes: entry.bytes.clone(),
+            trace: post.trace.clone(),
         });
         filings.extend(members.iter().map(|member| Filing {
             member: member.clone(),

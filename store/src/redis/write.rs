@@ -4,6 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use fred::types::Value;
 use proto::{ConversationId, SessionId, UserId};
 
+use super::announce::trace_field;
 use super::key::Bucket;
 use super::link::Item;
 use super::reply::unexpected;
@@ -19,6 +20,17 @@ pub(super) fn bounds(bounds: &Bounds) -> Vec<Value> {
         number(bounds.reactions),
         number(bounds.unheard),
     ]
+}
+
+/// What the announcements of these posts carry beside their entries: how many,
+/// then for each which of the posts (from 1) and the field.
+pub(super) fn traces(posts: &[Post]) -> Vec<Value> {
+    let traced = || posts.iter().zip(1..).filter(|(post, _)| !post.trace.is_empty());
+    let mut args = vec![number(traced().count() as u64)];
+    for (post, index) in traced() {
+        args.extend([number(index), Value::Bytes(trace_field(&post.trace))]);
+    }
+    args
 }
 
 pub(super) fn number(value: u64) -> Value {

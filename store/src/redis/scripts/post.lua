@@ -1,5 +1,6 @@
 -- Numbers, files and announces a batch in one call: for a single server.
--- ARGV: the bounds, then posts. Returns per post `seq place` as a
+-- ARGV: the bounds, how many posts have a trace, of each which one (from 1) and
+-- the field of its announcement, then posts. Returns per post `seq place` as a
 -- text, with its place in the inbox of whoever made it (0: none), or if nothing
 -- was written the status, and of a repeat seq and time; then with the first one
 -- the store's incarnation, and how many unheard messages were dropped.

@@ -1,5 +1,10 @@
 -- What a call of `post.lua` gathers, and whom it tells.
 local bounds = read_bounds()
+local traces = {}
+for _ = 1, tonumber(arg()) do
+  local n = tonumber(arg())
+  traces[n] = arg()
+end
 local results, count = {}, 0   -- a row of each post that is done
 local unheard = {}             -- ids of messages for members without a session
 local doubtful = {}            -- user to ids: perhaps all its sessions are on dead nodes
@@ -41,8 +46,10 @@ end
 -- Announces an event; `seq` is 0 for a change.
 local function announce(targets, conversation, seq, entry)
   local head = field('\10', conversation) .. (seq > 0 and '\16' .. varint(seq) or '') .. '\26' .. varint(#entry)
+  local trace = traces[count + 1]
   for n = 1, #targets do
     local target = targets[targets[n]]
+    if trace then target = target .. trace end
     say(targets[n], '\34' .. varint(#head + #entry + #target) .. head, entry, target)
   end
 end
