@@ -118,6 +118,7 @@ impl Yardstick {
             conversation: conversation(pair),
             by,
             entries: vec![NewEntry { fingerprint, time, bytes: entry.encode_to_vec().into() }],
+            trace: bytes::Bytes::new(),
             kind: PostKind::Message {
                 repeat_key: client_msg_id.into(),
                 session: Some(self.sessions[pair][side].clone()),
