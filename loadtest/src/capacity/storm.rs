@@ -194,7 +194,7 @@ pub fn run(plan: &Plan) -> Result<Outcome> {
         let Some(event) = zone.agenda.next() else { break };
         zone.happens(event);
         events += 1;
-        if events % 65_536 == 0 {
+        if events.is_multiple_of(65_536) {
             bar.set_position((plan.sessions - zone.missing) as u64);
         }
         // Each session's pauses grow: this ends, but nobody waits for it.

@@ -1,191 +1,31 @@
-//! Messages through gateways, routers and primaries, as many of each as one
-//! likes: how busy each is, what gathers into a batch, how long a message
-//! takes, and what the bus and the heartbeats take of it.
-//!
-//! A message goes from its sender's gateway to a router, waits there for the
-//! batch before it, is posted (one call on a single primary; numbered, filed
-//! and announced in three rounds on several), and reaches its readers'
-//! gateways in one envelope for each (batch, gateway). Processes are those of
-//! `station`; a process of several cores is one that is as much faster.
+//! The nodes of the simulation and what happens between them, event by event.
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
 
-use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serde::Serialize;
 
-use super::agenda::Agenda;
-use super::costs as cost;
-use super::need::{Habits, Machines, Need, SHORT};
-use super::station::{self, Station};
-use super::{Busy, Times, record, times};
-use crate::workload::progress;
+use super::Plan;
+use super::outcome::{Outcome, WARM};
+use super::prices::{Prices, wakes};
+use super::work::{Batch, Call, Duty, Envelope, Event, Message, Step, Task};
+use crate::capacity::agenda::Agenda;
+use crate::capacity::costs as cost;
+use crate::capacity::station::{self, Station};
+use crate::capacity::{Busy, Times, record, times};
 
 /// Messages of one batch, as the router has it.
 const BATCH: usize = 256;
 /// What a process takes at once.
 const TAKEN: usize = 1_024;
-/// Origins that a gateway's ear remembers: with more routers than that it
-/// forgets, and every session catches up.
-pub const ORIGINS: usize = 1_024;
 /// Seconds for which acknowledgements gather in a router.
 const ACKNOWLEDGE: f64 = 0.025;
-/// Of the time; what comes before is not looked at.
-const WARM: f64 = 0.2;
+/// Of a node's name in a list, with what Redis puts before it.
+const NAME_BYTES: f64 = 40.0;
 
-/// What is simulated.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Plan {
-    /// How many.
-    pub gateways: usize,
-    /// How many.
-    pub routers: usize,
-    /// How many; one takes a batch in one call.
-    pub primaries: usize,
-    /// Messages a second of all together.
-    pub rate: f64,
-    /// Members for whom a message is filed, the mean.
-    pub filings: f64,
-    /// Devices that get it, the mean.
-    pub readers: f64,
-    /// Acknowledgements of devices for each copy that they get.
-    pub acks: f64,
-    /// Of each gateway and router.
-    pub cores: f64,
-    /// Seconds from one process to another and back.
-    pub round_trip: f64,
-    /// Simulated time.
-    pub seconds: f64,
-    /// Repeats the run.
-    pub seed: u64,
-}
-
-/// What it has shown.
-#[derive(Debug, Clone, Serialize)]
-pub struct Outcome {
-    /// What was simulated.
-    pub plan: Plan,
-    /// Messages that were looked at.
-    pub messages: u64,
-    /// Copies handed to sockets in that time.
-    pub deliveries: u64,
-    /// From the sender's socket to the readers'.
-    pub latency: Times,
-    /// As much was delivered as was sent.
-    pub keeps_up: bool,
-    /// Gateways.
-    pub gateways: Busy,
-    /// Routers.
-    pub routers: Busy,
-    /// Primaries.
-    pub primaries: Busy,
-    /// CPU of all processes for a message, in microseconds.
-    pub cpu: f64,
-    /// Messages of a router's batch.
-    pub batch: f64,
-    /// Published a second.
-    pub envelopes: f64,
-    /// Deliveries in one.
-    pub per_envelope: f64,
-    /// Share of the primary that has the list of nodes, for leases and lists.
-    pub list: f64,
-    /// Bytes a second of lists of nodes from that primary.
-    pub list_bytes: f64,
-    /// Counts published a second, routers to gateways.
-    pub counts: f64,
-    /// Streams between gateways and routers.
-    pub links: usize,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Message {
-    born: f64,
-    from: usize,
-    counted: bool,
-}
-
-/// What a gateway has to do.
-#[derive(Debug, Clone, Copy)]
-enum Task {
-    Send(Message),
-    Answer,
-    Deliver(Message),
-    Acknowledge,
-    /// Counts of routers.
-    Hear,
-}
-
-/// What a router has to do.
-#[derive(Debug, Clone, Copy)]
-enum Duty {
-    Take(Message),
-    /// Of a device at this gateway; waits for others.
-    Acknowledge(usize),
-    /// All answers to a step of this batch are there.
-    GoOn(usize),
-}
-
-/// What a primary has to do: a step of a batch, or something of its own.
-#[derive(Debug, Clone)]
-enum Call {
-    /// The batch, and what it publishes from here.
-    Step(usize, Vec<Envelope>),
-    Upkeep,
-}
-
-#[derive(Debug, Clone)]
-struct Envelope {
-    gateway: usize,
-    messages: Vec<Message>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// All in one call.
-    Post,
-    Number,
-    File,
-    Announce,
-    Acknowledge,
-}
-
-#[derive(Debug)]
-struct Batch {
-    router: usize,
-    messages: Vec<Message>,
-    step: Step,
-    /// Primaries that have not answered.
-    open: usize,
-}
-
-enum Event {
-    Sends,
-    GatewayDone(usize, Vec<Task>),
-    RouterDone(usize, Vec<Duty>),
-    PrimaryDone(usize, Vec<Call>),
-    ToGateway(usize, Task),
-    ToRouter(usize, Duty),
-    ToPrimary(usize, Call, f64),
-    Answered(usize),
-    AcksDue(usize),
-    GatewayBeats(usize),
-    RouterBeats(usize),
-}
-
-/// Seconds.
-struct Prices {
-    send: f64,
-    deliver: f64,
-    take: f64,
-    number: f64,
-    file: f64,
-    post: f64,
-}
-
-struct Cluster {
+/// All of them, and what is under way.
+pub(super) struct Cluster {
     plan: Plan,
     prices: Prices,
     agenda: Agenda<Event>,
@@ -209,99 +49,11 @@ struct Cluster {
     batched: u64,
 }
 
-impl Plan {
-    /// The nodes that so many users take, at their peak.
-    pub fn of(users: f64) -> Self {
-        // Older messages are elsewhere, or memory decides alone.
-        let habits = Habits { kept: SHORT, ..Habits::default() };
-        let machines = Machines::default();
-        let need = Need::of(users, &habits, &machines);
-        Self {
-            gateways: need.gateways as usize,
-            routers: need.routers as usize,
-            // Of those that memory asks for, a bucket each at most has work.
-            primaries: need.primaries.min(1_024.0) as usize,
-            rate: need.messages,
-            filings: habits.filed_for(),
-            readers: habits.heard_by(),
-            acks: (need.sessions / need.deliveries).min(1.0),
-            cores: machines.gateway_cores,
-            round_trip: 0.0003,
-            seconds: 1.0,
-            seed: 1,
-        }
-    }
-
-    /// Refuses what cannot be simulated.
-    pub fn check(&self) -> Result<()> {
-        ensure!(self.gateways > 0 && self.routers > 0 && self.primaries > 0, "at least one of each");
-        ensure!(self.primaries <= 1_024, "there are 1,024 buckets: no more primaries have work");
-        let positive = [self.rate, self.filings, self.cores, self.seconds];
-        ensure!(positive.iter().all(|number| number.is_finite() && *number > 0.0), "more than nothing");
-        ensure!(self.acks >= 0.0 && self.readers >= 0.0 && self.round_trip >= 0.0, "not less than nothing");
-        Ok(())
-    }
-}
-
-/// Runs it.
-pub fn run(plan: &Plan) -> Result<Outcome> {
-    plan.check()?;
-    let mut cluster = Cluster::new(plan);
-    cluster.begin();
-    let bar = progress::count("simulating", (plan.seconds * 1000.0) as usize);
-    let mut looked = 0.0;
-    while let Some(event) = cluster.agenda.next() {
-        let now = cluster.agenda.now();
-        if now > plan.seconds {
-            break;
-        }
-        if now > looked {
-            bar.set_position((now * 1000.0) as u64);
-            looked = now + plan.seconds / 200.0;
-        }
-        cluster.happens(event);
-    }
-    bar.finish_and_clear();
-    Ok(cluster.outcome())
-}
-
-impl Prices {
-    fn new(plan: &Plan) -> Self {
-        let micros = |cost: cost::Cost| cost.value / 1e6;
-        let steps = cost::REDIS_STEPS.value / cost::REDIS_MESSAGE.value;
-        // A third for the number and a third for each of two filings.
-        let third = micros(cost::REDIS_BATCHED) / 3.0;
-        Self {
-            send: micros(cost::GATEWAY_BATCHED) / 2.0 / plan.cores,
-            deliver: micros(cost::GATEWAY_BATCHED) / 2.0 / plan.cores,
-            take: micros(cost::ROUTER_BATCHED) / plan.cores,
-            number: third * steps,
-            file: third * steps,
-            post: third,
-        }
-    }
-}
-
-/// What it costs to wake, from what a message costs alone and among many, and
-/// how often it wakes a kind of process: gateways for the message, its answer
-/// and its delivery, for the acknowledgement and its answer; routers for the
-/// message and the acknowledgement, and for what Redis answers to both; Redis
-/// for both.
-fn wakes(plan: &Plan) -> [f64; 3] {
-    let wake = |alone: cost::Cost, batched: cost::Cost, times: f64| {
-        (alone.value - batched.value).max(0.0) / 1e6 / times
-    };
-    [
-        wake(cost::GATEWAY_ALONE, cost::GATEWAY_BATCHED, 5.0) / plan.cores,
-        wake(cost::ROUTER_ALONE, cost::ROUTER_BATCHED, 4.0) / plan.cores,
-        wake(cost::REDIS_ALONE, cost::REDIS_BATCHED, 2.0),
-    ]
-}
-
 impl Cluster {
-    fn new(plan: &Plan) -> Self {
+    /// Just begun.
+    pub(super) fn new(plan: &Plan) -> Self {
         let [gateway, router, primary] = wakes(plan);
-        Self {
+        let mut cluster = Self {
             plan: *plan,
             prices: Prices::new(plan),
             agenda: Agenda::new(),
@@ -321,7 +73,19 @@ impl Cluster {
             enveloped: 0,
             batch_count: 0,
             batched: 0,
-        }
+        };
+        cluster.begin();
+        cluster
+    }
+
+    /// Lets the next thing happen; when it did, in seconds, or nothing at the end.
+    pub(super) fn goes_on(&mut self) -> Option<f64> {
+        let event = self.agenda.next()?;
+        let now = self.agenda.now();
+        (now <= self.plan.seconds).then(|| {
+            self.happens(event);
+            now
+        })
     }
 
     fn begin(&mut self) {
@@ -339,9 +103,9 @@ impl Cluster {
     fn happens(&mut self, event: Event) {
         match event {
             Event::Sends => self.sends(),
-            Event::ToGateway(gateway, task) => self.to_gateway(gateway, task),
-            Event::ToRouter(router, duty) => self.to_router(router, duty),
-            Event::ToPrimary(primary, call, seconds) => self.to_primary(primary, call, seconds),
+            Event::ToGateway(gateway, task) => self.gateway_gets(gateway, task),
+            Event::ToRouter(router, duty) => self.router_gets(router, duty),
+            Event::ToPrimary(primary, call, seconds) => self.primary_gets(primary, call, seconds),
             Event::GatewayDone(gateway, tasks) => {
                 tasks.into_iter().for_each(|task| self.gateway_did(gateway, task));
                 self.gateway_begins(gateway);
@@ -366,12 +130,12 @@ impl Cluster {
         let from = self.random.random_range(0..self.plan.gateways);
         let counted = born >= self.plan.seconds * WARM;
         self.messages += u64::from(counted);
-        self.to_gateway(from, Task::Send(Message { born, from, counted }));
+        self.gateway_gets(from, Task::Send(Message { born, from, counted }));
         let pause = -(1.0 - self.random.random::<f64>()).ln() / self.plan.rate;
         self.agenda.after(pause, Event::Sends);
     }
 
-    fn to_gateway(&mut self, gateway: usize, task: Task) {
+    fn gateway_gets(&mut self, gateway: usize, task: Task) {
         let seconds = match task {
             Task::Send(_) => self.prices.send,
             Task::Deliver(_) => self.prices.deliver,
@@ -383,14 +147,14 @@ impl Cluster {
         }
     }
 
-    fn to_router(&mut self, router: usize, duty: Duty) {
+    fn router_gets(&mut self, router: usize, duty: Duty) {
         let seconds = if matches!(duty, Duty::Take(_)) { self.prices.take } else { 0.0 };
         if self.routers[router].give(duty, seconds) {
             self.router_begins(router);
         }
     }
 
-    fn to_primary(&mut self, primary: usize, call: Call, seconds: f64) {
+    fn primary_gets(&mut self, primary: usize, call: Call, seconds: f64) {
         if self.primaries[primary].give(call, seconds) {
             self.primary_begins(primary);
         }
@@ -533,7 +297,7 @@ impl Cluster {
         self.batches[place] = Some(Batch { open, ..batch });
         if open == 0 {
             // Nobody is there who could be told.
-            return self.to_router(router, Duty::GoOn(place));
+            return self.router_gets(router, Duty::GoOn(place));
         }
         for (primary, (seconds, envelopes)) in calls {
             self.travel(Event::ToPrimary(primary, Call::Step(place, envelopes), seconds));
@@ -572,7 +336,7 @@ impl Cluster {
         batch.open -= 1;
         if batch.open == 0 {
             let router = batch.router;
-            self.to_router(router, Duty::GoOn(place));
+            self.router_gets(router, Duty::GoOn(place));
         }
     }
 
@@ -634,7 +398,8 @@ impl Cluster {
         whole as usize + usize::from(self.random.random::<f64>() < mean - whole)
     }
 
-    fn outcome(self) -> Outcome {
+    /// What all of it has shown.
+    pub(super) fn outcome(self) -> Outcome {
         let plan = self.plan;
         let busy = |mean: Busy, count: usize, cores: f64| mean.mean * count as f64 * cores;
         let (gateways, routers, primaries) = (
@@ -665,134 +430,5 @@ impl Cluster {
             counts: if plan.primaries > 1 { r * g } else { 0.0 },
             links: plan.gateways * plan.routers,
         }
-    }
-}
-
-/// Of a node's name in a list, with what Redis puts before it.
-const NAME_BYTES: f64 = 40.0;
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let p = &self.plan;
-        writeln!(
-            f,
-            "bus: {} gateways, {} routers, {} primaries, {:.0} messages/s, each filed for {:.1} and heard by {:.1}; {:.1} s, seed {}",
-            p.gateways, p.routers, p.primaries, p.rate, p.filings, p.readers, p.seconds, p.seed
-        )?;
-        let verdict = if self.keeps_up { "keeps up" } else { "DOES NOT KEEP UP" };
-        writeln!(
-            f,
-            "  {verdict}: {:.0} deliveries/s, latency p50 {:.2} ms, p99 {:.2}, max {:.2}",
-            self.deliveries as f64 / (p.seconds * (1.0 - WARM)),
-            self.latency.p50,
-            self.latency.p99,
-            self.latency.max
-        )?;
-        for (name, busy) in
-            [("gateways", &self.gateways), ("routers", &self.routers), ("primaries", &self.primaries)]
-        {
-            writeln!(
-                f,
-                "  {name:10} {:.0} % busy, the busiest {:.0} %; {:.1} at once",
-                busy.mean * 100.0,
-                busy.most * 100.0,
-                busy.batch
-            )?;
-        }
-        writeln!(
-            f,
-            "  a message  {:.0} µs of CPU in all; a router's batch {:.1}; {:.0} envelopes/s of {:.2} deliveries",
-            self.cpu, self.batch, self.envelopes, self.per_envelope
-        )?;
-        writeln!(
-            f,
-            "  heartbeats {:.1} % of the primary with the list of nodes, {:.1} MB/s of lists, {:.0} counts/s, {} links",
-            self.list * 100.0,
-            self.list_bytes / 1e6,
-            self.counts,
-            self.links
-        )?;
-        if p.routers > ORIGINS {
-            writeln!(
-                f,
-                "  NOTE       more than {ORIGINS} routers: gateways forget their numbers, and sessions catch up for nothing"
-            )?;
-        }
-        if self.list > 0.6 {
-            writeln!(f, "  NOTE       the list of nodes alone is too much for its primary")?;
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn small() -> Plan {
-        Plan {
-            gateways: 2,
-            routers: 2,
-            primaries: 1,
-            rate: 4_000.0,
-            filings: 2.0,
-            readers: 1.0,
-            acks: 0.5,
-            cores: 1.0,
-            round_trip: 0.0001,
-            seconds: 2.0,
-            seed: 3,
-        }
-    }
-
-    #[test]
-    fn every_message_is_delivered_to_as_many_as_hear_it() {
-        for plan in [
-            small(),
-            Plan { primaries: 4, readers: 2.5, filings: 5.0, rate: 1_000.0, ..small() },
-            Plan { gateways: 50, routers: 20, primaries: 30, rate: 10_000.0, seconds: 1.0, ..small() },
-        ] {
-            let outcome = run(&plan).unwrap();
-            assert!(outcome.keeps_up, "{outcome}");
-            let each = outcome.deliveries as f64 / outcome.messages as f64;
-            assert!((each / plan.readers - 1.0).abs() < 0.03, "{outcome}");
-        }
-    }
-
-    #[test]
-    fn alone_a_message_costs_what_one_alone_was_measured_to_cost() {
-        let outcome = run(&Plan { rate: 10.0, acks: 1.0, seconds: 200.0, ..small() }).unwrap();
-        let beats =
-            (2.0 * cost::LEASE.value + 2.0 * (cost::LOOKS.value + 4.0 * cost::NODE_NAME.value)) / 10.0;
-        // Two gateways and two routers wake Redis each second.
-        let wakes = 4.0 / 10.0 * (cost::REDIS_ALONE.value - cost::REDIS_BATCHED.value) / 2.0;
-        let alone = cost::GATEWAY_ALONE.value + cost::ROUTER_ALONE.value + cost::REDIS_ALONE.value;
-        let expected = alone + cost::PUBLISH.value + beats + wakes;
-        assert!((outcome.cpu / expected - 1.0).abs() < 0.03, "{} for {expected}: {outcome}", outcome.cpu);
-    }
-
-    #[test]
-    fn under_load_it_costs_less_and_no_less_than_in_large_batches() {
-        let alone = run(&Plan { rate: 100.0, acks: 1.0, seconds: 10.0, ..small() }).unwrap().cpu;
-        let loaded = run(&Plan { rate: 8_000.0, ..small() }).unwrap();
-        let batched = cost::GATEWAY_BATCHED.value + cost::ROUTER_BATCHED.value + cost::REDIS_BATCHED.value;
-        assert!(loaded.cpu < alone * 0.8 && loaded.cpu > batched, "{loaded}");
-        assert!(loaded.batch > 1.0 && loaded.per_envelope >= 1.0);
-    }
-
-    #[test]
-    fn more_than_the_primary_can_do_does_not_keep_up() {
-        let most = 1e6 / cost::REDIS_BATCHED.value;
-        let plan = Plan { cores: 16.0, seconds: 1.0, ..small() };
-        assert!(!run(&Plan { rate: most * 2.0, ..plan }).unwrap().keeps_up);
-        assert!(run(&Plan { rate: most * 0.5, ..plan }).unwrap().keeps_up);
-    }
-
-    #[test]
-    fn a_seed_repeats_a_run() {
-        let plan = Plan { gateways: 20, routers: 10, primaries: 6, seconds: 0.3, ..small() };
-        let text = |plan: &Plan| serde_json::to_string(&run(plan).unwrap()).unwrap();
-        assert_eq!(text(&plan), text(&plan));
-        assert_ne!(text(&plan), text(&Plan { seed: 4, ..plan }));
     }
 }

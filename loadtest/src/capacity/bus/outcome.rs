@@ -1,0 +1,105 @@
+//! What a simulation has shown, and how it reads.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Plan;
+use crate::capacity::{Busy, Times};
+
+/// Origins that a gateway's ear remembers: with more routers than that it
+/// forgets, and every session catches up.
+pub const ORIGINS: usize = 1_024;
+/// Of the time; what comes before is not looked at.
+pub(super) const WARM: f64 = 0.2;
+
+/// What it has shown.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// What was simulated.
+    pub plan: Plan,
+    /// Messages that were looked at.
+    pub messages: u64,
+    /// Copies handed to sockets in that time.
+    pub deliveries: u64,
+    /// From the sender's socket to the readers'.
+    pub latency: Times,
+    /// As much was delivered as was sent.
+    pub keeps_up: bool,
+    /// Gateways.
+    pub gateways: Busy,
+    /// Routers.
+    pub routers: Busy,
+    /// Primaries.
+    pub primaries: Busy,
+    /// CPU of all processes for a message, in microseconds.
+    pub cpu: f64,
+    /// Messages of a router's batch.
+    pub batch: f64,
+    /// Published a second.
+    pub envelopes: f64,
+    /// Deliveries in one.
+    pub per_envelope: f64,
+    /// Share of the primary that has the list of nodes, for leases and lists.
+    pub list: f64,
+    /// Bytes a second of lists of nodes from that primary.
+    pub list_bytes: f64,
+    /// Counts published a second, routers to gateways.
+    pub counts: f64,
+    /// Streams between gateways and routers.
+    pub links: usize,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let p = &self.plan;
+        writeln!(
+            f,
+            "bus: {} gateways, {} routers, {} primaries, {:.0} messages/s, each filed for {:.1} and heard by {:.1}; {:.1} s, seed {}",
+            p.gateways, p.routers, p.primaries, p.rate, p.filings, p.readers, p.seconds, p.seed
+        )?;
+        let verdict = if self.keeps_up { "keeps up" } else { "DOES NOT KEEP UP" };
+        writeln!(
+            f,
+            "  {verdict}: {:.0} deliveries/s, latency p50 {:.2} ms, p99 {:.2}, max {:.2}",
+            self.deliveries as f64 / (p.seconds * (1.0 - WARM)),
+            self.latency.p50,
+            self.latency.p99,
+            self.latency.max
+        )?;
+        for (name, busy) in
+            [("gateways", &self.gateways), ("routers", &self.routers), ("primaries", &self.primaries)]
+        {
+            writeln!(
+                f,
+                "  {name:10} {:.0} % busy, the busiest {:.0} %; {:.1} at once",
+                busy.mean * 100.0,
+                busy.most * 100.0,
+                busy.batch
+            )?;
+        }
+        writeln!(
+            f,
+            "  a message  {:.0} µs of CPU in all; a router's batch {:.1}; {:.0} envelopes/s of {:.2} deliveries",
+            self.cpu, self.batch, self.envelopes, self.per_envelope
+        )?;
+        writeln!(
+            f,
+            "  heartbeats {:.1} % of the primary with the list of nodes, {:.1} MB/s of lists, {:.0} counts/s, {} links",
+            self.list * 100.0,
+            self.list_bytes / 1e6,
+            self.counts,
+            self.links
+        )?;
+        if p.routers > ORIGINS {
+            writeln!(
+                f,
+                "  NOTE       more than {ORIGINS} routers: gateways forget their numbers, and sessions catch up for nothing"
+            )?;
+        }
+        if self.list > 0.6 {
+            writeln!(f, "  NOTE       the list of nodes alone is too much for its primary")?;
+        }
+        Ok(())
+    }
+}
