@@ -237,7 +237,6 @@ fn requests(count: u64) -> wire::Requests {
         client_msg_id: "m-123456".into(),
         hidden_id: false,
         session: "0123456789abcdef".into(),
-        ..Default::default()
     };
     let one = |id| wire::Request {
         id,

@@ -189,11 +189,14 @@ pub(crate) fn catchup(cause: CatchUp) {
     COUNTER.add(&[cause.as_str()], 1);
 }
 
+/// A number that a gateway is asked for.
+type Count = fn(&Gateway) -> usize;
+
 /// Reports what a gateway is asked for when somebody reads metrics.
 pub(crate) fn observe(gateway: &Arc<Gateway>) {
     // Made here, so that it is reported before the first one.
     let _ = Counter::of(&CATCHUPS);
-    let reports: [(&'static Metric, fn(&Gateway) -> usize); 3] = [
+    let reports: [(&'static Metric, Count); 3] = [
         (&BEHIND, |gateway| gateway.hub.behind()),
         (&ROUTERS, |gateway| gateway.routers.available()),
         (&PENDING, |gateway| gateway.routers.pending()),

@@ -480,12 +480,11 @@ async fn stopping_waits_for_a_deferred_answer_and_closes() {
     let mut stream = server.connect().await;
     stream.write_all(b"GET /poll HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     server.until_open(1).await;
-    let acceptor = server.acceptor.clone();
-    let finished = tokio::spawn(async move { acceptor.finish(DEADLINE).await });
-    server.go.notify_one();
-    let answer = read_to_end(&mut stream).await;
+    let ((), answer) = tokio::join!(server.acceptor.finish(DEADLINE), async {
+        server.go.notify_one();
+        read_to_end(&mut stream).await
+    });
     assert!(answer.is_empty() || answer.ends_with("it"), "{answer}");
-    finished.await.unwrap();
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A collector: it takes OTLP over gRPC and keeps all of it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::Result;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
@@ -77,7 +77,7 @@ impl Made {
 impl Collected {
     /// Every span so far.
     pub(crate) fn spans(&self) -> Vec<Made> {
-        let arrived = self.0.lock().unwrap();
+        let arrived = self.arrived();
         let resources = arrived.traces.iter().flat_map(|request| &request.resource_spans);
         let spans = resources.flat_map(|resource| {
             let attributes = resource.resource.clone().unwrap_or_default().attributes;
@@ -91,7 +91,7 @@ impl Collected {
 
     /// The names of all metrics so far.
     pub(crate) fn metrics(&self) -> Vec<String> {
-        let arrived = self.0.lock().unwrap();
+        let arrived = self.arrived();
         let resources = arrived.metrics.iter().flat_map(|request| &request.resource_metrics);
         let scopes = resources.flat_map(|resource| &resource.scope_metrics);
         scopes.flat_map(|scope| &scope.metrics).map(|metric| metric.name.clone()).collect()
@@ -99,7 +99,7 @@ impl Collected {
 
     /// Every log record so far.
     pub(crate) fn logs(&self) -> Vec<LogRecord> {
-        let arrived = self.0.lock().unwrap();
+        let arrived = self.arrived();
         let resources = arrived.logs.iter().flat_map(|request| &request.resource_logs);
         let scopes = resources.flat_map(|resource| &resource.scope_logs);
         scopes.flat_map(|scope| scope.log_records.clone()).collect()
@@ -107,13 +107,17 @@ impl Collected {
 
     /// Everything as text, to look for what must not be there.
     pub(crate) fn text(&self) -> String {
-        let arrived = self.0.lock().unwrap();
+        let arrived = self.arrived();
         format!("{:?} {:?} {:?}", arrived.traces, arrived.metrics, arrived.logs)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        let arrived = self.0.lock().unwrap();
+        let arrived = self.arrived();
         arrived.traces.is_empty() && arrived.metrics.is_empty() && arrived.logs.is_empty()
+    }
+
+    fn arrived(&self) -> MutexGuard<'_, Arrived> {
+        self.0.lock().expect("no code that holds this lock panics")
     }
 }
 
@@ -132,7 +136,7 @@ impl TraceService for Collected {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        self.0.lock().unwrap().traces.push(request.into_inner());
+        self.arrived().traces.push(request.into_inner());
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
@@ -143,7 +147,7 @@ impl MetricsService for Collected {
         &self,
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        self.0.lock().unwrap().metrics.push(request.into_inner());
+        self.arrived().metrics.push(request.into_inner());
         Ok(Response::new(ExportMetricsServiceResponse::default()))
     }
 }
@@ -154,7 +158,7 @@ impl LogsService for Collected {
         &self,
         request: Request<ExportLogsServiceRequest>,
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
-        self.0.lock().unwrap().logs.push(request.into_inner());
+        self.arrived().logs.push(request.into_inner());
         Ok(Response::new(ExportLogsServiceResponse::default()))
     }
 }

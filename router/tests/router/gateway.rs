@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use proto::NodeIncarnation;
 use proto::wire::router_client::RouterClient;
 use proto::wire::{self, Envelope, Notice, Replies, Reply, Request, Requests, reply, request::Command};
@@ -111,7 +112,12 @@ impl Gateway {
         let first = self.next;
         let requests: Vec<Request> = (first..)
             .zip(commands)
-            .map(|(id, (user, command))| Request { id, user: user.to_owned(), command: Some(command) })
+            .map(|(id, (user, command))| Request {
+                id,
+                user: user.to_owned(),
+                command: Some(command),
+                trace: Bytes::new(),
+            })
             .collect();
         self.next += requests.len() as u64;
         let frame = Requests { requests };

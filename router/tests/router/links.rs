@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use proto::wire::{self, Requests, reply, request::Command};
 use router::Config;
 use tokio::sync::mpsc;
@@ -25,7 +26,7 @@ async fn a_request_without_a_command_is_refused() {
     let (requests, queue) = mpsc::channel(1);
     let mut client = proto::wire::router_client::RouterClient::new(router.service.server());
     gateway.replies = client.link(ReceiverStream::new(queue)).await.unwrap().into_inner();
-    let request = wire::Request { id: 5, user: "alice".into(), command: None };
+    let request = wire::Request { id: 5, user: "alice".into(), command: None, trace: Bytes::new() };
     requests.send(Requests { requests: vec![request] }).await.unwrap();
     match gateway.answer(5).await {
         reply::Result::Failure(failure) => assert_eq!(failure.code, "bad_request"),
