@@ -5,7 +5,9 @@ use proto::wire::{Notice, Typing, notice};
 use proto::{ConversationId, NodeIncarnation};
 use store::model::{Change, Post};
 
-use super::harness::{Kind, What, decoded, edit, for_every_store, from_session, keyed, message, targets, text};
+use super::harness::{
+    Kind, What, decoded, edit, for_every_store, from_session, keyed, message, targets, text,
+};
 
 for_every_store![
     a_node_hears_an_event_once_with_all_its_readers_there,
@@ -195,7 +197,8 @@ async fn a_posts_trace_is_announced_beside_its_entry(kind: Kind) {
     let conversation = ConversationId::direct(&alice, &bob);
     let mut node = stores.node("gw").await;
     stores.attach(&bob, &node.location("phone")).await;
-    let traced = |post: Post, trace: &'static str| Post { trace: Bytes::from_static(trace.as_bytes()), ..post };
+    let traced =
+        |post: Post, trace: &'static str| Post { trace: Bytes::from_static(trace.as_bytes()), ..post };
     let batch = vec![
         message(&alice, &conversation, "one"),
         traced(message(&alice, &conversation, "two"), "of two"),
