@@ -76,7 +76,7 @@ async fn nothing_is_lost_or_repeated_when_a_gateway_and_a_router_die_at_once() -
     Ok(())
 }
 
-/// The router ends itself at the step; the other one finishes what it began.
+/// The only router ends itself at the step; the next one finishes what it began.
 #[rstest]
 #[case::in_one_call_before_anything(StoreKind::Single, "begun")]
 #[case::in_one_call_after_everything(StoreKind::Single, "announced")]
@@ -98,9 +98,12 @@ async fn a_message_ends_filed_for_all_or_none_wherever_its_router_dies(
     let flags = ["--fail-at", step];
     cluster.router_node(0).set_flags(&flags);
     cluster.router_node(0).restart().await?;
+    // A gateway with little to do uses one router, and this must be the one.
+    cluster.router_node(1).kill();
     let talk = Talk::start(&people, &[group], EVERY);
     let status = cluster.router_node(0).process()?.ended(PATIENCE).await?;
     assert!(!status.success(), "it was to crash: {status}");
+    cluster.router_node(1).restart().await?;
     cluster.progress(30).await?;
     cluster.router_node(0).unset_flags(&flags);
     cluster.router_node(0).restart().await?;
