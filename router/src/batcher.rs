@@ -218,14 +218,14 @@ mod tests {
 
     /// A store that works when `gate` lets it, and the batches that it saw.
     fn gated(gate: Arc<Semaphore>) -> (Batcher<u64, u64>, Seen) {
+        paused(gate, Duration::ZERO)
+    }
+
+    fn paused(gate: Arc<Semaphore>, pause: Duration) -> (Batcher<u64, u64>, Seen) {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = seen.clone();
-        let batcher = Batcher::start(
-            "test",
-            Duration::ZERO,
-            &TaskTracker::new(),
-            &Metrics::new(),
-            move |items: Vec<u64>| {
+        let batcher =
+            Batcher::start("test", pause, &TaskTracker::new(), &Metrics::new(), move |items: Vec<u64>| {
                 let (gate, log) = (gate.clone(), log.clone());
                 async move {
                     gate.acquire().await.expect("the gate stays").forget();
@@ -235,8 +235,7 @@ mod tests {
                     }
                     Ok(items.iter().map(|item| item * 2).collect())
                 }
-            },
-        );
+            });
         (batcher, seen)
     }
 
@@ -256,6 +255,21 @@ mod tests {
         assert_eq!(seen.concat(), (1_000..1_600).collect::<Vec<_>>());
         assert!(seen.len() < 10, "{} batches", seen.len());
         assert!(seen.iter().all(|batch| batch.len() <= MAX_ITEMS));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_in_a_pause_goes_together_and_the_first_does_not_wait() {
+        let (batcher, seen) = paused(Arc::new(Semaphore::new(100)), Duration::from_secs(1));
+        assert!(matches!(ask(&batcher, 1, 1).await.await.unwrap(), Ok(2)));
+        let second = ask(&batcher, 2, 1).await;
+        // The loop has taken it, and would be done with it.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        let third = ask(&batcher, 3, 1).await;
+        assert!(matches!(second.await.unwrap(), Ok(4)));
+        assert!(matches!(third.await.unwrap(), Ok(6)));
+        assert_eq!(*seen.lock().unwrap(), [vec![1], vec![2, 3]]);
     }
 
     #[tokio::test]
