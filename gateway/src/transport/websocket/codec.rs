@@ -1,23 +1,24 @@
-//! Frames of RFC 6455 from and to bytes, on the server's side. What comes in is
-//! unmasked where it lies; fragments are put together.
+//! Messages of RFC 6455 from and to bytes, on the server's side, with
+//! tungstenite's frame headers. What comes in is unmasked where it lies;
+//! fragments are put together.
 
 use std::borrow::Cow;
+use std::io::Cursor;
+
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
 use crate::command::MAX_FRAME_BYTES;
 
-/// Opcodes (RFC 6455 §5.2).
-const CONTINUATION: u8 = 0;
-pub(super) const TEXT: u8 = 1;
-pub(super) const BINARY: u8 = 2;
-pub(super) const CLOSE: u8 = 8;
-pub(super) const PING: u8 = 9;
-pub(super) const PONG: u8 = 10;
+pub(super) const TEXT: OpCode = OpCode::Data(Data::Text);
+pub(super) const BINARY: OpCode = OpCode::Data(Data::Binary);
+pub(super) const PING: OpCode = OpCode::Control(Control::Ping);
+pub(super) const PONG: OpCode = OpCode::Control(Control::Pong);
+const CONTINUATION: OpCode = OpCode::Data(Data::Continue);
+const CLOSE: OpCode = OpCode::Control(Control::Close);
 
-const LAST: u8 = 0x80;
-const RESERVED: u8 = 0x70;
-const MASKED: u8 = 0x80;
 /// Bytes of a control frame's payload at most (RFC 6455 §5.5).
-const MAX_CONTROL: usize = 125;
+const MAX_CONTROL: u64 = 125;
 
 /// What the peer has said.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,14 +64,14 @@ pub(super) struct Decoder {
 
 #[derive(Debug)]
 struct Fragments {
-    opcode: u8,
+    opcode: OpCode,
     bytes: Vec<u8>,
 }
 
 /// The header of a frame whose payload is there.
 struct Header {
     last: bool,
-    opcode: u8,
+    opcode: OpCode,
     mask: [u8; 4],
     /// Where the payload begins and ends.
     payload: std::ops::Range<usize>,
@@ -100,36 +101,30 @@ impl Decoder {
     }
 
     fn header(&self, bytes: &[u8]) -> Result<Option<Header>, Wrong> {
-        let [first, second, rest @ ..] = bytes else { return Ok(None) };
-        let opcode = first & 0x0f;
-        let last = first & LAST != 0;
-        let length = usize::from(second & 0x7f);
+        let mut cursor = Cursor::new(bytes);
+        let Some((header, length)) = FrameHeader::parse(&mut cursor).map_err(|_| Wrong::Protocol)? else {
+            return Ok(None);
+        };
+        let FrameHeader { is_final: last, rsv1, rsv2, rsv3, opcode, mask: Some(mask) } = header else {
+            return Err(Wrong::Protocol);
+        };
         let fits = match opcode {
             CONTINUATION => self.fragments.is_some(),
-            TEXT | BINARY => self.fragments.is_none(),
-            CLOSE | PING | PONG => last && length <= MAX_CONTROL,
-            _ => false,
+            OpCode::Data(_) => self.fragments.is_none(),
+            OpCode::Control(_) => last && length <= MAX_CONTROL,
         };
-        if !fits || first & RESERVED != 0 || second & MASKED == 0 {
+        if !fits || rsv1 || rsv2 || rsv3 {
             return Err(Wrong::Protocol);
         }
-        let (length, at) = match (length, rest) {
-            (126, [a, b, ..]) => (u64::from(u16::from_be_bytes([*a, *b])), 4),
-            (127, [a, b, c, d, e, f, g, h, ..]) => (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 10),
-            (126 | 127, _) => return Ok(None),
-            (length, _) => (length as u64, 2),
-        };
         let before = self.fragments.as_ref().filter(|_| opcode == CONTINUATION);
         let before = before.map_or(0, |fragments| fragments.bytes.len());
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if length > MAX_FRAME_BYTES - before {
             return Err(Wrong::TooLarge);
         }
-        let payload = at + 4..at + 4 + length;
-        let (Some(&[a, b, c, d]), true) = (bytes.get(at..at + 4), bytes.len() >= payload.end) else {
-            return Ok(None);
-        };
-        Ok(Some(Header { last, opcode, mask: [a, b, c, d], payload }))
+        let from = bytes.len().min(usize::try_from(cursor.position()).unwrap_or(usize::MAX));
+        let payload = from..from + length;
+        Ok((bytes.len() >= payload.end).then_some(Header { last, opcode, mask, payload }))
     }
 
     fn go_on<'a>(&mut self, payload: &[u8], last: bool) -> Result<Message<'a>, Wrong> {
@@ -143,7 +138,7 @@ impl Decoder {
     }
 }
 
-fn whole(opcode: u8, bytes: Cow<'_, [u8]>) -> Result<Message<'_>, Wrong> {
+fn whole(opcode: OpCode, bytes: Cow<'_, [u8]>) -> Result<Message<'_>, Wrong> {
     if opcode == BINARY {
         return Ok(Message::Binary(bytes));
     }
@@ -160,10 +155,8 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Wrong> {
         return if payload.is_empty() { Ok(None) } else { Err(Wrong::Protocol) };
     };
     std::str::from_utf8(reason).map_err(|_| Wrong::Utf8)?;
-    match u16::from_be_bytes([*high, *low]) {
-        code @ (1000..=1003 | 1007..=1014 | 3000..=4999) => Ok(Some(code)),
-        _ => Err(Wrong::Protocol),
-    }
+    let code = u16::from_be_bytes([*high, *low]);
+    if CloseCode::from(code).is_allowed() { Ok(Some(code)) } else { Err(Wrong::Protocol) }
 }
 
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
@@ -179,19 +172,9 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
 }
 
 /// Appends a frame: a whole message, or a control frame.
-pub(super) fn encode(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
-    out.push(LAST | opcode);
-    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
-        (Ok(length @ ..126), _) => out.push(length),
-        (_, Ok(length)) => {
-            out.push(126);
-            out.extend_from_slice(&length.to_be_bytes());
-        }
-        (_, Err(_)) => {
-            out.push(127);
-            out.extend_from_slice(&(payload.len() as u64).to_be_bytes());
-        }
-    }
+pub(super) fn encode(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8]) {
+    let header = FrameHeader { opcode, ..FrameHeader::default() };
+    header.format(payload.len() as u64, out).expect("writing to memory never fails");
     out.extend_from_slice(payload);
 }
 
@@ -209,11 +192,19 @@ mod tests {
     use super::*;
 
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+    /// Bits of a frame's first and second byte, and opcodes (RFC 6455 §5.2).
+    const LAST: u8 = 0x80;
+    const MASKED: u8 = 0x80;
+    const CONTINUATION: u8 = 0;
+    const TEXT: u8 = 1;
+    const BINARY: u8 = 2;
+    const CLOSE: u8 = 8;
+    const PING: u8 = 9;
 
     /// A client's frame.
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        encode(&mut bytes, 0, payload);
+        encode(&mut bytes, super::TEXT, payload);
         let header = bytes.len() - payload.len();
         bytes[0] = first;
         bytes[1] |= MASKED;
@@ -265,7 +256,7 @@ mod tests {
         // Before its bytes are there, and beyond any address.
         assert_eq!(wrong(&frame(LAST | TEXT, &[b' '; MAX_FRAME_BYTES + 1])[..14]), Some(Wrong::TooLarge));
         assert_eq!(
-            wrong(&[LAST | TEXT, MASKED | 127, 255, 255, 255, 255, 255, 255, 255, 255]),
+            wrong(&[LAST | TEXT, MASKED | 127, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0]),
             Some(Wrong::TooLarge)
         );
     }

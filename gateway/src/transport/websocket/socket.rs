@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::OpCode;
 
 use super::codec::{self, Decoder, Message};
 use crate::accept;
@@ -130,7 +131,7 @@ impl Socket {
     }
 
     /// Adds a control frame to what is on its way.
-    pub(super) fn push(&mut self, opcode: u8, payload: &[u8]) {
+    pub(super) fn push(&mut self, opcode: OpCode, payload: &[u8]) {
         codec::encode(&mut self.out, opcode, payload);
     }
 
