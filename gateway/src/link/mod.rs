@@ -379,3 +379,6 @@ fn hash_of(name: &str) -> u64 {
     hasher.write(name.as_bytes());
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests;

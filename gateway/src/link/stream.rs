@@ -127,7 +127,7 @@ pub struct Outbound {
 }
 
 impl Link {
-    fn new(name: String) -> (Self, Outbound) {
+    pub(super) fn new(name: String) -> (Self, Outbound) {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let queue = Arc::new(Mutex::new(Queue::default()));
         let id = LAST.fetch_add(1, Ordering::Relaxed) + 1;
@@ -160,7 +160,7 @@ impl Link {
     }
 
     /// Something was answered: the next frame may leave.
-    fn answered(&self) {
+    pub(super) fn answered(&self) {
         let mut queue = lock(&self.queue);
         queue.under_way = false;
         if queue.urgent {
