@@ -1,5 +1,7 @@
 //! Edits, recalls and reactions: who gets them in which order, what a message
-//! is after them, and what is refused.
+//! is after them, and what is refused (`refused`).
+
+mod refused;
 
 use proto::{ConversationId, Seq, UserId};
 use store::Bounds;
@@ -7,8 +9,8 @@ use store::model::{Change, HistoryQuery, HistoryRange, Posted, Shown, Version, W
 use tokio::task::JoinSet;
 
 use super::harness::{
-    Kind, Stores, assert_no_holes, changed, decoded, edit, for_every_store, keyed, keyed_edit, message, only,
-    react, recall, targets, text, word, words,
+    Kind, Stores, assert_no_holes, changed, decoded, edit, for_every_store, message, only, react, recall,
+    targets, text, word, words,
 };
 
 for_every_store![
@@ -17,16 +19,6 @@ for_every_store![
     a_recalled_message_has_no_body,
     the_last_message_is_shown_in_its_present_state,
     reactions_are_merged_in_the_order_of_reacting,
-    whoever_is_no_member_amends_nothing,
-    what_is_not_there_cannot_be_amended,
-    only_the_sender_amends_where_it_alone_may,
-    the_sender_and_the_present_owner_amend_where_both_may,
-    a_refusal_names_the_first_reason,
-    a_recalled_message_stays_as_it_is,
-    what_changes_nothing_is_not_filed,
-    a_repeat_of_the_last_edit_changes_nothing,
-    a_late_repeat_does_not_undo_the_edits_after_it,
-    a_message_has_as_many_reactions_as_it_may,
     a_late_joiner_hears_nothing_of_what_it_does_not_see,
     whoever_comes_back_hears_nothing_of_before,
     an_amendment_is_announced_to_those_who_see_the_message,
@@ -164,168 +156,6 @@ async fn reactions_are_merged_in_the_order_of_reacting(kind: Kind) {
     assert_eq!(shown.reactions, expected);
     stores.done(react(&alice, &group, 1, "🎉", false)).await;
     assert_eq!(last(&stores, &group).await.reactions.len(), 2);
-}
-
-async fn whoever_is_no_member_amends_nothing(kind: Kind) {
-    let Pair { stores, alice, bob, direct } = pair(kind).await;
-    let mallory = stores.user("mallory");
-    let group = stores.group(&[&alice, &bob]).await;
-    stores.done(message(&alice, &group, "hi")).await;
-    for conversation in [&direct, &group, &ConversationId::new_group(1)] {
-        for post in [
-            edit(&mallory, conversation, 1, "?"),
-            recall(&mallory, conversation, 1),
-            react(&mallory, conversation, 1, "👍", true),
-        ] {
-            assert_eq!(stores.post(post).await, Posted::NotMember);
-        }
-    }
-    assert_eq!(stores.inbox(&mallory).await, []);
-    assert_eq!(stores.inbox(&bob).await.len(), 4);
-}
-
-async fn what_is_not_there_cannot_be_amended(kind: Kind) {
-    let Pair { stores, alice, bob, direct } = pair(kind).await;
-    for seq in [0, 3, 1 << 40] {
-        assert_eq!(stores.post(recall(&alice, &direct, seq)).await, Posted::NoSuchMessage, "{seq}");
-    }
-    let untouched = ConversationId::direct(&bob, &bob);
-    assert_eq!(stores.post(recall(&bob, &untouched, 1)).await, Posted::NoSuchMessage);
-    assert_eq!(stores.one.conversations(&[untouched], None).await.unwrap(), [None]);
-    assert_eq!(stores.inbox(&bob).await.len(), 2);
-}
-
-async fn only_the_sender_amends_where_it_alone_may(kind: Kind) {
-    let stores = kind.open().await;
-    let (alice, bob, carol) = (stores.user("alice"), stores.user("bob"), stores.user("carol"));
-    let group = stores.group(&[&alice, &bob, &carol]).await;
-    stores.done(message(&bob, &group, "one")).await;
-    stores.done(message(&carol, &group, "two")).await;
-    let mut node = stores.node("node").await;
-    stores.attach(&carol, &node.location("phone")).await;
-    for by in [&alice, &carol] {
-        for post in
-            [keyed_edit(by, &group, 1, "?", "k"), recall(by, &group, 1), react(by, &group, 1, "👍", true)]
-        {
-            assert_eq!(stores.post(only(Who::Sender, post)).await, Posted::NotAllowed);
-        }
-    }
-    // Nothing was written of what was refused, nor its repeat key noted.
-    let shown = history(&stores, &carol, &group).await.remove(0);
-    assert_eq!((body(&shown).as_str(), shown.edited, shown.recalled), ("one", None, None));
-    assert_eq!(shown.reactions, []);
-    stores.done(keyed_edit(&carol, &group, 1, "ONE", "k")).await;
-    stores.done(only(Who::Sender, edit(&bob, &group, 1, "One"))).await;
-    stores.done(only(Who::Sender, recall(&carol, &group, 2))).await;
-    let expected = ["change", "1:one", "2:two", "edit 1:ONE", "edit 1:One", "recall 2"];
-    for user in [&alice, &bob, &carol] {
-        assert_eq!(words(&stores.inbox(user).await, &group), expected);
-    }
-    let inbox = stores.inbox(&carol).await;
-    for filed in &inbox[3..] {
-        assert_eq!(targets(&node.announcement().await), [(carol.clone(), filed.position)]);
-    }
-}
-
-async fn the_sender_and_the_present_owner_amend_where_both_may(kind: Kind) {
-    let stores = kind.open().await;
-    let (alice, bob, carol) = (stores.user("alice"), stores.user("bob"), stores.user("carol"));
-    let group = stores.group(&[&alice, &bob, &carol]).await;
-    for _ in 0..3 {
-        stores.done(message(&bob, &group, "hi")).await;
-    }
-    let both = |post| only(Who::SenderOrOwner, post);
-    stores.done(both(recall(&alice, &group, 1))).await;
-    stores.done(both(recall(&bob, &group, 2))).await;
-    assert_eq!(stores.post(both(recall(&carol, &group, 3))).await, Posted::NotAllowed);
-    stores.change(&alice, &group, Change { owner: Some(carol.clone()), ..Change::default() }).await;
-    assert_eq!(stores.post(both(recall(&alice, &group, 3))).await, Posted::NotAllowed);
-    stores.done(both(recall(&carol, &group, 3))).await;
-    // A direct conversation has no owner.
-    stores.send(&alice, &bob, "hi").await;
-    let direct = ConversationId::direct(&alice, &bob);
-    assert_eq!(stores.post(both(recall(&bob, &direct, 1))).await, Posted::NotAllowed);
-    stores.done(both(recall(&alice, &direct, 1))).await;
-}
-
-async fn a_refusal_names_the_first_reason(kind: Kind) {
-    let Pair { stores, alice, bob, direct } = pair(kind).await;
-    let mallory = stores.user("mallory");
-    stores.done(recall(&alice, &direct, 1)).await;
-    for (by, seq, expected) in [
-        (&mallory, 1, Posted::NotMember),
-        (&mallory, 9, Posted::NotMember),
-        (&bob, 9, Posted::NoSuchMessage),
-        (&bob, 1, Posted::NotAllowed),
-        (&alice, 1, Posted::Recalled),
-    ] {
-        let answer = stores.post(only(Who::Sender, edit(by, &direct, seq, "?"))).await;
-        assert_eq!(answer, expected, "{by} {seq}");
-    }
-    assert_eq!(stores.post(only(Who::Sender, recall(&bob, &direct, 1))).await, Posted::NotAllowed);
-    assert_eq!(stores.post(only(Who::Sender, recall(&alice, &direct, 1))).await, Posted::Unchanged);
-}
-
-async fn a_recalled_message_stays_as_it_is(kind: Kind) {
-    let Pair { stores, alice, bob, direct } = pair(kind).await;
-    stores.done(recall(&alice, &direct, 1)).await;
-    assert_eq!(stores.post(edit(&alice, &direct, 1, "?")).await, Posted::Recalled);
-    assert_eq!(stores.post(react(&bob, &direct, 1, "👍", true)).await, Posted::Recalled);
-    assert_eq!(stores.post(react(&bob, &direct, 1, "👍", false)).await, Posted::Recalled);
-    assert_eq!(stores.post(recall(&alice, &direct, 1)).await, Posted::Unchanged);
-    assert_eq!(words(&stores.inbox(&bob).await, &direct), ["1:one", "2:two", "recall 1"]);
-}
-
-async fn what_changes_nothing_is_not_filed(kind: Kind) {
-    let Pair { stores, bob, direct, .. } = pair(kind).await;
-    assert_eq!(stores.post(react(&bob, &direct, 1, "👍", false)).await, Posted::Unchanged);
-    stores.done(react(&bob, &direct, 1, "👍", true)).await;
-    assert_eq!(stores.post(react(&bob, &direct, 1, "👍", true)).await, Posted::Unchanged);
-    assert_eq!(words(&stores.inbox(&bob).await, &direct), ["1:one", "2:two", "👍+1"]);
-}
-
-async fn a_repeat_of_the_last_edit_changes_nothing(kind: Kind) {
-    let Pair { stores, alice, bob, direct } = pair(kind).await;
-    stores.done(keyed_edit(&alice, &direct, 1, "ONE", "k")).await;
-    assert_eq!(stores.post(keyed_edit(&alice, &direct, 1, "other", "k")).await, Posted::Unchanged);
-    stores.done(keyed_edit(&alice, &direct, 1, "with a key that begins so", "k2")).await;
-    stores.done(keyed_edit(&alice, &direct, 2, "of another message", "k2")).await;
-    let shown = history(&stores, &bob, &direct).await;
-    let bodies: Vec<_> = shown.iter().map(body).collect();
-    assert_eq!(bodies, ["with a key that begins so", "of another message"]);
-    assert_eq!(stores.inbox(&bob).await.len(), 5);
-}
-
-async fn a_late_repeat_does_not_undo_the_edits_after_it(kind: Kind) {
-    let Pair { stores, alice, bob, direct } = pair(kind).await;
-    for number in 0..20 {
-        stores.done(keyed_edit(&alice, &direct, 1, &number.to_string(), &format!("k{number}"))).await;
-    }
-    for number in (0..20).rev() {
-        let late = keyed_edit(&alice, &direct, 1, &number.to_string(), &format!("k{number}"));
-        assert_eq!(stores.post(late).await, Posted::Unchanged, "{number}");
-    }
-    assert_eq!(body(&history(&stores, &bob, &direct).await[0]), "19");
-    assert_eq!(stores.inbox(&bob).await.len(), 2 + 20);
-    // A key is the user's own, and neither another message's nor a message's.
-    stores.done(keyed_edit(&bob, &direct, 1, "of bob", "k0")).await;
-    stores.done(keyed_edit(&alice, &direct, 2, "of another message", "k0")).await;
-    stores.done(keyed(&alice, &direct, "three", "k0")).await;
-    assert_eq!(stores.inbox(&bob).await.len(), 2 + 20 + 3);
-}
-
-async fn a_message_has_as_many_reactions_as_it_may(kind: Kind) {
-    let Pair { stores, alice, bob, direct } =
-        pair_with(kind, Bounds { reactions: 2, ..Bounds::default() }).await;
-    stores.done(react(&alice, &direct, 1, "a", true)).await;
-    stores.done(react(&bob, &direct, 1, "b", true)).await;
-    assert_eq!(stores.post(react(&bob, &direct, 1, "c", true)).await, Posted::TooManyReactions);
-    // What is there already is no one too many.
-    assert_eq!(stores.post(react(&bob, &direct, 1, "b", true)).await, Posted::Unchanged);
-    stores.done(react(&bob, &direct, 2, "c", true)).await;
-    stores.done(react(&alice, &direct, 1, "a", false)).await;
-    stores.done(react(&bob, &direct, 1, "c", true)).await;
-    assert_eq!(stores.inbox(&bob).await.len(), 7);
 }
 
 async fn a_late_joiner_hears_nothing_of_what_it_does_not_see(kind: Kind) {

@@ -1,8 +1,11 @@
 //! The stores under test, and short ways of saying what the tests say often.
 
+mod posts;
+
+pub use posts::*;
+
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,8 +15,7 @@ use proto::{
     ConversationId, Cursor, DeviceId, Fingerprint, NodeIncarnation, Position, Seq, SessionId, UserId,
 };
 use store::model::{
-    Amendment, Attach, Attached, Change, Filed, From, InboxPage, InboxQuery, Location, Logged, NewEntry,
-    Post, PostKind, Posted, Version, Who,
+    Attach, Attached, Change, Filed, From, InboxPage, InboxQuery, Location, Logged, Post, Posted, Version,
 };
 use store::{Bounds, Bus, Config, Heard, Store, Subscription, Url};
 use testbed::{RedisCluster, RedisServer};
@@ -356,96 +358,6 @@ pub fn targets(announcement: &Announcement) -> Vec<(UserId, Position)> {
     targets
 }
 
-/// A message with a repeat key of its own; `text` is its body.
-pub fn message(by: &UserId, conversation: &ConversationId, text: &str) -> Post {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    let key = format!("key-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    keyed(by, conversation, text, &key)
-}
-
-/// A message with this repeat key.
-pub fn keyed(by: &UserId, conversation: &ConversationId, text: &str, key: &str) -> Post {
-    let what = wire::Message { body: Bytes::copy_from_slice(text.as_bytes()), client_msg_id: key.into() };
-    Post {
-        conversation: conversation.clone(),
-        by: by.clone(),
-        entries: vec![entry(by, wire::entry::What::Message(what))],
-        kind: PostKind::Message { repeat_key: key.into(), session: None },
-        trace: Bytes::new(),
-    }
-}
-
-/// The same message, sent from a session.
-pub fn from_session(post: Post, session: &SessionId) -> Post {
-    let PostKind::Message { repeat_key, .. } = post.kind else { panic!("only messages have a session") };
-    Post { kind: PostKind::Message { repeat_key, session: Some(session.clone()) }, ..post }
-}
-
-/// A change with one entry.
-pub fn changed(by: &UserId, group: &ConversationId, change: Change) -> Post {
-    Post {
-        conversation: group.clone(),
-        by: by.clone(),
-        entries: vec![change_entry(by)],
-        kind: PostKind::Change(change),
-        trace: Bytes::new(),
-    }
-}
-
-/// An entry that says that a group has changed.
-pub fn change_entry(by: &UserId) -> NewEntry {
-    let what = wire::Change { kind: wire::change::Kind::Renamed.into(), ..Default::default() };
-    entry(by, wire::entry::What::Change(what))
-}
-
-/// An edit with a repeat key of its own.
-pub fn edit(by: &UserId, conversation: &ConversationId, seq: u64, text: &str) -> Post {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    keyed_edit(by, conversation, seq, text, &format!("edit-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
-}
-
-/// An edit with this repeat key.
-pub fn keyed_edit(by: &UserId, conversation: &ConversationId, seq: u64, text: &str, key: &str) -> Post {
-    let what = wire::Edited { seq, body: Bytes::copy_from_slice(text.as_bytes()) };
-    let amendment = Amendment::Edit { repeat_key: key.into() };
-    amend(by, conversation, seq, wire::entry::What::Edited(what), amendment)
-}
-
-pub fn recall(by: &UserId, conversation: &ConversationId, seq: u64) -> Post {
-    let what = wire::entry::What::Recalled(wire::Recalled { seq });
-    amend(by, conversation, seq, what, Amendment::Recall)
-}
-
-pub fn react(by: &UserId, conversation: &ConversationId, seq: u64, emoji: &str, on: bool) -> Post {
-    let what = wire::Reaction { seq, emoji: emoji.into(), on };
-    let amendment = Amendment::React { emoji: emoji.into(), on };
-    amend(by, conversation, seq, wire::entry::What::Reaction(what), amendment)
-}
-
-fn amend(
-    by: &UserId,
-    conversation: &ConversationId,
-    seq: u64,
-    what: wire::entry::What,
-    amendment: Amendment,
-) -> Post {
-    Post {
-        conversation: conversation.clone(),
-        by: by.clone(),
-        entries: vec![entry(by, what)],
-        kind: PostKind::Amend { seq: Seq(seq), who: Who::Anyone, amendment },
-        trace: Bytes::new(),
-    }
-}
-
-/// The same amendment, allowed only to some.
-pub fn only(who: Who, post: Post) -> Post {
-    let PostKind::Amend { seq, amendment, .. } = post.kind else {
-        panic!("only amendments are allowed to some")
-    };
-    Post { kind: PostKind::Amend { seq, who, amendment }, ..post }
-}
-
 /// An event in a word: `1:hi` a message, `edit 1:ho`, `recall 1`, `👍+1`,
 /// `👍-1`, `change`.
 pub fn word(event: &Logged) -> String {
@@ -470,13 +382,6 @@ pub fn word(event: &Logged) -> String {
 pub fn words(inbox: &[Filed], conversation: &ConversationId) -> Vec<String> {
     let of_it = inbox.iter().filter(|filed| filed.event.conversation == *conversation);
     of_it.map(|filed| word(&filed.event)).collect()
-}
-
-/// An entry made now.
-pub fn entry(by: &UserId, what: wire::entry::What) -> NewEntry {
-    let (fingerprint, time) = (Fingerprint::random(), now());
-    let entry = Entry { fingerprint: fingerprint.0, time, by: by.to_string(), what: Some(what) };
-    NewEntry { fingerprint, time, bytes: entry.encode_to_vec().into() }
 }
 
 /// The entry of a post, as readers see it.

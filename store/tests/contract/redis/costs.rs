@@ -1,0 +1,157 @@
+//! What things cost: calls of Redis, and room in it.
+
+use proto::{ConversationId, Cursor};
+use store::model::{Acknowledge, Change, From, InboxQuery};
+use testbed::RedisServer;
+
+use super::{config, open, users};
+use crate::contract::harness::{Done, changed, edit, message, now, react, recall};
+
+#[tokio::test]
+async fn a_thousand_acknowledgements_cost_a_handful_of_writes() {
+    let server = RedisServer::start().await.unwrap();
+    let redis = open(config(server.url())).await;
+    let (alice, bob) = users();
+    let conversation = ConversationId::direct(&alice, &bob);
+    let posts = (0..1_000).map(|_| message(&alice, &conversation, "hi")).collect();
+    redis.store.post(posts).await.unwrap();
+    let query =
+        InboxQuery { user: bob.clone(), after: Cursor::ORIGIN, limit: 1_000, session: None, marks: None };
+    let page = redis.store.read_inbox(vec![query]).await.unwrap().remove(0);
+    let asked = page.events.iter().map(|filed| {
+        let fingerprint = proto::Fingerprint(filed.event.entry.fingerprint);
+        Acknowledge { user: bob.clone(), cursor: Cursor { position: filed.position, fingerprint } }
+    });
+    let asked: Vec<_> = asked.collect();
+    assert_eq!(asked.len(), 1_000);
+    server.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
+    redis.store.acknowledge(asked.clone()).await.unwrap();
+    // Pages of 256 events, each noted, marked, and its place kept.
+    for (command, most) in [("zadd", 4), ("hset", 8), ("pexpire", 1)] {
+        let calls = calls(&server, command).await;
+        assert!((1..=most).contains(&calls), "{calls} calls of {command}");
+    }
+    server.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
+    redis.store.acknowledge(asked).await.unwrap();
+    for command in ["zadd", "hset", "pexpire"] {
+        assert_eq!(calls(&server, command).await, 0, "{command} for what is acknowledged already");
+    }
+}
+
+#[tokio::test]
+async fn an_acknowledgement_and_a_mark_are_one_call_each() {
+    let server = RedisServer::start().await.unwrap();
+    let redis = open(config(server.url())).await;
+    let (alice, bob) = users();
+    let post = redis.send(&alice, &bob, "one").await.unwrap();
+    let group = ConversationId::new_group(now());
+    let change = Change { add: vec![alice.clone(), bob.clone()], ..Change::default() };
+    redis.store.post(vec![changed(&alice, &group, change), message(&alice, &group, "two")]).await.unwrap();
+    let head = redis.look(&bob, From::Head).await.start;
+    // The scripts are known to the server after their first use.
+    let first = Acknowledge { user: alice.clone(), cursor: post.place.unwrap() };
+    let mark = |seq| store::model::Mark {
+        conversation: ConversationId::direct(&alice, &bob),
+        user: bob.clone(),
+        kind: store::model::MarkKind::Read,
+        seq: proto::Seq(seq),
+    };
+    redis.store.acknowledge(vec![first]).await.unwrap();
+    redis.store.mark(vec![mark(0)]).await.unwrap();
+    server.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
+    let acknowledge = Acknowledge { user: bob.clone(), cursor: head };
+    let answer = redis.store.acknowledge(vec![acknowledge]).await.unwrap().remove(0);
+    let store::model::Acknowledged::Marks(marks) = answer else { panic!("{answer:?}") };
+    assert_eq!(marks.len(), 2, "of the direct conversation and of the group");
+    redis.store.mark(vec![mark(1)]).await.unwrap();
+    // Beside them the looks after the incarnation and the nodes, once a second.
+    let hset = calls(&server, "hset").await;
+    assert_eq!((calls(&server, "zadd").await, hset), (4, 4), "notes; marks and a place");
+    let messages = (0..50).map(|_| message(&alice, &group, "hi")).collect();
+    redis.store.post(messages).await.unwrap();
+    let query = InboxQuery { user: bob.clone(), after: head, limit: 50, session: None, marks: None };
+    let page = redis.store.read_inbox(vec![query]).await.unwrap().remove(0);
+    server.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
+    for filed in page.events {
+        let fingerprint = proto::Fingerprint(filed.event.entry.fingerprint);
+        let cursor = Cursor { position: filed.position, fingerprint };
+        redis.store.acknowledge(vec![Acknowledge { user: bob.clone(), cursor }]).await.unwrap();
+    }
+    let scripts = calls(&server, "evalsha").await;
+    assert!((50..75).contains(&scripts), "{scripts} scripts for 50 acknowledgements");
+}
+
+/// How often a command ran since the statistics were reset.
+async fn calls(server: &RedisServer, command: &str) -> u64 {
+    let stats = server.info(&["INFO", "commandstats"], &format!("cmdstat_{command}")).await.unwrap();
+    let Some(stats) = stats else { return 0 };
+    let calls = stats.split(',').find_map(|field| field.strip_prefix("calls=")).unwrap();
+    calls.parse().unwrap()
+}
+
+/// The keys that hold what became of messages.
+async fn keys_of_amendments(server: &RedisServer) -> Vec<String> {
+    let mut found = Vec::new();
+    for pattern in ["*}a:*", "*}x:*", "*}z:*", "*}r:*"] {
+        let keys = server.command(&["KEYS", pattern]).await.unwrap();
+        found.extend(keys.items().iter().map(|key| key.text().unwrap().to_owned()));
+    }
+    found
+}
+
+#[tokio::test]
+async fn amendments_take_no_room_once_their_messages_are_trimmed() {
+    let server = RedisServer::start().await.unwrap();
+    let mut config = config(server.url());
+    config.bounds.conversation_messages = 4;
+    let open = open(config).await;
+    let (alice, bob) = users();
+    let direct = ConversationId::direct(&alice, &bob);
+    for seq in 1..=3 {
+        open.send(&alice, &bob, "hi").await.unwrap();
+        for post in [edit(&alice, &direct, seq, "ho"), react(&bob, &direct, seq, "👍", true)] {
+            Done::of(open.store.post(vec![post]).await.unwrap().remove(0));
+        }
+    }
+    Done::of(open.store.post(vec![recall(&alice, &direct, 2)]).await.unwrap().remove(0));
+    assert_eq!(keys_of_amendments(&server).await.len(), 3 + 3);
+    for _ in 0..8 {
+        open.send(&bob, &alice, "hi").await.unwrap();
+    }
+    assert_eq!(keys_of_amendments(&server).await, [""; 0]);
+    let changes = server.command(&["KEYS", "*}e:*"]).await.unwrap();
+    let changes = changes.items()[0].text().unwrap();
+    let kept = server.command(&["LLEN", changes]).await.unwrap().integer().unwrap();
+    assert!(kept <= 5, "the list of changes has the bound of the log, not {kept}");
+}
+
+#[tokio::test]
+async fn the_amendments_of_a_group_that_is_gone_go_with_it() {
+    let server = RedisServer::start().await.unwrap();
+    let open = open(config(server.url())).await;
+    let (alice, _) = users();
+    let group = ConversationId::new_group(now());
+    let make = Change {
+        name: Some("name".into()),
+        owner: Some(alice.clone()),
+        add: vec![alice.clone()],
+        ..Change::default()
+    };
+    let leave = Change { expect: store::model::Version(1), remove: vec![alice.clone()], ..Change::default() };
+    for post in [
+        changed(&alice, &group, make),
+        message(&alice, &group, "hi"),
+        edit(&alice, &group, 1, "ho"),
+        react(&alice, &group, 1, "👍", true),
+        recall(&alice, &group, 1),
+        changed(&alice, &group, leave),
+    ] {
+        Done::of(open.store.post(vec![post]).await.unwrap().remove(0));
+    }
+    let keys = keys_of_amendments(&server).await;
+    assert_eq!(keys.len(), 4);
+    for key in keys {
+        let left = server.command(&["PTTL", &key]).await.unwrap().integer().unwrap();
+        assert!(left > 0, "{key} goes with the group");
+    }
+}
