@@ -44,6 +44,7 @@ pub mod metrics;
 pub mod newest;
 pub mod node;
 pub mod openapi;
+pub mod page;
 pub mod presence;
 pub mod query;
 pub mod resources;

@@ -83,6 +83,7 @@ impl Node {
             crate::resources::routes()
                 .merge(crate::tickets::routes())
                 .merge(crate::openapi::routes())
+                .merge(crate::page::routes())
                 .merge(more),
             |routes, transport| routes.merge(transport()),
         );
