@@ -143,8 +143,10 @@ impl Link {
         }
         let urgent = !matches!(request.command, Some(request::Command::Ack(_)));
         queue.requests.push_back(request);
-        queue.urgent |= urgent || queue.quiet();
-        if queue.urgent && !queue.under_way {
+        // The first that does not wait for company: the stream goes, or sets its
+        // clock. It is awake already for those after it.
+        if !queue.urgent && (urgent || queue.quiet()) {
+            queue.urgent = true;
             queue.wake();
         }
         true

@@ -74,6 +74,17 @@ async fn a_frame_waits_until_the_last_one_is_answered_or_a_millisecond_is_over()
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_comes_while_the_last_frame_is_unanswered_needs_nobody_to_look_again() {
+    let (routers, mut peers) = routers();
+    typing(&routers, "u");
+    let (at, _) = heard(&mut peers);
+    // The clock is the test's: it goes on only when all wait.
+    let wait = tokio::time::timeout(Duration::from_millis(5), peers[at].outbound.next());
+    let (frame, ()) = tokio::join!(wait, async { typing(&routers, "v") });
+    assert_eq!(frame.expect("long before anything is flushed").unwrap().requests.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_ack_leaves_with_the_next_request_or_when_it_has_been_quiet() {
     let (routers, mut peers) = routers();
     ack(&routers);
