@@ -75,7 +75,15 @@ fn wrong_key(headers: &HeaderMap) -> Option<Refusal> {
     (!good).then_some(Refusal::WebSocketKey)
 }
 
-fn asks_for_websocket(headers: &HeaderMap) -> bool {
+/// Whether a header's lists have this word.
+pub(crate) fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    let lists = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|one| one.trim().eq_ignore_ascii_case(word))
+}
+
+/// Whoever takes it for one asks here, so that its key and version have been
+/// looked at.
+pub(crate) fn asks_for_websocket(headers: &HeaderMap) -> bool {
     headers.get_all(UPGRADE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, Method, Request, StatusCode, Version, header};
+use http::{Method, Request, StatusCode, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1::UpgradeableConnection;
 use hyper::server::conn::{http1, http2};
@@ -249,7 +249,8 @@ impl Connection {
         let plain = request.method() == Method::GET
             && request.version() == Version::HTTP_11
             && request.body().is_end_stream();
-        let keeps = !asks_to_close(request.headers());
+        // RFC 9112 §9.6.
+        let keeps = !strict::lists(request.headers(), &header::CONNECTION, "close");
         let response = self.answer(request).await;
         if !plain || !lasts(&response) {
             return settle(response).await;
@@ -305,10 +306,4 @@ impl Connection {
             }
         }
     }
-}
-
-/// `Connection: close` (RFC 9112 §9.6).
-fn asks_to_close(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|list| list.split(',')).any(|word| word.trim().eq_ignore_ascii_case("close"))
 }

@@ -21,7 +21,6 @@ use proto::{End, UserId};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use self::codec::Message;
-use self::handshake::Asked;
 use self::socket::Socket;
 use crate::binary;
 use crate::command::Command;
@@ -57,7 +56,7 @@ async fn upgrade(
     caller: Caller,
     mut request: Request,
 ) -> Result<Response, Failure> {
-    let (upgrade, accept) = Asked::from(&mut request)?.into_parts();
+    let (upgrade, accept) = handshake::accept(&mut request)?;
     let query = Query::parse(request.uri().query().unwrap_or_default())?;
     let subprotocol = subprotocol(request.headers())?;
     let opening = Opening {
@@ -76,7 +75,7 @@ async fn upgrade(
             connection.serve().await;
         }
     });
-    Ok(Asked::answer(accept, subprotocol))
+    Ok(handshake::answer(accept, subprotocol))
 }
 
 /// The first subprotocol of the client's that is spoken here; one that offers
