@@ -15,9 +15,8 @@ local function number_message(tag, conversation, by, name, time, entry, one, oth
     if by ~= one and by ~= other then return 'no', 0, '0', '0', '0', '' end
   end
   local base, version = r[1] and tonumber(r[1]) or 0, r[2] or '0'
-  local days, k = r[3], tag .. 'k:' .. conversation .. ':' .. today
-  local seen = call('HGET', k, name)
-  if not seen and days ~= today then seen = call('HGET', tag .. 'k:' .. conversation .. ':' .. yesterday, name) end
+  local days, k = r[3], tag .. 'k:' .. conversation .. ':'
+  local seen = find_repeat(k, name, days)
   if seen then
     local seq, first = match(seen, '^(%d+) (%d+)')
     return 'repeat', tonumber(seq), seq, version, first, members
@@ -25,8 +24,8 @@ local function number_message(tag, conversation, by, name, time, entry, one, oth
   local len = call('RPUSH', tag .. 'l:' .. conversation, entry)
   local seq = base + len
   local text = format('%d', seq)
-  call('HSET', k, name, text .. ' ' .. time)
-  if days ~= today and days ~= both then call('HSET', c, 'k', begin_day(k, days)) end
+  days = note_repeat(k, name, text .. ' ' .. time, days)
+  if days then call('HSET', c, 'k', days) end
   if len % 16 == 0 or len > bounds.messages then
     rarely().trim_log(tag, conversation, base, len, tonumber(version), bounds)
   end
