@@ -24,4 +24,4 @@ pub mod trace;
 
 pub use args::Args;
 pub use run::{Process, run};
-pub use telemetry::{Program, meter};
+pub use telemetry::Program;

@@ -18,7 +18,7 @@ use crate::settings::Settings;
 use crate::{otlp, process, trace};
 
 /// Where instruments are made; without [`start`] (tests) they do nothing.
-pub fn meter() -> Meter {
+pub(crate) fn meter() -> Meter {
     opentelemetry::global::meter("switchboard")
 }
 

@@ -119,14 +119,23 @@ impl Socket {
         }
     }
 
+    /// Gives what has been read ahead, as much as there is room for; false if
+    /// there is nothing.
+    fn give_unread(&mut self, room: usize, put: impl FnOnce(&[u8])) -> bool {
+        if self.unread.is_empty() {
+            return false;
+        }
+        let count = self.unread.len().min(room);
+        put(&self.unread[..count]);
+        self.unread.drain(..count);
+        if self.unread.is_empty() {
+            self.unread = Vec::new();
+        }
+        true
+    }
+
     fn read(&mut self, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        if !self.unread.is_empty() {
-            let count = self.unread.len().min(buffer.remaining());
-            buffer.put_slice(&self.unread[..count]);
-            self.unread.drain(..count);
-            if self.unread.is_empty() {
-                self.unread = Vec::new();
-            }
+        if self.give_unread(buffer.remaining(), |bytes| buffer.put_slice(bytes)) {
             return Poll::Ready(Ok(()));
         }
         if self.scan.is_none() || self.verdict.is_over() {
@@ -158,10 +167,7 @@ impl Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.scan = None;
-        if !self.unread.is_empty() {
-            let count = self.unread.len().min(buffer.remaining());
-            buffer.put_slice(&self.unread[..count]);
-            self.unread.drain(..count);
+        if self.give_unread(buffer.remaining(), |bytes| buffer.put_slice(bytes)) {
             return Poll::Ready(Ok(()));
         }
         let polled = Pin::new(self.stream.inner_mut()).poll_read(cx, buffer);

@@ -1,9 +1,9 @@
 //! Groups: who may change what, decided on a state that was read and written
 //! only if that state still stands; else read and decided again.
 
-use bytes::Bytes;
 use std::time::Duration;
 
+use bytes::Bytes;
 use proto::wire::{self, change, entry, reply};
 use proto::{ConversationId, UserId};
 use rustc_hash::FxHashSet;
