@@ -1,8 +1,8 @@
-//! One router's stream: requests gather in the outbound list while the last
-//! frame is under way, replies are completed as they are read.
+//! One router's stream: requests gather in the outbound list while their thread
+//! has other things to do, replies are completed as they are read.
 
 use std::future::Future as _;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
@@ -11,7 +11,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use proto::wire::router_client::RouterClient;
 use proto::wire::{Replies, Request, Requests, request};
-use tokio::time::{Instant, Sleep};
+use tokio::task::yield_now;
+use tokio::time::Instant;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,10 +28,6 @@ const FRAME_REQUESTS: usize = 256;
 
 /// Bytes of bodies after which a frame takes no further request.
 const FRAME_BYTES: usize = 1 << 20;
-
-/// A frame waits until the last one has been answered (its answers come with
-/// those of the same batch of the store), but no longer than this.
-const GATHER: Duration = Duration::from_millis(1);
 
 /// Requests that are not urgent leave with the next that is, or when the link
 /// has been quiet for so long. [`super::Routers`] looks after it.
@@ -101,8 +98,6 @@ struct Queue {
     urgent: bool,
     /// When the last frame left.
     left: Option<Instant>,
-    /// Nothing has been answered since.
-    under_way: bool,
     waker: Option<Waker>,
     closed: bool,
 }
@@ -119,11 +114,12 @@ impl Queue {
     }
 }
 
-/// The requests of a stream, a frame at a time: each takes what has gathered.
+/// The requests of a stream, a frame at a time: each takes what has gathered
+/// until all else that the thread could do was done.
 pub struct Outbound {
     queue: Arc<Mutex<Queue>>,
-    /// Ends the wait for an answer to the last frame.
-    gathered: Pin<Box<Sleep>>,
+    /// The rest has had its turn.
+    waited: bool,
 }
 
 impl Link {
@@ -131,7 +127,7 @@ impl Link {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let queue = Arc::new(Mutex::new(Queue::default()));
         let id = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-        let outbound = Outbound { queue: queue.clone(), gathered: Box::pin(tokio::time::sleep(GATHER)) };
+        let outbound = Outbound { queue: queue.clone(), waited: false };
         (Self { id, name, queue }, outbound)
     }
 
@@ -143,8 +139,7 @@ impl Link {
         }
         let urgent = !matches!(request.command, Some(request::Command::Ack(_)));
         queue.requests.push_back(request);
-        // The first that does not wait for company: the stream goes, or sets its
-        // clock. It is awake already for those after it.
+        // The stream is awake already for those after the first.
         if !queue.urgent && (urgent || queue.quiet()) {
             queue.urgent = true;
             queue.wake();
@@ -157,15 +152,6 @@ impl Link {
         let mut queue = lock(&self.queue);
         if !queue.requests.is_empty() && queue.quiet() {
             queue.urgent = true;
-            queue.wake();
-        }
-    }
-
-    /// Something was answered: the next frame may leave.
-    pub(super) fn answered(&self) {
-        let mut queue = lock(&self.queue);
-        queue.under_way = false;
-        if queue.urgent {
             queue.wake();
         }
     }
@@ -201,10 +187,15 @@ impl Stream for Outbound {
             queue.waker = Some(context.waker().clone());
             return Poll::Pending;
         }
-        if queue.under_way && !queue.closed && this.gathered.as_mut().poll(context).is_pending() {
+        if !this.waited && !queue.closed {
+            // The sockets that are read in the same round add theirs.
             queue.waker = Some(context.waker().clone());
-            return Poll::Pending;
+            this.waited = true;
+            if pin!(yield_now()).poll(context).is_pending() {
+                return Poll::Pending;
+            }
         }
+        this.waited = false;
         let mut frame = Requests::default();
         let mut bytes = 0;
         while frame.requests.len() < FRAME_REQUESTS && bytes < FRAME_BYTES {
@@ -214,11 +205,8 @@ impl Stream for Outbound {
             }
             frame.requests.push(request);
         }
-        let now = Instant::now();
         queue.urgent = !queue.requests.is_empty();
-        queue.under_way = true;
-        queue.left = Some(now);
-        this.gathered.as_mut().reset(now + GATHER);
+        queue.left = Some(Instant::now());
         Poll::Ready(Some(frame))
     }
 }
@@ -246,7 +234,7 @@ pub(super) async fn run(
                 pause = Pause::default();
                 routers.opened(&link);
                 let ended = tokio::select! {
-                    ended = read(&routers, &link, &mut replies, Until::Draining) => ended,
+                    ended = read(&routers, &mut replies, Until::Draining) => ended,
                     () = retire.cancelled() => None,
                 };
                 match ended {
@@ -277,7 +265,7 @@ pub(super) async fn run(
 /// Reads a stream that takes no more requests to its end.
 async fn drain(routers: Routers, link: Arc<Link>, mut replies: Streaming<Replies>) {
     // What is not answered by then is sent to another router anyway.
-    let ended = tokio::time::timeout(DRAIN, read(&routers, &link, &mut replies, Until::End)).await;
+    let ended = tokio::time::timeout(DRAIN, read(&routers, &mut replies, Until::End)).await;
     let reason = ended.ok().flatten().unwrap_or_else(|| "no end in time".into());
     tracing::info!(router = %link.name, reason, "a draining stream to a router has ended");
     routers.closed(&link);
@@ -294,16 +282,10 @@ enum Until {
 }
 
 /// Completes replies until the stream ends, and says why; or until it drains.
-async fn read(
-    routers: &Routers,
-    link: &Link,
-    replies: &mut Streaming<Replies>,
-    until: Until,
-) -> Option<String> {
+async fn read(routers: &Routers, replies: &mut Streaming<Replies>, until: Until) -> Option<String> {
     loop {
         match replies.message().await {
             Ok(Some(frame)) => {
-                link.answered();
                 let now = Instant::now();
                 for reply in frame.replies {
                     routers.answered(reply, now);

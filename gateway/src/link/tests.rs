@@ -13,12 +13,13 @@ struct Peer {
 impl Peer {
     /// The requests of the frame that leaves now, if one does.
     fn hears(&mut self) -> Vec<Request> {
-        let frame = self.outbound.next().now_or_never().flatten();
+        let mut look = || self.outbound.next().now_or_never();
+        // At first it lets others have their turn.
+        let frame = look().or_else(look).flatten();
         frame.map(|frame| frame.requests).unwrap_or_default()
     }
 
     fn answers(&self, routers: &Routers, requests: &[Request]) {
-        self.link.answered();
         for request in requests {
             let reply = Reply { id: request.id, result: Some(reply::Result::Done(Done {})) };
             routers.answered(reply, Instant::now());
@@ -58,30 +59,20 @@ fn heard(peers: &mut [Peer; 2]) -> (usize, Vec<Request>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_frame_waits_until_the_last_one_is_answered_or_a_millisecond_is_over() {
-    let (routers, mut peers) = routers();
-    typing(&routers, "u");
-    let (at, first) = heard(&mut peers);
-    typing(&routers, "v");
-    typing(&routers, "w");
-    assert!(peers[at].hears().is_empty());
-    peers[at].answers(&routers, &first);
-    assert_eq!(peers[at].hears().len(), 2);
-    typing(&routers, "u");
-    assert!(peers[at].hears().is_empty());
-    tokio::time::advance(Duration::from_millis(2)).await;
-    assert_eq!(peers[at].hears().len(), 1, "nobody answers");
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_comes_while_the_last_frame_is_unanswered_needs_nobody_to_look_again() {
+async fn a_frame_takes_what_comes_until_its_thread_has_nothing_else_to_do() {
     let (routers, mut peers) = routers();
     typing(&routers, "u");
     let (at, _) = heard(&mut peers);
-    // The clock is the test's: it goes on only when all wait.
-    let wait = tokio::time::timeout(Duration::from_millis(5), peers[at].outbound.next());
-    let (frame, ()) = tokio::join!(wait, async { typing(&routers, "v") });
-    assert_eq!(frame.expect("long before anything is flushed").unwrap().requests.len(), 1);
+    let (frame, ()) = tokio::join!(peers[at].outbound.next(), async {
+        typing(&routers, "v");
+        typing(&routers, "w");
+    });
+    assert_eq!(frame.unwrap().requests.len(), 2);
+    let begun = tokio::time::Instant::now();
+    typing(&routers, "u");
+    let frame = peers[at].outbound.next().await;
+    assert_eq!(frame.unwrap().requests.len(), 1);
+    assert_eq!(begun.elapsed(), Duration::ZERO, "no clock is waited for, and no answer");
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,7 +104,6 @@ async fn a_users_requests_keep_to_a_router_while_one_is_unanswered() {
     let (at, first) = heard(&mut peers);
     routers.shared.width.store(2, Ordering::Relaxed);
     typing(&routers, &user);
-    peers[at].link.answered();
     let (same, second) = heard(&mut peers);
     assert_eq!((same, second.len()), (at, 1), "in order behind the first");
     peers[at].answers(&routers, &first);
