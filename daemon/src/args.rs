@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::duration;
+use crate::runtime::RuntimeArgs;
 
 /// Flatten these into a binary's own flags.
 #[derive(Debug, Clone, clap::Args)]
@@ -20,6 +21,10 @@ pub struct Args {
     /// After SIGTERM: how long what is under way may take to end.
     #[arg(long, env = "SWITCHBOARD_DRAIN", default_value = "30s", value_parser = duration::parse)]
     pub drain: Duration,
+
+    /// Threads, and what they do together.
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
 
     /// What is logged, to standard error.
     #[command(flatten)]

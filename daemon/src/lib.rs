@@ -17,6 +17,7 @@ pub mod metric;
 mod otlp;
 pub mod process;
 pub mod run;
+mod runtime;
 pub mod settings;
 pub mod signals;
 pub mod telemetry;
@@ -24,4 +25,5 @@ pub mod trace;
 
 pub use args::Args;
 pub use run::{Process, run};
+pub use runtime::RuntimeArgs;
 pub use telemetry::Program;

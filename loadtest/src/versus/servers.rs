@@ -57,7 +57,8 @@ pub async fn switchboard_on(
     // So that what telemetry costs can be measured.
     let telemetry = std::env::vars().filter(|(name, _)| name.starts_with("OTEL_"));
     let plan = Plan::new(gateways, routers, &(redis.url() + parameters)).environment(telemetry);
-    let fleet = Fleet::start(binaries, &plan.gateway_flags("--log warn").router_flags("--log warn")).await?;
+    let flags = format!("--log warn --worker-threads {}", threads(gateways + routers));
+    let fleet = Fleet::start(binaries, &plan.gateway_flags(&flags).router_flags(&flags)).await?;
     let mut processes = named(Role::Gateway, "gateway", &fleet.gateway_pids());
     processes.extend(named(Role::Router, "router", &fleet.router_pids()));
     processes.extend(redis_process(&redis));
@@ -68,6 +69,13 @@ pub async fn switchboard_on(
         processes,
     };
     Ok(Running { servers, _redis: Some(redis), _fleet: Some(fleet), _processes: Vec::new() })
+}
+
+/// Threads of each of so many processes: of one machine's cores they all have a
+/// share, and more threads than cores only get in each other's way.
+fn threads(processes: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / processes.max(1)).max(1)
 }
 
 /// A Socket.IO cluster of two nodes.
