@@ -10,7 +10,8 @@ use testbed::{Binaries, Process, port};
 use crate::token::Issuer;
 
 /// Known to every gateway of a fleet; only processes on loopback believe it.
-const SECRET: &str = "a secret for load tests and cluster tests only";
+/// What its gateways know tokens by.
+pub const SECRET: &str = "a secret for load tests and cluster tests only";
 const START: Duration = Duration::from_secs(60);
 
 /// What to start.

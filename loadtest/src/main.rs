@@ -2,6 +2,7 @@
 //! spawned for it. `loadtest versus`: the same against other servers. `loadtest
 //! simulate`: what one machine cannot run.
 
+mod beside;
 mod open;
 mod options;
 
@@ -10,6 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
+use beside::Beside;
 use clap::Parser;
 use loadtest::capacity::{bus, page, storm};
 use loadtest::{report, versus, workload};
@@ -24,6 +26,7 @@ async fn main() -> ExitCode {
         Command::Versus(options) => compare(&options).await,
         Command::Simulate(options) => simulate(&options.what),
         Command::Relay(options) => relay(options.listen).await,
+        Command::StandBy(options) => stand_by(&options).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -40,6 +43,7 @@ async fn measure(run: &Run) -> Result<()> {
     // They live as long as the run, and end with it.
     let running = open::servers(run).await?;
     let servers = &running.servers;
+    let mut beside = Beside::start(servers, run).await?;
     let summary = match run.scenario {
         Scenario::Direct => workload::direct::run(servers, &settings).await?,
         Scenario::Groups => workload::groups::run(servers, &settings).await?,
@@ -51,6 +55,7 @@ async fn measure(run: &Run) -> Result<()> {
         Scenario::Mixed => workload::mixed::run(servers, &settings).await?,
         Scenario::Restless => workload::restless::run(servers, &settings).await?,
     };
+    beside.all_there()?;
     print!("{summary}");
     if let Some(file) = &run.json {
         write_json(file, &summary)?;
@@ -77,6 +82,11 @@ async fn compare(options: &Versus) -> Result<()> {
 async fn relay(listen: std::net::SocketAddr) -> Result<()> {
     many_sockets()?;
     versus::relay::serve(listen).await
+}
+
+async fn stand_by(options: &options::StandBy) -> Result<()> {
+    many_sockets()?;
+    beside::stand_by(options).await
 }
 
 fn simulate(what: &What) -> Result<()> {

@@ -38,6 +38,26 @@ pub(crate) enum Command {
     /// The bare relay that `versus` measures as the floor.
     #[command(hide = true)]
     Relay(Relay),
+    /// Some of the idle sessions of `run --beside`.
+    #[command(hide = true)]
+    StandBy(StandBy),
+}
+
+/// What `run` tells a process that holds idle sessions.
+#[derive(Debug, Args)]
+pub(crate) struct StandBy {
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) gateways: Vec<String>,
+
+    #[arg(long, env = "SWITCHBOARD_JWT_SECRET", hide_env_values = true)]
+    pub(crate) jwt_secret: String,
+
+    /// The number of the first user.
+    #[arg(long)]
+    pub(crate) first: usize,
+
+    #[arg(long)]
+    pub(crate) users: usize,
 }
 
 #[derive(Debug, Args)]
@@ -92,6 +112,11 @@ pub(crate) struct Run {
     /// Connected users; in `room` subscribers.
     #[arg(long, default_value_t = 200)]
     users: usize,
+
+    /// Idle WebSocket sessions of other users beside them, which are not counted as
+    /// users; in processes of their own.
+    #[arg(long, value_name = "SESSIONS", default_value_t = 0)]
+    pub(crate) beside: usize,
 
     /// Messages a second, of all users together; in `room` publications.
     #[arg(long, default_value_t = 1000.0)]

@@ -44,15 +44,32 @@ pub async fn run(servers: &Servers, settings: &Settings) -> Result<Summary> {
     })
 }
 
+/// Connects users from a number on, says when all are, and holds them until one
+/// ends, which is an error.
+pub async fn stand_by(
+    servers: &Servers,
+    settings: &Settings,
+    first: usize,
+    connected: impl FnOnce(),
+) -> Result<()> {
+    let mut lines = servers.connect_all(settings, users(first..first + settings.users)).await?;
+    connected();
+    Err(first_to_end(&mut lines).await.into())
+}
+
 /// Reads (pings are answered so) until the time is up; a connection that ends
 /// is an error.
 async fn hold(lines: &mut [Line], settings: &Settings) -> Result<()> {
     let end = Instant::now() + settings.duration;
-    let mut reading: FuturesUnordered<_> = lines.iter_mut().map(read_on).collect();
     tokio::select! {
         () = sleep_until(end) => Ok(()),
-        Some(error) = reading.next() => Err(error.into()),
+        error = first_to_end(lines) => Err(error.into()),
     }
+}
+
+async fn first_to_end(lines: &mut [Line]) -> crate::client::Error {
+    let mut reading: FuturesUnordered<_> = lines.iter_mut().map(read_on).collect();
+    reading.next().await.expect("there are some lines")
 }
 
 async fn read_on(line: &mut Line) -> crate::client::Error {

@@ -223,6 +223,23 @@ impl Servers {
 }
 
 impl Settings {
+    /// Of users who only stay connected.
+    pub fn idle(users: usize) -> Self {
+        Self {
+            users,
+            rate: 1.0,
+            closed: false,
+            duration: Duration::ZERO,
+            warmup: Duration::ZERO,
+            body: 0,
+            transports: Mix::only(Transport::WebSocket),
+            seed: 0,
+            members: 2,
+            publishers: 1,
+            backlog: 1,
+        }
+    }
+
     /// Refuses what no scenario can do.
     pub fn check(&self) -> Result<()> {
         ensure!(self.users >= 2, "--users: at least 2");
