@@ -106,8 +106,6 @@ async fn work<I, O, F, Fut>(
         }) else {
             return;
         };
-        // Frames that are read in the same round add theirs.
-        tokio::task::yield_now().await;
         let mut bytes = first.bytes;
         let mut jobs = vec![first];
         while jobs.len() < MAX_ITEMS

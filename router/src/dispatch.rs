@@ -112,13 +112,13 @@ impl Core {
             loops.spawn(webhook::run(hook, store.clone(), metrics.clone(), stop.clone()));
         }
         Self {
-            posts: batcher!(post),
+            posts: batcher!(post, config.batch_pause),
             attaches: batcher!(attach),
             detaches: batcher!(detach),
             inboxes: batcher!(read_inbox),
             acknowledges: batcher!(acknowledge, ACKNOWLEDGE_PAUSE),
             marks: batcher!(mark),
-            broadcasts: batcher!(broadcast),
+            broadcasts: batcher!(broadcast, config.batch_pause),
             channels: batcher!(read_channels),
             receipts,
             notices,

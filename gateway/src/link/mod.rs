@@ -183,9 +183,8 @@ impl Routers {
         let hash = hash_of(&request.user);
         let link = self.choose(hash, shared.unanswered.link_of(hash), None);
         shared.asked.fetch_add(1, Ordering::Relaxed);
-        let (id, first_try) = (request.id, link.is_some().then(|| request.clone()));
         let pending = Pending {
-            request,
+            request: request.clone(),
             hash,
             completion,
             span,
@@ -195,13 +194,13 @@ impl Routers {
             link: link.as_ref().map(|link| link.id),
             attempts: u32::from(link.is_some()),
         };
-        shared.unanswered.insert(id, pending);
-        if let Some((link, request)) = link.zip(first_try)
-            && !link.push(request)
-        {
+        shared.unanswered.insert(request.id, pending);
+        match link {
+            Some(link) if link.push(request.clone()) => {}
             // The stream closed in this moment: what it left is sent again by
             // whoever closed it, unless that was before this was in the list.
-            self.send_again(&[id], Some(&link));
+            Some(link) => self.send_again(&[request.id], Some(&link)),
+            None => {}
         }
     }
 
