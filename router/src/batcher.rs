@@ -54,8 +54,8 @@ where
 {
     /// Starts a loop over `call`, which answers each item at its index.
     ///
-    /// A batch begins no sooner than `pause` after the last one did, unless it
-    /// is full: what nobody waits for is cheaper by the dozen.
+    /// A batch begins no sooner than `pause` after the last one did, unless
+    /// enough waits to fill it: what nobody waits for is cheaper by the dozen.
     pub(crate) fn start<F, Fut>(
         name: &'static str,
         pause: Duration,
@@ -96,46 +96,41 @@ async fn work<I, O, F, Fut>(
     F: Fn(Vec<I>) -> Fut,
     Fut: Future<Output = store::Result<Vec<O>>>,
 {
-    // Taken from the queue, but too much for the batch that was being filled.
-    let mut left_over = None;
+    // Taken from the queue, in its order.
+    let mut jobs = Vec::new();
     let mut next = Instant::now();
     loop {
-        let Some(first) = (match left_over.take() {
-            Some(job) => Some(job),
-            None => waiting.recv().await,
-        }) else {
+        if jobs.is_empty() && waiting.recv_many(&mut jobs, MAX_ITEMS).await == 0 {
             return;
-        };
-        let mut bytes = first.bytes;
-        let mut jobs = vec![first];
-        while jobs.len() < MAX_ITEMS
-            && let Some(job) = more(&mut waiting, next).await
-        {
-            bytes += job.bytes;
-            if bytes > MAX_BYTES {
-                left_over = Some(job);
-                break;
-            }
-            jobs.push(job);
         }
+        if Instant::now() < next && jobs.len() + waiting.len() < MAX_ITEMS {
+            tokio::time::sleep_until(next).await;
+        }
+        let room = MAX_ITEMS - jobs.len();
+        if room > 0 && !waiting.is_empty() {
+            waiting.recv_many(&mut jobs, room).await;
+        }
+        let count = fitting(&jobs);
+        let mut batch: Vec<_> = jobs.drain(..count).collect();
         let now = Instant::now();
         next = now + pause;
-        let (late, jobs) = jobs.into_iter().partition(|job| now - job.since > MAX_WAIT);
+        let late: Vec<_> = batch.extract_if(.., |job| now - job.since > MAX_WAIT).collect();
         refuse(late, &Error::Unavailable("waited too long for the store"));
-        if !jobs.is_empty() {
-            metrics.batch(name, jobs.len());
-            process(name, jobs, &call).await;
+        if !batch.is_empty() {
+            metrics.batch(name, batch.len());
+            process(name, batch, &call).await;
         }
     }
 }
 
-/// What waits already, or comes before `until`.
-async fn more<T>(waiting: &mut mpsc::Receiver<T>, until: Instant) -> Option<T> {
-    match waiting.try_recv() {
-        Ok(job) => Some(job),
-        Err(_) if Instant::now() >= until => None,
-        Err(_) => tokio::time::timeout_at(until, waiting.recv()).await.ok().flatten(),
-    }
+/// How many of these make one batch: at least one.
+fn fitting<I, O>(jobs: &[Job<I, O>]) -> usize {
+    let mut bytes = 0;
+    let fits = jobs.iter().take_while(|job| {
+        bytes += job.bytes;
+        bytes <= MAX_BYTES
+    });
+    fits.count().max(1)
 }
 
 async fn process<I, O, F, Fut>(name: &'static str, jobs: Vec<Job<I, O>>, call: &F)
