@@ -3,6 +3,7 @@
 //! its own answer.
 
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
 use daemon::trace::{self, KeyValue, Span};
@@ -54,8 +55,8 @@ where
 {
     /// Starts a loop over `call`, which answers each item at its index.
     ///
-    /// A batch begins no sooner than `pause` after the last one did, unless
-    /// enough waits to fill it: what nobody waits for is cheaper by the dozen.
+    /// A batch begins no sooner than `pause` after the last one did, unless it
+    /// is full: what nobody waits for is cheaper by the dozen.
     pub(crate) fn start<F, Fut>(
         name: &'static str,
         pause: Duration,
@@ -103,8 +104,16 @@ async fn work<I, O, F, Fut>(
         if jobs.is_empty() && waiting.recv_many(&mut jobs, MAX_ITEMS).await == 0 {
             return;
         }
-        if Instant::now() < next && jobs.len() + waiting.len() < MAX_ITEMS {
-            tokio::time::sleep_until(next).await;
+        // One timer for the whole pause. It may be a millisecond late, so that
+        // what comes after the pause ends it, too.
+        let mut over = pin!(tokio::time::sleep_until(next));
+        while jobs.len() < MAX_ITEMS && Instant::now() < next {
+            let room = MAX_ITEMS - jobs.len();
+            tokio::select! {
+                biased;
+                () = &mut over => break,
+                count = waiting.recv_many(&mut jobs, room) => if count == 0 { break },
+            }
         }
         let room = MAX_ITEMS - jobs.len();
         if room > 0 && !waiting.is_empty() {
