@@ -19,8 +19,36 @@ const CLIENT_MESSAGE_RULE: Invalid = Invalid("must be 1 to 64 visible ASCII char
 const SESSION_RULE: Invalid = Invalid("must be 1 to 64 characters of A-Z a-z 0-9 . _ -");
 const NODE_RULE: Invalid = Invalid("must be 1 to 96 characters of A-Z a-z 0-9 . _ -");
 
-fn is_word(text: &str, max: usize, extra: &[u8]) -> bool {
-    (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || extra.contains(&b))
+/// The bytes that words of one kind are made of.
+type Alphabet = [bool; 256];
+
+const NAME: &Alphabet = &alphabet(b"._@-");
+const WORD: &Alphabet = &alphabet(b"._-");
+
+/// Letters, digits, and these.
+const fn alphabet(extra: &[u8]) -> Alphabet {
+    let mut alphabet = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        alphabet[byte as usize] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut index = 0;
+    while index < extra.len() {
+        alphabet[extra[index] as usize] = true;
+        index += 1;
+    }
+    alphabet
+}
+
+/// Looks at every byte whatever it finds: most ids are good ones, and the loop
+/// is the shorter for it.
+fn all(text: &str, good: impl Fn(u8) -> bool) -> bool {
+    text.bytes().fold(true, |so_far, byte| so_far & good(byte))
+}
+
+fn is_word(text: &str, max: usize, alphabet: &Alphabet) -> bool {
+    (1..=max).contains(&text.len()) && all(text, |byte| alphabet[usize::from(byte)])
 }
 
 /// A text identifier: cheap to clone, ordered by its bytes.
@@ -79,44 +107,50 @@ macro_rules! identifier {
                 id.0.as_ref().to_owned()
             }
         }
+
+        impl From<$name> for Arc<str> {
+            fn from(id: $name) -> Arc<str> {
+                id.0
+            }
+        }
     };
 }
 
 identifier!(
     /// An account: the `sub` of its token.
     UserId,
-    |text| is_word(text, 64, b"._@-"),
+    |text| is_word(text, 64, NAME),
     NAME_RULE
 );
 identifier!(
     /// One of a user's clients.
     DeviceId,
-    |text| is_word(text, 64, b"._@-"),
+    |text| is_word(text, 64, NAME),
     NAME_RULE
 );
 identifier!(
     /// One live attachment of a device to the cluster.
     SessionId,
-    |text| is_word(text, 64, b"._-"),
+    |text| is_word(text, 64, WORD),
     SESSION_RULE
 );
 identifier!(
     /// One run of a gateway: its node's name and something random. Names the
     /// bus channel and the lease, so that a restarted node is a new one.
     NodeIncarnation,
-    |text| is_word(text, 96, b"._-"),
+    |text| is_word(text, 96, WORD),
     NODE_RULE
 );
 identifier!(
     /// What a sender knows its message by.
     ClientMessageId,
-    |text| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()),
+    |text| (1..=64).contains(&text.len()) && all(text, |byte| byte.is_ascii_graphic()),
     CLIENT_MESSAGE_RULE
 );
 identifier!(
     /// A broadcast topic.
     ChannelId,
-    |text| text.strip_prefix("c_").is_some_and(|name| is_word(name, 64, b"._-")),
+    |text| text.strip_prefix("c_").is_some_and(|name| is_word(name, 64, WORD)),
     CHANNEL_RULE
 );
 identifier!(
@@ -129,7 +163,7 @@ identifier!(
 
 fn is_conversation(text: &str) -> bool {
     match text.split_once('~') {
-        Some((a, b)) => is_word(a, 64, b"._@-") && is_word(b, 64, b"._@-") && a <= b,
+        Some((a, b)) => is_word(a, 64, NAME) && is_word(b, 64, NAME) && a <= b,
         None => text
             .strip_prefix("g_")
             .is_some_and(|id| id.len() == 26 && id.bytes().all(|b| b.is_ascii_alphanumeric())),
@@ -151,8 +185,19 @@ impl ConversationId {
     /// The two users of a direct conversation; nothing for a group. Both are
     /// the same in a conversation with oneself.
     pub fn pair(&self) -> Option<(UserId, UserId)> {
-        let (a, b) = self.0.split_once('~')?;
-        Some((UserId(Arc::from(a)), UserId(Arc::from(b))))
+        let (one, other) = self.names()?;
+        Some((UserId(Arc::from(one)), UserId(Arc::from(other))))
+    }
+
+    /// Their names, for a look.
+    pub fn names(&self) -> Option<(&str, &str)> {
+        self.0.split_once('~')
+    }
+
+    /// Whether the user may be in it at all: nobody is a third in a direct
+    /// conversation.
+    pub fn admits(&self, user: &UserId) -> bool {
+        self.names().is_none_or(|(one, other)| *user.0 == *one || *user.0 == *other)
     }
 
     /// Whether it is a group.

@@ -4,9 +4,11 @@
 //!
 //! In reading order: [`id`] (who and where), [`place`] (seq, position,
 //! cursor), [`bookmark`] (a cursor with places in channels), [`outcome`] (error
-//! codes, the ends of sessions, resets), [`wire`] (the generated messages).
+//! codes, the ends of sessions, resets), [`wire`] (the generated messages) and
+//! [`codec`] (how gRPC has them written).
 
 pub mod bookmark;
+pub mod codec;
 pub mod id;
 pub mod outcome;
 pub mod place;

@@ -3,6 +3,7 @@
 //! its own answer.
 
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
 use daemon::trace::{self, KeyValue, Span};
@@ -96,46 +97,49 @@ async fn work<I, O, F, Fut>(
     F: Fn(Vec<I>) -> Fut,
     Fut: Future<Output = store::Result<Vec<O>>>,
 {
-    // Taken from the queue, but too much for the batch that was being filled.
-    let mut left_over = None;
+    // Taken from the queue, in its order.
+    let mut jobs = Vec::new();
     let mut next = Instant::now();
     loop {
-        let Some(first) = (match left_over.take() {
-            Some(job) => Some(job),
-            None => waiting.recv().await,
-        }) else {
+        if jobs.is_empty() && waiting.recv_many(&mut jobs, MAX_ITEMS).await == 0 {
             return;
-        };
-        let mut bytes = first.bytes;
-        let mut jobs = vec![first];
-        while jobs.len() < MAX_ITEMS
-            && let Some(job) = more(&mut waiting, next).await
-        {
-            bytes += job.bytes;
-            if bytes > MAX_BYTES {
-                left_over = Some(job);
-                break;
-            }
-            jobs.push(job);
         }
+        // One timer for the whole pause. It may be a millisecond late, so that
+        // what comes after the pause ends it, too.
+        let mut over = pin!(tokio::time::sleep_until(next));
+        while jobs.len() < MAX_ITEMS && Instant::now() < next {
+            let room = MAX_ITEMS - jobs.len();
+            tokio::select! {
+                biased;
+                () = &mut over => break,
+                count = waiting.recv_many(&mut jobs, room) => if count == 0 { break },
+            }
+        }
+        let room = MAX_ITEMS - jobs.len();
+        if room > 0 && !waiting.is_empty() {
+            waiting.recv_many(&mut jobs, room).await;
+        }
+        let count = fitting(&jobs);
+        let mut batch: Vec<_> = jobs.drain(..count).collect();
         let now = Instant::now();
         next = now + pause;
-        let (late, jobs) = jobs.into_iter().partition(|job| now - job.since > MAX_WAIT);
+        let late: Vec<_> = batch.extract_if(.., |job| now - job.since > MAX_WAIT).collect();
         refuse(late, &Error::Unavailable("waited too long for the store"));
-        if !jobs.is_empty() {
-            metrics.batch(name, jobs.len());
-            process(name, jobs, &call).await;
+        if !batch.is_empty() {
+            metrics.batch(name, batch.len());
+            process(name, batch, &call).await;
         }
     }
 }
 
-/// What waits already, or comes before `until`.
-async fn more<T>(waiting: &mut mpsc::Receiver<T>, until: Instant) -> Option<T> {
-    match waiting.try_recv() {
-        Ok(job) => Some(job),
-        Err(_) if Instant::now() >= until => None,
-        Err(_) => tokio::time::timeout_at(until, waiting.recv()).await.ok().flatten(),
-    }
+/// How many of these make one batch: at least one.
+fn fitting<I, O>(jobs: &[Job<I, O>]) -> usize {
+    let mut bytes = 0;
+    let fits = jobs.iter().take_while(|job| {
+        bytes += job.bytes;
+        bytes <= MAX_BYTES
+    });
+    fits.count().max(1)
 }
 
 async fn process<I, O, F, Fut>(name: &'static str, jobs: Vec<Job<I, O>>, call: &F)

@@ -2,7 +2,6 @@
 //! answers gather while the last frame is being written and leave in the next
 //! one. No timers, no delay when idle.
 
-use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +45,7 @@ pub(crate) fn open(
     let draining = shutdown.child_token();
     let answers = Answers {
         queue,
-        gathered: VecDeque::new(),
+        gathered: Vec::new(),
         draining: draining.clone(),
         told: false,
         _open: OpenLink::new(core.metrics.clone()),
@@ -182,7 +181,7 @@ async fn take(core: &Arc<Core>, request: Request, replies: &mpsc::Sender<Reply>)
 struct Answers {
     queue: mpsc::Receiver<Reply>,
     /// Taken from the queue, not yet in a frame.
-    gathered: VecDeque<Reply>,
+    gathered: Vec<Reply>,
     draining: CancellationToken,
     told: bool,
     _open: OpenLink,
@@ -191,27 +190,25 @@ struct Answers {
 impl Answers {
     async fn next(&mut self) -> Option<Replies> {
         if self.gathered.is_empty() {
-            let mut taken = Vec::new();
             tokio::select! {
                 biased;
                 () = self.draining.cancelled(), if !self.told => {
                     self.told = true;
                     return Some(Replies { replies: Vec::new(), draining: true });
                 }
-                count = self.queue.recv_many(&mut taken, GATHER) => if count == 0 {
+                count = self.queue.recv_many(&mut self.gathered, GATHER) => if count == 0 {
                     return None;
                 },
             }
-            self.gathered = taken.into();
         }
-        let mut replies = Vec::with_capacity(self.gathered.len());
         let mut bytes = 0;
-        while bytes < FRAME_BYTES
-            && let Some(reply) = self.gathered.pop_front()
-        {
-            bytes += weight(&reply);
-            replies.push(reply);
-        }
+        let fits = self.gathered.iter().take_while(|reply| {
+            let room = bytes < FRAME_BYTES;
+            bytes += weight(reply);
+            room
+        });
+        let later = self.gathered.split_off(fits.count());
+        let replies = std::mem::replace(&mut self.gathered, later);
         Some(Replies { replies, draining: false })
     }
 }

@@ -170,7 +170,10 @@ static UNHEARD_DROPPED: Metric = Metric::counter(
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Metrics {
+pub(crate) struct Metrics(Arc<Instruments>);
+
+#[derive(Debug)]
+struct Instruments {
     /// Commands by type and result.
     commands: Counter,
     /// Items that went to the store at once.
@@ -192,7 +195,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn new() -> Self {
         metric::observe(&UNHEARD_DROPPED, &[], || Some(store::unheard_dropped() as f64));
-        Self {
+        Self(Arc::new(Instruments {
             commands: Counter::of(&COMMANDS),
             batch_size: Histogram::of(&BATCH_SIZE),
             store_duration: Histogram::of(&STORE_DURATION),
@@ -201,15 +204,15 @@ impl Metrics {
             repaired: Counter::of(&REPAIRED),
             webhook_told: Counter::of(&TOLD),
             webhook_failed: Counter::of(&FAILED),
-        }
+        }))
     }
 
     pub(crate) fn command(&self, name: &'static str, result: &'static str) {
-        self.commands.add(&[name, result], 1);
+        self.0.commands.add(&[name, result], 1);
     }
 
     pub(crate) fn batch(&self, queue: &'static str, items: usize) {
-        self.batch_size.record(&[queue], items as f64);
+        self.0.batch_size.record(&[queue], items as f64);
     }
 
     /// Observes a queue when metrics are read, until `depth` knows no more.
@@ -223,27 +226,27 @@ impl Metrics {
 
     pub(crate) fn stored(&self, operation: &'static str, took: Duration, ok: bool) {
         let result = if ok { "ok" } else { "error" };
-        self.store_duration.record(&[operation, result], took.as_secs_f64());
+        self.0.store_duration.record(&[operation, result], took.as_secs_f64());
     }
 
     pub(crate) fn dropped(&self, kind: &'static str, count: usize) {
-        self.dropped.add(&[kind], count as u64);
+        self.0.dropped.add(&[kind], count as u64);
     }
 
     pub(crate) fn links(&self, change: i64) {
-        self.links.add(&[], change);
+        self.0.links.add(&[], change);
     }
 
     pub(crate) fn repaired(&self, conversations: usize) {
-        self.repaired.add(&[], conversations as u64);
+        self.0.repaired.add(&[], conversations as u64);
     }
 
     pub(crate) fn webhook_told(&self, messages: usize) {
-        self.webhook_told.add(&[], messages as u64);
+        self.0.webhook_told.add(&[], messages as u64);
     }
 
     pub(crate) fn webhook_failed(&self) {
-        self.webhook_failed.add(&[], 1);
+        self.0.webhook_failed.add(&[], 1);
     }
 
     /// Observes how many messages wait for the webhook, as the store said last.

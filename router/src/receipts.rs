@@ -197,7 +197,7 @@ pub(crate) fn by_node(
             let there = nodes.entry(location.node.clone()).or_default();
             // The locations of one user come one after another.
             if there.last().is_none_or(|last| last != user.as_str()) {
-                there.push(user.to_string());
+                there.push(user.as_str().to_owned());
             }
         }
     }

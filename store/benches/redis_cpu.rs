@@ -117,7 +117,7 @@ impl Yardstick {
         Post {
             conversation: conversation(pair),
             by,
-            entries: vec![NewEntry { fingerprint, time, bytes: entry.encode_to_vec().into() }],
+            entries: [NewEntry { fingerprint, time, bytes: entry.encode_to_vec().into() }].into(),
             trace: bytes::Bytes::new(),
             kind: PostKind::Message {
                 repeat_key: client_msg_id.into(),

@@ -76,7 +76,7 @@ fn post(by: &UserId, conversation: &ConversationId, text: &str) -> Post {
     Post {
         conversation: conversation.clone(),
         by: by.clone(),
-        entries: vec![NewEntry { fingerprint, time: 1, bytes: entry.encode_to_vec().into() }],
+        entries: [NewEntry { fingerprint, time: 1, bytes: entry.encode_to_vec().into() }].into(),
         kind: PostKind::Message { repeat_key: text.into(), session: None },
         trace: bytes::Bytes::new(),
     }

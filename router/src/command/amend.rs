@@ -8,7 +8,7 @@ use proto::wire::{self, entry, reply};
 use proto::{ClientMessageId, ConversationId, Seq, UserId};
 use store::model::{Amendment, Post, PostKind, Posted, Who};
 
-use super::{check_body, field, may_be_in, new_entry, now};
+use super::{check_body, field, new_entry, now};
 use crate::dispatch::done;
 use crate::error::{Error, NO_CONVERSATION, Result};
 
@@ -48,10 +48,10 @@ pub(crate) fn react(user: UserId, asked: wire::React) -> Result<Post> {
 }
 
 fn post(by: UserId, conversation: ConversationId, kind: PostKind, what: entry::What) -> Result<Post> {
-    if !may_be_in(&conversation, &by) {
+    if !conversation.admits(&by) {
         return Err(NO_CONVERSATION);
     }
-    Ok(Post { entries: vec![new_entry(&by, now(), what)], conversation, by, kind, trace: Bytes::new() })
+    Ok(Post { entries: [new_entry(&by, now(), what)].into(), conversation, by, kind, trace: Bytes::new() })
 }
 
 /// What is answered.

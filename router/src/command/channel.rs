@@ -18,7 +18,7 @@ const USUAL_PUBLICATIONS: u32 = 100;
 /// What is asked of the store.
 pub(crate) fn broadcast(user: UserId, publish: wire::Publish) -> Result<Broadcast> {
     let channel = field("channel", &publish.channel)?;
-    let (entry, id) = message(&user, publish.body, &publish.client_msg_id, publish.hidden_id)?;
+    let (entry, id) = message(&user, &publish.body, &publish.client_msg_id, publish.hidden_id)?;
     Ok(Broadcast { channel, by: user, entry, repeat_key: id.as_str().into() })
 }
 

@@ -9,7 +9,7 @@ use proto::{ConversationId, UserId};
 use rustc_hash::FxHashSet;
 use store::model::{Change, Conversation, Group, Member, Post, PostKind, Posted, Version};
 
-use super::{field, may_be_in, new_entry, now};
+use super::{field, new_entry, now};
 use crate::dispatch::{Core, done};
 use crate::error::{Error, NO_CONVERSATION, Result};
 
@@ -157,7 +157,7 @@ pub(crate) async fn rename(core: &Core, by: UserId, rename: wire::Rename) -> Res
 /// The state of a conversation that the user is in; `NO_CONVERSATION` for
 /// everyone else. A direct one without messages is there for its two.
 pub(crate) async fn state(core: &Core, user: &UserId, conversation: &ConversationId) -> Result<Conversation> {
-    if !may_be_in(conversation, user) {
+    if !conversation.admits(user) {
         return Err(NO_CONVERSATION);
     }
     let mut states = core.store.conversations(std::slice::from_ref(conversation), None).await?;

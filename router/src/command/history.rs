@@ -4,7 +4,7 @@ use proto::wire::{self, History, reply};
 use proto::{ConversationId, Seq, UserId};
 use store::model::{HistoryPage, HistoryQuery, HistoryRange};
 
-use super::{PAGE_BYTES, field, may_be_in, shown, size_shown};
+use super::{PAGE_BYTES, field, shown, size_shown};
 use crate::dispatch::Core;
 use crate::error::{Error, NO_CONVERSATION, Result};
 
@@ -23,7 +23,7 @@ pub(crate) async fn page(core: &Core, user: UserId, query: History) -> Result<re
             return Err(Error::BadRequest("only one of `before` and `after` may be given".to_owned()));
         }
     };
-    if !may_be_in(&conversation, &user) {
+    if !conversation.admits(&user) {
         return Err(NO_CONVERSATION);
     }
     let page = core.store.history(HistoryQuery { user, conversation, range, limit }).await?;

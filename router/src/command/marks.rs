@@ -1,7 +1,7 @@
 //! How far members are: what an `ack` delivers, and `read`.
 
 use proto::wire::{self, reply};
-use proto::{Seq, UserId};
+use proto::{ConversationId, Seq, UserId};
 use store::model::{Acknowledged, Mark, MarkKind, Marked};
 
 use super::field;
@@ -22,8 +22,8 @@ pub(crate) fn delivered(user: UserId, outcome: Acknowledged, receipts: &Receipts
 
 /// What is asked of the store.
 pub(crate) fn read(user: UserId, read: &wire::Read) -> Result<Mark> {
-    let conversation = field("conversation", &read.conversation)?;
-    if !super::may_be_in(&conversation, &user) {
+    let conversation: ConversationId = field("conversation", &read.conversation)?;
+    if !conversation.admits(&user) {
         return Err(NO_CONVERSATION);
     }
     Ok(Mark { conversation, user, kind: MarkKind::Read, seq: Seq(read.seq) })

@@ -18,8 +18,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use prost::Message as _;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, fixed32, uint64};
 use proto::wire::{Entry, Event, Reactions, State, entry};
-use proto::{ConversationId, Fingerprint, Invalid, UserId};
+use proto::{Fingerprint, Invalid, UserId};
 use store::model::{Logged, NewEntry, Shown};
 
 use crate::error::{Error, Result};
@@ -47,17 +48,43 @@ fn field<T: std::str::FromStr<Err = Invalid>>(name: &str, text: &str) -> Result<
     text.parse().map_err(|invalid| Error::field(name, invalid))
 }
 
-/// Whether the user may be in it at all: nobody is a third in a direct
-/// conversation.
-fn may_be_in(conversation: &ConversationId, user: &UserId) -> bool {
-    conversation.pair().is_none_or(|(one, other)| *user == one || *user == other)
-}
-
 /// Encodes what is to be written, once for the log, the bus and all readers.
 fn new_entry(by: &UserId, time: u64, what: entry::What) -> NewEntry {
     let fingerprint = Fingerprint::random();
     let entry = Entry { fingerprint: fingerprint.0, time, by: by.to_string(), what: Some(what) };
     NewEntry { fingerprint, time, bytes: Bytes::from(entry.encode_to_vec()) }
+}
+
+/// The same of a message: most entries are, and by hand nothing is copied to be
+/// encoded, nor measured twice.
+fn new_message(by: &UserId, time: u64, body: &[u8], client_msg_id: &str) -> NewEntry {
+    // At most, of all fields but their texts.
+    const FRAME: usize = 64;
+    let texts = body.len() + client_msg_id.len();
+    let fingerprint = Fingerprint::random();
+    let mut bytes = Vec::with_capacity(FRAME + by.as_str().len() + texts);
+    fixed32::encode(1, &fingerprint.0, &mut bytes);
+    uint64::encode(2, &time, &mut bytes);
+    put_text(3, by.as_str().as_bytes(), &mut bytes);
+    let id = if client_msg_id.is_empty() { 0 } else { text_len(client_msg_id.len()) };
+    encode_key(4, WireType::LengthDelimited, &mut bytes);
+    encode_varint((text_len(body.len()) + id) as u64, &mut bytes);
+    put_text(1, body, &mut bytes);
+    if id > 0 {
+        put_text(2, client_msg_id.as_bytes(), &mut bytes);
+    }
+    NewEntry { fingerprint, time, bytes: bytes.into() }
+}
+
+/// A field of less than 16.
+fn put_text(field: u32, text: &[u8], into: &mut Vec<u8>) {
+    encode_key(field, WireType::LengthDelimited, into);
+    encode_varint(text.len() as u64, into);
+    into.extend_from_slice(text);
+}
+
+fn text_len(length: usize) -> usize {
+    1 + encoded_len_varint(length as u64) + length
 }
 
 /// As gateways get it.
@@ -105,4 +132,28 @@ fn size(logged: &Logged) -> usize {
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::wire::Message;
+
+    use super::*;
+
+    #[test]
+    fn a_message_put_together_by_hand_is_the_entry_of_the_contract() {
+        let by = UserId::parse("alice").unwrap();
+        for (length, id) in [(1, "m-1"), (200, ""), (MAX_BODY, "m-2")] {
+            let body = Bytes::from(vec![b'1'; length]);
+            let made = new_message(&by, 1_732_000_000_000, &body, id);
+            let what = entry::What::Message(Message { body, client_msg_id: id.to_owned() });
+            let entry = Entry {
+                fingerprint: made.fingerprint.0,
+                time: made.time,
+                by: by.to_string(),
+                what: Some(what),
+            };
+            assert_eq!(made.bytes, entry.encode_to_vec());
+        }
+    }
 }

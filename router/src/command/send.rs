@@ -1,11 +1,11 @@
 //! `send`: a message for a conversation.
 
 use bytes::Bytes;
-use proto::wire::{self, entry, reply};
+use proto::wire::{self, reply};
 use proto::{ClientMessageId, ConversationId, SessionId, UserId};
 use store::model::{NewEntry, Post, PostKind, Posted};
 
-use super::{check_body, field, may_be_in, new_entry, now};
+use super::{check_body, field, new_message, now};
 use crate::error::{Error, NO_CONVERSATION, Result};
 
 /// What is asked of the store.
@@ -15,15 +15,15 @@ pub(crate) fn post(user: UserId, send: wire::Send) -> Result<Post> {
         "" => None,
         text => Some(field("session", text)?),
     };
-    if !may_be_in(&conversation, &user) {
+    if !conversation.admits(&user) {
         return Err(NO_CONVERSATION);
     }
-    let (entry, id) = message(&user, send.body, &send.client_msg_id, send.hidden_id)?;
+    let (entry, id) = message(&user, &send.body, &send.client_msg_id, send.hidden_id)?;
     Ok(Post {
-        entries: vec![entry],
+        entries: [entry].into(),
         conversation,
         by: user,
-        kind: PostKind::Message { repeat_key: id.as_str().into(), session },
+        kind: PostKind::Message { repeat_key: id.into(), session },
         trace: Bytes::new(),
     })
 }
@@ -32,15 +32,14 @@ pub(crate) fn post(user: UserId, send: wire::Send) -> Result<Post> {
 /// readers do not see one that is hidden.
 pub(super) fn message(
     user: &UserId,
-    body: Bytes,
+    body: &[u8],
     client_msg_id: &str,
     hidden: bool,
 ) -> Result<(NewEntry, ClientMessageId)> {
     let id: ClientMessageId = field("client_msg_id", client_msg_id)?;
-    check_body(&body)?;
-    let client_msg_id = if hidden { String::new() } else { id.to_string() };
-    let message = wire::Message { body, client_msg_id };
-    Ok((new_entry(user, now(), entry::What::Message(message)), id))
+    check_body(body)?;
+    let shown = if hidden { "" } else { client_msg_id };
+    Ok((new_message(user, now(), body, shown), id))
 }
 
 /// What is answered.

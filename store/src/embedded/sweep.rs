@@ -167,7 +167,7 @@ mod tests {
         Post {
             conversation: ConversationId::direct(&alice(), &UserId::parse("bob").unwrap()),
             by: alice(),
-            entries: vec![entry],
+            entries: [entry].into(),
             kind,
             trace: bytes::Bytes::new(),
         }

@@ -72,8 +72,8 @@ impl Mark {
     /// As the bus carries it.
     pub fn receipt(&self) -> Receipt {
         Receipt {
-            conversation: self.conversation.to_string(),
-            user: self.user.to_string(),
+            conversation: self.conversation.as_str().to_owned(),
+            user: self.user.as_str().to_owned(),
             kind: self.kind.wire().into(),
             seq: self.seq.0,
         }

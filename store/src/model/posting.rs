@@ -1,5 +1,7 @@
 //! What is written: messages, changes of groups, amendments.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use proto::{ConversationId, Cursor, Fingerprint, Seq, SessionId, StoreIncarnation, UserId};
 
@@ -11,7 +13,7 @@ pub struct Post {
     /// Who wrote it.
     pub by: UserId,
     /// The encoded [`Entry`](proto::wire::Entry), or for a change all of them, in order.
-    pub entries: Vec<NewEntry>,
+    pub entries: Arc<[NewEntry]>,
     /// A message, or a change of the group.
     pub kind: PostKind,
     /// Announced with it and not stored: where it belongs in a trace
@@ -37,7 +39,7 @@ pub enum PostKind {
     Message {
         /// Repeats with the same key by the same user in this conversation
         /// within 24 hours are the same message.
-        repeat_key: Box<str>,
+        repeat_key: Arc<str>,
         /// The sending session, which needs no announcement.
         session: Option<SessionId>,
     },

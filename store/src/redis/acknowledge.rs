@@ -141,6 +141,11 @@ impl Looked {
 /// Adds marks that are new; the later one of a conversation stands.
 fn extend(answer: &mut Acknowledged, marks: Vec<(ConversationId, Seq)>) {
     let Acknowledged::Marks(list) = answer else { return };
+    if list.is_empty() {
+        // A page has each conversation once.
+        *list = marks;
+        return;
+    }
     for (conversation, seq) in marks {
         list.retain(|(known, _)| *known != conversation);
         list.push((conversation, seq));

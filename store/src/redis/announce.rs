@@ -18,6 +18,9 @@ use crate::Result;
 /// comes back.
 const GONE: u32 = 60;
 
+/// What an envelope of notices takes at first.
+const ENVELOPE: usize = 1024;
+
 /// Numbers and publishes.
 pub(super) struct Announcer {
     link: Link,
@@ -80,7 +83,8 @@ impl Announcer {
             }
         }
         for (node, notice) in notices {
-            prost::encoding::message::encode(5, notice, nodes.entry(node).or_default());
+            let envelope = nodes.entry(node).or_insert_with(|| BytesMut::with_capacity(ENVELOPE));
+            prost::encoding::message::encode(5, notice, envelope);
         }
         self.publish(store, nodes).await
     }

@@ -90,7 +90,7 @@ fn read(conversation: &ConversationId, mut row: Row, marks: &mut Vec<Mark>) -> R
     let mut list = row.list()?;
     while !list.is_done() {
         let user = UserId::parse(&list.text()?).map_err(|_| unexpected("a user"))?;
-        let kind = match list.text()?.as_str() {
+        let kind = match &*list.text()? {
             "d" => MarkKind::Delivered,
             "r" => MarkKind::Read,
             _ => return Err(unexpected("a kind of mark")),

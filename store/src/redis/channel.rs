@@ -11,6 +11,7 @@
 
 use fred::types::Value;
 use proto::{ChannelId, NodeIncarnation, Seq};
+use smallvec::smallvec;
 
 use super::Redis;
 use super::announce::Published;
@@ -58,7 +59,7 @@ impl Redis {
         let rows = self.append.run(&script::BROADCAST, &common, items, PUBLICATIONS).await?;
         let (mut done, mut published) = (Vec::with_capacity(batch.len()), Vec::new());
         for (broadcast, mut row) in batch.iter().zip(rows) {
-            let duplicate = match row.text()?.as_str() {
+            let duplicate = match &*row.text()? {
                 "ok" => false,
                 "repeat" => true,
                 _ => return Err(unexpected("what became of a publication")),
@@ -176,7 +177,7 @@ fn audience_item(audience: &Audience) -> Item {
 /// The beginning of items about channels: bucket and channel.
 fn channel_item(channel: &ChannelId) -> Item {
     let bucket = Bucket::of(channel.as_str());
-    Item { bucket, args: vec![Value::Integer(bucket.0.into()), write::text(channel.as_str())] }
+    Item { bucket, args: smallvec![Value::Integer(bucket.0.into()), write::text(channel.as_str())] }
 }
 
 fn nodes(list: &mut Row) -> Result<Vec<NodeIncarnation>> {

@@ -5,6 +5,7 @@ use fred::interfaces::{ClientLike, Resp3Frame};
 use fred::types::{ClusterHash, CustomCommand, Value};
 use proto::{ConversationId, Position, Seq, UserId};
 use rustc_hash::FxHashMap;
+use smallvec::smallvec;
 
 use super::Redis;
 use super::fetch::decode;
@@ -27,10 +28,7 @@ const RECORDS: usize = 512;
 impl Redis {
     pub(super) async fn history_of(&self, query: HistoryQuery) -> Result<Option<HistoryPage>> {
         let conversation = query.conversation;
-        if let Some((one, other)) = conversation.pair()
-            && query.user != one
-            && query.user != other
-        {
+        if !conversation.admits(&query.user) {
             return Ok(None);
         }
         let (range, seq) = match query.range {
@@ -158,7 +156,7 @@ impl Redis {
         if let Resp3Frame::SimpleError { data, .. } = &frame {
             return Err(Error::Unavailable(data.to_string()));
         }
-        let mut fields = Row::new(frame)?;
+        let mut fields = Row::new(frame);
         let mut memberships = Vec::new();
         while !fields.is_done() {
             let (field, value) = (fields.bytes()?, fields.bytes()?);
@@ -182,7 +180,7 @@ impl Redis {
 /// The beginning of items about conversations: bucket and conversation.
 pub(super) fn conversation_item(id: &ConversationId) -> Item {
     let bucket = Bucket::of(id.as_str());
-    Item { bucket, args: vec![Value::Integer(bucket.0.into()), write::text(id.as_str())] }
+    Item { bucket, args: smallvec![Value::Integer(bucket.0.into()), write::text(id.as_str())] }
 }
 
 /// Of `sent.lua` and `filed.lua`.
@@ -230,7 +228,7 @@ fn conversation(id: &ConversationId, mut row: Row) -> Result<(Option<Conversatio
         true => {
             let owner =
                 UserId::parse(&owner).map_err(|error| Error::Corrupt(format!("a group's owner: {error}")))?;
-            Some(Group { version, name, owner })
+            Some(Group { version, name: name.to_string(), owner })
         }
     };
     Ok((Some(Conversation { head, group, last_message, unread: 0, members: list }), newest_recalled))

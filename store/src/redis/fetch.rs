@@ -6,6 +6,7 @@ use prost::Message as _;
 use proto::ConversationId;
 use proto::wire::Entry;
 use rustc_hash::FxHashMap;
+use smallvec::smallvec;
 
 use super::Redis;
 use super::key::Bucket;
@@ -72,7 +73,7 @@ fn item(list: &ListId, from: u64, to: u64) -> Item {
     let bucket = Bucket::of(conversation.as_str());
     Item {
         bucket,
-        args: vec![
+        args: smallvec![
             Value::Integer(bucket.0.into()),
             write::text(conversation.as_str()),
             write::text(kind.as_str()),

@@ -278,7 +278,7 @@ fn item(filing: &Filing, mode: Mode) -> Item {
         write::number(entry.place.seq),
         write::number(entry.place.version),
         write::number(entry.amends),
-        Value::Bytes(write::prefix(entry.fingerprint, entry.time)),
+        Value::Bytes(Bytes::copy_from_slice(&write::prefix(entry.fingerprint, entry.time))),
         Value::Bytes(Bytes::copy_from_slice(&write::place_of_marks(
             &entry.conversation,
             &filing.member.user,
@@ -289,8 +289,8 @@ fn item(filing: &Filing, mode: Mode) -> Item {
 }
 
 fn outcome(mut row: Row) -> Result<Outcome> {
-    match row.text()?.as_str() {
-        "filed" => Ok(Outcome::Filed(row.number()?, row.text()?)),
+    match &*row.text()? {
+        "filed" => Ok(Outcome::Filed(row.number()?, row.text()?.to_string())),
         "old" => Ok(Outcome::There(Some(row.number()?).filter(|position| *position > 0), row.bytes()?)),
         "hidden" => Ok(Outcome::Hidden),
         "hole" => Ok(Outcome::Hole(Place { seq: row.number()?, version: row.number()? })),

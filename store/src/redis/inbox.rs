@@ -3,12 +3,13 @@
 use fred::types::Value;
 use proto::{Cursor, Fingerprint, Position, ResetReason, Seq, UserId};
 use rustc_hash::FxHashMap;
+use smallvec::smallvec;
 
 use super::Redis;
 use super::changed::{self, Changed};
 use super::fetch::{Entries, ListId, decode, split_change};
 use super::key::Bucket;
-use super::link::Item;
+use super::link::{Args, Item};
 use super::reference::{Kind, Reference};
 use super::reply::{Row, unexpected};
 use super::{script, write};
@@ -81,7 +82,8 @@ impl Redis {
     /// The newest place of an inbox.
     async fn head(&self, user: &UserId) -> Result<Cursor> {
         let bucket = Bucket::of(user.as_str());
-        let item = Item { bucket, args: vec![Value::Integer(bucket.0.into()), write::text(user.as_str())] };
+        let item =
+            Item { bucket, args: smallvec![Value::Integer(bucket.0.into()), write::text(user.as_str())] };
         let mut rows = self.read.run(&script::HEAD, &[self.age()], vec![item], 1).await?;
         let mut row = rows.pop().ok_or_else(|| unexpected("a row"))?;
         Ok(Cursor { position: Position(row.number()?), fingerprint: fingerprint(&mut row)? })
@@ -96,7 +98,7 @@ fn item(query: &InboxQuery) -> Item {
     let bucket = Bucket::of(query.user.as_str());
     let (session, device) =
         query.session.as_ref().map_or(("", ""), |(session, device)| (session.as_str(), device.as_str()));
-    let mut args = vec![
+    let mut args: Args = smallvec![
         Value::Integer(bucket.0.into()),
         write::text(query.user.as_str()),
         write::number(query.after.position.0),

@@ -27,8 +27,10 @@ impl Bucket {
     }
 
     /// What its keys begin with.
-    pub(super) fn braced(self) -> String {
-        format!("{{{}}}", self.0)
+    pub(super) fn braced(self) -> &'static str {
+        static BRACED: LazyLock<Vec<String>> =
+            LazyLock::new(|| (0..BUCKETS).map(|number| format!("{{{number}}}")).collect());
+        &BRACED[usize::from(self.0)]
     }
 
     /// Of the Redis Cluster.

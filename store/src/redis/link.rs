@@ -9,6 +9,7 @@ use fred::clients::Client;
 use fred::interfaces::{ClientLike, Resp3Frame};
 use fred::types::{ClusterHash, CustomCommand, Value};
 use futures_util::future::try_join_all;
+use smallvec::SmallVec;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,8 +30,11 @@ const CONNECTING: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(super) struct Item {
     pub(super) bucket: Bucket,
-    pub(super) args: Vec<Value>,
+    pub(super) args: Args,
 }
+
+/// Of the frequent scripts, kept in the item itself.
+pub(super) type Args = SmallVec<[Value; 4]>;
 
 /// A connection for commands.
 #[derive(Clone)]
@@ -81,61 +85,53 @@ impl Link {
             return Ok(Vec::new());
         }
         self.connected(CONNECTING).await?;
-        let count = items.len();
-        let mut calls = Vec::new();
         if self.cluster {
-            let mut indexed: Vec<(usize, Item)> = items.into_iter().enumerate().collect();
-            // Stable: items of one bucket keep their order.
-            indexed.sort_by_key(|(_, item)| item.bucket);
-            for group in indexed.chunk_by(|a, b| a.1.bucket == b.1.bucket) {
-                for chunk in group.chunks(per_call) {
-                    let (indexes, args) = chunk.iter().map(|(index, item)| (*index, item.args.iter())).fold(
-                        (Vec::new(), common.to_vec()),
-                        |(mut indexes, mut args), (index, more)| {
-                            indexes.push(index);
-                            args.extend(more.cloned());
-                            (indexes, args)
-                        },
-                    );
-                    calls.push(self.one(script, Some(group[0].1.bucket), indexes, args));
-                }
-            }
-        } else {
-            let mut first = 0;
-            let mut items = items.into_iter().peekable();
-            while items.peek().is_some() {
-                let mut args = common.to_vec();
-                let mut last = first;
-                for item in items.by_ref().take(per_call) {
-                    args.extend(item.args);
-                    last += 1;
-                }
-                calls.push(self.one(script, None, (first..last).collect(), args));
-                first = last;
-            }
+            return self.run_by_bucket(script, common, items, per_call).await;
         }
-        let mut rows: Vec<Option<Row>> = std::iter::repeat_with(|| None).take(count).collect();
-        for (indexes, answers) in try_join_all(calls).await? {
-            if answers.len() != indexes.len() {
-                return Err(Error::Corrupt(format!("script {} gave {} rows", script.name, answers.len())));
-            }
-            for (index, row) in indexes.into_iter().zip(answers) {
-                rows[index] = Some(row);
-            }
+        if items.len() <= per_call {
+            return self.one(script, None, common, &items).await;
+        }
+        let calls = items.chunks(per_call).map(|chunk| self.one(script, None, common, chunk));
+        Ok(try_join_all(calls).await?.into_iter().flatten().collect())
+    }
+
+    /// A call has items of one bucket, in their order.
+    async fn run_by_bucket(
+        &self,
+        script: &'static Script,
+        common: &[Value],
+        items: Vec<Item>,
+        per_call: usize,
+    ) -> Result<Vec<Row>> {
+        let mut indexed: Vec<(usize, Item)> = items.into_iter().enumerate().collect();
+        // Stable.
+        indexed.sort_by_key(|(_, item)| item.bucket);
+        let (order, items): (Vec<usize>, Vec<Item>) = indexed.into_iter().unzip();
+        let calls = items
+            .chunk_by(|a, b| a.bucket == b.bucket)
+            .flat_map(|group| group.chunks(per_call))
+            .map(|chunk| self.one(script, Some(chunk[0].bucket), common, chunk));
+        let mut rows: Vec<Option<Row>> = std::iter::repeat_with(|| None).take(items.len()).collect();
+        for (index, row) in order.into_iter().zip(try_join_all(calls).await?.into_iter().flatten()) {
+            rows[index] = Some(row);
         }
         Ok(rows.into_iter().map(|row| row.expect("every index is in one call")).collect())
     }
 
+    /// One call, of as many rows as items.
     async fn one(
         &self,
         script: &'static Script,
         bucket: Option<Bucket>,
-        indexes: Vec<usize>,
-        args: Vec<Value>,
-    ) -> Result<(Vec<usize>, Vec<Row>)> {
+        common: &[Value],
+        items: &[Item],
+    ) -> Result<Vec<Row>> {
         let key = bucket.map(|bucket| (bucket.tag(), bucket.slot()));
-        let frame = self.eval(script, key, args).await?;
-        Ok((indexes, Row::rows(frame)?))
+        let rows = Row::rows(self.eval(script, key, common, items).await?)?;
+        if rows.len() != items.len() {
+            return Err(Error::Corrupt(format!("script {} gave {} rows", script.name, rows.len())));
+        }
+        Ok(rows)
     }
 
     /// Runs a script on what belongs to no bucket.
@@ -143,18 +139,19 @@ impl Link {
         self.connected(CONNECTING).await?;
         let key =
             self.cluster.then(|| (COMMON_TAG.to_owned(), fred::util::redis_keyslot(COMMON_TAG.as_bytes())));
-        Row::new(self.eval(script, key, args).await?)
+        Ok(Row::new(self.eval(script, key, &args, &[]).await?))
     }
 
     async fn eval(
         &self,
         script: &'static Script,
         key: Option<(String, u16)>,
-        args: Vec<Value>,
+        common: &[Value],
+        items: &[Item],
     ) -> Result<Resp3Frame> {
-        let again = match self.send("EVALSHA", script.hash.clone(), key.clone(), &args).await {
+        let again = match self.send("EVALSHA", script.hash.clone(), key.clone(), common, items).await {
             Ok(frame) => return Ok(frame),
-            Err(Failure::NoScript) => self.send("EVAL", script.text.clone(), key, &args).await,
+            Err(Failure::NoScript) => self.send("EVAL", script.text.clone(), key, common, items).await,
             Err(failure) => Err(failure),
         };
         again.map_err(|failure| match failure {
@@ -168,9 +165,11 @@ impl Link {
         command: &'static str,
         script: Str,
         key: Option<(String, u16)>,
-        args: &[Value],
+        common: &[Value],
+        items: &[Item],
     ) -> std::result::Result<Resp3Frame, Failure> {
-        let mut all = Vec::with_capacity(args.len() + 3);
+        let count = items.iter().map(|item| item.args.len()).sum::<usize>();
+        let mut all = Vec::with_capacity(3 + common.len() + count);
         all.push(Value::String(script));
         let hash = match key {
             Some((key, slot)) => {
@@ -183,7 +182,10 @@ impl Link {
             }
         };
         // Cheap: every value is a number or shares its bytes.
-        all.extend(args.iter().cloned());
+        all.extend_from_slice(common);
+        for item in items {
+            all.extend_from_slice(&item.args);
+        }
         // Boxed: fred's future is of 7 KB, and would be moved with every future around it.
         let call = Box::pin(self.client.custom_raw(CustomCommand::new_static(command, hash, false), all));
         match call.await {

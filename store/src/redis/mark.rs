@@ -22,7 +22,8 @@ impl Redis {
     /// On a single server one call; else three, or one where nothing is new.
     pub(super) async fn mark_all(&self, batch: &[Mark]) -> Result<Vec<Marked>> {
         let mut marked = vec![Marked::NotMember; batch.len()];
-        let mut order: Vec<usize> = (0..batch.len()).filter(|index| !is_outsider(&batch[*index])).collect();
+        let mut order: Vec<usize> =
+            (0..batch.len()).filter(|index| batch[*index].conversation.admits(&batch[*index].user)).collect();
         // Of several marks of one kind only the farthest is written.
         order.sort_by_key(|index| Reverse(batch[*index].seq));
         let marks: Vec<&Mark> = order.iter().map(|index| &batch[*index]).collect();
@@ -136,11 +137,6 @@ fn interested(mark: &Mark, members: Vec<UserId>, most: u64) -> Vec<UserId> {
         users.push(mark.user.clone());
     }
     users
-}
-
-/// Neither of the two of a direct conversation.
-fn is_outsider(mark: &Mark) -> bool {
-    mark.conversation.pair().is_some_and(|(one, other)| mark.user != one && mark.user != other)
 }
 
 fn outcome(mut row: Row) -> Result<Marked> {

@@ -7,6 +7,7 @@ use proto::wire::notice::What;
 use proto::wire::{Head, Notice};
 use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::smallvec;
 
 use super::Redis;
 use super::announce::Announced;
@@ -48,7 +49,7 @@ impl Redis {
             if let Err(error) = self.announcer.announce(&self.upkeep.incarnation(), &[], &heads).await {
                 tracing::warn!(%error, "could not announce a repair");
             }
-            let args = vec![
+            let args = smallvec![
                 Value::Integer(note.bucket.0.into()),
                 write::text(&note.field),
                 write::text(&note.token),
@@ -61,14 +62,14 @@ impl Redis {
 
     async fn pending(&self, age: Duration) -> Result<Vec<Note>> {
         let items = (0..BUCKETS)
-            .map(|number| Item { bucket: Bucket(number), args: vec![Value::Integer(number.into())] })
+            .map(|number| Item { bucket: Bucket(number), args: smallvec![Value::Integer(number.into())] })
             .collect();
         let age = write::number(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
         let rows = self.read.run(&script::PENDING, &[age], items, LOOK).await?;
         let mut notes = Vec::new();
         for (number, mut row) in (0..BUCKETS).zip(rows) {
             while !row.is_done() {
-                notes.push(note(Bucket(number), row.text()?, &row.text()?)?);
+                notes.push(note(Bucket(number), row.text()?.to_string(), &row.text()?)?);
             }
         }
         Ok(notes)

@@ -1,31 +1,44 @@
 //! Reading what scripts answer.
 
 use bytes::Bytes;
+use fred::bytes_utils::Str;
 use fred::interfaces::Resp3Frame;
 
 use crate::{Error, Result};
 
 /// One row of a script's answer, read from left to right.
-pub(super) struct Row(std::vec::IntoIter<Resp3Frame>);
+pub(super) struct Row {
+    /// The one thing that it is, where it is no list.
+    alone: Option<Resp3Frame>,
+    list: std::vec::IntoIter<Resp3Frame>,
+}
 
 impl Row {
-    pub(super) fn new(frame: Resp3Frame) -> Result<Self> {
+    pub(super) fn new(frame: Resp3Frame) -> Self {
         match frame {
-            Resp3Frame::Array { data, .. } => Ok(Self(data.into_iter())),
-            other => Ok(Self(vec![other].into_iter())),
+            Resp3Frame::Array { data, .. } => Self::of(data),
+            other => Self { alone: Some(other), list: Vec::new().into_iter() },
         }
+    }
+
+    fn of(list: Vec<Resp3Frame>) -> Self {
+        Self { alone: None, list: list.into_iter() }
+    }
+
+    fn next(&mut self) -> Option<Resp3Frame> {
+        self.alone.take().or_else(|| self.list.next())
     }
 
     /// Of an answer that is a list of rows.
     pub(super) fn rows(frame: Resp3Frame) -> Result<Vec<Self>> {
         match frame {
-            Resp3Frame::Array { data, .. } => data.into_iter().map(Self::new).collect(),
+            Resp3Frame::Array { data, .. } => Ok(data.into_iter().map(Self::new).collect()),
             _ => Err(unexpected("a list")),
         }
     }
 
     pub(super) fn number(&mut self) -> Result<u64> {
-        match self.0.next() {
+        match self.next() {
             Some(Resp3Frame::Number { data, .. }) => {
                 u64::try_from(data).map_err(|_| unexpected("a number of at least zero"))
             }
@@ -38,26 +51,26 @@ impl Row {
     }
 
     pub(super) fn bytes(&mut self) -> Result<Bytes> {
-        match self.0.next() {
+        match self.next() {
             Some(Resp3Frame::BlobString { data, .. } | Resp3Frame::SimpleString { data, .. }) => Ok(data),
             _ => Err(unexpected("a string")),
         }
     }
 
-    pub(super) fn text(&mut self) -> Result<String> {
-        String::from_utf8(self.bytes()?.to_vec()).map_err(|_| unexpected("a text"))
+    pub(super) fn text(&mut self) -> Result<Str> {
+        Str::from_inner(self.bytes()?).map_err(|_| unexpected("a text"))
     }
 
     /// A list within the row.
     pub(super) fn list(&mut self) -> Result<Self> {
-        match self.0.next() {
-            Some(Resp3Frame::Array { data, .. }) => Ok(Self(data.into_iter())),
+        match self.next() {
+            Some(Resp3Frame::Array { data, .. }) => Ok(Self::of(data)),
             _ => Err(unexpected("a list")),
         }
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.0.len() == 0
+        self.alone.is_none() && self.list.len() == 0
     }
 }
 

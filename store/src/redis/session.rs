@@ -4,6 +4,7 @@
 use fred::types::Value;
 use proto::{Cursor, DeviceId, NodeIncarnation, Position, SessionId, UserId};
 use rustc_hash::FxHashSet;
+use smallvec::smallvec;
 
 use super::Redis;
 use super::inbox::{INBOXES, References, fingerprint, fingerprint_arg, reset_reason};
@@ -171,7 +172,7 @@ impl Redis {
 /// The beginning of most items: bucket and user.
 pub(super) fn user_item(user: &UserId) -> Item {
     let bucket = Bucket::of(user.as_str());
-    Item { bucket, args: vec![Value::Integer(bucket.0.into()), write::text(user.as_str())] }
+    Item { bucket, args: smallvec![Value::Integer(bucket.0.into()), write::text(user.as_str())] }
 }
 
 fn attach_item(attach: &Attach) -> Item {

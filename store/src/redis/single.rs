@@ -23,7 +23,7 @@ impl Redis {
         self.fail.reached(Step::Begun);
         while !rest.is_empty() {
             let (now, later) = rest.split_at(call_of(rest));
-            let items = now.iter().map(write::item).collect::<Result<Vec<_>>>()?;
+            let items = write::items(now)?;
             let common = [bounds.as_slice(), &write::traces(now)].concat();
             let rows = self.append.run(&script::POST, &common, items, POSTS).await?;
             let (mut store, mut dropped) = (None, 0);
@@ -78,7 +78,7 @@ fn read(
     let fingerprint = entry.map(|entry| entry.fingerprint).unwrap_or_default();
     let place = (position > 0)
         .then_some(OwnPlace { cursor: Cursor { position: Position(position), fingerprint }, store });
-    match status.as_str() {
+    match &*status {
         _ if done.is_some() => Ok(Posted::Done { seq: Seq(seq), time, duplicate: false, place }),
         "repeat" => Ok(Posted::Done { seq: Seq(seq), time, duplicate: true, place: None }),
         other => write::refusal(other),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use proto::{Cursor, Fingerprint, Position, Seq, StoreIncarnation};
 use rustc_hash::FxHashSet;
+use smallvec::smallvec;
 
 use super::Redis;
 use super::conversation::starts;
@@ -75,7 +76,7 @@ impl Redis {
         let token = format!("{:016x}", rand::random::<u64>());
         let mut common = write::bounds(&self.bounds);
         common.push(write::text(&token));
-        let items = posts.iter().map(write::item).collect::<Result<Vec<_>>>()?;
+        let items = write::items(posts)?;
         let number = self.append.run(&script::NUMBER, &common, items, POSTS);
         let (rows, ()) = tokio::try_join!(number, self.finish(notes))?;
         self.fail.reached(Step::Numbered);
@@ -147,7 +148,7 @@ impl Redis {
             .into_iter()
             .map(|(bucket, field, token)| Item {
                 bucket,
-                args: vec![
+                args: smallvec![
                     fred::types::Value::Integer(bucket.0.into()),
                     write::text(&field),
                     write::text(&token),
@@ -163,7 +164,7 @@ impl Redis {
 
 fn number_of(post: &Post, mut row: Row, filings: &mut Vec<Filing>) -> Result<Answer> {
     let (status, seq, version, time) = (row.text()?, row.number()?, row.number()?, row.number()?);
-    match status.as_str() {
+    match &*status {
         "ok" => {}
         "repeat" => return Ok(Answer::Repeat { seq: Seq(seq), time }),
         "same" => return Ok(Answer::Unchanged),

@@ -158,7 +158,7 @@ impl Lease {
         let mut row = self.link.run_common(&script::LEASE, args).await?;
         let (ended, store) = (row.number()? == 1, row.text()?);
         if sharded {
-            let envelope = Envelope { store, nonce, ..Envelope::default() };
+            let envelope = Envelope { store: store.to_string(), nonce, ..Envelope::default() };
             self.link.publish(self.node.as_str(), envelope.encode_to_vec().into()).await?;
         }
         Ok(Tick { nonce: self.number, ended })

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fred::types::Value;
+use smallvec::smallvec;
 
 use super::conversation::only;
 use super::key::Bucket;
@@ -30,5 +31,5 @@ impl Redis {
 
 fn item(ticket: &str) -> Item {
     let bucket = Bucket::of(ticket);
-    Item { bucket, args: vec![Value::Integer(bucket.0.into()), write::text(ticket)] }
+    Item { bucket, args: smallvec![Value::Integer(bucket.0.into()), write::text(ticket)] }
 }

@@ -81,7 +81,9 @@ impl Redis {
         let mut row = self.append.run_common(&script::TAKE_UNHEARD, args).await?;
         let mut taken = Vec::new();
         while !row.is_done() {
-            taken.push(Unheard::of_id(row.text()?).ok_or_else(|| unexpected("an unheard message"))?);
+            taken.push(
+                Unheard::of_id(row.text()?.to_string()).ok_or_else(|| unexpected("an unheard message"))?,
+            );
         }
         Ok(taken)
     }

@@ -3,10 +3,11 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use fred::types::Value;
 use proto::{ConversationId, SessionId, UserId};
+use smallvec::smallvec;
 
 use super::announce::trace_field;
 use super::key::Bucket;
-use super::link::Item;
+use super::link::{Args, Item};
 use super::reply::unexpected;
 use crate::model::{Amendment, NewEntry, Post, PostKind, Posted, Who};
 use crate::{Bounds, Error, Result};
@@ -47,33 +48,37 @@ pub(super) fn bucket(value: &str) -> Value {
 }
 
 /// What a reference begins with: fingerprint and time.
-pub(super) fn prefix(fingerprint: u32, time: u64) -> Bytes {
-    let mut prefix = BytesMut::with_capacity(10);
-    prefix.put_u32_le(fingerprint);
-    prefix.put_uint(time & 0xffff_ffff_ffff, 6);
-    prefix.freeze()
+pub(super) fn prefix(fingerprint: u32, time: u64) -> [u8; 10] {
+    let mut prefix = [0; 10];
+    prefix[..4].copy_from_slice(&fingerprint.to_le_bytes());
+    prefix[4..].copy_from_slice(&time.to_be_bytes()[2..]);
+    prefix
 }
 
 /// Where a member's acknowledgement finds what it marks: the buckets of the
 /// conversation and, if that is a direct one, of its other member.
 pub(super) fn place_of_marks(conversation: &ConversationId, user: &UserId) -> [u8; 4] {
-    let other = match conversation.pair() {
-        Some((one, other)) => Bucket::of(if one == *user { other } else { one }.as_str()).0,
-        None => 0,
+    let other = match conversation.names() {
+        Some((one, other)) => Bucket::of(if one == user.as_str() { other } else { one }),
+        None => Bucket(0),
     };
-    let ([a, b], [c, d]) = (Bucket::of(conversation.as_str()).0.to_be_bytes(), other.to_be_bytes());
+    buckets(Bucket::of(conversation.as_str()), other)
+}
+
+fn buckets(Bucket(one): Bucket, Bucket(other): Bucket) -> [u8; 4] {
+    let ([a, b], [c, d]) = (one.to_be_bytes(), other.to_be_bytes());
     [a, b, c, d]
 }
 
 /// The members of a direct conversation as the scripts write a group's:
 /// `bucket,user:seq:version;` each. Empty for a group.
 pub(super) fn direct_members(conversation: &ConversationId) -> String {
-    let Some((one, other)) = conversation.pair() else {
+    let Some((one, other)) = conversation.names() else {
         return String::new();
     };
-    let mut members = format!("{},{one}:0:0;", Bucket::of(one.as_str()).0);
+    let mut members = format!("{},{one}:0:0;", Bucket::of(one).0);
     if one != other {
-        members.push_str(&format!("{},{other}:0:0;", Bucket::of(other.as_str()).0));
+        members.push_str(&format!("{},{other}:0:0;", Bucket::of(other).0));
     }
     members
 }
@@ -83,16 +88,28 @@ pub(super) fn size(post: &Post) -> usize {
     256 + post.entries.iter().map(|entry| entry.bytes.len()).sum::<usize>()
 }
 
-/// A post as `scripts/lib/post.lua` reads it.
-pub(super) fn item(post: &Post) -> Result<Item> {
-    for entry in &post.entries {
+/// Posts as `scripts/lib/post.lua` reads them.
+pub(super) fn items(posts: &[Post]) -> Result<Vec<Item>> {
+    let mut heads = BytesMut::with_capacity(posts.len() * HEAD);
+    let mut items = Vec::with_capacity(posts.len());
+    for post in posts {
+        items.push(item(post, &mut heads)?);
+    }
+    Ok(items)
+}
+
+/// What the head of a message takes, nearly.
+const HEAD: usize = 256;
+
+fn item(post: &Post, heads: &mut BytesMut) -> Result<Item> {
+    for entry in &*post.entries {
         check(entry)?;
     }
     if let PostKind::Message { repeat_key, session } = &post.kind {
-        return message(post, repeat_key, session.as_ref());
+        return message(post, repeat_key, session.as_ref(), heads);
     }
     let at = Bucket::of(post.conversation.as_str());
-    let mut args = Vec::with_capacity(14);
+    let mut args = Args::with_capacity(14);
     let kind = if matches!(post.kind, PostKind::Change(_)) { "c" } else { "a" };
     args.extend([
         Value::String(kind.into()),
@@ -104,7 +121,7 @@ pub(super) fn item(post: &Post) -> Result<Item> {
         // Done above.
         PostKind::Message { .. } => {}
         PostKind::Amend { seq, who, amendment } => {
-            let [entry] = post.entries.as_slice() else {
+            let [entry] = &*post.entries else {
                 return Err(Error::Config("an amendment is one entry".into()));
             };
             let (what, key, emoji, on) = match amendment {
@@ -125,7 +142,7 @@ pub(super) fn item(post: &Post) -> Result<Item> {
                 text(emoji),
                 text(if on { "1" } else { "0" }),
                 number(entry.time),
-                Value::Bytes(prefix(entry.fingerprint.0, entry.time)),
+                reference(entry),
                 Value::Bytes(entry.bytes.clone()),
                 text(&direct_members(&post.conversation)),
             ]);
@@ -146,48 +163,84 @@ pub(super) fn item(post: &Post) -> Result<Item> {
             args.extend(change.remove.iter().map(|user| text(user.as_str())));
             args.push(number(post.entries.len() as u64));
             args.extend(post.entries.iter().map(|entry| Value::Bytes(entry.bytes.clone())));
-            args.extend(
-                post.entries.iter().map(|entry| Value::Bytes(prefix(entry.fingerprint.0, entry.time))),
-            );
+            args.extend(post.entries.iter().map(reference));
         }
     }
     Ok(Item { bucket: at, args })
 }
 
-/// A message, in two arguments: see `MESSAGE` of `scripts/lib/post.lua`.
-fn message(post: &Post, repeat_key: &str, session: Option<&SessionId>) -> Result<Item> {
-    let [entry] = post.entries.as_slice() else {
+fn reference(entry: &NewEntry) -> Value {
+    Value::Bytes(Bytes::copy_from_slice(&prefix(entry.fingerprint.0, entry.time)))
+}
+
+/// A message, in two arguments: see `MESSAGE` of `scripts/lib/post.lua`. The
+/// first is made at the end of `heads`, which all of a call share.
+fn message(post: &Post, repeat_key: &str, session: Option<&SessionId>, heads: &mut BytesMut) -> Result<Item> {
+    let [entry] = &*post.entries else {
         return Err(Error::Config("a message is one entry".into()));
     };
-    let (conversation, bucket) = (&post.conversation, Bucket::of(post.conversation.as_str()));
-    let mut head = BytesMut::with_capacity(512);
-    put_word(&mut head, &bucket.braced())?;
-    put_word(&mut head, conversation.as_str())?;
-    put_word(&mut head, post.by.as_str())?;
-    // The name of the repeat key: see `number_message`.
-    put_word(&mut head, &format!("{}\0{repeat_key}", post.by))?;
-    put_word(&mut head, session.map_or("", SessionId::as_str))?;
-    put_word(&mut head, &entry.time.to_string())?;
-    head.put_slice(&prefix(entry.fingerprint.0, entry.time));
-    let (one, other) = conversation.pair().unzip();
-    let other = other.filter(|other| one.as_ref() != Some(other));
-    for member in [one, other] {
-        put_word(
-            &mut head,
-            &member.as_ref().map_or(String::new(), |user| Bucket::of(user.as_str()).braced()),
-        )?;
-        put_word(&mut head, member.as_ref().map_or("", UserId::as_str))?;
-        head.put_slice(&member.map_or([0; 4], |user| place_of_marks(conversation, &user)));
+    let (conversation, by) = (&post.conversation, post.by.as_str());
+    let bucket = Bucket::of(conversation.as_str());
+    put_word(heads, bucket.braced())?;
+    put_word(heads, conversation.as_str())?;
+    put_word(heads, by)?;
+    put_repeat_key(heads, by, repeat_key)?;
+    put_word(heads, session.map_or("", SessionId::as_str))?;
+    put_digits(heads, entry.time);
+    heads.put_slice(&prefix(entry.fingerprint.0, entry.time));
+    let (one, other) = conversation.names().unzip();
+    let of = |name: Option<&str>| name.map_or(Bucket(0), Bucket::of);
+    let (first, second) = (of(one), of(other));
+    for (member, at, beside) in [(one, first, second), (other.filter(|_| other != one), second, first)] {
+        match member {
+            Some(name) => {
+                put_word(heads, at.braced())?;
+                put_word(heads, name)?;
+                heads.put_slice(&buckets(bucket, beside));
+            }
+            None => heads.put_slice(&[0; 6]),
+        }
     }
-    Ok(Item { bucket, args: vec![Value::Bytes(head.freeze()), Value::Bytes(entry.bytes.clone())] })
+    let args = smallvec![Value::Bytes(heads.split().freeze()), Value::Bytes(entry.bytes.clone())];
+    Ok(Item { bucket, args })
 }
 
 /// With its length before it.
 fn put_word(into: &mut BytesMut, word: &str) -> Result<()> {
-    let length = u8::try_from(word.len()).map_err(|_| Error::Config("an id of over 255 bytes".into()))?;
-    into.put_u8(length);
+    put_length(into, word.len())?;
     into.put_slice(word.as_bytes());
     Ok(())
+}
+
+/// The name of the repeat key: see `number_message`.
+fn put_repeat_key(into: &mut BytesMut, by: &str, key: &str) -> Result<()> {
+    put_length(into, by.len() + 1 + key.len())?;
+    into.put_slice(by.as_bytes());
+    into.put_u8(0);
+    into.put_slice(key.as_bytes());
+    Ok(())
+}
+
+fn put_length(into: &mut BytesMut, length: usize) -> Result<()> {
+    into.put_u8(u8::try_from(length).map_err(|_| Error::Config("an id of over 255 bytes".into()))?);
+    Ok(())
+}
+
+/// A word of decimal digits.
+fn put_digits(into: &mut BytesMut, mut value: u64) {
+    // The most there can be, and their number before them.
+    let mut word = [0; 21];
+    let mut first = word.len();
+    loop {
+        first -= 1;
+        word[first] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    word[first - 1] = (word.len() - first) as u8;
+    into.put_slice(&word[first - 1..]);
 }
 
 /// A status of the scripts that says that nothing was written.
@@ -209,4 +262,20 @@ fn check(entry: &NewEntry) -> Result<()> {
     let begins = entry.bytes.first() == Some(&0x0d)
         && entry.bytes.get(1..5) == Some(entry.fingerprint.0.to_le_bytes().as_slice());
     if begins { Ok(()) } else { Err(Error::Config("an entry begins with its fingerprint".into())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_words_of_their_digits() {
+        for value in [0, 7, 10, 1_732_000_000_000, u64::MAX] {
+            let mut word = BytesMut::new();
+            put_digits(&mut word, value);
+            let digits = value.to_string();
+            assert_eq!(usize::from(word[0]), digits.len());
+            assert_eq!(&word[1..], digits.as_bytes());
+        }
+    }
 }

@@ -179,7 +179,7 @@ async fn a_call_with_the_wrong_number_of_entries_hurts_no_other() {
     let (alice, _, conversation) = users();
     let store = open(folder.path()).await.unwrap();
     let mut wrong = message(&alice, &conversation, "?");
-    wrong.entries.clear();
+    wrong.entries = [].into();
     assert!(matches!(store.store.post(vec![wrong]).await, Err(Error::Config(_))));
     assert_eq!(store.post(message(&alice, &conversation, "hi")).await.seq, Seq(1));
     assert_eq!(store.look(&alice, From::Cursor(Cursor::ORIGIN)).await.head, Position(1));

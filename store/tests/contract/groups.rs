@@ -170,7 +170,7 @@ async fn a_change_of_two_entries_files_both_in_order(kind: Kind) {
     let expect = stores.version(&group).await;
     let change = Change { expect, owner: Some(bob.clone()), ..remove(&[&alice]) };
     let mut post = changed(&alice, &group, change);
-    post.entries.push(change_entry(&alice));
+    post.entries = post.entries.iter().cloned().chain([change_entry(&alice)]).collect();
     let fingerprints: Vec<u32> = post.entries.iter().map(|entry| entry.fingerprint.0).collect();
     Done::of(stores.post(post).await);
     for user in [&alice, &bob] {

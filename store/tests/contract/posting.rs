@@ -1,6 +1,7 @@
 //! Numbering and filing: without holes, in order, once.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use proto::{ConversationId, Seq};
 use store::model::{From, Posted};
@@ -131,7 +132,7 @@ async fn a_repeat_has_the_first_seq_and_is_delivered_once(kind: Kind) {
     let first = stores.done(keyed(&alice, &conversation, "first body", "m-1")).await;
     stores.send(&alice, &bob, "between").await;
     let mut repeat = keyed(&alice, &conversation, "second body", "m-1");
-    repeat.entries[0].time += 1000;
+    Arc::make_mut(&mut repeat.entries)[0].time += 1000;
     let repeated = stores.two.post(vec![repeat]).await.unwrap().remove(0);
     let expected = Posted::Done { seq: first.seq, time: first.time, duplicate: true, place: None };
     assert_eq!(repeated, expected);

@@ -23,7 +23,7 @@ pub fn keyed(by: &UserId, conversation: &ConversationId, text: &str, key: &str) 
     Post {
         conversation: conversation.clone(),
         by: by.clone(),
-        entries: vec![entry(by, wire::entry::What::Message(what))],
+        entries: [entry(by, wire::entry::What::Message(what))].into(),
         kind: PostKind::Message { repeat_key: key.into(), session: None },
         trace: Bytes::new(),
     }
@@ -40,7 +40,7 @@ pub fn changed(by: &UserId, group: &ConversationId, change: Change) -> Post {
     Post {
         conversation: group.clone(),
         by: by.clone(),
-        entries: vec![change_entry(by)],
+        entries: [change_entry(by)].into(),
         kind: PostKind::Change(change),
         trace: Bytes::new(),
     }
@@ -86,7 +86,7 @@ fn amend(
     Post {
         conversation: conversation.clone(),
         by: by.clone(),
-        entries: vec![entry(by, what)],
+        entries: [entry(by, what)].into(),
         kind: PostKind::Amend { seq: Seq(seq), who: Who::Anyone, amendment },
         trace: Bytes::new(),
     }
