@@ -35,12 +35,13 @@ macro_rules! script {
 }
 
 script!(
-    POST, "post", "short", "rarely", "envelope", "repeat", "message", "file_next", "post", "announce";
-    rarely "inbox", "location", "file", "unheard", "state", "entry", "number", "read_post", "seldom"
+    POST, "post", "short", "rarely", "envelope", "repeat", "post", "message", "announce";
+    rarely "inbox", "location", "file", "unheard", "find_repeat", "repeated", "state", "entry", "number",
+    "read_post", "seldom"
 );
 script!(
-    NUMBER, "number", "short", "rarely", "repeat", "message", "post";
-    rarely "inbox", "state", "entry", "number", "read_post", "numbering"
+    NUMBER, "number", "short", "rarely", "repeat", "post", "message";
+    rarely "inbox", "find_repeat", "repeated", "state", "entry", "number", "read_post", "numbering"
 );
 script!(FILE, "file", "inbox", "file");
 script!(ATTACH, "attach", "inbox", "location", "watch", "changed");
@@ -48,7 +49,7 @@ script!(DETACH, "detach", "location");
 script!(LOCATE, "locate");
 script!(PRESENCE, "presence", "watch");
 script!(UNWATCH, "unwatch");
-script!(BROADCAST, "broadcast", "short", "envelope", "repeat", "entry");
+script!(BROADCAST, "broadcast", "short", "envelope", "repeat", "find_repeat", "entry");
 script!(JOIN_CHANNEL, "join_channel", "inbox", "entry", "channel");
 script!(LEAVE_CHANNEL, "leave_channel");
 script!(READ_CHANNEL, "read_channel", "inbox", "entry", "channel");

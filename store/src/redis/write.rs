@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use fred::types::Value;
+use prost::encoding::encode_varint;
 use proto::{ConversationId, SessionId, UserId};
 
 use super::announce::trace_field;
@@ -12,14 +13,19 @@ use crate::model::{Amendment, NewEntry, Post, PostKind, Posted, Who};
 use crate::{Bounds, Error, Result};
 
 /// What the scripts need to know of the bounds.
-pub(super) fn bounds(bounds: &Bounds) -> Vec<Value> {
-    vec![
-        number(u64::try_from(bounds.age.as_millis()).unwrap_or(u64::MAX).min(1 << 50)),
-        number(bounds.inbox_events),
-        number(bounds.conversation_messages),
-        number(bounds.reactions),
-        number(bounds.unheard),
-    ]
+pub(super) fn bounds(bounds: &Bounds) -> Value {
+    let mut packed = Packed::default();
+    packed.number(age(bounds));
+    packed.number(bounds.inbox_events);
+    packed.number(bounds.conversation_messages);
+    packed.number(bounds.reactions);
+    packed.number(bounds.unheard);
+    packed.value()
+}
+
+/// In ms.
+pub(super) fn age(bounds: &Bounds) -> u64 {
+    u64::try_from(bounds.age.as_millis()).unwrap_or(u64::MAX).min(1 << 50)
 }
 
 /// What the announcements of these posts carry beside their entries: how many,
@@ -63,6 +69,13 @@ pub(super) fn place_of_marks(conversation: &ConversationId, user: &UserId) -> [u
     };
     let ([a, b], [c, d]) = (Bucket::of(conversation.as_str()).0.to_be_bytes(), other.to_be_bytes());
     [a, b, c, d]
+}
+
+/// The other member of a direct conversation, or oneself in one with oneself;
+/// nothing of a group, or for who is no member.
+fn other_of(conversation: &ConversationId, user: &UserId) -> Option<UserId> {
+    let (one, other) = conversation.pair()?;
+    if one == *user { Some(other) } else { (other == *user).then_some(one) }
 }
 
 /// The members of a direct conversation as the scripts write a group's:
@@ -154,40 +167,97 @@ pub(super) fn item(post: &Post) -> Result<Item> {
     Ok(Item { bucket: at, args })
 }
 
-/// A message, in two arguments: see `MESSAGE` of `scripts/lib/post.lua`.
+/// A message, in two arguments: see `read_message` of `scripts/lib/post.lua`.
 fn message(post: &Post, repeat_key: &str, session: Option<&SessionId>) -> Result<Item> {
     let [entry] = post.entries.as_slice() else {
         return Err(Error::Config("a message is one entry".into()));
     };
-    let (conversation, bucket) = (&post.conversation, Bucket::of(post.conversation.as_str()));
-    let mut head = BytesMut::with_capacity(512);
-    put_word(&mut head, &bucket.braced())?;
-    put_word(&mut head, conversation.as_str())?;
-    put_word(&mut head, post.by.as_str())?;
-    // The name of the repeat key: see `number_message`.
-    put_word(&mut head, &format!("{}\0{repeat_key}", post.by))?;
-    put_word(&mut head, session.map_or("", SessionId::as_str))?;
-    put_word(&mut head, &entry.time.to_string())?;
-    head.put_slice(&prefix(entry.fingerprint.0, entry.time));
-    let (one, other) = conversation.pair().unzip();
-    let other = other.filter(|other| one.as_ref() != Some(other));
-    for member in [one, other] {
-        put_word(
-            &mut head,
-            &member.as_ref().map_or(String::new(), |user| Bucket::of(user.as_str()).braced()),
-        )?;
-        put_word(&mut head, member.as_ref().map_or("", UserId::as_str))?;
-        head.put_slice(&member.map_or([0; 4], |user| place_of_marks(conversation, &user)));
+    let (conversation, by) = (&post.conversation, &post.by);
+    let bucket = Bucket::of(conversation.as_str());
+    let tag = bucket.braced();
+    let mut head = Packed::default();
+    head.text(&[conversation.as_str()])?;
+    head.text(&[&tag, "c:", conversation.as_str()])?;
+    head.text(&[&tag, "l:", conversation.as_str()])?;
+    head.text(&[&tag, "k:", conversation.as_str(), ":"])?;
+    head.text(&["f:", conversation.as_str()])?;
+    head.text(&[by.as_str(), "\0", repeat_key])?;
+    head.text(&[session.map_or("", SessionId::as_str), " "])?;
+    head.text(&[&entry.time.to_string()])?;
+    head.bytes(&[b"\x1a", &varint(entry.bytes.len())])?;
+    let prefix = prefix(entry.fingerprint.0, entry.time);
+    let reference = |user| [prefix.as_ref(), &place_of_marks(conversation, user), b"m"].concat();
+    match other_of(conversation, by) {
+        None => {
+            head.text(&[by.as_str()])?;
+            head.bytes(&[&reference(by)])?;
+        }
+        Some(other) => {
+            head.text(&[""])?;
+            head.keys(by)?;
+            head.bytes(&[&reference(by)])?;
+            if other != *by {
+                head.keys(&other)?;
+                head.bytes(&[&reference(&other)])?;
+                let other = other.as_str();
+                head.bytes(&[b"\x0a", &varint(other.len()), other.as_bytes(), b"\x10"])?;
+            }
+        }
     }
-    Ok(Item { bucket, args: vec![Value::Bytes(head.freeze()), Value::Bytes(entry.bytes.clone())] })
+    Ok(Item { bucket, args: vec![head.value(), Value::Bytes(entry.bytes.clone())] })
 }
 
-/// With its length before it.
-fn put_word(into: &mut BytesMut, word: &str) -> Result<()> {
-    let length = u8::try_from(word.len()).map_err(|_| Error::Config("an id of over 255 bytes".into()))?;
-    into.put_u8(length);
-    into.put_slice(word.as_bytes());
-    Ok(())
+fn varint(number: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(5);
+    encode_varint(number as u64, &mut bytes);
+    bytes
+}
+
+/// Values one after the other as MessagePack, which scripts read at once.
+#[derive(Default)]
+pub(super) struct Packed(BytesMut);
+
+impl Packed {
+    /// Adds a text that has several parts.
+    pub(super) fn text(&mut self, parts: &[&str]) -> Result<()> {
+        let length = parts.iter().map(|part| part.len()).sum();
+        self.begin(length)?;
+        parts.iter().for_each(|part| self.0.put_slice(part.as_bytes()));
+        Ok(())
+    }
+
+    pub(super) fn bytes(&mut self, parts: &[&[u8]]) -> Result<()> {
+        let length = parts.iter().map(|part| part.len()).sum();
+        self.begin(length)?;
+        parts.iter().for_each(|part| self.0.put_slice(part));
+        Ok(())
+    }
+
+    /// Scripts count in doubles, see `number`.
+    pub(super) fn number(&mut self, number: u64) {
+        self.0.put_u8(0xcf);
+        self.0.put_u64(number.min(1 << 53));
+    }
+
+    /// The keys of a user's record and inbox.
+    pub(super) fn keys(&mut self, user: &UserId) -> Result<()> {
+        let tag = Bucket::of(user.as_str()).braced();
+        self.text(&[&tag, "u:", user.as_str()])?;
+        self.text(&[&tag, "i:", user.as_str()])
+    }
+
+    pub(super) fn value(self) -> Value {
+        Value::Bytes(self.0.freeze())
+    }
+
+    fn begin(&mut self, length: usize) -> Result<()> {
+        match u8::try_from(length) {
+            Ok(length @ ..32) => self.0.put_u8(0xa0 | length),
+            Ok(length) => self.0.put_slice(&[0xd9, length]),
+            Err(_) => return Err(Error::Config("an id of over 255 bytes".into())),
+        }
+        Ok(())
+    }
 }
 
 /// A status of the scripts that says that nothing was written.
