@@ -7,9 +7,11 @@ use proto::{ConversationId, Seq};
 
 use super::Redis;
 use super::inbox::fingerprint_arg;
+use super::key::Bucket;
 use super::link::Item;
 use super::reply::{Row, unexpected};
 use super::session::user_item;
+use super::write::Packed;
 use super::{script, write};
 use crate::Result;
 use crate::model::{Acknowledge, Acknowledged, Mark, MarkKind, Marked};
@@ -58,8 +60,8 @@ impl Redis {
         answers: &mut [Acknowledged],
     ) -> Result<Vec<usize>> {
         let receipts = write::number(self.bounds.receipt_members);
-        let common = [self.age(), write::number(PAGE), receipts];
-        let items = open.iter().map(|index| place_item(&batch[*index])).collect();
+        let common = [self.age(), receipts, write::number(PAGE)];
+        let items = open.iter().map(|index| packed_item(&batch[*index])).collect::<Result<_>>()?;
         let rows = self.read.run(&script::ACKNOWLEDGE_AT_ONCE, &common, items, ITEMS).await?;
         let mut more = Vec::new();
         for (index, row) in open.iter().copied().zip(rows) {
@@ -154,4 +156,16 @@ fn place_item(acknowledge: &Acknowledge) -> Item {
         fingerprint_arg(acknowledge.cursor.fingerprint),
     ]);
     item
+}
+
+/// As `acknowledge_at_once.lua` reads it.
+fn packed_item(acknowledge: &Acknowledge) -> Result<Item> {
+    let Acknowledge { user, cursor } = acknowledge;
+    let mut packed = Packed::default();
+    packed.text(&[user.as_str()])?;
+    packed.keys(user)?;
+    packed.number(cursor.position.0);
+    packed.text(&[&cursor.position.0.to_string()])?;
+    packed.bytes(&[&cursor.fingerprint.0.to_le_bytes()])?;
+    Ok(Item { bucket: Bucket::of(user.as_str()), args: vec![packed.value()] })
 }

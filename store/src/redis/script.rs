@@ -65,11 +65,14 @@ script!(HEAD, "head", "inbox");
 script!(FETCH, "fetch");
 script!(UNACKNOWLEDGED, "unacknowledged", "inbox", "acknowledge");
 script!(ACKNOWLEDGE, "acknowledge");
-script!(ACKNOWLEDGE_AT_ONCE, "acknowledge_at_once", "inbox", "mark", "acknowledge");
+script!(
+    ACKNOWLEDGE_AT_ONCE, "acknowledge_at_once", "short", "rarely", "mark_bounds", "clock";
+    rarely "inbox", "mark", "note_for_all", "acknowledge", "acknowledging"
+);
 script!(JUDGE, "judge", "inbox", "mark");
 script!(NOTE, "note", "inbox", "mark");
 script!(MARK, "mark", "inbox", "mark");
-script!(MARK_AT_ONCE, "mark_at_once", "inbox", "mark");
+script!(MARK_AT_ONCE, "mark_at_once", "short", "mark_bounds", "mark", "marking", "clock", "note_for_all");
 script!(SENT, "sent");
 script!(HISTORY, "history", "inbox", "state", "entry");
 script!(CONVERSATION, "conversation", "inbox", "state");
