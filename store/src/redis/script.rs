@@ -35,12 +35,12 @@ macro_rules! script {
 }
 
 script!(
-    POST, "post", "short", "rarely", "envelope", "repeat", "post", "message", "announce";
+    POST, "post", "short", "rarely", "envelope", "repeat", "post", "entry_time", "message", "announce";
     rarely "inbox", "location", "file", "unheard", "find_repeat", "repeated", "state", "entry", "number",
     "read_post", "seldom"
 );
 script!(
-    NUMBER, "number", "short", "rarely", "repeat", "post", "message";
+    NUMBER, "number", "short", "rarely", "repeat", "post", "entry_time", "message";
     rarely "inbox", "find_repeat", "repeated", "state", "entry", "number", "read_post", "numbering"
 );
 script!(FILE, "file", "inbox", "file");
@@ -49,10 +49,10 @@ script!(DETACH, "detach", "location");
 script!(LOCATE, "locate");
 script!(PRESENCE, "presence", "watch");
 script!(UNWATCH, "unwatch");
-script!(BROADCAST, "broadcast", "short", "envelope", "repeat", "find_repeat", "entry");
-script!(JOIN_CHANNEL, "join_channel", "inbox", "entry", "channel");
+script!(BROADCAST, "broadcast", "short", "envelope", "repeat", "find_repeat", "entry_time", "entry");
+script!(JOIN_CHANNEL, "join_channel", "inbox", "entry_time", "entry", "channel");
 script!(LEAVE_CHANNEL, "leave_channel");
-script!(READ_CHANNEL, "read_channel", "inbox", "entry", "channel");
+script!(READ_CHANNEL, "read_channel", "inbox", "entry_time", "entry", "channel");
 script!(UNHEARD, "unheard", "unheard");
 script!(TAKE_UNHEARD, "take_unheard", "unheard");
 script!(HEARD, "heard", "unheard");
@@ -74,7 +74,7 @@ script!(NOTE, "note", "inbox", "mark");
 script!(MARK, "mark", "inbox", "mark");
 script!(MARK_AT_ONCE, "mark_at_once", "short", "mark_bounds", "mark", "marking", "clock", "note_for_all");
 script!(SENT, "sent");
-script!(HISTORY, "history", "inbox", "state", "entry");
+script!(HISTORY, "history", "inbox", "state", "entry_time", "entry");
 script!(CONVERSATION, "conversation", "inbox", "state");
 script!(RECALLED, "recalled");
 script!(PENDING, "pending");

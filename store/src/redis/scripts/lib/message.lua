@@ -10,7 +10,7 @@ local function number_message(c, l, k, name, by, time, entry)
   if by ~= '' then
     r = call('HMGET', c, 'lb', 'v', 'k', 'm')
     members = r[4] or ''
-    if not rarely().is_member(members, by) then return 'no', 0, '0', '0', '', '0' end
+    if not find(members, ',' .. by .. ':', 1, true) then return 'no', 0, '0', '0', '', '0' end
   else
     r = call('HMGET', c, 'lb', 'v', 'k')
   end
@@ -30,6 +30,9 @@ local function number_message(c, l, k, name, by, time, entry)
     return rarely().repeated(call('HGET', keys, name), version, members)
   end
   if days ~= today and days ~= both then call('HSET', c, 'k', rarely().begin_day(keys, days)) end
-  if len % 16 == 0 or len > bounds.messages then rarely().trim_log(l, seq - len, len, tonumber(version), bounds) end
+  -- As `beyond` looks: what is seldom needed need not be made for that.
+  if len > bounds.log or len % 16 == 0 and entry_time(call('LINDEX', l, '0')) < bounds.oldest then
+    rarely().trim_log(l, seq - len, len, tonumber(version), bounds)
+  end
   return 'ok', seq, text, version, members
 end

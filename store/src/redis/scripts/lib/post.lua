@@ -7,7 +7,7 @@ end
 local bounds = {}
 bounds.age, bounds.events, bounds.messages, bounds.reactions, bounds.unheard = cmsgpack.unpack(arg())
 bounds.oldest = now - bounds.age
-bounds.most = bounds.events + bounds.events / 16
+bounds.most, bounds.log = bounds.events + bounds.events / 16, bounds.messages + bounds.messages / 16
 
 -- A message is two arguments, which costs less than a dozen: this and the
 -- entry. It is MessagePack strings: the conversation, the keys of its record, of

@@ -130,6 +130,6 @@ local function post_change(p)
   return string.format('%d %d', head, place)
 end
 
-return {cut = cut, forget = forget, is_member = is_member, repeated = repeated, begin_day = begin_day,
+return {cut = cut, forget = forget, repeated = repeated, begin_day = begin_day,
   trim_log = trim_log, file_late = file_late, keep_unheard = keep_unheard, note_unheard = note_unheard,
   read_post = read_post, a = post_amendment, c = post_change}
