@@ -4,12 +4,15 @@
 use std::cmp::Reverse;
 
 use proto::{ConversationId, Seq};
+use smallvec::smallvec;
 
 use super::Redis;
 use super::inbox::fingerprint_arg;
+use super::key::Bucket;
 use super::link::Item;
 use super::reply::{Row, unexpected};
 use super::session::user_item;
+use super::write::Packed;
 use super::{script, write};
 use crate::Result;
 use crate::model::{Acknowledge, Acknowledged, Mark, MarkKind, Marked};
@@ -58,8 +61,10 @@ impl Redis {
         answers: &mut [Acknowledged],
     ) -> Result<Vec<usize>> {
         let receipts = write::number(self.bounds.receipt_members);
-        let common = [self.age(), write::number(PAGE), receipts];
-        let items = open.iter().map(|index| place_item(&batch[*index])).collect();
+        let common = [self.age(), receipts, write::number(PAGE)];
+        let mut packed = Packed::with_capacity(open.len() * PACKED);
+        let items =
+            open.iter().map(|index| packed_item(&batch[*index], &mut packed)).collect::<Result<_>>()?;
         let rows = self.read.run(&script::ACKNOWLEDGE_AT_ONCE, &common, items, ITEMS).await?;
         let mut more = Vec::new();
         for (index, row) in open.iter().copied().zip(rows) {
@@ -159,4 +164,19 @@ fn place_item(acknowledge: &Acknowledge) -> Item {
         fingerprint_arg(acknowledge.cursor.fingerprint),
     ]);
     item
+}
+
+/// What one takes as `acknowledge_at_once.lua` reads it, nearly.
+const PACKED: usize = 128;
+
+/// As `acknowledge_at_once.lua` reads it.
+fn packed_item(acknowledge: &Acknowledge, packed: &mut Packed) -> Result<Item> {
+    let Acknowledge { user, cursor } = acknowledge;
+    let bucket = Bucket::of(user.as_str());
+    packed.text(&[user.as_str()])?;
+    packed.keys(bucket, user.as_str())?;
+    packed.number(cursor.position.0);
+    packed.text(&[&cursor.position.0.to_string()])?;
+    packed.bytes(&[&cursor.fingerprint.0.to_le_bytes()])?;
+    Ok(Item { bucket, args: smallvec![packed.value()] })
 }

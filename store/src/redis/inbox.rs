@@ -90,7 +90,7 @@ impl Redis {
     }
 
     pub(super) fn age(&self) -> Value {
-        write::bounds(&self.bounds)[0].clone()
+        write::number(write::age(&self.bounds))
     }
 }
 

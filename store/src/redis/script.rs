@@ -35,12 +35,13 @@ macro_rules! script {
 }
 
 script!(
-    POST, "post", "short", "rarely", "envelope", "repeat", "message", "file_next", "post", "announce";
-    rarely "inbox", "location", "file", "unheard", "state", "entry", "number", "read_post", "seldom"
+    POST, "post", "short", "rarely", "envelope", "repeat", "post", "entry_time", "message", "announce";
+    rarely "inbox", "location", "file", "unheard", "find_repeat", "repeated", "state", "entry", "number",
+    "read_post", "seldom"
 );
 script!(
-    NUMBER, "number", "short", "rarely", "repeat", "message", "post";
-    rarely "inbox", "state", "entry", "number", "read_post", "numbering"
+    NUMBER, "number", "short", "rarely", "repeat", "post", "entry_time", "message";
+    rarely "inbox", "find_repeat", "repeated", "state", "entry", "number", "read_post", "numbering"
 );
 script!(FILE, "file", "inbox", "file");
 script!(ATTACH, "attach", "inbox", "location", "watch", "changed");
@@ -48,10 +49,10 @@ script!(DETACH, "detach", "location");
 script!(LOCATE, "locate");
 script!(PRESENCE, "presence", "watch");
 script!(UNWATCH, "unwatch");
-script!(BROADCAST, "broadcast", "short", "envelope", "repeat", "entry");
-script!(JOIN_CHANNEL, "join_channel", "inbox", "entry", "channel");
+script!(BROADCAST, "broadcast", "short", "envelope", "repeat", "find_repeat", "entry_time", "entry");
+script!(JOIN_CHANNEL, "join_channel", "inbox", "entry_time", "entry", "channel");
 script!(LEAVE_CHANNEL, "leave_channel");
-script!(READ_CHANNEL, "read_channel", "inbox", "entry", "channel");
+script!(READ_CHANNEL, "read_channel", "inbox", "entry_time", "entry", "channel");
 script!(UNHEARD, "unheard", "unheard");
 script!(TAKE_UNHEARD, "take_unheard", "unheard");
 script!(HEARD, "heard", "unheard");
@@ -64,13 +65,16 @@ script!(HEAD, "head", "inbox");
 script!(FETCH, "fetch");
 script!(UNACKNOWLEDGED, "unacknowledged", "inbox", "acknowledge");
 script!(ACKNOWLEDGE, "acknowledge");
-script!(ACKNOWLEDGE_AT_ONCE, "acknowledge_at_once", "inbox", "mark", "acknowledge");
+script!(
+    ACKNOWLEDGE_AT_ONCE, "acknowledge_at_once", "short", "rarely", "mark_bounds", "clock";
+    rarely "inbox", "mark", "note_for_all", "acknowledge", "acknowledging"
+);
 script!(JUDGE, "judge", "inbox", "mark");
 script!(NOTE, "note", "inbox", "mark");
 script!(MARK, "mark", "inbox", "mark");
-script!(MARK_AT_ONCE, "mark_at_once", "inbox", "mark");
+script!(MARK_AT_ONCE, "mark_at_once", "short", "mark_bounds", "mark", "marking", "clock", "note_for_all");
 script!(SENT, "sent");
-script!(HISTORY, "history", "inbox", "state", "entry");
+script!(HISTORY, "history", "inbox", "state", "entry_time", "entry");
 script!(CONVERSATION, "conversation", "inbox", "state");
 script!(RECALLED, "recalled");
 script!(PENDING, "pending");

@@ -4,7 +4,7 @@
 use proto::{Cursor, Position, Seq, StoreIncarnation};
 
 use super::Redis;
-use super::reply::Row;
+use super::reply::{Row, unexpected};
 use super::step::Step;
 use super::{script, write};
 use crate::Result;
@@ -24,7 +24,8 @@ impl Redis {
         while !rest.is_empty() {
             let (now, later) = rest.split_at(call_of(rest));
             let items = write::items(now)?;
-            let common = [bounds.as_slice(), &write::traces(now)].concat();
+            let mut common = vec![bounds.clone()];
+            common.extend(write::traces(now));
             let rows = self.append.run(&script::POST, &common, items, POSTS).await?;
             let (mut store, mut dropped) = (None, 0);
             for (post, row) in now.iter().zip(rows) {
@@ -61,19 +62,24 @@ fn read(
     dropped: &mut u64,
 ) -> Result<Posted> {
     let status = row.text()?;
-    let done = done(&status);
-    let (seq, time) = match done {
-        Some((seq, _)) => (seq, post.entries.first().map_or(0, |entry| entry.time)),
+    let done = Done::of(&status);
+    let (seq, time) = match &done {
+        Some(done) => (done.seq, post.entries.first().map_or(0, |entry| entry.time)),
         None => (row.number()?, row.number()?),
     };
-    let position = done.map_or(0, |(_, position)| position);
     let store = match *store {
         Some(known) => known,
-        None => *store.insert(StoreIncarnation::of(&row.text()?)),
+        None => {
+            let rest = match &done {
+                Some(done) => done.rest.to_owned(),
+                None => row.text()?.to_string(),
+            };
+            let (incarnation, count) = rest.split_once(' ').ok_or_else(|| unexpected("an incarnation"))?;
+            *dropped = count.parse().map_err(|_| unexpected("digits"))?;
+            *store.insert(StoreIncarnation::of(incarnation))
+        }
     };
-    if !row.is_done() {
-        *dropped += row.number()?;
-    }
+    let position = done.as_ref().map_or(0, |done| done.position);
     let entry = post.entries.last();
     let fingerprint = entry.map(|entry| entry.fingerprint).unwrap_or_default();
     let place = (position > 0)
@@ -85,8 +91,17 @@ fn read(
     }
 }
 
-/// `seq position` of what was written.
-fn done(status: &str) -> Option<(u64, u64)> {
-    let (seq, position) = status.split_once(' ')?;
-    Some((seq.parse().ok()?, position.parse().ok()?))
+/// Of what was written: `seq position`, and behind it what the first row says.
+struct Done<'a> {
+    seq: u64,
+    position: u64,
+    rest: &'a str,
+}
+
+impl<'a> Done<'a> {
+    fn of(status: &'a str) -> Option<Self> {
+        let (seq, rest) = status.split_once(' ')?;
+        let (position, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        Some(Self { seq: seq.parse().ok()?, position: position.parse().ok()?, rest })
+    }
 }

@@ -74,8 +74,7 @@ impl Redis {
         // As it was before anything is written: a newer one holds it too.
         let store = StoreIncarnation::of(&self.upkeep.incarnation());
         let token = format!("{:016x}", rand::random::<u64>());
-        let mut common = write::bounds(&self.bounds);
-        common.push(write::text(&token));
+        let common = [write::bounds(&self.bounds), write::text(&token)];
         let items = write::items(posts)?;
         let number = self.append.run(&script::NUMBER, &common, items, POSTS);
         let (rows, ()) = tokio::try_join!(number, self.finish(notes))?;

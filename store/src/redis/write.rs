@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use fred::types::Value;
+use prost::encoding::encode_varint;
 use proto::{ConversationId, SessionId, UserId};
 use smallvec::smallvec;
 
@@ -13,14 +14,19 @@ use crate::model::{Amendment, NewEntry, Post, PostKind, Posted, Who};
 use crate::{Bounds, Error, Result};
 
 /// What the scripts need to know of the bounds.
-pub(super) fn bounds(bounds: &Bounds) -> Vec<Value> {
-    vec![
-        number(u64::try_from(bounds.age.as_millis()).unwrap_or(u64::MAX).min(1 << 50)),
-        number(bounds.inbox_events),
-        number(bounds.conversation_messages),
-        number(bounds.reactions),
-        number(bounds.unheard),
-    ]
+pub(super) fn bounds(bounds: &Bounds) -> Value {
+    let mut packed = Packed::default();
+    packed.number(age(bounds));
+    packed.number(bounds.inbox_events);
+    packed.number(bounds.conversation_messages);
+    packed.number(bounds.reactions);
+    packed.number(bounds.unheard);
+    packed.value()
+}
+
+/// In ms.
+pub(super) fn age(bounds: &Bounds) -> u64 {
+    u64::try_from(bounds.age.as_millis()).unwrap_or(u64::MAX).min(1 << 50)
 }
 
 /// What the announcements of these posts carry beside their entries: how many,
@@ -70,6 +76,13 @@ fn buckets(Bucket(one): Bucket, Bucket(other): Bucket) -> [u8; 4] {
     [a, b, c, d]
 }
 
+/// The other member of a direct conversation, or oneself in one with oneself;
+/// nothing of a group, or for who is no member.
+fn other_of<'a>(conversation: &'a ConversationId, user: &str) -> Option<&'a str> {
+    let (one, other) = conversation.names()?;
+    if one == user { Some(other) } else { (other == user).then_some(one) }
+}
+
 /// The members of a direct conversation as the scripts write a group's:
 /// `bucket,user:seq:version;` each. Empty for a group.
 pub(super) fn direct_members(conversation: &ConversationId) -> String {
@@ -90,7 +103,7 @@ pub(super) fn size(post: &Post) -> usize {
 
 /// Posts as `scripts/lib/post.lua` reads them.
 pub(super) fn items(posts: &[Post]) -> Result<Vec<Item>> {
-    let mut heads = BytesMut::with_capacity(posts.len() * HEAD);
+    let mut heads = Packed::with_capacity(posts.len() * HEAD);
     let mut items = Vec::with_capacity(posts.len());
     for post in posts {
         items.push(item(post, &mut heads)?);
@@ -101,7 +114,7 @@ pub(super) fn items(posts: &[Post]) -> Result<Vec<Item>> {
 /// What the head of a message takes, nearly.
 const HEAD: usize = 256;
 
-fn item(post: &Post, heads: &mut BytesMut) -> Result<Item> {
+fn item(post: &Post, heads: &mut Packed) -> Result<Item> {
     for entry in &*post.entries {
         check(entry)?;
     }
@@ -173,74 +186,100 @@ fn reference(entry: &NewEntry) -> Value {
     Value::Bytes(Bytes::copy_from_slice(&prefix(entry.fingerprint.0, entry.time)))
 }
 
-/// A message, in two arguments: see `MESSAGE` of `scripts/lib/post.lua`. The
-/// first is made at the end of `heads`, which all of a call share.
-fn message(post: &Post, repeat_key: &str, session: Option<&SessionId>, heads: &mut BytesMut) -> Result<Item> {
+/// A message, in two arguments: see `read_message` of `scripts/lib/post.lua`.
+/// The first is made in memory that all of a call share.
+fn message(post: &Post, repeat_key: &str, session: Option<&SessionId>, head: &mut Packed) -> Result<Item> {
     let [entry] = &*post.entries else {
         return Err(Error::Config("a message is one entry".into()));
     };
-    let (conversation, by) = (&post.conversation, post.by.as_str());
-    let bucket = Bucket::of(conversation.as_str());
-    put_word(heads, bucket.braced())?;
-    put_word(heads, conversation.as_str())?;
-    put_word(heads, by)?;
-    put_repeat_key(heads, by, repeat_key)?;
-    put_word(heads, session.map_or("", SessionId::as_str))?;
-    put_digits(heads, entry.time);
-    heads.put_slice(&prefix(entry.fingerprint.0, entry.time));
-    let (one, other) = conversation.names().unzip();
-    let of = |name: Option<&str>| name.map_or(Bucket(0), Bucket::of);
-    let (first, second) = (of(one), of(other));
-    for (member, at, beside) in [(one, first, second), (other.filter(|_| other != one), second, first)] {
-        match member {
-            Some(name) => {
-                put_word(heads, at.braced())?;
-                put_word(heads, name)?;
-                heads.put_slice(&buckets(bucket, beside));
+    let (conversation, by) = (post.conversation.as_str(), post.by.as_str());
+    let bucket = Bucket::of(conversation);
+    let tag = bucket.braced();
+    head.text(&[conversation])?;
+    head.text(&[tag, "c:", conversation])?;
+    head.text(&[tag, "l:", conversation])?;
+    head.text(&[tag, "k:", conversation, ":"])?;
+    head.text(&["f:", conversation])?;
+    head.text(&[by, "\0", repeat_key])?;
+    head.text(&[session.map_or("", SessionId::as_str), " "])?;
+    head.text(&[&entry.time.to_string()])?;
+    head.bytes(&[b"\x1a", varint(entry.bytes.len(), &mut [0; 10])])?;
+    let prefix = prefix(entry.fingerprint.0, entry.time);
+    match other_of(&post.conversation, by) {
+        None => {
+            head.text(&[by])?;
+            head.bytes(&[&prefix, &buckets(bucket, Bucket(0)), b"m"])?;
+        }
+        Some(other) => {
+            let (own, others) = (Bucket::of(by), Bucket::of(other));
+            head.text(&[""])?;
+            head.keys(own, by)?;
+            head.bytes(&[&prefix, &buckets(bucket, others), b"m"])?;
+            if other != by {
+                head.keys(others, other)?;
+                head.bytes(&[&prefix, &buckets(bucket, own), b"m"])?;
+                head.bytes(&[b"\x0a", varint(other.len(), &mut [0; 10]), other.as_bytes(), b"\x10"])?;
             }
-            None => heads.put_slice(&[0; 6]),
         }
     }
-    let args = smallvec![Value::Bytes(heads.split().freeze()), Value::Bytes(entry.bytes.clone())];
-    Ok(Item { bucket, args })
+    Ok(Item { bucket, args: smallvec![head.value(), Value::Bytes(entry.bytes.clone())] })
 }
 
-/// With its length before it.
-fn put_word(into: &mut BytesMut, word: &str) -> Result<()> {
-    put_length(into, word.len())?;
-    into.put_slice(word.as_bytes());
-    Ok(())
+fn varint(number: usize, room: &mut [u8; 10]) -> &[u8] {
+    let mut rest = room.as_mut_slice();
+    encode_varint(number as u64, &mut rest);
+    let left = rest.len();
+    &room[..10 - left]
 }
 
-/// The name of the repeat key: see `number_message`.
-fn put_repeat_key(into: &mut BytesMut, by: &str, key: &str) -> Result<()> {
-    put_length(into, by.len() + 1 + key.len())?;
-    into.put_slice(by.as_bytes());
-    into.put_u8(0);
-    into.put_slice(key.as_bytes());
-    Ok(())
-}
+/// Values one after the other as MessagePack, which scripts read at once.
+#[derive(Default)]
+pub(super) struct Packed(BytesMut);
 
-fn put_length(into: &mut BytesMut, length: usize) -> Result<()> {
-    into.put_u8(u8::try_from(length).map_err(|_| Error::Config("an id of over 255 bytes".into()))?);
-    Ok(())
-}
-
-/// A word of decimal digits.
-fn put_digits(into: &mut BytesMut, mut value: u64) {
-    // The most there can be, and their number before them.
-    let mut word = [0; 21];
-    let mut first = word.len();
-    loop {
-        first -= 1;
-        word[first] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
+impl Packed {
+    /// With room for so many bytes.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self(BytesMut::with_capacity(bytes))
     }
-    word[first - 1] = (word.len() - first) as u8;
-    into.put_slice(&word[first - 1..]);
+
+    /// Adds a text that has several parts.
+    pub(super) fn text(&mut self, parts: &[&str]) -> Result<()> {
+        self.begin(parts.iter().map(|part| part.len()).sum())?;
+        parts.iter().for_each(|part| self.0.put_slice(part.as_bytes()));
+        Ok(())
+    }
+
+    pub(super) fn bytes(&mut self, parts: &[&[u8]]) -> Result<()> {
+        self.begin(parts.iter().map(|part| part.len()).sum())?;
+        parts.iter().for_each(|part| self.0.put_slice(part));
+        Ok(())
+    }
+
+    /// Scripts count in doubles, see `number`.
+    pub(super) fn number(&mut self, number: u64) {
+        self.0.put_u8(0xcf);
+        self.0.put_u64(number.min(1 << 53));
+    }
+
+    /// The keys of a user's record and inbox.
+    pub(super) fn keys(&mut self, bucket: Bucket, user: &str) -> Result<()> {
+        self.text(&[bucket.braced(), "u:", user])?;
+        self.text(&[bucket.braced(), "i:", user])
+    }
+
+    /// What was added since the last time.
+    pub(super) fn value(&mut self) -> Value {
+        Value::Bytes(self.0.split().freeze())
+    }
+
+    fn begin(&mut self, length: usize) -> Result<()> {
+        match u8::try_from(length) {
+            Ok(length @ ..32) => self.0.put_u8(0xa0 | length),
+            Ok(length) => self.0.put_slice(&[0xd9, length]),
+            Err(_) => return Err(Error::Config("an id of over 255 bytes".into())),
+        }
+        Ok(())
+    }
 }
 
 /// A status of the scripts that says that nothing was written.
@@ -262,20 +301,4 @@ fn check(entry: &NewEntry) -> Result<()> {
     let begins = entry.bytes.first() == Some(&0x0d)
         && entry.bytes.get(1..5) == Some(entry.fingerprint.0.to_le_bytes().as_slice());
     if begins { Ok(()) } else { Err(Error::Config("an entry begins with its fingerprint".into())) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_written_as_words_of_their_digits() {
-        for value in [0, 7, 10, 1_732_000_000_000, u64::MAX] {
-            let mut word = BytesMut::new();
-            put_digits(&mut word, value);
-            let digits = value.to_string();
-            assert_eq!(usize::from(word[0]), digits.len());
-            assert_eq!(&word[1..], digits.as_bytes());
-        }
-    }
 }

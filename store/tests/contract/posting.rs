@@ -18,6 +18,7 @@ for_every_store![
     items_of_one_batch_are_numbered_in_the_order_given,
     a_repeat_has_the_first_seq_and_is_delivered_once,
     a_repeat_in_the_same_batch_is_a_repeat,
+    a_repeat_in_a_group_is_a_repeat,
     of_concurrent_repeats_one_is_delivered,
     the_same_key_elsewhere_or_by_another_is_no_repeat,
     strangers_cannot_post,
@@ -156,6 +157,20 @@ async fn a_repeat_in_the_same_batch_is_a_repeat(kind: Kind) {
     assert!(matches!(answers[1], Posted::Done { seq: Seq(1), duplicate: true, place: None, .. }));
     assert!(matches!(answers[2], Posted::Done { seq: Seq(2), duplicate: false, .. }));
     assert_eq!(stores.inbox(&bob).await.len(), 2);
+}
+
+async fn a_repeat_in_a_group_is_a_repeat(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    let group = stores.group(&[&alice, &bob]).await;
+    let first = stores.done(keyed(&alice, &group, "first", "m-1")).await;
+    let again = vec![keyed(&alice, &group, "again", "m-1"), keyed(&bob, &group, "next", "m-1")];
+    let answers = stores.two.post(again).await.unwrap();
+    let expected = Posted::Done { seq: first.seq, time: first.time, duplicate: true, place: None };
+    assert_eq!(answers[0], expected);
+    assert!(matches!(answers[1], Posted::Done { seq: Seq(2), duplicate: false, .. }));
+    let found = texts(&stores.inbox(&bob).await, &group);
+    assert_eq!(found, [(1, "first".into()), (2, "next".into())]);
 }
 
 async fn of_concurrent_repeats_one_is_delivered(kind: Kind) {

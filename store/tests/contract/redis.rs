@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::{ConversationId, Cursor, NodeIncarnation, ResetReason, UserId};
-use store::model::{Acknowledge, Attach, From, InboxQuery, Location, Posted};
+use store::model::{Acknowledge, Acknowledged, Attach, From, InboxQuery, Location, Posted};
 use store::{Bus, Config, Error, Heard, Loss, Store, Subscription, Url};
 use testbed::{RedisSentinel, RedisServer};
 use tokio::time::timeout;
@@ -50,6 +50,15 @@ impl Open {
         Ok(Done::of(self.store.post(vec![post]).await?.remove(0)))
     }
 
+    /// Sends a message, and has it acknowledged.
+    async fn delivers(&self, by: &UserId, to: &UserId) {
+        self.send(by, to, "hi").await.unwrap();
+        let cursor = self.look(to, From::Head).await.start;
+        let acknowledge = Acknowledge { user: to.clone(), cursor };
+        let done = self.store.acknowledge(vec![acknowledge]).await.unwrap();
+        assert!(matches!(&done[0], Acknowledged::Marks(marks) if marks.len() == 1));
+    }
+
     async fn inbox(&self, user: &UserId) -> Vec<String> {
         let after = Cursor::ORIGIN;
         let query = InboxQuery { user: user.clone(), after, limit: 1000, session: None, marks: None };
@@ -82,6 +91,13 @@ fn users() -> (UserId, UserId) {
 /// Repeats until it succeeds, for half a minute at most.
 async fn eventually<T>(what: &str, attempt: impl AsyncFnMut() -> Option<T>) -> T {
     testbed::wait::until(Duration::from_secs(30), what, attempt).await.unwrap()
+}
+
+/// The only key that matches.
+async fn key(server: &RedisServer, pattern: &str) -> String {
+    let found = server.command(&["KEYS", pattern]).await.unwrap();
+    assert_eq!(found.items().len(), 1, "{pattern}");
+    found.items()[0].text().unwrap().to_owned()
 }
 
 /// Drops a post in the middle, wherever it is after so many polls.
@@ -299,6 +315,69 @@ async fn a_repeat_after_a_lost_answer_is_known_by_its_key() {
         assert!(matches!(answer, Posted::Done { .. }));
         assert_eq!(open.inbox(&bob).await.len(), before + 1);
     }
+}
+
+#[tokio::test]
+async fn a_repeat_on_the_day_after_is_a_repeat_and_later_is_none() {
+    let server = RedisServer::start().await.unwrap();
+    for (suffix, other) in [("", "bob"), ("?steps=separate", "carol")] {
+        let open = open(config(format!("{}{suffix}", server.url()))).await;
+        let (alice, other) = (UserId::parse("alice").unwrap(), UserId::parse(other).unwrap());
+        let conversation = ConversationId::direct(&alice, &other);
+        let post = message(&alice, &conversation, "hi");
+        let first = Done::of(open.store.post(vec![post.clone()]).await.unwrap().remove(0));
+        // What the store has of this day becomes that of an earlier one.
+        let record = key(&server, &format!("*c:{conversation}")).await;
+        let keys = key(&server, &format!("*k:{conversation}:*")).await;
+        let (name, day) = keys.rsplit_once(':').unwrap();
+        let earlier = |days: u64| (day.parse::<u64>().unwrap() - days).to_string();
+        server.command(&["RENAME", &keys, &format!("{name}:{}", earlier(1))]).await.unwrap().ok().unwrap();
+        server.command(&["HSET", &record, "k", &earlier(1)]).await.unwrap().ok().unwrap();
+        let expected = Posted::Done { seq: first.seq, time: first.time, duplicate: true, place: None };
+        assert_eq!(open.store.post(vec![post.clone()]).await.unwrap(), std::slice::from_ref(&expected));
+        // There are keys of both days now.
+        assert_eq!(open.send(&alice, &other, "next").await.unwrap().seq.0, 2);
+        assert_eq!(open.store.post(vec![post.clone()]).await.unwrap(), [expected]);
+        server.command(&["DEL", &format!("{name}:{}", earlier(1))]).await.unwrap().ok().unwrap();
+        assert_eq!(Done::of(open.store.post(vec![post]).await.unwrap().remove(0)).seq.0, 3);
+        assert_eq!(open.inbox(&other).await, ["hi", "next", "hi"]);
+    }
+}
+
+#[tokio::test]
+async fn notes_of_marks_are_told_apart_where_the_clock_was_set_back() {
+    let server = RedisServer::start().await.unwrap();
+    let open = open(config(server.url())).await;
+    let (alice, bob) = users();
+    // As if notes had been made an hour ahead.
+    let ahead = (super::harness::now() + 3_600_000) * 1_000;
+    server.command(&["SET", "{sb}noted", &ahead.to_string()]).await.unwrap().ok().unwrap();
+    for number in 1..=3 {
+        open.delivers(&alice, &bob).await;
+        let notes = key(&server, "*m:alice").await;
+        let score = server.command(&["ZSCORE", &notes, "alice~bob"]).await.unwrap();
+        assert_eq!(score.text().unwrap().parse(), Ok((ahead + number) as f64));
+    }
+}
+
+#[tokio::test]
+async fn notes_of_marks_live_on_while_marks_change() {
+    let server = RedisServer::start().await.unwrap();
+    let open = open(config(server.url())).await;
+    let (alice, bob) = users();
+    open.delivers(&alice, &bob).await;
+    let (notes, record) = (key(&server, "*m:alice").await, key(&server, "*c:alice~bob").await);
+    let left = async || match server.command(&["TTL", &notes]).await.unwrap() {
+        testbed::Reply::Integer(seconds) => seconds,
+        other => panic!("{other:?}"),
+    };
+    let age = left().await;
+    assert!(age > 0);
+    // As if half of the age had gone by.
+    server.command(&["EXPIRE", &notes, &(age / 2).to_string()]).await.unwrap().ok().unwrap();
+    server.command(&["HSET", &record, "n:bob", "1"]).await.unwrap().ok().unwrap();
+    open.delivers(&alice, &bob).await;
+    assert!(left().await >= age - 1);
 }
 
 #[tokio::test]

@@ -3,9 +3,8 @@
 -- channel, by, repeat key, time, entry. Returns per item 'ok' or 'repeat', seq,
 -- time, and where it is not announced here the nodes to tell and the entry that
 -- stands ('' if it is trimmed already).
-local bounds = {now = now_ms(), messages = tonumber(ARGV[2])}
-bounds.oldest = bounds.now - tonumber(ARGV[1])
-set_day(bounds.now)
+local bounds = {messages = tonumber(ARGV[2])}
+bounds.oldest = now - tonumber(ARGV[1])
 local here = ARGV[3] == '1'
 local told = {}   -- node to the audiences that it is in
 
@@ -46,7 +45,7 @@ end
 local results = {}
 for at = 4, #ARGV, 6 do results[#results + 1] = broadcast(unpack(ARGV, at, at + 5)) end
 if #order > 0 then
-  publish(call('HMGET', '{sb}incarnation', 'id', 'count'), bounds.now, function(node)
+  publish(call('HMGET', '{sb}incarnation', 'id', 'count'), now, function(node)
     for o in pairs(told[node]) do call('SREM', o, node) end
   end)
 end

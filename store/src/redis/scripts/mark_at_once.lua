@@ -3,7 +3,6 @@
 -- conversation, user, kind ('d' or 'r'), seq, the user's bucket, and the
 -- members of a direct conversation in the form of a group's ('' for a group).
 -- Returns per item 'advanced', 'unchanged', 'beyond' or 'no'.
-local bounds, now = {age = tonumber(ARGV[1]), receipts = tonumber(ARGV[2])}, now_us()
 local results = {}
 for at = 3, #ARGV, 7 do
   local bucket, conversation, user, kind, seq, own, direct = unpack(ARGV, at, at + 6)
@@ -17,9 +16,10 @@ for at = 3, #ARGV, 7 do
   local status, members = judge(tag, conversation, user, kind, seq, least, direct == '')
   if status == 'advanced' then
     if direct ~= '' then members = direct end
-    note_for_all(members, conversation, user, kind, now, bounds)
+    note_for_all(members, conversation, user, kind)
     set_mark(tag, conversation, user, kind, seq)
   end
   results[#results + 1] = status
 end
+keep_clock()
 return results

@@ -4,16 +4,17 @@
 -- under its name and version, with the time, the token and who was removed.
 -- Returns per post its status, seq (of a change the head), version (of a change
 -- before it), time and members (of a message in a direct conversation: '').
-local bounds, token = read_bounds(), arg()
+local token = arg()
 local results = {}
 while at <= #ARGV do
   local kind = arg()
   local tag, conversation, p, status, seq, version, time, members, _
   if #kind > 1 then
-    local by, name, one, other
-    tag, conversation, by, name, _, time, _, _, one, _, _, other = read_message(MESSAGE, kind)
-    status, seq, _, version, time, members =
-      number_message(tag, conversation, by, name, time, arg(), one, other, bounds)
+    local in_conversation, c, l, k, _, name, _, sent, _, by = read_message(kind)
+    local first
+    tag, conversation = match(c, '^{%d+}'), in_conversation
+    status, seq, _, version, members, first = number_message(c, l, k, name, by, sent, arg())
+    time = first or sent
   else
     p, time = rarely().read_post(kind), 0
     tag, conversation = '{' .. p.bucket .. '}', p.conversation
@@ -22,12 +23,12 @@ while at <= #ARGV do
   -- Of a repeat, too: whoever made it first may not have come to filing it.
   if status == 'ok' or status == 'repeat' or status == 'same' then
     local key = tag .. 'p'
-    call('HSET', key, conversation, bounds.now .. ' ' .. token)
+    call('HSET', key, conversation, now .. ' ' .. token)
     if kind == 'c' and #p.remove > 0 then
       local removed = {}
       for member in string.gmatch(members, '([^;]+);l') do removed[#removed + 1] = member .. ';' end
       call('HSET', key, conversation .. ' ' .. version + #p.entries,
-        bounds.now .. ' ' .. token .. ' ' .. table.concat(removed))
+        now .. ' ' .. token .. ' ' .. table.concat(removed))
     end
   end
   results[#results + 1] = {status, seq, version, time, members}

@@ -3,49 +3,58 @@
 -- the field of its announcement, then posts. Returns per post `seq place` as a
 -- text, with its place in the inbox of whoever made it (0: none), or if nothing
 -- was written the status, and of a repeat seq and time; then with the first one
--- the store's incarnation, and how many unheard messages were dropped.
+-- the store's incarnation and how many unheard messages were dropped, as a text
+-- or at the end of it.
 
--- Files a message for a member, and adds the nodes that are to hear of it.
-local function file_message(e, tag, user, where, since_seq, since_version)
-  local own = user == e.by
-  local position, locations, text = file_next(tag, user, e.field, e.before, e.filed,
-    e.prefix .. where .. e.tail, own and e.text, bounds)
-  if not position then
-    local status
-    local m = {bucket = sub(tag, 2, -2), user = user, where = where, seq = tonumber(since_seq),
-      version = tonumber(since_version), own = own}
-    status, position, locations = rarely().file_anyway(e.tag, m, e)
-    text = format('%d', position)
-    if status ~= 'filed' then locations = nil end
+-- What `field` begins with before it is filed; the place in the inbox of
+-- whoever made it.
+local before, place
+local keeps_unheard = bounds.unheard > 0
+
+-- Files it for a member, and adds the nodes that are to hear of it. Nearly
+-- always it comes right after what is filed. `target` is '' if it is to be made.
+local function file_message(own, u, i, ref, target, since_seq, since_version)
+  local r = call('HMGET', u, 'b', 's', field)
+  local last, locations, position, number = r[3] or '0 0 0 0', r[2] or '', nil, nil
+  if find(last, before, 1, true) == 1 then
+    local base, len = r[1] and tonumber(match(r[1], '^%d+')) or 0, call('RPUSH', i, ref .. text .. ':' .. conversation)
+    position = base + len
+    number = format('%d', position)
+    call('HSET', u, field, text .. ' ' .. version .. ' ' .. number .. ' '
+      .. (own and text or match(last, '^%d+ (%d+)', #before + 1)))
+    if len > bounds.most then rarely().cut(u, i, base, len - bounds.events) end
+  else
+    position, locations = rarely().file_late(own, u, ref, since_seq, since_version)
+    number = format('%d', position)
   end
-  if own then e.place = text end
+  if own then place = number end
   if not locations then return end
-  if locations ~= '' then add_targets(e.targets, tag, user, position, locations, own and e.session) end
-  if bounds.unheard > 0 and not own then rarely().keep_unheard(user, e.conversation, e.seq, locations) end
+  if locations ~= '' then add_targets(u, target, position, locations, own and session) end
+  if keeps_unheard and not own then rarely().keep_unheard(u, conversation, seq, locations) end
 end
 
 -- Returns its row.
-local function post_message(head, entry)
-  local tag, conversation, by, name, session, time, prefix, one_tag, one, one_where, other_tag, other,
-    other_where = read_message(MESSAGE, head)
-  local status, seq, text, version, stands, members =
-    number_message(tag, conversation, by, name, time, entry, one, other, bounds)
-  if status ~= 'ok' then return {status, seq, stands} end
-  local e = {tag = tag, conversation = conversation, kind = 'm', seq = seq, version = tonumber(version), of = 0,
-    by = by, session = session, prefix = prefix, text = text, field = 'f:' .. conversation,
-    before = format('%d %s ', seq - 1, version), filed = text .. ' ' .. version .. ' ',
-    tail = 'm' .. text .. ':' .. conversation, targets = {}, place = '0'}
-  if one == '' then
-    local where = struct.pack('>I2I2', sub(tag, 2, -2), 0)
+local function post_message(packed, entry)
+  local l, k, name, time, middle, by, own_u, own_i, own_ref, u, i, ref, target
+  conversation, c, l, k, field, name, session, time, middle, by, own_u, own_i, own_ref, u, i, ref, target =
+    read_message(packed)
+  local status, members, first
+  status, seq, text, version, members, first = number_message(c, l, k, name, by, time, entry)
+  if status ~= 'ok' then return {status, seq, tonumber(first)} end
+  before, place = format('%d %s ', seq - 1, version), '0'
+  if by ~= '' then
+    -- Of a group there is only the reference.
+    ref = own_u
     for bucket, user, s, v in string.gmatch(members, '(%d+),([^:]+):(%d+):(%d+);') do
-      file_message(e, '{' .. bucket .. '}', user, where, s, v)
+      local tag = '{' .. bucket .. '}'
+      file_message(user == by, tag .. 'u:' .. user, tag .. 'i:' .. user, ref, '', s, v)
     end
   else
-    file_message(e, one_tag, one, one_where, 0, 0)
-    if other ~= '' then file_message(e, other_tag, other, other_where, 0, 0) end
+    file_message(true, own_u, own_i, own_ref, '', 0, 0)
+    if u then file_message(false, u, i, ref, target, 0, 0) end
   end
-  if e.targets[1] then announce(e.targets, conversation, seq, entry) end
-  return text .. ' ' .. e.place
+  if reached > 0 then announce(conversation, '\16' .. varint(seq), middle, entry) end
+  return text .. ' ' .. place
 end
 
 local last = #ARGV
@@ -63,21 +72,15 @@ while at <= last do
 end
 
 local i = call('HMGET', '{sb}incarnation', 'id', 'count')
-publish(i, bounds.now, function(node)
-  for n = 1, #told, 2 do
-    local user, tag = told[n], told[n + 1]
-    rarely().sweep(sub(tag, 2, -2), user, {[node] = true})
-    if doubtful[user] and call('HGET', tag .. 'u:' .. user, 's') == '' then
-      for _, id in ipairs(doubtful[user]) do unheard[#unheard + 1] = id end
-      doubtful[user] = nil
-    end
-  end
-end)
+publish(i, now, function(node) rarely().forget(node) end)
 local first = results[1]
 if first then
-  if type(first) == 'string' then first = {first} end
-  first[#first + 1] = i[1] or ''
-  if #unheard > 0 then first[#first + 1] = rarely().note_unheard(unheard, bounds.now, bounds.unheard) end
-  results[1] = first
+  local dropped = #unheard > 0 and rarely().note_unheard(unheard, now, bounds.unheard) or '0'
+  local store = (i[1] or '') .. ' ' .. dropped
+  if type(first) == 'string' then
+    results[1] = first .. ' ' .. store
+  else
+    first[#first + 1] = store
+  end
 end
 return results

@@ -13,7 +13,7 @@ local function unacknowledged(box, position, fp, page)
 end
 
 -- Gives the newest message of each conversation among references: its
--- conversation, its seq as a text, and where its marks are.
+-- conversation, and its seq as a text.
 local function each_newest(refs, give)
   local seen = {}
   for n = #refs, 1, -1 do
@@ -22,7 +22,7 @@ local function each_newest(refs, give)
       local seq, conversation = match(ref, '^(%d+):(.*)$', 16)
       if not seen[conversation] then
         seen[conversation] = true
-        give(conversation, seq, ref)
+        give(conversation, seq)
       end
     end
   end

@@ -1,55 +1,69 @@
 -- What a call of `post.lua` gathers, and whom it tells.
-local bounds = read_bounds()
-local traces = {}
-for _ = 1, tonumber(arg()) do
-  local n = tonumber(arg())
-  traces[n] = arg()
+local traces, traced = {}, arg()
+if traced ~= '0' then
+  for _ = 1, tonumber(traced) do
+    local n = tonumber(arg())
+    traces[n] = arg()
+  end
 end
 local results, count = {}, 0   -- a row of each post that is done
 local unheard = {}             -- ids of messages for members without a session
 local doubtful = {}            -- user to ids: perhaps all its sessions are on dead nodes
-local told = {}                -- whoever was announced to: user, and the tag of its keys, by turns
+local told = {}                -- the keys of the records of those who were announced to
+-- The message at hand, as `read_message` and `number_message` give it.
+local conversation, c, field, session, seq, text, version
+-- Of the event at hand: the nodes that are to hear of it, how many, and of each
+-- the targets of its announcement.
+local nodes, reached, targets = {}, 0, {}
 
--- Adds a node to those that hear of an event: `targets` has the nodes in order,
--- and of each the targets of its announcement.
-local function add_target(targets, node, target)
-  if targets[node] then
-    targets[node] = targets[node] .. target
+local function add_target(node, target)
+  local known = targets[node]
+  if known then
+    targets[node] = known .. target
   else
-    targets[#targets + 1], targets[node] = node, target
+    reached = reached + 1
+    nodes[reached], targets[node] = node, target
   end
 end
 
--- Adds the nodes of a user's sessions, but for one session.
-local function add_targets(targets, tag, user, position, locations, except)
+-- Adds the nodes of a user's sessions, but for one session, which has a space
+-- behind it. `target` is without the position, or '' if it is to be made.
+local function add_targets(u, target, position, locations, except)
   local at = #locations
   -- Nearly always there is one session.
   local one = find(locations, ';', 1, true) == at
-  if one and except and find(locations, except .. ' ', 1, true) == 1 then return end
+  if one and except and find(locations, except, 1, true) == 1 then return end
+  if target == '' then
+    local user = match(u, 'u:(.*)$')
+    target = '\10' .. char(#user) .. user .. '\16'
+  end
   local number = varint(position)
-  local target = '\34' .. char(#user + #number + 3) .. '\10' .. char(#user) .. user .. '\16' .. number
-  local n = #told
-  told[n + 1], told[n + 2] = user, tag
+  target = '\34' .. char(#target + #number) .. target .. number
+  told[#told + 1] = u
   if one then
     local space = find(locations, ' ', find(locations, ' ', 1, true) + 1, true)
-    return add_target(targets, sub(locations, space + 1, at - 1), target)
+    return add_target(sub(locations, space + 1, at - 1), target)
   end
   local seen = {}
-  for session, node in string.gmatch(locations, '([^ ]+) [^ ]+ ([^;]+);') do
+  for session, node in string.gmatch(locations, '([^ ]+ )[^ ]+ ([^;]+);') do
     if session ~= except and not seen[node] then
       seen[node] = true
-      add_target(targets, node, target)
+      add_target(node, target)
     end
   end
 end
 
--- Announces an event; `seq` is 0 for a change.
-local function announce(targets, conversation, seq, entry)
-  local head = field('\10', conversation) .. (seq > 0 and '\16' .. varint(seq) or '') .. '\26' .. varint(#entry)
-  local trace = traces[count + 1]
-  for n = 1, #targets do
-    local target = targets[targets[n]]
+-- Announces the event at hand: its conversation, the field of the seq ('' of a
+-- change), and what comes before the entry.
+local function announce(conversation, number, middle, entry)
+  local length, trace = varint(#conversation), traces[count + 1]
+  local size = 1 + #length + #conversation + #number + #middle + #entry
+  for n = 1, reached do
+    local node = nodes[n]
+    local target = targets[node]
     if trace then target = target .. trace end
-    say(targets[n], '\34' .. varint(#head + #entry + #target) .. head, entry, target)
+    say(node, '\34' .. varint(size + #target) .. '\10' .. length .. conversation .. number .. middle, entry, target)
+    targets[node] = false
   end
+  reached = 0
 end

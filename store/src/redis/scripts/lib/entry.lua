@@ -1,17 +1,6 @@
 -- What the scripts know of entries, and of a group's members.
 
--- Of an entry: the fingerprint is its first field, the time its second.
-local function entry_time(entry)
-  if byte(entry, 6) ~= 16 then return 0 end
-  local time, unit, at, x = 0, 1, 7
-  repeat
-    x = byte(entry, at)
-    time, unit, at = time + x % 128 * unit, unit * 128, at + 1
-  until x < 128
-  return time
-end
-
--- Its third is who wrote it.
+-- The third field of an entry is who wrote it.
 local function entry_by(entry)
   local at = 6
   if byte(entry, at) == 16 then

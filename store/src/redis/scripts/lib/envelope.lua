@@ -17,13 +17,13 @@ end
 -- A length-delimited field.
 local function field(tag, text) return tag .. varint(#text) .. text end
 
-local order, bodies = {}, {}   -- nodes, and what is to be said to each
+local order, bodies = {}, {}   -- nodes, and to each what is to be said behind a first piece
 
 -- Says something to a node: a field of the envelope, in up to three pieces.
 local function say(node, text, more, rest)
   local list = bodies[node]
   if not list then
-    list = {}
+    list = {''}
     order[#order + 1], bodies[node] = node, list
   end
   local n = #list
@@ -38,7 +38,8 @@ local function publish(i, now, gone)
   local store = i[1] and field('\10', i[1] .. '.' .. i[2]) or ''
   for _, node in ipairs(order) do
     local number = call('HINCRBY', '{sb}envelopes', node, 1)
-    local heard = call('PUBLISH', 'n:' .. node, store .. '\24' .. varint(number) .. concat(bodies[node]))
+    bodies[node][1] = store .. '\24' .. varint(number)
+    local heard = call('PUBLISH', 'n:' .. node, concat(bodies[node]))
     if heard == 0 then
       local lease = call('ZSCORE', '{sb}nodes', node)
       if not lease or tonumber(lease) < now then gone(node) end

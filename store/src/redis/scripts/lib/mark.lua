@@ -42,6 +42,18 @@ local function set_mark(tag, conversation, user, kind, seq)
   call('HSET', tag .. 'c:' .. conversation, kind .. ':' .. user, seq)
 end
 
+-- To be called when a conversation is new among a user's notes, `m`.
+local function limit_notes(m, now, age)
+  local count = call('ZCARD', m)
+  if count > NOTED + NOTED / 16 then call('ZREMRANGEBYRANK', m, 0, count - NOTED - 1) end
+  if count % 16 == 0 then call('ZREMRANGEBYSCORE', m, '-inf', string.format('(%.0f', now - age * 1000)) end
+end
+
+-- Notes live for half of `age` (ms) at least.
+local function keep_notes(m, age)
+  if call('PTTL', m) < age / 2 then call('PEXPIRE', m, string.format('%.0f', age)) end
+end
+
 -- Notes for one user that a conversation's marks change. Each note is later
 -- than every other of that user, so that pages can be told apart.
 local function note(bucket, user, conversation, now, age)
@@ -51,29 +63,6 @@ local function note(bucket, user, conversation, now, age)
   if call('ZCOUNT', m, time, '+inf') > 0 then
     time = string.format('%d', tonumber(call('ZRANGE', m, '-1', '-1', 'WITHSCORES')[2]) + 1)
   end
-  if call('ZADD', m, time, conversation) == 1 then
-    local count = call('ZCARD', m)
-    if count > NOTED + NOTED / 16 then call('ZREMRANGEBYRANK', m, 0, count - NOTED - 1) end
-    if count % 16 == 0 then call('ZREMRANGEBYSCORE', m, '-inf', string.format('(%.0f', now - age * 1000)) end
-  end
-  if call('PTTL', m) < age / 2 then call('PEXPIRE', m, string.format('%.0f', age)) end
-end
-
--- Notes for all who are interested in a mark of `user`: `members` as a group
--- has them. Returns how many that were.
-local function note_for_all(members, conversation, user, kind, now, bounds)
-  local all, count = {}, 0
-  for bucket, name in string.gmatch(members, '(%d+),([^:]+):') do
-    count = count + 1
-    all[count] = {bucket, name}
-  end
-  local noted = 0
-  for _, member in ipairs(all) do
-    local own = member[2] == user
-    if own and kind == 'r' or not own and count <= bounds.receipts then
-      note(member[1], member[2], conversation, now, bounds.age)
-      noted = noted + 1
-    end
-  end
-  return noted
+  if call('ZADD', m, time, conversation) == 1 then limit_notes(m, now, age) end
+  keep_notes(m, age)
 end

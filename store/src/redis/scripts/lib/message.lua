@@ -1,33 +1,38 @@
 -- Numbering a message: see `lib/number.lua` for what is stored.
 
--- `name` is that of the repeat key, `by` and it with a zero byte between.
--- Returns the status ('ok', 'repeat', 'no'), the seq, its text, the version's
--- text, the time of the entry that stands, and the members of a group. `one`
--- and `other` are the members of a direct conversation ('' of a group).
-local function number_message(tag, conversation, by, name, time, entry, one, other, bounds)
-  local c, r, members = tag .. 'c:' .. conversation, nil, ''
-  if one == '' then
+-- `c`, `l` and `k` are the keys of the record, the log and (what they begin
+-- with) the repeat keys; `name` is that of the repeat key, its maker and it with
+-- a zero byte between; `by` is '' in a direct conversation. Returns the status
+-- ('ok', 'repeat', 'no'), the seq, its text, the version's text, the members of a
+-- group, and of a repeat the time of the entry that stands.
+local function number_message(c, l, k, name, by, time, entry)
+  local r, members = nil, ''
+  if by ~= '' then
     r = call('HMGET', c, 'lb', 'v', 'k', 'm')
     members = r[4] or ''
-    if not rarely().is_member(members, by) then return 'no', 0, '0', '0', '0', '' end
+    if not find(members, ',' .. by .. ':', 1, true) then return 'no', 0, '0', '0', '', '0' end
   else
     r = call('HMGET', c, 'lb', 'v', 'k')
-    if by ~= one and by ~= other then return 'no', 0, '0', '0', '0', '' end
   end
-  local base, version = r[1] and tonumber(r[1]) or 0, r[2] or '0'
-  local days, k = r[3], tag .. 'k:' .. conversation .. ':'
-  local seen = find_repeat(k, name, days)
-  if seen then
-    local seq, first = match(seen, '^(%d+) (%d+)')
-    return 'repeat', tonumber(seq), seq, version, first, members
+  local version, days, keys = r[2] or '0', r[3], k .. today
+  -- Seldom: there may be keys of the day before.
+  if days and days ~= today then
+    local seen = call('HGET', k .. yesterday, name)
+    if seen then return rarely().repeated(seen, version, members) end
   end
-  local len = call('RPUSH', tag .. 'l:' .. conversation, entry)
-  local seq = base + len
+  -- The entry goes first, so that the key is looked for and noted by one
+  -- command: nobody sees what a script takes back.
+  local len = call('RPUSH', l, entry)
+  local seq = (r[1] or 0) + len
   local text = format('%d', seq)
-  days = note_repeat(k, name, text .. ' ' .. time, days)
-  if days then call('HSET', c, 'k', days) end
-  if len % 16 == 0 or len > bounds.messages then
-    rarely().trim_log(tag, conversation, base, len, tonumber(version), bounds)
+  if call('HSETNX', keys, name, text .. ' ' .. time) == 0 then
+    call('RPOP', l)
+    return rarely().repeated(call('HGET', keys, name), version, members)
   end
-  return 'ok', seq, text, version, time, members
+  if days ~= today and days ~= both then call('HSET', c, 'k', rarely().begin_day(keys, days)) end
+  -- As `beyond` looks: what is seldom needed need not be made for that.
+  if len > bounds.log or len % 16 == 0 and entry_time(call('LINDEX', l, '0')) < bounds.oldest then
+    rarely().trim_log(l, seq - len, len, tonumber(version), bounds)
+  end
+  return 'ok', seq, text, version, members
 end

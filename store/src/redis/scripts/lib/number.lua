@@ -8,8 +8,8 @@
 -- and as `k` the last day of which there are repeat keys, with '+' behind it if
 -- there are some of the day before.
 
-local function trim_log(tag, conversation, base, len, version, bounds)
-  local l = tag .. 'l:' .. conversation
+local function trim_log(l, base, len, version, bounds)
+  local tag, conversation = match(l, '^({%d+})l:(.*)$')
   local n = beyond(l, len, bounds)
   if n == 0 then return end
   call('LTRIM', l, n, -1)

@@ -1,2 +1,3 @@
 -- What `number.lua` seldom needs.
-return {is_member = is_member, trim_log = trim_log, read_post = read_post, a = number_amendment, c = number_change}
+return {repeated = repeated, begin_day = begin_day, trim_log = trim_log,
+  read_post = read_post, a = number_amendment, c = number_change}

@@ -4,20 +4,18 @@ local function arg()
   at = at + 1
   return ARGV[at - 1]
 end
-local function read_bounds()
-  local bounds = {age = tonumber(arg()), events = tonumber(arg()), messages = tonumber(arg()),
-    reactions = tonumber(arg()), unheard = tonumber(arg()), now = now_ms()}
-  bounds.oldest = bounds.now - bounds.age
-  bounds.most = bounds.events + bounds.events / 16
-  set_day(bounds.now)
-  return bounds
-end
+local bounds = {}
+bounds.age, bounds.events, bounds.messages, bounds.reactions, bounds.unheard = cmsgpack.unpack(arg())
+bounds.oldest = now - bounds.age
+bounds.most, bounds.log = bounds.events + bounds.events / 16, bounds.messages + bounds.messages / 16
 
 -- A message is two arguments, which costs less than a dozen: this and the
--- entry. The tag of its conversation's keys, conversation, by, name of the
--- repeat key, session, time, what its references begin with, and of a direct conversation
--- its two members, each the tag of its keys, user, and where (see
--- `lib/inbox.lua`): the first one '' for a group, the second one '' for a
--- conversation with oneself.
-local MESSAGE = '>Bc0Bc0Bc0Bc0Bc0Bc0c10Bc0Bc0c4Bc0Bc0c4'
-local read_message = struct.unpack
+-- entry. It is MessagePack strings: the conversation, the keys of its record, of
+-- its log and (what they begin with) of its repeat keys; the field of members'
+-- records; the name of the repeat key, session, time, what comes before the
+-- entry in an announcement; then of a group who made it and the reference; of a
+-- direct conversation '' and of each member, its maker first, the keys of the
+-- record and of the inbox and the reference, and of the second one the target
+-- of the announcement. A reference is without the seq and the conversation, a
+-- target without the position. Whoever is no member is sent as if to a group.
+local read_message = cmsgpack.unpack

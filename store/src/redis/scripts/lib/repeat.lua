@@ -1,35 +1,9 @@
 -- Two hashes of repeat keys take turns, one a day, so that a key is known for
 -- 24 to 48 hours: `by`, a zero byte, and the key (of an edit the message's seq
 -- and a zero byte before that), each with `seq time` of what was written.
-local day, today, yesterday
--- As `k` of a conversation's record says that there are keys of the day before,
--- too.
-local both
-
--- To be called before repeat keys are looked at.
-local function set_day(now)
-  day = floor(now / 86400000)
-  today, yesterday = format('%d', day), format('%d', day - 1)
-  both = today .. '+'
-end
-
--- What was written under this repeat key within a day. `k` is what the keys of
--- the hashes begin with, `days` what the record says of them, if it does.
-local function find_repeat(k, name, days)
-  local seen = call('HGET', k .. today, name)
-  if seen or days == today then return seen end
-  return call('HGET', k .. yesterday, name)
-end
-
--- Today's hash is new. Returns what the record is to say.
-local function begin_day(k, days)
-  call('EXPIRE', k, '180000')
-  -- Also where the clock was set back.
-  return days and tonumber(match(days, '^%d+')) >= day - 1 and both or today
-end
-
--- Returns what the record is to say of the hashes, if that has changed.
-local function note_repeat(k, name, value, days)
-  call('HSET', k .. today, name, value)
-  if days ~= today and days ~= both then return begin_day(k .. today, days) end
-end
+local now = now_ms()
+local day = floor(now / 86400000)
+local today, yesterday = format('%d', day), format('%d', day - 1)
+-- Also what `k` of a conversation's record says; this, that there are keys of
+-- the day before, too.
+local both = today .. '+'

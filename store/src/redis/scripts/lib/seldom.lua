@@ -1,7 +1,8 @@
 -- Posts other than messages, and messages that do not come next.
 
 -- Notes a message that was filed for another than its sender.
-local function keep_unheard(user, conversation, seq, locations)
+local function keep_unheard(u, conversation, seq, locations)
+  local user = match(u, 'u:(.*)$')
   local id = unheard_id(user, conversation, seq)
   if locations == '' then
     unheard[#unheard + 1] = id
@@ -9,6 +10,18 @@ local function keep_unheard(user, conversation, seq, locations)
     local ids = doubtful[user] or {}
     doubtful[user] = ids
     ids[#ids + 1] = id
+  end
+end
+
+-- A node that is dead did not hear of its users' events.
+local function forget(node)
+  for _, u in ipairs(told) do
+    local bucket, user = match(u, '^{(%d+)}u:(.*)$')
+    sweep(bucket, user, {[node] = true})
+    if doubtful[user] and call('HGET', u, 's') == '' then
+      for _, id in ipairs(doubtful[user]) do unheard[#unheard + 1] = id end
+      doubtful[user] = nil
+    end
   end
 end
 
@@ -30,7 +43,7 @@ local function close(tag, m, e, fs, fv)
       own = kind == 'm' and by == m.user}
     local status, _, locations = file(bounds, whose, closed, false)
     if status == 'filed' and kind == 'm' and bounds.unheard > 0 and by ~= m.user then
-      keep_unheard(m.user, e.conversation, seq, locations)
+      keep_unheard('{' .. m.bucket .. '}u:' .. m.user, e.conversation, seq, locations)
     end
   end
   if fs < lb then fs = lb end
@@ -61,9 +74,21 @@ local function file_anyway(tag, m, e)
   return file(bounds, m, e, false)
 end
 
+-- Files the message at hand for a member for whom it may not come next. Returns
+-- its position (0: none), and the locations unless it was there already.
+local function file_late(own, u, ref, since_seq, since_version)
+  local bucket, user = match(u, '^{(%d+)}u:(.*)$')
+  local m = {bucket = bucket, user = user, where = sub(ref, 11, 14), seq = tonumber(since_seq),
+    version = tonumber(since_version), own = own}
+  local e = {conversation = conversation, kind = 'm', seq = seq, version = tonumber(version), of = 0,
+    prefix = sub(ref, 1, 10)}
+  local status, position, locations = file_anyway(match(c, '^{%d+}'), m, e)
+  return position, status == 'filed' and locations
+end
+
 -- Files and announces a change. Returns its place in the inbox of its maker.
 local function file_for_all(p, members, e, entry)
-  local tag, place, targets, n = '{' .. p.bucket .. '}', 0, {}, 0
+  local tag, place, n = '{' .. p.bucket .. '}', 0, 0
   -- The other's bucket, of each member of a direct conversation.
   local others = {0, 0}
   if p.group == false then
@@ -77,10 +102,12 @@ local function file_for_all(p, members, e, entry)
     local status, position, locations = file_anyway(tag, m, e)
     if user == p.by and position > 0 then place = position end
     if status == 'filed' and locations ~= '' then
-      add_targets(targets, '{' .. bucket .. '}', user, position, locations)
+      add_targets('{' .. bucket .. '}u:' .. user, '', position, locations)
     end
   end
-  if targets[1] then announce(targets, e.conversation, 0, entry) end
+  if reached > 0 then
+    announce(e.conversation, '', '\26' .. varint(#entry), entry)
+  end
   return place
 end
 
@@ -103,6 +130,6 @@ local function post_change(p)
   return string.format('%d %d', head, place)
 end
 
-return {cut = cut, sweep = sweep, is_member = is_member, trim_log = trim_log, file_anyway = file_anyway,
-  keep_unheard = keep_unheard, note_unheard = note_unheard, read_post = read_post, a = post_amendment,
-  c = post_change}
+return {cut = cut, forget = forget, repeated = repeated, begin_day = begin_day,
+  trim_log = trim_log, file_late = file_late, keep_unheard = keep_unheard, note_unheard = note_unheard,
+  read_post = read_post, a = post_amendment, c = post_change}

@@ -1,0 +1,20 @@
+-- What was written under this repeat key within a day. `k` is what the keys of
+-- the hashes begin with, `days` what the record says of them, if it does.
+local function find_repeat(k, name, days)
+  local seen = call('HGET', k .. today, name)
+  if seen or days == today then return seen end
+  return call('HGET', k .. yesterday, name)
+end
+
+-- Today's hash is new. Returns what the record is to say.
+local function begin_day(k, days)
+  call('EXPIRE', k, '180000')
+  -- Also where the clock was set back.
+  return days and tonumber(match(days, '^%d+')) >= day - 1 and both or today
+end
+
+-- Returns what the record is to say of the hashes, if that has changed.
+local function note_repeat(k, name, value, days)
+  call('HSET', k .. today, name, value)
+  if days ~= today and days ~= both then return begin_day(k .. today, days) end
+end

@@ -1,0 +1,1 @@
+local bounds = {age = tonumber(ARGV[1]), receipts = tonumber(ARGV[2])}
