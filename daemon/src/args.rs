@@ -2,12 +2,12 @@
 //! variable of the same name.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
 use crate::duration;
-use crate::runtime::RuntimeArgs;
 
 /// Flatten these into a binary's own flags.
 #[derive(Debug, Clone, clap::Args)]
@@ -22,9 +22,11 @@ pub struct Args {
     #[arg(long, env = "SWITCHBOARD_DRAIN", default_value = "30s", value_parser = duration::parse)]
     pub drain: Duration,
 
-    /// Threads, and what they do together.
-    #[command(flatten)]
-    pub runtime: RuntimeArgs,
+    /// Threads that do the work. By default as many as there are cores, or as
+    /// the cgroup's CPU limit allows. Where several processes share a machine,
+    /// fewer for each cost less CPU.
+    #[arg(long, env = "SWITCHBOARD_WORKER_THREADS", value_name = "N")]
+    pub worker_threads: Option<NonZeroUsize>,
 
     /// What is logged, to standard error.
     #[command(flatten)]

@@ -17,7 +17,6 @@ pub mod metric;
 mod otlp;
 pub mod process;
 pub mod run;
-mod runtime;
 pub mod settings;
 pub mod signals;
 pub mod telemetry;
@@ -25,5 +24,4 @@ pub mod trace;
 
 pub use args::Args;
 pub use run::{Process, run};
-pub use runtime::RuntimeArgs;
 pub use telemetry::Program;

@@ -14,7 +14,7 @@ use crate::admin::{self, Ready};
 use crate::args::Args;
 use crate::settings::Settings;
 use crate::telemetry::{self, Program, Telemetry};
-use crate::{logs, runtime, signals};
+use crate::{logs, signals};
 
 /// What is not exported when the program has ended has so long to leave; a
 /// drain that is shorter than that counts.
@@ -52,7 +52,11 @@ where
     Fut: Future<Output = anyhow::Result<()>>,
 {
     let settings = Settings::from_env()?;
-    let runtime = runtime::start(&args.runtime).context("the async runtime did not start")?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = args.worker_threads {
+        runtime.worker_threads(threads.get());
+    }
+    let runtime = runtime.enable_all().build().context("the async runtime did not start")?;
     let telemetry = {
         let _inside = runtime.enter();
         telemetry::start(program, &settings)?
