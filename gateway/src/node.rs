@@ -45,7 +45,7 @@ impl Node {
             NodeIncarnation::new(&config.node).map_err(|rule| anyhow::anyhow!("--node: the name {rule}"))?;
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let link = LinkConfig { timeout: config.limits.command_timeout, ..LinkConfig::default() };
-        let routers = Routers::new(&config.node, link, &tracker, stop.clone());
+        let routers = Routers::new(link, &tracker, stop.clone());
         match source {
             RouterSource::Urls(urls) => routers.discover(urls, &tracker, stop.clone()),
             RouterSource::Local(dial) => routers.add(dial, &tracker, stop.clone()),

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use daemon::trace;
@@ -61,6 +62,8 @@ pub(crate) struct Core {
     tasks: TaskTracker,
     rare_waiting: Arc<Semaphore>,
     rare_running: Arc<Semaphore>,
+    /// Links that are open.
+    pub(crate) links: Arc<AtomicU64>,
     _stop: DropGuard,
 }
 
@@ -127,6 +130,7 @@ impl Core {
             tasks,
             rare_waiting: Arc::new(Semaphore::new(RARE_WAITING)),
             rare_running: Arc::new(Semaphore::new(RARE_AT_ONCE)),
+            links: Arc::default(),
             store,
             config,
             metrics,

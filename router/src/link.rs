@@ -4,6 +4,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use daemon::trace::{self, KeyValue, Span};
@@ -48,7 +49,7 @@ pub(crate) fn open(
         gathered: Vec::new(),
         draining: draining.clone(),
         told: false,
-        _open: OpenLink::new(core.metrics.clone()),
+        open: OpenLink::new(&core),
     };
     tasks.spawn(read(core, requests, replies, draining));
     futures_util::stream::unfold(answers, |mut answers| async move {
@@ -184,7 +185,7 @@ struct Answers {
     gathered: Vec<Reply>,
     draining: CancellationToken,
     told: bool,
-    _open: OpenLink,
+    open: OpenLink,
 }
 
 impl Answers {
@@ -194,7 +195,7 @@ impl Answers {
                 biased;
                 () = self.draining.cancelled(), if !self.told => {
                     self.told = true;
-                    return Some(Replies { replies: Vec::new(), draining: true });
+                    return Some(self.frame(Vec::new(), true));
                 }
                 count = self.queue.recv_many(&mut self.gathered, GATHER) => if count == 0 {
                     return None;
@@ -209,7 +210,11 @@ impl Answers {
         });
         let later = self.gathered.split_off(fits.count());
         let replies = std::mem::replace(&mut self.gathered, later);
-        Some(Replies { replies, draining: false })
+        Some(self.frame(replies, false))
+    }
+
+    fn frame(&self, replies: Vec<Reply>, draining: bool) -> Replies {
+        Replies { replies, draining, gateways: self.open.links.load(Ordering::Relaxed) }
     }
 }
 
@@ -228,17 +233,23 @@ fn weight(reply: &Reply) -> usize {
 }
 
 /// Counts a link for as long as it is open.
-struct OpenLink(Metrics);
+struct OpenLink {
+    /// All that are.
+    links: Arc<AtomicU64>,
+    metrics: Metrics,
+}
 
 impl OpenLink {
-    fn new(metrics: Metrics) -> Self {
-        metrics.links(1);
-        Self(metrics)
+    fn new(core: &Core) -> Self {
+        core.links.fetch_add(1, Ordering::Relaxed);
+        core.metrics.links(1);
+        Self { links: core.links.clone(), metrics: core.metrics.clone() }
     }
 }
 
 impl Drop for OpenLink {
     fn drop(&mut self) {
-        self.0.links(-1);
+        self.links.fetch_sub(1, Ordering::Relaxed);
+        self.metrics.links(-1);
     }
 }

@@ -28,8 +28,8 @@ use crate::config::RouterUrl;
 use crate::failure::Failure;
 use crate::metrics::{COMMAND_DURATION, REPEATED};
 
-/// Requests a second that a gateway gives to one router before it uses another.
-const PER_ROUTER: f64 = 4_000.0;
+/// Requests a second of all gateways that one router gets before another is used.
+const PER_ROUTER: f64 = 8_000.0;
 
 /// How requests are treated.
 #[derive(Debug, Clone, Copy)]
@@ -63,8 +63,9 @@ pub type Completion = Box<dyn FnOnce(Outcome) + Send>;
 /// to another only when none is without an answer (or the router fails), so
 /// pipelined commands keep their order.
 ///
-/// A gateway uses as few routers as its load needs, since what goes together
-/// is cheaper; each begins to count at another one.
+/// All gateways together use as few routers as their load needs, and the same
+/// ones, since what goes together is cheaper: each takes its own load for the
+/// others', and knows from the routers how many those are.
 #[derive(Clone)]
 pub struct Routers {
     shared: Arc<Shared>,
@@ -75,10 +76,10 @@ struct Shared {
     /// The routers that take requests, ordered by name, so that all gateways
     /// and all users choose evenly.
     open: RwLock<Vec<Arc<Link>>>,
-    /// Among them the first that this gateway uses.
-    first: u64,
-    /// How many it uses, if there are so many.
+    /// How many of them are used, from the first on.
     width: AtomicU64,
+    /// Gateways that share them, with this one.
+    gateways: AtomicU64,
     /// Requests since the clock last ticked.
     asked: AtomicU64,
     unanswered: Unanswered,
@@ -94,13 +95,13 @@ struct Shared {
 impl Routers {
     /// Without any router yet: requests wait for the first. The clock that
     /// repeats and gives up runs on `tracker` until `shutdown`.
-    pub fn new(node: &str, config: LinkConfig, tracker: &TaskTracker, shutdown: CancellationToken) -> Self {
+    pub fn new(config: LinkConfig, tracker: &TaskTracker, shutdown: CancellationToken) -> Self {
         let routers = Self {
             shared: Arc::new(Shared {
                 config,
                 open: RwLock::default(),
-                first: hash_of(node),
                 width: AtomicU64::new(1),
+                gateways: AtomicU64::new(1),
                 asked: AtomicU64::new(0),
                 unanswered: Unanswered::default(),
                 duration: Histogram::of(&COMMAND_DURATION),
@@ -217,7 +218,7 @@ impl Routers {
             return open.first().cloned();
         }
         let width = self.shared.width.load(Ordering::Relaxed);
-        let place = self.shared.first.wrapping_add(user % width) % count;
+        let place = user % width % count;
         others().nth(usize::try_from(place).unwrap_or(0)).cloned()
     }
 
@@ -225,7 +226,8 @@ impl Routers {
     /// half of that would do. Called once a `tick`.
     fn widen(&self, tick: Duration) {
         let shared = &self.shared;
-        let asked = shared.asked.swap(0, Ordering::Relaxed) as f64 / tick.as_secs_f64();
+        let own = shared.asked.swap(0, Ordering::Relaxed) as f64 / tick.as_secs_f64();
+        let asked = own * shared.gateways.load(Ordering::Relaxed) as f64;
         let (least, most) = ((asked / PER_ROUTER).ceil(), (asked * 2.0 / PER_ROUTER).ceil());
         let width = shared.width.load(Ordering::Relaxed).clamp(least.max(1.0) as u64, most.max(1.0) as u64);
         shared.width.store(width.min(self.available().max(1) as u64), Ordering::Relaxed);
@@ -278,6 +280,11 @@ impl Routers {
     fn broke(&self, link: &Link) {
         self.closed(link);
         self.shared.broken.notify_one();
+    }
+
+    /// A router has said how many gateways have a stream to it.
+    fn counted(&self, gateways: u64) {
+        self.shared.gateways.store(gateways.max(1), Ordering::Relaxed);
     }
 
     /// A router has answered, in a frame that was read `now`.

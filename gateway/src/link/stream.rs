@@ -286,6 +286,7 @@ async fn read(routers: &Routers, replies: &mut Streaming<Replies>, until: Until)
     loop {
         match replies.message().await {
             Ok(Some(frame)) => {
+                routers.counted(frame.gateways);
                 let now = Instant::now();
                 for reply in frame.replies {
                     routers.answered(reply, now);

@@ -28,7 +28,7 @@ impl Peer {
 }
 
 fn routers() -> (Routers, [Peer; 2]) {
-    let routers = Routers::new("gw", LinkConfig::default(), &TaskTracker::new(), CancellationToken::new());
+    let routers = Routers::new(LinkConfig::default(), &TaskTracker::new(), CancellationToken::new());
     let peers = ["a", "b"].map(|name| {
         let (link, outbound) = Link::new(name.into());
         let link = Arc::new(link);
@@ -120,6 +120,8 @@ async fn more_routers_are_used_for_more_requests_and_fewer_when_half_would_do() 
         routers.widen(Duration::from_secs(1));
         routers.shared.width.load(Ordering::Relaxed)
     };
-    assert_eq!([3_000, 5_000, 3_000, 1_000, 0].map(width), [1, 2, 2, 1, 1]);
+    assert_eq!([6_000, 10_000, 6_000, 2_000, 0].map(width), [1, 2, 2, 1, 1]);
+    routers.counted(2);
+    assert_eq!([3_000, 5_000, 3_000, 1_000, 0].map(width), [1, 2, 2, 1, 1], "the other has as many");
     assert_eq!(width(100_000), 2, "there are no more");
 }
