@@ -20,9 +20,8 @@ use testbed::Binaries;
 pub use board::Board;
 pub use servers::{Running, switchboard, switchboard_on};
 
-use crate::client::Transport;
 use crate::summary::Summary;
-use crate::workload::{self, Kind, Mix, Servers, Settings};
+use crate::workload::{self, Kind, Servers, Settings};
 
 /// What is compared, and for how long.
 #[derive(Debug, Clone)]
@@ -222,17 +221,12 @@ impl Plan {
 
     fn settings(&self) -> Settings {
         Settings {
-            users: self.users,
             rate: 1000.0,
-            closed: false,
             duration: self.seconds,
             warmup: Duration::from_secs(1).min(self.seconds),
             body: self.body,
-            transports: Mix::only(Transport::WebSocket),
             seed: self.seed,
-            members: 2,
-            publishers: 1,
-            backlog: 1,
+            ..Settings::idle(self.users)
         }
     }
 }

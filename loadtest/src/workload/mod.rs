@@ -223,7 +223,8 @@ impl Servers {
 }
 
 impl Settings {
-    /// Of users who only stay connected.
+    /// Of users who only stay connected, over WebSocket; the rest as little as it
+    /// may be.
     pub fn idle(users: usize) -> Self {
         Self {
             users,

@@ -64,10 +64,7 @@ pub(super) fn prefix(fingerprint: u32, time: u64) -> [u8; 10] {
 /// Where a member's acknowledgement finds what it marks: the buckets of the
 /// conversation and, if that is a direct one, of its other member.
 pub(super) fn place_of_marks(conversation: &ConversationId, user: &UserId) -> [u8; 4] {
-    let other = match conversation.names() {
-        Some((one, other)) => Bucket::of(if one == user.as_str() { other } else { one }),
-        None => Bucket(0),
-    };
+    let other = other_of(conversation, user.as_str()).map_or(Bucket(0), Bucket::of);
     buckets(Bucket::of(conversation.as_str()), other)
 }
 

@@ -10,11 +10,16 @@ use testbed::RedisServer;
 use super::{Open, config, interrupted, open, users};
 use crate::contract::harness::{Done, changed, edit, message, now, react, word};
 
+/// As a Cluster is written.
+async fn open_stepwise(server: &RedisServer) -> Open {
+    open(config(format!("{}?steps=separate", server.url()))).await
+}
+
 #[tokio::test]
 async fn what_was_left_between_two_steps_ends_filed_for_everyone() {
     let server = RedisServer::start().await.unwrap();
-    let open_one = open(config(format!("{}?steps=separate", server.url()))).await;
-    let other = open(config(format!("{}?steps=separate", server.url()))).await;
+    let open_one = open_stepwise(&server).await;
+    let other = open_stepwise(&server).await;
     let (alice, bob) = users();
     let direct = ConversationId::direct(&alice, &bob);
     let mut mended = 0;
@@ -36,7 +41,7 @@ async fn what_was_left_between_two_steps_ends_filed_for_everyone() {
 #[tokio::test]
 async fn who_was_removed_gets_the_removal_although_the_router_died_before() {
     let server = RedisServer::start().await.unwrap();
-    let open_one = open(config(format!("{}?steps=separate", server.url()))).await;
+    let open_one = open_stepwise(&server).await;
     let (alice, bob) = users();
     let mut removed = 0;
     for round in 0..24 {
@@ -87,8 +92,8 @@ fn reaction(by: &UserId, conversation: &ConversationId, round: usize) -> store::
 #[tokio::test]
 async fn an_amendment_left_between_two_steps_is_filed_for_everyone_by_its_repeat() {
     let server = RedisServer::start().await.unwrap();
-    let open_one = open(config(format!("{}?steps=separate", server.url()))).await;
-    let other = open(config(format!("{}?steps=separate", server.url()))).await;
+    let open_one = open_stepwise(&server).await;
+    let other = open_stepwise(&server).await;
     let (alice, bob) = users();
     let direct = ConversationId::direct(&alice, &bob);
     other.send(&alice, &bob, "one").await.unwrap();
@@ -114,7 +119,7 @@ async fn an_amendment_left_between_two_steps_is_filed_for_everyone_by_its_repeat
 #[tokio::test]
 async fn holes_of_amendments_are_closed_without_what_a_member_does_not_see() {
     let server = RedisServer::start().await.unwrap();
-    let stepwise = open(config(format!("{}?steps=separate", server.url()))).await;
+    let stepwise = open_stepwise(&server).await;
     // The same data, written in one call: it closes what the other way left.
     let at_once = open(config(server.url())).await;
     let (alice, bob) = users();
@@ -177,7 +182,7 @@ async fn holes_of_amendments_are_closed_without_what_a_member_does_not_see() {
 #[tokio::test]
 async fn an_own_message_is_read_whoever_files_it() {
     let server = RedisServer::start().await.unwrap();
-    let stepwise = open(config(format!("{}?steps=separate", server.url()))).await;
+    let stepwise = open_stepwise(&server).await;
     let at_once = open(config(server.url())).await;
     let (alice, bob) = users();
     let direct = ConversationId::direct(&alice, &bob);
@@ -214,7 +219,7 @@ async fn an_own_message_is_read_whoever_files_it() {
 #[tokio::test]
 async fn what_was_filed_step_by_step_is_acknowledged_where_one_call_does_it_all() {
     let server = RedisServer::start().await.unwrap();
-    let separate = open(config(format!("{}?steps=separate", server.url()))).await;
+    let separate = open_stepwise(&server).await;
     let redis = open(config(server.url())).await;
     let (alice, bob) = users();
     separate.send(&alice, &bob, "one").await.unwrap();
