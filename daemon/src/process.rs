@@ -15,9 +15,8 @@ static CPU: Metric = Metric::counter("process.cpu.time", "s", "CPU seconds of th
     .labelled(&[Label { name: "cpu.mode", values: &["user", "system"] }]);
 static MEMORY: Metric = Metric::gauge("process.memory.usage", "By", "resident memory");
 static VIRTUAL: Metric = Metric::gauge("process.memory.virtual", "By", "virtual memory");
-static THREADS: Metric = Metric::gauge("process.thread.count", "{thread}", "threads");
-static FILES: Metric =
-    Metric::gauge("process.unix.file_descriptor.count", "{file_descriptor}", "open file descriptors");
+static THREADS: Metric = Metric::gauge("process.threads", "{thread}", "threads");
+static FILES: Metric = Metric::gauge("process.open_fds", "{file_descriptor}", "open file descriptors");
 static UPTIME: Metric = Metric::gauge("process.uptime", "s", "since the process began");
 static TASKS: Metric =
     Metric::gauge("switchboard.runtime.tasks", "{task}", "tasks of the async runtime that are alive");

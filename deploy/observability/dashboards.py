@@ -215,7 +215,7 @@ GATEWAYS = {
               "below the cores that it has", "CPU is full"),
         Panel("Memory", "bytes", {"{{instance}}": f"process_memory_usage_bytes{GATEWAY}"},
               "flat, where connections are", "Memory grows"),
-        Panel("Open files", "short", {"{{instance}}": f"process_unix_file_descriptor_count{GATEWAY}"},
+        Panel("Open files", "short", {"{{instance}}": f"process_open_fds{GATEWAY}"},
               "below 80 % of the limit", "Connections are refused"),
         Panel("Tasks that wait for a thread", "short", {"{{instance}}": f"switchboard_runtime_queue_depth{GATEWAY}"},
               "below 100", "CPU is full"),

@@ -226,7 +226,7 @@ impl FromStr for Spawn {
 }
 
 impl Programs {
-    /// Builds them, or takes those of the folder.
+    /// Builds them, saying so, or takes those of the folder.
     pub(crate) async fn binaries(&self) -> Result<Arc<Binaries>> {
         let profile = match self.profile {
             Profile::Debug => testbed::Profile::Debug,
@@ -234,7 +234,10 @@ impl Programs {
         };
         match &self.binaries {
             Some(folder) => Ok(Arc::new(Binaries::in_folder(&std::path::absolute(folder)?))),
-            None => tokio::task::spawn_blocking(move || Binaries::build(profile)).await?,
+            None => {
+                let say = |line: &str| eprintln!("loadtest: {line}");
+                tokio::task::spawn_blocking(move || Binaries::build_saying(profile, say)).await?
+            }
         }
     }
 }

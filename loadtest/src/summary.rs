@@ -85,8 +85,9 @@ pub struct Returns {
     pub caught_up: Latency,
     /// Messages a second that were caught up with.
     pub messages_per_second: f64,
-    /// CPU microseconds of all servers per user who came back.
-    pub cpu_per_user: f64,
+    /// CPU microseconds of all servers that are known per user who came back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_per_user: Option<f64>,
 }
 
 /// How this program itself kept up.
@@ -150,38 +151,50 @@ pub struct Latency {
     pub max: f64,
 }
 
-/// CPU microseconds per delivered message, by kind of process.
+/// CPU microseconds per delivered message, by kind of process. A kind of which
+/// no process is known was not measured, and is absent.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Cpu {
     /// All gateways together.
-    pub gateways: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateways: Option<f64>,
     /// All routers together.
-    pub routers: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routers: Option<f64>,
     /// Redis.
-    pub redis: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<f64>,
     /// Other server processes that were named.
-    pub others: f64,
-    /// All servers.
-    pub servers: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub others: Option<f64>,
+    /// All servers that are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub servers: Option<f64>,
     /// This program: not a cost of the servers.
     pub generator: f64,
-    /// How many of the machine's cores all of it together kept busy.
+    /// How many of the machine's cores all that is known kept busy, this
+    /// program included.
     pub cores_busy: f64,
 }
 
-/// Bytes per connection, from the growth between few and all.
+/// Bytes per connection, from the growth between few and all. A kind of which
+/// no process is known was not measured, and is absent.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct MemoryPerConnection {
     /// Connections between the two looks.
     pub connections: usize,
     /// Of all gateways together.
-    pub gateway_bytes: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway_bytes: Option<f64>,
     /// Of all routers together.
-    pub router_bytes: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub router_bytes: Option<f64>,
     /// Of Redis.
-    pub redis_bytes: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_bytes: Option<f64>,
     /// Of all gateways together, for everything.
-    pub gateways_total: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateways_total: Option<u64>,
 }
 
 /// Above this many milliseconds at 99 of 100 of its own timers this program
@@ -247,7 +260,7 @@ impl Messages {
 }
 
 impl Latency {
-    /// Of microseconds.
+    /// Of microseconds; all 0 without any.
     pub fn of(histogram: &Histogram<u64>) -> Self {
         let at = |quantile: f64| millis(histogram, quantile);
         Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: at(1.0) }

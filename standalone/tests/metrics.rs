@@ -90,6 +90,18 @@ fn instruments_are_made_from_declarations_only() {
     assert_eq!(once.len(), names.len(), "a name is declared twice");
 }
 
+/// Prometheus keeps these endings for the parts of a histogram and for counters.
+#[test]
+fn no_name_ends_in_what_prometheus_keeps_for_itself() {
+    for metric in declared() {
+        let name = metric.prometheus();
+        let kept = ["_count", "_sum", "_bucket", "_info"];
+        let total = metric.kind == Kind::Counter;
+        assert!(!kept.iter().any(|ending| name.ends_with(ending)), "{name}");
+        assert_eq!(name.ends_with("_total"), total, "{name}");
+    }
+}
+
 /// A value that is not declared is not counted: those that the code uses are.
 #[test]
 fn labels_have_every_word_of_the_protocol() {

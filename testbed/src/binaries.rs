@@ -1,11 +1,20 @@
 //! Builds our programs once a test process and says where they are.
 
 use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+/// Between two lines about a build under way.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+/// Of cargo's messages, which wait to be read.
+const LINES: usize = 64;
 
 /// How the programs are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,6 +23,17 @@ pub enum Profile {
     Debug,
     /// As they are shipped: for measuring.
     Release,
+}
+
+impl Profile {
+    /// What is built. The last step of a release build takes minutes for each,
+    /// and only a cluster is measured.
+    fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Debug => &["gateway", "router", "standalone"],
+            Self::Release => &["gateway", "router"],
+        }
+    }
 }
 
 /// Our programs, built.
@@ -26,13 +46,19 @@ impl Binaries {
     /// Builds them, or takes those of the first call. Blocks for as long as
     /// cargo takes.
     pub fn build(profile: Profile) -> Result<Arc<Self>> {
+        Self::build_saying(profile, |_| {})
+    }
+
+    /// The same; `say` is given a line about what is built, and every few
+    /// seconds one about how far it is: an optimized build takes minutes.
+    pub fn build_saying(profile: Profile, say: impl FnMut(&str)) -> Result<Arc<Self>> {
         static BUILT: LazyLock<Mutex<HashMap<Profile, Arc<Binaries>>>> = LazyLock::new(Mutex::default);
         // Held while building, so that whoever comes meanwhile waits for it.
         let mut built = BUILT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(binaries) = built.get(&profile) {
             return Ok(Arc::clone(binaries));
         }
-        let binaries = Arc::new(Self { folder: run_cargo(profile)? });
+        let binaries = Arc::new(Self { folder: run_cargo(profile, say)? });
         built.insert(profile, Arc::clone(&binaries));
         Ok(binaries)
     }
@@ -52,31 +78,67 @@ impl Binaries {
         self.folder.join("router")
     }
 
-    /// All in one process.
+    /// All in one process; not built for measuring.
     pub fn standalone(&self) -> PathBuf {
         self.folder.join("standalone")
     }
 }
 
 /// Builds, and gives the folder that cargo put the programs into.
-fn run_cargo(profile: Profile) -> Result<PathBuf> {
+fn run_cargo(profile: Profile, mut say: impl FnMut(&str)) -> Result<PathBuf> {
     let mut cargo = Command::new(option_env!("CARGO").unwrap_or("cargo"));
     cargo
         .args(["build", "--bins", "--message-format=json"])
-        .args(["-p", "gateway", "-p", "router", "-p", "standalone"])
+        .args(profile.programs().iter().flat_map(|program| ["-p", program]))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::inherit());
+    let how = match profile {
+        Profile::Debug => "debug",
+        Profile::Release => "release, which takes minutes where it was not built before",
+    };
     if profile == Profile::Release {
         cargo.arg("--release");
     }
-    let output = cargo.output().context("cargo could not be started")?;
-    ensure!(output.status.success(), "cargo build of gateway, router and standalone failed");
-    let lines = String::from_utf8(output.stdout).context("cargo's messages are text")?;
-    let program = lines
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .context("cargo named no program")?;
-    Ok(program.parent().context("a program lies in a folder")?.to_owned())
+    let programs = profile.programs().join(", ");
+    say(&format!("building {programs} ({how})"));
+    let begun = Instant::now();
+    let mut child = cargo.spawn().context("cargo could not be started")?;
+    let output = child.stdout.take().context("cargo's output is a pipe")?;
+    let (sender, lines) = mpsc::sync_channel(LINES);
+    // Ends with cargo, which closes its end of the pipe.
+    let reading = std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let (mut crates, mut built, mut folder) = (0, Vec::new(), None);
+    let mut said = begun;
+    loop {
+        match lines.recv_timeout(SAY_EVERY) {
+            Ok(line) => {
+                let message: Value = serde_json::from_str(&line).unwrap_or_default();
+                crates += usize::from(message["reason"] == "compiler-artifact");
+                if let Some(program) = message["executable"].as_str().map(PathBuf::from) {
+                    built.extend(program.file_name().map(|name| name.to_string_lossy().into_owned()));
+                    folder = program.parent().map(Path::to_owned);
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if said.elapsed() >= SAY_EVERY {
+            said = Instant::now();
+            let done = if built.is_empty() { "no program yet".to_owned() } else { built.join(", ") };
+            say(&format!("building for {} s: {crates} crates, {done}", begun.elapsed().as_secs()));
+        }
+    }
+    let status = child.wait().context("cargo could not be waited for")?;
+    reading.join().ok().context("reading what cargo says failed")?;
+    ensure!(status.success(), "cargo build of {programs} failed");
+    say(&format!("built after {} s", begun.elapsed().as_secs()));
+    folder.context("cargo named no program")
 }

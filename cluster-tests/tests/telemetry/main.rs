@@ -2,6 +2,7 @@
 //! that follow one message, metrics, logs; and nothing where nothing is wanted.
 
 mod collector;
+mod exposition;
 
 use std::collections::BTreeSet;
 

@@ -4,6 +4,13 @@ use std::fmt;
 
 use super::Summary;
 
+/// Why something of the servers is not there, and what brings it.
+const UNKNOWN: &str = "their processes are not known (--pids names them)";
+
+fn or_not<T>(value: Option<T>, text: impl Fn(T) -> String) -> String {
+    value.map_or_else(|| "not measured".to_owned(), text)
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = if self.closed { ", closed loop" } else { "" };
@@ -30,6 +37,9 @@ impl fmt::Display for Summary {
                 writeln!(f, "  refused    {refusal}")?;
             }
         }
+        if self.messages.is_some() && self.latency.is_none() && self.returns.is_none() {
+            writeln!(f, "  latency    not measured: nothing arrived in the measured time")?;
+        }
         if let Some(l) = &self.latency {
             writeln!(
                 f,
@@ -38,32 +48,45 @@ impl fmt::Display for Summary {
             )?;
         }
         if let Some(c) = &self.cpu {
-            writeln!(
-                f,
-                "  CPU        {:.1} µs per delivered message (gateways {:.1}, routers {:.1}, redis {:.1}, others {:.1})",
-                c.servers, c.gateways, c.routers, c.redis, c.others
-            )?;
-            writeln!(
-                f,
-                "             generator {:.1} µs; {:.2} cores busy in all",
-                c.generator, c.cores_busy
-            )?;
+            match c.servers {
+                None => writeln!(f, "  CPU        of the servers not measured: {UNKNOWN}")?,
+                Some(servers) => {
+                    let micros = |value: Option<f64>| or_not(value, |micros| format!("{micros:.1}"));
+                    let (gateways, routers, redis) = (micros(c.gateways), micros(c.routers), micros(c.redis));
+                    write!(f, "  CPU        {servers:.1} µs per delivered message (gateways {gateways}, ")?;
+                    write!(f, "routers {routers}, redis {redis}")?;
+                    if let Some(others) = c.others {
+                        write!(f, ", others {others:.1}")?;
+                    }
+                    writeln!(f, ")")?;
+                }
+            }
+            let of = if c.servers.is_some() { "in all" } else { "by it" };
+            writeln!(f, "             generator {:.1} µs; {:.2} cores busy {of}", c.generator, c.cores_busy)?;
         }
         if let Some(m) = &self.memory {
-            writeln!(
-                f,
-                "  memory     {:.2} KiB per idle connection in gateways, {:.2} in routers, {:.2} in redis (gateways {:.1} MiB in all)",
-                m.gateway_bytes / 1024.0,
-                m.router_bytes / 1024.0,
-                m.redis_bytes / 1024.0,
-                m.gateways_total as f64 / 1024.0 / 1024.0
-            )?;
+            let kib = |bytes: Option<f64>| or_not(bytes, |bytes| format!("{:.2} KiB", bytes / 1024.0));
+            match m.gateway_bytes.or(m.router_bytes).or(m.redis_bytes) {
+                None => writeln!(f, "  memory     of the servers not measured: {UNKNOWN}")?,
+                Some(_) => writeln!(
+                    f,
+                    "  memory     per idle connection: gateways {}, routers {}, redis {} (gateways in all {})",
+                    kib(m.gateway_bytes),
+                    kib(m.router_bytes),
+                    kib(m.redis_bytes),
+                    or_not(m.gateways_total, |bytes| format!("{:.1} MiB", bytes as f64 / 1024.0 / 1024.0))
+                )?,
+            }
         }
         if let Some(r) = &self.returns {
             writeln!(
                 f,
-                "  back       {} users after {:.0} ms (p50 {:.0}), {} retries, {:.0} µs of CPU each",
-                r.users, r.back.max, r.back.p50, r.retries, r.cpu_per_user
+                "  back       {} users after {:.0} ms (p50 {:.0}), {} retries, CPU of each {}",
+                r.users,
+                r.back.max,
+                r.back.p50,
+                r.retries,
+                or_not(r.cpu_per_user, |micros| format!("{micros:.0} µs"))
             )?;
             writeln!(
                 f,

@@ -35,6 +35,13 @@ impl Board {
         self.rows[index].values.entry(kind).or_default().push(value);
     }
 
+    /// A figure, if it was measured.
+    pub(super) fn add_known(&mut self, kind: Kind, name: &str, unit: &'static str, value: Option<f64>) {
+        if let Some(value) = value {
+            self.add(kind, name, unit, value);
+        }
+    }
+
     /// Something that a reader of the figures has to know.
     pub(super) fn note(&mut self, text: String) {
         if !self.notes.contains(&text) {

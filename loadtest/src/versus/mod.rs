@@ -143,9 +143,16 @@ async fn measure(plan: &Plan, servers: &Servers, scenario: Scenario, board: &mut
         Scenario::Idle => {
             let settings = Settings { users: plan.idle, duration: Duration::from_secs(2), ..settings };
             let memory = workload::idle::run(servers, &settings).await?.memory.unwrap_or_default();
-            board.add(kind, "idle: memory of gateways per connection", "KiB", memory.gateway_bytes / 1024.0);
-            let all = memory.gateway_bytes + memory.router_bytes + memory.redis_bytes;
-            board.add(kind, "idle: memory of all per connection", "KiB", all / 1024.0);
+            let kib = |bytes: f64| bytes / 1024.0;
+            board.add_known(
+                kind,
+                "idle: memory of gateways per connection",
+                "KiB",
+                memory.gateway_bytes.map(kib),
+            );
+            let all = [memory.gateway_bytes, memory.router_bytes, memory.redis_bytes];
+            let all = memory.gateway_bytes.map(|_| all.into_iter().flatten().sum()).map(kib);
+            board.add_known(kind, "idle: memory of all per connection", "KiB", all);
         }
         Scenario::Storm => {
             let settings = Settings { users: plan.storm, ..settings };
@@ -155,7 +162,7 @@ async fn measure(plan: &Plan, servers: &Servers, scenario: Scenario, board: &mut
             let name = format!("storm of {}", plan.storm);
             board.add(kind, &format!("{name}: all back"), "ms", returns.back.max);
             board.add(kind, &format!("{name}: all back and caught up"), "ms", returns.caught_up.max);
-            board.add(kind, &format!("{name}: CPU per user"), "µs", returns.cpu_per_user);
+            board.add_known(kind, &format!("{name}: CPU per user"), "µs", returns.cpu_per_user);
         }
     }
     Ok(())
@@ -180,18 +187,18 @@ async fn direct(plan: &Plan, servers: &Servers, board: &mut Board) -> Result<()>
     board.add(kind, "direct: largest rate without loss", "1/s", largest);
     let half = Settings { rate: largest / 2.0, ..plan.settings() };
     let summary = workload::direct::run(servers, &half).await?;
-    let latency = summary.latency.unwrap_or_default();
-    board.add(kind, "direct at half of its largest rate: p50", "ms", latency.p50);
-    board.add(kind, "direct at half of its largest rate: p99", "ms", latency.p99);
+    let latency = summary.latency.as_ref();
+    board.add_known(kind, "direct at half of its largest rate: p50", "ms", latency.map(|of| of.p50));
+    board.add_known(kind, "direct at half of its largest rate: p99", "ms", latency.map(|of| of.p99));
     Ok(())
 }
 
 fn costs(summary: &Summary, kind: Kind, name: &str, scenario: &str, board: &mut Board) {
-    let latency = summary.latency.clone().unwrap_or_default();
+    let latency = summary.latency.as_ref();
     let at = name.split(':').next().unwrap_or(scenario);
-    board.add(kind, name, "µs", summary.cpu.as_ref().map_or(0.0, |cpu| cpu.servers));
-    board.add(kind, &format!("{at}: p50"), "ms", latency.p50);
-    board.add(kind, &format!("{at}: p99"), "ms", latency.p99);
+    board.add_known(kind, name, "µs", summary.cpu.as_ref().and_then(|cpu| cpu.servers));
+    board.add_known(kind, &format!("{at}: p50"), "ms", latency.map(|latency| latency.p50));
+    board.add_known(kind, &format!("{at}: p99"), "ms", latency.map(|latency| latency.p99));
 }
 
 /// A figure of a run that lost something is none.

@@ -1,6 +1,7 @@
 //! CPU and memory of the server processes and of this one.
 
 use std::fs;
+use std::iter::Sum;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -16,12 +17,12 @@ pub(crate) struct CpuLook {
     used: Vec<Duration>,
 }
 
-/// Bytes held, private or shared by halves.
+/// Bytes held, private or shared by halves; nothing where no process is known.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MemoryLook {
-    pub(crate) gateways: u64,
-    pub(crate) routers: u64,
-    pub(crate) redis: u64,
+    pub(crate) gateways: Option<u64>,
+    pub(crate) routers: Option<u64>,
+    pub(crate) redis: Option<u64>,
 }
 
 impl CpuLook {
@@ -45,18 +46,16 @@ impl CpuLook {
     pub(crate) fn since(&self, before: &Self, servers: &Servers, delivered: u64) -> Cpu {
         let each = |used: Duration| used.as_secs_f64() * 1e6 / delivered.max(1) as f64;
         let used: Vec<_> = self.used.iter().zip(&before.used).map(|(a, b)| a.saturating_sub(*b)).collect();
-        let of = |role: Role| {
-            let its = servers.processes.iter().zip(&used).filter(|(process, _)| process.role == role);
-            each(its.map(|(_, used)| *used).sum())
+        let of = |is: &dyn Fn(Role) -> bool| {
+            let its = servers.processes.iter().zip(&used).filter(|(process, _)| is(process.role));
+            known(its.map(|(_, used)| *used)).map(each)
         };
-        let (gateways, routers) = (of(Role::Gateway), of(Role::Router));
-        let (redis, others) = (of(Role::Redis), of(Role::Other));
         Cpu {
-            gateways,
-            routers,
-            redis,
-            others,
-            servers: gateways + routers + redis + others,
+            gateways: of(&|role| role == Role::Gateway),
+            routers: of(&|role| role == Role::Router),
+            redis: of(&|role| role == Role::Redis),
+            others: of(&|role| role == Role::Other),
+            servers: of(&|_| true),
             generator: each(used.last().copied().unwrap_or_default()),
             cores_busy: self.cores(before).iter().sum(),
         }
@@ -65,9 +64,10 @@ impl CpuLook {
 
 impl MemoryLook {
     pub(crate) fn now(servers: &Servers) -> Result<Self> {
-        let held = |is: &dyn Fn(Role) -> bool| -> Result<u64> {
+        let held = |is: &dyn Fn(Role) -> bool| -> Result<Option<u64>> {
             let its = servers.processes.iter().filter(|process| is(process.role));
-            its.map(|process| Ok(Memory::of(process.pid)?.resident)).sum()
+            let its: Result<Vec<u64>> = its.map(|process| Ok(Memory::of(process.pid)?.resident)).collect();
+            Ok(known(its?.into_iter()))
         };
         Ok(Self {
             gateways: held(&|role| matches!(role, Role::Gateway | Role::Other))?,
@@ -75,6 +75,13 @@ impl MemoryLook {
             redis: held(&|role| role == Role::Redis)?,
         })
     }
+}
+
+/// The sum; nothing of nothing, which is not the same as 0.
+fn known<T: Sum>(each: impl Iterator<Item = T>) -> Option<T> {
+    let mut each = each.peekable();
+    each.peek().is_some().then_some(())?;
+    Some(each.sum())
 }
 
 /// Resident bytes of each process, this one last. Cheap, unlike

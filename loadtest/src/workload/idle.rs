@@ -24,7 +24,9 @@ pub async fn run(servers: &Servers, settings: &Settings) -> Result<Summary> {
     let (held, probe) = (CpuLook::now(servers)?, probe.finish().await?);
     let after = MemoryLook::now(servers)?;
     let connections = settings.users - first;
-    let each = |after: u64, before: u64| (after as f64 - before as f64) / connections.max(1) as f64;
+    let each = |after: Option<u64>, before: Option<u64>| {
+        Some((after? as f64 - before? as f64) / connections.max(1) as f64)
+    };
     Ok(Summary {
         seconds: settings.duration.as_secs_f64(),
         memory: Some(MemoryPerConnection {

@@ -194,15 +194,15 @@ fn judge(scenario: &'static str, users: usize, tally: &Tally, measured: Measured
         refusals: tally.refusals(),
         ..Messages::of(&report)
     };
-    let cpu = measured.after.since(&measured.before, &tally.servers, delivered);
+    let cpu = || measured.after.since(&measured.before, &tally.servers, delivered);
     let cores = measured.after.cores(&measured.before).last().copied().unwrap_or_default();
     Summary {
         closed: settings.closed,
         seconds: settings.duration.as_secs_f64(),
         messages: Some(messages),
-        latency: Some(Latency::of(&all.latency)),
+        latency: (!all.latency.is_empty()).then(|| Latency::of(&all.latency)),
         percentiles: crate::summary::percentiles(&all.latency),
-        cpu: Some(cpu),
+        cpu: (delivered > 0).then(cpu),
         generator: Some(Generator::of(cores, &measured.probe, &all.lag)),
         processes: cost::processes(&tally.servers, &measured.before, &measured.after),
         series: measured.samples,
