@@ -1,7 +1,8 @@
-//! The directions of dependencies between the workspace's crates, and that one
-//! crate alone knows the databases.
+//! The directions of dependencies between the workspace's crates, that one crate
+//! alone knows the databases, and that locks know their order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -65,4 +66,39 @@ fn only_the_store_knows_the_databases() {
             assert!(!database || name == "store", "{name} must not name {need}");
         }
     }
+}
+
+/// Where threads wait for each other: their locks have ranks (`daemon::lock`).
+const RANKED: [&str; 3] = ["daemon", "router", "gateway"];
+
+#[test]
+fn locks_of_the_servers_know_their_order() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a folder above");
+    for name in RANKED {
+        let mut looked = 0;
+        for file in sources(&workspace.join(name).join("src")) {
+            let text = std::fs::read_to_string(&file).expect("a source is text");
+            // Tests of a file stand at its end, or in a file of their own.
+            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+            let is_exempt = file.ends_with("daemon/src/lock.rs") || file.ends_with("tests.rs");
+            looked += 1;
+            for line in code.lines().filter(|line| !is_exempt && line.contains("std::sync::")) {
+                let plain = ["Mutex", "RwLock"].iter().any(|lock| line.contains(lock));
+                let lent = line.contains("Guard<");
+                assert!(!plain || lent, "{}: `{}` knows no order: daemon::lock", file.display(), line.trim());
+            }
+        }
+        assert!(looked > 5, "{name} has sources");
+    }
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries
+        .flat_map(|path| match path.is_dir() {
+            true => sources(&path),
+            false if path.extension().is_some_and(|of| of == "rs") => vec![path],
+            false => Vec::new(),
+        })
+        .collect()
 }

@@ -6,12 +6,14 @@
 //! stop), [`settings`] (the `OTEL_*` variables), [`telemetry`] (what leaves, and
 //! how it ends; `otlp` are its exporters), [`metric`] (instruments), [`process`]
 //! (what the process takes), [`trace`] (spans), [`logs`], [`admin`]
-//! (`/healthz`, `/readyz`, `/metrics`), [`healthcheck`] (asks them).
+//! (`/healthz`, `/readyz`, `/metrics`), [`healthcheck`] (asks them), [`lock`]
+//! (locks that know their order).
 
 pub mod admin;
 pub mod args;
 pub mod duration;
 pub mod healthcheck;
+pub mod lock;
 pub mod logs;
 pub mod metric;
 mod otlp;

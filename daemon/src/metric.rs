@@ -3,11 +3,13 @@
 //! beforehand, so counting is one addition and allocates nothing.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
+
+use crate::lock::{LEAF, Lock};
 
 /// With no more combinations of labels than this all are reported from the
 /// start, so that a first increase is seen as one.
@@ -174,9 +176,8 @@ impl Cells {
     /// Those of this metric: one set in a process, so that two parts that count
     /// the same are not two numbers of one name.
     fn of(metric: &'static Metric) -> Arc<Self> {
-        static KNOWN: Mutex<Vec<Arc<Cells>>> = Mutex::new(Vec::new());
-        // A panic between two lines leaves nothing half done here.
-        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        static KNOWN: Lock<LEAF, Vec<Arc<Cells>>> = Lock::new(Vec::new());
+        let mut known = KNOWN.lock();
         if let Some(cells) = known.iter().find(|cells| cells.metric.name == metric.name) {
             return cells.clone();
         }

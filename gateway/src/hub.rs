@@ -1,8 +1,9 @@
 //! The sessions of this node, found by user.
 
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::lock::{LEAF, Lock, Locked, SharedLock};
 use proto::{End, UserId};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -25,27 +26,27 @@ type Sessions = SmallVec<[Arc<Session>; 1]>;
 /// All sessions of this node.
 #[derive(Debug, Default)]
 pub struct Hub {
-    by_user: RwLock<FxHashMap<UserId, Sessions>>,
+    by_user: SharedLock<LEAF, FxHashMap<UserId, Sessions>>,
     /// Sessions in which an event waits for an earlier one, and until when.
     /// Bounded by the sessions: one is here at most once a patience.
-    gaps: Mutex<Vec<(Instant, Arc<Session>)>>,
+    gaps: Lock<LEAF, Vec<(Instant, Arc<Session>)>>,
     gap: Notify,
     /// Sessions with frames that may wait, by when they are hurried: the next
     /// time, and the time after. Bounded by the sessions: each is here once.
-    late: Mutex<[Vec<Arc<Session>>; 2]>,
+    late: Lock<LEAF, [Vec<Arc<Session>>; 2]>,
     lateness: Notify,
 }
 
 impl Hub {
     /// Makes a session known to the bus.
     pub fn add(&self, session: Arc<Session>) {
-        let mut by_user = self.by_user.write().expect("no code that holds this lock panics");
+        let mut by_user = self.by_user.write();
         by_user.entry(session.user.clone()).or_default().push(session);
     }
 
     /// The session has ended.
     pub fn remove(&self, session: &Session) {
-        let mut by_user = self.by_user.write().expect("no code that holds this lock panics");
+        let mut by_user = self.by_user.write();
         if let Some(sessions) = by_user.get_mut(&session.user) {
             sessions.retain(|known| known.id != session.id);
             if sessions.is_empty() {
@@ -56,13 +57,13 @@ impl Hub {
 
     /// The user's sessions here.
     pub fn of(&self, user: &str) -> SmallVec<[Arc<Session>; 2]> {
-        let by_user = self.by_user.read().expect("no code that holds this lock panics");
+        let by_user = self.by_user.read();
         by_user.get(user).map(|sessions| sessions.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// All sessions here.
     pub fn all(&self) -> Vec<Arc<Session>> {
-        let by_user = self.by_user.read().expect("no code that holds this lock panics");
+        let by_user = self.by_user.read();
         by_user.values().flatten().cloned().collect()
     }
 
@@ -73,7 +74,7 @@ impl Hub {
 
     /// How many sessions there are.
     pub fn len(&self) -> usize {
-        self.by_user.read().expect("no code that holds this lock panics").values().map(SmallVec::len).sum()
+        self.by_user.read().values().map(SmallVec::len).sum()
     }
 
     /// Whether there are none.
@@ -143,8 +144,8 @@ impl Hub {
         }
     }
 
-    fn late(&self) -> MutexGuard<'_, [Vec<Arc<Session>>; 2]> {
-        self.late.lock().expect("no code that holds this lock panics")
+    fn late(&self) -> Locked<'_, [Vec<Arc<Session>>; 2]> {
+        self.late.lock()
     }
 
     /// Ends every session, each told another moment to come back in, spread
@@ -156,7 +157,7 @@ impl Hub {
         }
     }
 
-    fn gaps(&self) -> MutexGuard<'_, Vec<(Instant, Arc<Session>)>> {
-        self.gaps.lock().expect("no code that holds this lock panics")
+    fn gaps(&self) -> Locked<'_, Vec<(Instant, Arc<Session>)>> {
+        self.gaps.lock()
     }
 }

@@ -6,10 +6,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
+use daemon::lock::{LEAF, Lock};
 use http::{Extensions, header};
 
 /// Marks an answer whose body does not end by itself.
@@ -22,7 +23,7 @@ type Later = Pin<Box<dyn Future<Output = Response> + Send>>;
 /// Marks an answer that comes later. Shared only because extensions can be
 /// cloned: one takes it.
 #[derive(Clone)]
-struct Deferred(Arc<Mutex<Option<Later>>>);
+struct Deferred(Arc<Lock<LEAF, Option<Later>>>);
 
 /// An answer whose body does not end by itself.
 pub fn endless(mut response: Response) -> Response {
@@ -34,7 +35,7 @@ pub fn endless(mut response: Response) -> Response {
 /// keep the buffer into which it was read.
 pub fn deferred(answer: impl Future<Output = Response> + Send + 'static) -> Response {
     let mut response = Response::new(Body::empty());
-    response.extensions_mut().insert(Deferred(Arc::new(Mutex::new(Some(Box::pin(answer))))));
+    response.extensions_mut().insert(Deferred(Arc::new(Lock::new(Some(Box::pin(answer))))));
     response
 }
 
@@ -46,7 +47,7 @@ pub(crate) fn lasts(response: &Response) -> bool {
 
 /// What a deferred answer will be; nothing for any other.
 pub(crate) fn take_deferred(extensions: &mut Extensions) -> Option<Later> {
-    extensions.remove::<Deferred>()?.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    extensions.remove::<Deferred>()?.0.lock().take()
 }
 
 /// The answer itself, once it is there, with what the layers around its route

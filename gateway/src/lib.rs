@@ -11,7 +11,8 @@
 //! then what they all use: [`fields`] and [`command`] (what clients ask),
 //! [`execute`] (the way to a router and back), [`link`] (the routers),
 //! [`answer`], [`event`], [`frame`], [`binary`] (what clients get), [`session`], [`tail`],
-//! [`linger`], [`hub`], [`channels`], [`presence`], [`newest`], [`feed`] (what comes next for whom).
+//! [`linger`], [`hub`], [`channels`], [`presence`], [`newest`], [`feed`] (what comes next for whom),
+//! [`order`] (of locks).
 
 pub mod accept;
 pub mod answer;
@@ -44,6 +45,7 @@ pub mod metrics;
 pub mod newest;
 pub mod node;
 pub mod openapi;
+mod order;
 pub mod page;
 pub mod presence;
 pub mod query;

@@ -5,9 +5,9 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use daemon::lock::{LEAF, Lock, Locked};
 use governor::clock::{Clock as _, MonotonicClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
@@ -78,7 +78,7 @@ pub struct TypingLimits {
     /// Keyed at random, so that nobody can make two keys the same on purpose.
     keys: RandomState,
     /// Protects the moments of passing on, by key; held for moments.
-    passed: Mutex<Passed>,
+    passed: Lock<LEAF, Passed>,
 }
 
 #[derive(Debug, Default)]
@@ -118,8 +118,8 @@ impl TypingLimits {
         self.lock().at.remove(&pass.0);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Passed> {
-        self.passed.lock().expect("no code that holds this lock panics")
+    fn lock(&self) -> Locked<'_, Passed> {
+        self.passed.lock()
     }
 }
 

@@ -2,9 +2,10 @@
 //! session here for a while, and the device's next poll goes on with it: steady
 //! polling registers nothing and reads nothing from the store.
 
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use daemon::lock::{LEAF, Lock, Locked};
 use proto::{ChannelId, Cursor, DeviceId, Seq, UserId};
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
@@ -23,7 +24,7 @@ type Parked = FxHashMap<(UserId, DeviceId), (Instant, Tail, Places)>;
 /// grace.
 #[derive(Default)]
 pub struct Lingering {
-    parked: Mutex<Parked>,
+    parked: Lock<LEAF, Parked>,
 }
 
 impl Lingering {
@@ -71,8 +72,8 @@ impl Lingering {
         drop(ended);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Parked> {
-        self.parked.lock().expect("no code that holds this lock panics")
+    fn lock(&self) -> Locked<'_, Parked> {
+        self.parked.lock()
     }
 }
 

@@ -3,9 +3,9 @@
 //! comes late would take clients back, and is dropped here.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Mutex;
 use std::time::Duration;
 
+use daemon::lock::{LEAF, Lock};
 use proto::wire::Receipt;
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ type Marks = FxHashMap<u64, u64>;
 /// What this node knows of marks. At most 512 KiB.
 pub struct Newest {
     hasher: RandomState,
-    recent: Mutex<Recent>,
+    recent: Lock<LEAF, Recent>,
 }
 
 struct Recent {
@@ -37,7 +37,7 @@ impl Newest {
     /// Nothing yet.
     pub fn new() -> Self {
         let recent = Recent { since: Instant::now(), marks: Marks::default(), before: Marks::default() };
-        Self { hasher: RandomState::new(), recent: Mutex::new(recent) }
+        Self { hasher: RandomState::new(), recent: Lock::new(recent) }
     }
 
     /// Notes a mark; false when a higher one is known.
@@ -47,7 +47,7 @@ impl Newest {
 
     fn admits_at(&self, mark: &Receipt, now: Instant) -> bool {
         let key = self.hasher.hash_one((&mark.conversation, &mark.user, mark.kind));
-        let mut recent = self.recent.lock().expect("no code that holds this lock panics");
+        let mut recent = self.recent.lock();
         recent.rotate(now);
         let known = recent.marks.get(&key).max(recent.before.get(&key)).copied();
         if known.is_some_and(|known| known > mark.seq) {
@@ -59,7 +59,7 @@ impl Newest {
 
     /// Another history of the store: its marks may be lower.
     pub(crate) fn forget(&self) {
-        let mut recent = self.recent.lock().expect("no code that holds this lock panics");
+        let mut recent = self.recent.lock();
         (recent.marks, recent.before) = Default::default();
     }
 }
@@ -110,7 +110,7 @@ mod tests {
         for user in 0..3 * CAPACITY {
             newest.admits(&mark(&user.to_string(), 1));
         }
-        let recent = newest.recent.lock().unwrap();
+        let recent = newest.recent.lock();
         assert!(recent.marks.len() + recent.before.len() <= 2 * CAPACITY);
     }
 }

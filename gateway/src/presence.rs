@@ -6,9 +6,10 @@
 //! for again: after a loss everything, after a crossing the one user.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::lock::{Lock, Locked};
 use proto::wire::{self, request};
 use proto::{SessionId, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -19,6 +20,7 @@ use crate::answer::Answer;
 use crate::failure::Failure;
 use crate::frame::{Frame, Reference};
 use crate::gateway::Gateway;
+use crate::order;
 use crate::session::Session;
 
 /// What happens within this time is asked about once.
@@ -42,8 +44,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Watching {
     /// Users that one session may watch.
     most: usize,
-    /// Locked before a session, never after one.
-    inner: Mutex<Inner>,
+    inner: Lock<{ order::WATCHING }, Inner>,
     /// Something has become due.
     due: Notify,
 }
@@ -186,7 +187,7 @@ fn ask(gateway: &Gateway, question: &Question) -> request::Command {
 impl Watching {
     /// Of nobody yet. A session may watch `most` users.
     pub fn new(most: usize) -> Self {
-        Self { most, inner: Mutex::default(), due: Notify::new() }
+        Self { most, inner: Lock::default(), due: Notify::new() }
     }
 
     /// A router has said how a user is now.
@@ -362,8 +363,8 @@ impl Watching {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().expect("no code that holds this lock panics")
+    fn lock(&self) -> Locked<'_, Inner> {
+        self.inner.lock()
     }
 }
 

@@ -4,9 +4,10 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::lock::{LEAF, Lock};
 use proto::UserId;
 use rustc_hash::FxHashSet;
 use store::Store;
@@ -42,7 +43,7 @@ pub(crate) struct Absences {
 #[derive(Default)]
 struct Pending {
     /// Protects who waits; held for a few instructions.
-    waiting: Mutex<Waiting>,
+    waiting: Lock<LEAF, Waiting>,
     sooner: Notify,
 }
 
@@ -76,7 +77,7 @@ impl Absences {
     }
 
     fn put(&self, check: Check) {
-        let mut waiting = self.pending.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.pending.waiting.lock();
         let before = waiting.next();
         let kept = waiting.put(check);
         let sooner = waiting.next() != before;
@@ -93,7 +94,7 @@ impl Absences {
     /// looked at any more.
     pub(crate) async fn run(self, store: Arc<dyn Store>, notices: Notices, stop: CancellationToken) {
         loop {
-            let next = self.pending.waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let next = self.pending.waiting.lock().next();
             let due = async {
                 match next {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -105,8 +106,7 @@ impl Absences {
                 () = self.pending.sooner.notified() => continue,
                 () = due => {}
             }
-            let checks =
-                self.pending.waiting.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
+            let checks = self.pending.waiting.lock().take(Instant::now());
             let users: Vec<UserId> = checks.iter().map(|check| check.user.clone()).collect();
             match store.presence(&users, None).await {
                 Ok(seen) => {

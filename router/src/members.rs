@@ -1,9 +1,10 @@
 //! Who is in a group, remembered for a moment: for what is told and not kept,
 //! where it does not matter if somebody joined or left within that moment.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::lock::{LEAF, Lock};
 use proto::{ConversationId, UserId};
 use rustc_hash::FxHashMap;
 use store::Store;
@@ -22,7 +23,7 @@ pub(crate) type Members = Arc<[UserId]>;
 pub(crate) struct Groups {
     store: Arc<dyn Store>,
     /// Protects what is remembered; held for a few instructions.
-    known: Arc<Mutex<FxHashMap<ConversationId, (Instant, Members)>>>,
+    known: Arc<Lock<LEAF, FxHashMap<ConversationId, (Instant, Members)>>>,
 }
 
 impl Groups {
@@ -72,13 +73,13 @@ impl Groups {
     }
 
     fn remembered(&self, group: &ConversationId) -> Option<Members> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock();
         let (since, members) = known.get(group)?;
         (since.elapsed() < AGE).then(|| members.clone())
     }
 
     fn remember(&self, group: &ConversationId, members: &Members) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         if known.len() >= GROUPS && !known.contains_key(group) {
             known.retain(|_, (since, _)| since.elapsed() < AGE);
             if known.len() >= GROUPS {

@@ -4,9 +4,10 @@
 //! together. What gets lost here is caught up from the store.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::lock::{LEAF, Lock};
 use proto::wire::{Notice, Presence, notice};
 use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -43,7 +44,7 @@ pub(crate) struct Receipts {
 #[derive(Default)]
 struct Pending {
     /// Protects the marks that wait; held for a few instructions.
-    marks: Mutex<Marks>,
+    marks: Lock<LEAF, Marks>,
     some: Notify,
     many: Notify,
 }
@@ -64,7 +65,7 @@ impl Receipts {
 
     /// A mark has advanced.
     pub(crate) fn note(&self, mark: Mark) {
-        let mut marks = self.pending.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut marks = self.pending.marks.lock();
         let dropped = marks.put(mark);
         let waiting = marks.order.len();
         drop(marks);
@@ -95,7 +96,7 @@ impl Receipts {
                 () = tokio::time::sleep(PAUSE) => {}
                 () = self.pending.many.notified() => {}
             }
-            let marks = self.pending.marks.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let marks = self.pending.marks.lock().take();
             for chunk in marks.chunks(CHUNK) {
                 if let Err(error) = tell(&*store, &groups, &notices, chunk).await {
                     self.metrics.dropped("receipt", chunk.len());

@@ -1,9 +1,10 @@
 //! The certificate that new connections get: the configured files are looked at
 //! again and again, and what they hold replaces the old one when it is good.
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::lock::{LEAF, SharedLock};
 use rustls::ServerConfig;
 
 use crate::config::{Fingerprint, Pem, Tls, TlsFiles, Wrong};
@@ -19,17 +20,17 @@ pub(super) struct Certificate {
     /// What the files held when the node was configured.
     first: Fingerprint,
     /// Replaced whole: connections that have begun keep theirs.
-    server: RwLock<Arc<ServerConfig>>,
+    server: SharedLock<LEAF, Arc<ServerConfig>>,
 }
 
 impl Certificate {
     pub(super) fn new(tls: Tls) -> Self {
-        Self { files: tls.files, first: tls.seen, server: RwLock::new(tls.server) }
+        Self { files: tls.files, first: tls.seen, server: SharedLock::new(tls.server) }
     }
 
     /// For a connection that begins.
     pub(super) fn now(&self) -> Arc<ServerConfig> {
-        self.server.read().expect("nobody panics while holding this lock").clone()
+        self.server.read().clone()
     }
 
     /// Follows the files for as long as it is polled.
@@ -46,7 +47,7 @@ impl Certificate {
             seen = now;
             match pem.and_then(|pem| self.files.parse(&pem)) {
                 Ok(server) => {
-                    *self.server.write().expect("nobody panics while holding this lock") = server;
+                    *self.server.write() = server;
                     tracing::info!("new connections get the new certificate");
                 }
                 // Also where only one of the two has been replaced yet: then

@@ -6,12 +6,13 @@ use std::convert::Infallible;
 use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse as _, Response};
+use daemon::lock::{LEAF, Lock};
 use http::{Method, Request, StatusCode, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1::UpgradeableConnection;
@@ -168,7 +169,7 @@ struct Connection {
 }
 
 /// An answer on its way out of hyper's hands.
-type Slot = Mutex<Option<Handed>>;
+type Slot = Lock<LEAF, Option<Handed>>;
 
 impl Connection {
     /// Requests in hyper's hands, until the end or an answer that lasts.
@@ -255,7 +256,7 @@ impl Connection {
         if !plain || !lasts(&response) {
             return settle(response).await;
         }
-        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(Handed { response, keeps });
+        *slot.lock() = Some(Handed { response, keeps });
         pending().await
     }
 
@@ -277,7 +278,7 @@ impl Connection {
                 if self.verdict.is_stalled() {
                     return Poll::Pending;
                 }
-                let handed = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let handed = slot.lock().take();
                 handed.map_or(Poll::Pending, |handed| Poll::Ready(Ok(handed)))
             });
             tokio::select! {

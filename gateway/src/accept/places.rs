@@ -2,9 +2,10 @@
 
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
+use daemon::lock::{LEAF, Lock};
 use daemon::metric::{Counter, Gauge};
 use rustc_hash::FxHashMap;
 
@@ -16,7 +17,7 @@ pub(super) struct Places {
     most: usize,
     most_per_address: Option<usize>,
     /// The open connections; of each address only where there is a limit.
-    open: Mutex<Open>,
+    open: Lock<LEAF, Open>,
     refused: AtomicU64,
     sockets_gauge: Gauge,
     refused_counter: Counter,
@@ -65,7 +66,7 @@ impl Places {
         Arc::new(Self {
             most,
             most_per_address,
-            open: Mutex::default(),
+            open: Lock::default(),
             refused: AtomicU64::new(0),
             sockets_gauge: Gauge::of(&SOCKETS),
             refused_counter: Counter::of(&REFUSED),
@@ -88,7 +89,7 @@ impl Places {
     }
 
     fn try_take(&self, address: IpAddr) -> Result<(), Full> {
-        let mut open = self.open.lock().expect("nobody panics while holding this lock");
+        let mut open = self.open.lock();
         if open.all >= self.most {
             return Err(Full::All);
         }
@@ -104,7 +105,7 @@ impl Places {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        let open = self.open.lock().expect("nobody panics while holding this lock").all;
+        let open = self.open.lock().all;
         Counts { open, refused: self.refused.load(Ordering::Relaxed) }
     }
 }
@@ -112,7 +113,7 @@ impl Places {
 impl Drop for Place {
     fn drop(&mut self) {
         self.places.sockets_gauge.add(&[], -1);
-        let mut open = self.places.open.lock().expect("nobody panics while holding this lock");
+        let mut open = self.places.open.lock();
         open.all -= 1;
         if let Entry::Occupied(mut of_address) = open.by_address.entry(self.address) {
             *of_address.get_mut() -= 1;

@@ -2,10 +2,11 @@
 //! token names a key that is not known, but for that at most once a minute, so
 //! that made-up names cause no traffic.
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use daemon::lock::{LEAF, SharedLock};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -61,7 +62,7 @@ struct Source {
     pace: Pace,
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     /// What the last fetch that went well brought; nothing before.
-    keys: RwLock<Option<Arc<[Key]>>>,
+    keys: SharedLock<LEAF, Option<Arc<[Key]>>>,
     /// Held while fetching, so that one fetch serves all who wait; when the
     /// last one for an unknown key, or the first of all, began.
     fetching: Mutex<Option<Instant>>,
@@ -81,7 +82,7 @@ impl KeySet {
             url: url.clone(),
             pace,
             client,
-            keys: RwLock::new(None),
+            keys: SharedLock::new(None),
             fetching: Mutex::new(None),
         });
         let refresh = TaskTracker::new().spawn(keep_fresh(source.clone()));
@@ -153,7 +154,7 @@ async fn keep_fresh(source: Arc<Source>) {
 
 impl Source {
     fn known(&self) -> Option<Arc<[Key]>> {
-        self.keys.read().expect("nobody panics while holding this lock").clone()
+        self.keys.read().clone()
     }
 
     /// Fetches unless one has just done so; whoever comes while another
@@ -173,7 +174,7 @@ impl Source {
         match fetched.await.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
             Ok(keys) => {
                 tracing::debug!(url = %self.url, keys = keys.len(), "fetched the key set");
-                *self.keys.write().expect("nobody panics while holding this lock") = Some(keys.into());
+                *self.keys.write() = Some(keys.into());
                 true
             }
             Err(reason) => {

@@ -5,10 +5,11 @@
 //! Invariant: only the task changes how far the node has passed on, so what it
 //! has asked the store for is still true of it when the answer comes.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use daemon::lock::{LEAF, Lock, Locked};
 use proto::wire::{self, request};
 use proto::{ChannelId, Seq, SessionId, UserId};
 use rustc_hash::FxHashMap;
@@ -19,6 +20,7 @@ use super::log::{Early, Next, Passed};
 use super::{Page, Publication, ask, read};
 use crate::failure::Failure;
 use crate::gateway::Gateway;
+use crate::order;
 use crate::session::Session;
 
 /// How long a publication waits for an earlier one before the log is read:
@@ -46,10 +48,10 @@ pub(super) struct Feed {
     channel: ChannelId,
     /// What the bus brings; held for moments, so that the bus never waits for
     /// publications to be passed on.
-    early: Mutex<Early>,
+    early: Lock<LEAF, Early>,
     /// Who gets what; held while one publication is passed on, never across an
     /// await. A session's own lock is taken inside it.
-    members: Mutex<Members>,
+    members: Lock<{ order::SUBSCRIBERS }, Members>,
     stage: watch::Sender<Stage>,
     /// Wakes the task.
     wake: Notify,
@@ -111,9 +113,12 @@ impl Feed {
     pub(super) async fn joined(&self) -> Result<Seq, Failure> {
         let mut stage = self.stage.subscribe();
         loop {
-            match &*stage.borrow_and_update() {
+            // What a watch lends is a lock: it is given back before another is taken.
+            #[expect(clippy::disallowed_methods, reason = "cloned out at once")]
+            let now = stage.borrow_and_update().clone();
+            match now {
                 Stage::Joined => return Ok(self.members().passed.upto()),
-                Stage::Failed(failure) => return Err(failure.clone()),
+                Stage::Failed(failure) => return Err(failure),
                 Stage::Joining => {}
             }
             if stage.changed().await.is_err() {
@@ -124,7 +129,9 @@ impl Feed {
 
     /// Up to where this node has passed on, if it is told.
     pub(super) fn head(&self) -> Option<Seq> {
-        let told = matches!(*self.stage.borrow(), Stage::Joined) && !self.early().doubted;
+        #[expect(clippy::disallowed_methods, reason = "cloned out at once")]
+        let stage = self.stage.borrow().clone();
+        let told = matches!(stage, Stage::Joined) && !self.early().doubted;
         told.then(|| self.members().passed.upto())
     }
 
@@ -136,6 +143,17 @@ impl Feed {
 
     fn passed(&self) -> Seq {
         self.members().passed.upto()
+    }
+
+    /// Whoever subscribes from now on waits until the node has joined again.
+    /// False, and nothing changes, while somebody is subscribed.
+    fn stop_if_unused(&self) -> bool {
+        let members = self.members();
+        let unused = members.subscribers.is_empty();
+        if unused {
+            self.stage.send_replace(Stage::Joining);
+        }
+        unused
     }
 
     /// Gives a publication to every subscriber, as the next after the last.
@@ -162,12 +180,12 @@ impl Feed {
         }
     }
 
-    fn early(&self) -> MutexGuard<'_, Early> {
-        self.early.lock().expect("no code that holds this lock panics")
+    fn early(&self) -> Locked<'_, Early> {
+        self.early.lock()
     }
 
-    fn members(&self) -> MutexGuard<'_, Members> {
-        self.members.lock().expect("no code that holds this lock panics")
+    fn members(&self) -> Locked<'_, Members> {
+        self.members.lock()
     }
 }
 
@@ -348,12 +366,8 @@ impl Keeper {
     /// Whoever subscribes meanwhile waits until it has joined again: a leave
     /// must not come after the join that follows it.
     async fn leave(&mut self, draining: bool) {
-        {
-            let members = self.feed.members();
-            if !members.subscribers.is_empty() {
-                return;
-            }
-            self.feed.stage.send_replace(Stage::Joining);
+        if !self.feed.stop_if_unused() {
+            return;
         }
         (self.joined, self.join_at, self.read_at) = (false, Instant::now(), None);
         let leave = request::Command::LeaveChannel(wire::LeaveChannel {
@@ -405,5 +419,43 @@ impl Keeper {
             self.gone = true;
         }
         Instant::now() + pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    /// Long enough for any machine: the two stood still within half a second.
+    const DEADLINE: Duration = Duration::from_secs(60);
+    const TURNS: usize = 200_000;
+
+    #[test]
+    fn whoever_subscribes_and_the_task_that_leaves_never_wait_for_each_other() {
+        let feed = Arc::new(Feed::new(ChannelId::parse("c_news").unwrap()));
+        feed.stage.send_replace(Stage::Joined);
+        let (done, all_done) = sync_channel(2);
+        let (subscriber, told) = (feed.clone(), done.clone());
+        std::thread::spawn(move || {
+            let runtime = Builder::new_current_thread().build().unwrap();
+            for _ in 0..TURNS {
+                runtime.block_on(subscriber.joined()).unwrap();
+            }
+            told.send(()).unwrap();
+        });
+        std::thread::spawn(move || {
+            for _ in 0..TURNS {
+                assert!(feed.stop_if_unused());
+                feed.stage.send_replace(Stage::Joined);
+            }
+            done.send(()).unwrap();
+        });
+        for _ in 0..2 {
+            all_done.recv_timeout(DEADLINE).expect("neither waits for the other for ever");
+        }
     }
 }

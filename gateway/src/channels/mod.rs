@@ -15,9 +15,10 @@ pub use publication::Publication;
 
 pub(crate) use command::{subscribe, unsubscribe};
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard};
 
+use daemon::lock::{Lock, Locked};
 use proto::wire::{self, reply, request};
 use proto::{ChannelId, Seq, UserId};
 use rustc_hash::FxHashMap;
@@ -25,6 +26,7 @@ use rustc_hash::FxHashMap;
 use self::feed::Feed;
 use crate::failure::Failure;
 use crate::gateway::Gateway;
+use crate::order;
 use crate::session::{Session, Start};
 
 /// Publications in one page of a channel's log.
@@ -35,7 +37,7 @@ pub(crate) const PAGE: u32 = 50;
 pub struct Channels {
     /// By channel. Bounded by the sessions' subscriptions and the channels
     /// that nobody is subscribed to any more ([`feed::MAX_IDLE`]).
-    feeds: Mutex<FxHashMap<ChannelId, Arc<Feed>>>,
+    feeds: Lock<{ order::FEEDS }, FxHashMap<ChannelId, Arc<Feed>>>,
     /// Feeds without subscribers that have not ended yet.
     idle: AtomicUsize,
 }
@@ -95,8 +97,8 @@ impl Channels {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, FxHashMap<ChannelId, Arc<Feed>>> {
-        self.feeds.lock().expect("no code that holds this lock panics")
+    fn lock(&self) -> Locked<'_, FxHashMap<ChannelId, Arc<Feed>>> {
+        self.feeds.lock()
     }
 }
 

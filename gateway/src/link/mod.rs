@@ -9,10 +9,11 @@ mod stream;
 
 pub use stream::{Dial, InProcess, Outbound};
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use daemon::lock::{Guard, SharedLock};
 use daemon::metric::{Counter, Histogram};
 use daemon::trace::{self, KeyValue, Span};
 use proto::wire::{self, reply, request};
@@ -27,6 +28,7 @@ use self::stream::Link;
 use crate::config::RouterUrl;
 use crate::failure::Failure;
 use crate::metrics::{COMMAND_DURATION, REPEATED};
+use crate::order;
 
 /// Requests a second of all gateways that one router gets before another is used.
 const PER_ROUTER: f64 = 8_000.0;
@@ -75,7 +77,7 @@ struct Shared {
     config: LinkConfig,
     /// The routers that take requests, ordered by name, so that all gateways
     /// and all users choose evenly.
-    open: RwLock<Vec<Arc<Link>>>,
+    open: SharedLock<{ order::ROUTERS }, Vec<Arc<Link>>>,
     /// How many of them are used, from the first on.
     width: AtomicU64,
     /// Gateways that share them, with this one.
@@ -99,7 +101,7 @@ impl Routers {
         let routers = Self {
             shared: Arc::new(Shared {
                 config,
-                open: RwLock::default(),
+                open: SharedLock::default(),
                 width: AtomicU64::new(1),
                 gateways: AtomicU64::new(1),
                 asked: AtomicU64::new(0),
@@ -250,7 +252,7 @@ impl Routers {
 
     /// A stream has opened: it takes requests, first those that waited.
     fn opened(&self, link: &Arc<Link>) {
-        let mut open = self.shared.open.write().expect("no code that holds this lock panics");
+        let mut open = self.shared.open.write();
         open.push(link.clone());
         open.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         drop(open);
@@ -260,11 +262,7 @@ impl Routers {
 
     /// A stream takes no more requests, but still answers.
     fn draining(&self, link: &Link) {
-        self.shared
-            .open
-            .write()
-            .expect("no code that holds this lock panics")
-            .retain(|open| open.id != link.id);
+        self.shared.open.write().retain(|open| open.id != link.id);
     }
 
     /// A stream has ended: what it has not answered goes elsewhere.
@@ -351,8 +349,8 @@ impl Routers {
         }
     }
 
-    fn open(&self) -> std::sync::RwLockReadGuard<'_, Vec<Arc<Link>>> {
-        self.shared.open.read().expect("no code that holds this lock panics")
+    fn open(&self) -> Guard<std::sync::RwLockReadGuard<'_, Vec<Arc<Link>>>> {
+        self.shared.open.read()
     }
 }
 

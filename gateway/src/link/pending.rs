@@ -2,9 +2,10 @@
 //! from any of them counts; later ones find nothing here.
 
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 
+use daemon::lock::{Lock, Locked};
 use daemon::trace::Span;
 use proto::wire::Request;
 use rustc_hash::FxHashMap;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 
 use super::Completion;
 use super::stream::Link;
+use crate::order;
 
 /// One request without an answer.
 pub(super) struct Pending {
@@ -36,7 +38,7 @@ pub(super) struct Pending {
 #[derive(Default)]
 pub(super) struct Unanswered {
     last: AtomicU64,
-    table: Mutex<Table>,
+    table: Lock<{ order::UNANSWERED }, Table>,
 }
 
 #[derive(Default)]
@@ -144,7 +146,7 @@ impl Unanswered {
         ids
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().expect("no code that holds this lock panics")
+    fn lock(&self) -> Locked<'_, Table> {
+        self.table.lock()
     }
 }

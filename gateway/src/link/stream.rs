@@ -3,12 +3,13 @@
 
 use std::future::Future as _;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use daemon::lock::Lock;
 use proto::wire::router_client::RouterClient;
 use proto::wire::{Replies, Request, Requests, request};
 use tokio::task::yield_now;
@@ -19,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
 
 use super::Routers;
+use crate::order;
 
 /// Bytes of one frame at most, both ways: many bodies of 64 KiB.
 pub(super) const MAX_FRAME_BYTES: usize = 16 << 20;
@@ -87,7 +89,7 @@ pub(super) struct Link {
     /// Unique in this process, new with each stream.
     pub(super) id: u64,
     pub(super) name: String,
-    queue: Arc<Mutex<Queue>>,
+    queue: Arc<Lock<{ order::REQUESTS }, Queue>>,
 }
 
 #[derive(Default)]
@@ -117,7 +119,7 @@ impl Queue {
 /// The requests of a stream, a frame at a time: each takes what has gathered
 /// until all else that the thread could do was done.
 pub struct Outbound {
-    queue: Arc<Mutex<Queue>>,
+    queue: Arc<Lock<{ order::REQUESTS }, Queue>>,
     /// The rest has had its turn.
     waited: bool,
 }
@@ -125,7 +127,7 @@ pub struct Outbound {
 impl Link {
     pub(super) fn new(name: String) -> (Self, Outbound) {
         static LAST: AtomicU64 = AtomicU64::new(0);
-        let queue = Arc::new(Mutex::new(Queue::default()));
+        let queue = Arc::new(Lock::new(Queue::default()));
         let id = LAST.fetch_add(1, Ordering::Relaxed) + 1;
         let outbound = Outbound { queue: queue.clone(), waited: false };
         (Self { id, name, queue }, outbound)
@@ -133,7 +135,7 @@ impl Link {
 
     /// Adds a request to the next frame; false when the stream has ended.
     pub(super) fn push(&self, request: Request) -> bool {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         if queue.closed {
             return false;
         }
@@ -149,7 +151,7 @@ impl Link {
 
     /// Lets go what has waited for company in vain.
     pub(super) fn flush(&self) {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         if !queue.requests.is_empty() && queue.quiet() {
             queue.urgent = true;
             queue.wake();
@@ -158,20 +160,16 @@ impl Link {
 
     /// Ends the outbound half after what it still holds.
     pub(super) fn finish(&self) {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         queue.closed = true;
         queue.wake();
     }
 
     /// Ends the outbound half at once: what it still holds goes elsewhere.
     pub(super) fn close(&self) {
-        lock(&self.queue).requests.clear();
+        self.queue.lock().requests.clear();
         self.finish();
     }
-}
-
-fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
-    queue.lock().expect("no code that holds this lock panics")
 }
 
 impl Stream for Outbound {
@@ -179,7 +177,7 @@ impl Stream for Outbound {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Requests>> {
         let this = self.get_mut();
-        let mut queue = lock(&this.queue);
+        let mut queue = this.queue.lock();
         if queue.requests.is_empty() && queue.closed {
             return Poll::Ready(None);
         }

@@ -12,10 +12,11 @@ mod marks;
 mod state;
 mod subscriptions;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Context;
 
+use daemon::lock::{Lock, Locked};
 use proto::wire::{self, Standing};
 use proto::{Cursor, DeviceId, End, Position, ResetReason, SessionId, StoreIncarnation, UserId};
 use tokio::time::Instant;
@@ -25,6 +26,7 @@ use self::state::{Feed, State};
 pub(crate) use self::subscriptions::{Missing, Start};
 use crate::event::Event;
 use crate::frame::{Frame, Reference};
+use crate::order;
 
 /// With so many commands unanswered no answer waits: it makes room for another.
 const LATE_ANSWERS: usize = 8;
@@ -44,7 +46,7 @@ pub struct Session {
     /// Frames that may wait before it reads on from the log.
     bound: usize,
     /// Protects all that changes; held for moments, never across an await.
-    state: Mutex<State>,
+    state: Lock<{ order::SESSION }, State>,
 }
 
 /// Why a session reads from the log.
@@ -121,7 +123,7 @@ impl Session {
             device,
             expires: AtomicU64::new(expires),
             bound,
-            state: Mutex::new(State::new()),
+            state: Lock::new(State::new()),
         }
     }
 
@@ -454,14 +456,14 @@ impl Session {
         (taken, missing)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no code that holds this lock panics")
+    fn lock(&self) -> Locked<'_, State> {
+        self.state.lock()
     }
 }
 
 /// Wakes the transport, unless all that there is may wait and nobody has been
 /// asked yet to see to it that it goes in time: then says so.
-fn wake_or_wait(mut state: MutexGuard<'_, State>) -> bool {
+fn wake_or_wait(mut state: Locked<'_, State>) -> bool {
     if !state.may_wait() {
         wake(state);
         return false;
@@ -472,7 +474,7 @@ fn wake_or_wait(mut state: MutexGuard<'_, State>) -> bool {
 }
 
 /// Wakes the transport, if it waits, once the state is free.
-fn wake(mut state: MutexGuard<'_, State>) {
+fn wake(mut state: Locked<'_, State>) {
     let waker = state.waker.take();
     drop(state);
     if let Some(waker) = waker {

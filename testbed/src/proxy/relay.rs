@@ -53,6 +53,7 @@ async fn pump(
             None => passed.append(&mut gathered),
             Some(losses) => sift(&mut gathered, &mut passed, losses)?,
         }
+        #[expect(clippy::disallowed_methods, reason = "for the length of a copy")]
         let delay = weather.borrow().delay;
         if !delay.is_zero() {
             sleep(delay).await;
