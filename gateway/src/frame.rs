@@ -4,10 +4,10 @@ use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 
 use proto::wire::{self, receipt};
-use proto::{ChannelId, Cursor, End, Position, ResetReason};
+use proto::{ChannelId, Cursor, End, Position, ResetReason, Seq};
 
 use crate::answer::Answer;
-use crate::channels::Publication;
+use crate::channels::{Jump, Publication};
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::json::member;
@@ -24,6 +24,8 @@ pub enum Frame {
     Event(Position, Arc<Event>),
     /// Something published to a channel that the session is subscribed to.
     Publication(Arc<Publication>),
+    /// What comes next of a channel is not what comes after the last.
+    ChannelReset(Box<Jump>),
     /// A message has been taken; with a cursor it stands at that place.
     Sent {
         /// Of the command.
@@ -88,6 +90,7 @@ impl Frame {
             Self::Welcome(_) => "welcome",
             Self::Event(_, event) => event.kind(),
             Self::Publication(_) => "publication",
+            Self::ChannelReset(_) => "channel_reset",
             Self::Sent { .. } | Self::Published { .. } => "sent",
             Self::Ok(..) => "ok",
             Self::Error(..) => "error",
@@ -111,11 +114,20 @@ impl Frame {
         }
     }
 
+    /// The place in a channel that the client is at once it has this frame.
+    pub(crate) fn place_in_channel(&self) -> Option<(&str, Seq)> {
+        match self {
+            Self::Publication(publication) => Some((publication.channel(), publication.seq())),
+            Self::ChannelReset(jump) => Some((jump.channel.as_str(), jump.seq)),
+            _ => None,
+        }
+    }
+
     /// Whether it may be dropped from the queue of a slow reader: the log has
     /// it, or nobody misses it. Answers are not, and neither are marks and
     /// states, which stand for the newest.
     pub fn is_feed(&self) -> bool {
-        matches!(self, Self::Event(..) | Self::Typing(_) | Self::Publication(_))
+        matches!(self, Self::Event(..) | Self::Typing(_) | Self::Publication(_) | Self::ChannelReset(_))
     }
 
     /// Whether it answers a command: exactly one such frame a command.
@@ -155,6 +167,12 @@ impl Frame {
                 out.push(',');
                 out.push_str(publication.json());
                 return;
+            }
+            Self::ChannelReset(jump) => {
+                write_cursor(out, cursor);
+                let Jump { channel, seq: Seq(seq), reason } = &**jump;
+                let reason = reason.as_str();
+                let _ = write!(out, r#","channel":"{channel}","seq":{seq},"reason":"{reason}""#);
             }
             Self::Sent { reference, conversation, sent, .. } => {
                 write_reference(out, reference);
@@ -291,8 +309,8 @@ fn write_receipt(out: &mut String, receipt: &wire::Receipt) {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use proto::Fingerprint;
     use proto::wire::{Entry, Message, entry::What};
-    use proto::{Fingerprint, Seq};
 
     use super::*;
 
@@ -346,6 +364,19 @@ mod tests {
             r#"{"type":"sent","ref":4,"channel":"c_news","seq":1,"time":2,"duplicate":true}"#
         );
         assert!(frame.is_answer() && frame.cursor().is_none());
+    }
+
+    #[test]
+    fn a_jump_in_a_channel_says_where_it_goes_on_and_why() {
+        let channel = ChannelId::parse("c_news").unwrap();
+        let frame =
+            Frame::ChannelReset(Box::new(Jump { channel, seq: Seq(41), reason: ResetReason::Trimmed }));
+        let members = r#""channel":"c_news","seq":41,"reason":"trimmed"}"#;
+        assert_eq!(frame.to_json(), format!(r#"{{"type":"channel_reset",{members}"#));
+        let mut with_a_cursor = String::new();
+        frame.write_json_at(&mut with_a_cursor, Some("1.2.3.4"));
+        assert_eq!(with_a_cursor, format!(r#"{{"type":"channel_reset","cursor":"1.2.3.4",{members}"#));
+        assert!(frame.cursor().is_none() && !frame.is_answer());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::json;
 use testbed::{Reply, wait};
 use tokio::time::timeout;
 
-use crate::scene::{Publisher, command, connect, expect, next, subscriber};
+use crate::scene::{Publisher, command, connect, expect, next, subscriber, until_kind};
 
 #[rstest]
 #[case::one_call(StoreKind::Single)]
@@ -107,7 +107,8 @@ async fn a_store_that_lost_its_last_publications_does_not_silence_the_channel() 
     publisher.publish(100).await?;
     expect(&mut alice, 1..=110).await?;
     cluster.redis().put_back(&copy).await?;
-    // Those of the first moments may be taken for what she has already.
+    let reset = until_kind(&mut alice, "channel_reset").await?;
+    assert_eq!((reset.text("reason"), reset.number("seq")), (Some("rewritten"), Some(10)));
     let first = timeout(PATIENCE, async {
         loop {
             publisher.publish_anyhow().await?;
@@ -184,12 +185,34 @@ async fn what_the_log_no_longer_has_is_left_out_and_the_rest_comes() -> Result<(
     let mut publisher = Publisher::new(&cluster, "c_news")?;
     publisher.publish(1_100).await?;
     let mut alice = connect(Transport::WebSocket, &cluster.account("alice", "d1", 0)).await?;
-    let answer = command(&mut alice, json!({"type": "subscribe", "channel": "c_news", "after": 1})).await?;
+    let reference = alice.start(json!({"type": "subscribe", "channel": "c_news", "after": 1})).await?;
+    let reset = until_kind(&mut alice, "channel_reset").await?;
+    assert_eq!((reset.text("channel"), reset.text("reason")), (Some("c_news"), Some("trimmed")));
+    assert_eq!((reset.cursor(), reset.answers()), (None, None));
+    let answer = until_kind(&mut alice, "ok").await?;
+    assert_eq!(answer.answers(), Some(reference));
     let first = crate::scene::seqs(&answer);
     assert!(first.first().is_some_and(|seq| *seq > 2), "{first:?}");
+    assert_eq!(first.first().map(|seq| seq - 1), reset.number("seq"));
     let last = first.last().copied().unwrap_or_default();
     expect(&mut alice, last + 1..=1_100).await?;
     publisher.publish(1).await?;
     expect(&mut alice, [1_101]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_place_beyond_the_head_is_said_to_be_rewritten() -> Result<()> {
+    let cluster = Cluster::builder().start().await?;
+    let mut publisher = Publisher::new(&cluster, "c_news")?;
+    publisher.publish(3).await?;
+    let mut alice = connect(Transport::WebSocket, &cluster.account("alice", "d1", 0)).await?;
+    alice.start(json!({"type": "subscribe", "channel": "c_news", "after": 700})).await?;
+    let reset = until_kind(&mut alice, "channel_reset").await?;
+    assert_eq!((reset.text("reason"), reset.number("seq")), (Some("rewritten"), Some(3)));
+    let answer = until_kind(&mut alice, "ok").await?;
+    assert_eq!((answer.number("seq"), crate::scene::seqs(&answer)), (Some(3), Vec::new()));
+    publisher.publish(1).await?;
+    expect(&mut alice, [4]).await?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use rstest::rstest;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::scene::{Publisher, command, connect, expect, next, subscriber};
+use crate::scene::{Publisher, command, connect, expect, next, subscriber, until_kind};
 
 /// Reads frames of two channels and an inbox, and checks that each comes once
 /// and in order.
@@ -84,6 +84,47 @@ async fn a_reader_resumes_its_channels_with_its_inbox_on_another_node(
         read(&mut bob, &mut seen, 180).await
     };
     tokio::try_join!(talking, reading)?;
+    Ok(())
+}
+
+/// More than are kept of a channel (`--channel-messages`), so that the oldest go.
+const MANY: u64 = 1_100;
+
+#[tokio::test]
+async fn a_place_that_is_gone_is_said_on_every_transport_and_once() -> Result<()> {
+    let cluster = Cluster::builder().start().await?;
+    let mut news = Publisher::new(&cluster, "c_news")?;
+    let start = connect(Transport::Sse, &cluster.account("bob", "d0", 0)).await?.cursor().to_owned();
+    news.publish(MANY).await?;
+    for transport in [
+        Transport::Sse,
+        Transport::Stream,
+        Transport::Iframe,
+        Transport::LongPoll,
+        Transport::LongPollProtobuf,
+        Transport::ShortPoll,
+    ] {
+        for (after, reason) in [(1, "trimmed"), (5_000, "rewritten")] {
+            let context = || format!("{transport:?} {reason}");
+            let channels = format!("c_news:{after}");
+            let account = cluster.account("bob", &format!("{transport:?}"), 1).with_channels(&channels);
+            let mut bob = connect(transport, &account.clone().from(&start)).await?;
+            let reset = until_kind(&mut bob, "channel_reset").await.with_context(context)?;
+            assert_eq!((reset.text("channel"), reset.text("reason")), (Some("c_news"), Some(reason)));
+            let seq = reset.number("seq").context("a seq")?;
+            assert!(seq > 1 && seq < 5_000, "{reset:?}");
+            // Its cursor has the place: it is not said again.
+            let cursor = reset.cursor().with_context(context)?.to_owned();
+            bob.close().await;
+            let mut bob = connect(transport, &account.from(&cursor)).await?;
+            if reason == "rewritten" {
+                news.publish(1).await?;
+            }
+            let frame = timeout(PATIENCE, bob.next_frame()).await.with_context(context)??;
+            let got = (frame.kind(), frame.number("seq"));
+            assert_eq!(got, ("publication", Some(seq + 1)), "{transport:?}");
+        }
+    }
     Ok(())
 }
 

@@ -87,6 +87,20 @@ pub(crate) async fn command(client: &mut Client, command: Value) -> Result<Frame
     timeout(PATIENCE, client.command(command)).await.context("no answer")?.map_err(Into::into)
 }
 
+/// The next frame of this type.
+pub(crate) async fn until_kind(client: &mut Client, kind: &str) -> Result<Frame> {
+    timeout(PATIENCE, async {
+        loop {
+            let frame = client.next_frame().await?;
+            if frame.kind() == kind {
+                return Ok(frame);
+            }
+        }
+    })
+    .await
+    .with_context(|| format!("no {kind}"))?
+}
+
 /// The next publication; whatever else comes before it is dropped.
 pub(crate) async fn next(client: &mut Client) -> Result<Frame> {
     timeout(PATIENCE, async {

@@ -53,6 +53,14 @@ fn to_message(frame: &Frame, cursor: Option<String>) -> client::Frame {
         }
         Frame::Event(_, event) => (None, event.message()),
         Frame::Publication(publication) => (None, Wire::Publication(publication.message())),
+        Frame::ChannelReset(jump) => {
+            let reset = client::ChannelReset {
+                channel: jump.channel.to_string(),
+                seq: jump.seq.0,
+                reason: jump.reason.as_str().to_owned(),
+            };
+            (None, Wire::ChannelReset(reset))
+        }
         Frame::Sent { reference: to, conversation, sent, .. } => {
             (reference(to), Wire::Sent(sent_message(conversation, sent)))
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proto::{ChannelId, Seq};
 
 use super::feed::Feed;
-use super::{PAGE, Publication, page};
+use super::{Jump, PAGE, Publication, page};
 use crate::answer::Answer;
 use crate::failure::Failure;
 use crate::frame::{Frame, Reference};
@@ -30,10 +30,10 @@ pub(crate) fn subscribe(
     let (to, session) = (gateway.clone(), session.clone());
     gateway.tracker.spawn(async move {
         let found = find(&to, &session, &feed, &channel, after).await;
-        let result = found.and_then(|(start, publications)| {
+        let result = found.and_then(|(start, publications, jump)| {
             let answer = Answer::Subscribed { seq: start.head, publications };
-            let first = Frame::Ok(reference.clone(), Box::new(answer));
-            let there = session.subscribed(&channel, start, Some(first));
+            let first = jump.into_iter().chain([Frame::Ok(reference.clone(), Box::new(answer))]);
+            let there = session.subscribed(&channel, start, first);
             there.then_some(()).ok_or_else(|| Failure::conflict("unsubscribed before it began"))
         });
         to.metrics.command("subscribe", result.as_ref().err().map(|failure| failure.code));
@@ -56,23 +56,31 @@ pub(crate) fn unsubscribe(gateway: &Gateway, session: &Session, channel: &Channe
     session.answer(Frame::Ok(reference, Box::new(Answer::Done)));
 }
 
-/// Where a subscription begins, and what goes before its frames.
+/// Where a subscription begins, what is in its answer, and what is missing
+/// before that.
 async fn find(
     gateway: &Gateway,
     session: &Session,
     feed: &Feed,
     channel: &ChannelId,
     after: Option<Seq>,
-) -> Result<(Start, Vec<Arc<Publication>>), Failure> {
+) -> Result<(Start, Vec<Arc<Publication>>, Option<Frame>), Failure> {
     let head = feed.joined().await?;
     let Some(after) = after else {
-        return Ok((Start { place: head, head, again: false }, Vec::new()));
+        return Ok((Start { place: head, head, again: false }, Vec::new(), None));
     };
     if after == head {
-        return Ok((Start { place: head, head, again: true }, Vec::new()));
+        return Ok((Start { place: head, head, again: true }, Vec::new(), None));
     }
     let page = page(gateway, &session.user, channel, after, PAGE).await?;
+    let jump = match page.publications.first() {
+        Some(first) => Jump::before(channel, after, first),
+        None => Jump::between(channel, after, page.head),
+    };
     let mut publications = page.publications;
+    // One that does not come right after the one before begins the frames.
+    let together = publications.windows(2).take_while(|two| two[0].seq().next() == two[1].seq()).count();
+    publications.truncate(together + 1);
     let mut bytes = 0;
     let fits = publications.iter().take_while(|publication| {
         bytes += publication.size();
@@ -81,5 +89,5 @@ async fn find(
     let count = fits.count().max(1);
     publications.truncate(count);
     let place = publications.last().map_or(page.head, |last| last.seq());
-    Ok((Start { place, head: page.head, again: true }, publications))
+    Ok((Start { place, head: page.head, again: true }, publications, jump))
 }

@@ -173,9 +173,10 @@ impl Feed {
         let mut members = self.members();
         let rewritten = head < members.passed.upto();
         members.passed.jump(head);
-        if rewritten {
-            for session in members.subscribers.values() {
-                session.channel_ends_at(self.channel.as_str(), head);
+        for session in members.subscribers.values() {
+            match rewritten {
+                true => session.channel_ends_at(&self.channel, head),
+                false => session.channel_goes_on_at(&self.channel, head),
             }
         }
     }

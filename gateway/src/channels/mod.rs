@@ -2,15 +2,17 @@
 //! one feed: a node hears what is published once, whoever reads it here, and
 //! reads what it has missed from the channel's log once for all.
 //!
-//! In reading order: [`Publication`], [`feed`] (one channel on this node),
+//! In reading order: [`Publication`], [`Jump`], [`feed`] (one channel on this node),
 //! [`log`] (what a feed knows and in which order it comes), [`command`]
 //! (`subscribe` and `unsubscribe`).
 
 mod command;
 mod feed;
+mod jump;
 mod log;
 mod publication;
 
+pub use jump::Jump;
 pub use publication::Publication;
 
 pub(crate) use command::{subscribe, unsubscribe};

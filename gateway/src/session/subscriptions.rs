@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::Session;
 use super::state::State;
-use crate::channels::{Page, Publication};
+use crate::channels::{Jump, Page, Publication};
 use crate::failure::Failure;
 use crate::frame::Frame;
 
@@ -104,7 +104,12 @@ impl Session {
 
     /// The subscription begins at `start`; `first` goes before its
     /// publications. Without effect (and false) if it has been taken back.
-    pub(crate) fn subscribed(&self, channel: &ChannelId, start: Start, first: Option<Frame>) -> bool {
+    pub(crate) fn subscribed(
+        &self,
+        channel: &ChannelId,
+        start: Start,
+        first: impl IntoIterator<Item = Frame>,
+    ) -> bool {
         let mut guard = self.lock();
         let state = &mut *guard;
         let Some(subscription) = state.subscriptions.as_mut().and_then(|all| all.find(channel.as_str()))
@@ -166,19 +171,38 @@ impl Session {
         taken
     }
 
-    /// The channel's log ends here: what was said to come after is no more.
-    pub(crate) fn channel_ends_at(&self, channel: &str, head: Seq) {
+    /// The log has nothing between where the node was and here: it was trimmed.
+    pub(crate) fn channel_goes_on_at(&self, channel: &ChannelId, head: Seq) {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let Some(subscription) = state.subscriptions.as_mut().and_then(|all| all.find(channel)) else {
+        let subscription = state.subscriptions.as_mut().and_then(|all| all.find(channel.as_str()));
+        // Whoever is behind finds out when it reads.
+        if let Some(subscription) = subscription.filter(|one| one.stage == Stage::Live && one.queued < head) {
+            state.outbox.extend(Jump::between(channel, subscription.queued, head));
+            (subscription.queued, subscription.announced) = (head, head);
+        }
+        super::wake(guard);
+    }
+
+    /// The channel's log ends here: what was said to come after is no more.
+    pub(crate) fn channel_ends_at(&self, channel: &ChannelId, head: Seq) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(subscription) = state.subscriptions.as_mut().and_then(|all| all.find(channel.as_str()))
+        else {
             return;
         };
         subscription.announced = head;
         if subscription.stage != Stage::Beginning && subscription.queued > head {
-            drop_queued(&mut state.outbox, channel);
-            subscription.handed = subscription.handed.min(head);
+            drop_queued(&mut state.outbox, channel.as_str());
             subscription.queued = subscription.handed;
             subscription.stage = Stage::Behind;
+            // What it has been given and is no more, it is told; the rest is read again.
+            if subscription.handed > head {
+                state.outbox.extend(Jump::between(channel, subscription.handed, head));
+                subscription.queued = head;
+                subscription.stage = Stage::Live;
+            }
         }
         super::wake(guard);
     }
@@ -201,21 +225,13 @@ impl Session {
         if subscription.stage != Stage::Behind || subscription.queued != missing.after {
             return 0;
         }
-        let count = page.publications.len();
-        for publication in page.publications {
-            subscription.queued = publication.seq();
-            state.outbox.push_back(Frame::Publication(publication));
-        }
-        if count == 0 {
-            // Nothing is kept after it: the rest was trimmed, or never was in
-            // this history of the store.
-            subscription.queued = page.head;
-            subscription.handed = page.head;
-        }
+        let (count, head) = (page.publications.len(), page.head);
+        subscription.queued = page.end();
+        state.outbox.extend(page.frames(&missing.channel, missing.after));
         if subscription.announced <= missing.announced {
-            subscription.announced = page.head;
+            subscription.announced = head;
         }
-        if subscription.queued >= page.head.max(subscription.announced) {
+        if subscription.queued >= head.max(subscription.announced) {
             subscription.stage = Stage::Live;
         }
         count
@@ -248,16 +264,18 @@ impl State {
             subscription.fall_behind();
             return false;
         }
+        // The log had nothing between them when the node read on.
+        self.outbox.extend(Jump::before(&subscription.channel, subscription.queued, publication));
         subscription.queued = seq;
         self.outbox.push_back(Frame::Publication(publication.clone()));
         true
     }
 
     /// The transport has been given this.
-    pub(super) fn handed_publication(&mut self, publication: &Publication) {
-        let subscription = self.subscriptions.as_mut().and_then(|all| all.find(publication.channel()));
-        if let Some(subscription) = subscription {
-            subscription.handed = publication.seq();
+    pub(super) fn handed(&mut self, frame: &Frame) {
+        let Some((channel, seq)) = frame.place_in_channel() else { return };
+        if let Some(subscription) = self.subscriptions.as_mut().and_then(|all| all.find(channel)) {
+            subscription.handed = seq;
         }
     }
 
@@ -287,9 +305,7 @@ impl Subscription {
 }
 
 fn drop_queued(outbox: &mut VecDeque<Frame>, channel: &str) {
-    outbox.retain(
-        |frame| !matches!(frame, Frame::Publication(publication) if publication.channel() == channel),
-    );
+    outbox.retain(|frame| frame.place_in_channel().is_none_or(|(of, _)| of != channel));
 }
 
 #[cfg(test)]
@@ -333,13 +349,24 @@ mod tests {
     }
 
     fn taken(session: &Session) -> Vec<u64> {
+        let (seqs, resets) = told(session);
+        assert_eq!(resets, [""; 0]);
+        seqs
+    }
+
+    /// The publications given, and the resets.
+    fn told(session: &Session) -> (Vec<u64>, Vec<String>) {
         let mut frames = Vec::new();
         while matches!(session.take(&mut frames, 100), Taken::Frames) {}
         let seq = |frame: &Frame| match frame {
             Frame::Publication(publication) => Some(publication.seq().0),
             _ => None,
         };
-        frames.iter().filter_map(seq).collect()
+        let reset = |frame: &Frame| match frame {
+            Frame::ChannelReset(jump) => Some(format!("{} {}", jump.reason.as_str(), jump.seq.0)),
+            _ => None,
+        };
+        (frames.iter().filter_map(seq).collect(), frames.iter().filter_map(reset).collect())
     }
 
     /// Reads a page of a log that has these.
@@ -360,10 +387,27 @@ mod tests {
     }
 
     #[test]
-    fn what_the_log_no_longer_has_is_jumped_over() {
+    fn what_the_log_no_longer_has_is_jumped_over_and_said() {
         let session = subscribed(5);
         session.offer_publication(Seq(5), &publication(9));
-        assert_eq!(taken(&session), [9]);
+        assert_eq!(told(&session), (vec![9], vec!["trimmed 8".into()]));
+        // So it is where nothing comes after it, and where the session is behind.
+        session.channel_goes_on_at(&news(), Seq(12));
+        session.channel_goes_on_at(&news(), Seq(12));
+        assert_eq!(told(&session), (vec![], vec!["trimmed 12".into()]));
+        session.subscribed(&news(), start(3, 12, true), None);
+        session.channel_goes_on_at(&news(), Seq(12));
+        assert_eq!(read(&session, 9..=12), 4);
+        assert_eq!(told(&session), (vec![9, 10, 11, 12], vec!["trimmed 8".into()]));
+    }
+
+    #[test]
+    fn what_was_said_of_a_hole_is_said_again_where_it_was_dropped() {
+        let session = subscribed(5);
+        session.offer_publication(Seq(5), &publication(9));
+        session.catch_up(CatchUp::Behind);
+        assert_eq!(read(&session, 9..=9), 1);
+        assert_eq!(told(&session), (vec![9], vec!["trimmed 8".into()]));
     }
 
     #[test]
@@ -424,7 +468,7 @@ mod tests {
         session.subscribed(&news(), start(50, 5, true), None);
         assert_eq!(read(&session, 1..=5), 0);
         offer(&session, 6);
-        assert_eq!(taken(&session), [6]);
+        assert_eq!(told(&session), (vec![6], vec!["rewritten 5".into()]));
     }
 
     #[test]
@@ -435,10 +479,14 @@ mod tests {
         }
         let mut frames = Vec::new();
         session.take(&mut frames, 1);
-        session.channel_ends_at("c_news", Seq(7));
+        // Nothing is lost of what it has been given.
+        session.channel_ends_at(&news(), Seq(7));
         assert_eq!(read(&session, 1..=7), 1);
         offer(&session, 8);
         assert_eq!(taken(&session), [7, 8]);
+        session.channel_ends_at(&news(), Seq(2));
+        offer(&session, 3);
+        assert_eq!(told(&session), (vec![3], vec!["rewritten 2".into()]));
     }
 
     #[test]

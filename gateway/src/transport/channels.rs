@@ -82,9 +82,9 @@ impl Places {
     /// The reader has this frame. Returns the cursor that goes with it, if it
     /// is one that carries a cursor.
     pub(crate) fn pass(&mut self, frame: &Frame) -> Option<&str> {
-        if let Frame::Publication(publication) = frame {
-            let index = self.names.iter().position(|name| name.as_str() == publication.channel())?;
-            self.go_on(index, publication.seq());
+        if let Some((channel, seq)) = frame.place_in_channel() {
+            let index = self.names.iter().position(|name| name.as_str() == channel)?;
+            self.go_on(index, seq);
         } else {
             self.bookmark.inbox = frame.cursor()?;
             self.write();
@@ -93,7 +93,7 @@ impl Places {
     }
 
     /// The place in the channel at `index` is now this one.
-    pub(crate) fn go_on(&mut self, index: usize, seq: Seq) {
+    fn go_on(&mut self, index: usize, seq: Seq) {
         if let Some(channels) = &mut self.bookmark.channels {
             channels.set(index, seq);
         }

@@ -151,6 +151,9 @@ fn translate(frame: client::Frame) -> Result<Frame> {
         ),
         Wire::Presence(presence) => ("presence", translate_presence(presence)),
         Wire::Publication(publication) => ("publication", translate_publication(publication)?),
+        Wire::ChannelReset(reset) => {
+            ("channel_reset", json!({"channel": reset.channel, "seq": reset.seq, "reason": reset.reason}))
+        }
         Wire::Sent(sent) => (
             "sent",
             present(json!({

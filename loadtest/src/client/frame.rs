@@ -52,7 +52,8 @@ impl Frame {
     /// merely say where to begin. A `sent` with a cursor stands for the
     /// sender's own copy.
     pub fn is_event(&self) -> bool {
-        self.cursor().is_some() && !matches!(self.kind(), "welcome" | "reset" | "publication")
+        self.cursor().is_some()
+            && !matches!(self.kind(), "welcome" | "reset" | "publication" | "channel_reset")
     }
 
     /// Turns an `error` into one.

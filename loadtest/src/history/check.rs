@@ -172,6 +172,13 @@ fn one_device(log: &Log, device: &Device, allowed: Allowed, violations: &mut Vec
                 place = Some(cursor);
                 seen.clear();
             }
+            What::ChannelReset { channel, seq, reason } => {
+                if !allowed.reset {
+                    let (device, reason) = (log.device_name(device), reason.as_ref().to_owned());
+                    violations.push(Violation::Reset { device, reason });
+                }
+                seen.insert(*channel, Seen::up_to(*seq));
+            }
             What::Event { cursor, message } => {
                 if let Some(before) = place.filter(|before| !follows(before, cursor)) {
                     violations.push(Violation::InboxOrder {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::fold::Got;
+use super::marks::Receipt;
 use super::{History, Line, Message, What};
 use crate::client::Frame;
 
@@ -51,13 +52,48 @@ impl DeviceLog {
                 cursor: frame.cursor().unwrap_or_default().into(),
                 reason: frame.text("reason").unwrap_or_default().into(),
             }),
-            "message" => self.event(frame, frame.text("client_msg_id")),
+            "message" => {
+                self.event(frame, frame.text("client_msg_id"));
+                self.message_by(frame);
+            }
+            "receipt" => self.receipt(frame),
+            "channel_reset" => self.channel_reset(frame),
             "publication" => self.publication(frame, None),
             _ if frame.is_event() => {
                 self.write(What::Event { cursor: frame.cursor().unwrap_or_default().into(), message: None });
             }
             _ => {}
         }
+    }
+
+    fn message_by(&self, frame: &Frame) {
+        let Some(from) = frame.text("from") else { return };
+        let mut log = self.history.log();
+        let conversation = log.names.number(frame.text("conversation").unwrap_or_default());
+        let from = log.names.number(from);
+        let seq = frame.number("seq").unwrap_or_default();
+        log.devices[self.index].marks.message(conversation, from, seq);
+    }
+
+    fn receipt(&self, frame: &Frame) {
+        let mut log = self.history.log();
+        let receipt = Receipt {
+            conversation: log.names.number(frame.text("conversation").unwrap_or_default()),
+            user: log.names.number(frame.text("user").unwrap_or_default()),
+            read: frame.text("kind") == Some("read"),
+            seq: frame.number("seq").unwrap_or_default(),
+        };
+        log.devices[self.index].marks.receipt(receipt);
+    }
+
+    fn channel_reset(&self, frame: &Frame) {
+        let channel = self.history.log().names.number(frame.text("channel").unwrap_or_default());
+        let seq = frame.number("seq").unwrap_or_default();
+        self.write(What::ChannelReset {
+            channel,
+            seq,
+            reason: frame.text("reason").unwrap_or_default().into(),
+        });
     }
 
     /// Something of a channel; `client_msg_id` where its body tells it.
@@ -110,10 +146,16 @@ impl DeviceLog {
 
     fn write(&self, what: What) {
         let mut log = self.history.log();
+        if matches!(what, What::Reset { .. }) {
+            log.devices[self.index].marks.reset();
+        }
         if log.fold.is_some() {
             return match what {
                 What::Began { cursor } => log.fold_began(self.index, &cursor),
                 What::Reset { cursor, reason } => log.fold_reset(self.index, &cursor, &reason),
+                What::ChannelReset { channel, seq, reason } => {
+                    log.fold_channel_reset(self.index, (channel, seq), &reason);
+                }
                 What::Event { cursor, .. } => log.fold_event(self.index, &cursor),
                 What::Publication { .. } => {}
             };

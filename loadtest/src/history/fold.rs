@@ -130,6 +130,13 @@ impl Log {
         self.fold_violation(Violation::Reset { device: name, reason: reason.to_owned() });
     }
 
+    pub(super) fn fold_channel_reset(&mut self, device: usize, (channel, seq): (u32, u64), reason: &str) {
+        let name = self.device_name(&self.devices[device]);
+        let Some(fold) = &mut self.fold else { return };
+        fold.devices[device].seen.insert(channel, Seen::up_to(seq));
+        self.fold_violation(Violation::Reset { device: name, reason: reason.to_owned() });
+    }
+
     /// An event of the inbox: its place.
     pub(super) fn fold_event(&mut self, device: usize, cursor: &str) {
         let Some(fold) = &mut self.fold else { return };

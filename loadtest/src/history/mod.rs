@@ -8,6 +8,7 @@
 mod check;
 mod device;
 mod fold;
+mod marks;
 mod report;
 mod seen;
 
@@ -88,6 +89,8 @@ struct Device {
     /// Everything whose sending begins later is for this device.
     since: u64,
     lines: Vec<Line>,
+    /// What it was told of how far others are.
+    marks: marks::Marks,
 }
 
 /// What a device got.
@@ -107,6 +110,8 @@ enum What {
     Publication { message: Message },
     /// Read on from this place; the reason.
     Reset { cursor: Box<str>, reason: Box<str> },
+    /// The same in a channel, after this seq.
+    ChannelReset { channel: u32, seq: u64, reason: Box<str> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +169,7 @@ impl History {
         let user = log.names.number(user);
         let name = log.names.number(device);
         let since = log.tick();
-        log.devices.push(Device { user, name, since, lines: Vec::new() });
+        log.devices.push(Device { user, name, since, lines: Vec::new(), marks: marks::Marks::default() });
         if let Some(fold) = &mut log.fold {
             fold.device();
         }
@@ -259,10 +264,12 @@ impl History {
     /// under way any more.
     pub fn check(&self, allowed: Allowed) -> Report {
         let log = self.log();
-        match &log.fold {
+        let mut report = match &log.fold {
             Some(fold) => fold::check(&log, fold, allowed),
             None => check::check(&log, allowed),
-        }
+        };
+        report.violations.extend(marks::violations(&log));
+        report
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {

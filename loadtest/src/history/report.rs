@@ -91,7 +91,33 @@ pub enum Violation {
         /// Which.
         seq: u64,
     },
-    /// A `reset` where nothing had happened to the store.
+    /// A device was told of a mark that is lower than the one before.
+    MarkBack {
+        /// `user/device`.
+        device: String,
+        /// Where.
+        conversation: String,
+        /// Whose mark.
+        user: String,
+        /// Up to there.
+        seq: u64,
+        /// The one before.
+        after: u64,
+    },
+    /// A device got a message and was not told that its sender has read so far.
+    Unmarked {
+        /// `user/device`.
+        device: String,
+        /// Where.
+        conversation: String,
+        /// The sender.
+        user: String,
+        /// Of the message.
+        seq: u64,
+        /// What the device was told.
+        told: u64,
+    },
+    /// A `reset` or `channel_reset` where nothing had happened to the store.
     Reset {
         /// `user/device`.
         device: String,
@@ -204,6 +230,13 @@ impl fmt::Display for Violation {
             Self::Invented { device, conversation, seq } => {
                 write!(f, "invented: {device} got {conversation} #{seq}, which nobody sent")
             }
+            Self::MarkBack { device, conversation, user, seq, after } => {
+                write!(f, "receipt: {device} was told that {user} is at {conversation} #{seq} after #{after}")
+            }
+            Self::Unmarked { device, conversation, user, seq, told } => write!(
+                f,
+                "receipt: {device} got {conversation} #{seq} by {user} and was told that {user} has read up to #{told}"
+            ),
             Self::Reset { device, reason } => {
                 write!(f, "reset: {device} was told `{reason}`, and nothing had happened to the store")
             }

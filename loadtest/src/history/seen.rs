@@ -8,6 +8,11 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// All up to this one: they are taken for seen.
+    pub(super) fn up_to(seq: u64) -> Self {
+        Self { ranges: if seq == 0 { Vec::new() } else { vec![(1, seq)] } }
+    }
+
     /// Adds one; false if it was there.
     pub(super) fn insert(&mut self, seq: u64) -> bool {
         // The usual case: one more than the last.

@@ -47,7 +47,7 @@ impl Run {
 fn message(position: u64, id: &str, seq: u64) -> Frame {
     Frame(json!({
         "type": "message", "cursor": format!("{position}.a"), "conversation": "alice~bob",
-        "seq": seq, "from": "alice", "client_msg_id": id,
+        "seq": seq, "client_msg_id": id,
     }))
 }
 

@@ -1,0 +1,149 @@
+//! What a device is told of how far others are. A message says of whoever wrote
+//! it that all up to there has been read, and a `receipt` says so, too; marks
+//! never go back (PROTOCOL.md §4, `receipt`). Judged as it comes, whatever kind
+//! of history is kept: of each user in a conversation three numbers.
+
+use std::collections::HashMap;
+
+use super::{Log, Violation};
+
+/// Marks that went back, kept of one device; any more are like these.
+const KEPT: usize = 100;
+
+/// Of one device.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    /// By conversation and user.
+    told: HashMap<(u32, u32), Told>,
+    back: Vec<Back>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    /// The newest message by this user.
+    written: u64,
+    read: u64,
+    delivered: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Back {
+    conversation: u32,
+    user: u32,
+    seq: u64,
+    after: u64,
+}
+
+/// A receipt.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Receipt {
+    pub(super) conversation: u32,
+    pub(super) user: u32,
+    pub(super) read: bool,
+    pub(super) seq: u64,
+}
+
+impl Marks {
+    pub(super) fn message(&mut self, conversation: u32, user: u32, seq: u64) {
+        let told = self.told.entry((conversation, user)).or_default();
+        told.written = told.written.max(seq);
+    }
+
+    pub(super) fn receipt(&mut self, receipt: Receipt) {
+        let Receipt { conversation, user, read, seq } = receipt;
+        let told = self.told.entry((conversation, user)).or_default();
+        let known = if read { &mut told.read } else { &mut told.delivered };
+        if seq < *known && self.back.len() < KEPT {
+            self.back.push(Back { conversation, user, seq, after: *known });
+        }
+        *known = seq.max(*known);
+    }
+
+    /// Its client reads everything anew.
+    pub(super) fn reset(&mut self) {
+        self.told.clear();
+    }
+}
+
+/// What devices were told wrongly, or not at all.
+pub(super) fn violations(log: &Log) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for device in &log.devices {
+        let named = |conversation: u32, user: u32| {
+            (log.device_name(device), log.name(conversation).to_owned(), log.name(user).to_owned())
+        };
+        for Back { conversation, user, seq, after } in &device.marks.back {
+            let (device, conversation, user) = named(*conversation, *user);
+            found.push(Violation::MarkBack { device, conversation, user, seq: *seq, after: *after });
+        }
+        for (&(conversation, user), told) in &device.marks.told {
+            if told.read < told.written {
+                let (device, conversation, user) = named(conversation, user);
+                let (seq, told) = (told.written, told.read);
+                found.push(Violation::Unmarked { device, conversation, user, seq, told });
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::{Allowed, DeviceLog, History, Violation};
+    use crate::client::Frame;
+
+    fn receipt(kind: &str, seq: u64) -> Frame {
+        Frame(
+            json!({"type": "receipt", "conversation": "alice~bob", "user": "alice", "kind": kind, "seq": seq}),
+        )
+    }
+
+    fn message(seq: u64) -> Frame {
+        Frame(json!({
+            "type": "message", "cursor": format!("{seq}.a"), "conversation": "alice~bob",
+            "seq": seq, "from": "alice",
+        }))
+    }
+
+    /// What is found after these frames, in both kinds of history.
+    fn found(frames: &[Frame]) -> Vec<Violation> {
+        let found = |history: std::sync::Arc<History>| {
+            let mut bob: DeviceLog = history.device("bob", "d");
+            bob.began("0.0");
+            frames.iter().for_each(|frame| bob.frame(frame));
+            let found = history.check(Allowed { reset: true }).violations;
+            let about_marks = |violation: &Violation| {
+                matches!(violation, Violation::MarkBack { .. } | Violation::Unmarked { .. })
+            };
+            found.into_iter().filter(about_marks).collect::<Vec<_>>()
+        };
+        let (kept, folded) = (found(History::new()), found(History::bounded()));
+        assert_eq!(kept, folded);
+        kept
+    }
+
+    #[test]
+    fn a_message_whose_sender_is_not_said_to_have_read_it_is_found() {
+        assert_eq!(found(&[message(1), receipt("read", 2), message(2)]), []);
+        let [Violation::Unmarked { seq: 3, told: 2, .. }] = found(&[receipt("read", 2), message(3)])[..]
+        else {
+            panic!("the third message is not marked");
+        };
+        // Being delivered says less.
+        assert_eq!(found(&[receipt("delivered", 1), message(1)]).len(), 1);
+    }
+
+    #[test]
+    fn a_mark_that_goes_back_is_found_and_a_repeat_is_none() {
+        assert_eq!(found(&[receipt("read", 2), receipt("delivered", 1), receipt("read", 2)]), []);
+        let [Violation::MarkBack { seq: 1, after: 2, .. }] =
+            found(&[receipt("read", 2), receipt("read", 1), receipt("read", 2)])[..]
+        else {
+            panic!("it goes back");
+        };
+        let reset = Frame(json!({"type": "reset", "reason": "rewritten", "cursor": "0.0"}));
+        assert_eq!(found(&[receipt("read", 2), reset, receipt("read", 1)]), []);
+    }
+}
