@@ -2,7 +2,7 @@
 //! form, shared by all its sessions.
 
 use std::fmt::Write as _;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use daemon::trace::{self, KeyValue, Span};
 use prost::Message as _;
@@ -10,6 +10,7 @@ use proto::wire::{self, Edited, Reaction, Recalled, change, client, entry::What}
 use proto::{ConversationId, Cursor, Fingerprint, Position, Seq};
 
 use crate::binary::entry_frame;
+use crate::implied::Mark;
 use crate::json::{escape, member};
 
 /// An entry at its place in a conversation. Where it is in whose inbox is said
@@ -23,6 +24,8 @@ pub struct Event {
     json: OnceLock<Box<str>>,
     /// The protobuf frame without a cursor.
     protobuf: OnceLock<Box<[u8]>>,
+    /// What goes before a message.
+    receipt: OnceLock<Arc<wire::Receipt>>,
     /// It is handed out as it happens, not read by somebody who was away.
     live: bool,
     /// From hearing of it until the last session of this node has handed it
@@ -33,8 +36,8 @@ pub struct Event {
 impl Event {
     /// As it came from the bus or from a router.
     pub fn new(conversation: String, seq: Seq, entry: wire::Entry) -> Self {
-        let (json, protobuf) = (OnceLock::new(), OnceLock::new());
-        Self { conversation, seq, entry, json, protobuf, live: true, span: Span::NONE }
+        let (json, protobuf, receipt) = Default::default();
+        Self { conversation, seq, entry, json, protobuf, receipt, live: true, span: Span::NONE }
     }
 
     /// As it is read from the log: live for whoever only missed hearing of it.
@@ -80,6 +83,17 @@ impl Event {
     /// The cursor of this event at its place in an inbox.
     pub fn cursor(&self, position: Position) -> Cursor {
         Cursor { position, fingerprint: Fingerprint(self.entry.fingerprint) }
+    }
+
+    /// What a message says of whoever wrote it.
+    pub(crate) fn mark(&self) -> Option<Mark<'_>> {
+        Mark::of_message(&self.conversation, self.seq.0, &self.entry)
+    }
+
+    /// The same as it is told.
+    pub(crate) fn receipt(&self) -> Option<&Arc<wire::Receipt>> {
+        let mark = self.mark()?;
+        Some(self.receipt.get_or_init(|| Arc::new(mark.receipt())))
     }
 
     /// The frame's `type`.

@@ -121,6 +121,9 @@ pub fn begin(
         match (answer, own_message) {
             (Ok(Answer::Sent(conversation, sent)), Some(message)) => {
                 let event = Event::own(&conversation, &sent, session.user.as_str(), message);
+                if let Some(mark) = event.mark() {
+                    to.newest.admits(&mark);
+                }
                 let offered = session.offer_own(reference, conversation.as_str(), sent, event, to.store());
                 to.hub.settle(&session, offered);
                 if uncertain {

@@ -68,6 +68,9 @@ fn announce(gateway: &Gateway, announcement: Announcement) {
         event.follow(place);
     }
     let event = Arc::new(event);
+    if let Some(mark) = event.mark() {
+        gateway.newest.admits(&mark);
+    }
     let mut sessions = 0;
     for target in targets {
         for session in gateway.hub.of(&target.user) {
@@ -94,7 +97,7 @@ fn note(gateway: &Gateway, notice: Notice) {
     };
     match notice.what.clone() {
         Some(notice::What::Typing(typing)) => ephemeral(Frame::Typing(Arc::new(typing))),
-        Some(notice::What::Receipt(receipt)) if !gateway.newest.admits(&receipt) => {}
+        Some(notice::What::Receipt(receipt)) if !gateway.newest.admits(&(&receipt).into()) => {}
         Some(notice::What::Receipt(receipt)) => {
             let receipt = Arc::new(receipt);
             for session in sessions() {

@@ -11,7 +11,7 @@
 //! then what they all use: [`fields`] and [`command`] (what clients ask),
 //! [`execute`] (the way to a router and back), [`link`] (the routers),
 //! [`answer`], [`event`], [`frame`], [`binary`] (what clients get), [`session`], [`tail`],
-//! [`linger`], [`hub`], [`channels`], [`presence`], [`newest`], [`feed`] (what comes next for whom),
+//! [`linger`], [`hub`], [`channels`], [`presence`], [`newest`], [`implied`], [`feed`] (what comes next for whom),
 //! [`order`] (of locks).
 
 pub mod accept;
@@ -36,6 +36,7 @@ pub mod front;
 pub mod gateway;
 pub mod hub;
 pub mod identity;
+mod implied;
 pub mod json;
 pub mod lasting;
 pub mod limits;

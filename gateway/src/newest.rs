@@ -6,9 +6,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use daemon::lock::{LEAF, Lock};
-use proto::wire::Receipt;
+use proto::wire::receipt::Kind;
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
+
+use crate::implied::Mark;
 
 /// For how long a mark is remembered at least, unless there are too many:
 /// longer than an announcement is under way.
@@ -40,21 +42,32 @@ impl Newest {
         Self { hasher: RandomState::new(), recent: Lock::new(recent) }
     }
 
-    /// Notes a mark; false when a higher one is known.
-    pub(crate) fn admits(&self, mark: &Receipt) -> bool {
+    /// Notes a mark; false when a higher one is known, or what says as much.
+    pub(crate) fn admits(&self, mark: &Mark<'_>) -> bool {
         self.admits_at(mark, Instant::now())
     }
 
-    fn admits_at(&self, mark: &Receipt, now: Instant) -> bool {
-        let key = self.hasher.hash_one((&mark.conversation, &mark.user, mark.kind));
+    fn admits_at(&self, mark: &Mark<'_>, now: Instant) -> bool {
+        let (key, read) = (self.key(mark, mark.kind), self.key(mark, Kind::Read));
         let mut recent = self.recent.lock();
         recent.rotate(now);
-        let known = recent.marks.get(&key).max(recent.before.get(&key)).copied();
-        if known.is_some_and(|known| known > mark.seq) {
+        // What has been read has been delivered.
+        let is_said = mark.kind != Kind::Read && recent.known(read).is_some_and(|known| known >= mark.seq);
+        if is_said || recent.known(key).is_some_and(|known| known > mark.seq) {
             return false;
         }
         recent.marks.insert(key, mark.seq);
         true
+    }
+
+    /// Whether no higher one is known. Notes nothing.
+    pub(crate) fn is_newest(&self, mark: &Mark<'_>) -> bool {
+        let key = self.key(mark, mark.kind);
+        self.recent.lock().known(key).is_none_or(|known| known <= mark.seq)
+    }
+
+    fn key(&self, mark: &Mark<'_>, kind: Kind) -> u64 {
+        self.hasher.hash_one((mark.conversation, mark.user, kind as i32))
     }
 
     /// Another history of the store: its marks may be lower.
@@ -71,6 +84,10 @@ impl Default for Newest {
 }
 
 impl Recent {
+    fn known(&self, key: u64) -> Option<u64> {
+        self.marks.get(&key).max(self.before.get(&key)).copied()
+    }
+
     fn rotate(&mut self, now: Instant) {
         if self.marks.len() >= CAPACITY || now >= self.since + MEMORY {
             self.before = std::mem::take(&mut self.marks);
@@ -83,8 +100,8 @@ impl Recent {
 mod tests {
     use super::*;
 
-    fn mark(user: &str, seq: u64) -> Receipt {
-        Receipt { conversation: "a~b".into(), user: user.into(), kind: 1, seq }
+    fn mark(user: &str, seq: u64) -> Mark<'_> {
+        Mark { conversation: "a~b", user, kind: Kind::Delivered, seq }
     }
 
     #[test]
@@ -95,6 +112,16 @@ mod tests {
         assert!(newest.admits(&mark("a", 5)));
         assert!(newest.admits(&mark("b", 4)));
         assert!(!newest.admits_at(&mark("a", 4), Instant::now() + MEMORY));
+    }
+
+    #[test]
+    fn what_has_been_read_need_not_be_said_to_be_delivered() {
+        let newest = Newest::new();
+        let read = |seq| Mark { kind: Kind::Read, ..mark("a", seq) };
+        assert!(newest.admits(&mark("a", 7)) && newest.admits(&read(5)));
+        assert!(newest.admits(&read(8)) && !newest.admits(&mark("a", 8)));
+        assert!(newest.admits(&mark("a", 9)));
+        assert!(newest.is_newest(&read(8)) && !newest.is_newest(&read(7)));
     }
 
     #[test]

@@ -11,9 +11,11 @@ use proto::wire::{self, Standing, reply, request};
 use proto::{Cursor, DeviceId, End, Position, ResetReason, UserId};
 
 use crate::channels;
+use crate::execute::now_ms;
 use crate::failure::Failure;
 use crate::frame::{Frame, Welcome};
 use crate::gateway::Gateway;
+use crate::implied::{self, Mark};
 use crate::metrics;
 use crate::session::{Asked, CatchUp, MarksAsked, Missing, Session, Since, Taken};
 
@@ -159,6 +161,7 @@ impl Tail {
             match taken {
                 Taken::Frames => {
                     self.delivered(out.get(before..).unwrap_or_default());
+                    implied::add_receipts(Some(&self.gateway.newest), out, before);
                     return Poll::Ready(Ok(()));
                 }
                 Taken::Ended(end) => return Poll::Ready(Err(end)),
@@ -195,7 +198,16 @@ impl Tail {
 
     fn take_over(&self, page: wire::InboxPage, asked: Asked) {
         for mark in &page.marks {
-            self.gateway.newest.admits(mark);
+            self.gateway.newest.admits(&mark.into());
+        }
+        // What a lower mark may still be under way to.
+        let lately = now_ms().saturating_sub(LATELY_MS);
+        for event in page.events.iter().filter_map(|filed| filed.event.as_ref()) {
+            if let Some(entry) = event.entry.as_ref().filter(|entry| entry.time >= lately)
+                && let Some(mark) = Mark::of_message(&event.conversation, event.seq, entry)
+            {
+                self.gateway.newest.admits(&mark);
+            }
         }
         self.session.apply(page, asked);
     }
@@ -321,6 +333,10 @@ async fn read(gateway: Arc<Gateway>, session: Arc<Session>, after: Cursor) -> (w
         pause = (pause * 2).min(2_000);
     }
 }
+
+/// Announcements of marks that were made before a message so long ago have
+/// come; clocks differ.
+const LATELY_MS: u64 = 60_000;
 
 /// Losses are noticed after they happened, and announcements take a while.
 const MARKS_SLACK: Duration = Duration::from_secs(60);

@@ -99,7 +99,8 @@ async fn waiting(account: &Account) -> Result<Polling> {
     task.spawn(async move {
         let (events, _) = poll_for_long(&mut http, &device, &cursor).await?;
         let body = |frame: loadtest::client::Frame| frame.text("body").unwrap_or_default().to_owned();
-        Ok(events.into_iter().map(body).collect())
+        let events = events.into_iter().filter(|frame| frame.kind() == "message");
+        Ok(events.map(body).collect())
     });
     Ok(task)
 }

@@ -90,6 +90,96 @@ async fn a_thousand_acknowledgements_are_few_receipts_that_never_go_back() -> Re
 
 #[rstest]
 #[tokio::test]
+async fn whoever_writes_has_read_and_all_who_get_the_message_are_told(
+    #[values(
+        Transport::WebSocket,
+        Transport::WebSocketProtobuf,
+        Transport::Sse,
+        Transport::Stream,
+        Transport::Iframe,
+        Transport::LongPoll,
+        Transport::LongPollProtobuf,
+        Transport::ShortPoll
+    )]
+    transport: Transport,
+) -> Result<()> {
+    let scene = Scene::new().await?;
+    let mut alice = scene.http("alice", 0)?;
+    let user = scene.user("alice");
+    let mut others = Vec::new();
+    for (name, gateway) in [("bob", 0), ("bob", 1), ("alice", 1)] {
+        let account = scene.account(name, &format!("d{gateway}"), gateway);
+        others.push((connect(transport, &account).await?, account));
+    }
+    for seq in 1..=3 {
+        scene.say(&mut alice, "bob", json!(seq)).await?;
+        for (reader, account) in &mut others {
+            let is_message = |frame: &Frame| frame.kind() == "message" && frame.number("seq") == Some(seq);
+            let (mark, message) = (|frame: &Frame| is_mark(frame, &user, "read", seq), is_message);
+            let is_poll =
+                matches!(transport, Transport::LongPoll | Transport::LongPollProtobuf | Transport::ShortPoll);
+            let seen = match is_poll {
+                // In an answer that comes as a whole it stands at the end.
+                true => frames_until(reader, "the mark", mark).await?,
+                false => frames_until(reader, "the message", message).await?,
+            };
+            let before = seen.len().checked_sub(2).and_then(|place| seen.get(place)).context("two frames")?;
+            assert!(if is_poll { message(before) } else { mark(before) }, "{seen:?}");
+            assert!(
+                seen.iter().filter(|frame| mark(frame)).all(|frame| frame.cursor().is_none()),
+                "{seen:?}"
+            );
+            // The place before the third message: a resume brings what it says again.
+            if seq == 2 {
+                account.cursor = Some(reader.cursor().to_owned());
+            }
+        }
+    }
+    for (reader, account) in others {
+        reader.close().await;
+        let mut again = connect(transport, &account).await?;
+        until(&mut again, "the mark of the resume", |frame| is_mark(frame, &user, "read", 3)).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_group_is_told_and_what_is_read_is_delivered_everywhere() -> Result<()> {
+    let scene = Scene::new().await?;
+    let (mut alice, mut bob) = (scene.http("alice", 0)?, scene.http("bob", 1)?);
+    let mut carol = scene.connect("carol", "d1", 1).await?;
+    let members = [scene.user("bob"), scene.user("carol")];
+    let made = ask(&mut alice, json!({"type": "create_group", "name": "all", "members": members})).await?;
+    let group = made.text("conversation").context("a group has an id")?.to_owned();
+    let direct = scene.conversation("alice", "bob");
+    scene.say(&mut alice, "bob", json!("hi")).await?;
+    for conversation in [&group, &group, &direct] {
+        ask(&mut alice, json!({"type": "send", "conversation": conversation, "body": "hi"})).await?;
+    }
+    let user = scene.user("alice");
+    until(&mut carol, "the mark", |frame| is_mark(frame, &user, "read", 2)).await?;
+    for conversation in [&group, &direct] {
+        // One below what was written changes nothing, and has been told anyhow.
+        ask(&mut alice, json!({"type": "read", "conversation": conversation, "seq": 1})).await?;
+        ask(&mut bob, json!({"type": "read", "conversation": conversation, "seq": 1})).await?;
+        let list = ask(&mut bob, json!({"type": "members", "conversation": conversation})).await?;
+        let marks = |name: &str| {
+            let members = list.0["members"].as_array().cloned().unwrap_or_default();
+            let member = members.into_iter().find(|member| member["user"] == scene.user(name));
+            member.map(|member| (member["delivered_seq"].as_u64(), member["read_seq"].as_u64()))
+        };
+        assert_eq!(marks("alice"), Some((Some(2), Some(2))), "{list:?}");
+        assert_eq!(marks("bob"), Some((Some(1), Some(1))), "{list:?}");
+    }
+    let list = ask(&mut alice, json!({"type": "conversations"})).await?;
+    let with_bob = list.0["conversations"].as_array().cloned().unwrap_or_default();
+    let with_bob = with_bob.into_iter().find(|one| one["conversation"] == direct).context("it is listed")?;
+    assert_eq!((&with_bob["peer_delivered_seq"], &with_bob["peer_read_seq"]), (&json!(1), &json!(1)));
+    Ok(())
+}
+
+#[rstest]
+#[tokio::test]
 async fn a_resume_on_another_node_brings_what_was_marked_meanwhile(
     #[values(
         Transport::WebSocket,

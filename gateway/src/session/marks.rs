@@ -10,6 +10,8 @@ use proto::Cursor;
 use proto::wire::Receipt;
 use tokio::time::Instant;
 
+use crate::implied::Mark;
+
 /// Marks that may wait until a session is live; beyond it they are dropped,
 /// and asked for like everything that was missed.
 const HELD: usize = 64;
@@ -90,6 +92,23 @@ impl Marks {
             Some(at) => held[at] = receipt,
             None if held.len() < HELD => held.push(receipt),
             None => self.owe_from(now),
+        }
+    }
+
+    /// As [`Marks::hold`], of one that had room and has lost it.
+    pub(super) fn keep(&mut self, receipt: Arc<Receipt>) {
+        let held = &mut self.due().held;
+        match held.iter_mut().find(|held| is_same(held, &receipt)) {
+            Some(held) if held.seq >= receipt.seq => {}
+            Some(held) => *held = receipt,
+            None => held.push(receipt),
+        }
+    }
+
+    /// A message is given out that says this: what says less comes too late.
+    pub(super) fn pass(&mut self, mark: &Mark<'_>) {
+        if let Some(due) = &mut self.0 {
+            due.held.retain(|held| !mark.covers(&Mark::from(&**held)));
         }
     }
 

@@ -418,6 +418,9 @@ impl Session {
             let live = cause != CatchUp::Resume;
             let event = Arc::new(Event::read(filed.event.unwrap_or_default(), live));
             state.queued = event.cursor(position);
+            if let Some(mark) = event.mark() {
+                state.marks.pass(&mark);
+            }
             state.outbox.push_back(Frame::Event(position, event));
         }
         // Marks come with the page that reaches the head; as many at a time as

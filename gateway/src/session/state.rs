@@ -106,12 +106,18 @@ impl State {
     }
 
     pub(super) fn offer_receipt(&mut self, receipt: Arc<wire::Receipt>, bound: usize) {
-        if let Feed::Live(_) = self.feed {
-            if self.outbox.len() < bound {
+        if let Feed::Live(early) = &self.feed {
+            let in_order = early.is_empty();
+            if in_order && self.outbox.len() < bound {
                 return self.push_late(Frame::Receipt(receipt));
             }
+            // What is missing may be a message that says less.
+            self.marks.hold(receipt, Instant::now());
+            if !in_order && self.marks.are_settled() {
+                return;
+            }
             self.feed = Feed::CatchingUp(CatchUp::Marks);
-            metrics::catchup(CatchUp::Marks);
+            return metrics::catchup(CatchUp::Marks);
         }
         self.marks.hold(receipt, Instant::now());
     }
@@ -150,6 +156,9 @@ impl State {
             self.queued = event.cursor(position);
             self.outbox.push_back(Frame::Event(position, event));
         }
+        if early.is_empty() {
+            self.outbox.extend(self.marks.release().into_iter().map(Frame::Receipt));
+        }
     }
 
     /// Moves at most `most` frames to `out`, or says what to do instead.
@@ -160,9 +169,7 @@ impl State {
             for _ in 0..count {
                 let Some(frame) = self.outbox.pop_front() else { break };
                 self.handed = frame.cursor().unwrap_or(self.handed);
-                if let Frame::Publication(publication) = &frame {
-                    self.handed_publication(publication);
-                }
+                self.handed(&frame);
                 self.in_flight -= usize::from(frame.is_answer());
                 out.push(frame);
             }
@@ -193,7 +200,14 @@ impl State {
         self.doubted |= cause == CatchUp::Bus;
         if cause == CatchUp::Behind {
             self.feed = Feed::CatchingUp(cause);
+            let marks = &mut self.marks;
+            self.late = 0;
             self.outbox.retain_mut(|frame| match frame {
+                // A message before it will be read again, too.
+                Frame::Receipt(receipt) => {
+                    marks.keep(receipt.clone());
+                    false
+                }
                 // Its event will be read from the log again.
                 Frame::Sent { cursor, .. } => {
                     *cursor = None;

@@ -29,6 +29,20 @@ fn wire_event(position: u64) -> wire::Event {
     wire::Event { conversation: "alice~bob".into(), seq: position, entry: Some(entry), state: None }
 }
 
+/// A message by whom [`receipt`] is about.
+fn message_at(position: u64) -> wire::Event {
+    let mut event = wire_event(position);
+    if let Some(entry) = &mut event.entry {
+        entry.by = "bob".into();
+        entry.what = Some(wire::entry::What::Message(wire::Message::default()));
+    }
+    event
+}
+
+fn message(position: u64) -> Arc<Event> {
+    Arc::new(Event::from(message_at(position)))
+}
+
 fn page(positions: std::ops::RangeInclusive<u64>, head: u64) -> InboxPage {
     let events = positions.map(|position| InboxEvent { position, event: Some(wire_event(position)) });
     InboxPage { events: events.collect(), head, ..Default::default() }
@@ -409,8 +423,36 @@ fn a_slow_reader_keeps_the_marks_that_had_room() {
         session.offer(Position(position), &event(position));
     }
     let (seqs, then) = receipts(&session);
-    assert_eq!(seqs, [1]);
+    assert_eq!(seqs, [0_u64; 0], "a message before it is read again first");
     assert!(matches!(then, Taken::Read(after) if after == Cursor::ORIGIN));
+    session.apply(page(1..=4, 4), session.begin_page());
+    assert_eq!(receipts(&session).0, [1]);
+}
+
+#[test]
+fn a_mark_does_not_overtake_the_messages_that_are_under_way() {
+    let session = live_at(0);
+    session.offer(Position(2), &message(2));
+    session.offer_receipt(receipt(7));
+    assert_eq!(receipts(&session).0, [0_u64; 0]);
+    session.offer(Position(1), &message(1));
+    let mut frames = Vec::new();
+    session.take(&mut frames, 10);
+    let kinds: Vec<_> = frames.iter().map(Frame::kind).collect();
+    assert_eq!(kinds, ["message", "message", "receipt"]);
+}
+
+#[test]
+fn a_mark_that_waited_is_dropped_where_a_message_says_more() {
+    for (seq, marks) in [(6, vec![7]), (7, vec![])] {
+        let session = resumed_at(5);
+        session.offer_receipt(receipt(7));
+        let mut page = page(6..=6, 6);
+        let event = page.events[0].event.as_mut().unwrap();
+        *event = wire::Event { seq, ..message_at(6) };
+        session.apply(page, session.begin_page());
+        assert_eq!(receipts(&session).0, marks);
+    }
 }
 
 #[test]

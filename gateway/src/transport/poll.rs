@@ -25,6 +25,7 @@ use crate::expiry;
 use crate::failure::Failure;
 use crate::frame::Frame;
 use crate::gateway::Gateway;
+use crate::implied;
 use crate::lasting;
 use crate::query::Query;
 use crate::tail::{Opening, StartAt, Tail, acknowledge, page, place_only, resolve};
@@ -107,7 +108,9 @@ async fn poll(
     let mut frames = Vec::new();
     if !first {
         frames = read(&gateway, &caller, start, poll.limit).await?;
-        read_channels(&gateway, &caller, &mut places, poll.limit, &mut frames).await?;
+        read_channels(&gateway, &caller, &places, poll.limit, &mut frames).await?;
+        implied::add_receipts(None, &mut frames, 0);
+        implied::receipts_last(&mut frames);
     }
     let events = Events::write(&frames, &mut places, poll.protobuf);
     // There already; but its connection idles cheaper so until the next poll.
@@ -146,7 +149,7 @@ async fn read(
 async fn read_channels(
     gateway: &Gateway,
     caller: &Caller,
-    places: &mut Places,
+    places: &Places,
     limit: usize,
     frames: &mut Vec<Frame>,
 ) -> Result<(), Failure> {
@@ -158,14 +161,9 @@ async fn read_channels(
         crate::channels::page(gateway, &caller.user, channel, after, room.min(crate::channels::PAGE))
     });
     let pages = try_join_all(pages).await?;
-    for (index, page) in pages.into_iter().enumerate() {
-        if page.publications.is_empty() {
-            // Nothing is kept after the place: the rest was trimmed, or never
-            // was in this history of the store.
-            places.go_on(index, page.head);
-        }
+    for ((channel, after), page) in places.channels().zip(pages) {
         let room = limit.saturating_sub(frames.len());
-        frames.extend(page.publications.into_iter().take(room).map(Frame::Publication));
+        frames.extend(page.frames(channel, after).into_iter().take(room));
     }
     Ok(())
 }
@@ -220,6 +218,7 @@ async fn wait(
         answers = !(frames.is_empty() || resuming && only_marks);
         resuming &= !tail.session.is_live();
     }
+    implied::receipts_last(&mut frames);
     let events = Events::write(&frames, &mut places, poll.protobuf);
     match end {
         None => gateway.lingering.park(tail, places),

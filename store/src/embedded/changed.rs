@@ -144,7 +144,8 @@ fn of_conversation(
     }
     for (_, other) in all.iter().filter(|(other, _)| *other != reader) {
         let user = user_id(&other.user)?;
-        push(user.clone(), MarkKind::Delivered, other.delivered);
+        // What has been read has been delivered.
+        push(user.clone(), MarkKind::Delivered, other.delivered.max(other.read));
         push(user, MarkKind::Read, other.read);
     }
     Ok(())

@@ -84,12 +84,8 @@ pub(super) fn state(
         None => 0,
     };
     let members = members.into_iter().map(|(_, member)| {
-        Ok(Member {
-            user: user_id(&member.user)?,
-            since: Seq(member.since),
-            delivered: Seq(member.delivered),
-            read: Seq(member.read),
-        })
+        let (since, delivered, read) = (Seq(member.since), Seq(member.delivered), Seq(member.read));
+        Ok(Member::new(user_id(&member.user)?, since, delivered, read))
     });
     Ok(Some(Conversation {
         head: Seq(row.head),

@@ -90,11 +90,25 @@ pub struct Member {
     pub user: UserId,
     /// Sees what comes after this; 0 in direct conversations.
     pub since: Seq,
-    /// Everything up to here has reached one of its devices.
+    /// Everything up to here has reached one of its devices; at least what has
+    /// been read.
     pub delivered: Seq,
     /// Everything up to here has been read; at least its own last message, and
     /// at least `since`.
     pub read: Seq,
+}
+
+impl Member {
+    /// What has been read has been delivered, whatever the marks say.
+    pub(crate) fn new(user: UserId, since: Seq, delivered: Seq, read: Seq) -> Self {
+        Self { user, since, delivered: delivered.max(read), read }
+    }
+
+    /// It has read up to a message of its own, or farther.
+    pub(crate) fn has_sent(&mut self, seq: Seq) {
+        self.read = self.read.max(seq);
+        self.delivered = self.delivered.max(self.read);
+    }
 }
 
 /// That a user is in a conversation, from the user's own record.

@@ -4,7 +4,7 @@ use fred::types::Value;
 use proto::{ConversationId, Fingerprint, Seq, UserId};
 
 use super::Redis;
-use super::conversation::conversation_item;
+use super::conversation::{conversation_item, sent_item};
 use super::inbox::fingerprint_arg;
 use super::link::Item;
 use super::reply::{Row, unexpected};
@@ -18,6 +18,8 @@ const CHANGED: usize = 200;
 const MARKS: usize = 4_096;
 /// Conversations looked up in one call.
 const CONVERSATIONS: usize = 64;
+/// Records looked up in one call.
+const RECORDS: usize = 512;
 
 /// The conversations of a reader whose marks have changed, in order.
 #[derive(Default)]
@@ -74,7 +76,32 @@ impl Redis {
             }
             pages.push((marks, next));
         }
+        self.raise_to_what_they_sent(&mut pages).await?;
         Ok(pages)
+    }
+
+    /// Whoever writes has read up to there, and what has been read has been
+    /// delivered: no mark is given that says less.
+    async fn raise_to_what_they_sent(&self, pages: &mut [Marks]) -> Result<()> {
+        let is_read = |mark: &Mark| mark.kind == MarkKind::Read;
+        let marks = pages.iter().flat_map(|(marks, _)| marks).filter(|mark| is_read(mark));
+        let items = marks.map(|mark| sent_item(&mark.user, &mark.conversation)).collect();
+        let mut rows = self.read.run(&script::SENT, &[], items, RECORDS).await?.into_iter();
+        for marks in pages.iter_mut().map(|(marks, _)| marks) {
+            for mark in marks.iter_mut().filter(|mark| is_read(mark)) {
+                let sent = rows.next().ok_or_else(|| unexpected("a row"))?.number()?;
+                mark.seq = mark.seq.max(Seq(sent));
+            }
+            // Of each user `delivered` stands right before `read`.
+            for place in 1..marks.len() {
+                let [delivered, read] = &mut marks[place - 1..=place] else { continue };
+                if is_read(read) && delivered.user == read.user && delivered.conversation == read.conversation
+                {
+                    delivered.seq = delivered.seq.max(read.seq);
+                }
+            }
+        }
+        Ok(())
     }
 }
 

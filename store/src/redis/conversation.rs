@@ -137,7 +137,7 @@ impl Redis {
         let mut rows = self.read.run(&script::SENT, &[], items, RECORDS).await?.into_iter();
         for member in found.iter_mut().flatten().flat_map(|conversation| &mut conversation.members) {
             let sent = Seq(rows.next().ok_or_else(|| unexpected("a row"))?.number()?);
-            member.read = member.read.max(sent);
+            member.has_sent(sent);
         }
         Ok(())
     }
@@ -208,13 +208,10 @@ fn conversation(id: &ConversationId, mut row: Row) -> Result<(Option<Conversatio
     let mut list = Vec::new();
     for start in starts(&members)? {
         let (delivered, read) = (Seq(marks.number()?), Seq(marks.number()?));
-        list.push(Member {
-            user: start.user,
-            since: Seq(start.seq),
-            // A mark beyond the head is of a history that was lost.
-            delivered: delivered.min(head),
-            read: read.min(head).max(Seq(start.seq)),
-        });
+        let since = Seq(start.seq);
+        // A mark beyond the head is of a history that was lost.
+        let (delivered, read) = (delivered.min(head), read.min(head).max(since));
+        list.push(Member::new(start.user, since, delivered, read));
     }
     let last_message = match last.is_done() {
         true => None,

@@ -13,6 +13,7 @@ use super::harness::{Kind, Stores, for_every_store, message};
 
 for_every_store![
     whoever_resumes_gets_the_marks_of_the_others,
+    no_mark_is_given_that_says_less_than_what_its_user_wrote,
     marks_come_only_with_the_page_that_reaches_the_head,
     marks_are_given_only_to_who_asks_and_not_with_a_reset,
     marks_of_a_time_are_those_that_changed_within_it,
@@ -84,6 +85,26 @@ async fn whoever_resumes_gets_the_marks_of_the_others(kind: Kind) {
     mark(&stores, &bob, &conversation, MarkKind::Read, 2).await;
     mark(&stores, &bob, &conversation, MarkKind::Read, 1).await;
     assert!(marks(&stores, &alice, HOUR).await.contains(&(conversation, bob, MarkKind::Read, 2)));
+}
+
+async fn no_mark_is_given_that_says_less_than_what_its_user_wrote(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    let conversation = ConversationId::direct(&alice, &bob);
+    let group = stores.group(&[&alice, &bob]).await;
+    for id in [&conversation, &group] {
+        stores.done(message(&alice, id, "one")).await;
+        mark(&stores, &bob, id, MarkKind::Delivered, 1).await;
+        mark(&stores, &bob, id, MarkKind::Read, 1).await;
+        stores.done(message(&bob, id, "two")).await;
+    }
+    for reader in [&alice, &bob] {
+        let found = marks(&stores, reader, HOUR).await;
+        let bobs: Vec<_> = found.into_iter().filter(|(_, user, ..)| *user == bob).collect();
+        assert!(bobs.iter().all(|(.., seq)| *seq == 2), "{bobs:?}");
+        let read = bobs.iter().filter(|(_, _, kind, _)| *kind == MarkKind::Read);
+        assert_eq!(read.count(), 2, "{bobs:?}");
+    }
 }
 
 async fn marks_come_only_with_the_page_that_reaches_the_head(kind: Kind) {

@@ -11,6 +11,7 @@ for_every_store![
     a_mark_beyond_the_head_is_refused,
     only_members_have_marks,
     sending_is_reading,
+    reading_is_having_been_delivered,
     acknowledging_sets_the_delivered_marks_once,
     acknowledging_names_the_newest_of_each_conversation,
     acknowledging_no_place_is_said_to_be_so,
@@ -88,6 +89,24 @@ async fn sending_is_reading(kind: Kind) {
     assert_eq!(mark(&stores, &alice, &conversation, MarkKind::Read, 1).await, Marked::Unchanged);
 }
 
+async fn reading_is_having_been_delivered(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    let conversation = ConversationId::direct(&alice, &bob);
+    for text in ["one", "two", "three"] {
+        stores.send(&alice, &bob, text).await;
+    }
+    assert_eq!(mark(&stores, &bob, &conversation, MarkKind::Read, 2).await, Marked::Advanced);
+    let marks = async |user| {
+        let member = member(&stores, &conversation, user).await;
+        (member.delivered, member.read)
+    };
+    assert_eq!(marks(&bob).await, (Seq(2), Seq(2)));
+    assert_eq!(marks(&alice).await, (Seq(3), Seq(3)));
+    stores.send(&bob, &alice, "four").await;
+    assert_eq!(marks(&bob).await, (Seq(4), Seq(4)));
+}
+
 async fn acknowledging_sets_the_delivered_marks_once(kind: Kind) {
     let stores = kind.open().await;
     let (alice, bob) = (stores.user("alice"), stores.user("bob"));
@@ -104,7 +123,7 @@ async fn acknowledging_sets_the_delivered_marks_once(kind: Kind) {
     assert_eq!(acknowledge(&stores, &bob, three).await, marks(3));
     assert_eq!(acknowledge(&stores, &bob, two).await, Acknowledged::Marks(vec![]));
     assert_eq!(member(&stores, &conversation, &bob).await.delivered, Seq(3));
-    assert_eq!(member(&stores, &conversation, &alice).await.delivered, Seq(0));
+    assert_eq!(member(&stores, &conversation, &alice).await.delivered, Seq(3), "she wrote it");
 }
 
 async fn acknowledging_names_the_newest_of_each_conversation(kind: Kind) {

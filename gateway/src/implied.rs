@@ -1,0 +1,140 @@
+//! What messages say of whoever wrote them: that all up to there has been read,
+//! and so has been delivered. Nothing is stored or announced for that. A gateway
+//! makes a `receipt` of it where it hands a message out (PROTOCOL.md §4).
+//!
+//! Invariant: it stands right before its message. Then whoever has the message
+//! has it, wherever a connection breaks; and whoever has only the receipt is
+//! given that message next, so that nothing lower comes after it.
+
+use std::sync::Arc;
+
+use proto::wire::receipt::Kind;
+use proto::wire::{self, entry::What};
+use smallvec::SmallVec;
+
+use crate::frame::Frame;
+use crate::newest::Newest;
+
+/// How far a member is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark<'a> {
+    pub(crate) conversation: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) kind: Kind,
+    pub(crate) seq: u64,
+}
+
+impl<'a> Mark<'a> {
+    /// What an entry at its place says; nothing where it is no message.
+    pub(crate) fn of_message(conversation: &'a str, seq: u64, entry: &'a wire::Entry) -> Option<Self> {
+        let is_message = matches!(entry.what, Some(What::Message(_)));
+        is_message.then_some(Self { conversation, user: &entry.by, kind: Kind::Read, seq })
+    }
+
+    /// Whether it says all that the other one says, and perhaps more.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let kind = self.kind == other.kind || self.kind == Kind::Read;
+        kind && self.seq >= other.seq && self.user == other.user && self.conversation == other.conversation
+    }
+
+    pub(crate) fn receipt(&self) -> wire::Receipt {
+        wire::Receipt {
+            conversation: self.conversation.to_owned(),
+            user: self.user.to_owned(),
+            kind: self.kind.into(),
+            seq: self.seq,
+        }
+    }
+}
+
+impl<'a> From<&'a wire::Receipt> for Mark<'a> {
+    fn from(receipt: &'a wire::Receipt) -> Self {
+        let wire::Receipt { conversation, user, seq, .. } = receipt;
+        Self { conversation, user, kind: receipt.kind(), seq: *seq }
+    }
+}
+
+/// Adds the receipts of the messages that are handed out: of several by one user
+/// in one conversation only the last says it. Nothing is said where `newest` knows
+/// of more: the session hears of that. A reader without a session does not.
+pub(crate) fn add_receipts(newest: Option<&Newest>, frames: &mut Vec<Frame>, from: usize) {
+    // Nearly always one: nothing is allocated for it.
+    let mut places: SmallVec<[usize; 4]> = SmallVec::new();
+    for (place, frame) in frames.iter().enumerate().skip(from).rev() {
+        let Some(mark) = mark(frame) else { continue };
+        let said = || places.iter().filter_map(|place| self::mark(frames.get(*place)?));
+        if !said().any(|later| later.covers(&mark)) && newest.is_none_or(|newest| newest.is_newest(&mark)) {
+            places.push(place);
+        }
+    }
+    // From the last to the first: the places before stay as they are.
+    for place in places {
+        if let Some(Frame::Event(_, event)) = frames.get(place)
+            && let Some(receipt) = event.receipt()
+        {
+            frames.insert(place, Frame::Receipt(Arc::clone(receipt)));
+        }
+    }
+}
+
+/// An answer that comes as a whole has its receipts last: readers look for what
+/// they have waited for first.
+pub(crate) fn receipts_last(frames: &mut [Frame]) {
+    frames.sort_by_key(|frame| matches!(frame, Frame::Receipt(_)));
+}
+
+fn mark(frame: &Frame) -> Option<Mark<'_>> {
+    match frame {
+        Frame::Event(_, event) => event.mark(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::Position;
+    use proto::wire::{Entry, Message};
+
+    use super::*;
+    use crate::event::Event;
+
+    fn message(by: &str, seq: u64) -> Frame {
+        let what = What::Message(Message::default());
+        let entry = Entry { by: by.into(), what: Some(what), ..Entry::default() };
+        let event = wire::Event { conversation: "a~b".into(), seq, entry: Some(entry), state: None };
+        Frame::Event(Position(seq), Arc::new(Event::from(event)))
+    }
+
+    fn words(frames: &[Frame]) -> Vec<String> {
+        let word = |frame: &Frame| match frame {
+            Frame::Receipt(receipt) => format!("{} read {}", receipt.user, receipt.seq),
+            other => format!("{} {}", other.kind(), mark(other).map_or(0, |mark| mark.seq)),
+        };
+        frames.iter().map(word).collect()
+    }
+
+    #[test]
+    fn a_receipt_stands_right_before_the_last_message_of_each_sender() {
+        let newest = Newest::new();
+        let mut frames = vec![message("a", 1), Frame::Pong(None)];
+        frames.extend([message("a", 2), message("b", 3), message("b", 4)]);
+        add_receipts(Some(&newest), &mut frames, 1);
+        let expected = ["message 1", "pong 0", "a read 2", "message 2", "message 3", "b read 4", "message 4"];
+        assert_eq!(words(&frames), expected);
+    }
+
+    #[test]
+    fn nothing_is_said_where_more_is_known() {
+        let newest = Newest::new();
+        let read = |seq| wire::Receipt { conversation: "a~b".into(), user: "a".into(), kind: 2, seq };
+        newest.admits(&(&read(7)).into());
+        for (seq, count) in [(6, 1), (7, 2), (8, 2)] {
+            let mut frames = vec![message("a", seq)];
+            add_receipts(Some(&newest), &mut frames, 0);
+            assert_eq!(frames.len(), count, "{seq}");
+        }
+        let mut frames = vec![message("a", 6)];
+        add_receipts(None, &mut frames, 0);
+        assert_eq!(words(&frames), ["a read 6", "message 6"]);
+    }
+}
