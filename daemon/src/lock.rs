@@ -11,8 +11,11 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// The highest rank: while such a lock is held no other one is taken.
-pub const LEAF: u8 = u8::MAX;
+/// While such a lock is held no other one is taken, but to log and to count.
+pub const LEAF: u8 = INNERMOST - 1;
+
+/// What logging and instruments take: that may happen anywhere.
+pub(crate) const INNERMOST: u8 = u8::MAX;
 
 const NO_PANIC: &str = "no code that holds this lock panics";
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
-use crate::lock::{LEAF, Lock};
+use crate::lock::{INNERMOST, Lock};
 
 /// With no more combinations of labels than this all are reported from the
 /// start, so that a first increase is seen as one.
@@ -176,7 +176,7 @@ impl Cells {
     /// Those of this metric: one set in a process, so that two parts that count
     /// the same are not two numbers of one name.
     fn of(metric: &'static Metric) -> Arc<Self> {
-        static KNOWN: Lock<LEAF, Vec<Arc<Cells>>> = Lock::new(Vec::new());
+        static KNOWN: Lock<INNERMOST, Vec<Arc<Cells>>> = Lock::new(Vec::new());
         let mut known = KNOWN.lock();
         if let Some(cells) = known.iter().find(|cells| cells.metric.name == metric.name) {
             return cells.clone();

@@ -5,12 +5,13 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use daemon::lock::{LEAF, Lock, Locked};
+use daemon::lock::{Lock, Locked};
 use proto::{ChannelId, Cursor, DeviceId, Seq, UserId};
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use crate::gateway::Gateway;
+use crate::order;
 use crate::tail::Tail;
 use crate::transport::channels::Places;
 
@@ -24,7 +25,7 @@ type Parked = FxHashMap<(UserId, DeviceId), (Instant, Tail, Places)>;
 /// grace.
 #[derive(Default)]
 pub struct Lingering {
-    parked: Lock<LEAF, Parked>,
+    parked: Lock<{ order::PARKED }, Parked>,
 }
 
 impl Lingering {

@@ -8,6 +8,8 @@ pub(crate) const FEEDS: u8 = 10;
 pub(crate) const SUBSCRIBERS: u8 = 20;
 /// Whose presence is watched.
 pub(crate) const WATCHING: u8 = 30;
+/// The sessions between two polls: which of them have ended is asked under it.
+pub(crate) const PARKED: u8 = 35;
 /// One session: what is passed on to many, and what is said of presence, enters
 /// it under their locks.
 pub(crate) const SESSION: u8 = 40;

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::field::{Field, Visit};
@@ -18,6 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::OURS;
 use crate::args::LogFormat;
+use crate::lock::{INNERMOST, Lock};
 use crate::trace;
 
 /// Between two warnings of one module of a dependency: some repeat themselves
@@ -30,18 +30,18 @@ const MAX_MODULES: usize = 256;
 pub(super) struct Lines {
     form: LogFormat,
     /// When a module of a dependency last warned.
-    warned: Mutex<HashMap<String, Instant>>,
+    warned: Lock<INNERMOST, HashMap<String, Instant>>,
 }
 
 impl Lines {
     pub(super) fn new(form: LogFormat) -> Self {
-        Self { form, warned: Mutex::default() }
+        Self { form, warned: Lock::default() }
     }
 
     /// Whether a dependency's warning is to be written.
     fn may_warn(&self, module: &str, now: Instant) -> bool {
         // A panic between two lines leaves nothing half done here.
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warned = self.warned.lock();
         if warned.get(module).is_some_and(|last| now.duration_since(*last) < FOREIGN_EVERY) {
             return false;
         }
@@ -197,7 +197,7 @@ impl Visit for Fields {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
 
     use tracing_subscriber::layer::SubscriberExt as _;
 
