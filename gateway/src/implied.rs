@@ -77,12 +77,6 @@ pub(crate) fn add_receipts(newest: Option<&Newest>, frames: &mut Vec<Frame>, fro
     }
 }
 
-/// An answer that comes as a whole has its receipts last: readers look for what
-/// they have waited for first.
-pub(crate) fn receipts_last(frames: &mut [Frame]) {
-    frames.sort_by_key(|frame| matches!(frame, Frame::Receipt(_)));
-}
-
 fn mark(frame: &Frame) -> Option<Mark<'_>> {
     match frame {
         Frame::Event(_, event) => event.mark(),

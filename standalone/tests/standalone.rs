@@ -38,7 +38,8 @@ async fn the_same_process_works_on_redis() {
     let running = Running::start_with(|config| config.store.url = url).await;
     assert_eq!(running.post("alice", "/v1/messages", json!({ "to": "bob", "body": 1 })).await.status, 200);
     let polled = running.get("bob", "/v1/poll?cursor=start&wait=0").await;
-    assert_eq!(polled.body["events"][0]["from"], json!("alice"), "{polled:?}");
+    let events = polled.body["events"].as_array().cloned().unwrap_or_default();
+    assert!(events.iter().any(|event| event["from"] == json!("alice")), "{polled:?}");
     running.stop().await;
 }
 

@@ -75,7 +75,7 @@ async fn short_polls_of_a_page_of_another_origin_are_conditional() -> Result<()>
     let url = format!("{}/v1/poll?wait=0&token={}", scene.url(), scene.token("bob"));
     let first = page.request(json!({"method": "GET", "url": format!("{url}&cursor=start")})).await?;
     let answer = fields(&first)?;
-    assert_eq!(answer["events"][0]["body"], "hi");
+    assert!(answer["events"].as_array().is_some_and(|events| events.iter().any(|one| one["body"] == "hi")));
     let next = format!("{url}&cursor={}", text(&answer["cursor"]));
     let again = page
         .request(json!({"method": "GET", "url": next, "headers": {"if-none-match": first["etag"]}}))

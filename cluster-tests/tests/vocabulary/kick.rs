@@ -81,7 +81,8 @@ async fn a_poll_that_waits_is_answered_and_the_next_begins_anew() -> Result<()> 
     scene.say(&mut bob, "alice", json!("back?")).await?;
     let mut again = Http::new(&scene.account("alice", "d1", 0))?;
     let next = timeout(PATIENCE, again.request(Method::GET, &path, None)).await??.json()?;
-    assert_eq!(next["events"][0]["type"], "message");
+    let events = next["events"].as_array().context("events")?;
+    assert!(events.iter().any(|event| event["type"] == "message"), "{next}");
     Ok(())
 }
 

@@ -114,21 +114,11 @@ async fn whoever_writes_has_read_and_all_who_get_the_message_are_told(
     for seq in 1..=3 {
         scene.say(&mut alice, "bob", json!(seq)).await?;
         for (reader, account) in &mut others {
-            let is_message = |frame: &Frame| frame.kind() == "message" && frame.number("seq") == Some(seq);
-            let (mark, message) = (|frame: &Frame| is_mark(frame, &user, "read", seq), is_message);
-            let is_poll =
-                matches!(transport, Transport::LongPoll | Transport::LongPollProtobuf | Transport::ShortPoll);
-            let seen = match is_poll {
-                // In an answer that comes as a whole it stands at the end.
-                true => frames_until(reader, "the mark", mark).await?,
-                false => frames_until(reader, "the message", message).await?,
-            };
+            let message = |frame: &Frame| frame.kind() == "message" && frame.number("seq") == Some(seq);
+            let mark = |frame: &Frame| is_mark(frame, &user, "read", seq) && frame.cursor().is_none();
+            let seen = frames_until(reader, "the message", message).await?;
             let before = seen.len().checked_sub(2).and_then(|place| seen.get(place)).context("two frames")?;
-            assert!(if is_poll { message(before) } else { mark(before) }, "{seen:?}");
-            assert!(
-                seen.iter().filter(|frame| mark(frame)).all(|frame| frame.cursor().is_none()),
-                "{seen:?}"
-            );
+            assert!(mark(before), "{seen:?}");
             // The place before the third message: a resume brings what it says again.
             if seq == 2 {
                 account.cursor = Some(reader.cursor().to_owned());
@@ -215,7 +205,7 @@ async fn a_poll_is_given_the_marks_of_its_resume_with_the_next_event() -> Result
     let answer =
         timeout(cluster_tests::PATIENCE, elsewhere.request(Method::GET, &path, None)).await??.json()?;
     let events = answer["events"].as_array().context("events")?;
-    assert_eq!(events[0]["type"], "message");
+    assert!(events.iter().any(|event| event["type"] == "message"), "{answer}");
     let user = scene.user("bob");
     assert!(events.iter().any(|event| is_mark(&Frame(event.clone()), &user, "read", 1)), "{answer}");
     // They move no cursor: those alone are no reason to answer.

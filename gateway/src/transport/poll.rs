@@ -110,7 +110,6 @@ async fn poll(
         frames = read(&gateway, &caller, start, poll.limit).await?;
         read_channels(&gateway, &caller, &places, poll.limit, &mut frames).await?;
         implied::add_receipts(None, &mut frames, 0);
-        implied::receipts_last(&mut frames);
     }
     let events = Events::write(&frames, &mut places, poll.protobuf);
     // There already; but its connection idles cheaper so until the next poll.
@@ -218,7 +217,6 @@ async fn wait(
         answers = !(frames.is_empty() || resuming && only_marks);
         resuming &= !tail.session.is_live();
     }
-    implied::receipts_last(&mut frames);
     let events = Events::write(&frames, &mut places, poll.protobuf);
     match end {
         None => gateway.lingering.park(tail, places),
