@@ -2,14 +2,15 @@
 //! error codes and reasons, and the protobuf messages of the gRPC contract and
 //! the bus. No I/O and no clock.
 //!
-//! In reading order: [`id`] (who and where), [`place`] (seq, position,
-//! cursor), [`bookmark`] (a cursor with places in channels), [`outcome`] (error
+//! In reading order: [`id`] (who and where), [`label`] (texts for
+//! people), [`place`] (seq, position, cursor), [`bookmark`] (a cursor with places in channels), [`outcome`] (error
 //! codes, the ends of sessions, resets), [`wire`] (the generated messages) and
 //! [`codec`] (how gRPC has them written).
 
 pub mod bookmark;
 pub mod codec;
 pub mod id;
+pub mod label;
 pub mod outcome;
 pub mod place;
 pub mod wire;

@@ -67,6 +67,20 @@ pub struct Options {
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_group_members: u32,
 
+    /// Who may add a user to a group, when it is made and later. `contacts`: who
+    /// has exchanged messages with the user. Both must have written in their
+    /// direct conversation; its 32 newest and 32 oldest messages that are kept
+    /// are looked at. `service`: only tokens with that scope. Those may add
+    /// anyone in any case.
+    #[arg(long, env = "SWITCHBOARD_ADD_TO_GROUPS", default_value = "anyone", value_enum, value_name = "WHO")]
+    pub add_to_groups: AddToGroups,
+
+    /// Sessions of one user at once, over all devices and nodes; one more takes
+    /// the place of the oldest, whose client is told `replaced`.
+    #[arg(long, env = "SWITCHBOARD_MAX_SESSIONS", default_value_t = 100, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub max_sessions: u32,
+
     /// Reactions of one message at most, all emoji together.
     #[arg(long, env = "SWITCHBOARD_MAX_REACTIONS", default_value_t = 1_000, value_name = "N",
           value_parser = clap::value_parser!(u64).range(1..))]
@@ -95,11 +109,24 @@ pub struct Options {
     pub fail_at: Option<Step>,
 }
 
+/// Who may add a user to a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum AddToGroups {
+    /// Every user, as far as the command itself is allowed.
+    Anyone,
+    /// Who has written to the user and been written to by the user.
+    Contacts,
+    /// Only a backend.
+    Service,
+}
+
 /// What the service needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Members of one group at most; one more is `conflict`.
     pub max_group_members: usize,
+    /// Who may add a user to a group; others are `forbidden` to.
+    pub add_to_groups: AddToGroups,
     /// The least time between two batches of messages.
     pub batch_pause: Duration,
     /// How long what is under way may take to end at shutdown.
@@ -114,6 +141,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_group_members: 500,
+            add_to_groups: AddToGroups::Anyone,
             batch_pause: Duration::ZERO,
             drain: Duration::from_secs(30),
             link_age: None,
@@ -146,6 +174,7 @@ impl Options {
             reactions: self.max_reactions,
             channel_messages: self.channel_messages,
             unheard: self.webhook.unheard(),
+            sessions: usize::try_from(self.max_sessions).unwrap_or(usize::MAX),
             ..Bounds::default()
         };
         config.replicas = self.store_replicas;
@@ -157,6 +186,7 @@ impl Options {
     pub fn config(&self, drain: Duration) -> Config {
         Config {
             max_group_members: usize::try_from(self.max_group_members).unwrap_or(usize::MAX),
+            add_to_groups: self.add_to_groups,
             batch_pause: self.batch_pause,
             drain,
             link_age: None,

@@ -1,6 +1,8 @@
 //! Why a command is refused, and how that is said to gateways: the one place
 //! where refusals become codes.
 
+use std::borrow::Cow;
+
 use proto::wire::{Failure, reply};
 use proto::{ErrorCode, Invalid};
 
@@ -15,7 +17,7 @@ pub(crate) enum Error {
     BadRequest(String),
     /// Known, but not allowed.
     #[error("{0}")]
-    Forbidden(&'static str),
+    Forbidden(Cow<'static, str>),
     /// Not there, or not for this user to know of.
     #[error("{0}")]
     NotFound(&'static str),
@@ -44,6 +46,11 @@ impl Error {
     /// A field that is not of the right form.
     pub(crate) fn field(name: &str, invalid: Invalid) -> Self {
         Self::BadRequest(format!("`{name}` {invalid}"))
+    }
+
+    /// Known, but not allowed.
+    pub(crate) fn forbidden(why: impl Into<Cow<'static, str>>) -> Self {
+        Self::Forbidden(why.into())
     }
 
     /// The code, also the result in metrics.

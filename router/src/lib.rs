@@ -25,6 +25,6 @@ mod service;
 mod sweep;
 pub mod webhook;
 
-pub use config::{Args, Config, Options};
+pub use config::{AddToGroups, Args, Config, Options};
 pub use server::serve;
 pub use service::{MAX_FRAME_BYTES, Service};

@@ -132,6 +132,10 @@ impl Store for Measured {
         self.time("unheard", self.inner.unheard()).await
     }
 
+    async fn talked(&self, ids: &[ConversationId]) -> Result<Vec<bool>> {
+        self.time("talked", self.inner.talked(ids)).await
+    }
+
     async fn memberships(&self, user: &UserId) -> Result<Vec<Membership>> {
         self.time("memberships", self.inner.memberships(user)).await
     }

@@ -137,6 +137,7 @@ static STORE_DURATION: Metric =
                     "take_unheard",
                     "heard",
                     "unheard",
+                    "talked",
                     "memberships",
                     "publish",
                     "keep_ticket",

@@ -36,6 +36,8 @@ fn help_teaches_every_flag() {
         "--conversation-messages",
         "--max-age",
         "--max-group-members",
+        "--max-sessions",
+        "--add-to-groups",
         "--channel-messages",
         "--webhook-url",
         "--webhook-secret",
@@ -61,6 +63,8 @@ fn a_wrong_flag_says_what_is_wrong_with_it() {
         (&[], "--store"),
         (&[store[0], store[1], "--max-age", "90"], "for example 30s or 90d"),
         (&[store[0], store[1], "--max-group-members", "0"], "--max-group-members"),
+        (&[store[0], store[1], "--max-sessions", "0"], "--max-sessions"),
+        (&[store[0], store[1], "--add-to-groups", "friends"], "anyone, contacts, service"),
         (&[store[0], store[1], "--listen", "nowhere"], "--listen"),
         (&[store[0], store[1], "--nonsense"], "--nonsense"),
     ] {

@@ -74,6 +74,8 @@ pub struct Bounds {
     pub channel_messages: u64,
     /// Reactions of one message, all emoji together.
     pub reactions: u64,
+    /// Sessions of one user at once; 1 at least. The oldest go first.
+    pub sessions: usize,
     /// Members of the largest group in which marks are noted for others.
     pub receipt_members: u64,
     /// Messages for members without a session that wait to be told; 0: they
@@ -89,6 +91,7 @@ impl Default for Bounds {
             age: Duration::from_secs(90 * 24 * 3600),
             channel_messages: 1_000,
             reactions: 1_000,
+            sessions: 100,
             receipt_members: 100,
             unheard: 0,
         }

@@ -36,7 +36,8 @@ pub trait Store: Send + Sync + 'static {
     async fn repair(&self, age: Duration) -> Result<usize>;
 
     /// Begins sessions, or looks places up. Of two sessions of one device the
-    /// later call wins.
+    /// later call wins, and a user has so many sessions at most as the bounds
+    /// say: those that attached last.
     async fn attach(&self, batch: Vec<Attach>) -> Result<Vec<Attached>>;
 
     /// Ends sessions. One that is not there is no error. Says for each whether
@@ -78,6 +79,11 @@ pub trait Store: Send + Sync + 'static {
         ids: &[ConversationId],
         reader: Option<&UserId>,
     ) -> Result<Vec<Option<Conversation>>>;
+
+    /// Of direct conversations: whether both members have written to each other.
+    /// The [`LOOKED_AT`](crate::model::LOOKED_AT) newest messages that are kept
+    /// and as many of the oldest are looked at.
+    async fn talked(&self, ids: &[ConversationId]) -> Result<Vec<bool>>;
 
     /// Every conversation that the user is in, in no order.
     async fn memberships(&self, user: &UserId) -> Result<Vec<Membership>>;

@@ -73,6 +73,26 @@ async fn the_newest_session_of_a_device_replaces_the_one_on_another_node() -> Re
 }
 
 #[tokio::test]
+async fn a_user_with_too_many_sessions_loses_the_oldest_wherever_it_is() -> Result<()> {
+    let cluster = Cluster::builder().router_flags("--max-sessions 3").start().await?;
+    let mut sessions = Vec::new();
+    for number in 1..=5 {
+        sessions.push(cluster.connect("bob", &format!("d{number}"), number).await?);
+    }
+    for oldest in &mut sessions[..2] {
+        let (reason, close) = end(oldest).await?;
+        assert_eq!((reason.as_str(), close.code), ("replaced", Some(4409)));
+    }
+    let mut alice = cluster.connect("alice", "d1", 0).await?;
+    alice.send("bob", "to those who are left".into(), "m1").await?;
+    for session in &mut sessions[2..] {
+        let event = timeout(PATIENCE, session.next_event()).await??;
+        assert_eq!((event.kind(), event.number("seq")), ("message", Some(1)));
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_session_ends_when_its_token_does() -> Result<()> {
     let cluster = Cluster::builder().gateways(1).routers(1).start().await?;
     let mut account = cluster.account("bob", "d1", 0);

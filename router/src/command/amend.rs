@@ -5,15 +5,12 @@
 
 use bytes::Bytes;
 use proto::wire::{self, entry, reply};
-use proto::{ClientMessageId, ConversationId, Seq, UserId};
+use proto::{ClientMessageId, ConversationId, Seq, UserId, label};
 use store::model::{Amendment, Post, PostKind, Posted, Who};
 
 use super::{check_body, field, new_entry, now};
 use crate::dispatch::done;
 use crate::error::{Error, NO_CONVERSATION, Result};
-
-/// An emoji at most, in bytes (PROTOCOL.md §5).
-const MAX_EMOJI: usize = 32;
 
 /// Its sender gives a message another body: what is asked of the store.
 pub(crate) fn edit(user: UserId, asked: wire::Edit) -> Result<Post> {
@@ -38,9 +35,7 @@ pub(crate) fn recall(user: UserId, asked: &wire::Recall) -> Result<Post> {
 /// asked of the store.
 pub(crate) fn react(user: UserId, asked: wire::React) -> Result<Post> {
     let conversation: ConversationId = field("conversation", &asked.conversation)?;
-    if !(1..=MAX_EMOJI).contains(&asked.emoji.len()) {
-        return Err(Error::BadRequest(format!("`emoji` must have 1 to {MAX_EMOJI} bytes")));
-    }
+    label::check_emoji(&asked.emoji).map_err(|rule| Error::field("emoji", rule))?;
     let amendment = Amendment::React { emoji: asked.emoji.as_str().into(), on: asked.on };
     let kind = PostKind::Amend { seq: Seq(asked.seq), who: Who::Anyone, amendment };
     let what = wire::Reaction { seq: asked.seq, emoji: asked.emoji, on: asked.on };
@@ -62,7 +57,7 @@ pub(crate) fn amended(posted: Posted) -> Result<reply::Result> {
         Posted::NotMember => Err(NO_CONVERSATION),
         Posted::NoSuchMessage => Err(Error::NotFound("no such message")),
         Posted::NotAllowed => {
-            Err(Error::Forbidden("a message is edited by its sender, recalled by its sender or the owner"))
+            Err(Error::forbidden("a message is edited by its sender, recalled by its sender or the owner"))
         }
         Posted::Recalled => Err(Error::Conflict("the message was recalled".to_owned())),
         Posted::TooManyReactions => {

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proto::wire::{self, change, entry, reply};
-use proto::{ConversationId, UserId};
+use proto::{ConversationId, UserId, label};
 use rustc_hash::FxHashSet;
 use store::model::{Change, Conversation, Group, Member, Post, PostKind, Posted, Version};
 
 use super::{field, new_entry, now};
+use crate::config::AddToGroups;
 use crate::dispatch::{Core, done};
 use crate::error::{Error, NO_CONVERSATION, Result};
 
-const MAX_NAME: usize = 128;
 /// Decisions in a race before it is called off: with the pauses between them
 /// about a second in all.
 const TRIES: u32 = 10;
@@ -42,7 +42,8 @@ pub(crate) async fn create(core: &Core, by: UserId, create: wire::CreateGroup) -
         members: members.into_iter().map(Into::into).collect(),
         user: String::new(),
     };
-    let decision = Decision { change, entries: vec![created] };
+    let decision = Decision { change, entries: vec![created], service: create.service };
+    decision.permit(core, &by).await?;
     match core.post(decision.post(&conversation, &by)).await? {
         Posted::Done { .. } => {}
         // `Stale` or `NotMember`: there is one, by a repeat of this command, or of somebody else.
@@ -79,6 +80,7 @@ pub(crate) async fn add(core: &Core, by: UserId, add: wire::AddMembers) -> Resul
     if named.is_empty() {
         return Err(Error::BadRequest("`members` must name at least one user".to_owned()));
     }
+    let service = add.service;
     change(core, &by, &add.conversation, |state, group| {
         let mut members: Vec<UserId> = state.members.iter().map(|member| member.user.clone()).collect();
         let present: FxHashSet<&UserId> = state.members.iter().map(|member| &member.user).collect();
@@ -94,7 +96,8 @@ pub(crate) async fn add(core: &Core, by: UserId, add: wire::AddMembers) -> Resul
             members: members.into_iter().map(Into::into).collect(),
             user: String::new(),
         };
-        Ok(Some(Decision { change: Change { add: new, ..Change::default() }, entries: vec![added] }))
+        let change = Change { add: new, ..Change::default() };
+        Ok(Some(Decision { change, entries: vec![added], service }))
     })
     .await
 }
@@ -104,7 +107,7 @@ pub(crate) async fn remove(core: &Core, by: UserId, remove: wire::RemoveMember) 
     let user: UserId = field("user", &remove.user)?;
     change(core, &by, &remove.conversation, |state, group| {
         if user != by && group.owner != by {
-            return Err(Error::Forbidden("only the owner removes others"));
+            return Err(Error::forbidden("only the owner removes others"));
         }
         if !state.members.iter().any(|member| member.user == user) {
             return Err(Error::NotFound("no such member"));
@@ -128,7 +131,7 @@ pub(crate) async fn remove(core: &Core, by: UserId, remove: wire::RemoveMember) 
             entries.insert(0, new_owner);
             change.owner = Some(heir.user.clone());
         }
-        Ok(Some(Decision { change, entries }))
+        Ok(Some(Decision { change, entries, service: false }))
     })
     .await
 }
@@ -138,7 +141,7 @@ pub(crate) async fn rename(core: &Core, by: UserId, rename: wire::Rename) -> Res
     check_name(&rename.name)?;
     change(core, &by, &rename.conversation, |_, group| {
         if group.owner != by {
-            return Err(Error::Forbidden("only the owner renames the group"));
+            return Err(Error::forbidden("only the owner renames the group"));
         }
         if group.name == rename.name {
             return Ok(None);
@@ -149,7 +152,7 @@ pub(crate) async fn rename(core: &Core, by: UserId, rename: wire::Rename) -> Res
             ..wire::Change::default()
         };
         let change = Change { name: Some(rename.name.clone()), ..Change::default() };
-        Ok(Some(Decision { change, entries: vec![renamed] }))
+        Ok(Some(Decision { change, entries: vec![renamed], service: false }))
     })
     .await
 }
@@ -192,9 +195,34 @@ struct Decision {
     /// `expect` is filled in from the state that was decided on.
     change: Change,
     entries: Vec<wire::Change>,
+    /// A backend has decided it.
+    service: bool,
 }
 
 impl Decision {
+    /// Whether `by` may add those whom it adds (`--add-to-groups`).
+    async fn permit(&self, core: &Core, by: &UserId) -> Result<()> {
+        let added: Vec<&UserId> = self.change.add.iter().filter(|user| *user != by).collect();
+        let Some(first) = added.first() else { return Ok(()) };
+        match core.config.add_to_groups {
+            AddToGroups::Anyone => Ok(()),
+            _ if self.service => Ok(()),
+            AddToGroups::Service => Err(Error::forbidden(format!(
+                "to add {first} to a group the token needs the scope `service`"
+            ))),
+            AddToGroups::Contacts => {
+                let direct: Vec<_> = added.iter().map(|user| ConversationId::direct(by, user)).collect();
+                let talked = core.store.talked(&direct).await?;
+                match added.iter().zip(talked).find(|(_, talked)| !talked) {
+                    None => Ok(()),
+                    Some((user, _)) => Err(Error::forbidden(format!(
+                        "{user} can be added to a group once {by} and {user} have written to each other"
+                    ))),
+                }
+            }
+        }
+    }
+
     fn post(self, conversation: &ConversationId, by: &UserId) -> Post {
         let time = now();
         let entries = self.entries.into_iter().map(|change| new_entry(by, time, entry::What::Change(change)));
@@ -225,6 +253,7 @@ async fn change(
         let Some(mut decision) = decide(&state, group)? else {
             return Ok(done());
         };
+        decision.permit(core, by).await?;
         decision.change.expect = group.version;
         match core.post(decision.post(&conversation, by)).await? {
             Posted::Done { .. } => return Ok(done()),
@@ -242,10 +271,7 @@ fn pause(attempt: u32) -> Duration {
 }
 
 fn check_name(name: &str) -> Result<()> {
-    match name.chars().count() {
-        1..=MAX_NAME => Ok(()),
-        _ => Err(Error::BadRequest(format!("`name` must have 1 to {MAX_NAME} characters"))),
-    }
+    label::check_name(name).map_err(|rule| Error::field("name", rule))
 }
 
 fn check_count(core: &Core, members: usize) -> Result<()> {

@@ -142,7 +142,8 @@ async fn a_message_that_is_not_there_is_not_found() {
     let mut gateway = router.connect().await;
     let group = gateway.group("alice", "tea", &[]).await;
     gateway.send("alice", &group, "1").await;
-    let add = wire::AddMembers { conversation: group.clone(), members: names(&["bob"]) };
+    let add =
+        wire::AddMembers { conversation: group.clone(), members: names(&["bob"]), ..Default::default() };
     gateway.done("alice", Command::AddMembers(add)).await;
     gateway.send("alice", "alice~bob", "1").await;
     for (user, conversation, seq) in [
@@ -181,7 +182,8 @@ async fn commands_of_the_wrong_form_are_refused() {
         (edit("no conversation", 1, "2"), "bad_request"),
         (recall("no conversation", 1), "bad_request"),
         (react("alice~bob", 1, "", true), "bad_request"),
-        (react("alice~bob", 1, &"é".repeat(17), true), "bad_request"),
+        (react("alice~bob", 1, &"é".repeat(33), true), "bad_request"),
+        (react("alice~bob", 1, "👍\n", true), "bad_request"),
         (react("no conversation", 1, "👍", true), "bad_request"),
     ] {
         assert_eq!(gateway.refused("alice", command).await, code);
@@ -237,7 +239,11 @@ async fn a_group_is_changed_under_a_stream_of_reactions() {
             reactions.push(other.post("bob", react(&group, 1, &format!("{number}-{emoji}"), true)).await);
         }
         let members = names(&[&format!("user-{number}")]);
-        let add = Command::AddMembers(wire::AddMembers { conversation: group.clone(), members });
+        let add = Command::AddMembers(wire::AddMembers {
+            conversation: group.clone(),
+            members,
+            ..Default::default()
+        });
         changes.push(one.post("alice", add).await);
     }
     for id in reactions {

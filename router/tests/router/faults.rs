@@ -144,6 +144,10 @@ impl Store for Faulty {
         self.fail().await
     }
 
+    async fn talked(&self, _: &[ConversationId]) -> Result<Vec<bool>> {
+        self.fail().await
+    }
+
     async fn memberships(&self, _: &UserId) -> Result<Vec<Membership>> {
         self.fail().await
     }
@@ -186,7 +190,11 @@ fn commands() -> Vec<Command> {
         Command::Conversations(wire::Conversations::default()),
         create_group("tea", &["bob"]),
         Command::Members(wire::Members { conversation: conversation() }),
-        Command::AddMembers(wire::AddMembers { conversation: group(), members: names(&["bob"]) }),
+        Command::AddMembers(wire::AddMembers {
+            conversation: group(),
+            members: names(&["bob"]),
+            ..Default::default()
+        }),
         Command::RemoveMember(wire::RemoveMember { conversation: group(), user: "bob".into() }),
         Command::Rename(wire::Rename { conversation: group(), name: "tea".into() }),
     ]

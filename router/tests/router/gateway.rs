@@ -149,9 +149,14 @@ impl Gateway {
     }
 
     /// The code of a refusal.
+    /// The code with which it is refused.
     pub(crate) async fn refused(&mut self, user: &str, command: Command) -> String {
+        self.refusal(user, command).await.code
+    }
+
+    pub(crate) async fn refusal(&mut self, user: &str, command: Command) -> wire::Failure {
         match self.ask(user, command.clone()).await {
-            reply::Result::Failure(failure) => failure.code,
+            reply::Result::Failure(failure) => failure,
             other => panic!("{command:?} was not refused: {other:?}"),
         }
     }
@@ -305,6 +310,7 @@ pub(crate) fn create_group(name: &str, members: &[&str]) -> Command {
         name: name.to_owned(),
         members: names(members),
         conversation: proto::ConversationId::new_group(1).to_string(),
+        service: false,
     })
 }
 

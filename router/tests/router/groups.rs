@@ -1,12 +1,17 @@
 //! Groups: who may change what, what members are told, and races.
 
 use proto::wire::{self, change::Kind, reply, request::Command};
-use router::Config;
+use router::{AddToGroups, Config};
 
 use crate::gateway::{Running, change, create_group, names, send};
 
 fn add(conversation: &str, members: &[&str]) -> Command {
-    Command::AddMembers(wire::AddMembers { conversation: conversation.into(), members: names(members) })
+    let (conversation, members) = (conversation.into(), names(members));
+    Command::AddMembers(wire::AddMembers { conversation, members, service: false })
+}
+
+fn user(name: &str) -> proto::UserId {
+    proto::UserId::parse(name).unwrap()
 }
 
 fn remove(conversation: &str, user: &str) -> Command {
@@ -58,6 +63,7 @@ async fn groups_of_the_wrong_form_are_refused() {
     for (command, code) in [
         (create_group("", &["bob"]), "bad_request"),
         (create_group(&"ä".repeat(129), &["bob"]), "bad_request"),
+        (create_group("tea\u{1b}[2J", &["bob"]), "bad_request"),
         (create_group("tea", &["not a user"]), "bad_request"),
         (create_group("tea", &["b", "c", "d"]), "conflict"),
         (
@@ -65,6 +71,7 @@ async fn groups_of_the_wrong_form_are_refused() {
                 name: "tea".into(),
                 members: vec![],
                 conversation: "alice~bob".into(),
+                service: false,
             }),
             "bad_request",
         ),
@@ -72,6 +79,61 @@ async fn groups_of_the_wrong_form_are_refused() {
         assert_eq!(gateway.refused("alice", command.clone()).await, code, "{command:?}");
     }
     gateway.group("alice", &"ä".repeat(128), &["b", "c"]).await;
+}
+
+/// The same command of a token with the scope `service`.
+fn by_service(command: Command) -> Command {
+    match command {
+        Command::CreateGroup(create) => Command::CreateGroup(wire::CreateGroup { service: true, ..create }),
+        Command::AddMembers(add) => Command::AddMembers(wire::AddMembers { service: true, ..add }),
+        other => other,
+    }
+}
+
+#[tokio::test]
+async fn only_those_who_have_written_to_each_other_are_added_where_that_is_asked() {
+    let config = Config { add_to_groups: AddToGroups::Contacts, ..Config::default() };
+    let router = Running::with(config).await;
+    let mut gateway = router.connect().await;
+    // Who has written to alice, and to whom alice has written.
+    for (from, to) in
+        [("alice", "bob"), ("bob", "alice"), ("carol", "alice"), ("alice", "carol"), ("alice", "dave")]
+    {
+        let conversation = proto::ConversationId::direct(&user(from), &user(to));
+        gateway.send(from, conversation.as_str(), "hi").await;
+    }
+    let group = gateway.group("alice", "tea", &["bob", "alice"]).await;
+    gateway.done("alice", add(&group, &["carol", "bob"])).await;
+    for (name, stranger) in [("who has not answered", "dave"), ("who has never been written to", "erin")] {
+        for command in [create_group(name, &["bob", stranger]), add(&group, &["bob", stranger])] {
+            let refusal = gateway.refusal("alice", command).await;
+            assert_eq!(refusal.code, "forbidden", "{name}");
+            assert!(refusal.message.contains(stranger), "{}", refusal.message);
+        }
+    }
+    // It is whoever adds that counts, and a member is no new one.
+    assert_eq!(gateway.refused("bob", add(&group, &["dave"])).await, "forbidden");
+    gateway.done("bob", add(&group, &["carol"])).await;
+    gateway.done("alice", by_service(add(&group, &["erin"]))).await;
+    let (_, members) = gateway.members("bob", &group).await;
+    assert_eq!(members, names(&["alice", "bob", "carol", "erin"]));
+}
+
+#[tokio::test]
+async fn only_backends_add_to_groups_where_that_is_asked() {
+    let config = Config { add_to_groups: AddToGroups::Service, ..Config::default() };
+    let router = Running::with(config).await;
+    let mut gateway = router.connect().await;
+    gateway.send("alice", "alice~bob", "hi").await;
+    gateway.send("bob", "alice~bob", "hi").await;
+    let refusal = gateway.refusal("alice", create_group("tea", &["bob"])).await;
+    assert_eq!(refusal.code, "forbidden");
+    assert!(refusal.message.contains("bob"), "{}", refusal.message);
+    let alone = gateway.group("alice", "alone", &[]).await;
+    assert_eq!(gateway.refused("alice", add(&alone, &["bob"])).await, "forbidden");
+    gateway.done("alice", by_service(add(&alone, &["bob"]))).await;
+    let made = gateway.ask("alice", by_service(create_group("tea", &["bob"]))).await;
+    assert!(matches!(made, reply::Result::Created(_)), "{made:?}");
 }
 
 #[tokio::test]

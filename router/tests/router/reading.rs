@@ -110,7 +110,8 @@ async fn a_joiner_has_read_what_came_before_and_sees_none_of_it() {
     let mut gateway = router.connect().await;
     let group = gateway.group("alice", "tea", &[]).await;
     gateway.send("alice", &group, "1").await;
-    let add = wire::AddMembers { conversation: group.clone(), members: names(&["bob"]) };
+    let add =
+        wire::AddMembers { conversation: group.clone(), members: names(&["bob"]), ..Default::default() };
     gateway.done("alice", Command::AddMembers(add)).await;
 
     let summary = conversations(&mut gateway, "bob", 10, "").await.conversations.remove(0);

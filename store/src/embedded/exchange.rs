@@ -54,7 +54,8 @@ pub(super) struct Known {
 
 /// What was there when a session was noted.
 pub(super) struct Before {
-    /// Sessions of the same device, which it takes the place of.
+    /// Sessions that it takes the place of: of the same device, and the oldest
+    /// of a user who has too many.
     pub replaced: Vec<Location>,
     /// As it was before.
     pub known: Known,
@@ -82,8 +83,8 @@ impl Exchange {
         StoreIncarnation::of(&self.store)
     }
 
-    /// Notes a session.
-    pub(super) fn attach(&self, user: &UserId, location: Location) -> Before {
+    /// Notes a session; a user has `most` of them at most.
+    pub(super) fn attach(&self, user: &UserId, location: Location, most: usize) -> Before {
         let mut state = self.state();
         let known = state.known(user);
         let State { ears, locations, .. } = &mut *state;
@@ -98,6 +99,7 @@ impl Exchange {
             alive && !same
         });
         sessions.push(location);
+        replaced.extend(sessions.drain(..sessions.len().saturating_sub(most)));
         Before { replaced, known }
     }
 

@@ -11,7 +11,8 @@ use super::tables::{
     conversation_id, member, members, number, user_id,
 };
 use crate::model::{
-    Conversation, Group, HistoryPage, HistoryQuery, HistoryRange, Member, Membership, Shown, Version,
+    Conversation, Group, HistoryPage, HistoryQuery, HistoryRange, LOOKED_AT, Member, Membership, Shown,
+    Version,
 };
 use crate::{Error, Result};
 
@@ -94,6 +95,30 @@ pub(super) fn state(
         unread,
         members: members.collect::<Result<_>>()?,
     }))
+}
+
+/// Whether both of a direct conversation have written, by the messages at the
+/// two ends of its log.
+pub(super) fn talked(txn: &ReadTransaction, id: &ConversationId) -> Result<bool> {
+    let (Some((one, other)), Some(number)) =
+        (id.pair(), number(&txn.open_table(CONVERSATION_NUMBERS)?, id.as_str())?)
+    else {
+        return Ok(false);
+    };
+    let log = txn.open_table(LOG)?;
+    let messages = txn.open_table(MESSAGES)?;
+    let all = || messages.range((number, 0)..=(number, u64::MAX));
+    let looked_at = usize::try_from(LOOKED_AT).unwrap_or(usize::MAX);
+    let (mut one_wrote, mut other_wrote) = (false, false);
+    for row in all()?.rev().take(looked_at).chain(all()?.take(looked_at)) {
+        let by = entry(&log, row?.1.value().0)?.0.entry.by;
+        one_wrote |= by == one.as_str();
+        other_wrote |= by == other.as_str();
+        if one_wrote && other_wrote {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A message, if it is (still) there.

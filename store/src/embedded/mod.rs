@@ -163,10 +163,11 @@ impl Store for Embedded {
         // writer announces after it has committed. So an event is below the
         // head that is read here, or announced to this session, or both.
         let mut before = Vec::with_capacity(batch.len());
-        for item in &batch {
-            before.push(item.location.clone().map(|location| self.exchange.attach(&item.user, location)));
-        }
         let bounds = self.bounds;
+        for item in &batch {
+            let noted = |location| self.exchange.attach(&item.user, location, bounds.sessions);
+            before.push(item.location.clone().map(noted));
+        }
         self.read(move |txn| {
             let mut attached = Vec::with_capacity(batch.len());
             for (item, before) in batch.iter().zip(before) {
@@ -252,6 +253,11 @@ impl Store for Embedded {
     ) -> Result<Vec<Option<Conversation>>> {
         let (ids, reader) = (ids.to_vec(), reader.cloned());
         self.read(move |txn| ids.iter().map(|id| history::state(txn, id, reader.as_ref())).collect()).await
+    }
+
+    async fn talked(&self, ids: &[ConversationId]) -> Result<Vec<bool>> {
+        let ids = ids.to_vec();
+        self.read(move |txn| ids.iter().map(|id| history::talked(txn, id)).collect()).await
     }
 
     async fn memberships(&self, user: &UserId) -> Result<Vec<Membership>> {

@@ -52,6 +52,10 @@ pub struct Shown {
     pub reactions: Vec<(String, Vec<UserId>)>,
 }
 
+/// Messages that are looked at from each end of a conversation's log, to see
+/// whether both of its members have written.
+pub const LOOKED_AT: u64 = 32;
+
 /// A conversation's state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conversation {

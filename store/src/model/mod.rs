@@ -8,7 +8,9 @@ mod posting;
 mod session;
 
 pub use channel::{Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery, Unheard};
-pub use history::{Conversation, Group, HistoryPage, HistoryQuery, HistoryRange, Member, Membership, Shown};
+pub use history::{
+    Conversation, Group, HistoryPage, HistoryQuery, HistoryRange, LOOKED_AT, Member, Membership, Shown,
+};
 pub use inbox::{Filed, InboxPage, InboxQuery, Logged, MarksQuery, MarksSince, Standing};
 pub use marks::{Acknowledge, Acknowledged, Mark, MarkKind, Marked};
 pub use posting::{Amendment, Change, NewEntry, OwnPlace, Post, PostKind, Posted, Version, Who};

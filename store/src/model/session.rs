@@ -34,7 +34,8 @@ pub struct Attach {
     /// Whose inbox.
     pub user: UserId,
     /// Written to the user's record in the same step as the head is read, so
-    /// that nothing falls between; replaces those of the same device.
+    /// that nothing falls between; replaces those of the same device, and the
+    /// oldest of a user who has [`crate::Bounds::sessions`] already.
     pub location: Option<Location>,
     /// Where reading begins. A session that begins at a place, and not at the
     /// head, is given its first page in the same step.
@@ -50,7 +51,8 @@ pub struct Attached {
     pub reset: Option<ResetReason>,
     /// The inbox's head.
     pub head: Position,
-    /// The locations of the same device that this one has taken the place of.
+    /// The locations that this one has taken the place of: of the same device,
+    /// and the oldest beyond the bound. None of them is on the record any more.
     pub replaced: Vec<Location>,
     /// The user had no session before this one.
     pub absence: Option<Absence>,

@@ -16,7 +16,8 @@ use super::session::user_item;
 use super::{script, write};
 use crate::amended::Amended;
 use crate::model::{
-    Conversation, Group, HistoryPage, HistoryQuery, HistoryRange, Logged, Member, Membership, Version,
+    Conversation, Group, HistoryPage, HistoryQuery, HistoryRange, LOOKED_AT, Logged, Member, Membership,
+    Version,
 };
 use crate::{Error, Result};
 
@@ -24,6 +25,9 @@ use crate::{Error, Result};
 const CONVERSATIONS: usize = 64;
 /// Records read in one call.
 const RECORDS: usize = 512;
+/// Conversations in one call in which up to [`LOOKED_AT`] messages are looked
+/// at from each end.
+const LOOKED_THROUGH: usize = 16;
 
 impl Redis {
     pub(super) async fn history_of(&self, query: HistoryQuery) -> Result<Option<HistoryPage>> {
@@ -59,6 +63,23 @@ impl Redis {
             seq += 1;
         }
         Ok(Some(HistoryPage { messages, more }))
+    }
+
+    pub(super) async fn talked_in(&self, ids: &[ConversationId]) -> Result<Vec<bool>> {
+        let items = ids
+            .iter()
+            .map(|id| {
+                let mut item = conversation_item(id);
+                let (one, other) = id.pair().unzip();
+                for member in [one, other] {
+                    item.args.push(write::text(member.as_ref().map_or("", UserId::as_str)));
+                }
+                item
+            })
+            .collect();
+        let common = [write::number(LOOKED_AT)];
+        let rows = self.read.run(&script::TALKED, &common, items, LOOKED_THROUGH).await?;
+        rows.into_iter().map(|mut row| Ok(row.number()? == 1)).collect()
     }
 
     pub(super) async fn conversations_of(

@@ -204,6 +204,10 @@ impl Store for Redis {
         self.within(self.conversations_of(ids, reader)).await
     }
 
+    async fn talked(&self, ids: &[ConversationId]) -> Result<Vec<bool>> {
+        self.within(self.talked_in(ids)).await
+    }
+
     async fn memberships(&self, user: &UserId) -> Result<Vec<Membership>> {
         self.within(self.memberships_of(user)).await
     }

@@ -77,6 +77,7 @@ script!(SENT, "sent");
 script!(HISTORY, "history", "inbox", "state", "entry_time", "entry");
 script!(CONVERSATION, "conversation", "inbox", "state");
 script!(RECALLED, "recalled");
+script!(TALKED, "talked", "inbox", "entry_time", "entry");
 script!(PENDING, "pending");
 script!(FINISH, "finish");
 script!(FILED, "filed");

@@ -30,7 +30,8 @@ struct FirstPages<'a> {
 impl Redis {
     pub(super) async fn attach_all(&self, batch: &[Attach]) -> Result<Vec<Attached>> {
         let items = batch.iter().map(attach_item).collect();
-        let common = [self.age(), write::number(FIRST_PAGE as u64)];
+        let common =
+            [self.age(), write::number(FIRST_PAGE as u64), write::number(self.bounds.sessions as u64)];
         let rows = self.read.run(&script::ATTACH, &common, items, INBOXES).await?;
         let (mut attached, mut before) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         let mut first = FirstPages::default();

@@ -1,11 +1,13 @@
 //! Reading conversations back.
 
 use proto::{ConversationId, Position, Seq, UserId};
-use store::model::{Change, HistoryQuery, HistoryRange};
+use store::model::{Change, HistoryQuery, HistoryRange, LOOKED_AT};
 
 use super::harness::{Kind, Stores, for_every_store, message, text};
 
 for_every_store![
+    two_have_talked_once_both_have_written,
+    a_talk_is_found_at_both_ends_of_a_long_log,
     history_has_the_newest_the_ones_before_and_the_ones_after,
     history_of_nothing_is_empty_or_not_there,
     a_conversations_state_has_its_newest_message,
@@ -124,4 +126,34 @@ async fn memberships_leave_out_groups_that_were_left(kind: Kind) {
     assert_eq!(stores.one.memberships(&alice).await.unwrap().len(), 1);
     stores.change(&alice, &group, Change { add: vec![bob.clone()], ..Default::default() }).await;
     assert_eq!(stores.one.memberships(&bob).await.unwrap()[0].conversation, group);
+}
+
+async fn two_have_talked_once_both_have_written(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob, carol) = (stores.user("alice"), stores.user("bob"), stores.user("carol"));
+    let ids = [ConversationId::direct(&alice, &bob), ConversationId::direct(&alice, &carol)];
+    let talked = async || stores.two.talked(&ids).await.unwrap();
+    assert_eq!(talked().await, [false, false]);
+    stores.send(&alice, &bob, "one").await;
+    stores.send(&alice, &bob, "two").await;
+    stores.send(&carol, &alice, "three").await;
+    assert_eq!(talked().await, [false, false]);
+    stores.send(&bob, &alice, "four").await;
+    assert_eq!(talked().await, [true, false]);
+}
+
+async fn a_talk_is_found_at_both_ends_of_a_long_log(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob, carol) = (stores.user("alice"), stores.user("bob"), stores.user("carol"));
+    let ids = [ConversationId::direct(&alice, &bob), ConversationId::direct(&alice, &carol)];
+    // Bob's is the last that is looked at from the oldest on, carol's one further.
+    for number in 0..2 * LOOKED_AT + 1 {
+        let by = if number == LOOKED_AT - 1 { &bob } else { &alice };
+        stores.send(by, if by == &bob { &alice } else { &bob }, "word").await;
+        let by = if number == LOOKED_AT { &carol } else { &alice };
+        stores.send(by, if by == &carol { &alice } else { &carol }, "word").await;
+    }
+    assert_eq!(stores.one.talked(&ids).await.unwrap(), [true, false]);
+    stores.send(&carol, &alice, "the newest").await;
+    assert_eq!(stores.one.talked(&ids).await.unwrap(), [true, true]);
 }

@@ -1,6 +1,7 @@
 //! Sessions: where they are, which one of a device counts, and when they end.
 
 use proto::{Cursor, DeviceId, Fingerprint, Position, Seq, SessionId, UserId};
+use store::Bounds;
 use store::model::{
     Acknowledge, Attach, Attached, Detach, FIRST_PAGE, From, InboxPage, InboxQuery, Location, Mark, MarkKind,
     Standing,
@@ -14,6 +15,7 @@ for_every_store![
     devices_of_a_user_stand_side_by_side,
     a_second_session_of_a_device_replaces_the_first,
     attaching_again_replaces_nothing,
+    of_too_many_sessions_the_oldest_is_replaced,
     detaching_removes_only_its_own,
     a_session_knows_its_standing,
     a_batch_of_attaches_is_answered_in_order,
@@ -73,6 +75,37 @@ async fn attaching_again_replaces_nothing(kind: Kind) {
     stores.attach(&alice, &location).await;
     assert_eq!(stores.attach(&alice, &location).await.replaced, []);
     assert_eq!(stores.one.locate(&[alice]).await.unwrap(), [vec![location]]);
+}
+
+async fn of_too_many_sessions_the_oldest_is_replaced(kind: Kind) {
+    let stores = kind.open_with(Bounds { sessions: 3, ..Bounds::default() }).await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    let (here, there) = (stores.node("gw-1").await, stores.node("gw-2").await);
+    let [first, second, third] = [here.location("d1"), there.location("d2"), here.location("d3")];
+    for location in [&first, &second, &third] {
+        assert_eq!(stores.attach(&alice, location).await.replaced, []);
+        stores.attach(&bob, location).await;
+    }
+    // A session that attaches again is no further one, and the newest.
+    assert_eq!(stores.attach(&alice, &first).await.replaced, []);
+    let fourth = there.location("d4");
+    assert_eq!(stores.attach(&alice, &fourth).await.replaced, [second]);
+    // One of a device that is there already takes the place of that one alone.
+    let again = there.location("d3");
+    assert_eq!(stores.attach(&alice, &again).await.replaced, [third]);
+    // In one call, too, each finds what the one before it has left.
+    let (fifth, sixth) = (here.location("d5"), here.location("d6"));
+    let attach = |location: &Location| Attach {
+        user: alice.clone(),
+        location: Some(location.clone()),
+        from: From::Head,
+    };
+    let answers = stores.two.attach(vec![attach(&fifth), attach(&sixth)]).await.unwrap();
+    let replaced: Vec<_> = answers.into_iter().flat_map(|answer| answer.replaced).collect();
+    assert_eq!(replaced, [first, fourth]);
+    let found = stores.one.locate(&[alice, bob]).await.unwrap();
+    assert_eq!(found[0], [again, fifth, sixth]);
+    assert_eq!(found[1].len(), 3, "nobody else's are touched");
 }
 
 async fn detaching_removes_only_its_own(kind: Kind) {

@@ -1,18 +1,21 @@
 -- Begins sessions or looks places up. ARGV: age, events of a first page at
--- most, then per item bucket, user, from ('h', 's' or 'c'), position,
--- fingerprint, session ('' for none), device, node. Returns per item start, its
--- fingerprint, reset (0 none, 1 trimmed, 2 rewritten), head, the locations
--- replaced, those that were there before, and where there were none, when the
--- last one ended and how long ago that is (nothing if there never was one), and
--- the nodes that watch; whether the place has been acknowledged (0 no, 1 yes);
--- and of a session that begins at a place its first page, as `read_inbox` has
--- it: the references, and if they reach the head the conversations whose marks
--- have changed.
+-- most, sessions of a user at most, then per item bucket, user, from ('h', 's'
+-- or 'c'), position, fingerprint, session ('' for none), device, node. Returns
+-- per item start, its fingerprint, reset (0 none, 1 trimmed, 2 rewritten), head,
+-- the locations replaced, those that were there before, and where there were
+-- none, when the last one ended and how long ago that is (nothing if there never
+-- was one), and the nodes that watch; whether the place has been acknowledged
+-- (0 no, 1 yes); and of a session that begins at a place its first page, as
+-- `read_inbox` has it: the references, and if they reach the head the
+-- conversations whose marks have changed.
 local now = now_ms()
 local oldest = now - tonumber(ARGV[1])
 local limit = tonumber(ARGV[2])
+local most = tonumber(ARGV[3])
 
--- Puts a location on the record. Returns those of the same device.
+-- Puts a location on the record, behind those that began earlier. Returns those
+-- that it takes the place of: of the same device, and the oldest of a user who
+-- has too many.
 local function locate(box, session, device, node)
   local replaced, kept = '', {}
   if box.locations ~= '' then
@@ -26,6 +29,13 @@ local function locate(box, session, device, node)
     end
   end
   kept[#kept + 1] = session .. ' ' .. device .. ' ' .. node .. ';'
+  local over = math.max(0, #kept - most)
+  if over > 0 then
+    replaced = replaced .. table.concat(kept, '', 1, over)
+    local newest = {}
+    for n = over + 1, #kept do newest[#newest + 1] = kept[n] end
+    kept = newest
+  end
   write_locations(box.u, kept, 0)
   return replaced
 end
@@ -40,7 +50,7 @@ local function was_away(box, bucket, user)
 end
 
 local results = {}
-for at = 3, #ARGV, 8 do
+for at = 4, #ARGV, 8 do
   local bucket, user, from, position, fp, session, device, node = unpack(ARGV, at, at + 7)
   local box = open(bucket, user, oldest)
   local replaced, ended, watchers = '', {}, {}

@@ -1,0 +1,26 @@
+-- Whether two have written to each other. ARGV: messages looked at from each
+-- end, then per item bucket, conversation and its two members. Returns per item 1
+-- if a message of both is among the newest or the oldest, else 0. The messages are
+-- taken one by one, for most often the first two are enough.
+local most = tonumber(ARGV[1])
+
+local function talked(bucket, conversation, one, other)
+  local l = '{' .. bucket .. '}l:' .. conversation
+  local wrote, len = {}, redis.call('LLEN', l)
+  local function look(at)
+    wrote[entry_by(redis.call('LINDEX', l, at))] = true
+    return wrote[one] and wrote[other]
+  end
+  local last = math.min(most, len)
+  for n = 1, last do
+    if look(len - n) then return 1 end
+  end
+  for n = 0, math.min(most, len - last) - 1 do
+    if look(n) then return 1 end
+  end
+  return 0
+end
+
+local results = {}
+for at = 2, #ARGV, 4 do results[#results + 1] = talked(unpack(ARGV, at, at + 3)) end
+return results
