@@ -10,7 +10,7 @@ use proto::{ChannelId, ConversationId, Cursor, Fingerprint, Position, Seq};
 use crate::channels::Publication;
 use crate::event::write_present;
 use crate::failure::Failure;
-use crate::frame::{write_presence, write_published, write_sent};
+use crate::frame::{write_failure, write_presence, write_published, write_sent};
 use crate::json::{escape, member};
 
 /// What a command has brought.
@@ -20,6 +20,9 @@ pub enum Answer {
     Done,
     /// A message has been taken.
     Sent(ConversationId, wire::Sent),
+    /// A message has been sent to many: for each, in the order asked, where it
+    /// is or why it is not.
+    Results(Vec<Result<(ConversationId, wire::Sent), Failure>>),
     /// Something has been published.
     Published(ChannelId, wire::Sent),
     /// A group has been made.
@@ -83,6 +86,10 @@ impl Answer {
                 out.push(',');
                 write_published(out, channel.as_str(), sent);
             }
+            Self::Results(results) => {
+                out.push_str(r#","results":"#);
+                write_list(out, results, write_result);
+            }
             Self::Created(conversation) => member(out, "conversation", conversation),
             Self::History(page) => write_history(out, page),
             Self::Conversations(page) => write_conversations(out, page),
@@ -140,6 +147,20 @@ fn write_list<T>(out: &mut String, items: &[T], write: fn(&mut String, &T)) {
         write(out, item);
     }
     out.push(']');
+}
+
+fn write_result(out: &mut String, result: &Result<(ConversationId, wire::Sent), Failure>) {
+    match result {
+        Ok((conversation, sent)) => {
+            out.push_str(r#"{"type":"sent","#);
+            write_sent(out, conversation.as_str(), sent);
+        }
+        Err(failure) => {
+            out.push_str(r#"{"type":"error","#);
+            write_failure(out, failure);
+        }
+    }
+    out.push('}');
 }
 
 fn write_history(out: &mut String, page: &wire::HistoryPage) {

@@ -112,6 +112,8 @@ pub enum Form {
         default: u64,
     },
     /// A list of users; in a query joined by commas.
+    /// A user, or a list of them.
+    Recipients,
     Users {
         least: usize,
         most: Option<usize>,
@@ -194,9 +196,10 @@ pub const RESOURCES: &[Resource] = &[
         summary: "Sends a message",
         more: "To a user (the direct conversation with them) or to a conversation. Once it is answered the \
                message is kept, and in the inbox of every member. Safe to repeat with the same \
-               `client_msg_id` within 24 hours.",
-        in_body: &[may("to", Form::User), may("conversation", Form::Conversation), BODY, CLIENT_MSG_ID],
-        answer: Answer::Json("Sent"),
+               `client_msg_id` within 24 hours. With the scope `service` also to a list of up to 1,000 users, to \
+               each alone: answered with `results`, in the order asked.",
+        in_body: &[may("to", Form::Recipients), may("conversation", Form::Conversation), BODY, CLIENT_MSG_ID],
+        answer: Answer::Json("SentOrResults"),
         refusals: &[404, 429],
         ..PLAIN
     },

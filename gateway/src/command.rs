@@ -2,7 +2,8 @@
 //! request to a checked value. One place for every rule on their form.
 
 use bytes::Bytes;
-use proto::{ChannelId, ClientMessageId, ConversationId, Cursor, DeviceId, Invalid, Seq, UserId};
+use proto::{ChannelId, ClientMessageId, ConversationId, Cursor, DeviceId, Invalid, Seq, UserId, label};
+use rustc_hash::FxHashSet;
 
 use crate::failure::Failure;
 use crate::fields::{Fields, missing};
@@ -13,10 +14,8 @@ pub const MAX_BODY_BYTES: usize = 65_536;
 /// Bytes of a frame or HTTP request at most.
 pub const MAX_FRAME_BYTES: usize = 262_144;
 
-/// Bytes of a reaction's emoji at most.
-pub const MAX_EMOJI_BYTES: usize = 32;
-/// Characters of a group's name at most.
-pub const MAX_NAME_CHARACTERS: usize = 128;
+/// Users that one message is sent to at once, at most.
+pub const MAX_RECIPIENTS: usize = 1_000;
 /// Users whose presence is asked for at once, at most.
 pub const MAX_USERS: usize = 500;
 
@@ -30,6 +29,15 @@ pub enum Command {
         /// JSON on one line.
         body: Bytes,
         /// The client's id for repeats.
+        client_msg_id: Option<ClientMessageId>,
+    },
+    /// The same message to many users, to each in the direct conversation.
+    SendToMany {
+        /// Each once, in the order in which they are answered.
+        to: Vec<UserId>,
+        /// JSON on one line.
+        body: Bytes,
+        /// The client's id for repeats, in each conversation.
         client_msg_id: Option<ClientMessageId>,
     },
     /// This device has everything up to here.
@@ -140,11 +148,16 @@ impl Command {
         let seq = || fields.number("seq")?.map(Seq).ok_or_else(|| missing("seq"));
         let name = || fields.required_text("name").map(|name| name.into_owned());
         Ok(match kind {
-            "send" => Self::Send {
-                to: recipient(fields)?,
-                body: body(fields)?,
-                client_msg_id: fields.id("client_msg_id", ClientMessageId::parse)?,
-            },
+            "send" => {
+                let client_msg_id = || fields.id("client_msg_id", ClientMessageId::parse);
+                if fields.is_list("to") {
+                    let (to, body) = (recipients(fields)?, body(fields)?);
+                    Self::SendToMany { to, body, client_msg_id: client_msg_id()? }
+                } else {
+                    let (to, body) = (recipient(fields)?, body(fields)?);
+                    Self::Send { to, body, client_msg_id: client_msg_id()? }
+                }
+            }
             "ack" => Self::Ack(cursor(fields)?),
             "read" => Self::Read(conversation()?, seq()?),
             "typing" => Self::Typing(conversation()?),
@@ -219,6 +232,9 @@ impl Command {
             Self::Publish { .. } if !scopes.service && !scopes.publish => {
                 Err(Failure::forbidden("to publish the token needs the scope `publish` or `service`"))
             }
+            Self::SendToMany { .. } if !scopes.service => {
+                Err(Failure::forbidden("to send to many at once the token needs the scope `service`"))
+            }
             Self::Kick { .. } if !scopes.service => {
                 Err(Failure::forbidden("to end sessions the token needs the scope `service`"))
             }
@@ -229,7 +245,7 @@ impl Command {
     /// The `type`, for metrics and limits.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Send { .. } => "send",
+            Self::Send { .. } | Self::SendToMany { .. } => "send",
             Self::Ack(_) => "ack",
             Self::Read(..) => "read",
             Self::Typing(_) => "typing",
@@ -265,6 +281,21 @@ fn recipient(fields: &Fields<'_>) -> Result<Recipient, Failure> {
     }
 }
 
+fn recipients(fields: &Fields<'_>) -> Result<Vec<UserId>, Failure> {
+    if fields.text("conversation")?.is_some() {
+        return Err(Failure::bad_request("give `to` or `conversation`, not both"));
+    }
+    let users = fields.ids("to", UserId::parse)?.unwrap_or_default();
+    if !(1..=MAX_RECIPIENTS).contains(&users.len()) {
+        return Err(Failure::bad_request(format!("`to` must name 1 to {MAX_RECIPIENTS} users")));
+    }
+    let mut seen = FxHashSet::default();
+    match users.iter().find(|user| !seen.insert(*user)) {
+        Some(twice) => Err(Failure::bad_request(format!("`to` names {twice} twice"))),
+        None => Ok(users),
+    }
+}
+
 fn body(fields: &Fields<'_>) -> Result<Bytes, Failure> {
     let json = fields.json("body").ok_or_else(|| missing("body"))?;
     if json.len() > MAX_BODY_BYTES {
@@ -290,10 +321,8 @@ fn on_one_line(json: &str) -> Bytes {
 
 fn emoji(fields: &Fields<'_>) -> Result<String, Failure> {
     let emoji = fields.required_text("emoji")?.into_owned();
-    match emoji.len() {
-        1..=MAX_EMOJI_BYTES => Ok(emoji),
-        _ => Err(Failure::bad_request(format!("`emoji` must have 1 to {MAX_EMOJI_BYTES} bytes"))),
-    }
+    label::check_emoji(&emoji).map_err(|rule| Failure::field("emoji", &rule))?;
+    Ok(emoji)
 }
 
 fn users(fields: &Fields<'_>) -> Result<Vec<UserId>, Failure> {
@@ -320,10 +349,8 @@ fn limit(fields: &Fields<'_>, most: u32, default: u32) -> Result<u32, Failure> {
 }
 
 fn group_name(name: String) -> Result<String, Failure> {
-    match name.chars().count() {
-        1..=MAX_NAME_CHARACTERS => Ok(name),
-        _ => Err(Failure::bad_request(format!("`name` must have 1 to {MAX_NAME_CHARACTERS} characters"))),
-    }
+    label::check_name(&name).map_err(|rule| Failure::field("name", &rule))?;
+    Ok(name)
 }
 
 #[cfg(test)]
@@ -368,8 +395,35 @@ mod tests {
         let react = |emoji: String| {
             parse(&format!(r#"{{"type":"react","conversation":"a~b","seq":1,"emoji":"{emoji}","on":false}}"#))
         };
-        assert!(react("🎉".repeat(8)).is_ok());
-        assert!(react("🎉".repeat(8) + "x").unwrap_err().message.contains("32 bytes"));
+        assert!(react("🎉".repeat(16)).is_ok());
+        assert!(react("🎉".repeat(16) + "x").unwrap_err().message.contains("64 bytes"));
+    }
+
+    #[test]
+    fn a_message_to_many_names_each_once_and_needs_the_scope() {
+        let send = |to: &str| parse(&format!(r#"{{"type":"send","to":{to},"body":1,"client_msg_id":"m"}}"#));
+        let many = send(r#"["bob","carol"]"#).unwrap();
+        let Command::SendToMany { to, .. } = &many else { panic!("{many:?}") };
+        assert_eq!(to.iter().map(UserId::as_str).collect::<Vec<_>>(), ["bob", "carol"]);
+        let none = Scopes::default();
+        assert_eq!(many.permit(none).unwrap_err().code, proto::ErrorCode::Forbidden);
+        assert_eq!(many.permit(Scopes { service: true, ..none }), Ok(()));
+        let names = |count: usize| {
+            let names: Vec<String> = (0..count).map(|number| format!("\"u{number}\"")).collect();
+            format!("[{}]", names.join(","))
+        };
+        assert!(send(&names(MAX_RECIPIENTS)).is_ok());
+        for (to, said) in [
+            ("[]", "`to` must name 1 to 1000 users"),
+            (&names(MAX_RECIPIENTS + 1), "`to` must name 1 to 1000 users"),
+            (r#"["bob","carol","bob"]"#, "`to` names bob twice"),
+            (r#"["bob","b c"]"#, "`to[1]` must be 1 to 64"),
+            (r#"["bob",7]"#, "`to` must be a list of strings"),
+        ] {
+            let failure = send(to).unwrap_err();
+            assert!(failure.message.starts_with(said), "{}", failure.message);
+        }
+        assert!(refused(r#"{"type":"send","to":["a"],"conversation":"a~b","body":1}"#).contains("not both"));
     }
 
     #[test]
@@ -415,7 +469,7 @@ mod tests {
             ),
             (
                 r#"{"type":"react","conversation":"a~b","seq":1,"emoji":"","on":true}"#,
-                "`emoji` must have 1 to 32",
+                "`emoji` must have 1 to 64",
             ),
             (r#"{"type":"presence","users":[]}"#, "`users` must name 1 to 500"),
             (r#"{"type":"presence","users":["a b"]}"#, "`users[0]` must be"),

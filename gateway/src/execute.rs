@@ -17,18 +17,28 @@ use crate::event::Event;
 use crate::failure::Failure;
 use crate::frame::{Frame, Reference};
 use crate::gateway::Gateway;
+use crate::identity::Scopes;
 use crate::limits::TypingPass;
 use crate::link::Outcome;
+use crate::many;
 use crate::presence;
 use crate::session::{CatchUp, Session};
 
-/// Does a command for `user` and waits for its answer.
+/// Does a command for `user` and waits for its answer. The caller has seen that
+/// the `scopes` permit it.
 pub async fn execute(
     gateway: &Gateway,
     user: &UserId,
     device: &DeviceId,
+    scopes: Scopes,
     command: Command,
 ) -> Result<Answer, Failure> {
+    let command = match command {
+        Command::SendToMany { to, body, client_msg_id } => {
+            return Ok(many::send(gateway, user, to, body, client_msg_id).await);
+        }
+        command => command,
+    };
     let kind = command.kind();
     let typing = match typing(gateway, "", user, &command) {
         Typing::Dropped => {
@@ -43,7 +53,7 @@ pub async fn execute(
         _ => None,
     };
     let user = kicked.as_ref().unwrap_or(user);
-    let result = match prepare(gateway, user, device, None, command) {
+    let result = match prepare(gateway, user, device, None, scopes, command) {
         Ok(Prepared { command, destination, hidden_id, .. }) => {
             let result = gateway.routers.call(user, command).await;
             result.and_then(|reply| Answer::from_reply(unhide(reply, hidden_id), destination))
@@ -66,6 +76,7 @@ pub fn begin(
     gateway: &Arc<Gateway>,
     session: &Arc<Session>,
     user: &UserId,
+    scopes: Scopes,
     command: Command,
     reference: Reference,
 ) -> Result<(), Failure> {
@@ -75,6 +86,14 @@ pub fn begin(
         }
         Command::Unsubscribe(channel) => {
             channels::unsubscribe(gateway, session, &channel, reference);
+            return Ok(());
+        }
+        Command::SendToMany { to, body, client_msg_id } => {
+            let (gateway, session, user) = (gateway.clone(), session.clone(), user.clone());
+            gateway.tracker.clone().spawn(async move {
+                let answer = many::send(&gateway, &user, to, body, client_msg_id).await;
+                session.answer(Frame::Ok(reference, Box::new(answer)));
+            });
             return Ok(());
         }
         command => command,
@@ -94,7 +113,7 @@ pub fn begin(
         Typing::Passes(pass) => pass,
     };
     let own = *user == session.user;
-    let prepared = prepare(gateway, user, &session.device, own.then_some(&**session), command);
+    let prepared = prepare(gateway, user, &session.device, own.then_some(&**session), scopes, command);
     let Prepared { command, destination, message, hidden_id } = prepared.inspect_err(|failure| {
         gateway.metrics.command(kind, Some(failure.code));
     })?;
@@ -216,6 +235,7 @@ fn prepare(
     user: &UserId,
     device: &DeviceId,
     session: Option<&Session>,
+    scopes: Scopes,
     command: Command,
 ) -> Result<Prepared, Failure> {
     use request::Command as Wire;
@@ -249,11 +269,13 @@ fn prepare(
             name,
             members: members.into_iter().map(String::from).collect(),
             conversation: id(ConversationId::new_group(now_ms())),
+            service: scopes.service,
         }),
         Command::Members(conversation) => Wire::Members(wire::Members { conversation: id(conversation) }),
         Command::AddMembers(conversation, members) => Wire::AddMembers(wire::AddMembers {
             conversation: id(conversation),
             members: members.into_iter().map(String::from).collect(),
+            service: scopes.service,
         }),
         Command::RemoveMember(conversation, user) => {
             Wire::RemoveMember(wire::RemoveMember { conversation: id(conversation), user: user.to_string() })
@@ -292,6 +314,7 @@ fn prepare(
                 "`subscribe` and `unsubscribe` are for two-way transports; others take `channels` in the query",
             ));
         }
+        Command::SendToMany { .. } => return Err(Failure::internal("a send to many is done one by one")),
         Command::Auth(_) | Command::Ping => {
             return Err(Failure::bad_request("`auth` and `ping` are for two-way transports"));
         }
@@ -334,7 +357,7 @@ fn publish(channel: ChannelId, body: Bytes, client_msg_id: Option<String>) -> Pr
 }
 
 /// What repeats are known by where the client gave nothing.
-fn random_key() -> String {
+pub(crate) fn random_key() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
 

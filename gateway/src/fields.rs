@@ -153,6 +153,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Whether a field is a list.
+    pub fn is_list(&self, name: &str) -> bool {
+        self.get(name).and_then(Value::json).is_some_and(|json| json.starts_with('['))
+    }
+
     /// A list of identifiers.
     pub fn ids<T>(
         &self,

@@ -48,6 +48,9 @@ fn fill(fields: &mut Fields<'_>, command: command::Command) -> Result<&'static s
     Ok(match command {
         Command::Send(send) => {
             set(fields, "to", send.to);
+            if !send.to_many.is_empty() {
+                fields.set_json("to", json(&send.to_many));
+            }
             set(fields, "conversation", send.conversation);
             set(fields, "client_msg_id", send.client_msg_id);
             set_body(fields, send.body)?;

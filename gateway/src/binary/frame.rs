@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use prost::Message as _;
+use proto::ConversationId;
 use proto::wire::client::{self, frame, ok};
 use proto::wire::{self, entry::What, receipt};
 
 use crate::answer::Answer;
 use crate::event::change_word;
+use crate::failure::Failure;
 use crate::frame::{Frame, Reference, last_seen};
 
 /// A frame as protobuf.
@@ -68,14 +70,7 @@ fn to_message(frame: &Frame, cursor: Option<String>) -> client::Frame {
             (reference(to), Wire::Sent(published_message(channel.as_str(), sent)))
         }
         Frame::Ok(to, answer) => (reference(to), Wire::Ok(client::Ok { result: Some(result(answer)) })),
-        Frame::Error(to, failure) => {
-            let error = client::Error {
-                code: failure.code.as_str().to_owned(),
-                message: failure.message.clone(),
-                retry_after_ms: failure.retry_after_ms,
-            };
-            (reference(to), Wire::Error(error))
-        }
+        Frame::Error(to, failure) => (reference(to), Wire::Error(error_message(failure))),
         Frame::Pong(to) => (reference(to), Wire::Pong(client::Pong {})),
         Frame::Typing(typing) => {
             let typing =
@@ -114,6 +109,28 @@ pub fn sent_message(conversation: &str, sent: &wire::Sent) -> client::Sent {
     }
 }
 
+/// The answer to a `send` to many.
+pub fn results_message(results: &[Result<(ConversationId, wire::Sent), Failure>]) -> client::Results {
+    let result = |result: &Result<(ConversationId, wire::Sent), Failure>| {
+        let result = match result {
+            Ok((conversation, sent)) => {
+                client::result::Result::Sent(sent_message(conversation.as_str(), sent))
+            }
+            Err(failure) => client::result::Result::Error(error_message(failure)),
+        };
+        client::Result { result: Some(result) }
+    };
+    client::Results { results: results.iter().map(result).collect() }
+}
+
+fn error_message(failure: &Failure) -> client::Error {
+    client::Error {
+        code: failure.code.as_str().to_owned(),
+        message: failure.message.clone(),
+        retry_after_ms: failure.retry_after_ms,
+    }
+}
+
 /// The answer to a `publish`.
 pub fn published_message(channel: &str, sent: &wire::Sent) -> client::Sent {
     client::Sent { channel: Some(channel.to_owned()), ..sent_message("", sent) }
@@ -147,6 +164,7 @@ fn plain(reference: &str) -> String {
 fn result(answer: &Answer) -> ok::Result {
     match answer {
         Answer::Done | Answer::Sent(..) | Answer::Published(..) => ok::Result::Done(client::Done {}),
+        Answer::Results(results) => ok::Result::Results(results_message(results)),
         Answer::Created(conversation) => ok::Result::Conversation(conversation.clone()),
         Answer::History(page) => ok::Result::History(client::HistoryPage {
             messages: page.messages.iter().filter_map(present_message).collect(),

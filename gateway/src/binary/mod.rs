@@ -9,7 +9,8 @@ use axum::http::{HeaderMap, header};
 
 pub use command::{comes_alone, decode, decode_alone};
 pub use frame::{
-    encode, entry_frame, message, message_at, publication_message, published_message, sent_message,
+    encode, entry_frame, message, message_at, publication_message, published_message, results_message,
+    sent_message,
 };
 
 /// Of requests and answers in protobuf over HTTP.

@@ -15,6 +15,23 @@ pub(super) fn schemas() -> Value {
             &[("conversation", text()), ("seq", number()), ("time", time())],
             &[("duplicate", json!({ "type": "boolean", "description": "Only when it was sent before" }))],
         ),
+        "Result": object(
+            &[("type", json!({ "enum": ["sent", "error"] }))],
+            &[
+                ("conversation", json!({ "type": "string", "description": "Of what was sent, as the next three" })),
+                ("seq", number()),
+                ("time", time()),
+                ("duplicate", json!({ "type": "boolean", "description": "Only when it was sent before" })),
+                ("code", json!({ "enum": codes(), "description": "Of an error, as the next two" })),
+                ("message", json!({ "type": "string", "description": "For a person" })),
+                ("retry_after_ms", json!({ "type": "integer", "minimum": 1 })),
+            ],
+        ),
+        "Results": object(&[("results", list("Result"))], &[]),
+        "SentOrResults": {
+            "oneOf": [reference("Sent"), reference("Results")],
+            "description": "`Results`, in the order of `to`, where `to` is a list",
+        },
         "Published": object(
             &[("channel", text()), ("seq", number()), ("time", time())],
             &[("duplicate", json!({ "type": "boolean", "description": "Only when it was sent before" }))],
@@ -102,14 +119,17 @@ pub(super) fn refusals() -> Value {
 }
 
 fn error() -> Value {
-    let codes: Vec<&str> = ErrorCode::all().map(ErrorCode::as_str).collect();
     object(
         &[
-            ("code", json!({ "enum": codes })),
+            ("code", json!({ "enum": codes() })),
             ("message", json!({ "type": "string", "description": "For a person" })),
         ],
         &[("retry_after_ms", json!({ "type": "integer", "minimum": 1 }))],
     )
+}
+
+fn codes() -> Vec<&'static str> {
+    ErrorCode::all().map(ErrorCode::as_str).collect()
 }
 
 fn object(required: &[(&str, Value)], optional: &[(&str, Value)]) -> Value {
@@ -198,6 +218,13 @@ mod tests {
         let answers = [
             ("Done", Answer::Done),
             ("Sent", Answer::Sent("a~b".parse().unwrap(), sent())),
+            (
+                "Results",
+                Answer::Results(vec![
+                    Ok(("a~b".parse().unwrap(), sent())),
+                    Err(Failure::rate_limited("slow down", 20)),
+                ]),
+            ),
             ("Published", Answer::Published("c_news".parse().unwrap(), sent())),
             ("Created", Answer::Created("g_01".into())),
             ("History", Answer::History(wire::HistoryPage { messages: vec![message()], more: true })),

@@ -2,10 +2,11 @@
 //! that what a schema allows they take.
 
 use proto::MAX_CHANNELS;
+use proto::label::{MAX_EMOJI_BYTES, MAX_NAME_CHARACTERS};
 use serde_json::{Map, Value, json};
 
 use crate::catalogue::{Field, Form};
-use crate::command::{MAX_EMOJI_BYTES, MAX_NAME_CHARACTERS};
+use crate::command::MAX_RECIPIENTS;
 use crate::fields::MAX_NUMBER;
 
 /// `?device=`.
@@ -19,6 +20,8 @@ const GROUP: &str = "^g_[A-Za-z0-9]{26}$";
 const CHANNEL: &str = "^c_[A-Za-z0-9._-]{1,64}$";
 const CHANNEL_PLACE: &str = "^c_[A-Za-z0-9._-]{1,64}(:[0-9]{1,15})?$";
 const CLIENT_MESSAGE_ID: &str = "^[!-~]{1,64}$";
+/// Of a text without control characters.
+const CLEAN: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$";
 const CALLBACK: &str = "^[A-Za-z_$][A-Za-z0-9_$.]{0,63}$";
 
 /// The schema of a form.
@@ -48,9 +51,21 @@ pub(super) fn schema(form: Form) -> Value {
             schema
         }
         Form::Body => json!({ "description": "Any JSON" }),
-        Form::GroupName => json!({ "type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARACTERS }),
+        Form::Recipients => json!({
+            "oneOf": [
+                text(NAME),
+                {
+                    "type": "array", "items": text(NAME), "minItems": 1, "maxItems": MAX_RECIPIENTS,
+                    "uniqueItems": true,
+                },
+            ],
+            "description": "A user; or, with the scope `service`, many",
+        }),
+        Form::GroupName => json!({
+            "type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARACTERS, "pattern": CLEAN,
+        }),
         Form::Emoji => json!({
-            "type": "string", "minLength": 1, "maxLength": MAX_EMOJI_BYTES, "format": "emoji",
+            "type": "string", "minLength": 1, "maxLength": MAX_EMOJI_BYTES, "pattern": CLEAN, "format": "emoji",
             "description": format!("At most {MAX_EMOJI_BYTES} bytes of UTF-8"),
         }),
         Form::Cursor => json!({
