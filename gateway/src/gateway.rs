@@ -12,10 +12,12 @@ use crate::auth::Authenticator;
 use crate::channels::Channels;
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::half_sent::HalfSent;
 use crate::hub::Hub;
 use crate::limits::{RateLimits, TypingLimits};
 use crate::linger::Lingering;
 use crate::link::Routers;
+use crate::many;
 use crate::metrics::Metrics;
 use crate::newest::Newest;
 use crate::presence::Watching;
@@ -44,6 +46,10 @@ pub struct Gateway {
     pub rates: RateLimits,
     /// How often it is passed on that they type.
     pub typing: TypingLimits,
+    /// What clients have sent half of.
+    pub(crate) half_sent: Arc<HalfSent>,
+    /// Room on the way to the routers for messages to many, in bytes.
+    pub(crate) many: Semaphore,
     /// Its instruments.
     pub metrics: Metrics,
     /// All its tasks.
@@ -69,6 +75,8 @@ impl Gateway {
         draining: CancellationToken,
     ) -> Arc<Self> {
         let gateway = Arc::new(Self {
+            half_sent: HalfSent::new(config.limits.max_request_bytes_held),
+            many: Semaphore::new(many::UNDER_WAY),
             attaches: Semaphore::new(config.limits.attaches_at_once),
             rates: RateLimits::new(config.messages_per_second),
             typing: TypingLimits::default(),

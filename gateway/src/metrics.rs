@@ -172,6 +172,11 @@ static ATTACH_QUEUE: Metric =
     Metric::gauge("switchboard.gateway.attach.queue", "{request}", "attaches and pages that wait in line");
 pub(crate) static ROUTERS: Metric =
     Metric::gauge("switchboard.gateway.routers", "{router}", "routers that take requests of this gateway");
+pub(crate) static HALF_SENT: Metric = Metric::gauge(
+    "switchboard.gateway.half_sent",
+    "By",
+    "bytes of requests and frames that clients have begun to send and not ended",
+);
 pub(crate) static PENDING: Metric = Metric::gauge(
     "switchboard.gateway.requests.pending",
     "{request}",
@@ -196,9 +201,10 @@ type Count = fn(&Gateway) -> usize;
 pub(crate) fn observe(gateway: &Arc<Gateway>) {
     // Made here, so that it is reported before the first one.
     let _ = Counter::of(&CATCHUPS);
-    let reports: [(&'static Metric, Count); 3] = [
+    let reports: [(&'static Metric, Count); 4] = [
         (&BEHIND, |gateway| gateway.hub.behind()),
         (&ROUTERS, |gateway| gateway.routers.available()),
+        (&HALF_SENT, |gateway| gateway.half_sent.bytes()),
         (&PENDING, |gateway| gateway.routers.pending()),
     ];
     for (metric, count) in reports {

@@ -14,8 +14,10 @@ use axum::extract::{RawPathParams, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 use prost::Message as _;
 
 use crate::answer::Answer;
@@ -27,6 +29,7 @@ use crate::execute::execute;
 use crate::failure::Failure;
 use crate::fields::Fields;
 use crate::gateway::Gateway;
+use crate::half_sent::Part;
 use crate::query::Query;
 
 /// For the last byte of a request's body.
@@ -68,7 +71,8 @@ fn serve(
             let Asked { caller, path, query, request } = ask(&gateway, request, resource).await?;
             let (parts, body) = request.into_parts();
             let bytes = if resource.method.has_body() {
-                read_body(resource.name, &parts.headers, body).await?
+                let part = Part::new(&gateway.half_sent, &caller.identity.user);
+                read_body(resource.name, &parts.headers, body, part).await?
             } else {
                 Bytes::new()
             };
@@ -120,10 +124,13 @@ async fn answer(
     asked: &HeaderMap,
 ) -> Result<Response, Response> {
     command.permit(caller.identity.scopes)?;
-    let answer = execute(gateway, &caller.user, &caller.device, command).await?;
+    let answer = execute(gateway, &caller.user, &caller.device, caller.identity.scopes, command).await?;
     let (form, body) = match &answer {
         Answer::Sent(conversation, sent) if has_protobuf(asked) || accepts_protobuf(asked) => {
             (binary::CONTENT_TYPE, binary::sent_message(conversation.as_str(), sent).encode_to_vec())
+        }
+        Answer::Results(results) if has_protobuf(asked) || accepts_protobuf(asked) => {
+            (binary::CONTENT_TYPE, binary::results_message(results).encode_to_vec())
         }
         Answer::Published(channel, sent) if has_protobuf(asked) || accepts_protobuf(asked) => {
             (binary::CONTENT_TYPE, binary::published_message(channel.as_str(), sent).encode_to_vec())
@@ -138,27 +145,53 @@ async fn answer(
     Ok((headers, body).into_response())
 }
 
-/// The whole body, within bounds of size and time.
-async fn read_body(kind: &str, headers: &HeaderMap, body: Body) -> Result<Bytes, Response> {
-    let limited = Limited::new(body, MAX_FRAME_BYTES).collect();
-    let Ok(collected) = tokio::time::timeout(BODY_TIMEOUT, limited).await else {
+/// The whole body, within bounds of size and time. While it is on its way it is
+/// a `part` of all that are.
+async fn read_body(kind: &str, headers: &HeaderMap, body: Body, part: Part) -> Result<Bytes, Response> {
+    let Ok(gathered) = tokio::time::timeout(BODY_TIMEOUT, gather(body, part)).await else {
         let failure = Failure::bad_request("the request's body did not arrive in time");
         return Err((StatusCode::REQUEST_TIMEOUT, failure).into_response_with_status());
     };
-    let bytes = match collected {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let text = format!("the request has more than {MAX_FRAME_BYTES} bytes");
-            return Err(Failure::too_large(text).into_response());
-        }
-        Err(_) => return Err(Failure::bad_request("the request's body broke off").into_response()),
-    };
+    let bytes = gathered?;
     let protobuf = binary::comes_alone(kind) && has_protobuf(headers);
     if !bytes.is_empty() && !is_json_or_text(headers) && !protobuf {
         let failure = Failure::bad_request("`Content-Type` must be application/json or text/plain, in UTF-8");
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, failure).into_response_with_status());
     }
     Ok(bytes)
+}
+
+async fn gather(mut body: Body, mut part: Part) -> Result<Bytes, Failure> {
+    let too_large = || Failure::too_large(format!("the request has more than {MAX_FRAME_BYTES} bytes"));
+    if body.size_hint().lower() > MAX_FRAME_BYTES as u64 {
+        return Err(too_large());
+    }
+    // Most bodies come in one piece, which is used as it is. Of others the pieces
+    // are copied: each may be a small part of the room that it was read into.
+    let (mut piece, mut gathered) = (Bytes::new(), Vec::new());
+    while !body.is_end_stream() {
+        let frame = match body.frame().now_or_never() {
+            Some(frame) => frame,
+            None => {
+                gathered.extend_from_slice(&std::mem::take(&mut piece));
+                part.hold(gathered.capacity())?;
+                body.frame().await
+            }
+        };
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|_| Failure::bad_request("the request's body broke off"))?;
+        // Trailers say nothing here.
+        let Ok(data) = frame.into_data() else { continue };
+        if gathered.len() + piece.len() + data.len() > MAX_FRAME_BYTES {
+            return Err(too_large());
+        }
+        gathered.extend_from_slice(&std::mem::replace(&mut piece, data));
+    }
+    if gathered.is_empty() {
+        return Ok(piece);
+    }
+    gathered.extend_from_slice(&piece);
+    Ok(gathered.into())
 }
 
 /// Whether the body is protobuf, which only some commands may come as.

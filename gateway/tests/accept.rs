@@ -28,6 +28,7 @@ fn limits() -> Limits {
         header_timeout: DEADLINE,
         handshake_timeout: DEADLINE,
         max_header_bytes: 8_192,
+        max_request_bytes_held: 4 << 20,
         session_queue: 1,
         max_watched: 1,
         max_subscriptions: 1,
@@ -66,6 +67,7 @@ impl Server {
         let routes = axum::Router::new()
             .route("/peer", get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() }))
             .route("/echo", any(|body: String| async move { body }))
+            .route("/refuse", any(async || (axum::http::StatusCode::PAYLOAD_TOO_LARGE, "refused")))
             .route("/endless", get(async || axum::body::Body::from_stream(endless())))
             .route("/news", get(async || lasting::endless(Body::from_stream(news()).into_response())))
             .route(
@@ -273,6 +275,70 @@ async fn what_two_readers_could_understand_differently_is_refused() {
         assert!(answer.contains(says), "{request}: {answer}");
         assert_eq!(answer.contains(r#"{"code":"bad_request","message":""#), !says.is_empty(), "{answer}");
     }
+}
+
+/// The client writes all of its request before it reads anything, as most do.
+async fn write_then_read(server: &Server, head: &str, body: usize) -> std::io::Result<String> {
+    let mut stream = server.connect().await;
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(&vec![b'x'; body]).await?;
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await;
+    read.expect("the server closes the connection")?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[tokio::test]
+async fn a_refused_body_is_read_on_so_that_the_refusal_is_seen() {
+    const BODY: usize = 8 << 20;
+    let server = Server::start(limits()).await;
+    let post = |path: &str, framing: &str| format!("POST {path} HTTP/1.1\r\nHost: x\r\n{framing}\r\n");
+    let length = format!("Content-Length: {BODY}\r\n");
+    let chunk = format!("Transfer-Encoding: chunked\r\n\r\n{BODY:x}\r\n");
+    for (head, status) in [
+        (post("/refuse", &length), 413),
+        (post("/refuse", &chunk), 413),
+        (post("/never", &length), 404),
+        (post("/peer", &length), 405),
+        (post("/refuse", &format!("{length}{length}")), 400),
+        (post("/refuse", &format!("{length}Host: y\r\n")), 400),
+        (post("/refuse", &format!("{length}X-Long: {}\r\n", "x".repeat(9_000))), 431),
+    ] {
+        let answer = write_then_read(&server, &head, BODY).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{head}: {error}"));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {answer}");
+    }
+    server.until_open(0).await;
+}
+
+#[tokio::test]
+async fn a_refused_body_is_not_read_for_ever() {
+    let server = Server::start(limits()).await;
+    let mut stream = server.connect().await;
+    let head = "POST /refuse HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let flood = async { while stream.write_all(&[b'x'; 65_536]).await.is_ok() {} };
+    tokio::time::timeout(DEADLINE, flood).await.expect("the server has had enough");
+    server.until_open(0).await;
+}
+
+#[tokio::test]
+async fn a_refused_body_over_http_2_is_answered_and_the_connection_goes_on() {
+    let server = Server::start(limits()).await;
+    let stream = hyper_util::rt::TokioIo::new(server.connect().await);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), stream).await.unwrap();
+    server.tasks.spawn(connection);
+    for _ in 0..4 {
+        let request = http::Request::post(format!("http://{}/refuse", server.address))
+            .body(Body::from(vec![b'x'; 8 << 20]))
+            .unwrap();
+        let answer = tokio::time::timeout(DEADLINE, sender.send_request(request)).await;
+        assert_eq!(answer.expect("an answer comes").unwrap().status(), 413);
+    }
+    let request = http::Request::get(format!("http://{}/peer", server.address)).body(Body::empty()).unwrap();
+    let answer = tokio::time::timeout(DEADLINE, sender.send_request(request)).await;
+    assert_eq!(answer.expect("an answer comes").unwrap().status(), 200);
 }
 
 #[tokio::test]

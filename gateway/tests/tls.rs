@@ -28,6 +28,7 @@ fn limits() -> Limits {
         header_timeout: DEADLINE,
         handshake_timeout: DEADLINE,
         max_header_bytes: 8_192,
+        max_request_bytes_held: 4 << 20,
         session_queue: 1,
         max_watched: 1,
         max_subscriptions: 1,

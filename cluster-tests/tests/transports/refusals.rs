@@ -112,13 +112,18 @@ async fn only_unknown_subprotocols_are_refused_and_the_first_known_one_is_taken(
 }
 
 #[tokio::test]
-async fn a_plain_request_to_the_websocket_is_refused_in_json() -> Result<()> {
+async fn a_handshake_that_has_lost_its_upgrade_is_told_of_proxies() -> Result<()> {
     let case = Case::new().await?;
     let mut http = case.http("bob", 0)?;
-    let answer = timeout(PATIENCE, http.request(Method::GET, "/v1/ws", None)).await??;
-    assert!((400..500).contains(&answer.status), "{}", answer.status);
-    let body: serde_json::Value = serde_json::from_slice(&answer.body)?;
-    assert_eq!(body["code"], "bad_request");
+    // As a proxy passes it on that knows no WebSockets: without what is for the
+    // next hop alone. And a request that never was a handshake.
+    for headers in [&UPGRADE[2..], &[]] {
+        let asked = http.request_with(Method::GET, "/v1/ws", None, headers);
+        let answer = timeout(PATIENCE, asked).await??;
+        let body: serde_json::Value = serde_json::from_slice(&answer.body)?;
+        assert_eq!((answer.status, body["code"].as_str()), (400, Some("bad_request")));
+        assert!(body["message"].as_str().is_some_and(|text| text.contains("a proxy")), "{body}");
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use futures_util::{SinkExt, StreamExt};
 use loadtest::client::{Client, Transport, WebSocket};
 use rstest::rstest;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -148,6 +149,56 @@ async fn what_is_not_rfc_6455_closes_with_1002(#[case] opcode: OpCode, #[case] l
     let mut socket = open(&case).await?;
     send(&mut socket, Bytes::from_static(b"x"), opcode, last).await?;
     assert_eq!(closed(&mut socket).await?, 1002);
+    Ok(())
+}
+
+#[rstest]
+#[case::of_theirs(None, 1005)]
+#[case::of_ours(Some(OpCode::Data(Data::Reserved(3))), 1002)]
+#[tokio::test]
+async fn commands_just_before_a_close_are_answered(
+    #[case] wrong: Option<OpCode>,
+    #[case] code: u16,
+) -> Result<()> {
+    let case = Case::new().await?;
+    let mut socket = open(&case).await?;
+    for number in 1..=5 {
+        let command = json!({"type": "send", "ref": number, "to": case.user("alice"), "body": number});
+        socket.feed(Message::text(command.to_string())).await?;
+    }
+    match wrong {
+        // All in one write, so that they come together.
+        Some(opcode) => send(&mut socket, Bytes::from_static(b"x"), opcode, true).await?,
+        None => socket.close(None).await?,
+    }
+    for number in 1..=5 {
+        let sent = json(&next(&mut socket).await?)?;
+        assert_eq!((&sent["type"], &sent["ref"]), (&json!("sent"), &json!(number)), "{sent}");
+    }
+    let Message::Close(close) = next(&mut socket).await? else { bail!("no close frame behind the answers") };
+    assert_eq!(close.map_or(1005, |close| close.code.into()), code);
+    assert!(timeout(PATIENCE, socket.next()).await?.is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn after_our_close_frame_nothing_more_comes_and_the_peer_is_heard_out() -> Result<()> {
+    let case = Case::new().await?;
+    let mut socket = open(&case).await?;
+    let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
+    let mut huge = Vec::new();
+    FrameHeader { mask: Some([0; 4]), ..header }.format(8 << 20, &mut huge)?;
+    let stream = socket.get_mut();
+    stream.write_all(&huge).await?;
+    // More than fits between the two: it can only go if it is read.
+    stream.write_all(&vec![b' '; 8 << 20]).await?;
+    let mut last = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut last)).await??;
+    assert_eq!(last[..4], [0x88, 17, 0x03, 0xf1], "a close frame with 1009, and the end");
+    // The server has ended its side only.
+    stream.write_all(b"more").await?;
+    stream.shutdown().await?;
+    assert_eq!(timeout(PATIENCE, stream.read(&mut [0; 1])).await??, 0);
     Ok(())
 }
 

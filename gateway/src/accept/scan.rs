@@ -132,6 +132,11 @@ impl Line {
 }
 
 impl Scan {
+    /// Whether a request has begun and not ended.
+    pub(super) fn is_amid_request(&self) -> bool {
+        self.at != At::Request || self.line.length > 0
+    }
+
     /// Takes the next bytes.
     pub(super) fn see(&mut self, mut bytes: &[u8], verdict: &Verdict) {
         while !bytes.is_empty() && !verdict.is_over() {

@@ -7,11 +7,13 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -35,6 +37,8 @@ pub(crate) struct Socket {
     unread: Vec<u8>,
     /// Wakes whoever waits for this socket when all are to close.
     give_up: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Nothing before the end.
+    lingering: Option<Box<Lingering>>,
     _held: Held,
 }
 
@@ -49,6 +53,7 @@ impl Socket {
             verdict: Arc::default(),
             unread: Vec::new(),
             give_up: Box::pin(give_up.cancelled_owned()),
+            lingering: None,
             _held: held,
         }
     }
@@ -196,6 +201,51 @@ impl Socket {
     }
 }
 
+/// What is still read of a peer after the last answer, in bytes and time.
+const LINGER_BYTES: usize = 16 << 20;
+const LINGER: Duration = Duration::from_secs(5);
+
+/// The end of a connection on which a request had not ended: its answer has gone,
+/// and nothing more does.
+#[derive(Debug)]
+struct Lingering {
+    until: Pin<Box<Sleep>>,
+    left: usize,
+}
+
+impl Socket {
+    /// Ends what goes to the peer, for who has the socket after an upgrade.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(self.stream.inner_mut()).poll_shutdown(cx);
+        self.or_end(cx, polled)
+    }
+
+    /// Whether the peer may be in the midst of sending something.
+    fn is_amid_request(&self) -> bool {
+        self.verdict.is_over() || self.scan.as_ref().is_none_or(|scan| scan.is_amid_request())
+    }
+
+    /// Reads on for a moment, and drops what comes: with bytes unread the kernel
+    /// would reset the connection, and the peer might never see its answer.
+    fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let lingering = self.lingering.get_or_insert_with(|| {
+            Box::new(Lingering { until: Box::pin(sleep(LINGER)), left: LINGER_BYTES })
+        });
+        let mut bytes = [0_u8; READ_AHEAD];
+        while lingering.left > 0 && lingering.until.as_mut().poll(cx).is_pending() {
+            let mut read = ReadBuf::new(&mut bytes);
+            match Pin::new(self.stream.inner_mut()).poll_read(cx, &mut read) {
+                Poll::Ready(Ok(())) if !read.filled().is_empty() => {
+                    lingering.left = lingering.left.saturating_sub(read.filled().len());
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
 impl Read for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -220,7 +270,14 @@ impl Write for Socket {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
+        if self.lingering.is_none() {
+            let polled = Socket::poll_shutdown(&mut self, cx);
+            ready!(polled)?;
+            if !self.is_amid_request() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let polled = self.linger(cx).map(Ok);
         self.or_end(cx, polled)
     }
 

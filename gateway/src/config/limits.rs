@@ -31,6 +31,11 @@ pub struct LimitArgs {
     #[arg(long, env = "SWITCHBOARD_MAX_HEADER_BYTES", default_value_t = 16_384, value_name = "BYTES")]
     pub max_header_bytes: usize,
 
+    /// Bytes of half-sent requests and frames held at once, of all clients; one
+    /// user has an eighth of them at most. Beyond it what comes is refused.
+    #[arg(long, env = "SWITCHBOARD_MAX_REQUEST_BYTES_HELD", default_value_t = 64 << 20, value_name = "BYTES")]
+    pub max_request_bytes_held: usize,
+
     /// Frames queued for a session before it reads on from the log instead.
     #[arg(long, env = "SWITCHBOARD_SESSION_QUEUE", default_value_t = 256, value_name = "N")]
     pub session_queue: usize,
@@ -72,6 +77,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// `--max-header-bytes`.
     pub max_header_bytes: usize,
+    /// `--max-request-bytes-held`.
+    pub max_request_bytes_held: usize,
     /// `--session-queue`.
     pub session_queue: usize,
     /// `--max-subscriptions`.
@@ -97,6 +104,13 @@ impl LimitArgs {
             handshake_timeout: between("--handshake-timeout", self.handshake_timeout, least, most)?,
             // Below 8 KiB hyper has no buffer, and tokens in URLs no place.
             max_header_bytes: within("--max-header-bytes", self.max_header_bytes, 8_192, 1 << 20)?,
+            // So that an eighth of it is more than the largest frame.
+            max_request_bytes_held: within(
+                "--max-request-bytes-held",
+                self.max_request_bytes_held,
+                4 << 20,
+                1 << 40,
+            )?,
             session_queue: within("--session-queue", self.session_queue, 1, 65_536)?,
             max_subscriptions: within("--max-subscriptions", self.max_subscriptions, 1, 4_096)?,
             max_watched: within("--max-watched", self.max_watched, 1, 1_000_000)?,

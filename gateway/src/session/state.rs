@@ -180,8 +180,8 @@ impl State {
             return Taken::Frames;
         }
         match (self.ended, &self.feed) {
-            // Commands in flight are answered before a node stops.
-            (Some(End::Shutdown), _) if self.in_flight > 0 => Taken::Nothing,
+            // Commands in flight are answered before the end.
+            (Some(_), _) if self.in_flight > 0 => Taken::Nothing,
             (Some(end), _) => Taken::Ended(end),
             (None, Feed::CatchingUp(_)) => Taken::Read(self.queued),
             (None, Feed::Live(_)) if self.presence_owed => {

@@ -18,7 +18,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use axum::routing::any;
 use proto::{End, UserId};
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::codec::Message;
 use self::socket::Socket;
@@ -31,6 +31,7 @@ use crate::failure::Failure;
 use crate::fields::Fields;
 use crate::frame::{Frame, Reference};
 use crate::gateway::Gateway;
+use crate::half_sent::Part;
 use crate::identity::{LiveScopes, Scopes};
 use crate::query::Query;
 use crate::strikes::Strikes;
@@ -43,8 +44,13 @@ const PROTOBUF: &str = "switchboard.v1.proto";
 
 /// Frames taken from the session at a time.
 const BATCH: usize = 128;
-/// How long a peer may take to answer our close frame.
-const CLOSING: Duration = Duration::from_secs(2);
+/// How long a peer may take to get our close frame and end its side.
+const CLOSING: Duration = Duration::from_secs(5);
+/// Bytes that are read of a peer meanwhile.
+const CLOSING_BYTES: usize = 16 << 20;
+/// The close code for a peer whose half-sent frames there is no room for ("try
+/// again later" in IANA's registry of close codes), and its reason.
+const NO_ROOM: (u16, &str) = (1013, "too much is half sent here");
 
 /// `GET /v1/ws`.
 pub fn routes() -> Router<Arc<Gateway>> {
@@ -116,8 +122,11 @@ struct Connection {
     blocked: Option<Instant>,
     /// The end of the token that `tick` counts with, in Unix seconds.
     expires: u64,
-    /// The session ends with what has been refused; nothing more is taken.
-    deaf: bool,
+    /// What the peer has sent half of; nothing for the most.
+    half_sent: Option<Box<Part>>,
+    /// Nothing more is taken, and the session ends when all commands that were
+    /// have their answers, or at this time.
+    last: Option<Instant>,
     /// The peer has said goodbye or broken the rules: what it is told.
     farewell: Option<Farewell>,
 }
@@ -163,7 +172,8 @@ impl Connection {
             ping,
             blocked: None,
             expires,
-            deaf: false,
+            half_sent: None,
+            last: None,
             farewell: None,
         }
     }
@@ -252,10 +262,12 @@ impl Connection {
     }
 
     /// Commands from the socket; while too many are unanswered they wait in it.
+    /// None is taken of a session that has ended: whatever has begun is answered
+    /// before the close frame.
     fn hear(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         let limit = self.gateway.config.limits.commands_in_flight;
         let mut free = limit.saturating_sub(self.tail.session.unanswered());
-        if free == 0 || self.deaf {
+        if free == 0 || self.last.is_some() || self.tail.session.has_ended().is_some() {
             return Poll::Pending;
         }
         let Ok(Some(mut heard)) = ready!(self.socket.poll_read(cx)) else {
@@ -263,28 +275,51 @@ impl Connection {
         };
         self.heard = Instant::now();
         let mut whole = true;
-        while whole && free > 0 && !self.deaf {
+        while whole && free > 0 && self.last.is_none() {
             free -= 1;
             match self.socket.decode(&mut heard) {
                 Ok(Some(message)) => {
                     if let Some(end) = self.take(message) {
-                        // Ends when what has been refused is answered.
-                        self.tail.session.end(end, 0);
-                        self.deaf = true;
+                        self.end(end);
                     }
                 }
                 Ok(None) => whole = false,
-                Err(wrong) => {
-                    let (code, reason) = wrong.close();
-                    self.farewell = Some(Farewell::Close(code, reason));
-                }
-            }
-            if self.farewell.is_some() {
-                return Poll::Ready(Err(End::Bye));
+                Err(wrong) => self.dismiss(wrong.close()),
             }
         }
         self.socket.keep(heard, whole);
+        self.weigh();
         Poll::Ready(Ok(()))
+    }
+
+    /// Ends the session once what has begun is answered.
+    fn end(&mut self, end: End) {
+        self.tail.session.end(end, 0);
+        self.last = Some(Instant::now() + self.gateway.config.limits.command_timeout * 2);
+    }
+
+    /// The same, with a close frame of this code and reason.
+    fn dismiss(&mut self, (code, reason): (u16, &'static str)) {
+        self.farewell = Some(Farewell::Close(code, reason));
+        self.end(End::Bye);
+    }
+
+    /// Counts what has come of frames that are not whole; without room for it the
+    /// connection ends.
+    fn weigh(&mut self) {
+        let bytes = self.socket.held();
+        if bytes == 0 || self.last.is_some() {
+            self.half_sent = None;
+            return;
+        }
+        let (all, user) = (&self.gateway.half_sent, &self.tail.session.user);
+        let part = self.half_sent.get_or_insert_with(|| Box::new(Part::new(all, user)));
+        if let Err(failure) = part.hold(bytes) {
+            self.half_sent = None;
+            self.tail.session.command_begins();
+            self.tail.session.answer(Frame::Error(None, Box::new(failure)));
+            self.dismiss(NO_ROOM);
+        }
     }
 
     /// A message from the peer; says when that ends the session.
@@ -300,7 +335,7 @@ impl Connection {
             }
             (Message::Close(code), _) => {
                 self.farewell = Some(Farewell::Answer(code));
-                return None;
+                return Some(End::Bye);
             }
             (Message::Pong | Message::Part, _) => return None,
         };
@@ -350,7 +385,7 @@ impl Connection {
             }
             command => {
                 let user = acting.as_ref().unwrap_or(&session.user);
-                begin(&self.gateway, session, user, command, reference)
+                begin(&self.gateway, session, user, self.scopes.get(), command, reference)
             }
         }
     }
@@ -390,15 +425,16 @@ impl Connection {
 
     /// When there is next something to see to by the clock.
     fn next_tick(&self) -> Instant {
-        let next = self.blocked.map_or(self.ping, |until| until.min(self.ping));
-        next.min(expiry::of(&self.tail.session))
+        let others = [self.blocked, self.last].into_iter().flatten();
+        others.fold(self.ping.min(expiry::of(&self.tail.session)), Instant::min)
     }
 
     /// Signs of life, the token's end, and peers that take nothing. Resolves
     /// when there may be something to do.
     fn tick(&mut self, cx: &mut Context<'_>, mut tick: Pin<&mut Sleep>) -> Poll<Option<End>> {
         let expires = self.tail.session.expires();
-        if self.expires != expires {
+        let sooner = self.last.is_some_and(|until| until < tick.deadline());
+        if self.expires != expires || sooner {
             self.expires = expires;
             tick.as_mut().reset(self.next_tick());
         }
@@ -407,6 +443,9 @@ impl Connection {
         let heartbeat = self.gateway.config.heartbeat;
         if self.blocked.is_some_and(|until| now >= until) {
             return Poll::Ready(Some(End::HeartbeatMissed));
+        }
+        if self.last.is_some_and(|until| now >= until) {
+            return Poll::Ready(Some(self.tail.session.has_ended().unwrap_or(End::Bye)));
         }
         expiry::check(&self.tail.session);
         if now >= self.ping {
@@ -423,17 +462,20 @@ impl Connection {
     }
 }
 
-/// Says goodbye, and waits a moment for the peer to do the same where it has
-/// not, so that the close frame is not lost with the connection.
+/// Says goodbye and ends what is sent to the peer (RFC 6455 §7.1.1: the server
+/// closes first). What the peer still sends is read for a moment: with bytes
+/// unread the kernel would reset the connection, and the close frame be lost.
 async fn close(socket: &mut Socket, farewell: Farewell) {
-    let until = Instant::now() + CLOSING;
     match farewell {
         Farewell::Answer(code) => socket.push_close(code, ""),
         Farewell::Close(code, reason) => socket.push_close(Some(code), reason),
     }
-    let said = timeout_at(until, poll_fn(|cx| socket.poll_flush(cx))).await;
-    if let (Ok(Ok(())), Farewell::Close(..)) = (said, farewell) {
-        // Whether it comes in time makes no difference any more.
-        let _ = timeout_at(until, poll_fn(|cx| socket.poll_goodbye(cx))).await;
-    }
+    let mut left = CLOSING_BYTES;
+    let closed = async {
+        poll_fn(|cx| socket.poll_flush(cx)).await?;
+        poll_fn(|cx| socket.poll_shutdown(cx)).await?;
+        poll_fn(|cx| socket.poll_drain(cx, &mut left)).await
+    };
+    // The peer may be gone, or never end: it makes no difference any more.
+    let _ = tokio::time::timeout(CLOSING, closed).await;
 }

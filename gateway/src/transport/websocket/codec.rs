@@ -78,6 +78,11 @@ struct Header {
 }
 
 impl Decoder {
+    /// Bytes of a message that is not whole.
+    pub(super) fn held(&self) -> usize {
+        self.fragments.as_ref().map_or(0, |fragments| fragments.bytes.len())
+    }
+
     /// What the first frame of `bytes` says, and how long it is; nothing when
     /// it is not all there.
     pub(super) fn decode<'a>(&mut self, bytes: &'a mut [u8]) -> Result<Option<(Message<'a>, usize)>, Wrong> {

@@ -11,11 +11,17 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::failure::Failure;
 use crate::strict;
 
+/// What most often is wrong is not the client.
+const NO_HANDSHAKE: &str = "this path is for WebSocket handshakes, and the request is none: it needs \
+     `Upgrade: websocket` and `Connection: Upgrade` (over HTTP/2 the method CONNECT with the protocol \
+     `websocket`). If the client has sent them, a proxy in front of this server drops them: it must be told to \
+     pass WebSocket upgrades on";
+
 /// Of a request for a WebSocket the bytes that come after its answer, once that
 /// has gone, and what proves to the client that the answer is for its key. Over
 /// HTTP/2 there is no key.
 pub(super) fn accept(request: &mut Request) -> Result<(OnUpgrade, Option<HeaderValue>), Failure> {
-    let no_handshake = || Failure::bad_request("this path is for WebSocket handshakes");
+    let no_handshake = || Failure::bad_request(NO_HANDSHAKE);
     if !asks(request) {
         return Err(no_handshake());
     }

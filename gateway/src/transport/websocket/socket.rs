@@ -156,21 +156,31 @@ impl Socket {
         Poll::Ready(Ok(()))
     }
 
-    /// Drops whatever comes, up to the peer's goodbye or the end.
-    pub(super) fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let Ok(Some(mut heard)) = ready!(self.poll_read(cx)) else { return Poll::Ready(()) };
-            loop {
-                match self.decode(&mut heard) {
-                    Ok(Some(Message::Close(_))) => return Poll::Ready(()),
-                    Ok(Some(_)) => {}
-                    Ok(None) => break,
-                    // After a frame that is wrong nobody knows where the next begins.
-                    Err(_) => heard.from = heard.to,
-                }
-            }
-            self.keep(heard, false);
+    /// Waits until the peer knows that nothing more comes.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.bytes {
+            Bytes::Own(socket) => socket.poll_shutdown(cx),
+            Bytes::Stream(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+
+    /// Drops what comes, up to the end or to so many bytes.
+    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, left: &mut usize) -> Poll<io::Result<()>> {
+        (self.unread, self.waiting) = (Vec::new(), false);
+        loop {
+            let Some(heard) = ready!(self.poll_read(cx))? else { return Poll::Ready(Ok(())) };
+            *left = left.saturating_sub(heard.to);
+            self.keep(Heard { from: heard.to, ..heard }, false);
+            if *left == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Bytes of what has come and could not be taken: of a frame or a message that
+    /// is not whole, or of frames that must wait.
+    pub(super) fn held(&self) -> usize {
+        self.unread.len() + self.decoder.held()
     }
 }
 
