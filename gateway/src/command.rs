@@ -458,6 +458,7 @@ mod tests {
             (r#"{"type":"history","conversation":"a~b","limit":0}"#, "`limit` must be from 1 to 200"),
             (r#"{"type":"history","conversation":"a~b","before":1,"after":2}"#, "not both"),
             (r#"{"type":"create_group","name":"","members":[]}"#, "`name` must have"),
+            (r#"{"type":"create_group","name":"a\nb","members":[]}"#, "`name` must have"),
             (r#"{"type":"create_group","name":"x","members":"bob"}"#, "`members` must be a list"),
             (r#"{"type":"auth","token":null}"#, "`token` is missing"),
             (r#"{"type":"edit","conversation":"a~b","seq":1}"#, "`body` is missing"),

@@ -3,8 +3,9 @@
 //! them together, and of one user's, so that a few who send slowly keep nobody
 //! else from sending. What comes in one piece is not counted at all.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
+use daemon::lock::{LEAF, Lock, Locked};
 use proto::UserId;
 use rustc_hash::FxHashMap;
 
@@ -20,7 +21,7 @@ const RETRY_AFTER_MS: u64 = 1_000;
 pub struct HalfSent {
     most: usize,
     /// Protects the sums; held for moments.
-    held: Mutex<Held>,
+    held: Lock<LEAF, Held>,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +34,7 @@ struct Held {
 impl HalfSent {
     /// So many bytes at most; of one user an eighth of them.
     pub fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, held: Mutex::default() })
+        Arc::new(Self { most, held: Lock::default() })
     }
 
     /// How many there are.
@@ -41,8 +42,8 @@ impl HalfSent {
         self.lock().all
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().expect("no code that holds this lock panics")
+    fn lock(&self) -> Locked<'_, Held> {
+        self.held.lock()
     }
 
     fn change(&self, user: &UserId, from: usize, to: usize) -> Result<(), Failure> {

@@ -29,6 +29,7 @@ pub static METRICS: &[&Metric] = &[
     &DROPPED,
     &ATTACH_QUEUE,
     &ROUTERS,
+    &HALF_SENT,
     &PENDING,
     &REPEATED,
 ];

@@ -83,7 +83,7 @@ async fn a_reaction_is_set_and_taken_back() {
     assert_eq!(newest(&running, "alice").await["reactions"], json!({ "👍": ["bob"] }));
     done(&running.ask("bob", "DELETE", REACTION, None).await);
     assert!(newest(&running, "alice").await.get("reactions").is_none());
-    let long = format!("{MESSAGE}/reactions/{}", "x".repeat(33));
+    let long = format!("{MESSAGE}/reactions/{}", "x".repeat(65));
     refused(&running.ask("bob", "PUT", &long, None).await, 400, "bad_request");
     let odd = format!("{MESSAGE}/reactions/%ff");
     refused(&running.ask("bob", "PUT", &odd, None).await, 400, "bad_request");

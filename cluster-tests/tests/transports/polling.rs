@@ -103,6 +103,20 @@ async fn a_message_goes_up_and_comes_down_as_protobuf() -> Result<()> {
     assert_eq!(frame.cursor.as_deref(), Some(polled.cursor.as_str()));
     assert!(matches!(&frame.frame, Some(client::frame::Frame::Message(message))
         if message.body == "{\"a\":1}" && message.from == case.user("alice")));
+
+    let mut backend = case.account("alice", 1);
+    backend.token = crate::case::issuer().token_with_scope(&case.user("alice"), "service");
+    let to_many = vec![case.user("carol"), case.user("bob")];
+    let many = client::Send { to: None, to_many, ..send };
+    let many = Bytes::from(many.encode_to_vec());
+    let answer = Http::new(&backend)?.request_bytes(Method::POST, "/v1/messages", many, &[protobuf]).await?;
+    assert_eq!((answer.status, &answer.headers["content-type"]), (200, &"application/x-protobuf".parse()?));
+    let results = client::Results::decode(answer.body)?.results;
+    let seqs = results.into_iter().map(|result| match result.result {
+        Some(client::result::Result::Sent(sent)) => sent.seq,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(seqs.collect::<Vec<_>>(), [1, 2]);
     Ok(())
 }
 

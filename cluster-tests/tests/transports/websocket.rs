@@ -109,6 +109,30 @@ async fn a_body_beyond_the_limit_is_too_large_and_the_session_goes_on(
     Ok(())
 }
 
+#[rstest]
+#[case::json(Transport::WebSocket)]
+#[case::protobuf(Transport::WebSocketProtobuf)]
+#[tokio::test]
+async fn a_message_to_many_has_a_result_for_each(#[case] transport: Transport) -> Result<()> {
+    let case = Case::new().await?;
+    let mut account = case.account("shop", 0);
+    account.token = crate::case::issuer().token_with_scope(&case.user("shop"), "service");
+    let mut shop = connect(transport, &account).await?;
+    let mut results = Vec::new();
+    for names in [&["bob"][..], &["alice", "bob"]] {
+        let to: Vec<String> = names.iter().map(|name| case.user(name)).collect();
+        let command = json!({"type": "send", "to": to, "body": 1, "client_msg_id": "m"});
+        let answer = shop.command(command).await?;
+        assert_eq!(answer.kind(), "ok");
+        for (name, result) in names.iter().zip(answer.0["results"].as_array().context("results")?) {
+            assert_eq!(result["conversation"], case.conversation("shop", name));
+            results.push((result["type"].clone(), result["seq"].clone(), result["duplicate"] == true));
+        }
+    }
+    assert_eq!(results, [false, false, true].map(|repeat| (json!("sent"), json!(1), repeat)));
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_frame_beyond_the_limit_closes_with_1009() -> Result<()> {
     let case = Case::new().await?;

@@ -47,10 +47,13 @@ fn fill(fields: &mut Fields<'_>, command: command::Command) -> Result<&'static s
     use command::Command;
     Ok(match command {
         Command::Send(send) => {
-            set(fields, "to", send.to);
             if !send.to_many.is_empty() {
+                if send.to.is_some() {
+                    return Err(Failure::bad_request("give `to` or `to_many`, not both"));
+                }
                 fields.set_json("to", json(&send.to_many));
             }
+            set(fields, "to", send.to);
             set(fields, "conversation", send.conversation);
             set(fields, "client_msg_id", send.client_msg_id);
             set_body(fields, send.body)?;
@@ -212,6 +215,29 @@ mod tests {
         let bytes = client::Command { command: Some(command), ..Default::default() }.encode_to_vec();
         let (kind, fields) = decode(&bytes)?;
         Command::parse(kind, &fields)
+    }
+
+    #[test]
+    fn texts_and_lists_keep_the_rules_of_json() {
+        use command::Command as Wire;
+        let refusal = |command| parsed(command).unwrap_err().message;
+        let group = client::CreateGroup { name: "a\u{1b}b".into(), members: vec![] };
+        assert!(refusal(Wire::CreateGroup(group)).starts_with("`name` must have"));
+        let react = client::React { conversation: "a~b".into(), seq: 3, emoji: "a\0".into(), on: Some(true) };
+        assert!(refusal(Wire::React(react)).starts_with("`emoji` must have"));
+        let many = |to_many: &[&str], to: Option<&str>| {
+            Wire::Send(client::Send {
+                to: to.map(str::to_owned),
+                to_many: to_many.iter().map(|user| (*user).to_owned()).collect(),
+                body: Some(Bytes::from_static(b"1")),
+                ..Default::default()
+            })
+        };
+        let (bob, carol) = ("bob".parse().unwrap(), "carol".parse().unwrap());
+        let expected = Command::SendToMany { to: vec![bob, carol], body: "1".into(), client_msg_id: None };
+        assert_eq!(parsed(many(&["bob", "carol"], None)), Ok(expected));
+        assert!(refusal(many(&["bob", "bob"], None)).contains("twice"));
+        assert!(refusal(many(&["bob"], Some("carol"))).contains("not both"));
     }
 
     #[test]

@@ -309,9 +309,12 @@ impl Session {
         self.lock().in_flight += 1;
     }
 
-    /// Commands and answers that are still on their way to the client.
-    pub fn unanswered(&self) -> usize {
-        self.lock().in_flight
+    /// How many commands more may begin, of so many under way at most; none once
+    /// it has ended. Under way are those, too, whose answers are still on their way
+    /// to the client.
+    pub fn room_for_commands(&self, most: usize) -> usize {
+        let state = self.lock();
+        if state.ended.is_some() { 0 } else { most.saturating_sub(state.in_flight) }
     }
 
     /// Read on from the log, whatever the bus has brought.

@@ -266,8 +266,8 @@ impl Connection {
     /// before the close frame.
     fn hear(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         let limit = self.gateway.config.limits.commands_in_flight;
-        let mut free = limit.saturating_sub(self.tail.session.unanswered());
-        if free == 0 || self.last.is_some() || self.tail.session.has_ended().is_some() {
+        let mut free = self.tail.session.room_for_commands(limit);
+        if free == 0 {
             return Poll::Pending;
         }
         let Ok(Some(mut heard)) = ready!(self.socket.poll_read(cx)) else {

@@ -25,6 +25,10 @@ pub enum Form {
 pub(super) fn encode(command: &Value) -> Result<Vec<u8>> {
     let text = |name: &str| command[name].as_str().map(str::to_owned);
     let required = |name: &str| text(name).unwrap_or_default();
+    let texts = |name: &str| {
+        let list = command[name].as_array().map(Vec::as_slice).unwrap_or_default();
+        list.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    };
     let number = |name: &str| command[name].as_u64();
     let kind = required("type");
     let inner = match kind.as_str() {
@@ -33,6 +37,7 @@ pub(super) fn encode(command: &Value) -> Result<Vec<u8>> {
             conversation: text("conversation"),
             body: command.get("body").map(|body| Bytes::from(body.to_string())),
             client_msg_id: text("client_msg_id"),
+            to_many: texts("to"),
         }),
         "ack" => command::Command::Ack(client::Ack { cursor: required("cursor") }),
         "read" => command::Command::Read(client::Read {
@@ -75,9 +80,7 @@ pub(super) fn encode(command: &Value) -> Result<Vec<u8>> {
             ..client::Typing::default()
         }),
         "presence" => command::Command::Presence(client::AskPresence {
-            users: command["users"].as_array().map_or_else(Vec::new, |users| {
-                users.iter().filter_map(|user| user.as_str().map(str::to_owned)).collect()
-            }),
+            users: texts("users"),
             watch: command["watch"].as_bool(),
         }),
         "auth" => command::Command::Auth(client::Auth { token: required("token") }),
@@ -154,21 +157,9 @@ fn translate(frame: client::Frame) -> Result<Frame> {
         Wire::ChannelReset(reset) => {
             ("channel_reset", json!({"channel": reset.channel, "seq": reset.seq, "reason": reset.reason}))
         }
-        Wire::Sent(sent) => (
-            "sent",
-            present(json!({
-                "conversation": (!sent.conversation.is_empty()).then_some(sent.conversation),
-                "channel": sent.channel, "seq": sent.seq, "time": sent.time,
-                "duplicate": sent.duplicate.then_some(true),
-            })),
-        ),
+        Wire::Sent(sent) => ("sent", translate_sent(sent)),
         Wire::Ok(answer) => ("ok", translate_answer(answer)?),
-        Wire::Error(error) => (
-            "error",
-            present(json!({
-                "code": error.code, "message": error.message, "retry_after_ms": error.retry_after_ms,
-            })),
-        ),
+        Wire::Error(error) => ("error", translate_error(error)),
         Wire::Pong(_) => ("pong", json!({})),
         Wire::Typing(typing) => ("typing", json!({"conversation": typing.conversation, "user": typing.user})),
         Wire::Receipt(receipt) => (
@@ -223,6 +214,31 @@ fn translate_publication(publication: client::Publication) -> Result<Value> {
     }))
 }
 
+fn translate_sent(sent: client::Sent) -> Value {
+    present(json!({
+        "conversation": (!sent.conversation.is_empty()).then_some(sent.conversation),
+        "channel": sent.channel, "seq": sent.seq, "time": sent.time,
+        "duplicate": sent.duplicate.then_some(true),
+    }))
+}
+
+fn translate_error(error: client::Error) -> Value {
+    present(json!({
+        "code": error.code, "message": error.message, "retry_after_ms": error.retry_after_ms,
+    }))
+}
+
+/// One of the results of a message to many.
+fn translate_result(result: client::Result) -> Value {
+    let (kind, mut fields) = match result.result {
+        Some(client::result::Result::Sent(sent)) => ("sent", translate_sent(sent)),
+        Some(client::result::Result::Error(error)) => ("error", translate_error(error)),
+        None => return Value::Null,
+    };
+    fields["type"] = json!(kind);
+    fields
+}
+
 fn translate_answer(answer: client::Ok) -> Result<Value> {
     Ok(match answer.result {
         Some(ok::Result::Done(_)) => json!({}),
@@ -230,6 +246,10 @@ fn translate_answer(answer: client::Ok) -> Result<Value> {
         Some(ok::Result::History(page)) => {
             let messages: Result<Vec<Value>> = page.messages.into_iter().map(translate_message).collect();
             json!({"messages": messages?, "more": page.more})
+        }
+        Some(ok::Result::Results(many)) => {
+            let results: Vec<Value> = many.results.into_iter().map(translate_result).collect();
+            json!({"results": results})
         }
         Some(ok::Result::Presence(list)) => {
             json!({"presence": list.presence.into_iter().map(translate_presence).collect::<Vec<_>>()})
