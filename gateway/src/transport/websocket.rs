@@ -45,7 +45,7 @@ const PROTOBUF: &str = "switchboard.v1.proto";
 /// Frames taken from the session at a time.
 const BATCH: usize = 128;
 /// How long a peer may take to get our close frame and end its side.
-const CLOSING: Duration = Duration::from_secs(5);
+const CLOSING: Duration = Duration::from_secs(2);
 /// Bytes that are read of a peer meanwhile.
 const CLOSING_BYTES: usize = 16 << 20;
 /// The close code for a peer whose half-sent frames there is no room for ("try
