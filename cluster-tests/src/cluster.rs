@@ -8,7 +8,7 @@ use loadtest::client::{Account, Client, Transport};
 use loadtest::fleet::{Fleet, Node, Plan};
 use loadtest::history::{Allowed, History, Report};
 use serde_json::json;
-use testbed::{Binaries, FaultProxy, Profile, RedisCluster, RedisServer, wait};
+use testbed::{Binaries, FaultProxy, Gateways, Profile, RedisCluster, RedisServer, wait};
 use tokio_util::task::TaskTracker;
 
 use crate::{PATIENCE, Person};
@@ -42,6 +42,7 @@ pub struct Builder {
     proxied: bool,
     router_flags: String,
     gateway_flags: String,
+    apart: bool,
     environment: Vec<(String, String)>,
 }
 
@@ -97,6 +98,12 @@ impl Builder {
         self
     }
 
+    /// Gateways have the same ports at addresses of their own.
+    pub fn apart(mut self) -> Self {
+        self.apart = true;
+        self
+    }
+
     /// An environment variable for every process.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
@@ -130,6 +137,7 @@ impl Builder {
         };
         let plan = plan.router_flags(&self.router_flags).gateway_flags(&self.gateway_flags);
         let plan = plan.environment(self.environment);
+        let plan = Plan { apart: self.apart, ..plan };
         let fleet = Fleet::start(&binaries, &plan).await?;
         let gateways = fleet.gateway_urls();
         Ok(Cluster { fleet, store, proxy, history: History::new(), gateways, tasks: TaskTracker::new() })
@@ -146,6 +154,7 @@ impl Cluster {
             proxied: false,
             router_flags: String::new(),
             gateway_flags: String::new(),
+            apart: false,
             environment: Vec::new(),
         }
     }
@@ -153,6 +162,13 @@ impl Cluster {
     /// Where clients of this gateway connect.
     pub fn gateway(&self, index: usize) -> &str {
         &self.gateways[index % self.gateways.len()]
+    }
+
+    /// What a balancer stands before; of a cluster whose gateways are apart.
+    pub fn behind_balancer(&mut self) -> Gateways {
+        let nodes = self.fleet.gateways();
+        let admin = nodes.first().map_or(0, Node::admin_port);
+        Gateways { addresses: nodes.iter().map(Node::address).collect(), admin }
     }
 
     /// A gateway's process.

@@ -1,6 +1,7 @@
 //! Gateways and routers as real processes on one store: started, waited for,
 //! killed and started again, and what they cost.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ pub struct Plan {
     pub router_flags: Vec<String>,
     /// Flags for every gateway beyond the needed ones.
     pub gateway_flags: Vec<String>,
+    /// Gateways have the same ports, each at a loopback address of its own, as
+    /// machines have: for what stands before them.
+    pub apart: bool,
     /// Environment variables for all of them: there are no flags for telemetry.
     pub environment: Vec<(String, String)>,
 }
@@ -47,6 +51,7 @@ pub struct Node {
     program: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    host: Ipv4Addr,
     port: u16,
     admin: u16,
     process: Option<Process>,
@@ -62,6 +67,7 @@ impl Plan {
             gateway_store: store.to_owned(),
             router_flags: Vec::new(),
             gateway_flags: Vec::new(),
+            apart: false,
             environment: Vec::new(),
         }
     }
@@ -94,8 +100,14 @@ impl Fleet {
         }
         let addresses: Vec<String> =
             fleet.routers.iter().map(|router| format!("http://{}", router.address())).collect();
+        let ports = (port::free(), port::free());
         for index in 0..plan.gateways {
-            fleet.gateways.push(gateway(binaries, plan, index, &addresses.join(",")));
+            let mut gateway = gateway(binaries, plan, index, &addresses.join(","));
+            if plan.apart {
+                (gateway.port, gateway.admin) = ports;
+                gateway.host = Ipv4Addr::new(127, 0, 1, u8::try_from(index + 1)?);
+            }
+            fleet.gateways.push(gateway);
         }
         // All at once, then the waiting.
         for node in fleet.routers.iter_mut().chain(&mut fleet.gateways) {
@@ -139,14 +151,19 @@ impl Fleet {
 }
 
 impl Node {
-    /// `http://127.0.0.1:PORT`.
+    /// `http://IP:PORT`, most often of 127.0.0.1.
     pub fn url(&self) -> String {
         format!("http://{}", self.address())
     }
 
-    /// `http://127.0.0.1:PORT` of its admin server.
+    /// `http://IP:PORT` of its admin server.
     pub fn admin_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.admin)
+        format!("http://{}", self.admin_address())
+    }
+
+    /// The port of its admin server.
+    pub fn admin_port(&self) -> u16 {
+        self.admin
     }
 
     /// Its process id; nothing while it is down.
@@ -181,13 +198,21 @@ impl Node {
         self.arguments.retain(|argument| !flags.contains(&argument.as_str()));
     }
 
-    fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+    /// `IP:PORT` for clients, or for gateways.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    fn admin_address(&self) -> String {
+        format!("{}:{}", self.host, self.admin)
     }
 
     fn spawn(&mut self) -> Result<()> {
-        self.process =
-            Some(Process::spawn_with(&self.name, &self.program, &self.arguments, &self.environment)?);
+        let mut arguments = self.arguments.clone();
+        arguments.extend(["--listen".to_owned(), self.address()]);
+        arguments.extend(["--admin-listen".to_owned(), self.admin_address()]);
+        let process = Process::spawn_with(&self.name, &self.program, &arguments, &self.environment)?;
+        self.process = Some(process);
         Ok(())
     }
 
@@ -220,10 +245,8 @@ fn gateway(binaries: &Binaries, plan: &Plan, index: usize, routers: &str) -> Nod
     node(name, binaries.gateway(), arguments, plan)
 }
 
-fn node(name: String, program: PathBuf, mut arguments: Vec<String>, plan: &Plan) -> Node {
+fn node(name: String, program: PathBuf, arguments: Vec<String>, plan: &Plan) -> Node {
     let (port, admin) = (port::free(), port::free());
-    arguments.extend(["--listen".to_owned(), format!("127.0.0.1:{port}")]);
-    arguments.extend(["--admin-listen".to_owned(), format!("127.0.0.1:{admin}")]);
     let environment = plan.environment.clone();
-    Node { name, program, arguments, environment, port, admin, process: None }
+    Node { name, program, arguments, environment, host: Ipv4Addr::LOCALHOST, port, admin, process: None }
 }

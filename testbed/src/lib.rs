@@ -2,15 +2,15 @@
 //! value is dropped (and when the test process dies, however it dies).
 //!
 //! In reading order: [`RedisServer`], [`RedisCluster`], [`RedisSentinel`],
-//! [`FaultProxy`] between a client and any of them, [`Haproxy`] before
+//! [`FaultProxy`] between a client and any of them, [`Balancer`] before
 //! gateways, [`Process`] for our own
 //! programs and [`Binaries`] that builds them, [`wait`] for conditions with a
 //! deadline. [`Reply`] is what Redis answers. [`instructions`] counts those of
 //! small pieces of code.
 
+mod balancer;
 mod binaries;
 mod guarded;
-mod haproxy;
 pub mod instructions;
 pub mod port;
 mod process;
@@ -19,8 +19,8 @@ mod redis;
 mod resp;
 pub mod wait;
 
+pub use balancer::{Balancer, Gateways, Program};
 pub use binaries::{Binaries, Profile};
-pub use haproxy::{Backend, Haproxy};
 pub use process::{Memory, Process, Usage};
 pub use proxy::{FaultProxy, Pushed};
 pub use redis::cluster::RedisCluster;

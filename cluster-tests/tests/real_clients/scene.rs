@@ -4,21 +4,21 @@
 use anyhow::{Context as _, Result};
 use cluster_tests::Cluster;
 use loadtest::client::http::Http;
-use loadtest::fleet::{Fleet, Node};
+use loadtest::fleet::Fleet;
 use serde_json::{Value, json};
-use testbed::{Backend, Haproxy};
+use testbed::{Balancer, Program};
 
 pub(crate) struct Scene {
     pub(crate) cluster: Cluster,
-    balancer: Haproxy,
+    balancer: Balancer,
 }
 
 impl Scene {
     /// With more flags for the gateways.
     pub(crate) async fn start(gateway_flags: &str) -> Result<Self> {
-        let mut cluster = Cluster::builder().gateway_flags(gateway_flags).start().await?;
-        let backends: Vec<Backend> = cluster.fleet.gateways().iter().map(backend).collect();
-        Ok(Self { cluster, balancer: Haproxy::start(&backends).await? })
+        let mut cluster = Cluster::builder().apart().gateway_flags(gateway_flags).start().await?;
+        let balancer = Balancer::start(Program::Haproxy, &cluster.behind_balancer()).await?;
+        Ok(Self { cluster, balancer })
     }
 
     /// Where clients connect.
@@ -44,9 +44,4 @@ impl Scene {
         }
         Ok(())
     }
-}
-
-fn backend(gateway: &Node) -> Backend {
-    let address = |url: String| url.trim_start_matches("http://").to_owned();
-    Backend { address: address(gateway.url()), admin: address(gateway.admin_url()) }
 }

@@ -28,7 +28,7 @@ async fn every_session_is_told_when_to_come_back_and_goes_on_elsewhere() -> Resu
     let account = cluster.account("bob", "poll", 0);
     let (_, cursor) = poll(&mut Http::new(&account)?, "device=poll").await?;
     let mut http = Http::new(&account)?;
-    let query = format!("device=poll&wait=60&cursor={cursor}");
+    let query = format!("device=poll&wait=45&cursor={cursor}");
     let polling = async {
         let (events, after) = poll(&mut http, &query).await?;
         assert!(events.is_empty(), "{events:?}");

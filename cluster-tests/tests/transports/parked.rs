@@ -110,7 +110,7 @@ async fn poll_for_long(
     device: &str,
     cursor: &str,
 ) -> Result<(Vec<loadtest::client::Frame>, String)> {
-    poll(http, &format!("device={device}&wait=60&cursor={cursor}")).await
+    poll(http, &format!("device={device}&wait=45&cursor={cursor}")).await
 }
 
 async fn answer(polling: &mut Polling) -> Result<Vec<String>> {

@@ -23,10 +23,10 @@ async fn the_first_poll_says_at_once_where_the_inbox_ends() -> Result<()> {
     let case = Case::new().await?;
     case.say(&mut case.http("alice", 0)?, "bob", json!("before")).await?;
     let mut bob = case.http("bob", 1)?;
-    let (events, cursor) = poll(&mut bob, "device=d1&wait=60").await?;
+    let (events, cursor) = poll(&mut bob, "device=d1&wait=45").await?;
     assert!(events.is_empty());
     case.say(&mut case.http("alice", 0)?, "bob", json!("after")).await?;
-    let (events, _) = poll(&mut bob, &format!("device=d1&wait=60&cursor={cursor}")).await?;
+    let (events, _) = poll(&mut bob, &format!("device=d1&wait=45&cursor={cursor}")).await?;
     assert_eq!(messages(&events), 1);
     assert_eq!(events.iter().find_map(|event| event.text("body")), Some("after"));
     Ok(())

@@ -66,7 +66,6 @@ async fn a_bad_credential_is_refused_by_every_transport(
 }
 
 #[rstest]
-#[case::a_wait_beyond_a_minute("/v1/poll?wait=61")]
 #[case::a_wait_below_none("/v1/poll?wait=-1")]
 #[case::a_wait_of_no_number("/v1/poll?wait=soon")]
 #[case::a_limit_of_nothing("/v1/poll?limit=0")]

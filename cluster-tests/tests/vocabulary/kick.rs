@@ -64,7 +64,7 @@ async fn a_poll_that_waits_is_answered_and_the_next_begins_anew() -> Result<()> 
     let mut bob = scene.http("bob", 0)?;
     let mut alice = Http::new(&scene.account("alice", "d1", 0))?;
     let first = alice.request(Method::GET, "/v1/poll?device=d1", None).await?.json()?;
-    let path = format!("/v1/poll?device=d1&wait=60&cursor={}", first["cursor"].as_str().context("a cursor")?);
+    let path = format!("/v1/poll?device=d1&wait=45&cursor={}", first["cursor"].as_str().context("a cursor")?);
     let mut service = scene.service(1)?;
     let poll = alice.request(Method::GET, &path, None);
     tokio::pin!(poll);

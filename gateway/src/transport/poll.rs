@@ -23,6 +23,7 @@ use crate::credentials::Caller;
 use crate::event::Event;
 use crate::expiry;
 use crate::failure::Failure;
+use crate::fields::MAX_NUMBER;
 use crate::frame::Frame;
 use crate::gateway::Gateway;
 use crate::implied;
@@ -30,8 +31,9 @@ use crate::lasting;
 use crate::query::Query;
 use crate::tail::{Opening, StartAt, Tail, acknowledge, page, place_only, resolve};
 
-/// Seconds that a poll may wait.
-pub(crate) const MAX_WAIT: u64 = 60;
+/// Seconds that a poll waits at most, however many it asks for: several proxies
+/// give up on an answer after 50 s.
+pub const MAX_WAIT: u64 = 45;
 /// Seconds that a poll waits when it does not say.
 pub(crate) const DEFAULT_WAIT: u64 = 25;
 /// Events in one answer.
@@ -61,7 +63,7 @@ impl Poll {
                 "`limit` must be a whole number from 1 to {MAX_EVENTS}"
             )));
         }
-        let wait = query.number("wait", MAX_WAIT)?.unwrap_or(DEFAULT_WAIT);
+        let wait = query.number("wait", MAX_NUMBER)?.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT);
         Ok(Self {
             from: StartAt::parse(query.get("cursor"))?,
             channels: channels::starts(query, query.get("cursor"), most_channels)?,
@@ -322,4 +324,23 @@ fn answer(known: &Known, events: Events) -> Response {
     let vary = (header::VARY, HeaderValue::from_static("accept"));
     let form = (header::CONTENT_TYPE, HeaderValue::from_static(events.content_type));
     ([(header::ETAG, etag), cache, vary, form], events.body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_that_asks_for_more_waits_as_long_as_proxies_let_it() {
+        let wait = |query| {
+            let query = Query::parse(query).unwrap();
+            Poll::parse(&query, &HeaderMap::new(), 1).map(|poll| poll.wait.as_secs())
+        };
+        for (query, seconds) in
+            [("", 25), ("wait=0", 0), ("wait=45", 45), ("wait=46", 45), ("wait=86400", 45)]
+        {
+            assert_eq!(wait(query).unwrap(), seconds, "{query}");
+        }
+        assert!(wait("wait=-1").is_err() && wait("wait=soon").is_err());
+    }
 }
