@@ -111,9 +111,11 @@ pub enum Form {
         most: u64,
         default: u64,
     },
-    /// A list of users; in a query joined by commas.
+    /// Seconds that a poll waits; more than it may are taken as what it may.
+    Wait,
     /// A user, or a list of them.
     Recipients,
+    /// A list of users; in a query joined by commas.
     Users {
         least: usize,
         most: Option<usize>,
@@ -382,7 +384,7 @@ pub const RESOURCES: &[Resource] = &[
         in_query: &[
             START,
             CHANNELS,
-            may("wait", Form::Number { least: 0, most: poll::MAX_WAIT, default: poll::DEFAULT_WAIT }),
+            may("wait", Form::Wait),
             may("limit", Form::Number { least: 1, most: poll::MAX_EVENTS, default: poll::DEFAULT_EVENTS }),
         ],
         answer: Answer::Json("Poll"),

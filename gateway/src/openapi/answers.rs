@@ -4,37 +4,48 @@
 use proto::ErrorCode;
 use serde_json::{Map, Value, json};
 
+use super::forms::{self, BODY, GROUP};
+use super::frames;
+
+/// Of examples, in Unix milliseconds.
+const TIME: u64 = 1_790_000_000_000;
+
 /// `components/schemas`.
 pub(super) fn schemas() -> Value {
-    let list = |of: &str| json!({ "type": "array", "items": reference(of) });
-    let users = json!({ "type": "array", "items": text() });
-    json!({
+    let users = list(text());
+    let duplicate =
+        || ("duplicate", json!({ "type": "boolean", "description": "Only when it was sent before" }));
+    let mut schemas = json!({
         "Done": { "type": "object", "description": "Nothing more to say" },
         "Error": error(),
-        "Sent": object(
-            &[("conversation", text()), ("seq", number()), ("time", time())],
-            &[("duplicate", json!({ "type": "boolean", "description": "Only when it was sent before" }))],
-        ),
+        "Sent": object(&[("conversation", text()), ("seq", number()), ("time", time())], &[duplicate()]),
         "Result": object(
-            &[("type", json!({ "enum": ["sent", "error"] }))],
+            &[("type", json!({ "type": "string", "enum": ["sent", "error"] }))],
             &[
                 ("conversation", json!({ "type": "string", "description": "Of what was sent, as the next three" })),
                 ("seq", number()),
                 ("time", time()),
-                ("duplicate", json!({ "type": "boolean", "description": "Only when it was sent before" })),
-                ("code", json!({ "enum": codes(), "description": "Of an error, as the next two" })),
+                duplicate(),
+                ("code", json!({ "type": "string", "enum": codes(), "description": "Of an error, as the next two" })),
                 ("message", json!({ "type": "string", "description": "For a person" })),
                 ("retry_after_ms", json!({ "type": "integer", "minimum": 1 })),
             ],
         ),
-        "Results": object(&[("results", list("Result"))], &[]),
+        "Results": object(&[("results", list(reference("Result")))], &[]),
         "SentOrResults": {
             "oneOf": [reference("Sent"), reference("Results")],
             "description": "`Results`, in the order of `to`, where `to` is a list",
         },
-        "Published": object(
-            &[("channel", text()), ("seq", number()), ("time", time())],
-            &[("duplicate", json!({ "type": "boolean", "description": "Only when it was sent before" }))],
+        "Published": object(&[("channel", text()), ("seq", number()), ("time", time())], &[duplicate()]),
+        "Publication": object(
+            &[
+                ("channel", text()),
+                ("seq", number()),
+                ("from", text()),
+                ("time", time()),
+                ("body", json!({ "description": "Any JSON" })),
+            ],
+            &[],
         ),
         "Created": object(&[("conversation", text())], &[]),
         "Message": object(
@@ -50,11 +61,11 @@ pub(super) fn schemas() -> Value {
                 })),
             ],
         ),
-        "History": object(&[("messages", list("Message")), ("more", flag())], &[]),
+        "History": object(&[("messages", list(reference("Message"))), ("more", flag())], &[]),
         "Conversation": object(
             &[
                 ("conversation", text()),
-                ("kind", json!({ "enum": ["direct", "group"] })),
+                ("kind", json!({ "type": "string", "enum": ["direct", "group"] })),
                 ("head_seq", number()),
                 ("read_seq", number()),
                 ("unread", number()),
@@ -66,14 +77,14 @@ pub(super) fn schemas() -> Value {
                 ("peer_read_seq", number()),
             ],
         ),
-        "Conversations": object(&[("conversations", list("Conversation"))], &[("page", text())]),
+        "Conversations": object(&[("conversations", list(reference("Conversation")))], &[("page", text())]),
         "Member": object(
             &[("user", text()), ("since", number()), ("delivered_seq", number()), ("read_seq", number())],
             &[],
         ),
-        "Members": object(&[("members", list("Member"))], &[("owner", text())]),
+        "Members": object(&[("members", list(reference("Member")))], &[("owner", text())]),
         "UserPresence": object(&[("user", text()), ("online", flag())], &[("last_seen", time())]),
-        "Presence": object(&[("presence", list("UserPresence"))], &[]),
+        "Presence": object(&[("presence", list(reference("UserPresence")))], &[]),
         "Ticket": object(
             &[
                 ("ticket", text()),
@@ -81,12 +92,64 @@ pub(super) fn schemas() -> Value {
             ],
             &[],
         ),
-        "Frame": {
-            "type": "object", "required": ["type"], "properties": { "type": text(), "cursor": text() },
-            "description": "A frame of the client protocol",
-        },
-        "Poll": object(&[("events", list("Frame")), ("cursor", text())], &[]),
-    })
+        "Poll": object(&[("events", list(reference("Frame"))), ("cursor", text())], &[]),
+    });
+    if let Value::Object(schemas) = &mut schemas {
+        for (name, schema) in schemas.iter_mut() {
+            schema["examples"] = json!([example(name)]);
+        }
+        schemas.extend(frames::schemas());
+        schemas.extend(forms::schemas());
+    }
+    schemas
+}
+
+/// An example of a schema of answers.
+pub(super) fn example(schema: &str) -> Value {
+    let message = || {
+        json!({
+            "conversation": "alice~bob", "seq": 1, "from": "alice", "time": TIME, "body": BODY,
+            "client_msg_id": "m-1", "reactions": { "👍": ["bob"] },
+        })
+    };
+    let conversation = || {
+        json!({
+            "conversation": "alice~bob", "kind": "direct", "head_seq": 1, "read_seq": 1, "unread": 0,
+            "last_message": message(), "peer_delivered_seq": 1, "peer_read_seq": 0,
+        })
+    };
+    let member = || json!({ "user": "bob", "since": 0, "delivered_seq": 1, "read_seq": 0 });
+    let presence = || json!({ "user": "bob", "online": false, "last_seen": TIME });
+    let publication =
+        || json!({ "channel": "c_news", "seq": 42, "from": "desk", "time": TIME, "body": BODY });
+    match schema {
+        "Error" => {
+            json!({ "code": "bad_request", "message": "`limit` must be a whole number from 1 to 200" })
+        }
+        "Result" => json!({ "type": "sent", "conversation": "alice~bob", "seq": 1, "time": TIME }),
+        "Results" => json!({ "results": [example("Result")] }),
+        "Sent" | "SentOrResults" => json!({ "conversation": "alice~bob", "seq": 1, "time": TIME }),
+        "Published" => json!({ "channel": "c_news", "seq": 42, "time": TIME }),
+        "Publication" => publication(),
+        "Created" => json!({ "conversation": GROUP }),
+        "Message" => message(),
+        "History" => json!({ "messages": [message()], "more": false }),
+        "Conversation" => conversation(),
+        "Conversations" => json!({ "conversations": [conversation()], "page": "50" }),
+        "Member" => member(),
+        "Members" => json!({ "owner": "alice", "members": [member()] }),
+        "UserPresence" => presence(),
+        "Presence" => json!({ "presence": [presence()] }),
+        "Ticket" => json!({ "ticket": "t_Xk2pQ", "expires_in": 30 }),
+        "Poll" => json!({
+            "cursor": "8.x9",
+            "events": [{
+                "type": "message", "cursor": "8.x9", "conversation": "alice~bob", "seq": 1,
+                "from": "alice", "time": TIME, "body": BODY,
+            }],
+        }),
+        _ => json!({}),
+    }
 }
 
 /// `components/responses`: the refusals by their status.
@@ -107,7 +170,11 @@ pub(super) fn refusals() -> Value {
     ];
     let mut responses = Map::new();
     for (status, description) in known {
-        let content = json!({ "application/json": { "schema": reference("Error") } });
+        let mut example = json!({ "code": code(status), "message": description.to_lowercase() });
+        if matches!(status, 429 | 503) {
+            example["retry_after_ms"] = json!(1_000);
+        }
+        let content = json!({ "application/json": { "schema": reference("Error"), "example": example } });
         let mut response = json!({ "description": description, "content": content });
         if matches!(status, 429 | 503) {
             let seconds = json!({ "type": "integer", "minimum": 1 });
@@ -118,49 +185,69 @@ pub(super) fn refusals() -> Value {
     Value::Object(responses)
 }
 
+/// The code of a status; some have one that another has, too.
+fn code(status: u16) -> &'static str {
+    let code = match status {
+        401 => ErrorCode::Unauthorized,
+        403 => ErrorCode::Forbidden,
+        404 => ErrorCode::NotFound,
+        409 => ErrorCode::Conflict,
+        413 => ErrorCode::TooLarge,
+        429 => ErrorCode::RateLimited,
+        500 => ErrorCode::Internal,
+        503 => ErrorCode::Unavailable,
+        _ => ErrorCode::BadRequest,
+    };
+    code.as_str()
+}
+
 fn error() -> Value {
     object(
         &[
-            ("code", json!({ "enum": codes() })),
+            ("code", json!({ "type": "string", "enum": codes() })),
             ("message", json!({ "type": "string", "description": "For a person" })),
         ],
         &[("retry_after_ms", json!({ "type": "integer", "minimum": 1 }))],
     )
 }
 
-fn codes() -> Vec<&'static str> {
+pub(super) fn codes() -> Vec<&'static str> {
     ErrorCode::all().map(ErrorCode::as_str).collect()
 }
 
-fn object(required: &[(&str, Value)], optional: &[(&str, Value)]) -> Value {
+pub(super) fn object(required: &[(&str, Value)], optional: &[(&str, Value)]) -> Value {
     let properties: Map<String, Value> =
         required.iter().chain(optional).map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
     let required: Vec<&str> = required.iter().map(|(name, _)| *name).collect();
     json!({ "type": "object", "required": required, "properties": properties })
 }
 
-fn reference(schema: &str) -> Value {
+pub(super) fn reference(schema: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{schema}") })
 }
 
-fn text() -> Value {
+pub(super) fn list(items: Value) -> Value {
+    json!({ "type": "array", "items": items })
+}
+
+pub(super) fn text() -> Value {
     json!({ "type": "string" })
 }
 
-fn flag() -> Value {
+pub(super) fn flag() -> Value {
     json!({ "type": "boolean" })
 }
 
-fn number() -> Value {
+pub(super) fn number() -> Value {
     json!({ "type": "integer", "minimum": 0 })
 }
 
-fn time() -> Value {
+pub(super) fn time() -> Value {
     json!({ "type": "integer", "minimum": 0, "description": "Unix milliseconds" })
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proto::wire;
 
     use super::*;
@@ -169,7 +256,7 @@ mod tests {
 
     /// Every member that the server writes is in the schema, and every one
     /// that the schema requires is written; below lists and references, too.
-    fn check(schemas: &Value, schema: &Value, value: &Value) {
+    pub(in super::super) fn check(schemas: &Value, schema: &Value, value: &Value) {
         if let Some(name) = schema.get("$ref").and_then(Value::as_str) {
             return check(schemas, &schemas[name.rsplit('/').next().unwrap()], value);
         }
@@ -200,8 +287,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn answers_are_as_they_are_described() {
+    /// At least one answer for every schema, with all that it may have.
+    pub(in super::super) fn answers() -> Vec<(&'static str, Answer)> {
         let sent = || wire::Sent { seq: 1, time: 2, duplicate: true, ..wire::Sent::default() };
         let summary = |conversation: &str| wire::Summary {
             conversation: conversation.into(),
@@ -215,7 +302,7 @@ mod tests {
         };
         let members = wire::MemberList { owner: "a".into(), members: vec![wire::Member::default()] };
         let gone = wire::Presence { user: "a".into(), online: false, last_seen: 7 };
-        let answers = [
+        vec![
             ("Done", Answer::Done),
             ("Sent", Answer::Sent("a~b".parse().unwrap(), sent())),
             (
@@ -231,9 +318,13 @@ mod tests {
             ("Conversations", Answer::Conversations(conversations)),
             ("Members", Answer::Members(members)),
             ("Presence", Answer::Presence(vec![gone, wire::Presence::default()])),
-        ];
+        ]
+    }
+
+    #[test]
+    fn answers_are_as_they_are_described() {
         let schemas = schemas();
-        for (schema, answer) in answers {
+        for (schema, answer) in answers() {
             let value = serde_json::from_str(&answer.to_json()).unwrap();
             check(&schemas, &schemas[schema], &value);
         }

@@ -1,10 +1,13 @@
 //! `GET /v1/openapi.json`: the HTTP resources described as OpenAPI 3.1, made
 //! from the table that the routes are made from, and from the constants that
 //! the parsers go by. In reading order: the document, [`forms`] (what is asked
-//! with), [`answers`] (what is answered).
+//! with), [`answers`] (what is answered), [`frames`] (what streams and polls
+//! bring). Everything has an example; tests hold them against the schemas, and
+//! send those of the requests.
 
 mod answers;
 mod forms;
+mod frames;
 
 use std::sync::{Arc, LazyLock};
 
@@ -120,6 +123,7 @@ fn parameter(place: &str, field: &Field, description: &str) -> Value {
         "in": place,
         "required": field.required,
         "schema": forms::schema(field.form),
+        "example": forms::example(field.form),
     });
     if matches!(field.form, Form::Users { .. } | Form::Channels) {
         parameter["style"] = json!("form");
@@ -132,23 +136,26 @@ fn parameter(place: &str, field: &Field, description: &str) -> Value {
 }
 
 fn content_of_body(resource: &Resource) -> Value {
-    json!({ "application/json": { "schema": forms::object(resource.in_body) } })
+    let (schema, example) = forms::body(resource.in_body);
+    json!({ "application/json": { "schema": schema, "example": example } })
 }
 
 fn responses(resource: &Resource) -> Value {
     let mut responses = Map::new();
     match resource.answer {
         Answer::Json(schema) => {
-            let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
-            let mut content = json!({ "application/json": { "schema": schema } });
+            let example = answers::example(schema);
+            let schema = answers::reference(schema);
+            let mut content = json!({ "application/json": { "schema": schema, "example": example } });
             if binary::comes_alone(resource.name) || resource.name == "poll" {
                 content[binary::CONTENT_TYPE] = json!({ "schema": { "type": "string", "format": "binary" } });
             }
             responses.insert("200".into(), json!({ "description": "Done", "content": content }));
         }
         Answer::Stream(form) => {
-            let content = json!({ form: { "schema": { "type": "string" } } });
-            responses.insert("200".into(), json!({ "description": "Frames", "content": content }));
+            let content = json!({ form: { "schema": { "type": "string" }, "example": streamed(form) } });
+            let about = "Frames; each is a `Frame` of the schemas, written as this transport writes them";
+            responses.insert("200".into(), json!({ "description": about, "content": content }));
         }
         Answer::Upgrade => {
             responses.insert("101".into(), json!({ "description": "A WebSocket with frames" }));
@@ -166,8 +173,22 @@ fn responses(resource: &Resource) -> Value {
     Value::Object(responses)
 }
 
+/// A message as a stream of this content type has it.
+fn streamed(form: &str) -> String {
+    let frame = answers::example("Poll")["events"][0].take();
+    match form {
+        "text/event-stream" => {
+            let cursor = frame["cursor"].as_str().unwrap_or_default();
+            format!("event: message\nid: {cursor}\ndata: {frame}\n\n")
+        }
+        "application/x-ndjson" => format!("{frame}\n"),
+        _ => format!("<script>parent.onFrame({frame})</script>\n"),
+    }
+}
+
 fn own_operation() -> Value {
-    let content = json!({ "application/json": { "schema": { "type": "object", "required": ["openapi"] } } });
+    let schema = json!({ "type": "object", "required": ["openapi"] });
+    let content = json!({ "application/json": { "schema": schema, "example": { "openapi": "3.1.0" } } });
     json!({
         "operationId": "openapi",
         "summary": "This document",
@@ -207,6 +228,39 @@ mod tests {
         for reference in found {
             let pointer = reference.strip_prefix('#').unwrap();
             assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+    }
+
+    /// What has a schema has an example beside it, but for bytes.
+    fn without_example(value: &Value, at: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Object(members) => {
+                let bytes = value.pointer("/schema/format") == Some(&json!("binary"));
+                if members.contains_key("schema") && !members.contains_key("example") && !bytes {
+                    found.push(at.to_owned());
+                }
+                members.iter().for_each(|(name, member)| {
+                    without_example(member, &format!("{at}/{name}"), found);
+                });
+            }
+            Value::Array(items) => items.iter().enumerate().for_each(|(index, item)| {
+                without_example(item, &format!("{at}/{index}"), found);
+            }),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn everything_that_has_a_schema_has_an_example() {
+        let document = document();
+        let mut found = Vec::new();
+        without_example(&document["paths"], "paths", &mut found);
+        without_example(&document["components"]["parameters"], "parameters", &mut found);
+        without_example(&document["components"]["responses"], "responses", &mut found);
+        found.retain(|at| !at.ends_with("/Retry-After"));
+        assert!(found.is_empty(), "{found:#?}");
+        for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+            assert!(name == "Frame" || schema["examples"][0].is_object(), "{name}");
         }
     }
 
