@@ -43,10 +43,13 @@ pub(super) fn schemas() -> Map<String, Value> {
     schemas
 }
 
-/// `goaway` is `GoawayFrame`.
+/// `channel_reset` is `ChannelResetFrame`.
 fn name(kind: &str) -> String {
-    let (first, rest) = kind.split_at(1);
-    format!("{}{rest}Frame", first.to_uppercase())
+    let words = kind.split('_').map(|word| {
+        let (first, rest) = word.split_at(1);
+        first.to_uppercase() + rest
+    });
+    words.collect::<String>() + "Frame"
 }
 
 fn schema(frame: Described) -> Value {
@@ -294,6 +297,18 @@ fn sessions() -> Vec<Described> {
             example: json!({ "reason": "trimmed", "cursor": "900.a4" }),
         },
         Described {
+            kind: "channel_reset",
+            about: "A channel's place is gone: the next publication comes after `seq`. With a `cursor` on \
+                    one-way transports and polls",
+            required: vec![
+                ("channel", text()),
+                ("seq", number()),
+                ("reason", words(&[ResetReason::Trimmed.as_str(), ResetReason::Rewritten.as_str()])),
+            ],
+            optional: vec![("cursor", cursor())],
+            example: json!({ "cursor": "8.x9", "channel": "c_news", "seq": 41, "reason": "trimmed" }),
+        },
+        Described {
             kind: "goaway",
             about: "The session ends. Without `reconnect_in_ms` a client does not come back by itself",
             required: vec![("reason", words(&["shutdown", "replaced", "token_expired", "kicked"]))],
@@ -326,7 +341,7 @@ mod tests {
     use super::super::answers;
     use super::*;
     use crate::answer::Answer;
-    use crate::channels::Publication;
+    use crate::channels::{Jump, Publication};
     use crate::event::Event;
     use crate::failure::Failure;
     use crate::frame::{Frame, Welcome};
@@ -387,6 +402,12 @@ mod tests {
         for reason in [ResetReason::Trimmed, ResetReason::Rewritten, ResetReason::Behind] {
             frames.push(Frame::Reset(reason, Cursor::ORIGIN));
         }
+        let channel = ChannelId::parse("c_x").unwrap();
+        frames.push(Frame::ChannelReset(Box::new(Jump {
+            channel,
+            seq: Seq(1),
+            reason: ResetReason::Trimmed,
+        })));
         for end in [End::Shutdown, End::Replaced, End::TokenExpired, End::Kicked] {
             frames.push(Frame::Goaway(end, 5));
         }
