@@ -13,7 +13,8 @@ function one(answer: components["schemas"]["SentOrResults"] | undefined): compon
 
 const [, , baseUrl, alice, bob] = process.argv as string[];
 const of = (token: string) =>
-  createClient<paths>({ baseUrl: baseUrl!, headers: { authorization: `Bearer ${token}` } });
+  // Answers may be protobuf, too; this one takes JSON.
+  createClient<paths, "application/json">({ baseUrl: baseUrl!, headers: { authorization: `Bearer ${token}` } });
 const [ours, theirs] = [of(alice!), of(bob!)];
 
 // The place to read from.
