@@ -75,6 +75,16 @@ impl DeviceLog {
         log.devices[self.index].marks.message(conversation, from, seq);
     }
 
+    fn has_sent(&self, frame: &Frame) {
+        let mut log = self.history.log();
+        let Some(conversation) = frame.text("conversation").map(|name| log.names.number(name)) else {
+            return;
+        };
+        let seq = frame.number("seq").unwrap_or_default();
+        let device = &mut log.devices[self.index];
+        device.marks.sent(conversation, device.user, seq);
+    }
+
     fn receipt(&self, frame: &Frame) {
         let mut log = self.history.log();
         let receipt = Receipt {
@@ -118,6 +128,7 @@ impl DeviceLog {
         if frame.is_event() {
             self.event(frame, Some(client_msg_id));
         }
+        self.has_sent(frame);
     }
 
     fn sent(&mut self, frame: &Frame) {
@@ -126,6 +137,7 @@ impl DeviceLog {
             self.sent_as(frame, &id);
         } else if frame.is_event() {
             self.event(frame, None);
+            self.has_sent(frame);
         }
     }
 
