@@ -144,8 +144,9 @@ fn of_conversation(
     }
     for (_, other) in all.iter().filter(|(other, _)| *other != reader) {
         let user = user_id(&other.user)?;
-        // What has been read has been delivered.
-        push(user.clone(), MarkKind::Delivered, other.delivered.max(other.read));
+        // What has been read has been delivered; who has only read says it with that.
+        let delivered = if other.delivered > 0 { other.delivered.max(other.read) } else { 0 };
+        push(user.clone(), MarkKind::Delivered, delivered);
         push(user, MarkKind::Read, other.read);
     }
     Ok(())
