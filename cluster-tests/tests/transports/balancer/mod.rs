@@ -12,12 +12,12 @@ use cluster_tests::{Cluster, PATIENCE};
 use futures_util::future::try_join_all;
 use loadtest::client::http::Http;
 use loadtest::client::{Account, Client, Error, Transport};
-use loadtest::history::History;
+use loadtest::history::{DeviceLog, History};
 use serde_json::json;
 use testbed::{Balancer, Program, wait};
 use tokio::time::timeout;
 
-use crate::case::{connect, event};
+use crate::case::connect;
 use crate::{STRICT, TRANSPORTS};
 
 const MESSAGES: usize = 30;
@@ -115,7 +115,7 @@ async fn exchange(balanced: &Balanced, index: usize, transport: Transport) -> Re
                 client = connect(transport, &account).await?;
                 log.began(client.cursor());
             }
-            log.frame(&event(&mut client).await?);
+            hear(&mut client, &mut log).await?;
         }
         // Its own commands go up the same way.
         let sent = client.send(&balanced.name(index, &from), json!("all here"), "done").await?;
@@ -155,16 +155,16 @@ async fn leave(balanced: &mut Balanced, index: usize) -> Result<String> {
     let node = bob.welcome().and_then(|welcome| welcome.text("node")).context("a node")?.to_owned();
     say(balanced, index, &history, ("alice", "bob"), MESSAGES).await?;
     for _ in 0..MESSAGES / 2 {
-        log.frame(&event(&mut bob).await?);
+        hear(&mut bob, &mut log).await?;
     }
     balanced.cluster.gateway_node(usize::from(node == "gw-1")).kill();
     // What was on its way still comes, and then the stream is cut off.
     let mut received = MESSAGES / 2;
     loop {
-        match timeout(PATIENCE, bob.next_event()).await.context("the stream goes on")? {
+        match timeout(PATIENCE, bob.next_frame()).await.context("the stream goes on")? {
             Ok(frame) => {
                 log.frame(&frame);
-                received += 1;
+                received += usize::from(frame.is_event());
             }
             Err(Error::Broken(_) | Error::Closed(_)) => break,
             Err(error) => return Err(error.into()),
@@ -175,7 +175,7 @@ async fn leave(balanced: &mut Balanced, index: usize) -> Result<String> {
     log.began(bob.cursor());
     say(balanced, index, &history, ("carol", "bob"), 5).await?;
     while received < MESSAGES + 5 {
-        log.frame(&event(&mut bob).await?);
+        hear(&mut bob, &mut log).await?;
         received += 1;
     }
     let welcome = bob.welcome().context("a welcome")?;
@@ -184,6 +184,17 @@ async fn leave(balanced: &mut Balanced, index: usize) -> Result<String> {
     let report = history.check(STRICT);
     assert!(report.is_clean() && report.received == MESSAGES + 5, "{report}");
     Ok(node)
+}
+
+/// The next event, and the receipts before it: the history is about both.
+async fn hear(client: &mut Client, log: &mut DeviceLog) -> Result<()> {
+    loop {
+        let frame = timeout(PATIENCE, client.next_frame()).await.context("no event came")??;
+        log.frame(&frame);
+        if frame.is_event() {
+            return Ok(());
+        }
+    }
 }
 
 /// As an EventSource does: again, until a gateway answers.
