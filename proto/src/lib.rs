@@ -2,11 +2,13 @@
 //! error codes and reasons, and the protobuf messages of the gRPC contract and
 //! the bus. No I/O and no clock.
 //!
-//! In reading order: [`id`] (who and where), [`label`] (texts for
-//! people), [`place`] (seq, position, cursor), [`bookmark`] (a cursor with places in channels), [`outcome`] (error
-//! codes, the ends of sessions, resets), [`wire`] (the generated messages) and
+//! In reading order: [`id`] (who and where), [`label`] (texts for people),
+//! [`place`] (seq, position, cursor), [`bookmark`] (a cursor with places in
+//! channels), [`outcome`] (error codes, the ends of sessions, resets),
+//! [`allowance`] (what a user may do at a rate), [`wire`] (the generated messages) and
 //! [`codec`] (how gRPC has them written).
 
+pub mod allowance;
 pub mod bookmark;
 pub mod codec;
 pub mod id;
@@ -15,6 +17,7 @@ pub mod outcome;
 pub mod place;
 pub mod wire;
 
+pub use allowance::{Allowance, Rate};
 pub use bookmark::{Bookmark, ChannelPlaces, MAX_CHANNELS};
 pub use id::{
     ChannelId, ClientMessageId, ConversationId, DeviceId, Invalid, NodeIncarnation, SessionId, UserId,

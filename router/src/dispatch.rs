@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use daemon::trace;
 use proto::UserId;
@@ -30,6 +30,8 @@ use crate::measured::Measured;
 use crate::members::Groups;
 use crate::metrics::Metrics;
 use crate::nodes;
+use crate::pause::Pauses;
+use crate::rates::Rates;
 use crate::receipts::{Notices, Receipts};
 use crate::sweep;
 use crate::webhook;
@@ -64,6 +66,8 @@ pub(crate) struct Core {
     rare_running: Arc<Semaphore>,
     /// Links that are open.
     pub(crate) links: Arc<AtomicU64>,
+    pub(crate) pauses: Arc<Pauses>,
+    rates: Rates,
     _stop: DropGuard,
 }
 
@@ -110,6 +114,9 @@ impl Core {
         let absences = Absences::new(metrics.clone());
         loops.spawn(absences.clone().run(store.clone(), notices.clone(), stop.clone()));
         loops.spawn(nodes::run(store.clone(), stop.clone()));
+        let pauses = Arc::new(Pauses::new());
+        let (beating, ending) = (pauses.clone(), stop.clone());
+        loops.spawn(async move { ending.run_until_cancelled(beating.beat()).await });
         loops.spawn(sweep::run(store.clone(), metrics.clone(), stop.clone()));
         if let Some(hook) = config.webhook.clone() {
             loops.spawn(webhook::run(hook, store.clone(), metrics.clone(), stop.clone()));
@@ -131,6 +138,8 @@ impl Core {
             rare_waiting: Arc::new(Semaphore::new(RARE_WAITING)),
             rare_running: Arc::new(Semaphore::new(RARE_AT_ONCE)),
             links: Arc::default(),
+            pauses,
+            rates: Rates::default(),
             store,
             config,
             metrics,
@@ -226,6 +235,9 @@ impl Core {
                 gather(&self.broadcasts, channel::broadcast(user, asked), bytes, to, |done| {
                     Ok(channel::published(done))
                 });
+            }
+            Command::CountRates(asked) => {
+                to.answer(self.rates.count(&asked, Instant::now()).map(reply::Result::Counted));
             }
             Command::JoinChannel(asked) => {
                 self.run(to, async move { channel::join(&core, user, asked).await })
@@ -326,5 +338,6 @@ fn name(command: &request::Command) -> &'static str {
         Command::JoinChannel(_) => "join_channel",
         Command::LeaveChannel(_) => "leave_channel",
         Command::ReadChannel(_) => "read_channel",
+        Command::CountRates(_) => "count_rates",
     }
 }

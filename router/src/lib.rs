@@ -6,7 +6,8 @@
 //! within: `link` (one gateway's stream), `dispatch` (which command goes
 //! where), `batcher` (what gathers goes to the store at once), `command` (one
 //! file a kind), `receipts`, `absences` (who is away), `members` (of groups, for a
-//! moment), `nodes` (those that died), `sweep`.
+//! moment), `nodes` (those that died), `pause` (this process stood still), `rates` (what
+//! users do, counted for all gateways), `sweep`.
 
 mod absences;
 mod batcher;
@@ -19,6 +20,8 @@ mod measured;
 mod members;
 pub mod metrics;
 mod nodes;
+mod pause;
+mod rates;
 mod receipts;
 mod server;
 mod service;

@@ -123,6 +123,7 @@ async fn read(
     replies: mpsc::Sender<Reply>,
     draining: CancellationToken,
 ) {
+    let pauses = core.pauses.count();
     let linger = LINGER.min(core.config.drain / 4);
     let age = core.config.link_age.map(|age| age.mul_f64(rand::random_range(1.0..1.2)));
     let mut grown_old = Box::pin(async move {
@@ -144,6 +145,12 @@ async fn read(
             () = &mut last_call => return,
             () = &mut grown_old, if !draining.is_cancelled() => draining.cancel(),
             frame = requests.message() => match frame {
+                Ok(Some(_)) if core.pauses.count() != pauses => {
+                    // It may be long ago that this was asked, and all of it has
+                    // been asked of others since.
+                    draining.cancel();
+                    return;
+                }
                 Ok(Some(frame)) => {
                     for request in frame.requests {
                         if !take(&core, request, &replies).await {

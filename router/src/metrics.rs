@@ -71,6 +71,7 @@ static COMMANDS: Metric =
                     "join_channel",
                     "leave_channel",
                     "read_channel",
+                    "count_rates",
                     "unknown",
                 ],
             },

@@ -1,0 +1,73 @@
+//! Notices that this process stood still (SIGSTOP, a frozen machine). Its
+//! gateways have asked other routers meanwhile, so whatever lies unread on its
+//! links is old: done now it could undo what came after it (a group's name, a
+//! reaction). The links end instead, and the gateways open new ones.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Between two signs of life.
+const BEAT: Duration = Duration::from_millis(100);
+/// Without a sign of life for so long it stood still. Less than the 2 s after
+/// which gateways repeat everything elsewhere.
+const STILL: Duration = Duration::from_secs(1);
+
+/// How often this process stood still.
+#[derive(Debug)]
+pub(crate) struct Pauses {
+    /// The last sign of life, and how often there was none for too long. Held
+    /// for moments.
+    seen: Mutex<(Instant, u64)>,
+}
+
+impl Pauses {
+    pub(crate) fn new() -> Self {
+        Self { seen: Mutex::new((Instant::now(), 0)) }
+    }
+
+    /// How often so far, up to this moment: asked before anything that was read
+    /// is done.
+    pub(crate) fn count(&self) -> u64 {
+        self.count_at(Instant::now())
+    }
+
+    fn count_at(&self, now: Instant) -> u64 {
+        let mut seen = self.seen.lock().expect("no code that holds this lock panics");
+        let (last, count) = *seen;
+        let still = now.saturating_duration_since(last);
+        let count = count + u64::from(still >= STILL);
+        *seen = (last.max(now), count);
+        if still >= STILL {
+            drop(seen);
+            tracing::warn!(
+                for_ms = still.as_millis() as u64,
+                "this process stood still: its links begin anew"
+            );
+        }
+        count
+    }
+
+    /// Gives signs of life.
+    pub(crate) async fn beat(&self) {
+        let mut beats = tokio::time::interval(BEAT);
+        loop {
+            beats.tick().await;
+            self.count();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_without_a_sign_of_life_counts_once() {
+        let pauses = Pauses::new();
+        let begun = Instant::now();
+        let at = |ms| pauses.count_at(begun + Duration::from_millis(ms));
+        assert_eq!([at(900), at(1_000), at(1_990)], [0, 0, 0]);
+        assert_eq!([at(3_100), at(3_100), at(3_200)], [1, 1, 1]);
+        assert_eq!(at(9_000), 2);
+    }
+}
