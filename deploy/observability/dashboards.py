@@ -358,7 +358,7 @@ LOADTEST = {
         Panel("Readers catch up, by cause", "ops", {"{{cause}}": rate("switchboard_gateway_catchups_total", "cause")},
               "`resume` in a storm, `behind` with slow readers, else 0", "The bus loses announcements"),
         Panel("Commands by result", "ops", {"{{result}}": rate(levels.COMMANDS, "result")},
-              "`ok`; `rate_limited` means that gateways run without --messages-per-second 0", "Commands fail", stack=True),
+              "`ok`; `rate_limited` means that gateways run with limits (--messages-per-second and the like)", "Commands fail", stack=True),
     ],
 }
 

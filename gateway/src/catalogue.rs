@@ -5,6 +5,7 @@
 use axum::routing::MethodFilter;
 
 use crate::command::MAX_USERS;
+use crate::rates::Class;
 use crate::transport::{poll, stream};
 
 /// What can be asked for over HTTP.
@@ -76,8 +77,17 @@ impl Method {
 pub enum Served {
     /// It is a command, with these fields set by the resource itself.
     Command(&'static [(&'static str, &'static str)]),
-    /// A file of its own; here it is only described.
-    Elsewhere,
+    /// A file of its own; here it is only described, and what each request
+    /// counts for.
+    Elsewhere(Class),
+}
+
+/// What a request for a resource that is no command counts for, by its path.
+pub fn class_of(path: &str) -> Option<Class> {
+    RESOURCES.iter().find(|resource| resource.path == path).and_then(|resource| match resource.served {
+        Served::Elsewhere(class) => Some(class),
+        Served::Command(_) => None,
+    })
 }
 
 /// A field of a path, a query or a body.
@@ -186,8 +196,8 @@ const PLAIN: Resource = Resource {
 
 /// What is there for it depends on the state of a conversation.
 const OF_CONVERSATION: Resource = Resource { in_path: &[CONVERSATION], refusals: &[404], ..PLAIN };
-const OF_MESSAGE: Resource = Resource { in_path: &[CONVERSATION, SEQ], refusals: &[404, 429], ..PLAIN };
-const STREAM: Resource = Resource { served: Served::Elsewhere, in_query: STREAMED, ..PLAIN };
+const OF_MESSAGE: Resource = Resource { in_path: &[CONVERSATION, SEQ], refusals: &[404], ..PLAIN };
+const STREAM: Resource = Resource { served: Served::Elsewhere(Class::Attach), in_query: STREAMED, ..PLAIN };
 
 /// Every resource.
 pub const RESOURCES: &[Resource] = &[
@@ -202,7 +212,7 @@ pub const RESOURCES: &[Resource] = &[
                each alone: answered with `results`, in the order asked.",
         in_body: &[may("to", Form::Recipients), may("conversation", Form::Conversation), BODY, CLIENT_MSG_ID],
         answer: Answer::Json("SentOrResults"),
-        refusals: &[404, 429],
+        refusals: &[404],
         ..PLAIN
     },
     Resource {
@@ -274,7 +284,7 @@ pub const RESOURCES: &[Resource] = &[
         name: "edit",
         summary: "Gives a message another body (its sender may)",
         in_body: &[BODY],
-        refusals: &[404, 409, 429],
+        refusals: &[404, 409],
         ..OF_MESSAGE
     },
     Resource {
@@ -282,7 +292,7 @@ pub const RESOURCES: &[Resource] = &[
         path: "/v1/conversations/{conversation}/messages/{seq}",
         name: "recall",
         summary: "Takes a message's body away (its sender or the group's owner may)",
-        refusals: &[404, 409, 429],
+        refusals: &[404, 409],
         ..OF_MESSAGE
     },
     Resource {
@@ -292,7 +302,7 @@ pub const RESOURCES: &[Resource] = &[
         served: Served::Command(&[("on", "true")]),
         summary: "Reacts to a message",
         in_path: &[CONVERSATION, SEQ, must("emoji", Form::Emoji)],
-        refusals: &[404, 409, 429],
+        refusals: &[404, 409],
         ..OF_MESSAGE
     },
     Resource {
@@ -302,7 +312,7 @@ pub const RESOURCES: &[Resource] = &[
         served: Served::Command(&[("on", "false")]),
         summary: "Takes a reaction back",
         in_path: &[CONVERSATION, SEQ, must("emoji", Form::Emoji)],
-        refusals: &[404, 409, 429],
+        refusals: &[404, 409],
         ..OF_MESSAGE
     },
     Resource {
@@ -351,7 +361,6 @@ pub const RESOURCES: &[Resource] = &[
         in_path: &[must("channel", Form::Channel)],
         in_body: &[BODY, CLIENT_MSG_ID],
         answer: Answer::Json("Published"),
-        refusals: &[429],
         ..PLAIN
     },
     Resource {
@@ -367,7 +376,7 @@ pub const RESOURCES: &[Resource] = &[
         method: Method::Post,
         path: "/v1/tickets",
         name: "ticket",
-        served: Served::Elsewhere,
+        served: Served::Elsewhere(Class::Attach),
         summary: "Gives a one-time ticket, for places that cannot set headers",
         more: "`?ticket=` opens one connection with it, on any node. A backend that names a user with `as` gets one \
                that is the user's and allows nothing more.",
@@ -377,7 +386,7 @@ pub const RESOURCES: &[Resource] = &[
     Resource {
         path: "/v1/poll",
         name: "poll",
-        served: Served::Elsewhere,
+        served: Served::Elsewhere(Class::Read),
         summary: "Events after a cursor, now or when there are some",
         more: "Without a cursor it is answered at once, empty, with the cursor to go on from. \
                `If-None-Match` with the last `ETag` is answered 304 when nothing is new.",

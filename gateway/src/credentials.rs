@@ -3,15 +3,17 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, header};
 use proto::{DeviceId, UserId};
 
+use crate::catalogue;
 use crate::failure::Failure;
 use crate::gateway::Gateway;
 use crate::identity::Identity;
 use crate::query::Query;
+use crate::rates::Class;
 use crate::tickets;
 
 /// Names the user that a backend acts for.
@@ -89,7 +91,12 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Failure> {
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
-        caller(gateway, &parts.headers, &query).await
+        let caller = caller(gateway, &parts.headers, &query).await?;
+        // Resources that are commands count when it is known which they are;
+        // whatever else is served to a known caller counts here.
+        let class = parts.extensions.get::<MatchedPath>().and_then(|path| catalogue::class_of(path.as_str()));
+        gateway.rates.enter(caller.payer(), class.unwrap_or(Class::Attach), 1).await?;
+        Ok(caller)
     }
 }
 

@@ -53,7 +53,7 @@ pub async fn execute(
         _ => None,
     };
     let user = kicked.as_ref().unwrap_or(user);
-    let result = match prepare(gateway, user, device, None, scopes, command) {
+    let result = match prepare(user, device, None, scopes, command) {
         Ok(Prepared { command, destination, hidden_id, .. }) => {
             let result = gateway.routers.call(user, command).await;
             result.and_then(|reply| Answer::from_reply(unhide(reply, hidden_id), destination))
@@ -113,7 +113,7 @@ pub fn begin(
         Typing::Passes(pass) => pass,
     };
     let own = *user == session.user;
-    let prepared = prepare(gateway, user, &session.device, own.then_some(&**session), scopes, command);
+    let prepared = prepare(user, &session.device, own.then_some(&**session), scopes, command);
     let Prepared { command, destination, message, hidden_id } = prepared.inspect_err(|failure| {
         gateway.metrics.command(kind, Some(failure.code));
     })?;
@@ -231,7 +231,6 @@ impl From<request::Command> for Prepared {
 }
 
 fn prepare(
-    gateway: &Gateway,
     user: &UserId,
     device: &DeviceId,
     session: Option<&Session>,
@@ -242,7 +241,6 @@ fn prepare(
     let id = |conversation: ConversationId| conversation.to_string();
     let command = match command {
         Command::Send { to, body, client_msg_id } => {
-            gateway.rates.check(user)?;
             let conversation = match to {
                 Recipient::User(peer) => ConversationId::direct(user, &peer),
                 Recipient::Conversation(conversation) => conversation,
@@ -284,15 +282,12 @@ fn prepare(
             Wire::Rename(wire::Rename { conversation: id(conversation), name })
         }
         Command::Edit(conversation, seq, body) => {
-            gateway.rates.check(user)?;
             Wire::Edit(wire::Edit { conversation: id(conversation), seq: seq.0, body, key: random_key() })
         }
         Command::Recall(conversation, seq) => {
-            gateway.rates.check(user)?;
             Wire::Recall(wire::Recall { conversation: id(conversation), seq: seq.0 })
         }
         Command::React { conversation, seq, emoji, on } => {
-            gateway.rates.check(user)?;
             Wire::React(wire::React { conversation: id(conversation), seq: seq.0, emoji, on })
         }
         Command::Presence { users, watch: false } => Wire::Presence(wire::AskPresence {
@@ -300,7 +295,6 @@ fn prepare(
             node: String::new(),
         }),
         Command::Publish { channel, body, client_msg_id } => {
-            gateway.rates.check(user)?;
             return Ok(publish(channel, body, client_msg_id.map(String::from)));
         }
         Command::Kick { user: _, device } => {

@@ -14,13 +14,14 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::half_sent::HalfSent;
 use crate::hub::Hub;
-use crate::limits::{RateLimits, TypingLimits};
+use crate::limits::TypingLimits;
 use crate::linger::Lingering;
 use crate::link::Routers;
 use crate::many;
 use crate::metrics::Metrics;
 use crate::newest::Newest;
 use crate::presence::Watching;
+use crate::rates::RateLimits;
 
 /// One running gateway.
 pub struct Gateway {
@@ -42,7 +43,7 @@ pub struct Gateway {
     pub routers: Routers,
     /// Who may come in.
     pub auth: Authenticator,
-    /// How fast users may send.
+    /// How much users may do.
     pub rates: RateLimits,
     /// How often it is passed on that they type.
     pub typing: TypingLimits,
@@ -78,7 +79,7 @@ impl Gateway {
             half_sent: HalfSent::new(config.limits.max_request_bytes_held),
             many: Semaphore::new(many::UNDER_WAY),
             attaches: Semaphore::new(config.limits.attaches_at_once),
-            rates: RateLimits::new(config.messages_per_second),
+            rates: RateLimits::new(config.rates),
             typing: TypingLimits::default(),
             hub: Hub::default(),
             newest: Newest::new(),

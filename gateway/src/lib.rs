@@ -52,6 +52,7 @@ mod order;
 pub mod page;
 pub mod presence;
 pub mod query;
+pub mod rates;
 pub mod resources;
 pub mod session;
 pub mod strict;

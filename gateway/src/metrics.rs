@@ -17,6 +17,7 @@ pub static METRICS: &[&Metric] = &[
     &SOCKETS,
     &REFUSED,
     &COMMANDS,
+    &RATE_LIMITED,
     &COMMAND_DURATION,
     &DELIVERY_DURATION,
     &DELIVERIES,
@@ -29,6 +30,7 @@ pub static METRICS: &[&Metric] = &[
     &DROPPED,
     &ATTACH_QUEUE,
     &ROUTERS,
+    &LATE_ROUTERS,
     &HALF_SENT,
     &PENDING,
     &REPEATED,
@@ -117,6 +119,12 @@ static COMMANDS: Metric =
                 ],
             },
         ]);
+pub(crate) static RATE_LIMITED: Metric = Metric::counter(
+    "switchboard.gateway.rate.limited",
+    "{request}",
+    "commands and requests refused because their user did too much of the class",
+)
+.labelled(&[Label { name: "class", values: &["write", "invite", "read", "signal", "attach", "service"] }]);
 pub(crate) static COMMAND_DURATION: Metric = Metric::histogram(
     "switchboard.gateway.command.duration",
     "s",
@@ -173,6 +181,11 @@ static ATTACH_QUEUE: Metric =
     Metric::gauge("switchboard.gateway.attach.queue", "{request}", "attaches and pages that wait in line");
 pub(crate) static ROUTERS: Metric =
     Metric::gauge("switchboard.gateway.routers", "{router}", "routers that take requests of this gateway");
+pub(crate) static LATE_ROUTERS: Metric = Metric::gauge(
+    "switchboard.gateway.routers.late",
+    "{router}",
+    "routers that answer late while others do not, and get no new requests until they answer",
+);
 pub(crate) static HALF_SENT: Metric = Metric::gauge(
     "switchboard.gateway.half_sent",
     "By",
@@ -202,9 +215,10 @@ type Count = fn(&Gateway) -> usize;
 pub(crate) fn observe(gateway: &Arc<Gateway>) {
     // Made here, so that it is reported before the first one.
     let _ = Counter::of(&CATCHUPS);
-    let reports: [(&'static Metric, Count); 4] = [
+    let reports: [(&'static Metric, Count); 5] = [
         (&BEHIND, |gateway| gateway.hub.behind()),
         (&ROUTERS, |gateway| gateway.routers.available()),
+        (&LATE_ROUTERS, |gateway| gateway.routers.late()),
         (&HALF_SENT, |gateway| gateway.half_sent.bytes()),
         (&PENDING, |gateway| gateway.routers.pending()),
     ];

@@ -63,6 +63,9 @@ impl Node {
         gateway.tracker.spawn(async move { ending.run_until_cancelled(watching).await });
         let (hurrying, ending) = (gateway.clone(), stop.clone());
         gateway.tracker.spawn(async move { ending.run_until_cancelled(hurrying.hub.hurry()).await });
+        let (counting, routers) = (gateway.rates.clone(), gateway.routers.clone());
+        let ending = stop.clone();
+        gateway.tracker.spawn(async move { ending.run_until_cancelled(counting.run(routers)).await });
         gateway.tracker.spawn(linger::sweep(Arc::downgrade(&gateway)));
         Ok(Self { gateway, stop })
     }

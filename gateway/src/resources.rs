@@ -124,6 +124,8 @@ async fn answer(
     asked: &HeaderMap,
 ) -> Result<Response, Response> {
     command.permit(caller.identity.scopes)?;
+    let may = gateway.rates.enter(caller.payer(), command.class(), command.units()).await;
+    may.inspect_err(|failure| gateway.metrics.command(command.kind(), Some(failure.code)))?;
     let answer = execute(gateway, &caller.user, &caller.device, caller.identity.scopes, command).await?;
     let (form, body) = match &answer {
         Answer::Sent(conversation, sent) if has_protobuf(asked) || accepts_protobuf(asked) => {

@@ -13,6 +13,15 @@ use crate::token::Issuer;
 /// Known to every gateway of a fleet; only processes on loopback believe it.
 /// What its gateways know tokens by.
 pub const SECRET: &str = "a secret for load tests and cluster tests only";
+/// Flags for a gateway without limits of what one user may do.
+pub const NO_LIMITS: [(&str, &str); 6] = [
+    ("--messages-per-second", "0"),
+    ("--invites-per-minute", "0"),
+    ("--reads-per-second", "0"),
+    ("--signals-per-second", "0"),
+    ("--attaches-per-second", "0"),
+    ("--service-requests-per-second", "0"),
+];
 const START: Duration = Duration::from_secs(60);
 
 /// What to start.
@@ -235,10 +244,10 @@ fn gateway(binaries: &Binaries, plan: &Plan, index: usize, routers: &str) -> Nod
         ("--router", routers),
         ("--node", &name),
         ("--jwt-secret", SECRET),
-        // What is measured and broken here is not the limit.
-        ("--messages-per-second", "0"),
     ]
     .iter()
+    // What is measured and broken here is not the limits, unless it is said.
+    .chain(NO_LIMITS.iter().filter(|(flag, _)| !plan.gateway_flags.iter().any(|given| given == flag)))
     .flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()])
     .collect();
     arguments.extend(plan.gateway_flags.clone());

@@ -97,7 +97,8 @@ pub(crate) struct Run {
     pub(crate) steps: bool,
 
     /// Gateways that run already, separated by commas. Give them
-    /// --messages-per-second 0, or what is measured is that limit.
+    /// --messages-per-second 0, --invites-per-minute 0 and so on, or what is
+    /// measured is those limits.
     #[arg(long, value_delimiter = ',', value_name = "URL", requires = "jwt_secret")]
     pub(crate) gateways: Vec<String>,
 

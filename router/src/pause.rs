@@ -3,8 +3,9 @@
 //! links is old: done now it could undo what came after it (a group's name, a
 //! reaction). The links end instead, and the gateways open new ones.
 
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use daemon::lock::{LEAF, Lock};
 
 /// Between two signs of life.
 const BEAT: Duration = Duration::from_millis(100);
@@ -17,12 +18,12 @@ const STILL: Duration = Duration::from_secs(1);
 pub(crate) struct Pauses {
     /// The last sign of life, and how often there was none for too long. Held
     /// for moments.
-    seen: Mutex<(Instant, u64)>,
+    seen: Lock<LEAF, (Instant, u64)>,
 }
 
 impl Pauses {
     pub(crate) fn new() -> Self {
-        Self { seen: Mutex::new((Instant::now(), 0)) }
+        Self { seen: Lock::new((Instant::now(), 0)) }
     }
 
     /// How often so far, up to this moment: asked before anything that was read
@@ -32,7 +33,7 @@ impl Pauses {
     }
 
     fn count_at(&self, now: Instant) -> u64 {
-        let mut seen = self.seen.lock().expect("no code that holds this lock panics");
+        let mut seen = self.seen.lock();
         let (last, count) = *seen;
         let still = now.saturating_duration_since(last);
         let count = count + u64::from(still >= STILL);

@@ -1,12 +1,12 @@
-//! Counts what users do, for all gateways together (ADR 0015). A gateway says
+//! Counts what users do, for all gateways together (ADR 0016). A gateway says
 //! what it has let through and hears what is left; it sends a user to the one
 //! router that the user's name chooses. Nothing here outlives the process: after
 //! it another router counts on from what the gateways believed.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use daemon::lock::{LEAF, Lock, Locked};
 use proto::wire::{CountRates, Counted, Spending};
 use proto::{Allowance, Rate, UserId};
 
@@ -22,7 +22,7 @@ const MOST_ASKED: usize = 1_024;
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
     /// Held for a request's users at a time.
-    counted: Mutex<Users>,
+    counted: Lock<LEAF, Users>,
 }
 
 type Key = (UserId, u32);
@@ -60,8 +60,8 @@ impl Rates {
         Ok(Counted { left: left.collect::<Result<_>>()? })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Users> {
-        self.counted.lock().expect("no code that holds this lock panics")
+    fn lock(&self) -> Locked<'_, Users> {
+        self.counted.lock()
     }
 }
 

@@ -48,7 +48,7 @@ async fn start() -> Running {
     Running::start_with(|config| {
         // Of itself no peer is found dead until long after the drain.
         config.gateway.heartbeat = Duration::from_secs(60);
-        config.gateway.messages_per_second = 0;
+        config.gateway.rates.messages_per_second = 0;
         config.router.drain = DRAIN;
     })
     .await

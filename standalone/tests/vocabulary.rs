@@ -135,7 +135,7 @@ async fn kicking_needs_the_scope_of_a_backend() {
 
 #[tokio::test]
 async fn amendments_count_as_messages_for_the_rate() {
-    let running = Running::start_with(|config| config.gateway.messages_per_second = 1).await;
+    let running = Running::start_with(|config| config.gateway.rates.messages_per_second = 1).await;
     let asked = [("PUT", REACTION), ("DELETE", REACTION), ("PUT", MESSAGE), ("DELETE", MESSAGE)];
     for (method, path) in asked {
         refused(&running.ask("alice", method, path, Some(json!({ "body": 1 }))).await, 404, "not_found");

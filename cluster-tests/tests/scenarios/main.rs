@@ -6,8 +6,10 @@ mod crash;
 mod drain;
 mod exchange;
 mod outage;
+mod rates;
 mod resume;
 mod slow_reader;
+mod standstill;
 
 use std::sync::Arc;
 

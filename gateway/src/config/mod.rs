@@ -10,6 +10,7 @@ mod limits;
 mod node;
 mod origin;
 mod peer;
+mod rates;
 mod router;
 mod tls;
 
@@ -17,6 +18,7 @@ pub use auth::{AuthArgs, AuthConfig, MIN_SECRET_BYTES, PublicKey, Secret, secret
 pub use limits::{LimitArgs, Limits};
 pub use origin::{Origin, Origins};
 pub use peer::Peer;
+pub use rates::{RateArgs, RateLimitConfig};
 pub use router::RouterUrl;
 pub use tls::{Fingerprint, Pem, Tls, TlsArgs, TlsFiles};
 
@@ -69,10 +71,9 @@ pub struct FrontArgs {
     #[command(flatten)]
     pub tls: TlsArgs,
 
-    /// Messages a second for each user, over send, publish, edit, recall and
-    /// react; four times that at once after a pause. 0: no limit.
-    #[arg(long, env = "SWITCHBOARD_MESSAGES_PER_SECOND", default_value_t = 50, value_name = "N")]
-    pub messages_per_second: u32,
+    /// What one user may do.
+    #[command(flatten)]
+    pub rates: RateArgs,
 
     /// Time between two heartbeats; a client that stays silent for two is
     /// dropped.
@@ -113,8 +114,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// The certificate that clients see; nothing: they come without TLS.
     pub tls: Option<Tls>,
-    /// For each user; 0: no limit.
-    pub messages_per_second: u32,
+    /// What one user may do.
+    pub rates: RateLimitConfig,
     /// Between two heartbeats.
     pub heartbeat: Duration,
     /// Which pages may use this server.
@@ -143,7 +144,7 @@ impl FrontArgs {
             node: node::name(self.node.as_deref())?,
             auth,
             tls: self.tls.check()?,
-            messages_per_second: self.messages_per_second,
+            rates: self.rates.check()?,
             heartbeat: limits::between(
                 "--heartbeat",
                 self.heartbeat,

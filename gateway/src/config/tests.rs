@@ -30,7 +30,7 @@ fn the_defaults_are_those_of_the_design() {
     let args = parse(&["--jwt-secret", SECRET, "--node=gw-1"]).unwrap();
     assert_eq!(args.listen.to_string(), "0.0.0.0:8080");
     let config = args.front.check().unwrap();
-    assert_eq!((config.node.as_str(), config.messages_per_second), ("gw-1", 50));
+    assert_eq!((config.node.as_str(), config.rates.messages_per_second), ("gw-1", 50));
     assert_eq!(config.heartbeat, Duration::from_secs(25));
     assert_eq!(config.limits.session_queue, 256);
     assert!(config.origins.any());
@@ -53,6 +53,8 @@ fn a_wrong_flag_is_named_with_what_is_wrong() {
         (&with("--heartbeat=25"), "whole number and a unit"),
         (&with("--heartbeat=0s"), "--heartbeat: must be from 100ms"),
         (&with("--max-header-bytes=100"), "--max-header-bytes: must be from 8192"),
+        (&with("--invites-per-minute=-1"), "--invites-per-minute"),
+        (&with("--reads-per-second=1000001"), "--reads-per-second: must be from 0 to 1000000"),
         (&with("--session-queue=0"), "--session-queue: must be from 1"),
         (&with("--command-timeout=1ms"), "--command-timeout: must be from"),
         (&with("--allow-origin=example.com"), "must be `*`, an origin"),

@@ -1,9 +1,14 @@
 //! The way to the routers: one stream a router, requests that go to one of
-//! them and, while unanswered, to another when it fails. In reading order:
-//! [`Routers`] (the handle), [`pending`] (requests without an answer),
-//! [`stream`] (one router's stream), [`discovery`] (which routers there are).
+//! them and, while unanswered, to another when it fails or answers late. In
+//! reading order: [`Routers`] (the handle), [`cost`] (what requests are),
+//! [`pending`] (those without an answer), [`lateness`] (which routers answer
+//! late), [`stream`] (one router's stream), [`discovery`] (which there are),
+//! [`count`] (the router that counts what a user does).
 
+mod cost;
+mod count;
 mod discovery;
+mod lateness;
 mod pending;
 mod stream;
 
@@ -18,20 +23,31 @@ use daemon::metric::{Counter, Histogram};
 use daemon::trace::{self, KeyValue, Span};
 use proto::wire::{self, reply, request};
 use proto::{ErrorCode, UserId};
+use smallvec::SmallVec;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::pending::{Pending, Unanswered};
+use self::lateness::Usual;
+use self::pending::{Again, Pending, Unanswered};
 use self::stream::Link;
 use crate::config::RouterUrl;
 use crate::failure::Failure;
 use crate::metrics::{COMMAND_DURATION, REPEATED};
 use crate::order;
 
-/// Requests a second of all gateways that one router gets before another is used.
-const PER_ROUTER: f64 = 8_000.0;
+/// Cost of a second's requests of all gateways (in µs, see [`cost`]) that one
+/// router gets before a third, and so on, is used.
+const PER_ROUTER: f64 = 200_000.0;
+
+/// Routers in use at least, where there are so many: when one hangs, only a
+/// part of the users meets it, and the others show that it is the router and
+/// not the store.
+const LEAST_ROUTERS: u64 = 2;
+
+/// How often the clock ticks: repeats, gives up, and looks who is late.
+const TICK: Duration = Duration::from_millis(100);
 
 /// How requests are treated.
 #[derive(Debug, Clone, Copy)]
@@ -62,12 +78,13 @@ pub struct Outcome {
 pub type Completion = Box<dyn FnOnce(Outcome) + Send>;
 
 /// Asks routers. Requests of one user go to one router in the order given, and
-/// to another only when none is without an answer (or the router fails), so
-/// pipelined commands keep their order.
+/// to another only when none is without an answer (or the router fails or is
+/// late, and all of them go there), so pipelined commands keep their order.
 ///
-/// All gateways together use as few routers as their load needs, and the same
-/// ones, since what goes together is cheaper: each takes its own load for the
-/// others', and knows from the routers how many those are.
+/// All gateways together use as few routers as their load needs, but two, and
+/// the same ones, since what goes together is cheaper: each takes its own load
+/// for the others', and knows from the routers how many those are. The load is
+/// what requests and answers cost a router, by kind and bytes.
 #[derive(Clone)]
 pub struct Routers {
     shared: Arc<Shared>,
@@ -82,9 +99,10 @@ struct Shared {
     width: AtomicU64,
     /// Gateways that share them, with this one.
     gateways: AtomicU64,
-    /// Requests since the clock last ticked.
-    asked: AtomicU64,
+    /// What requests have cost since the clock last ticked.
+    cost: AtomicU64,
     unanswered: Unanswered,
+    usual: Usual,
     /// Instruments: until an answer comes, and requests that were repeated.
     duration: Histogram,
     repeated: Counter,
@@ -102,10 +120,11 @@ impl Routers {
             shared: Arc::new(Shared {
                 config,
                 open: SharedLock::default(),
-                width: AtomicU64::new(1),
+                width: AtomicU64::new(LEAST_ROUTERS),
                 gateways: AtomicU64::new(1),
-                asked: AtomicU64::new(0),
+                cost: AtomicU64::new(0),
                 unanswered: Unanswered::default(),
+                usual: Usual::default(),
                 duration: Histogram::of(&COMMAND_DURATION),
                 repeated: Counter::of(&REPEATED),
                 ended: Notify::new(),
@@ -136,6 +155,11 @@ impl Routers {
     /// How many routers take requests at the moment.
     pub fn available(&self) -> usize {
         self.open().len()
+    }
+
+    /// How many routers answer late, and get no new requests.
+    pub(crate) fn late(&self) -> usize {
+        self.open().iter().filter(|link| link.punctuality.is_late()).count()
     }
 
     /// Waits until the stream to a router ends; at once when one has since the
@@ -184,68 +208,96 @@ impl Routers {
         }
         let now = Instant::now();
         let hash = hash_of(&request.user);
-        let link = self.choose(hash, shared.unanswered.link_of(hash), None);
-        shared.asked.fetch_add(1, Ordering::Relaxed);
+        let kind = request.command.as_ref().map(cost::of).expect("it has just been put there");
+        shared.cost.fetch_add(kind.cost, Ordering::Relaxed);
         let pending = Pending {
             request: request.clone(),
             hash,
+            kind,
             completion,
             span,
             asked: now,
             deadline: now + shared.config.timeout,
             sent: now,
-            link: link.as_ref().map(|link| link.id),
-            attempts: u32::from(link.is_some()),
+            link: None,
+            attempts: 0,
         };
-        shared.unanswered.insert(request.id, pending);
-        match link {
-            Some(link) if link.push(request.clone()) => {}
+        let link = shared.unanswered.insert(pending, |before| self.choose(hash, before, None));
+        if let Some(link) = link
+            && !link.push(request)
+        {
             // The stream closed in this moment: what it left is sent again by
             // whoever closed it, unless that was before this was in the list.
-            Some(link) => self.send_again(&[request.id], Some(&link)),
-            None => {}
+            self.send_again(Some(&link), Again::All);
         }
     }
 
     /// The link for a user by its hash; the one that the user's unanswered
     /// requests go to, if it still takes any.
-    fn choose(&self, user: u64, before: Option<u64>, not: Option<&Link>) -> Option<Arc<Link>> {
+    fn choose(&self, user: u64, before: Option<u64>, not: Option<u64>) -> Option<Arc<Link>> {
         let open = self.open();
-        if let Some(same) = open.iter().find(|link| Some(link.id) == before) {
+        if let Some(same) = open.iter().find(|link| before == Some(link.id)) {
             return Some(same.clone());
         }
-        let others = || open.iter().filter(|link| not.is_none_or(|not| not.id != link.id));
-        let count = others().count() as u64;
-        if count == 0 {
+        let others: SmallVec<[&Arc<Link>; 8]> = open.iter().filter(|link| not != Some(link.id)).collect();
+        let punctual: SmallVec<[&Arc<Link>; 8]> =
+            others.iter().copied().filter(|link| !link.punctuality.is_late()).collect();
+        let links = if punctual.is_empty() { others } else { punctual };
+        if links.is_empty() {
             return open.first().cloned();
         }
         let width = self.shared.width.load(Ordering::Relaxed);
-        let place = user % width % count;
-        others().nth(usize::try_from(place).unwrap_or(0)).cloned()
+        let place = user % width % links.len() as u64;
+        links.get(usize::try_from(place).unwrap_or(0)).map(|link| Arc::clone(link))
     }
 
     /// Uses more routers when those in use have much to do, and fewer when
     /// half of that would do. Called once a `tick`.
     fn widen(&self, tick: Duration) {
         let shared = &self.shared;
-        let own = shared.asked.swap(0, Ordering::Relaxed) as f64 / tick.as_secs_f64();
-        let asked = own * shared.gateways.load(Ordering::Relaxed) as f64;
-        let (least, most) = ((asked / PER_ROUTER).ceil(), (asked * 2.0 / PER_ROUTER).ceil());
-        let width = shared.width.load(Ordering::Relaxed).clamp(least.max(1.0) as u64, most.max(1.0) as u64);
+        let own = shared.cost.swap(0, Ordering::Relaxed) as f64 / tick.as_secs_f64();
+        let cost = own * shared.gateways.load(Ordering::Relaxed) as f64;
+        let routers = |cost: f64| ((cost / PER_ROUTER).ceil() as u64).max(LEAST_ROUTERS);
+        let width = shared.width.load(Ordering::Relaxed).clamp(routers(cost), routers(cost * 2.0));
         shared.width.store(width.min(self.available().max(1) as u64), Ordering::Relaxed);
     }
 
-    /// Sends requests again, in their order, to another router than `not`
-    /// where there is one. Without any they wait for the next.
-    fn send_again(&self, ids: &[u64], not: Option<&Link>) {
-        for id in ids {
-            let request = self.shared.unanswered.again(*id, |user| self.choose(user, None, not));
-            // Without a router that it went to it only waited.
-            self.shared.repeated.add(&[], u64::from(not.is_some() && request.is_some()));
-            if let Some((link, request)) = request
-                && !link.push(request)
-            {
-                self.shared.unanswered.orphan(*id);
+    /// Sends requests that went to a router, or waited for one, again: to
+    /// another where there is one. Without any they wait for the next.
+    fn send_again(&self, from: Option<&Link>, which: Again) {
+        let not = from.map(|link| link.id);
+        let ids = self.shared.unanswered.send_again(not, which, |user| self.choose(user, None, not));
+        if let Some(from) = from {
+            self.shared.repeated.add(&[], ids.len() as u64);
+            // What has not left yet need not be done there, too.
+            from.take_back(&ids);
+        }
+    }
+
+    /// Takes a router out that answers late while another does not, and uses it
+    /// again once it answers. When all are late it is the store: then nothing
+    /// changes.
+    fn look_who_is_late(&self, now: Instant) {
+        let (open, late) = (self.open().clone(), self.shared.usual.late());
+        let oldest = self.shared.unanswered.oldest_hot();
+        let age = |link: &Link| oldest.get(&link.id).map_or(Duration::ZERO, |sent| now - *sent);
+        for link in open.iter().filter(|link| link.punctuality.is_back(now)) {
+            tracing::info!(router = %link.name, "a router that answered late is used again");
+        }
+        let is_well = |link: &Link| !link.punctuality.is_late() && age(link) <= late / 2;
+        if !open.iter().any(|link| is_well(link)) {
+            return;
+        }
+        for link in &open {
+            if age(link) > late && !link.punctuality.is_late() {
+                tracing::warn!(
+                    router = %link.name, for_ms = age(link).as_millis() as u64, late_ms = late.as_millis() as u64,
+                    "a router answers late: what can be repeated goes to others until it answers"
+                );
+                link.punctuality.fell_behind(now);
+            }
+            if link.punctuality.is_late() {
+                self.send_again(Some(link), Again::Soon);
             }
         }
     }
@@ -256,8 +308,7 @@ impl Routers {
         open.push(link.clone());
         open.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         drop(open);
-        let waiting = self.shared.unanswered.on(None);
-        self.send_again(&waiting, None);
+        self.send_again(None, Again::All);
     }
 
     /// A stream takes no more requests, but still answers.
@@ -269,8 +320,8 @@ impl Routers {
     fn closed(&self, link: &Link) {
         self.draining(link);
         link.close();
-        let left = self.shared.unanswered.on(Some(link.id));
-        self.send_again(&left, Some(link));
+        self.shared.unanswered.give_up(link.id);
+        self.send_again(Some(link), Again::All);
         self.shared.ended.notify_one();
     }
 
@@ -289,6 +340,12 @@ impl Routers {
     fn answered(&self, reply: wire::Reply, now: Instant) {
         let Some(pending) = self.shared.unanswered.remove(reply.id) else { return };
         self.shared.duration.record(&[], (now - pending.asked).as_secs_f64());
+        if pending.kind.hot && pending.attempts == 1 {
+            self.shared.usual.took(now - pending.sent);
+        }
+        if let Some(result) = &reply.result {
+            self.shared.cost.fetch_add(cost::of_answer(result), Ordering::Relaxed);
+        }
         if let Some(reply::Result::Failure(failure)) = &reply.result {
             pending.span.failed(ErrorCode::from_text(&failure.code).as_str());
         }
@@ -310,8 +367,9 @@ impl Routers {
 
     /// Repeats what takes long on another router, and gives up at the deadline.
     async fn tick_until(&self, shutdown: CancellationToken) {
-        let tick = Duration::from_millis(100);
-        let mut ticks = tokio::time::interval(tick);
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut before = Instant::now();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -326,22 +384,27 @@ impl Routers {
                 };
                 (pending.completion)(Outcome { result: Err(failure), repeated });
             }
-            self.widen(tick);
+            self.widen(TICK);
             for link in self.open().iter() {
                 link.flush();
             }
-            if self.available() > 0 {
+            if self.available() > 0 && self.shared.unanswered.any_waits() {
                 // A request may have missed a stream that opened in its moment.
-                let waiting = self.shared.unanswered.on(None);
-                self.send_again(&waiting, None);
+                self.send_again(None, Again::All);
             }
             if self.available() > 1 {
-                let slow = self.shared.unanswered.sent_before(now - self.shared.config.second_try);
-                for (id, link) in slow {
-                    let link = self.open().iter().find(|open| Some(open.id) == link).cloned();
-                    self.send_again(&[id], link.as_deref());
+                // A gateway that stood still itself has not read what answers
+                // there are.
+                if now - before < TICK * 2 {
+                    self.look_who_is_late(now);
+                }
+                let slow = Again::SentBefore(now - self.shared.config.second_try);
+                let open = self.open().clone();
+                for link in open {
+                    self.send_again(Some(&link), slow);
                 }
             }
+            before = now;
         }
         for pending in self.shared.unanswered.drain() {
             let failure = Failure::unavailable("the gateway is stopping");

@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use daemon::lock::{Lock, Locked};
 use daemon::trace::Span;
 use proto::wire::Request;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
 
-use super::Completion;
+use super::cost::{Kind, Repeat};
 use super::stream::Link;
+use super::{Completion, Outcome};
+use crate::failure::Failure;
 use crate::order;
 
 /// One request without an answer.
@@ -20,6 +22,7 @@ pub(super) struct Pending {
     pub(super) request: Request,
     /// Of the user.
     pub(super) hash: u64,
+    pub(super) kind: Kind,
     pub(super) completion: Completion,
     /// Ends with the answer, if it is traced.
     pub(super) span: Span,
@@ -50,6 +53,18 @@ struct Table {
     users: FxHashMap<u64, (Option<u64>, u32)>,
 }
 
+/// Which requests are sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// All: their link has ended, or there was none.
+    All,
+    /// Those sent before this moment, and what their users have asked since.
+    SentBefore(Instant),
+    /// Of each user those before the first that may not be repeated soon. Each
+    /// only once, so that a store that answers nobody is not asked ever more.
+    Soon,
+}
+
 impl Table {
     fn remove(&mut self, id: u64) -> Option<Pending> {
         let pending = self.by_id.remove(&id)?;
@@ -60,6 +75,43 @@ impl Table {
             }
         }
         Some(pending)
+    }
+
+    fn ids(&self, which: impl Fn(&Pending) -> bool) -> Vec<u64> {
+        let mut ids: Vec<u64> =
+            self.by_id.iter().filter(|(_, pending)| which(pending)).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Those on `link` that `which` means, in their order.
+    fn on(&self, link: Option<u64>, which: Again) -> Vec<u64> {
+        if let Again::SentBefore(then) = which
+            && !self.by_id.values().any(|pending| pending.link == link && pending.sent < then)
+        {
+            return Vec::new();
+        }
+        let mut ids = self.ids(|pending| pending.link == link && pending.kind.repeat != Repeat::Never);
+        let mut users = FxHashSet::default();
+        ids.retain(|id| {
+            let pending = &self.by_id[id];
+            match which {
+                Again::All => true,
+                Again::SentBefore(then) if pending.sent < then => {
+                    users.insert(pending.hash);
+                    true
+                }
+                Again::SentBefore(_) => users.contains(&pending.hash),
+                Again::Soon => {
+                    let may = pending.attempts == 1 && pending.kind.repeat == Repeat::Soon;
+                    if !may {
+                        users.insert(pending.hash);
+                    }
+                    !users.contains(&pending.hash)
+                }
+            }
+        });
+        ids
     }
 }
 
@@ -72,78 +124,110 @@ impl Unanswered {
         self.lock().by_id.len()
     }
 
-    /// The link that the unanswered requests of a user go to, if there are any.
-    pub(super) fn link_of(&self, hash: u64) -> Option<u64> {
-        self.lock().users.get(&hash)?.0
-    }
-
-    pub(super) fn insert(&self, id: u64, pending: Pending) {
+    /// Takes a request, and gives the link that it goes to: `choose` is told
+    /// that of the user's unanswered requests, if there are any. Nothing where
+    /// there is none, or where earlier ones of the user still wait for one.
+    pub(super) fn insert(
+        &self,
+        mut pending: Pending,
+        choose: impl FnOnce(Option<u64>) -> Option<Arc<Link>>,
+    ) -> Option<Arc<Link>> {
         let mut table = self.lock();
         let user = table.users.entry(pending.hash).or_default();
+        let link = match *user {
+            (None, waiting) if waiting > 0 => None,
+            (before, _) => choose(before),
+        };
+        pending.link = link.as_ref().map(|link| link.id);
+        pending.attempts = u32::from(link.is_some());
         *user = (pending.link, user.1 + 1);
-        table.by_id.insert(id, pending);
+        table.by_id.insert(pending.request.id, pending);
+        link
     }
 
     pub(super) fn remove(&self, id: u64) -> Option<Pending> {
         self.lock().remove(id)
     }
 
-    /// Those that were sent on this link last, or wait for any, in order.
-    pub(super) fn on(&self, link: Option<u64>) -> Vec<u64> {
-        self.ids(|pending| pending.link == link)
+    /// Whether any waits for a link.
+    pub(super) fn any_waits(&self) -> bool {
+        self.lock().by_id.values().any(|pending| pending.link.is_none())
     }
 
-    /// Those sent before `then`, with their link, in order.
-    pub(super) fn sent_before(&self, then: Instant) -> Vec<(u64, Option<u64>)> {
-        let ids = self.ids(|pending| pending.link.is_some() && pending.sent < then);
-        let table = self.lock();
-        ids.into_iter().filter_map(|id| Some((id, table.by_id.get(&id)?.link))).collect()
+    /// The moment at which the oldest hot request of each link was sent.
+    pub(super) fn oldest_hot(&self) -> FxHashMap<u64, Instant> {
+        let mut oldest = FxHashMap::default();
+        for pending in self.lock().by_id.values().filter(|pending| pending.kind.hot) {
+            if let Some(link) = pending.link {
+                let sent = oldest.entry(link).or_insert(pending.sent);
+                *sent = pending.sent.min(*sent);
+            }
+        }
+        oldest
     }
 
-    /// Notes that a request is sent again on the link that `choose` finds for
-    /// its user; nothing when it has been answered or there is no link.
-    pub(super) fn again(
+    /// Sends requests again, in their order, on the links that `choose` finds
+    /// for their users; what finds none waits. Returns their ids. In one go, so
+    /// that no later request of a user gets between.
+    pub(super) fn send_again(
         &self,
-        id: u64,
-        choose: impl FnOnce(u64) -> Option<Arc<Link>>,
-    ) -> Option<(Arc<Link>, Request)> {
-        let mut table = self.lock();
-        let pending = table.by_id.get_mut(&id)?;
-        let Some(link) = choose(pending.hash) else {
-            pending.link = None;
-            return None;
-        };
-        pending.link = Some(link.id);
-        pending.sent = Instant::now();
-        pending.attempts += 1;
-        Some((link, pending.request.clone()))
+        from: Option<u64>,
+        which: Again,
+        choose: impl Fn(u64) -> Option<Arc<Link>>,
+    ) -> Vec<u64> {
+        let mut guard = self.lock();
+        let table = &mut *guard;
+        let ids = table.on(from, which);
+        let now = Instant::now();
+        for id in &ids {
+            let Some(pending) = table.by_id.get_mut(id) else { continue };
+            let link = choose(pending.hash).filter(|link| link.push(pending.request.clone()));
+            pending.link = link.map(|link| link.id);
+            if pending.link.is_some() {
+                pending.sent = now;
+                pending.attempts += 1;
+            }
+            if let Some(user) = table.users.get_mut(&pending.hash) {
+                user.0 = pending.link;
+            }
+        }
+        // What stays is behind all that went: the next of that user follow it.
+        if which == Again::Soon {
+            for id in table.ids(|pending| pending.link == from) {
+                let hash = table.by_id[&id].hash;
+                if let Some(user) = table.users.get_mut(&hash) {
+                    user.0 = from;
+                }
+            }
+        }
+        ids
     }
 
-    /// A request waits for a link.
-    pub(super) fn orphan(&self, id: u64) {
-        if let Some(pending) = self.lock().by_id.get_mut(&id) {
-            pending.link = None;
+    /// The link has ended: what only its router could have answered never is.
+    pub(super) fn give_up(&self, link: u64) {
+        let left = {
+            let mut table = self.lock();
+            let never =
+                |pending: &Pending| pending.link == Some(link) && pending.kind.repeat == Repeat::Never;
+            let ids = table.ids(never);
+            ids.iter().filter_map(|id| table.remove(*id)).collect::<Vec<_>>()
+        };
+        for pending in left {
+            let result = Err(Failure::unavailable("the router has ended"));
+            (pending.completion)(Outcome { result, repeated: false });
         }
     }
 
     /// Takes out those whose time is up.
     pub(super) fn expired(&self, now: Instant) -> Vec<Pending> {
-        let ids = self.ids(|pending| pending.deadline <= now);
         let mut table = self.lock();
+        let ids = table.ids(|pending| pending.deadline <= now);
         ids.iter().filter_map(|id| table.remove(*id)).collect()
     }
 
     /// Takes out all.
     pub(super) fn drain(&self) -> Vec<Pending> {
         std::mem::take(&mut *self.lock()).by_id.into_values().collect()
-    }
-
-    fn ids(&self, which: impl Fn(&Pending) -> bool) -> Vec<u64> {
-        let table = self.lock();
-        let mut ids: Vec<u64> =
-            table.by_id.iter().filter(|(_, pending)| which(pending)).map(|(id, _)| *id).collect();
-        ids.sort_unstable();
-        ids
     }
 
     fn lock(&self) -> Locked<'_, Table> {

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
 
 use super::Routers;
+use super::lateness::Punctuality;
 use crate::order;
 
 /// Bytes of one frame at most, both ways: many bodies of 64 KiB.
@@ -89,6 +90,8 @@ pub(super) struct Link {
     /// Unique in this process, new with each stream.
     pub(super) id: u64,
     pub(super) name: String,
+    /// How its router answers.
+    pub(super) punctuality: Punctuality,
     queue: Arc<Lock<{ order::REQUESTS }, Queue>>,
 }
 
@@ -130,7 +133,7 @@ impl Link {
         let queue = Arc::new(Lock::new(Queue::default()));
         let id = LAST.fetch_add(1, Ordering::Relaxed) + 1;
         let outbound = Outbound { queue: queue.clone(), waited: false };
-        (Self { id, name, queue }, outbound)
+        (Self { id, name, punctuality: Punctuality::default(), queue }, outbound)
     }
 
     /// Adds a request to the next frame; false when the stream has ended.
@@ -155,6 +158,13 @@ impl Link {
         if !queue.requests.is_empty() && queue.quiet() {
             queue.urgent = true;
             queue.wake();
+        }
+    }
+
+    /// Takes these, in the order of their ids, out of what has not left yet.
+    pub(super) fn take_back(&self, ids: &[u64]) {
+        if !ids.is_empty() {
+            self.queue.lock().requests.retain(|request| ids.binary_search(&request.id).is_err());
         }
     }
 
@@ -232,7 +242,7 @@ pub(super) async fn run(
                 pause = Pause::default();
                 routers.opened(&link);
                 let ended = tokio::select! {
-                    ended = read(&routers, &mut replies, Until::Draining) => ended,
+                    ended = read(&routers, &link, &mut replies, Until::Draining) => ended,
                     () = retire.cancelled() => None,
                 };
                 match ended {
@@ -263,7 +273,7 @@ pub(super) async fn run(
 /// Reads a stream that takes no more requests to its end.
 async fn drain(routers: Routers, link: Arc<Link>, mut replies: Streaming<Replies>) {
     // What is not answered by then is sent to another router anyway.
-    let ended = tokio::time::timeout(DRAIN, read(&routers, &mut replies, Until::End)).await;
+    let ended = tokio::time::timeout(DRAIN, read(&routers, &link, &mut replies, Until::End)).await;
     let reason = ended.ok().flatten().unwrap_or_else(|| "no end in time".into());
     tracing::info!(router = %link.name, reason, "a draining stream to a router has ended");
     routers.closed(&link);
@@ -280,12 +290,18 @@ enum Until {
 }
 
 /// Completes replies until the stream ends, and says why; or until it drains.
-async fn read(routers: &Routers, replies: &mut Streaming<Replies>, until: Until) -> Option<String> {
+async fn read(
+    routers: &Routers,
+    link: &Link,
+    replies: &mut Streaming<Replies>,
+    until: Until,
+) -> Option<String> {
     loop {
         match replies.message().await {
             Ok(Some(frame)) => {
                 routers.counted(frame.gateways);
                 let now = Instant::now();
+                link.punctuality.heard(now);
                 for reply in frame.replies {
                     routers.answered(reply, now);
                 }

@@ -165,7 +165,7 @@ fn responses(resource: &Resource) -> Value {
         responses.insert("304".into(), json!({ "description": "Nothing new since `If-None-Match`" }));
     }
     let bodies: &[u16] = if resource.method.has_body() { &[408, 413, 415] } else { &[] };
-    let always: &[u16] = &[400, 401, 403, 500, 503];
+    let always: &[u16] = &[400, 401, 403, 429, 500, 503];
     for status in always.iter().chain(bodies).chain(resource.refusals) {
         let response = json!({ "$ref": format!("#/components/responses/{status}") });
         responses.insert(status.to_string(), response);

@@ -29,6 +29,7 @@ use crate::gateway::Gateway;
 use crate::implied;
 use crate::lasting;
 use crate::query::Query;
+use crate::rates::Class;
 use crate::tail::{Opening, StartAt, Tail, acknowledge, page, place_only, resolve};
 
 /// Seconds that a poll waits at most, however many it asks for: several proxies
@@ -237,6 +238,7 @@ async fn begin(
     start: Cursor,
     poll: &Poll,
 ) -> Result<(Tail, Places), Failure> {
+    gateway.rates.enter(caller.payer(), Class::Attach, 1).await?;
     let opening = Opening {
         user: caller.user,
         device: caller.device,

@@ -6,7 +6,7 @@ mod handshake;
 mod socket;
 
 use std::cell::Cell;
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -18,6 +18,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use axum::routing::any;
 use proto::{End, UserId};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::codec::Message;
@@ -34,6 +35,7 @@ use crate::gateway::Gateway;
 use crate::half_sent::Part;
 use crate::identity::{LiveScopes, Scopes};
 use crate::query::Query;
+use crate::rates::{Admission, Payer, Refusals};
 use crate::strikes::Strikes;
 use crate::tail::{Opening, StartAt, Tail};
 
@@ -114,6 +116,10 @@ struct Connection {
     scopes: Arc<LiveScopes>,
     form: Form,
     strikes: Strikes,
+    /// What has been refused of late, for what was under way behind it.
+    refusals: Refusals,
+    /// A command that waits for whether its user may; no other is taken before.
+    held: Option<Box<Held>>,
     /// When something was last heard from the peer.
     heard: Instant,
     /// When it is next asked for a sign of life.
@@ -129,6 +135,20 @@ struct Connection {
     last: Option<Instant>,
     /// The peer has said goodbye or broken the rules: what it is told.
     farewell: Option<Farewell>,
+}
+
+/// A command in its order.
+struct Ordered {
+    command: Command,
+    /// Another user than the session's.
+    acting: Option<UserId>,
+    reference: Reference,
+}
+
+/// One that waits for its turn to be decided.
+struct Held {
+    ordered: Ordered,
+    answer: oneshot::Receiver<()>,
 }
 
 /// The last frame to a peer.
@@ -168,6 +188,8 @@ impl Connection {
             scopes: Arc::new(LiveScopes::new(scopes)),
             form,
             strikes: Strikes::default(),
+            refusals: Refusals::default(),
+            held: None,
             heard: now,
             ping,
             blocked: None,
@@ -270,12 +292,16 @@ impl Connection {
         if free == 0 {
             return Poll::Pending;
         }
+        if self.held.is_some() {
+            ready!(self.go_on(cx));
+            return Poll::Ready(Ok(()));
+        }
         let Ok(Some(mut heard)) = ready!(self.socket.poll_read(cx)) else {
             return Poll::Ready(Err(End::Bye));
         };
         self.heard = Instant::now();
         let mut whole = true;
-        while whole && free > 0 && self.last.is_none() {
+        while whole && free > 0 && self.last.is_none() && self.held.is_none() {
             free -= 1;
             match self.socket.decode(&mut heard) {
                 Ok(Some(message)) => {
@@ -366,14 +392,58 @@ impl Connection {
         result.err().and_then(|failure| self.refuse(reference, failure))
     }
 
-    fn command(&self, kind: &str, fields: &Fields<'_>, reference: Reference) -> Result<(), Failure> {
-        let session = &self.tail.session;
+    fn command(&mut self, kind: &str, fields: &Fields<'_>, reference: Reference) -> Result<(), Failure> {
         let command = Command::parse(kind, fields)?;
         let acting = fields.id("as", UserId::parse)?;
         if acting.is_some() && !self.scopes.get().service {
             return Err(Failure::forbidden("`as` needs a token with the scope `service`"));
         }
         command.permit(self.scopes.get())?;
+        self.admit(Ordered { command, acting, reference })
+    }
+
+    /// Does a command if its user may, or holds it until that is known.
+    fn admit(&mut self, ordered: Ordered) -> Result<(), Failure> {
+        let (class, kind, now) = (ordered.command.class(), ordered.command.kind(), Instant::now());
+        let payer = Payer { user: &self.tail.session.user, service: self.scopes.get().service };
+        let rates = &self.gateway.rates;
+        let still = self.refusals.wait(class, now);
+        if let Some(failure) = still.and_then(|wait| rates.refuse_still(payer, class, wait)) {
+            self.gateway.metrics.command(kind, Some(failure.code));
+            return Err(failure);
+        }
+        match rates.admit(payer, class, ordered.command.units()) {
+            Admission::Passes => self.begin(ordered),
+            Admission::Refused(failure) => {
+                let wait = Duration::from_millis(failure.retry_after_ms.unwrap_or_default());
+                self.refusals.note(class, wait, now);
+                self.gateway.metrics.command(kind, Some(failure.code));
+                Err(failure)
+            }
+            Admission::Waits(answer) => {
+                self.held = Some(Box::new(Held { ordered, answer }));
+                Ok(())
+            }
+        }
+    }
+
+    /// Decides about the command that was held, once that is possible.
+    fn go_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(held) = &mut self.held else { return Poll::Ready(()) };
+        // Without an answer it is decided all the same.
+        let _ = ready!(Pin::new(&mut held.answer).poll(cx));
+        let Some(held) = self.held.take() else { return Poll::Ready(()) };
+        let reference = held.ordered.reference.clone();
+        if let Err(failure) = self.admit(held.ordered)
+            && let Some(end) = self.refuse(reference, failure)
+        {
+            self.end(end);
+        }
+        Poll::Ready(())
+    }
+
+    fn begin(&self, Ordered { command, acting, reference }: Ordered) -> Result<(), Failure> {
+        let session = &self.tail.session;
         match command {
             Command::Ping => {
                 session.answer(Frame::Pong(reference));

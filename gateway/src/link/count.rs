@@ -1,0 +1,129 @@
+//! The way to the router that counts what a user does (ADR 0016): chosen by the
+//! user's name among all that are known, whatever they have to do, so that all
+//! gateways ask the same one. What it does not answer in time is not asked of
+//! another.
+
+use std::hash::Hasher as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemon::trace::Span;
+use proto::wire::{self, reply, request};
+use rustc_hash::FxHasher;
+use tokio::time::Instant;
+
+use super::cost;
+use super::pending::Pending;
+use super::stream::Link;
+use super::{Outcome, Routers};
+use crate::rates::Told;
+
+/// For an answer; some more until the clock ticks.
+const TIMEOUT: Duration = Duration::from_millis(200);
+/// Users in one request.
+const MOST: usize = 1_024;
+
+impl Routers {
+    /// Tells each user's spending to the router that counts for the user.
+    /// `done` is called for each request with what was told in it, and what is
+    /// left in the same order; nothing: there was no answer in time.
+    pub(crate) fn count(
+        &self,
+        told: Vec<Told>,
+        done: impl Fn(Vec<Told>, Option<Vec<f32>>) + Clone + Send + 'static,
+    ) {
+        let mut by_link: Vec<(Option<Arc<Link>>, Vec<Told>)> = Vec::new();
+        for one in told {
+            let link = self.counts_for(one.0.0.as_str());
+            let id = link.as_ref().map(|link| link.id);
+            let mut before = by_link.iter_mut();
+            match before.find(|(of, told)| of.as_ref().map(|of| of.id) == id && told.len() < MOST) {
+                Some((_, told)) => told.push(one),
+                None => by_link.push((link, vec![one])),
+            }
+        }
+        for (link, told) in by_link {
+            match link {
+                Some(link) => self.count_on(&link, told, done.clone()),
+                None => done(told, None),
+            }
+        }
+    }
+
+    fn count_on(
+        &self,
+        link: &Arc<Link>,
+        told: Vec<Told>,
+        done: impl FnOnce(Vec<Told>, Option<Vec<f32>>) + Send + 'static,
+    ) {
+        let spendings = told.iter().map(|(_, spending)| spending.clone()).collect();
+        let command = request::Command::CountRates(wire::CountRates { spendings });
+        let kind = cost::of(&command);
+        let id = self.shared.unanswered.next_id();
+        // Of no user: a router checks the form of the name all the same.
+        let request =
+            wire::Request { id, user: "-".to_owned(), command: Some(command), trace: bytes::Bytes::new() };
+        let completion = move |outcome: Outcome| match outcome.result {
+            Ok(reply::Result::Counted(counted)) => done(told, Some(counted.left)),
+            _ => done(told, None),
+        };
+        let now = Instant::now();
+        let pending = Pending {
+            request: request.clone(),
+            // Behind nothing else.
+            hash: !id,
+            kind,
+            completion: Box::new(completion),
+            span: Span::NONE,
+            asked: now,
+            deadline: now + TIMEOUT,
+            sent: now,
+            link: None,
+            attempts: 0,
+        };
+        self.shared.unanswered.insert(pending, |_| Some(link.clone()));
+        if !link.push(request) {
+            self.shared.unanswered.give_up(link.id);
+        }
+    }
+
+    /// The router whose name and the user's together make the highest number
+    /// (rendezvous hashing): when one comes or goes, only its users move.
+    fn counts_for(&self, user: &str) -> Option<Arc<Link>> {
+        let open = self.open();
+        open.iter().max_by_key(|link| (weight(&link.name, user), link.id)).cloned()
+    }
+}
+
+fn weight(router: &str, user: &str) -> u64 {
+    let mut hasher = FxHasher::default();
+    hasher.write(router.as_bytes());
+    hasher.write(user.as_bytes());
+    // The last bytes of both must reach every bit (splitmix64's finish).
+    let mut bits = hasher.finish();
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_spread_evenly_and_few_move_when_a_router_goes() {
+        let routers = ["10.0.0.1:7100", "10.0.0.2:7100", "10.0.0.3:7100"];
+        let choose = |routers: &[&'static str], user: usize| {
+            let user = format!("user{user}");
+            *routers.iter().max_by_key(|router| weight(router, &user)).unwrap()
+        };
+        for router in routers {
+            let count = (0..3_000).filter(|user| choose(&routers, *user) == router).count();
+            assert!((850..1_150).contains(&count), "{router}: {count}");
+        }
+        for user in 0..3_000 {
+            let before = choose(&routers, user);
+            assert!(before == routers[2] || choose(&routers[..2], user) == before);
+        }
+    }
+}
