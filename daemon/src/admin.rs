@@ -28,14 +28,18 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Whether the process should get traffic: nothing, or the reasons why not.
 pub type Reasons = Vec<String>;
 
-/// Asked for each `/readyz`.
-pub type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), Reasons>> + Send>> + Send + Sync>;
+/// Asked for each `/readyz`: what is wrong although the process should get
+/// traffic, or why it should not.
+pub type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
+
+/// Lines for an operator: beside `ok`, or in its place.
+pub type Answer = Result<Reasons, Reasons>;
 
 /// Makes a [`Ready`] of an asynchronous closure.
 pub fn ready<F, Fut>(ask: F) -> Ready
 where
     F: Fn() -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), Reasons>> + Send + 'static,
+    Fut: Future<Output = Answer> + Send + 'static,
 {
     Arc::new(move || Box::pin(ask()))
 }
@@ -86,7 +90,10 @@ pub async fn serve(listener: TcpListener, ready: Ready, telemetry: Telemetry, st
 
 async fn readyz(State(ready): State<Ready>) -> impl IntoResponse {
     match ready().await {
-        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Ok(notes) => {
+            let lines: Vec<String> = std::iter::once("ok".to_owned()).chain(notes).collect();
+            (StatusCode::OK, lines.join("\n") + "\n")
+        }
         Err(reasons) => (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n"),
     }
 }

@@ -48,7 +48,9 @@ async fn the_admin_server_says_how_the_process_is() {
     let asked = is_ready.clone();
     let ready = admin::ready(move || {
         let ready = asked.load(Ordering::Relaxed);
-        async move { if ready { Ok(()) } else { Err(vec!["no store".into(), "no router".into()]) } }
+        async move {
+            if ready { Ok(vec!["and full".into()]) } else { Err(vec!["no store".into(), "no router".into()]) }
+        }
     });
     let stop = CancellationToken::new();
     let mut server = JoinSet::new();
@@ -60,7 +62,8 @@ async fn the_admin_server_says_how_the_process_is() {
     assert_eq!(healthcheck(address).await, Err("no store; no router".to_owned()));
     is_ready.store(true, Ordering::Relaxed);
     assert_eq!(healthcheck(address).await, Ok(()));
-    assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
+    let answer = get(address, "/readyz").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok\nand full\n"), "{answer}");
     let metrics = get(address, "/metrics").await;
     for line in [
         "switchboard_tests_total{",

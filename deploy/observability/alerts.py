@@ -89,6 +89,14 @@ CAUSES = [
           "> 1", "15m", "ticket", "The webhook fails", "more requests to the webhook fail than messages reach it"),
     Alert("WebhookGivesUp", "sum(increase(switchboard_webhook_dropped_total[15m]))", "> 0", "0m", "ticket", "The webhook fails",
           "{{ $value | humanize }} messages for absent users went unheard: the webhook's queue is full"),
+    Alert("StoredEntriesDamaged", "sum(increase(switchboard_store_damaged_total[15m]))", "> 0", "0m", "ticket", "Stored entries are damaged",
+          "readers met entries that cannot be read {{ $value | humanize }} times and went on past them: the log names them"),
+    Alert("StoreRefuses",
+          'sum by (reason) (increase(switchboard_store_errors_total{reason=~"credentials|permission|memory|disk|name"}[5m]))',
+          "> 0", "2m", "page", "The store refuses", "the store cannot be used by routers: `{{ $labels.reason }}`"),
+    Alert("BusRefuses",
+          'sum by (reason) (increase(switchboard_gateway_bus_errors_total{reason=~"credentials|permission|memory|disk|name"}[5m]))',
+          "> 0", "2m", "page", "The store refuses", "the store's bus cannot be used by gateways: `{{ $labels.reason }}`"),
 ]
 
 

@@ -8,6 +8,7 @@ use rustc_hash::FxHashSet;
 use crate::failure::Failure;
 use crate::fields::{Fields, missing};
 use crate::identity::Scopes;
+use crate::readable::unreadable;
 
 /// Bytes of a message's body at most, as sent.
 pub const MAX_BODY_BYTES: usize = 65_536;
@@ -304,6 +305,9 @@ fn body(fields: &Fields<'_>) -> Result<Bytes, Failure> {
             json.len()
         )));
     }
+    if let Some(why) = unreadable(json) {
+        return Err(Failure::bad_request(format!("`body` {why}")));
+    }
     Ok(on_one_line(json))
 }
 
@@ -370,9 +374,21 @@ mod tests {
     #[test]
     fn a_body_is_kept_as_it_was_sent_on_one_line() {
         let command =
-            parse("{\"type\":\"send\",\"to\":\"bob\",\"body\":{\"a\":\n1e400, \"b\":\"\\n\"}}").unwrap();
+            parse("{\"type\":\"send\",\"to\":\"bob\",\"body\":{\"a\":\n1e40, \"b\":\"\\n\"}}").unwrap();
         let Command::Send { body, .. } = command else { panic!("not a send") };
-        assert_eq!(body, "{\"a\": 1e400, \"b\":\"\\n\"}");
+        assert_eq!(body, "{\"a\": 1e40, \"b\":\"\\n\"}");
+    }
+
+    #[test]
+    fn a_body_that_a_strict_reader_could_not_read_is_refused_with_the_reason() {
+        for kind in [
+            r#""type":"send","to":"bob""#,
+            r#""type":"edit","conversation":"alice~bob","seq":1"#,
+            r#""type":"publish","channel":"c_news""#,
+        ] {
+            assert!(refused(&format!(r#"{{{kind},"body":"\ud800"}}"#)).contains("half a surrogate pair"));
+            assert!(refused(&format!(r#"{{{kind},"body":[1e999]}}"#)).contains("beyond what a double"));
+        }
     }
 
     #[test]

@@ -96,6 +96,11 @@ impl Event {
         Some(self.receipt.get_or_init(|| Arc::new(mark.receipt())))
     }
 
+    /// What stood there in the log cannot be read: there is nothing to show.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.entry.what.is_none()
+    }
+
     /// The frame's `type`.
     pub fn kind(&self) -> &'static str {
         match self.entry.what {

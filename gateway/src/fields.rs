@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use crate::failure::Failure;
+use crate::readable::half_a_pair;
 
 /// JSON nested deeper than this is refused (PROTOCOL.md §5).
 pub const MAX_DEPTH: usize = 128;
@@ -104,7 +105,7 @@ impl<'a> Fields<'a> {
                 .json()
                 .and_then(json_text)
                 .map(Some)
-                .ok_or_else(|| Failure::bad_request(format!("`{name}` must be a string"))),
+                .ok_or_else(|| Failure::bad_request(not_a_text(name, value))),
         }
     }
 
@@ -193,6 +194,9 @@ impl<'a> Fields<'a> {
     pub fn reference(&self) -> Result<Option<Box<str>>, Failure> {
         let Some(json) = self.get("ref").and_then(Value::json) else { return Ok(None) };
         let integer = json.strip_prefix('-').unwrap_or(json).bytes().all(|b| b.is_ascii_digit());
+        if half_a_pair(json) {
+            return Err(Failure::bad_request("`ref` has half a surrogate pair, which is no text"));
+        }
         if (!json.starts_with('"') && !integer) || json.len() > 256 {
             return Err(Failure::bad_request("`ref` must be a string or an integer of at most 256 bytes"));
         }
@@ -203,6 +207,13 @@ impl<'a> Fields<'a> {
 /// The failure for a field that must be there.
 pub fn missing(name: &str) -> Failure {
     Failure::bad_request(format!("`{name}` is missing"))
+}
+
+fn not_a_text(name: &str, value: &Value<'_>) -> String {
+    match value.json().is_some_and(half_a_pair) {
+        true => format!("`{name}` has half a surrogate pair, which is no text"),
+        false => format!("`{name}` must be a string"),
+    }
 }
 
 /// The text of a JSON string; nothing for another value, and for one with
@@ -343,7 +354,9 @@ mod tests {
     fn escapes_are_read_in_names_and_texts_and_half_a_surrogate_pair_is_no_text() {
         let fields = Fields::from_text(r#"{"\u0074o":"\u0062ob","half":"\ud800"}"#).unwrap();
         assert_eq!(fields.text("to").unwrap().unwrap(), "bob");
-        assert!(fields.text("half").is_err());
+        assert!(message(fields.text("half")).contains("half a surrogate pair"));
+        let echoed = Fields::from_text(r#"{"ref":"\udc00"}"#).unwrap();
+        assert!(message(echoed.reference()).contains("half a surrogate pair"));
     }
 
     #[test]

@@ -125,14 +125,15 @@ impl Gateway {
     /// What keeps this node from serving, for `/readyz`.
     pub fn not_ready(&self) -> Vec<String> {
         let bus = self.bus.get().is_some_and(|healthy| healthy());
+        let why = store::bus_trouble().unwrap_or_else(|| "the store's bus is not heard".to_owned());
         [
-            (!bus, "the store's bus is not heard"),
-            (self.routers.available() == 0, "no router can be reached"),
-            (self.draining.is_cancelled(), "draining"),
+            (!bus, why),
+            (self.routers.available() == 0, "no router can be reached".to_owned()),
+            (self.draining.is_cancelled(), "draining".to_owned()),
         ]
         .into_iter()
         .filter(|(holds, _)| *holds)
-        .map(|(_, reason)| reason.to_owned())
+        .map(|(_, reason)| reason)
         .collect()
     }
 

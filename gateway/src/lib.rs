@@ -53,6 +53,7 @@ pub mod page;
 pub mod presence;
 pub mod query;
 pub mod rates;
+pub mod readable;
 pub mod resources;
 pub mod session;
 pub mod strict;

@@ -67,7 +67,7 @@ async fn run(args: Args, config: Config, process: Process) -> anyhow::Result<()>
     let gateway = node.gateway.clone();
     let ready = daemon::admin::ready(move || {
         let reasons = gateway.not_ready();
-        async move { if reasons.is_empty() { Ok(()) } else { Err(reasons) } }
+        async move { if reasons.is_empty() { Ok(Vec::new()) } else { Err(reasons) } }
     });
     process.serve_admin(&args.daemon, ready).await?;
     tracing::info!(%address, node = name, %store, "gateway listens");

@@ -27,6 +27,7 @@ pub static METRICS: &[&Metric] = &[
     &CHANNEL_HOLES,
     &CATCHUPS,
     &BUS_LOST,
+    &BUS_ERRORS,
     &DROPPED,
     &ATTACH_QUEUE,
     &ROUTERS,
@@ -172,6 +173,27 @@ static BUS_LOST: Metric = Metric::counter(
     "bus holes: the bus may have lost announcements, and every session reads on",
 )
 .labelled(&[Label { name: "cause", values: &["hole", "deaf", "lagged", "lease", "store"] }]);
+static BUS_ERRORS: Metric = Metric::counter(
+    "switchboard.gateway.bus.errors",
+    "{error}",
+    "connections to the store's bus that failed, and what it refused or did not answer there",
+)
+.labelled(&[Label {
+    name: "reason",
+    values: &[
+        "name",
+        "refused",
+        "credentials",
+        "permission",
+        "memory",
+        "disk",
+        "read_only",
+        "loading",
+        "tls",
+        "timeout",
+        "other",
+    ],
+}]);
 static DROPPED: Metric = Metric::counter(
     "switchboard.gateway.ephemeral.dropped",
     "{frame}",
@@ -213,6 +235,9 @@ type Count = fn(&Gateway) -> usize;
 
 /// Reports what a gateway is asked for when somebody reads metrics.
 pub(crate) fn observe(gateway: &Arc<Gateway>) {
+    for reason in store::Reason::ALL {
+        metric::observe(&BUS_ERRORS, &[reason.as_str()], move || Some(store::bus_errors(reason) as f64));
+    }
     // Made here, so that it is reported before the first one.
     let _ = Counter::of(&CATCHUPS);
     let reports: [(&'static Metric, Count); 5] = [

@@ -52,6 +52,10 @@ impl Store for Measured {
         self.time("post", self.inner.post(batch)).await
     }
 
+    async fn settle(&self, conversation: &ConversationId) -> Result<()> {
+        self.time("settle", self.inner.settle(conversation)).await
+    }
+
     async fn repair(&self, age: Duration) -> Result<usize> {
         self.time("repair", self.inner.repair(age)).await
     }

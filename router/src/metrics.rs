@@ -20,6 +20,8 @@ pub static METRICS: &[&Metric] = &[
     &FAILED,
     &WAITING,
     &UNHEARD_DROPPED,
+    &DAMAGED,
+    &STORE_ERRORS,
 ];
 
 const QUEUE: Label = Label {
@@ -119,6 +121,7 @@ static STORE_DURATION: Metric =
                 name: "operation",
                 values: &[
                     "post",
+                    "settle",
                     "repair",
                     "attach",
                     "detach",
@@ -170,6 +173,34 @@ static UNHEARD_DROPPED: Metric = Metric::counter(
     "messages for absent users that went unheard because the queue was full",
 );
 
+static DAMAGED: Metric = Metric::counter(
+    "switchboard.store.damaged",
+    "{read}",
+    "stored entries that could not be read, each time a reader met one and went on past it",
+);
+
+static STORE_ERRORS: Metric = Metric::counter(
+    "switchboard.store.errors",
+    "{error}",
+    "calls to the store that it refused or did not answer, and connections to it that failed",
+)
+.labelled(&[Label {
+    name: "reason",
+    values: &[
+        "name",
+        "refused",
+        "credentials",
+        "permission",
+        "memory",
+        "disk",
+        "read_only",
+        "loading",
+        "tls",
+        "timeout",
+        "other",
+    ],
+}]);
+
 /// Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics(Arc<Instruments>);
@@ -197,6 +228,12 @@ struct Instruments {
 impl Metrics {
     pub(crate) fn new() -> Self {
         metric::observe(&UNHEARD_DROPPED, &[], || Some(store::unheard_dropped() as f64));
+        metric::observe(&DAMAGED, &[], || Some(store::damaged_skipped() as f64));
+        for reason in store::Reason::ALL {
+            metric::observe(&STORE_ERRORS, &[reason.as_str()], move || {
+                Some(store::store_errors(reason) as f64)
+            });
+        }
         Self(Arc::new(Instruments {
             commands: Counter::of(&COMMANDS),
             batch_size: Histogram::of(&BATCH_SIZE),

@@ -45,9 +45,14 @@ impl Service {
             .max_encoding_message_size(MAX_FRAME_BYTES)
     }
 
-    /// Whether the store answers; for `/readyz`.
-    pub async fn ready(&self) -> Result<(), Vec<String>> {
-        self.core.store.ping().await.map_err(|error| vec![error.to_string()])
+    /// Whether the store answers; for `/readyz`. A store that answers and
+    /// refuses something (it is full, say) can still be read: a router stays
+    /// ready then, and says what is wrong.
+    pub async fn ready(&self) -> Result<Vec<String>, Vec<String>> {
+        match self.core.store.ping().await {
+            Ok(()) => Ok(store::store_trouble().into_iter().collect()),
+            Err(error) => Err(vec![error.to_string()]),
+        }
     }
 
     /// Waits, after `shutdown`, until every link has ended and every command

@@ -53,6 +53,10 @@ async fn run(args: Args, config: Config, process: Process) -> anyhow::Result<()>
         }
         other => other?,
     }
+    tokio::select! {
+        ready = system.becomes_ready() => ready?,
+        () = process.shutdown.cancelled() => return Ok(()),
+    }
     tracing::info!(%address, %store, "standalone listens");
     if let Some(hints) = hints {
         println!("{hints}");

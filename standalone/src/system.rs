@@ -20,6 +20,12 @@ use crate::dev;
 /// then they have nothing left to do.
 const END: Duration = Duration::from_secs(5);
 
+/// A system that cannot serve by then ends, so that nobody takes it for one
+/// that can.
+const BEGIN: Duration = Duration::from_secs(10);
+/// Between two looks whether it can.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// A whole system that runs.
 pub struct System {
     node: Node,
@@ -61,12 +67,35 @@ impl System {
         daemon::admin::ready(move || {
             let (mut reasons, router) = (gateway.not_ready(), router.clone());
             async move {
-                if let Err(more) = router.ready().await {
-                    reasons.extend(more);
-                }
-                if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+                let notes = match router.ready().await {
+                    Ok(notes) => notes,
+                    Err(more) => {
+                        reasons.extend(more);
+                        Vec::new()
+                    }
+                };
+                if reasons.is_empty() { Ok(notes) } else { Err(reasons) }
             }
         })
+    }
+
+    /// Waits until it can serve; or says what keeps it from that, after
+    /// [`BEGIN`].
+    pub async fn becomes_ready(&self) -> anyhow::Result<()> {
+        let ready = self.ready();
+        let mut tick = tokio::time::interval(LOOK);
+        let last = tokio::time::Instant::now() + BEGIN;
+        loop {
+            let late = tick.tick().await >= last;
+            match ready().await {
+                Ok(_) => return Ok(()),
+                Err(reasons) if late => {
+                    let store = &self.config.store.url;
+                    anyhow::bail!("--store {store}: it is not ready after {BEGIN:?}: {}", reasons.join("; "));
+                }
+                Err(_) => {}
+            }
+        }
     }
 
     /// Serves clients until `shutdown`, then ends the parts in the order in

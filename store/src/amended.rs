@@ -4,6 +4,7 @@ use bytes::Bytes;
 use proto::UserId;
 use proto::wire::{Entry, entry};
 
+use crate::damage::unless_damaged;
 use crate::model::{Logged, Shown};
 use crate::{Error, Result};
 
@@ -25,7 +26,10 @@ impl Amended {
         let body = match (self.recalled, self.edit) {
             (Some(_), _) => Some(Bytes::new()),
             (None, Some(Entry { what: Some(entry::What::Edited(edited)), .. })) => Some(edited.body),
-            (None, Some(_)) => return Err(Error::Corrupt("an edit that is none".into())),
+            (None, Some(_)) => {
+                unless_damaged::<()>(Err(Error::Corrupt("an edit that is none".into())), "an edit")?;
+                None
+            }
             (None, None) => None,
         };
         if let (Some(body), Some(entry::What::Message(written))) = (body, &mut message.entry.what) {

@@ -15,13 +15,17 @@ pub mod redis;
 
 mod amended;
 mod bus;
+mod damage;
 mod store;
+mod trouble;
 mod unheard;
 
 pub use bus::{Bus, Heard, Loss, Subscription};
 pub use config::{Bounds, Config, Url};
+pub use damage::damaged_skipped;
 pub use error::{Error, Result};
 pub use store::Store;
+pub use trouble::{Reason, bus_errors, bus_trouble, store_errors, store_trouble};
 pub use unheard::unheard_dropped;
 
 use std::sync::Arc;

@@ -30,6 +30,11 @@ pub trait Store: Send + Sync + 'static {
     /// was not appended.
     async fn post(&self, batch: Vec<Post>) -> Result<Vec<Posted>>;
 
+    /// Sees to it that what is numbered in this conversation is filed for every
+    /// member and announced. To be called before a command is acknowledged that
+    /// finds done what it asks for, as whoever did it may have failed half way.
+    async fn settle(&self, conversation: &ConversationId) -> Result<()>;
+
     /// Finishes what a crash left numbered and not filed for everyone, if it is
     /// older than `age`. Called by every router now and then; returns how many
     /// conversations it mended.

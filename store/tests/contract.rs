@@ -12,6 +12,7 @@ mod contract {
     mod changed_marks;
     mod channels;
     mod cursors;
+    mod damage;
     mod embedded;
     mod groups;
     mod history;

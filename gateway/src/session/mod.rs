@@ -424,7 +424,10 @@ impl Session {
             if let Some(mark) = event.mark() {
                 state.marks.pass(&mark);
             }
-            state.outbox.push_back(Frame::Event(position, event));
+            // What the store could not read is passed over.
+            if !event.is_nothing() {
+                state.outbox.push_back(Frame::Event(position, event));
+            }
         }
         // Marks come with the page that reaches the head; as many at a time as
         // the routers give, and only to an outbox that was empty.

@@ -25,7 +25,8 @@ fn event(position: u64) -> Arc<Event> {
 }
 
 fn wire_event(position: u64) -> wire::Event {
-    let entry = Entry { fingerprint: u32::try_from(position).unwrap(), ..Default::default() };
+    let what = Some(wire::entry::What::Message(wire::Message::default()));
+    let entry = Entry { fingerprint: u32::try_from(position).unwrap(), what, ..Default::default() };
     wire::Event { conversation: "alice~bob".into(), seq: position, entry: Some(entry), state: None }
 }
 
@@ -60,6 +61,24 @@ fn taken(session: &Session) -> (Vec<u64>, Taken) {
             }
         }
     }
+}
+
+#[test]
+fn what_the_store_could_not_read_is_passed_over_and_what_follows_is_handed_out() {
+    let session = live_at(5);
+    session.offer(Position(9), &event(9));
+    assert!(session.give_up_waiting());
+    assert!(matches!(taken(&session).1, Taken::Read(_)));
+    let mut page = page(6..=9, 9);
+    for place in [0, 1, 3] {
+        page.events[place].event.as_mut().unwrap().entry.as_mut().unwrap().what = None;
+    }
+    session.apply(page, session.begin_page());
+    let (places, then) = taken(&session);
+    assert_eq!(places, [8]);
+    assert!(matches!(then, Taken::Nothing), "it is live again");
+    session.offer(Position(10), &event(10));
+    assert_eq!(taken(&session).0, [10]);
 }
 
 #[test]

@@ -126,24 +126,37 @@ async fn read(
     start: Cursor,
     limit: usize,
 ) -> Result<Vec<Frame>, Failure> {
-    let query = wire::ReadInbox {
-        after: Some(start.into()),
-        limit: u32::try_from(limit).expect("the limit is small"),
-        session: String::new(),
-        device: caller.device.to_string(),
-        ..wire::ReadInbox::default()
-    };
-    let page = page(gateway, &caller.user, query).await?;
-    if page.reset() != WireReset::None {
-        let reason: Option<ResetReason> = page.reset().into();
-        let restart = Cursor::from(page.restart.unwrap_or_default());
-        return Ok(reason.map(|reason| Frame::Reset(reason, restart)).into_iter().collect());
+    let mut after = start;
+    loop {
+        let query = wire::ReadInbox {
+            after: Some(after.into()),
+            limit: u32::try_from(limit).expect("the limit is small"),
+            session: String::new(),
+            device: caller.device.to_string(),
+            ..wire::ReadInbox::default()
+        };
+        let page = page(gateway, &caller.user, query).await?;
+        if page.reset() != WireReset::None {
+            let reason: Option<ResetReason> = page.reset().into();
+            let restart = Cursor::from(page.restart.unwrap_or_default());
+            return Ok(reason.map(|reason| Frame::Reset(reason, restart)).into_iter().collect());
+        }
+        let before = after;
+        let mut frames = Vec::with_capacity(page.events.len());
+        for filed in page.events {
+            let event = Event::from(filed.event.unwrap_or_default());
+            let position = Position(filed.position);
+            after = event.cursor(position);
+            // What the store could not read is passed over.
+            if !event.is_nothing() {
+                frames.push(Frame::Event(position, Arc::new(event)));
+            }
+        }
+        // A page of which nothing could be read is no answer.
+        if !frames.is_empty() || after.position.0 >= page.head || after == before {
+            return Ok(frames);
+        }
     }
-    let frames = page.events.into_iter().map(|filed| {
-        let event = Event::from(filed.event.unwrap_or_default());
-        Frame::Event(Position(filed.position), Arc::new(event))
-    });
-    Ok(frames.collect())
 }
 
 /// What there is in the channels after their places, for as long as there is

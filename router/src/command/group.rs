@@ -48,7 +48,9 @@ pub(crate) async fn create(core: &Core, by: UserId, create: wire::CreateGroup) -
         Posted::Done { .. } => {}
         // `Stale` or `NotMember`: there is one, by a repeat of this command, or of somebody else.
         _ => match state(core, &by, &conversation).await {
-            Ok(state) if state.group.as_ref().is_some_and(|group| group.owner == by) => {}
+            Ok(state) if state.group.as_ref().is_some_and(|group| group.owner == by) => {
+                core.store.settle(&conversation).await?;
+            }
             Ok(_) | Err(Error::NotFound(_)) => {
                 return Err(Error::Conflict("`conversation` is taken".to_owned()));
             }
@@ -251,6 +253,8 @@ async fn change(
             return Err(Error::BadRequest("a direct conversation cannot be changed".to_owned()));
         };
         let Some(mut decision) = decide(&state, group)? else {
+            // Perhaps by this very command, that failed half way.
+            core.store.settle(&conversation).await?;
             return Ok(done());
         };
         decision.permit(core, by).await?;

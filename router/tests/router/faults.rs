@@ -51,6 +51,10 @@ impl Store for Faulty {
         }
     }
 
+    async fn settle(&self, _: &ConversationId) -> Result<()> {
+        self.fail().await
+    }
+
     async fn repair(&self, _: Duration) -> Result<usize> {
         self.fail().await
     }

@@ -110,7 +110,7 @@ async fn health_is_served_beside_the_links() {
     let request = tonic_health::pb::HealthCheckRequest { service: "switchboard.v1.Router".into() };
     let status = health.check(request).await.unwrap().into_inner().status();
     assert_eq!(status, tonic_health::pb::health_check_response::ServingStatus::Serving);
-    assert_eq!(router.service.ready().await, Ok(()));
+    assert!(router.service.ready().await.is_ok());
 }
 
 #[tokio::test]

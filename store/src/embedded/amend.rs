@@ -12,6 +12,7 @@ use super::tables::{
     number, user_id,
 };
 use crate::amended::Amended;
+use crate::damage::unless_damaged;
 use crate::model::{Amendment, Post, Posted, Who};
 use crate::{Error, Result};
 
@@ -178,7 +179,10 @@ pub(super) fn amended(txn: &ReadTransaction, conversation: u64, seq: u64) -> Res
     let row: AmendedRow = decode(row.value())?;
     let edit = match row.edit {
         0 => None,
-        log => Some(log_entry(&txn.open_table(LOG)?, log)?.0.entry),
+        log => {
+            let edit = log_entry(&txn.open_table(LOG)?, log);
+            unless_damaged(edit, format_args!("the edit of message {seq}"))?.map(|(edit, _)| edit.entry)
+        }
     };
     let reactions = row.reactions.into_iter().map(|row| Ok((user_id(&row.user)?, row.emoji)));
     Ok(Amended {

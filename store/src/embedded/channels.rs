@@ -11,6 +11,7 @@ use redb::{
 };
 
 use super::inbox::age;
+use crate::damage::unless_damaged;
 use crate::model::{Broadcast, Broadcasted, ChannelPage, ChannelQuery};
 use crate::{Bounds, Error, Result};
 
@@ -132,17 +133,23 @@ pub(super) fn read(txn: &ReadTransaction, query: &ChannelQuery) -> Result<Channe
     if from > head {
         return Ok(page);
     }
-    let mut bytes = 0;
+    let (mut bytes, mut upto) = (0, 0);
     for row in txn.open_table(PUBLICATIONS)?.range((number, from)..=(number, head))?.take(query.limit) {
         let (key, value) = row?;
+        let seq = key.value().1;
         let entry = value.value().1;
         bytes += entry.len();
         if bytes > PAGE_BYTES && !page.publications.is_empty() {
             break;
         }
-        let entry =
-            Entry::decode(entry).map_err(|error| Error::Corrupt(format!("a publication: {error}")))?;
-        page.publications.push((Seq(key.value().1), entry));
+        let entry = Entry::decode(entry).map_err(|error| Error::Corrupt(format!("a publication: {error}")));
+        let entry = unless_damaged(entry, format_args!("publication {seq} of {}", query.channel))?;
+        page.publications.extend(entry.map(|entry| (Seq(seq), entry)));
+        upto = seq;
+    }
+    if page.publications.is_empty() && upto < head && upto > query.after.0 {
+        // Nobody could go on from a page of which nothing can be read.
+        return read(txn, &ChannelQuery { after: Seq(upto), ..query.clone() });
     }
     Ok(page)
 }

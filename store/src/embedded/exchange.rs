@@ -78,6 +78,15 @@ impl Exchange {
         Ears { exchange: self.clone(), node, ear }
     }
 
+    /// Has every session read on from the log.
+    pub(super) fn doubt(&self) {
+        let ears: Vec<_> = self.state().ears.values().cloned().collect();
+        for ear in ears {
+            ear.queue().waiting.push_back(Heard::Lost(Loss::Hole));
+            ear.filled.notify_one();
+        }
+    }
+
     /// The store's incarnation.
     pub(super) fn store(&self) -> StoreIncarnation {
         StoreIncarnation::of(&self.store)

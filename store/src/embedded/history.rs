@@ -10,6 +10,7 @@ use super::tables::{
     CONVERSATION_NUMBERS, CONVERSATIONS, LOG, MEMBERS, MEMBERSHIPS, MESSAGES, USER_NUMBERS, conversation,
     conversation_id, member, members, number, user_id,
 };
+use crate::damage::unless_damaged;
 use crate::model::{
     Conversation, Group, HistoryPage, HistoryQuery, HistoryRange, LOOKED_AT, Member, Membership, Shown,
     Version,
@@ -50,12 +51,21 @@ pub(super) fn history(txn: &ReadTransaction, query: &HistoryQuery) -> Result<Opt
     if from <= to {
         for row in txn.open_table(MESSAGES)?.range((number, from)..=(number, to))? {
             let (key, value) = row?;
-            let message = entry(&log, value.value().0)?.0;
+            let place = format_args!("message {} of {}", key.value().1, query.conversation);
+            let Some((message, _)) = unless_damaged(entry(&log, value.value().0), place)? else { continue };
             messages.push(match row_of.amended {
                 0 => message.into(),
                 _ => amended(txn, number, key.value().1)?.show(message)?,
             });
         }
+    }
+    if messages.is_empty() && from <= to && more {
+        // Nobody could go on from a page of which nothing can be read.
+        let range = match query.range {
+            HistoryRange::After(_) => HistoryRange::After(Seq(to)),
+            HistoryRange::Newest | HistoryRange::Before(_) => HistoryRange::Before(Seq(from)),
+        };
+        return history(txn, &HistoryQuery { range, ..query.clone() });
     }
     Ok(Some(HistoryPage { messages, more }))
 }
@@ -125,7 +135,10 @@ pub(super) fn talked(txn: &ReadTransaction, id: &ConversationId) -> Result<bool>
 fn message(txn: &ReadTransaction, conversation: u64, seq: u64) -> Result<Option<Shown>> {
     match txn.open_table(MESSAGES)?.get((conversation, seq))? {
         Some(row) => {
-            let message = entry(&txn.open_table(LOG)?, row.value().0)?.0;
+            let message = entry(&txn.open_table(LOG)?, row.value().0);
+            let Some((message, _)) = unless_damaged(message, format_args!("message {seq}"))? else {
+                return Ok(None);
+            };
             amended(txn, conversation, seq)?.show(message).map(Some)
         }
         None => Ok(None),

@@ -4,12 +4,13 @@
 use bytes::Bytes;
 use prost::Message as _;
 use proto::wire::Event;
-use proto::{Cursor, Fingerprint, Position, ResetReason, Seq};
+use proto::{ConversationId, Cursor, Fingerprint, Position, ResetReason, Seq, UserId};
 use redb::{ReadTransaction, ReadableTable};
 
 use super::tables::{
     INBOXES, InboxRow, LOG, Tables, USER_NUMBERS, USERS, UserRow, conversation_id, filed, number, user,
 };
+use crate::damage::{nothing, unless_damaged};
 use crate::model::{Attach, Filed, From, InboxQuery, Logged};
 use crate::{Bounds, Error, Result};
 
@@ -159,17 +160,26 @@ pub(super) fn read(txn: &ReadTransaction, query: &InboxQuery) -> Result<Page> {
     for row in inboxes.range((number, after + 1)..=(number, user.head))? {
         let (key, value) = row?;
         let row = InboxRow::read(value.value());
-        let (event, bytes) = entry(&log, row.log)?;
+        let position = Position(key.value().1);
+        let (event, bytes) = match unless_damaged(entry(&log, row.log), format_args!("entry {}", row.log))? {
+            Some(entry) => entry,
+            None => (Logged { entry: nothing(row.fingerprint.0), ..no_event(&query.user) }, 0),
+        };
         size += bytes;
         if !events.is_empty() && size > PAGE_BYTES {
             break;
         }
-        events.push(Filed { position: Position(key.value().1), event });
+        events.push(Filed { position, event });
         if events.len() >= query.limit {
             break;
         }
     }
     Ok(Page { events, head: user.head(), reset: None })
+}
+
+/// Where an entry that cannot be read is said to be: nobody knows where it was.
+fn no_event(reader: &UserId) -> Logged {
+    Logged { conversation: ConversationId::direct(reader, reader), seq: Seq(0), entry: nothing(0) }
 }
 
 /// An entry of the log with its size.

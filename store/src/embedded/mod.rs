@@ -10,6 +10,7 @@ mod changed;
 mod channels;
 mod exchange;
 mod failure;
+mod file;
 mod history;
 mod inbox;
 mod marks;
@@ -39,8 +40,9 @@ use crate::model::{
     ChannelQuery, Conversation, Detach, From, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location,
     Mark, Marked, Membership, Post, PostKind, Posted, Seen, Standing, Unheard,
 };
-use crate::{Bounds, Bus, Config, Error, Result, Store, Subscription, Url};
+use crate::{Bounds, Bus, Config, Error, Result, Store, Subscription, Url, trouble};
 use exchange::{Before, Exchange, Known};
+use file::StoreFile;
 use page::{first_page, page};
 use tickets::Tickets;
 use writer::{Call, Job, Writer};
@@ -59,7 +61,7 @@ const CACHE: usize = 128 * 1024 * 1024;
 
 /// The embedded store and its bus.
 pub struct Embedded {
-    database: Arc<Database>,
+    file: Arc<StoreFile>,
     exchange: Arc<Exchange>,
     jobs: mpsc::Sender<Job>,
     readers: Arc<Semaphore>,
@@ -78,20 +80,22 @@ impl Embedded {
             return Err(Error::Config("the embedded store needs a folder: `embedded:PATH`".into()));
         };
         let tasks = TaskTracker::new();
-        let opened = tasks.spawn_blocking(move || open_file(&folder)).await;
+        let place = folder.clone();
+        let opened = tasks.spawn_blocking(move || open_file(&place)).await;
         let (database, incarnation) = opened.map_err(|error| Error::Unavailable(error.to_string()))??;
-        let database = Arc::new(database);
+        let file = Arc::new(StoreFile::new(folder, database));
         let exchange = Arc::new(Exchange::new(incarnation));
         let (jobs, queue) = mpsc::channel(QUEUE);
         let writer = Writer {
-            database: database.clone(),
+            file: file.clone(),
+            disk: Default::default(),
             exchange: exchange.clone(),
             bounds: config.bounds,
             unheard: Default::default(),
         };
         tasks.spawn_blocking(move || writer.run(queue, &shutdown));
         Ok(Arc::new(Self {
-            database,
+            file,
             exchange,
             jobs,
             readers: Arc::new(Semaphore::new(READERS)),
@@ -126,9 +130,10 @@ impl Embedded {
     ) -> Result<T> {
         let done = async {
             let permit = self.readers.clone().acquire_owned().await.map_err(|_| stopped())?;
-            let database = self.database.clone();
+            let file = self.file.clone();
             let task = self.tasks.spawn_blocking(move || {
-                let result = database.begin_read().map_err(Error::from).and_then(|txn| read(&txn));
+                let begun = file.database().and_then(|database| Ok(database.begin_read()?));
+                let result = begun.and_then(|txn| read(&txn));
                 drop(permit);
                 result
             });
@@ -154,6 +159,10 @@ impl Store for Embedded {
     }
 
     /// One transaction numbers and files: nothing is ever left half done.
+    async fn settle(&self, _: &ConversationId) -> Result<()> {
+        Ok(())
+    }
+
     async fn repair(&self, _age: Duration) -> Result<usize> {
         Ok(0)
     }
@@ -321,7 +330,10 @@ impl Store for Embedded {
     }
 
     async fn ping(&self) -> Result<()> {
-        self.write(vec![()], Job::Ping).await.map(|_| ())
+        match self.write(vec![()], Job::Ping).await {
+            Err(Error::Unavailable(why)) => Err(Error::Unavailable(trouble::STORE.now().unwrap_or(why))),
+            done => done.map(|_| ()),
+        }
     }
 }
 
@@ -372,12 +384,17 @@ fn late() -> Error {
     Error::Unavailable("the embedded store did not answer in time".into())
 }
 
+/// Opens or makes the file as it is.
+fn open_database(folder: &Path) -> Result<Database> {
+    Ok(Database::builder().set_cache_size(CACHE).create(folder.join(FILE))?)
+}
+
 /// Opens or makes the file, with all its tables, and returns the store's
 /// incarnation.
 fn open_file(folder: &Path) -> Result<(Database, String)> {
     std::fs::create_dir_all(folder)
         .map_err(|error| Error::Config(format!("cannot make the folder {}: {error}", folder.display())))?;
-    let database = Database::builder().set_cache_size(CACHE).create(folder.join(FILE))?;
+    let database = open_database(folder)?;
     let txn = database.begin_write()?;
     let incarnation = {
         drop(tables::Tables::open(&txn)?);

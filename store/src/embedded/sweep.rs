@@ -143,6 +143,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::super::exchange::Exchange;
+    use super::super::file::StoreFile;
     use super::super::history::history;
     use super::super::inbox::read;
     use super::super::open_file;
@@ -186,7 +187,8 @@ mod tests {
     fn writer(folder: &tempfile::TempDir) -> Writer {
         let (database, incarnation) = open_file(folder.path()).unwrap();
         Writer {
-            database: Arc::new(database),
+            file: Arc::new(StoreFile::new(folder.path().to_owned(), database)),
+            disk: Default::default(),
             exchange: Arc::new(Exchange::new(incarnation)),
             bounds: Bounds { age: Duration::from_secs(90 * 24 * 3600), ..Bounds::default() },
             unheard: Default::default(),
@@ -195,7 +197,7 @@ mod tests {
 
     fn sweep(writer: &Writer, now: u64) {
         let mut sweep = Sweep::default();
-        while sweep.step(&writer.database, &writer.bounds, now).unwrap() {}
+        while sweep.step(&writer.file.database().unwrap(), &writer.bounds, now).unwrap() {}
     }
 
     #[test]
@@ -208,7 +210,7 @@ mod tests {
         assert!(is_repeat(post(&writer, "key")));
         sweep(&writer, now() + DAY + 60_000);
         assert!(!is_repeat(post(&writer, "key")));
-        let txn = writer.database.begin_read().unwrap();
+        let txn = writer.file.database().unwrap().begin_read().unwrap();
         assert_eq!(txn.open_table(REPEATS).unwrap().range::<(u64, u64, &str)>(..).unwrap().count(), 1);
     }
 
@@ -226,10 +228,10 @@ mod tests {
         for posted in post_all(&writer, posts) {
             assert!(matches!(posted, Posted::Done { .. }), "{posted:?}");
         }
-        let txn = writer.database.begin_read().unwrap();
+        let txn = writer.file.database().unwrap().begin_read().unwrap();
         assert_eq!(txn.open_table(AMENDED).unwrap().range::<(u64, u64)>(..).unwrap().count(), 1);
         sweep(&writer, now() + 91 * DAY);
-        let txn = writer.database.begin_read().unwrap();
+        let txn = writer.file.database().unwrap().begin_read().unwrap();
         assert_eq!(txn.open_table(AMENDED).unwrap().range::<(u64, u64)>(..).unwrap().count(), 0);
         assert_eq!(txn.open_table(RECALLED).unwrap().range::<(u64, u64)>(..).unwrap().count(), 0);
         assert_eq!(txn.open_table(LOG).unwrap().range::<u64>(..).unwrap().count(), 0);
@@ -250,11 +252,11 @@ mod tests {
             session: None,
             marks: None,
         };
-        let page = read(&writer.database.begin_read().unwrap(), &query).unwrap();
+        let page = read(&writer.file.database().unwrap().begin_read().unwrap(), &query).unwrap();
         assert_eq!((page.events.len(), page.reset), (3000, None));
 
         sweep(&writer, now() + 91 * DAY);
-        let txn = writer.database.begin_read().unwrap();
+        let txn = writer.file.database().unwrap().begin_read().unwrap();
         let page = read(&txn, &query).unwrap();
         let (reason, head) = page.reset.unwrap();
         assert_eq!((reason, head.position.0), (proto::ResetReason::Trimmed, 3000));

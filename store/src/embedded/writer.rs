@@ -2,11 +2,11 @@
 //! transaction, and answers when that is on the disk. Between calls it lets
 //! go what has grown too old.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proto::UserId;
-use redb::Database;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::channels::{ChannelSweep, ChannelTables, Published};
 use super::exchange::Exchange;
+use super::file::{self, Disk, StoreFile};
 use super::marks;
 use super::post::{News, Posting};
 use super::sweep::Sweep;
@@ -21,7 +22,7 @@ use super::tables::Tables;
 use super::unheard::UnheardTables;
 use crate::model::{Acknowledge, Acknowledged, Broadcast, Broadcasted, Mark, Marked, Post, Posted, Unheard};
 use crate::unheard::Dropping;
-use crate::{Bounds, Result};
+use crate::{Bounds, Error, Result};
 
 /// Items that go into one transaction; what is more waits for the next.
 const COMMIT: usize = 4096;
@@ -62,12 +63,29 @@ impl Job {
     }
 }
 
+impl Job {
+    /// Answers what was not come to.
+    fn refuse(self, error: Error) {
+        // Nobody waits any more when a call has timed out.
+        match self {
+            Self::Post(call) => drop(call.answer.send(Err(error))),
+            Self::Acknowledge(call) => drop(call.answer.send(Err(error))),
+            Self::Mark(call) => drop(call.answer.send(Err(error))),
+            Self::Broadcast(call) => drop(call.answer.send(Err(error))),
+            Self::TakeUnheard(call) => drop(call.answer.send(Err(error))),
+            Self::Heard(call) => drop(call.answer.send(Err(error))),
+            Self::Ping(call) => drop(call.answer.send(Err(error))),
+        }
+    }
+}
+
 /// Waits with its result for the commit.
 type Answer = Box<dyn FnOnce(Result<()>)>;
 
 /// The writer and what it writes to.
 pub(super) struct Writer {
-    pub database: Arc<Database>,
+    pub file: Arc<StoreFile>,
+    pub disk: RefCell<Disk>,
     pub exchange: Arc<Exchange>,
     pub bounds: Bounds,
     pub unheard: Dropping,
@@ -75,6 +93,8 @@ pub(super) struct Writer {
 
 /// What is to be announced.
 struct Committed {
+    /// Something was written at all.
+    written: bool,
     news: Vec<News>,
     published: Vec<Published>,
 }
@@ -87,27 +107,35 @@ impl Writer {
         let (mut sweep, mut channels) = (Sweep::default(), ChannelSweep::default());
         let mut next_sweep = Instant::now() + SWEEP_EVERY;
         loop {
+            let open_at = self.disk.borrow().open_at();
             let job = runtime.block_on(async {
                 tokio::select! {
                     biased;
                     // First what a queue that is never empty must not put off.
                     () = shutdown.cancelled(), if !jobs.is_closed() => Woken::Shutdown,
+                    () = tokio::time::sleep_until(open_at.unwrap_or(next_sweep)), if open_at.is_some() => Woken::Open,
                     () = tokio::time::sleep_until(next_sweep) => Woken::Sweep,
                     job = jobs.recv() => Woken::Job(job),
                 }
             });
             match job {
-                Woken::Job(Some(job)) => self.commit(gather(job, &mut jobs)),
+                Woken::Job(Some(job)) => {
+                    self.look_after_file();
+                    self.commit(gather(job, &mut jobs));
+                }
                 Woken::Job(None) => return self.keep_last_seen(),
                 Woken::Shutdown => jobs.close(),
+                Woken::Open => self.look_after_file(),
                 Woken::Sweep => {
                     self.keep_last_seen();
                     let now = now();
-                    let old = sweep.step(&self.database, &self.bounds, now);
-                    let old_publications = channels.step(&self.database, &self.bounds, now);
+                    let database = self.file.database();
+                    let old = database.clone().and_then(|file| sweep.step(&file, &self.bounds, now));
+                    let old_publications = database.and_then(|file| channels.step(&file, &self.bounds, now));
                     let more = [old, old_publications].map(|more| {
                         more.unwrap_or_else(|error| {
-                            tracing::warn!(%error, "cannot let go of what is too old");
+                            self.disk.borrow_mut().failed(&error);
+                            tracing::debug!(%error, "cannot let go of what is too old");
                             false
                         })
                     });
@@ -115,6 +143,14 @@ impl Writer {
                     next_sweep = Instant::now() + if more { STEP_EVERY } else { SWEEP_EVERY };
                 }
             }
+        }
+    }
+
+    /// Opens the file again, if a write has failed and it is time to. That write
+    /// may be there nevertheless, and nobody has been told of it.
+    fn look_after_file(&self) {
+        if self.disk.borrow_mut().open_again(&self.file) {
+            self.exchange.doubt();
         }
     }
 
@@ -127,12 +163,16 @@ impl Writer {
         }
         match self.write_last_seen(&ended) {
             Ok(()) => self.exchange.kept(&ended),
-            Err(error) => tracing::warn!(%error, "cannot keep when users were last seen"),
+            Err(error) => {
+                self.disk.borrow_mut().failed(&error);
+                tracing::debug!(%error, "cannot keep when users were last seen");
+            }
         }
     }
 
     fn write_last_seen(&self, ended: &[(UserId, u64)]) -> Result<()> {
-        let txn = self.database.begin_write()?;
+        let database = self.file.database()?;
+        let txn = database.begin_write()?;
         {
             let mut tables = Tables::open(&txn)?;
             for (user, time) in ended {
@@ -145,22 +185,39 @@ impl Writer {
 
     pub(super) fn commit(&self, jobs: Vec<Job>) {
         let mut answers = Vec::with_capacity(jobs.len());
-        match self.apply(jobs, &mut answers) {
+        let pings = jobs.iter().any(|job| matches!(job, Job::Ping(_)));
+        let mut jobs = jobs.into_iter();
+        match self.apply(&mut jobs, pings, &mut answers) {
             Ok(committed) => {
+                if committed.written {
+                    self.disk.borrow_mut().worked();
+                }
                 self.exchange.announce(committed.news);
                 self.exchange.announce_publications(committed.published);
                 answers.into_iter().for_each(|answer| answer(Ok(())));
             }
-            // The callers of jobs that were not reached hear that their
-            // answer's channel is closed.
-            Err(error) => answers.into_iter().for_each(|answer| answer(Err(error.clone()))),
+            Err(error) => {
+                self.disk.borrow_mut().failed(&error);
+                answers.into_iter().for_each(|answer| answer(Err(error.clone())));
+                jobs.for_each(|job| job.refuse(error.clone()));
+            }
         }
     }
 
     /// One transaction; when it returns, everything is on the disk or nothing.
-    fn apply(&self, jobs: Vec<Job>, answers: &mut Vec<Answer>) -> Result<Committed> {
-        let txn = self.database.begin_write()?;
-        let mut written = false;
+    fn apply(
+        &self,
+        jobs: &mut std::vec::IntoIter<Job>,
+        pings: bool,
+        answers: &mut Vec<Answer>,
+    ) -> Result<Committed> {
+        // Whoever asks whether the store is well is told the truth of the disk.
+        let mut written = pings && self.disk.borrow().is_failing();
+        if written {
+            file::probe(&self.file)?;
+        }
+        let database = self.file.database()?;
+        let txn = database.begin_write()?;
         let mut published = Vec::new();
         let news = {
             let mut tables = Tables::open(&txn)?;
@@ -217,16 +274,18 @@ impl Writer {
             posting.news
         };
         // Repeats and refusals write nothing, and nothing needs no fsync.
-        if written || !news.is_empty() {
+        written |= !news.is_empty();
+        if written {
             txn.commit()?;
         } else {
             txn.abort()?;
         }
-        Ok(Committed { news, published })
+        Ok(Committed { written, news, published })
     }
 }
 
 enum Woken {
+    Open,
     Job(Option<Job>),
     Shutdown,
     Sweep,

@@ -89,6 +89,7 @@ pub struct Logged {
     pub conversation: ConversationId,
     /// Of a message; 0 of a change.
     pub seq: Seq,
-    /// The entry.
+    /// The entry. In an inbox it may be one that is nothing (no `what`): what
+    /// stood there cannot be read, and its reader goes on past it.
     pub entry: Entry,
 }

@@ -21,6 +21,7 @@ use super::link::Item;
 use super::reply::{Row, unexpected};
 use super::upkeep::Upkeep;
 use super::{script, write};
+use crate::damage::unless_damaged;
 use crate::model::{Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery};
 use crate::{Error, Result};
 
@@ -128,7 +129,27 @@ impl Redis {
         Ok(())
     }
 
+    /// A page of which nothing can be read is not an answer while there is more
+    /// behind it: the next one is read then.
     pub(super) async fn read_logs(&self, batch: &[ChannelQuery]) -> Result<Vec<ChannelPage>> {
+        let pages = self.read_parts(batch).await?;
+        let mut answers = Vec::with_capacity(batch.len());
+        for (query, (mut page, mut upto)) in batch.iter().zip(pages) {
+            while page.publications.is_empty() && upto > query.after && upto < page.head {
+                let rest = ChannelQuery { after: upto, ..query.clone() };
+                let Some((next, reached)) = self.read_parts(&[rest]).await?.pop() else { break };
+                if reached <= upto {
+                    break;
+                }
+                (page, upto) = (next, reached);
+            }
+            answers.push(page);
+        }
+        Ok(answers)
+    }
+
+    /// Pages, each with the last seq that was looked at: 0 if there was none.
+    async fn read_parts(&self, batch: &[ChannelQuery]) -> Result<Vec<(ChannelPage, Seq)>> {
         let items = batch
             .iter()
             .map(|query| {
@@ -143,7 +164,7 @@ impl Redis {
             .collect();
         // A call may answer with pages: few of them.
         let rows = self.read.run(&script::READ_CHANNEL, &[self.age()], items, CHANNELS / 8).await?;
-        rows.into_iter().map(page).collect()
+        batch.iter().zip(rows).map(|(query, row)| page(&query.channel, row)).collect()
     }
 }
 
@@ -189,12 +210,13 @@ fn nodes(list: &mut Row) -> Result<Vec<NodeIncarnation>> {
     Ok(nodes)
 }
 
-fn page(mut row: Row) -> Result<ChannelPage> {
+fn page(channel: &ChannelId, mut row: Row) -> Result<(ChannelPage, Seq)> {
     let (head, mut seq, mut entries) = (Seq(row.number()?), row.number()?, row.list()?);
     let mut publications = Vec::new();
     while !entries.is_done() {
-        publications.push((Seq(seq), decode(entries.bytes()?)?));
+        let entry = unless_damaged(decode(entries.bytes()?), format_args!("publication {seq} of {channel}"))?;
+        publications.extend(entry.map(|entry| (Seq(seq), entry)));
         seq += 1;
     }
-    Ok(ChannelPage { publications, head })
+    Ok((ChannelPage { publications, head }, Seq(seq.saturating_sub(1))))
 }

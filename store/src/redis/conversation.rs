@@ -1,6 +1,8 @@
 //! Reading conversations: their history, their state, and which ones a user
 //! is in.
 
+use std::ops::Range;
+
 use fred::interfaces::{ClientLike, Resp3Frame};
 use fred::types::{ClusterHash, CustomCommand, Value};
 use proto::{ConversationId, Position, Seq, UserId};
@@ -15,6 +17,7 @@ use super::reply::{Row, unexpected};
 use super::session::user_item;
 use super::{script, write};
 use crate::amended::Amended;
+use crate::damage::unless_damaged;
 use crate::model::{
     Conversation, Group, HistoryPage, HistoryQuery, HistoryRange, LOOKED_AT, Logged, Member, Membership,
     Version,
@@ -30,17 +33,33 @@ const RECORDS: usize = 512;
 const LOOKED_THROUGH: usize = 16;
 
 impl Redis {
-    pub(super) async fn history_of(&self, query: HistoryQuery) -> Result<Option<HistoryPage>> {
-        let conversation = query.conversation;
-        if !conversation.admits(&query.user) {
+    /// A page of which nothing can be read, while there are others, is not an
+    /// answer: nobody could go on from it. The next one is read then.
+    pub(super) async fn history_of(&self, mut query: HistoryQuery) -> Result<Option<HistoryPage>> {
+        if !query.conversation.admits(&query.user) {
             return Ok(None);
         }
+        loop {
+            let Some((page, seqs)) = self.history_page(&query).await? else { return Ok(None) };
+            if seqs.is_empty() || !page.messages.is_empty() || !page.more {
+                return Ok(Some(page));
+            }
+            query.range = match query.range {
+                HistoryRange::After(_) => HistoryRange::After(Seq(seqs.end - 1)),
+                HistoryRange::Newest | HistoryRange::Before(_) => HistoryRange::Before(Seq(seqs.start)),
+            };
+        }
+    }
+
+    /// A page, and the seqs that it has, also of what cannot be read.
+    async fn history_page(&self, query: &HistoryQuery) -> Result<Option<(HistoryPage, Range<u64>)>> {
+        let conversation = &query.conversation;
         let (range, seq) = match query.range {
             HistoryRange::Newest => ("n", 0),
             HistoryRange::Before(seq) => ("b", seq.0),
             HistoryRange::After(seq) => ("a", seq.0),
         };
-        let mut item = conversation_item(&conversation);
+        let mut item = conversation_item(conversation);
         item.args.extend([
             write::text(query.user.as_str()),
             write::text(if conversation.is_group() { "1" } else { "0" }),
@@ -52,17 +71,19 @@ impl Redis {
         if row.number()? == 0 {
             return Ok(None);
         }
-        let (mut seq, more) = (row.number()?, row.number()? == 1);
+        let (first, more) = (row.number()?, row.number()? == 1);
         let mut list = row.list()?;
         let mut states = states(&mut row)?;
-        let mut messages = Vec::new();
+        let (mut messages, mut seq) = (Vec::new(), first);
         while !list.is_done() {
-            let entry = decode(list.bytes()?)?;
-            let message = Logged { conversation: conversation.clone(), seq: Seq(seq), entry };
-            messages.push(states.remove(&seq).unwrap_or_default().show(message)?);
+            let entry = decode(list.bytes()?);
+            if let Some(entry) = unless_damaged(entry, format_args!("message {seq} of {conversation}"))? {
+                let message = Logged { conversation: conversation.clone(), seq: Seq(seq), entry };
+                messages.push(states.remove(&seq).unwrap_or_default().show(message)?);
+            }
             seq += 1;
         }
-        Ok(Some(HistoryPage { messages, more }))
+        Ok(Some((HistoryPage { messages, more }, first..seq)))
     }
 
     pub(super) async fn talked_in(&self, ids: &[ConversationId]) -> Result<Vec<bool>> {
@@ -182,20 +203,21 @@ impl Redis {
         while !fields.is_done() {
             let (field, value) = (fields.bytes()?, fields.bytes()?);
             let Some(id) = field.strip_prefix(b"f:") else { continue };
-            let wrong = || Error::Corrupt("a conversation on a user's record".into());
-            let id = std::str::from_utf8(id)
-                .ok()
-                .and_then(|id| ConversationId::parse(id).ok())
-                .ok_or_else(wrong)?;
-            let mut words = std::str::from_utf8(&value).map_err(|_| wrong())?.split(' ');
-            let activity = words.nth(2).and_then(|word| word.parse().ok()).ok_or_else(wrong)?;
-            let left = words.nth(1) == Some("l");
-            if !left {
-                memberships.push(Membership { conversation: id, activity: Position(activity) });
-            }
+            let membership = unless_damaged(membership(id, &value), "a conversation on a user's record")?;
+            memberships.extend(membership.flatten());
         }
         Ok(memberships)
     }
+}
+
+/// Reads what a record says of a conversation; nothing if the user has left it.
+fn membership(id: &[u8], value: &[u8]) -> Result<Option<Membership>> {
+    let wrong = || Error::Corrupt("a conversation on a user's record".into());
+    let id = std::str::from_utf8(id).ok().and_then(|id| ConversationId::parse(id).ok()).ok_or_else(wrong)?;
+    let mut words = std::str::from_utf8(value).map_err(|_| wrong())?.split(' ');
+    let activity = words.nth(2).and_then(|word| word.parse().ok()).ok_or_else(wrong)?;
+    let left = words.nth(1) == Some("l");
+    Ok((!left).then_some(Membership { conversation: id, activity: Position(activity) }))
 }
 
 /// The beginning of items about conversations: bucket and conversation.
@@ -237,8 +259,9 @@ fn conversation(id: &ConversationId, mut row: Row) -> Result<(Option<Conversatio
     let last_message = match last.is_done() {
         true => None,
         false => {
-            let message = Logged { conversation: id.clone(), seq: head, entry: decode(last.bytes()?)? };
-            Some(states.remove(&head.0).unwrap_or_default().show(message)?)
+            let entry = unless_damaged(decode(last.bytes()?), format_args!("message {} of {id}", head.0))?;
+            let message = entry.map(|entry| Logged { conversation: id.clone(), seq: head, entry });
+            message.map(|message| states.remove(&head.0).unwrap_or_default().show(message)).transpose()?
         }
     };
     let group = match group {
@@ -261,18 +284,28 @@ fn states(row: &mut Row) -> Result<FxHashMap<u64, Amended>> {
         let mut state = list.list()?;
         let (seq, edit) = (state.number()?, state.bytes()?);
         let recalled = Some(state.number()?).filter(|time| *time > 0);
-        let edit = Some(edit).filter(|edit| !edit.is_empty()).map(decode).transpose()?;
+        let edit = Some(edit).filter(|edit| !edit.is_empty()).map(decode);
+        let edit = match edit {
+            Some(edit) => unless_damaged(edit, format_args!("the edit of message {seq}"))?,
+            None => None,
+        };
         let mut amended = Amended { edit, recalled, reactions: Vec::new() };
         let mut reactions = state.list()?;
         while !reactions.is_done() {
-            let text = reactions.text()?;
-            let (user, emoji) = text.split_once(':').ok_or_else(|| unexpected("a reaction"))?;
-            let user = UserId::parse(user).map_err(|_| unexpected("a reaction of a user"))?;
-            amended.reactions.push((user, emoji.to_owned()));
+            let reaction = reaction(&reactions.bytes()?);
+            amended.reactions.extend(unless_damaged(reaction, format_args!("a reaction to message {seq}"))?);
         }
         found.insert(seq, amended);
     }
     Ok(found)
+}
+
+/// Reads `user:emoji`.
+fn reaction(bytes: &[u8]) -> Result<(UserId, String)> {
+    let parts = std::str::from_utf8(bytes).ok().and_then(|text| text.split_once(':'));
+    let (user, emoji) = parts.ok_or_else(|| unexpected("a reaction"))?;
+    let user = UserId::parse(user).map_err(|_| unexpected("a reaction of a user"))?;
+    Ok((user, emoji.to_owned()))
 }
 
 /// A member as the scripts write it, and what it sees after.

@@ -22,6 +22,7 @@ use super::step::Step;
 use super::unheard::Doubtful;
 use super::{script, write};
 use crate::Result;
+use crate::damage::unless_damaged;
 
 /// Records touched in one call.
 const RECORDS: usize = 512;
@@ -313,17 +314,27 @@ fn merge(
         while place.seq < upto {
             place.seq += 1;
             if let Some(bytes) = messages.and_then(|messages| messages.get(place.seq)) {
-                merged.push(Arc::new(placed(conversation, Kind::Message, *place, 0, bytes.clone())?));
+                let entry = placed(conversation, Kind::Message, *place, 0, bytes.clone());
+                let entry = unless_damaged(entry, format_args!("message {} of {conversation}", place.seq))?;
+                merged.extend(entry.map(Arc::new));
             }
         }
         Ok(())
     };
     while place.version < to.version {
-        if let Some(bytes) = changes.and_then(|changes| changes.get(place.version + 1)) {
-            let Changed { head, amends, entry } = split_change(bytes)?;
+        let change = match changes.and_then(|changes| changes.get(place.version + 1)) {
+            Some(bytes) => {
+                let at = format_args!("change {} of {conversation}", place.version + 1);
+                unless_damaged(split_change(bytes), at)?
+            }
+            None => None,
+        };
+        if let Some(Changed { head, amends, entry }) = change {
             take_messages(head.min(to.seq), &mut place, &mut merged)?;
             place.version += 1;
-            merged.push(Arc::new(placed(conversation, Kind::Change, place, amends, entry)?));
+            let entry = placed(conversation, Kind::Change, place, amends, entry);
+            let at = format_args!("change {} of {conversation}", place.version);
+            merged.extend(unless_damaged(entry, at)?.map(Arc::new));
         } else {
             place.version += 1;
         }

@@ -14,6 +14,7 @@ use super::reference::{Kind, Reference};
 use super::reply::{Row, unexpected};
 use super::{script, write};
 use crate::Result;
+use crate::damage::{nothing, unless_damaged};
 use crate::model::{Filed, InboxPage, InboxQuery, Logged, Standing};
 
 /// Inboxes read in one call.
@@ -38,7 +39,7 @@ impl Redis {
         mut pages: Vec<References>,
     ) -> Result<Vec<InboxPage>> {
         let mut wanted: FxHashMap<ListId, Vec<u64>> = FxHashMap::default();
-        for reference in pages.iter().flat_map(|page| &page.references) {
+        for reference in pages.iter().flat_map(|page| &page.references).flatten() {
             wanted
                 .entry((reference.conversation.clone(), reference.kind))
                 .or_default()
@@ -66,7 +67,7 @@ impl Redis {
                 marks: Vec::new(),
                 marks_next: None,
             };
-            let answer = match page.resolve(after, &fetched)? {
+            let answer = match page.resolve(user, after, &fetched)? {
                 Ok(events) => InboxPage { events, marks, marks_next, ..nothing },
                 Err((reason, None)) => {
                     let head = self.head(user).await?;
@@ -138,7 +139,8 @@ pub(super) struct References {
     head: Position,
     reset: Option<(ResetReason, Cursor)>,
     standing: Standing,
-    references: Vec<Reference>,
+    /// Of one that cannot be read its first bytes.
+    references: Vec<std::result::Result<Reference, u32>>,
     changed: Option<Changed>,
 }
 
@@ -179,7 +181,9 @@ impl References {
         let mut list = row.list()?;
         let mut references = Vec::new();
         while !list.is_done() {
-            references.push(Reference::parse(&list.bytes()?)?);
+            let bytes = list.bytes()?;
+            let reference = unless_damaged(Reference::parse(&bytes), "a reference in an inbox")?;
+            references.push(reference.ok_or_else(|| first_bytes(&bytes)));
         }
         let changed = Some(Changed::read(row)?);
         Ok(Self { head, reset, standing, references, changed })
@@ -187,6 +191,7 @@ impl References {
 
     fn resolve(
         self,
+        user: &UserId,
         after: Position,
         fetched: &FxHashMap<ListId, Entries>,
     ) -> Result<std::result::Result<Vec<Filed>, Broken>> {
@@ -197,6 +202,13 @@ impl References {
         let mut position = after;
         for reference in self.references {
             position = position.next();
+            let reference = match reference {
+                Ok(reference) => reference,
+                Err(fingerprint) => {
+                    events.push(damaged(user, position, fingerprint));
+                    continue;
+                }
+            };
             let list = (reference.conversation, reference.kind);
             let Some(entries) = fetched.get(&list) else {
                 return Err(unexpected("the list that was asked for"));
@@ -206,11 +218,12 @@ impl References {
                 let reason = if trimmed { ResetReason::Trimmed } else { ResetReason::Rewritten };
                 return Ok(Err((reason, None)));
             };
-            let (seq, bytes) = match reference.kind {
-                Kind::Message => (Seq(reference.number), bytes.clone()),
-                Kind::Change => (Seq(0), split_change(bytes)?.entry),
+            let (seq, read) = match reference.kind {
+                Kind::Message => (Seq(reference.number), decode(bytes.clone())),
+                Kind::Change => (Seq(0), split_change(bytes).and_then(|change| decode(change.entry))),
             };
-            let entry = decode(bytes)?;
+            let place = format_args!("entry {} of {}", reference.number, list.0);
+            let entry = unless_damaged(read, place)?.unwrap_or_else(|| nothing(reference.fingerprint));
             if entry.fingerprint != reference.fingerprint {
                 return Ok(Err((ResetReason::Rewritten, None)));
             }
@@ -218,4 +231,18 @@ impl References {
         }
         Ok(Ok(events))
     }
+}
+
+/// What stands for a reference that cannot be read. Nobody knows which
+/// conversation it was of: it is filed as one of the reader with itself.
+fn damaged(user: &UserId, position: Position, fingerprint: u32) -> Filed {
+    let conversation = proto::ConversationId::direct(user, user);
+    Filed { position, event: Logged { conversation, seq: Seq(0), entry: nothing(fingerprint) } }
+}
+
+/// As scripts take the fingerprint of a reference.
+fn first_bytes(bytes: &[u8]) -> u32 {
+    let mut four = [0; 4];
+    four.iter_mut().zip(bytes).for_each(|(byte, from)| *byte = *from);
+    u32::from_le_bytes(four)
 }

@@ -6,10 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use fred::bytes_utils::Str;
 use fred::clients::Client;
-use fred::interfaces::{ClientLike, Resp3Frame};
+use fred::interfaces::{ClientLike, EventInterface, Resp3Frame};
+use fred::types::config::Server;
 use fred::types::{ClusterHash, CustomCommand, Value};
 use futures_util::future::try_join_all;
 use smallvec::SmallVec;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +21,7 @@ use super::address::Address;
 use super::key::{Bucket, COMMON_TAG};
 use super::reply::Row;
 use super::script::Script;
+use crate::trouble::{Reason, Trouble};
 use crate::{Error, Result};
 
 /// A primary that has not answered a PING for so long is given up: its
@@ -42,15 +46,26 @@ pub(super) struct Link {
     client: Client,
     cluster: bool,
     timeout: Duration,
+    trouble: &'static Trouble,
 }
 
 impl Link {
     /// Begins to connect; the watchdog runs on `tasks` until `shutdown`.
-    pub(super) fn open(address: &Address, tasks: &TaskTracker, shutdown: &CancellationToken) -> Self {
+    pub(super) fn open(
+        address: &Address,
+        trouble: &'static Trouble,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) -> Self {
         let client = address.client();
+        tasks.spawn(note_errors(client.error_rx(), trouble, shutdown.clone()));
         client.connect();
-        tasks.spawn(watch(client.clone(), shutdown.clone()));
-        Self { client, cluster: address.is_cluster(), timeout: address.timeout() }
+        tasks.spawn(watch(client.clone(), trouble, shutdown.clone()));
+        Self { client, cluster: address.is_cluster(), timeout: address.timeout(), trouble }
+    }
+
+    pub(super) fn trouble(&self) -> &'static Trouble {
+        self.trouble
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -68,7 +83,7 @@ impl Link {
         }
         match timeout(wait, connected(&self.client)).await {
             Ok(()) => Ok(()),
-            Err(_) => Err(Error::Unavailable("not connected".into())),
+            Err(_) => Err(Error::Unavailable(self.trouble.now().unwrap_or_else(|| "not connected".into()))),
         }
     }
 
@@ -150,14 +165,22 @@ impl Link {
         items: &[Item],
     ) -> Result<Resp3Frame> {
         let again = match self.send("EVALSHA", script.hash.clone(), key.clone(), common, items).await {
-            Ok(frame) => return Ok(frame),
             Err(Failure::NoScript) => self.send("EVAL", script.text.clone(), key, common, items).await,
-            Err(failure) => Err(failure),
+            done => done,
         };
-        again.map_err(|failure| match failure {
-            Failure::NoScript => Error::Unavailable("redis does not keep the script".into()),
-            Failure::Other(error) => error,
-        })
+        match again {
+            Ok(frame) => {
+                self.trouble.done(script.name);
+                Ok(frame)
+            }
+            Err(Failure::NoScript) => Err(Error::Unavailable("redis does not keep the script".into())),
+            Err(Failure::Other(error)) => {
+                if let Error::Unavailable(text) = &error {
+                    self.trouble.refused(script.name, text);
+                }
+                Err(error)
+            }
+        }
     }
 
     async fn send(
@@ -253,8 +276,13 @@ impl Failure {
 /// it finds means that the data is not ours.
 fn from_server(text: &str) -> Error {
     let moving = text.contains("non local key") || text.contains("must hash to the same slot");
+    let refused = Reason::of(text) != Reason::Other;
     let broken = text.starts_with("WRONGTYPE") || text.starts_with("ERR");
-    if broken && !moving { Error::Corrupt(text.to_owned()) } else { Error::Unavailable(text.to_owned()) }
+    if broken && !moving && !refused {
+        Error::Corrupt(text.to_owned())
+    } else {
+        Error::Unavailable(text.to_owned())
+    }
 }
 
 /// Waits until a client is connected.
@@ -279,9 +307,28 @@ async fn ping_all(client: &Client) -> std::result::Result<(), fred::error::Error
     Ok(())
 }
 
+/// Notes why there is no connection, until `shutdown`.
+async fn note_errors(
+    mut errors: Receiver<(fred::error::Error, Option<Server>)>,
+    trouble: &'static Trouble,
+    shutdown: CancellationToken,
+) {
+    loop {
+        let error = tokio::select! {
+            () = shutdown.cancelled() => return,
+            error = errors.recv() => error,
+        };
+        match error {
+            Ok((error, _)) => trouble.no_connection(error.details()),
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
 /// fred's own timer is reset by every write, so that a primary that hangs
 /// would be written to for as long as there is something to write.
-async fn watch(client: Client, shutdown: CancellationToken) {
+async fn watch(client: Client, trouble: &'static Trouble, shutdown: CancellationToken) {
     let mut tick = tokio::time::interval(Duration::from_millis(500));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -292,7 +339,12 @@ async fn watch(client: Client, shutdown: CancellationToken) {
         if !client.is_connected() {
             continue;
         }
-        if timeout(HUNG, ping_all(&client)).await.is_err() {
+        let answered = timeout(HUNG, ping_all(&client)).await;
+        if matches!(answered, Ok(Ok(()))) {
+            trouble.connected();
+        }
+        if answered.is_err() {
+            trouble.no_connection("no answer to a ping");
             tracing::warn!(after = ?HUNG, "redis does not answer: connecting anew");
             tokio::select! {
                 () = shutdown.cancelled() => break,

@@ -68,6 +68,7 @@ use crate::model::{
     Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark, Marked,
     Membership, Post, Posted, Seen, Unheard,
 };
+use crate::trouble;
 use crate::unheard::Dropping;
 use crate::{Bounds, Config, Error, Result, Store};
 
@@ -107,8 +108,8 @@ impl Redis {
     async fn open(config: Config, shutdown: CancellationToken) -> Result<Arc<Self>> {
         let address = Address::parse(&config.url, config.timeout)?;
         let tasks = TaskTracker::new();
-        let append = Link::open(&address, &tasks, &shutdown);
-        let read = Link::open(&address, &tasks, &shutdown);
+        let append = Link::open(&address, &trouble::STORE, &tasks, &shutdown);
+        let read = Link::open(&address, &trouble::STORE, &tasks, &shutdown);
         let store = Arc::new(Self {
             append: append.clone(),
             read,
@@ -128,7 +129,9 @@ impl Redis {
         });
         match store.read.connected(config.timeout).await {
             Ok(()) => store.upkeep.begin(config.replicas).await?,
-            Err(_) => tracing::warn!(store = %config.url, "the store is away; trying on in the background"),
+            Err(error) => {
+                tracing::warn!(store = %config.url, %error, "the store is away; trying on in the background");
+            }
         }
         tasks.spawn(upkeep::run(Arc::downgrade(&store), shutdown));
         Ok(store)
@@ -150,6 +153,10 @@ impl Store for Redis {
             }
         })
         .await
+    }
+
+    async fn settle(&self, conversation: &ConversationId) -> Result<()> {
+        self.within(self.settle_one(conversation)).await
     }
 
     async fn repair(&self, age: Duration) -> Result<usize> {

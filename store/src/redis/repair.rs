@@ -40,24 +40,34 @@ impl Redis {
     /// Two routers at it at once do no harm: filing is idempotent.
     pub(super) async fn repair_older_than(&self, age: Duration) -> Result<usize> {
         let notes = self.within(self.pending(age)).await?;
-        let mut mended = FxHashSet::default();
+        let (mut mended, mut failed) = (FxHashSet::default(), None);
         for note in notes {
-            let users = self.within(self.mend(&note)).await?;
-            // Also where everything was filed: whoever left the note may not
-            // have come to announcing it.
-            let heads = self.within(self.heads_of(&users)).await?;
-            if let Err(error) = self.announcer.announce(&self.upkeep.incarnation(), &[], &heads).await {
-                tracing::warn!(%error, "could not announce a repair");
+            // One that cannot be mended must not keep the others waiting.
+            match self.mend_one(&note).await {
+                Ok(()) => {
+                    mended.insert(note.conversation);
+                }
+                Err(error) => failed = Some(error),
             }
-            let args = smallvec![
-                Value::Integer(note.bucket.0.into()),
-                write::text(&note.field),
-                write::text(&note.token),
-            ];
-            self.append.run(&script::FINISH, &[], vec![Item { bucket: note.bucket, args }], 1).await?;
-            mended.insert(note.conversation);
         }
-        Ok(mended.len())
+        failed.map_or(Ok(mended.len()), Err)
+    }
+
+    async fn mend_one(&self, note: &Note) -> Result<()> {
+        let users = self.within(self.mend(note)).await?;
+        // Also where everything was filed: whoever left the note may not
+        // have come to announcing it.
+        let heads = self.within(self.heads_of(&users)).await?;
+        if let Err(error) = self.announcer.announce(&self.upkeep.incarnation(), &[], &heads).await {
+            tracing::warn!(%error, "could not announce a repair");
+        }
+        let args = smallvec![
+            Value::Integer(note.bucket.0.into()),
+            write::text(&note.field),
+            write::text(&note.token),
+        ];
+        self.append.run(&script::FINISH, &[], vec![Item { bucket: note.bucket, args }], 1).await?;
+        Ok(())
     }
 
     async fn pending(&self, age: Duration) -> Result<Vec<Note>> {
@@ -110,10 +120,15 @@ impl Redis {
         Ok(notices)
     }
 
-    /// Files a conversation up to its head for every member.
-    pub(super) async fn complete(&self, conversation: &ConversationId) -> Result<Vec<Announced>> {
+    /// Files a conversation up to its head for every member, and tells each node
+    /// how far its users' inboxes reach: whoever left something half done may
+    /// have filed it and told nobody.
+    pub(super) async fn settle_one(&self, conversation: &ConversationId) -> Result<()> {
         let (members, place) = self.members_and_head(conversation).await?;
-        self.file_up_to(conversation, members, place).await
+        let users: Vec<UserId> = members.iter().map(|member| member.user.clone()).collect();
+        self.file_up_to(conversation, members, place).await?;
+        let heads = self.heads_of(&users).await?;
+        self.announcer.announce(&self.upkeep.incarnation(), &[], &heads).await
     }
 
     pub(super) async fn members_and_head(

@@ -11,6 +11,7 @@ use super::filing::{Filing, Mode, Outcome};
 use super::reference::{Kind, Reference};
 use super::repair::heads;
 use crate::Result;
+use crate::damage::unless_damaged;
 
 impl Redis {
     /// Looks at what is said to be filed already: races and repeats, seldom.
@@ -24,7 +25,8 @@ impl Redis {
             if newest.is_empty() {
                 continue;
             }
-            let newest = Reference::parse(newest)?;
+            let newest = unless_damaged(Reference::parse(newest), "a reference in an inbox")?;
+            let Some(newest) = newest else { continue };
             // The usual case: another router was faster with the same entry.
             if newest.fingerprint == filing.entry.fingerprint {
                 continue;
@@ -62,7 +64,10 @@ fn is_lost(newest: &Reference, fetched: &FxHashMap<ListId, Entries>) -> Result<b
     };
     let entry: Bytes = match newest.kind {
         Kind::Message => bytes.clone(),
-        Kind::Change => split_change(bytes)?.entry,
+        Kind::Change => match unless_damaged(split_change(bytes), "a change")? {
+            Some(change) => change.entry,
+            None => return Ok(false),
+        },
     };
     Ok(entry.get(1..5) != Some(newest.fingerprint.to_le_bytes().as_slice()))
 }

@@ -36,38 +36,38 @@ macro_rules! script {
 
 script!(
     POST, "post", "short", "rarely", "envelope", "repeat", "post", "entry_time", "message", "announce";
-    rarely "inbox", "location", "file", "unheard", "find_repeat", "repeated", "state", "entry", "number",
+    rarely "whole", "inbox", "location", "file", "unheard", "find_repeat", "repeated", "state", "entry", "number",
     "read_post", "seldom"
 );
 script!(
     NUMBER, "number", "short", "rarely", "repeat", "post", "entry_time", "message";
-    rarely "inbox", "find_repeat", "repeated", "state", "entry", "number", "read_post", "numbering"
+    rarely "whole", "inbox", "find_repeat", "repeated", "state", "entry", "number", "read_post", "numbering"
 );
-script!(FILE, "file", "inbox", "file");
-script!(ATTACH, "attach", "inbox", "location", "watch", "changed");
+script!(FILE, "file", "whole", "inbox", "file");
+script!(ATTACH, "attach", "whole", "inbox", "location", "watch", "changed");
 script!(DETACH, "detach", "location");
 script!(LOCATE, "locate");
 script!(PRESENCE, "presence", "watch");
 script!(UNWATCH, "unwatch");
-script!(BROADCAST, "broadcast", "short", "envelope", "repeat", "find_repeat", "entry_time", "entry");
-script!(JOIN_CHANNEL, "join_channel", "inbox", "entry_time", "entry", "channel");
+script!(BROADCAST, "broadcast", "short", "envelope", "repeat", "whole", "find_repeat", "entry_time", "entry");
+script!(JOIN_CHANNEL, "join_channel", "whole", "inbox", "entry_time", "entry", "channel");
 script!(LEAVE_CHANNEL, "leave_channel");
-script!(READ_CHANNEL, "read_channel", "inbox", "entry_time", "entry", "channel");
+script!(READ_CHANNEL, "read_channel", "whole", "inbox", "entry_time", "entry", "channel");
 script!(UNHEARD, "unheard", "unheard");
 script!(TAKE_UNHEARD, "take_unheard", "unheard");
 script!(HEARD, "heard", "unheard");
 script!(KEEP_TICKET, "keep_ticket");
 script!(TAKE_TICKET, "take_ticket");
 script!(SWEEP, "sweep", "location");
-script!(READ_INBOX, "read_inbox", "inbox", "location", "changed");
+script!(READ_INBOX, "read_inbox", "whole", "inbox", "location", "changed");
 script!(MARKS, "marks", "inbox", "mark");
-script!(HEAD, "head", "inbox");
+script!(HEAD, "head", "whole", "inbox");
 script!(FETCH, "fetch");
-script!(UNACKNOWLEDGED, "unacknowledged", "inbox", "acknowledge");
+script!(UNACKNOWLEDGED, "unacknowledged", "whole", "inbox", "acknowledge");
 script!(ACKNOWLEDGE, "acknowledge");
 script!(
     ACKNOWLEDGE_AT_ONCE, "acknowledge_at_once", "short", "rarely", "mark_bounds", "clock";
-    rarely "inbox", "mark", "note_for_all", "acknowledge", "acknowledging"
+    rarely "whole", "inbox", "mark", "note_for_all", "acknowledge", "acknowledging"
 );
 script!(JUDGE, "judge", "inbox", "mark");
 script!(NOTE, "note", "inbox", "mark");

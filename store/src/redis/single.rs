@@ -28,10 +28,21 @@ impl Redis {
             common.extend(write::traces(now));
             let rows = self.append.run(&script::POST, &common, items, POSTS).await?;
             let (mut store, mut dropped) = (None, 0);
+            let mut half = Vec::new();
             for (post, row) in now.iter().zip(rows) {
-                posted.push(read(post, row, &mut store, &mut dropped)?);
+                let (answer, whole) = read(post, row, &mut store, &mut dropped)?;
+                if !whole {
+                    half.push((post, answer.clone()));
+                }
+                posted.push(answer);
             }
             self.unheard.dropped(dropped);
+            for (post, answer) in half {
+                self.settle_one(&post.conversation).await?;
+                if let Posted::Done { seq, .. } = answer {
+                    self.note_again(&post.conversation, seq).await?;
+                }
+            }
             rest = later;
         }
         self.fail.reached(Step::Announced);
@@ -53,14 +64,15 @@ pub(super) fn call_of(posts: &[Post]) -> usize {
         .max(1)
 }
 
-/// The first row says in which incarnation of the store all of them were
-/// written, and how many unheard messages had to go.
+/// What became of a post, and whether it is filed for everyone. The first row
+/// says in which incarnation of the store all of them were written, and how many
+/// unheard messages had to go.
 fn read(
     post: &Post,
     mut row: Row,
     store: &mut Option<StoreIncarnation>,
     dropped: &mut u64,
-) -> Result<Posted> {
+) -> Result<(Posted, bool)> {
     let status = row.text()?;
     let done = Done::of(&status);
     let (seq, time) = match &done {
@@ -84,10 +96,13 @@ fn read(
     let fingerprint = entry.map(|entry| entry.fingerprint).unwrap_or_default();
     let place = (position > 0)
         .then_some(OwnPlace { cursor: Cursor { position: Position(position), fingerprint }, store });
+    let repeated = Posted::Done { seq: Seq(seq), time, duplicate: true, place: None };
     match &*status {
-        _ if done.is_some() => Ok(Posted::Done { seq: Seq(seq), time, duplicate: false, place }),
-        "repeat" => Ok(Posted::Done { seq: Seq(seq), time, duplicate: true, place: None }),
-        other => write::refusal(other),
+        _ if done.is_some() => Ok((Posted::Done { seq: Seq(seq), time, duplicate: false, place }, true)),
+        "repeat" => Ok((repeated, true)),
+        "half" => Ok((repeated, false)),
+        "half same" => Ok((Posted::Unchanged, false)),
+        other => Ok((write::refusal(other)?, true)),
     }
 }
 
@@ -100,7 +115,7 @@ struct Done<'a> {
 
 impl<'a> Done<'a> {
     fn of(status: &'a str) -> Option<Self> {
-        let (seq, rest) = status.split_once(' ')?;
+        let (seq, rest) = status.split_once(' ').filter(|(seq, _)| *seq != "half")?;
         let (position, rest) = rest.split_once(' ').unwrap_or((rest, ""));
         Some(Self { seq: seq.parse().ok()?, position: position.parse().ok()?, rest })
     }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use proto::{Cursor, Fingerprint, Position, Seq, StoreIncarnation};
 use rustc_hash::FxHashSet;
 use smallvec::smallvec;
@@ -98,15 +99,15 @@ impl Redis {
             numbered.push(Numbered { answer, filings: first..filings.len() });
         }
         let whom: Vec<_> = filings.iter().map(|filing| filing.member.user.clone()).collect();
-        let (outcomes, mut events) = self.file(filings).await?;
+        let (outcomes, events) = self.file(filings).await?;
         let repeats = posts
             .iter()
             .zip(&numbered)
             .filter(|(_, post)| matches!(post.answer, Answer::Repeat { .. } | Answer::Unchanged));
-        for conversation in repeats.map(|(post, _)| &post.conversation).collect::<FxHashSet<_>>() {
-            // The router of the first time may have died between the steps.
-            events.extend(self.complete(conversation).await?);
-        }
+        // The router of the first time may have died between the steps, or have
+        // been refused one of them.
+        let repeated: FxHashSet<_> = repeats.map(|(post, _)| &post.conversation).collect();
+        try_join_all(repeated.into_iter().map(|conversation| self.settle_one(conversation))).await?;
         for (post, numbered) in posts.iter().zip(&numbered) {
             if let Answer::Repeat { seq, .. } = numbered.answer {
                 self.note_again(&post.conversation, seq).await?;

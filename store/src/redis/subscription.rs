@@ -31,7 +31,7 @@ use super::address::Address;
 use super::link::{Link, channel, connected};
 use super::tracking::Tracking;
 use super::{script, write};
-use crate::{Error, Heard, Loss, Result, Subscription};
+use crate::{Error, Heard, Loss, Result, Subscription, trouble};
 
 const LEASE: Duration = Duration::from_secs(10);
 const RENEW: Duration = Duration::from_secs(1);
@@ -77,7 +77,7 @@ impl RedisSubscription {
         let guard = end.clone().drop_guard();
         let tasks = TaskTracker::new();
         let lease = Lease {
-            link: Link::open(address, &tasks, &end.child_token()),
+            link: Link::open(address, &trouble::BUS, &tasks, &end.child_token()),
             node: node.clone(),
             salt: rand::random(),
             number: 0,
@@ -116,7 +116,9 @@ impl RedisSubscription {
                 tasks.spawn(quit(ear.client));
                 return Err(match failed {
                     Ok(Err(error)) => error,
-                    _ => Error::Unavailable("could not subscribe in time".into()),
+                    _ => Error::Unavailable(
+                        trouble::BUS.now().unwrap_or_else(|| "could not subscribe in time".into()),
+                    ),
                 });
             }
         };

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use proto::wire::Entry;
 use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 use rustc_hash::FxHashSet;
 
@@ -15,6 +16,7 @@ use super::reference::Kind;
 use super::reply::unexpected;
 use super::{script, write};
 use crate::Result;
+use crate::damage::unless_damaged;
 use crate::model::Unheard;
 
 /// What was filed for a member, and the nodes of its sessions.
@@ -55,7 +57,9 @@ impl Redis {
         let Some(entry) = fetched.get(&list).and_then(|messages| messages.get(seq.0)) else {
             return Ok(());
         };
-        let by = decode(entry.clone())?.by;
+        let read =
+            unless_damaged(decode(entry.clone()), format_args!("message {} of {conversation}", seq.0))?;
+        let Some(Entry { by, .. }) = read else { return Ok(()) };
         let (members, _) = self.members_and_head(conversation).await?;
         let others = members.into_iter().filter(|member| member.user.as_str() != by && member.seq < seq.0);
         let users: Vec<UserId> = others.map(|member| member.user).collect();

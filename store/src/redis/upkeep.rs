@@ -55,7 +55,10 @@ impl Upkeep {
         let known = self.known();
         match &known.refusal {
             Some(refusal) => Err(Error::Config(refusal.clone())),
-            None if !known.inspected => Err(Error::Unavailable("not connected yet".into())),
+            None if !known.inspected => {
+                let why = self.link.trouble().now();
+                Err(Error::Unavailable(why.unwrap_or_else(|| "not connected yet".into())))
+            }
             None => Ok(()),
         }
     }
@@ -142,7 +145,10 @@ impl Upkeep {
     /// `INFO` of every primary.
     async fn info(&self, kind: InfoKind) -> Result<Vec<String>> {
         let client = self.link.client();
-        let failed = |error: fred::error::Error| Error::Unavailable(error.details().to_owned());
+        let failed = |error: fred::error::Error| {
+            self.link.trouble().refused("info", error.details());
+            Error::Unavailable(error.details().to_owned())
+        };
         if !self.link.is_cluster() {
             return Ok(vec![client.info(Some(kind)).await.map_err(failed)?]);
         }
@@ -210,9 +216,17 @@ impl Redis {
             true => self.upkeep.look().await,
             false => self.upkeep.begin(self.replicas).await,
         };
-        if let Err(error) = looked {
-            tracing::warn!(%error, "could not look after the store");
-            return;
+        match looked {
+            Ok(()) => self.append.trouble().done("info"),
+            // Said already, with its reason.
+            Err(Error::Unavailable(error)) => {
+                tracing::debug!(error, "could not look after the store");
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not look after the store");
+                return;
+            }
         }
         if let Err(error) = self.announcer.counts(&self.upkeep.incarnation(), &self.upkeep.known_live()).await
         {

@@ -287,10 +287,15 @@ impl Node {
         }
     }
 
+    /// The next event. How far inboxes reach may be said before it: a repeat
+    /// written step by step says it, as whoever made it first may not have.
     pub async fn announcement(&mut self) -> Announcement {
-        match self.next().await {
-            What::Announcement(announcement) => announcement,
-            other => panic!("not an announcement: {other:?}"),
+        loop {
+            match self.next().await {
+                What::Announcement(announcement) => return announcement,
+                What::Notice(Notice { what: Some(wire::notice::What::Head(_)), .. }) => {}
+                other => panic!("not an announcement: {other:?}"),
+            }
         }
     }
 

@@ -1,8 +1,9 @@
 //! What only the Redis store promises: it outlives its server's mishaps, puts
-//! right what a crash between two steps has left (`steps`), and costs little
-//! (`costs`).
+//! right what a crash between two steps has left (`steps`) and what a refused
+//! command has (`half`), and costs little (`costs`).
 
 mod costs;
+mod half;
 mod steps;
 
 use std::sync::Arc;

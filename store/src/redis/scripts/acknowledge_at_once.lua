@@ -55,15 +55,15 @@ local function mark_newest(u, user, refs, row)
   for n = #refs, 1, -1 do
     local ref = refs[n]
     if byte(ref, 15) == 109 then
-      local colon = find(ref, ':', 16, true)
-      local conversation = sub(ref, colon + 1)
-      if conversation ~= last and not (seen and seen[conversation]) then
+      local seq, behind = match(ref, '^(%d+):()', 16)
+      -- Nothing of one that is damaged.
+      local conversation = seq and sub(ref, behind)
+      if seq and conversation ~= last and not (seen and seen[conversation]) then
         if last then
           seen = seen or {[last] = true}
           seen[conversation] = true
         end
         last = conversation
-        local seq = sub(ref, 16, colon - 1)
         if mark(u, user, ref, conversation, seq) then row = row .. ' ' .. conversation .. ' ' .. seq end
       end
     end

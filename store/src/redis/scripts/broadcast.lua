@@ -24,19 +24,24 @@ local function broadcast(bucket, channel, by, key, time, entry)
   local seen = find_repeat(k, name)
   if seen then
     local seq, first = match(seen, '^(%d+) (%d+)')
-    if here then return {'repeat', tonumber(seq), tonumber(first), {}, ''} end
     local place = tonumber(seq) - (tonumber(call('GET', h)) or 0) - 1
-    return {'repeat', tonumber(seq), tonumber(first), call('SMEMBERS', o),
-      place >= 0 and call('LINDEX', y, place) or ''}
+    local stands = place >= 0 and call('LINDEX', y, place) or ''
+    -- It is told again: whoever made it first may not have come to that.
+    -- Subscribers know it by its seq.
+    if here and stands ~= '' then announce(channel, o, tonumber(seq), stands) end
+    return {'repeat', tonumber(seq), tonumber(first), here and {} or call('SMEMBERS', o), stands}
   end
-  local base, len = tonumber(call('GET', h)) or 0, call('RPUSH', y, entry)
+  local first, base = call('HLEN', k .. today) == 0, tonumber(call('GET', h)) or 0
+  local len = call('RPUSH', y, entry)
   local seq = base + len
-  note_repeat(k, name, format('%d', seq) .. ' ' .. time, call('HLEN', k .. today) > 0 and today or nil)
-  local old = beyond(y, len, bounds)
-  if old > 0 then
-    call('LTRIM', y, old, -1)
-    call('SET', h, base + old)
+  local noted = redis.pcall('HSET', k .. today, name, format('%d', seq) .. ' ' .. time)
+  if type(noted) == 'table' then
+    take_back(y)
+    error(noted)
   end
+  if first then begin_day(k .. today) end
+  local old = beyond(y, len, bounds)
+  if old > 0 then cut_list(y, old, base_step(h, base, base + old)) end
   if not here then return {'ok', seq, tonumber(time), call('SMEMBERS', o), entry} end
   announce(channel, o, seq, entry)
   return {'ok', seq, tonumber(time), {}, ''}

@@ -18,18 +18,13 @@ while at <= #ARGV do
   else
     p, time = rarely().read_post(kind), 0
     tag, conversation = '{' .. p.bucket .. '}', p.conversation
+    -- Of whoever is in it no longer nobody would know without the note.
+    if kind == 'c' and #p.remove > 0 then p.note = {tag .. 'p', now .. ' ' .. token .. ' '} end
     status, seq, version, members = rarely()[kind](p, bounds)
   end
   -- Of a repeat, too: whoever made it first may not have come to filing it.
   if status == 'ok' or status == 'repeat' or status == 'same' then
-    local key = tag .. 'p'
-    call('HSET', key, conversation, now .. ' ' .. token)
-    if kind == 'c' and #p.remove > 0 then
-      local removed = {}
-      for member in string.gmatch(members, '([^;]+);l') do removed[#removed + 1] = member .. ';' end
-      call('HSET', key, conversation .. ' ' .. version + #p.entries,
-        now .. ' ' .. token .. ' ' .. table.concat(removed))
-    end
+    call('HSET', tag .. 'p', conversation, now .. ' ' .. token)
   end
   results[#results + 1] = {status, seq, version, time, members}
 end

@@ -4,7 +4,7 @@ local t = redis.call('TIME')
 local oldest = t[1] * 1000 + math.floor(t[2] / 1000) - tonumber(ARGV[1])
 local keys = {}
 for at = 2, #ARGV do keys[at - 1] = '{' .. ARGV[at] .. '}p' end
--- On a server that is written to in one call there never are any.
+-- On a server that is written to in one call there are some only of what failed.
 local some = redis.call('EXISTS', unpack(keys)) > 0
 local results = {}
 for _, key in ipairs(keys) do

@@ -20,7 +20,8 @@ local function each_newest(refs, give)
     local ref = refs[n]
     if byte(ref, 15) == 109 then
       local seq, conversation = match(ref, '^(%d+):(.*)$', 16)
-      if not seen[conversation] then
+      -- Nothing of one that is damaged.
+      if seq and not seen[conversation] then
         seen[conversation] = true
         give(conversation, seq)
       end

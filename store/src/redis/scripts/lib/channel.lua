@@ -18,9 +18,8 @@ local function open_channel(bucket, channel, oldest)
       old = old + 1
     end
     if old == 0 then break end
-    call('LTRIM', ch.y, old, -1)
+    cut_list(ch.y, old, base_step(ch.h, ch.base, ch.base + old))
     ch.base, ch.len, page = ch.base + old, ch.len - old, 31
-    call('SET', ch.h, ch.base)
   end
   ch.head = ch.base + ch.len
   return ch

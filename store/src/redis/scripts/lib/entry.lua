@@ -4,11 +4,11 @@
 local function entry_by(entry)
   local at = 6
   if byte(entry, at) == 16 then
-    repeat at = at + 1 until byte(entry, at) < 128
+    repeat at = at + 1 until (byte(entry, at) or 0) < 128
     at = at + 1
   end
   if byte(entry, at) ~= 26 then return '' end
-  return sub(entry, at + 2, at + 1 + byte(entry, at + 1))
+  return sub(entry, at + 2, at + 1 + (byte(entry, at + 1) or 0))
 end
 
 -- How many of the oldest of a list are beyond the bounds. `form` matches the
@@ -16,7 +16,7 @@ end
 local function beyond(list, len, bounds, form)
   if len > bounds.messages + bounds.messages / 16 then return len - bounds.messages end
   if len % 16 ~= 0 then return 0 end
-  local function is_old(entry) return entry_time(form and match(entry, form) or entry) < bounds.oldest end
+  local function is_old(entry) return entry_time(form and (match(entry, form) or '') or entry) < bounds.oldest end
   local first = call('LINDEX', list, '0')
   if not first or not is_old(first) then return 0 end
   local n = 0

@@ -44,9 +44,14 @@ local function file(bounds, m, e, strict)
   local len = call('RPUSH', i, e.prefix .. m.where .. e.kind .. number .. ':' .. e.conversation)
   position = base + len
   if m.own then own = e.seq end
-  call('HSET', u, 'f:' .. e.conversation,
-    e.seq .. ' ' .. e.version .. ' ' .. position .. ' ' .. own .. (m.left and ' l' or ''))
-  if m.rewrite then call('HSET', u, 'w', position) end
+  local record = {'HSET', u, 'f:' .. e.conversation,
+    e.seq .. ' ' .. e.version .. ' ' .. position .. ' ' .. own .. (m.left and ' l' or '')}
+  if m.rewrite then record[5], record[6] = 'w', position end
+  local noted = redis.pcall(unpack(record))
+  if type(noted) == 'table' then
+    take_back(i)
+    error(noted)
+  end
   if len > bounds.most then cut(u, i, base, len - bounds.events) end
   return 'filed', position, r[2] or ''
 end

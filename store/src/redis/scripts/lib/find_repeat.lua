@@ -12,9 +12,3 @@ local function begin_day(k, days)
   -- Also where the clock was set back.
   return days and tonumber(match(days, '^%d+')) >= day - 1 and both or today
 end
-
--- Returns what the record is to say of the hashes, if that has changed.
-local function note_repeat(k, name, value, days)
-  call('HSET', k .. today, name, value)
-  if days ~= today and days ~= both then return begin_day(k .. today, days) end
-end

@@ -11,10 +11,15 @@ local function now_ms()
   return t[1] * 1000 + floor(t[2] / 1000)
 end
 
+-- What is no reference (a damaged one, which readers go on past) is old.
 local function time_of(ref)
+  if #ref < 16 then return 0 end
   local a, b, c, d, e, f = byte(ref, 5, 10)
   return ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
 end
+
+-- Four bytes of what is damaged, too.
+local function fingerprint_of(ref) return sub(ref .. '\0\0\0\0', 1, 4) end
 
 -- The position before the oldest event kept, and the fingerprint there.
 local function base_of(field)
@@ -23,9 +28,8 @@ local function base_of(field)
 end
 
 local function cut(u, i, base, n)
-  local fp = sub(call('LINDEX', i, n - 1), 1, 4)
-  call('LTRIM', i, n, -1)
-  call('HSET', u, 'b', base + n .. ' ' .. fp)
+  local fp = fingerprint_of(call('LINDEX', i, n - 1))
+  cut_list(i, n, field_step(u, 'b', call('HGET', u, 'b'), base + n .. ' ' .. fp))
   return base + n, fp
 end
 
@@ -54,7 +58,7 @@ end
 
 local function head_fp(box)
   if box.len == 0 then return box.base_fp end
-  return sub(call('LINDEX', box.i, -1), 1, 4)
+  return fingerprint_of(call('LINDEX', box.i, -1))
 end
 
 -- Whether a cursor names a place: 0 it does, 1 trimmed, 2 rewritten. And the
@@ -64,5 +68,5 @@ local function check(box, position, fp)
   if position < box.base then return 1 end
   if position == box.base then return fp == box.base_fp and 0 or 2 end
   local ref = call('LINDEX', box.i, position - box.base - 1)
-  return ref and sub(ref, 1, 4) == fp and 0 or 2, ref
+  return ref and fingerprint_of(ref) == fp and 0 or 2, ref
 end

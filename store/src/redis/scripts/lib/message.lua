@@ -4,13 +4,15 @@
 -- with) the repeat keys; `name` is that of the repeat key, its maker and it with
 -- a zero byte between; `by` is '' in a direct conversation. Returns the status
 -- ('ok', 'repeat', 'no'), the seq, its text, the version's text, the members of a
--- group, and of a repeat the time of the entry that stands.
-local function number_message(c, l, k, name, by, time, entry)
+-- group, and of a repeat the time of the entry that stands. With a group's
+-- members `look` is called before anything is written.
+local function number_message(c, l, k, name, by, time, entry, look)
   local r, members = nil, ''
   if by ~= '' then
     r = call('HMGET', c, 'lb', 'v', 'k', 'm')
     members = r[4] or ''
     if not find(members, ',' .. by .. ':', 1, true) then return 'no', 0, '0', '0', '', '0' end
+    if look then look(members) end
   else
     r = call('HMGET', c, 'lb', 'v', 'k')
   end
@@ -25,8 +27,10 @@ local function number_message(c, l, k, name, by, time, entry)
   local len = call('RPUSH', l, entry)
   local seq = (r[1] or 0) + len
   local text = format('%d', seq)
-  if call('HSETNX', keys, name, text .. ' ' .. time) == 0 then
-    call('RPOP', l)
+  local noted = redis.pcall('HSETNX', keys, name, text .. ' ' .. time)
+  if noted ~= 1 then
+    rarely().take_back(l)
+    if noted ~= 0 then error(noted) end
     return rarely().repeated(call('HGET', keys, name), version, members)
   end
   if days ~= today and days ~= both then call('HSET', c, 'k', rarely().begin_day(keys, days)) end

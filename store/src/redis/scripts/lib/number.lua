@@ -12,22 +12,34 @@ local function trim_log(l, base, len, version, bounds)
   local tag, conversation = match(l, '^({%d+})l:(.*)$')
   local n = beyond(l, len, bounds)
   if n == 0 then return end
-  call('LTRIM', l, n, -1)
-  call('HSET', tag .. 'c:' .. conversation, 'lb', base + n)
+  cut_list(l, n, field_step(tag .. 'c:' .. conversation, 'lb', base, base + n))
   if version > 0 then forget_states(tag, conversation, base + n) end
 end
 
--- Appends to the list of changes.
-local function append_changes(e, head, seq, entries, bounds)
-  local len
-  for _, entry in ipairs(entries) do len = call('RPUSH', e, head .. ':' .. seq .. ':' .. entry) end
+-- The steps that append to the list of changes.
+local function append_changes(steps, e, head, seq, entries)
+  for _, entry in ipairs(entries) do
+    steps[#steps + 1] = {'RPUSH', e, head .. ':' .. seq .. ':' .. entry, back = function() take_back(e) end}
+  end
+end
+
+-- `len` is what appending them has answered.
+local function trim_changes(e, len, bounds)
   local n = beyond(e, len, bounds, '^%d+:%d+:(.*)$')
   if n > 0 then call('LTRIM', e, n, -1) end
 end
 
+-- Those who are in it no longer, of the members that a change gives.
+local function removed_of(members)
+  local removed = {}
+  for member in string.gmatch(members, '([^;]+);l') do removed[#removed + 1] = member .. ';' end
+  return table.concat(removed)
+end
+
 -- Returns the status ('ok', 'stale', 'no'), the head, the version before the
 -- change, and the members before or after it: those who are in it no longer
--- with ';l' in the place of ';'.
+-- with ';l' in the place of ';'. With `p.note`, a key and what a value begins
+-- with, they are noted there.
 local function number_change(p, bounds)
   local tag = '{' .. p.bucket .. '}'
   local c, e = tag .. 'c:' .. p.conversation, tag .. 'e:' .. p.conversation
@@ -55,10 +67,23 @@ local function number_change(p, bounds)
     end
   end
   after = table.concat(after)
-  call('HSET', c, 'm', after, 'v', version + #p.entries, 'g', own + #p.entries)
-  if p.name then call('HSET', c, 'name', p.name) end
-  if p.owner then call('HSET', c, 'owner', p.owner) end
-  append_changes(e, head, 0, p.entries, bounds)
+  all = table.concat(all)
+  local steps = {}
+  append_changes(steps, e, head, 0, p.entries)
+  local appended = steps[#steps]
+  if p.note then
+    table.insert(steps, 1, field_step(p.note[1], p.conversation .. ' ' .. version + #p.entries, nil,
+      p.note[2] .. removed_of(all)))
+  end
+  local record = {'HSET', c, 'm', after, 'v', version + #p.entries, 'g', own + #p.entries}
+  local function say(field, value)
+    if value then record[#record + 1], record[#record + 2] = field, value end
+  end
+  say('name', p.name)
+  say('owner', p.owner)
+  steps[#steps + 1] = record
+  write_all(steps)
+  trim_changes(e, appended.answer, bounds)
   if after == '' then
     -- Gone, but the inboxes of those who were in it still refer to it.
     for _, list in ipairs({'c:', 'l:', 'e:'}) do
@@ -66,7 +91,7 @@ local function number_change(p, bounds)
     end
     expire_states(tag, p.conversation, bounds.age)
   end
-  return 'ok', head, version, table.concat(all)
+  return 'ok', head, version, all
 end
 
 -- Returns the status ('no', 'none' for no such message, 'forbidden', or what
@@ -88,12 +113,19 @@ local function number_amendment(p, bounds)
   end
   local k = tag .. 'k:' .. p.conversation .. ':'
   local name = p.what == 'e' and p.by .. '\0' .. p.seq .. '\0' .. p.key
-  local status = amend(tag, p, version, bounds, name and find_repeat(k, name, r[5]))
+  local status, write = amend(tag, p, version, bounds, name and find_repeat(k, name, r[5]))
   if status == 'ok' then
-    local days = name and note_repeat(k, name, p.seq .. ' ' .. p.time, r[5])
-    if days then call('HSET', c, 'k', days) end
-    call('HSET', c, 'v', version + 1)
-    append_changes(tag .. 'e:' .. p.conversation, head, p.seq, {p.entry}, bounds)
+    local e = tag .. 'e:' .. p.conversation
+    -- What says nothing by itself is first, and last what a repeat looks for.
+    local steps = {{'ZADD', tag .. 'z:' .. p.conversation, p.seq, p.seq}}
+    append_changes(steps, e, head, p.seq, {p.entry})
+    local appended = steps[2]
+    steps[3] = field_step(c, 'v', r[2], version + 1)
+    if name then steps[4] = field_step(k .. today, name, nil, p.seq .. ' ' .. p.time) end
+    steps[#steps + 1] = write
+    write_all(steps)
+    if name and r[5] ~= today and r[5] ~= both then call('HSET', c, 'k', begin_day(k .. today, r[5])) end
+    trim_changes(e, appended.answer, bounds)
   end
   return status, head, version, members
 end

@@ -37,7 +37,7 @@ local function close(tag, m, e, fs, fv)
     local six = ''
     for _ = 1, 6 do six, time = char(time % 256) .. six, floor(time / 256) end
     local closed = {conversation = e.conversation, kind = kind, seq = seq, version = version,
-      of = of, prefix = sub(entry, 2, 5) .. six}
+      of = of, prefix = sub(entry .. '\0\0\0\0\0', 2, 5) .. six}
     local by = entry_by(entry)
     local whose = {bucket = m.bucket, user = m.user, where = m.where, seq = m.seq, version = m.version,
       own = kind == 'm' and by == m.user}
@@ -58,9 +58,10 @@ local function close(tag, m, e, fs, fv)
   if v > fv then
     for _, change in ipairs(call('LRANGE', tag .. 'e:' .. e.conversation, fv - eb, v - eb - 1)) do
       local head, of, entry = match(change, '^(%d+):(%d+):(.*)$')
-      messages(tonumber(head), fv)
+      -- Readers go on past one that is damaged.
+      if head then messages(tonumber(head), fv) end
       fv = fv + 1
-      one('c', tonumber(head), fv, entry, tonumber(of))
+      if head then one('c', tonumber(head), fv, entry, tonumber(of)) end
     end
   end
   messages(s, v)
@@ -111,8 +112,71 @@ local function file_for_all(p, members, e, entry)
   return place
 end
 
+-- A script that is refused a command does not undo the ones before it. What it
+-- leaves half done gets a note, as step by step each post has one; see
+-- `number.lua`. Whoever repeats it completes it, and so does a repair.
+local function note_half(tag, name, more)
+  local t = call('TIME')
+  redis.pcall('HSET', tag .. 'p', name, now .. ' ' .. t[1] .. '.' .. t[2] .. (more or ''))
+end
+
+-- Of the message at hand. Its targets are told when it is completed.
+local function leave_note()
+  for n = 1, reached do targets[nodes[n]] = false end
+  reached = 0
+  if conversation then note_half(match(c, '^{%d+}'), conversation) end
+end
+
+-- Of all posts of this call: they are filed, and not announced.
+local function leave_notes(from)
+  at = from
+  while at <= #ARGV do
+    local kind = arg()
+    if #kind > 1 then
+      arg()
+      local name, key = read_message(kind)
+      note_half(match(key, '^{%d+}'), name)
+    else
+      local p = read_post(kind)
+      note_half('{' .. p.bucket .. '}', p.conversation)
+    end
+  end
+end
+
+local function is_noted(tag, name) return redis.pcall('HEXISTS', tag .. 'p', name) ~= 0 end
+
+-- Whether a message that was there is filed for all of its members, whose
+-- records these are: 'repeat' or 'half'.
+local function look_at_repeat(records, members)
+  local n, since = 0, {}
+  for s in string.gmatch(members, ':(%d+):%d+;') do
+    n = n + 1
+    since[n] = tonumber(s)
+  end
+  for k, r in ipairs(records) do
+    local filed = r[3] and tonumber(match(r[3], '^%d+')) or since[k] or 0
+    if filed < seq and (since[k] or 0) < seq then return 'half' end
+  end
+  return is_noted(match(c, '^{%d+}'), conversation) and 'half' or 'repeat'
+end
+
+-- The same of an amendment that changes nothing: 'same' or 'half same'.
+local function look_at_same(p, members, head, version)
+  local tag = '{' .. p.bucket .. '}'
+  for bucket, user, s, v in string.gmatch(members, '(%d+),([^:]+):(%d+):(%d+);') do
+    local filed = call('HGET', '{' .. bucket .. '}u:' .. user, 'f:' .. p.conversation)
+    local fs, fv = match(filed or s .. ' ' .. v, '^(%d+) (%d+)')
+    if tonumber(fs) < head and tonumber(s) < head or tonumber(fv) < version and tonumber(v) < version then
+      return 'half same'
+    end
+  end
+  return is_noted(tag, p.conversation) and 'half same' or 'same'
+end
+
 local function post_amendment(p)
+  conversation, c = p.conversation, '{' .. p.bucket .. '}c:' .. p.conversation
   local status, head, version, members = number_amendment(p, bounds)
+  if status == 'same' then status = look_at_same(p, members, head, version) end
   if status ~= 'ok' then return {status, p.seq, 0} end
   local place = file_for_all(p, members, {conversation = p.conversation, kind = 'c', seq = head,
     version = version + 1, of = p.seq, prefix = p.prefix}, p.entry)
@@ -120,16 +184,27 @@ local function post_amendment(p)
 end
 
 local function post_change(p)
+  conversation, c = p.conversation, '{' .. p.bucket .. '}c:' .. p.conversation
   local status, head, version, members = number_change(p, bounds)
   if status ~= 'ok' then return {status, head, 0} end
   local place = 0
-  for n, entry in ipairs(p.entries) do
-    place = file_for_all(p, members, {conversation = p.conversation, kind = 'c', seq = head,
-      version = version + n, of = 0, prefix = p.prefixes[n], last = n == #p.entries}, entry)
+  local fine, why = pcall(function()
+    for n, entry in ipairs(p.entries) do
+      place = file_for_all(p, members, {conversation = p.conversation, kind = 'c', seq = head,
+        version = version + n, of = 0, prefix = p.prefixes[n], last = n == #p.entries}, entry)
+    end
+  end)
+  if not fine then
+    local removed = removed_of(members)
+    if removed ~= '' then
+      note_half('{' .. p.bucket .. '}', p.conversation .. ' ' .. version + #p.entries, ' ' .. removed)
+    end
+    error(why)
   end
   return string.format('%d %d', head, place)
 end
 
-return {cut = cut, forget = forget, repeated = repeated, begin_day = begin_day,
+return {take_back = take_back, leave_note = leave_note, leave_notes = leave_notes, look_at_repeat = look_at_repeat,
+  cut = cut, forget = forget, repeated = repeated, begin_day = begin_day,
   trim_log = trim_log, file_late = file_late, keep_unheard = keep_unheard, note_unheard = note_unheard,
   read_post = read_post, a = post_amendment, c = post_change}

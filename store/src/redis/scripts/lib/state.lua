@@ -4,31 +4,24 @@
 -- reactions, `user:emoji` by the version at which they were set; and `z:`, a
 -- sorted set of the seqs that have any.
 
--- Amends a message that is there. Returns 'ok', 'same' (nothing changes, as by
--- an edit that is a repeat), 'recalled', or 'many' (it has all the reactions
--- that it may have).
+-- What amending a message that is there would be. Returns 'ok' and the command
+-- that does it; or 'same' (nothing changes, as by an edit that is a repeat),
+-- 'recalled', or 'many' (it has all the reactions that it may have).
 local function amend(tag, p, version, bounds, is_repeat)
   local x = tag .. 'x:' .. p.conversation
   if call('ZCOUNT', x, p.seq, p.seq) > 0 then return p.what == 'x' and 'same' or 'recalled' end
   if p.what == 'e' then
     if is_repeat then return 'same' end
-    call('HSET', tag .. 'a:' .. p.conversation, p.seq, p.entry)
+    return 'ok', {'HSET', tag .. 'a:' .. p.conversation, p.seq, p.entry}
   elseif p.what == 'x' then
-    call('ZADD', x, p.seq, p.seq .. ':' .. p.time)
-  else
-    local r, member = tag .. 'r:' .. p.conversation .. ':' .. p.seq, p.by .. ':' .. p.emoji
-    local set = call('ZSCORE', r, member) and true or false
-    if set == p.on then return 'same' end
-    if not p.on then
-      call('ZREM', r, member)
-    elseif call('ZCARD', r) >= bounds.reactions then
-      return 'many'
-    else
-      call('ZADD', r, version, member)
-    end
+    return 'ok', {'ZADD', x, p.seq, p.seq .. ':' .. p.time}
   end
-  call('ZADD', tag .. 'z:' .. p.conversation, p.seq, p.seq)
-  return 'ok'
+  local r, member = tag .. 'r:' .. p.conversation .. ':' .. p.seq, p.by .. ':' .. p.emoji
+  local set = call('ZSCORE', r, member) and true or false
+  if set == p.on then return 'same' end
+  if not p.on then return 'ok', {'ZREM', r, member} end
+  if call('ZCARD', r) >= bounds.reactions then return 'many' end
+  return 'ok', {'ZADD', r, version, member}
 end
 
 -- Forgets what became of the messages up to here: they are trimmed.

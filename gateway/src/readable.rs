@@ -1,0 +1,118 @@
+//! JSON that every reader can read. Bodies are passed on byte for byte, so what
+//! is valid JSON by its grammar but breaks the parser of those who get it is
+//! refused when it comes: half a surrogate pair (RFC 8259 §8.2), and a number
+//! beyond a double (§6).
+
+/// Digits of the largest double: a number needs an exponent or as many digits
+/// to be beyond it.
+const DIGITS: usize = 309;
+
+/// Why not every reader could read this valid JSON; nothing when all can.
+pub fn unreadable(json: &str) -> Option<&'static str> {
+    if half_a_pair(json) {
+        return Some("has half a surrogate pair (an escape from \\ud800 to \\udfff alone), which is no text");
+    }
+    too_large(json).then_some("has a number beyond what a double can hold (about 1.8e308)")
+}
+
+/// Whether an escape stands for half a character.
+pub fn half_a_pair(json: &str) -> bool {
+    let mut rest = json.as_bytes();
+    // Only strings have backslashes.
+    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+        rest = &rest[at..];
+        rest = match escaped(rest) {
+            None => rest.get(2..).unwrap_or_default(),
+            Some(0xd800..=0xdbff) if matches!(escaped(&rest[6..]), Some(0xdc00..=0xdfff)) => &rest[12..],
+            Some(0xd800..=0xdfff) => return true,
+            Some(_) => &rest[6..],
+        };
+    }
+    false
+}
+
+/// The unit of UTF-16 that `\uXXXX` at the front stands for.
+fn escaped(json: &[u8]) -> Option<u16> {
+    let digits = json.strip_prefix(b"\\u")?.get(..4)?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+fn too_large(json: &str) -> bool {
+    // Nearly every text is seen at once to have no such number, in a string or
+    // outside.
+    if !may_be_large(json.as_bytes()) {
+        return false;
+    }
+    let bytes = json.as_bytes();
+    let (mut at, mut in_string) = (0, false);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\\' if in_string => at += 1,
+            b'"' => in_string = !in_string,
+            b'0'..=b'9' if !in_string => {
+                let is_of_number =
+                    |byte: &&u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-');
+                let length = bytes[at..].iter().take_while(is_of_number).count();
+                if json[at..at + length].parse().is_ok_and(f64::is_infinite) {
+                    return true;
+                }
+                at += length;
+                continue;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    false
+}
+
+/// Whether somewhere a digit stands before an `e`, or very many stand together.
+fn may_be_large(bytes: &[u8]) -> bool {
+    let mut digits = 0;
+    for byte in bytes {
+        match byte {
+            b'0'..=b'9' => digits += 1,
+            b'e' | b'E' if digits > 0 => return true,
+            _ => digits = 0,
+        }
+        if digits >= DIGITS {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_surrogate_pair_is_refused_wherever_it_stands() {
+        for json in [
+            r#""\ud800""#,
+            r#""\uDFFF""#,
+            r#""\udc00\ud800""#,
+            r#""\ud800\ud800\udc00""#,
+            r#"{"a\ud83d":1}"#,
+            r#"["\\\ud83d"]"#,
+            r#""\ud83dx\ude00""#,
+        ] {
+            assert!(unreadable(json).unwrap().contains("surrogate"), "{json}");
+        }
+        for json in [r#""\ud83d\ude00""#, r#""\\ud800""#, r#""\u0041\n""#, r#""\uffff""#, r#""😀""#] {
+            assert_eq!(unreadable(json), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_number_beyond_a_double_is_refused_and_a_text_that_looks_like_one_is_not() {
+        let long = format!("[1{}]", "0".repeat(309));
+        for json in ["1e999", "[-1E309]", r#"{"a":[1.8e+308]}"#, &long, r#"{"1e9":"x\"","b":2e400}"#] {
+            assert!(unreadable(json).unwrap().contains("double"), "{json}");
+        }
+        let fits = format!("[1{},0.{}1]", "0".repeat(308), "0".repeat(400));
+        for json in ["1e308", "1e-999", r#""1e999""#, r#"{"1e999":"\"1e999"}"#, "-0.5e1", "[]", &fits] {
+            assert_eq!(unreadable(json), None, "{json}");
+        }
+    }
+}
