@@ -5,8 +5,8 @@
 //! In reading order: [`id`] (who and where), [`label`] (texts for people),
 //! [`place`] (seq, position, cursor), [`bookmark`] (a cursor with places in
 //! channels), [`outcome`] (error codes, the ends of sessions, resets),
-//! [`allowance`] (what a user may do at a rate), [`wire`] (the generated messages) and
-//! [`codec`] (how gRPC has them written).
+//! [`allowance`] (what a user may do at a rate), [`weight`] (what may go
+//! together), [`wire`] (the generated messages) and [`codec`] (how gRPC has them written).
 
 pub mod allowance;
 pub mod bookmark;
@@ -15,6 +15,7 @@ pub mod id;
 pub mod label;
 pub mod outcome;
 pub mod place;
+pub mod weight;
 pub mod wire;
 
 pub use allowance::{Allowance, Rate};
@@ -24,3 +25,4 @@ pub use id::{
 };
 pub use outcome::{End, ErrorCode, ResetReason};
 pub use place::{Cursor, Fingerprint, Position, Seq, StoreIncarnation};
+pub use weight::{Bound, Load};

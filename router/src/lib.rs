@@ -30,4 +30,4 @@ pub mod webhook;
 
 pub use config::{AddToGroups, Args, Config, Options};
 pub use server::serve;
-pub use service::{MAX_FRAME_BYTES, Service};
+pub use service::Service;

@@ -2,16 +2,18 @@
 //! answers gather while the last frame is being written and leave in the next
 //! one. No timers, no delay when idle.
 
+use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use daemon::trace::{self, KeyValue, Span};
 use futures_util::Stream;
 use prost::Message as _;
+use proto::weight::{Bound, FRAME};
 use proto::wire::{Replies, Reply, Request, Requests, reply};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
@@ -24,11 +26,10 @@ use crate::metrics::Metrics;
 /// answers, so that answering never waits; when there is none left, nothing
 /// more is read until answers have been written.
 const UNDER_WAY: usize = 8_192;
-/// Answers taken from the queue at once.
-const GATHER: usize = 1_024;
-/// What a frame of answers may hold before it is closed; a single larger
-/// answer (a page) goes out with those before it.
-const FRAME_BYTES: usize = 1 << 20;
+/// Answers that wait to be written on one stream. With more, nothing further is
+/// read until some have been: pages are large, and what a gateway does not take
+/// would fill this router's memory.
+const UNWRITTEN: Bound = Bound::new(32 << 20, UNDER_WAY);
 /// How long a draining stream is read on, for what its gateway had sent
 /// before it heard of the drain.
 const LINGER: Duration = Duration::from_secs(1);
@@ -44,24 +45,47 @@ pub(crate) fn open(
 ) -> impl Stream<Item = std::result::Result<Replies, Status>> + Send + 'static {
     let (replies, queue) = mpsc::channel(UNDER_WAY);
     let draining = shutdown.child_token();
+    let unwritten = Arc::new(Unwritten::default());
     let answers = Answers {
         queue,
-        gathered: Vec::new(),
+        gathered: VecDeque::new(),
+        unwritten: unwritten.clone(),
         draining: draining.clone(),
         told: false,
         open: OpenLink::new(&core),
     };
-    tasks.spawn(read(core, requests, replies, draining));
+    tasks.spawn(read(core, requests, Way { replies, unwritten }, draining));
     futures_util::stream::unfold(answers, |mut answers| async move {
         let frame = answers.next().await?;
         Some((Ok(frame), answers))
     })
 }
 
+/// An answer, and the bytes that it takes in a frame.
+struct Weighed {
+    reply: Reply,
+    bytes: usize,
+}
+
+/// Bytes of the answers that wait to be written on a stream.
+#[derive(Default)]
+struct Unwritten {
+    bytes: AtomicUsize,
+    /// Some have been written.
+    less: Notify,
+}
+
+/// Where the answers of a stream go.
+struct Way {
+    replies: mpsc::Sender<Weighed>,
+    unwritten: Arc<Unwritten>,
+}
+
 /// Where the answer to one request goes; to be used once. Dropped unused (a
 /// task that panicked), it answers `internal`.
 pub(crate) struct Responder {
-    place: Option<mpsc::OwnedPermit<Reply>>,
+    place: Option<mpsc::OwnedPermit<Weighed>>,
+    unwritten: Arc<Unwritten>,
     id: u64,
     command: &'static str,
     metrics: Metrics,
@@ -94,7 +118,10 @@ impl Responder {
             self.span.failed(error.code().as_str());
         }
         let result = outcome.unwrap_or_else(Into::into);
-        place.send(Reply { id: self.id, result: Some(result) });
+        let reply = Reply { id: self.id, result: Some(result) };
+        let bytes = proto::weight::in_list(reply.encoded_len());
+        self.unwritten.bytes.fetch_add(bytes, Ordering::Relaxed);
+        place.send(Weighed { reply, bytes });
     }
 }
 
@@ -117,12 +144,7 @@ impl Drop for Responder {
 
 /// Ends by dropping its sender of replies: the answers end when the last
 /// request under way has been answered.
-async fn read(
-    core: Arc<Core>,
-    mut requests: Streaming<Requests>,
-    replies: mpsc::Sender<Reply>,
-    draining: CancellationToken,
-) {
+async fn read(core: Arc<Core>, mut requests: Streaming<Requests>, way: Way, draining: CancellationToken) {
     let pauses = core.pauses.count();
     let linger = LINGER.min(core.config.drain / 4);
     let age = core.config.link_age.map(|age| age.mul_f64(rand::random_range(1.0..1.2)));
@@ -141,10 +163,11 @@ async fn read(
         tokio::select! {
             biased;
             // Nobody is there to read answers.
-            () = replies.closed() => return,
+            () = way.replies.closed() => return,
             () = &mut last_call => return,
             () = &mut grown_old, if !draining.is_cancelled() => draining.cancel(),
-            frame = requests.message() => match frame {
+            () = way.unwritten.less.notified(), if way.unwritten.too_much() => {}
+            frame = requests.message(), if !way.unwritten.too_much() => match frame {
                 Ok(Some(_)) if core.pauses.count() != pauses => {
                     // It may be long ago that this was asked, and all of it has
                     // been asked of others since.
@@ -153,7 +176,7 @@ async fn read(
                 }
                 Ok(Some(frame)) => {
                     for request in frame.requests {
-                        if !take(&core, request, &replies).await {
+                        if !take(&core, request, &way).await {
                             return;
                         }
                     }
@@ -170,12 +193,13 @@ async fn read(
 
 /// Waits for a place among those under way; false when the reader of the
 /// answers is gone.
-async fn take(core: &Arc<Core>, request: Request, replies: &mpsc::Sender<Reply>) -> bool {
-    let Ok(place) = replies.clone().reserve_owned().await else {
+async fn take(core: &Arc<Core>, request: Request, way: &Way) -> bool {
+    let Ok(place) = way.replies.clone().reserve_owned().await else {
         return false;
     };
     let responder = Responder {
         place: Some(place),
+        unwritten: way.unwritten.clone(),
         id: request.id,
         command: "unknown",
         metrics: core.metrics.clone(),
@@ -187,9 +211,10 @@ async fn take(core: &Arc<Core>, request: Request, replies: &mpsc::Sender<Reply>)
 
 /// The answers of one link, as frames.
 struct Answers {
-    queue: mpsc::Receiver<Reply>,
+    queue: mpsc::Receiver<Weighed>,
     /// Taken from the queue, not yet in a frame.
-    gathered: Vec<Reply>,
+    gathered: VecDeque<Weighed>,
+    unwritten: Arc<Unwritten>,
     draining: CancellationToken,
     told: bool,
     open: OpenLink,
@@ -198,26 +223,23 @@ struct Answers {
 impl Answers {
     async fn next(&mut self) -> Option<Replies> {
         if self.gathered.is_empty() {
+            let mut some = Vec::new();
             tokio::select! {
                 biased;
                 () = self.draining.cancelled(), if !self.told => {
                     self.told = true;
                     return Some(self.frame(Vec::new(), true));
                 }
-                count = self.queue.recv_many(&mut self.gathered, GATHER) => if count == 0 {
+                count = self.queue.recv_many(&mut some, FRAME.entries) => if count == 0 {
                     return None;
                 },
             }
+            self.gathered = some.into();
         }
-        let mut bytes = 0;
-        let fits = self.gathered.iter().take_while(|reply| {
-            let room = bytes < FRAME_BYTES;
-            bytes += weight(reply);
-            room
-        });
-        let later = self.gathered.split_off(fits.count());
-        let replies = std::mem::replace(&mut self.gathered, later);
-        Some(self.frame(replies, false))
+        let count = FRAME.fitting(self.gathered.iter().map(|answer| answer.bytes));
+        let frame: Vec<Weighed> = self.gathered.drain(..count).collect();
+        self.unwritten.written(frame.iter().map(|answer| answer.bytes).sum());
+        Some(self.frame(frame.into_iter().map(|answer| answer.reply).collect(), false))
     }
 
     fn frame(&self, replies: Vec<Reply>, draining: bool) -> Replies {
@@ -225,17 +247,14 @@ impl Answers {
     }
 }
 
-/// About how many bytes it takes. Measuring every small answer would be a
-/// second pass over what is encoded right after.
-fn weight(reply: &Reply) -> usize {
-    match &reply.result {
-        Some(
-            reply::Result::Inbox(_)
-            | reply::Result::History(_)
-            | reply::Result::Conversations(_)
-            | reply::Result::Members(_),
-        ) => reply.encoded_len(),
-        _ => 64,
+impl Unwritten {
+    fn too_much(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) > UNWRITTEN.bytes
+    }
+
+    fn written(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.less.notify_one();
     }
 }
 

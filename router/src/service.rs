@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::Stream;
+use proto::weight::FRAME_LIMIT;
 use proto::wire::router_server::RouterServer;
 use proto::wire::{Replies, Requests};
 use store::Store;
@@ -14,10 +15,6 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::config::Config;
 use crate::dispatch::Core;
 use crate::link;
-
-/// No frame of requests or replies is larger; both sides set it as their limit
-/// for decoding.
-pub const MAX_FRAME_BYTES: usize = 16 << 20;
 
 /// A router. Cheap to clone; its background work ends with the last clone.
 #[derive(Clone)]
@@ -41,8 +38,8 @@ impl Service {
     /// [`proto::wire::router_client::RouterClient::new`] in process.
     pub fn server(&self) -> RouterServer<Self> {
         RouterServer::new(self.clone())
-            .max_decoding_message_size(MAX_FRAME_BYTES)
-            .max_encoding_message_size(MAX_FRAME_BYTES)
+            .max_decoding_message_size(FRAME_LIMIT)
+            .max_encoding_message_size(FRAME_LIMIT)
     }
 
     /// Whether the store answers; for `/readyz`. A store that answers and

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use proto::weight::FRAME_LIMIT;
 use proto::wire::Replies;
 use proto::wire::router_client::RouterClient;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,7 @@ use tonic::transport::Endpoint;
 use tonic::{Status, Streaming};
 
 use super::Routers;
-use super::stream::{Dial, MAX_FRAME_BYTES, Outbound};
+use super::stream::{Dial, Outbound};
 use crate::config::RouterUrl;
 
 /// How often names are looked up again.
@@ -53,8 +54,8 @@ impl Dial for Remote {
         let channel =
             self.endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let mut client = RouterClient::new(channel)
-            .max_decoding_message_size(MAX_FRAME_BYTES)
-            .max_encoding_message_size(MAX_FRAME_BYTES);
+            .max_decoding_message_size(FRAME_LIMIT)
+            .max_encoding_message_size(FRAME_LIMIT);
         Ok(client.link(outbound).await?.into_inner())
     }
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use daemon::lock::Lock;
+use prost::Message as _;
+use proto::weight::{FRAME, FRAME_LIMIT, in_list};
 use proto::wire::router_client::RouterClient;
 use proto::wire::{Replies, Request, Requests, request};
 use tokio::task::yield_now;
@@ -22,15 +24,6 @@ use tonic::{Status, Streaming};
 use super::Routers;
 use super::lateness::Punctuality;
 use crate::order;
-
-/// Bytes of one frame at most, both ways: many bodies of 64 KiB.
-pub(super) const MAX_FRAME_BYTES: usize = 16 << 20;
-
-/// Requests in one frame at most.
-const FRAME_REQUESTS: usize = 256;
-
-/// Bytes of bodies after which a frame takes no further request.
-const FRAME_BYTES: usize = 1 << 20;
 
 /// Requests that are not urgent leave with the next that is, or when the link
 /// has been quiet for so long. [`super::Routers`] looks after it.
@@ -61,8 +54,8 @@ where
     pub fn new(service: S) -> Self {
         Self(
             RouterClient::new(service)
-                .max_decoding_message_size(MAX_FRAME_BYTES)
-                .max_encoding_message_size(MAX_FRAME_BYTES),
+                .max_decoding_message_size(FRAME_LIMIT)
+                .max_encoding_message_size(FRAME_LIMIT),
         )
     }
 }
@@ -204,15 +197,8 @@ impl Stream for Outbound {
             }
         }
         this.waited = false;
-        let mut frame = Requests::default();
-        let mut bytes = 0;
-        while frame.requests.len() < FRAME_REQUESTS && bytes < FRAME_BYTES {
-            let Some(request) = queue.requests.pop_front() else { break };
-            if let Some(request::Command::Send(send)) = &request.command {
-                bytes += send.body.len();
-            }
-            frame.requests.push(request);
-        }
+        let count = FRAME.fitting(queue.requests.iter().map(|request| in_list(request.encoded_len())));
+        let frame = Requests { requests: queue.requests.drain(..count).collect() };
         queue.urgent = !queue.requests.is_empty();
         queue.left = Some(Instant::now());
         Poll::Ready(Some(frame))

@@ -1,4 +1,6 @@
 use futures_util::{FutureExt, StreamExt};
+use prost::Message as _;
+use proto::weight::FRAME;
 use proto::wire::{Ack, Done, React, Reply, Request, SayTyping, Send};
 
 use super::stream::Outbound;
@@ -264,4 +266,27 @@ async fn when_no_router_answers_nothing_is_repeated_before_its_time() {
         assert_eq!((first.hears().len(), second.hears().len()), (0, 0));
     }
     assert_eq!(routers.late(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_is_bounded_by_what_its_requests_weigh_whatever_they_are() {
+    let (routers, mut peers) = routers();
+    let body = bytes::Bytes::from(vec![b'1'; 65_536]);
+    for n in 0..100 {
+        let command = match n % 3 {
+            0 => request::Command::Publish(wire::Publish { body: body.clone(), ..Default::default() }),
+            1 => request::Command::Edit(wire::Edit { body: body.clone(), ..Default::default() }),
+            _ => request::Command::Send(wire::Send { body: body.clone(), ..Default::default() }),
+        };
+        routers.submit(&UserId::parse("u").unwrap(), command, Box::new(|_| {}));
+    }
+    let (at, first) = heard(&mut peers);
+    let mut frames = vec![first];
+    while frames.iter().map(Vec::len).sum::<usize>() < 100 {
+        frames.push(peers[at].hears());
+    }
+    for requests in frames {
+        let bytes = wire::Requests { requests }.encoded_len();
+        assert!(bytes <= FRAME.bytes, "{bytes}");
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message as _;
 use proto::NodeIncarnation;
 use proto::wire::router_client::RouterClient;
 use proto::wire::{self, Envelope, Notice, Replies, Reply, Request, Requests, reply, request::Command};
@@ -90,6 +91,8 @@ pub(crate) struct Gateway {
     next: u64,
     early: HashMap<u64, reply::Result>,
     pub(crate) draining: bool,
+    /// Bytes and answers of each frame that has come.
+    pub(crate) frames: Vec<(usize, usize)>,
 }
 
 impl Gateway {
@@ -101,10 +104,17 @@ impl Gateway {
         <T::ResponseBody as tonic::codegen::Body>::Error:
             Into<Box<dyn std::error::Error + Send + Sync>> + Send,
     {
-        let mut client = client.max_decoding_message_size(router::MAX_FRAME_BYTES);
+        let mut client = client.max_decoding_message_size(proto::weight::FRAME_LIMIT);
         let (requests, queue) = mpsc::channel(64);
         let replies = client.link(ReceiverStream::new(queue)).await.unwrap().into_inner();
-        Self { requests: Some(requests), replies, next: 1, early: HashMap::new(), draining: false }
+        Self {
+            requests: Some(requests),
+            replies,
+            next: 1,
+            early: HashMap::new(),
+            draining: false,
+            frames: Vec::new(),
+        }
     }
 
     /// Sends many in one frame, in order; their ids.
@@ -137,6 +147,7 @@ impl Gateway {
             let frame = soon("an answer", self.replies.message()).await.unwrap();
             let frame = frame.expect("the link ended before the answer");
             self.draining |= frame.draining;
+            self.frames.push((frame.encoded_len(), frame.replies.len()));
             for Reply { id, result } in frame.replies {
                 assert!(self.early.insert(id, result.unwrap()).is_none(), "{id} was answered twice");
             }

@@ -14,3 +14,4 @@ mod presence;
 mod reading;
 mod sessions;
 mod webhook;
+mod weights;
