@@ -121,7 +121,9 @@ pub(super) fn talked(txn: &ReadTransaction, id: &ConversationId) -> Result<bool>
     let looked_at = usize::try_from(LOOKED_AT).unwrap_or(usize::MAX);
     let (mut one_wrote, mut other_wrote) = (false, false);
     for row in all()?.rev().take(looked_at).chain(all()?.take(looked_at)) {
-        let by = entry(&log, row?.1.value().0)?.0.entry.by;
+        let read = unless_damaged(entry(&log, row?.1.value().0), format_args!("a message of {id}"))?;
+        let Some((message, _)) = read else { continue };
+        let by = message.entry.by;
         one_wrote |= by == one.as_str();
         other_wrote |= by == other.as_str();
         if one_wrote && other_wrote {
