@@ -221,12 +221,14 @@ impl Cluster {
         self.person_as(transport, user, self.account(user, device, gateway)).await
     }
 
-    /// As [`person`](Self::person), with an account that the test has made.
+    /// As [`person`](Self::person), with an account that the test has made. One
+    /// of another address than a gateway's, a balancer's, knows no other.
     pub async fn person_as(&self, transport: Transport, user: &str, account: Account) -> Result<Person> {
         let device = account.device.clone().context("a person has a named device")?;
         let log = self.history.device(user, &device);
-        let person =
-            Person::start(&self.tasks, &self.history, self.gateways.clone(), transport, account, log);
+        let known = self.gateways.contains(&account.gateway);
+        let gateways = if known { self.gateways.clone() } else { vec![account.gateway.clone()] };
+        let person = Person::start(&self.tasks, &self.history, gateways, transport, account, log);
         person.until("connected", |standing| standing.connected).await?;
         Ok(person)
     }

@@ -51,7 +51,8 @@ pub struct Standing {
     pub received: usize,
     /// Reasons of `goaway`, in order.
     pub goaways: Vec<String>,
-    /// WebSocket close codes, in order; 0 for a broken connection.
+    /// How sessions ended that it did not leave itself: WebSocket close codes,
+    /// in order; 0 for a broken connection.
     pub closes: Vec<u16>,
     /// Reasons of `reset`, in order.
     pub resets: Vec<String>,
@@ -94,6 +95,7 @@ impl Person {
             reading: true,
             over: false,
             repeat_at: None,
+            leave_at: None,
         };
         tasks.spawn({
             let stop = stop.clone();
@@ -217,24 +219,35 @@ struct Life {
     /// It was told not to come back.
     over: bool,
     repeat_at: Option<Instant>,
+    /// When it was told to go on elsewhere.
+    leave_at: Option<Instant>,
 }
 
 impl Life {
     async fn run(mut self) {
+        let mut next = None;
         while !self.over {
-            let Some(client) = self.connect().await else { continue };
+            let Some(client) = (match next.take() {
+                Some(client) => Some(client),
+                None => self.connect().await,
+            }) else {
+                continue;
+            };
             let ended = self.session(client).await;
+            (self.leave_at, self.repeat_at) = (None, None);
             self.references.clear();
-            self.standing.send_modify(|standing| {
-                standing.connected = false;
-                match &ended {
-                    Ok(()) => {}
-                    Err(Error::Closed(close)) => standing.closes.push(close.code.unwrap_or_default()),
-                    Err(_) => standing.closes.push(0),
+            self.standing.send_modify(|standing| match &ended {
+                Ok(Some(_)) => {}
+                Ok(None) => standing.connected = false,
+                Err(error) => {
+                    standing.connected = false;
+                    let closed = if let Error::Closed(close) = error { close.code } else { None };
+                    standing.closes.push(closed.unwrap_or_default());
                 }
             });
-            if ended.is_err() {
-                self.gateway += 1;
+            match ended {
+                Ok(elsewhere) => next = elsewhere,
+                Err(_) => self.gateway += 1,
             }
         }
         // Stays to be looked at.
@@ -253,8 +266,20 @@ impl Life {
         }
     }
 
-    /// Until it is told to move, or the connection ends.
-    async fn session(&mut self, mut client: Client) -> Result<(), Error> {
+    /// Goes on elsewhere before it leaves; nothing if nobody takes it there.
+    async fn go_elsewhere(&mut self) -> Option<Client> {
+        for _ in 0..self.gateways.len() {
+            self.gateway += 1;
+            if let Some(client) = self.connect().await {
+                return Some(client);
+            }
+        }
+        None
+    }
+
+    /// Until it is told to move, or the connection ends. Sent away by its
+    /// gateway it goes on elsewhere at the time that it was told, and then leaves.
+    async fn session(&mut self, mut client: Client) -> Result<Option<Client>, Error> {
         self.log.began(client.cursor());
         let node = client.welcome().and_then(|welcome| welcome.text("node")).unwrap_or_default().to_owned();
         self.account.cursor = Some(client.cursor().to_owned());
@@ -269,19 +294,26 @@ impl Life {
         let mut clock = interval(ACKNOWLEDGE);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let repeat_at = self.repeat_at;
+            if self.leave_at.is_some_and(|at| at <= Instant::now()) {
+                self.leave_at = None;
+                if let Some(elsewhere) = self.go_elsewhere().await {
+                    return Ok(Some(elsewhere));
+                }
+            }
+            let (repeat_at, leave_at) = (self.repeat_at, self.leave_at);
             tokio::select! {
+                () = async { sleep_until(leave_at.unwrap_or_else(Instant::now)).await }, if leave_at.is_some() => {}
                 frame = client.next_frame(), if self.reading => {
                     let frame = frame?;
                     self.account.cursor = Some(client.cursor().to_owned());
                     self.take(&frame);
                 }
                 order = self.orders.recv() => match order {
-                    None => return Ok(()),
+                    None => return Ok(None),
                     Some(Order::Read(reading)) => self.reading = reading,
                     Some(Order::Move { gateway, transport }) => {
                         (self.gateway, self.transport) = (gateway, transport);
-                        return Ok(());
+                        return Ok(None);
                     }
                     Some(Order::Say { id, command }) => {
                         let key = self.unanswered.last_key_value().map_or(0, |(key, _)| key + 1);
@@ -339,7 +371,9 @@ impl Life {
             "message" if !own => self.standing.send_modify(|standing| standing.received += 1),
             "reset" => self.standing.send_modify(|standing| standing.resets.push(text("reason"))),
             "goaway" => {
-                self.over = matches!(text("reason").as_str(), "replaced" | "kicked");
+                let pause = frame.number("reconnect_in_ms");
+                self.over = pause.is_none();
+                self.leave_at = pause.map(|ms| Instant::now() + Duration::from_millis(ms));
                 self.standing.send_modify(|standing| standing.goaways.push(text("reason")));
             }
             _ => {}

@@ -18,7 +18,9 @@ pub struct Args {
     #[arg(long, env = "SWITCHBOARD_ADMIN_LISTEN", default_value = "0.0.0.0:9090", value_name = "ADDRESS")]
     pub admin_listen: SocketAddr,
 
-    /// After SIGTERM: how long what is under way may take to end.
+    /// After SIGTERM: how long what is under way may take to end. A gateway tells
+    /// its clients to go elsewhere within half of it (5 s at most), and serves
+    /// each until it has, for a quarter of it longer (5 s at most).
     #[arg(long, env = "SWITCHBOARD_DRAIN", default_value = "30s", value_parser = duration::parse)]
     pub drain: Duration,
 

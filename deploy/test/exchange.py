@@ -316,6 +316,8 @@ def through(url, stop):
                     if frame["type"] == "message":
                         got.append((frame["seq"], frame["body"]["n"]))
                     elif frame["type"] == "goaway":
+                        if "reconnect_in_ms" not in frame:
+                            raise SystemExit(f"{name}: {frame}")
                         time.sleep(frame["reconnect_in_ms"] / 1000)
                         raise Broken("told to go")
                     elif frame["type"] == "reset":

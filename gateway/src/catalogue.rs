@@ -389,7 +389,8 @@ pub const RESOURCES: &[Resource] = &[
         served: Served::Elsewhere(Class::Read),
         summary: "Events after a cursor, now or when there are some",
         more: "Without a cursor it is answered at once, empty, with the cursor to go on from. \
-               `If-None-Match` with the last `ETag` is answered 304 when nothing is new.",
+               `If-None-Match` with the last `ETag` is answered 304 when nothing is new. \
+               The last event may be `goaway`: the session that waited has ended, and says when to come back, if at all.",
         in_query: &[
             START,
             CHANNELS,
@@ -403,6 +404,8 @@ pub const RESOURCES: &[Resource] = &[
         path: "/v1/sse",
         name: "sse",
         summary: "Frames as server-sent events",
+        more: "Where a session cannot begin for the moment the answer is 200 with a `retry` and no event, for an \
+               EventSource gives up for good at a 503 or 429.",
         answer: Answer::Stream("text/event-stream"),
         ..STREAM
     },

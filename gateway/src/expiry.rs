@@ -17,14 +17,22 @@ pub fn of(session: &Session) -> Instant {
     Instant::now() + left(session).min(Duration::from_secs(86_400))
 }
 
-/// Ends the session if its token has.
-pub fn check(session: &Session) {
-    if left(session).is_zero() {
-        session.end(End::TokenExpired, 0);
+/// Ends the session if its token has. One that has ended and was not to be told
+/// yet is told: it could not come back anyway.
+/// True if it has just ended.
+pub fn check(session: &Session) -> bool {
+    let ends = left(session).is_zero();
+    if ends {
+        session.end(End::TokenExpired);
     }
+    ends
 }
 
 fn left(session: &Session) -> Duration {
+    if session.is_over() {
+        // By then its transport is gone.
+        return Duration::MAX;
+    }
     let expires = Duration::from_secs(session.expires()).saturating_add(LEEWAY);
     expires.saturating_sub(Duration::from_millis(now_ms()))
 }

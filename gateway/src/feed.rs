@@ -106,11 +106,15 @@ fn note(gateway: &Gateway, notice: Notice) {
                 }
             }
         }
-        Some(notice::What::Replaced(_)) => sessions().for_each(|session| session.end(End::Replaced, 0)),
+        Some(notice::What::Replaced(_)) => {
+            sessions().for_each(|session| gateway.farewells.replaced(session));
+        }
         Some(notice::What::Head(head)) => {
             sessions().for_each(|session| session.offer_head(Position(head.position)));
         }
-        Some(notice::What::Kicked(_)) => sessions().for_each(|session| session.end(End::Kicked, 0)),
+        Some(notice::What::Kicked(_)) => {
+            sessions().for_each(|session| gateway.farewells.end(session, End::Kicked));
+        }
         Some(notice::What::Presence(presence)) => gateway.presence.heard(presence),
         Some(notice::What::NodeGone(_)) => gateway.presence.doubt_all(Duration::ZERO),
         // From a newer router: nothing that this node knows of.

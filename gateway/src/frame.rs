@@ -60,8 +60,8 @@ pub enum Frame {
     Presence(Arc<wire::Presence>),
     /// The place that the client had is gone.
     Reset(ResetReason, Cursor),
-    /// The session ends.
-    Goaway(End, u64),
+    /// The session ends; in so many milliseconds one may come back, if at all.
+    Goaway(End, Option<u64>),
 }
 
 /// What a session begins with.
@@ -208,7 +208,10 @@ impl Frame {
                 write_cursor(out, cursor);
             }
             Self::Goaway(end, reconnect_in_ms) => {
-                let _ = write!(out, r#","reason":"{}","reconnect_in_ms":{reconnect_in_ms}"#, end.as_str());
+                let _ = write!(out, r#","reason":"{}""#, end.as_str());
+                if let Some(milliseconds) = reconnect_in_ms {
+                    let _ = write!(out, r#","reconnect_in_ms":{milliseconds}"#);
+                }
             }
         }
         out.push('}');
@@ -395,7 +398,8 @@ mod tests {
             Frame::Error(None, Box::new(Failure::rate_limited("a \"quoted\"\nline", 20))),
             Frame::Pong(Some("7".into())),
             Frame::Reset(ResetReason::Trimmed, Cursor::ORIGIN),
-            Frame::Goaway(End::Shutdown, 150),
+            Frame::Goaway(End::Shutdown, Some(150)),
+            Frame::Goaway(End::Kicked, None),
             Frame::Ok(None, Box::new(Answer::Done)),
             Frame::Receipt(Arc::new(wire::Receipt::default())),
         ];

@@ -12,6 +12,7 @@ use crate::auth::Authenticator;
 use crate::channels::Channels;
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::farewell::Farewells;
 use crate::half_sent::HalfSent;
 use crate::hub::Hub;
 use crate::limits::TypingLimits;
@@ -35,6 +36,8 @@ pub struct Gateway {
     pub channels: Channels,
     /// Those that wait for their next poll.
     pub lingering: Lingering,
+    /// Those that end and are not gone yet.
+    pub farewells: Farewells,
     /// The newest marks of others.
     pub newest: Newest,
     /// Whose presence they watch.
@@ -82,6 +85,7 @@ impl Gateway {
             rates: RateLimits::new(config.rates),
             typing: TypingLimits::default(),
             hub: Hub::default(),
+            farewells: Farewells::default(),
             newest: Newest::new(),
             presence: Watching::new(config.limits.max_watched),
             channels: Channels::default(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::lock::{LEAF, Lock, Locked, SharedLock};
-use proto::{End, UserId};
+use proto::UserId;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
@@ -44,15 +44,17 @@ impl Hub {
         by_user.entry(session.user.clone()).or_default().push(session);
     }
 
-    /// The session has ended.
-    pub fn remove(&self, session: &Session) {
+    /// The session has ended; says whether it was still here.
+    pub fn remove(&self, session: &Session) -> bool {
         let mut by_user = self.by_user.write();
-        if let Some(sessions) = by_user.get_mut(&session.user) {
-            sessions.retain(|known| known.id != session.id);
-            if sessions.is_empty() {
-                by_user.remove(&session.user);
-            }
+        let Some(sessions) = by_user.get_mut(&session.user) else { return false };
+        let before = sessions.len();
+        sessions.retain(|known| known.id != session.id);
+        let there = sessions.len() < before;
+        if sessions.is_empty() {
+            by_user.remove(&session.user);
         }
+        there
     }
 
     /// The user's sessions here.
@@ -146,15 +148,6 @@ impl Hub {
 
     fn late(&self) -> Locked<'_, [Vec<Arc<Session>>; 2]> {
         self.late.lock()
-    }
-
-    /// Ends every session, each told another moment to come back in, spread
-    /// over `spread`.
-    pub fn end_all(&self, end: End, spread: Duration) {
-        let spread = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX).max(1);
-        for session in self.all() {
-            session.end(end, rand::random_range(0..spread));
-        }
     }
 
     fn gaps(&self) -> Locked<'_, Vec<(Instant, Arc<Session>)>> {

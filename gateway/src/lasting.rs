@@ -13,9 +13,16 @@ use axum::response::Response;
 use daemon::lock::{LEAF, Lock};
 use http::{Extensions, header};
 
+/// What an endless body comes from.
+pub trait Source: Send + Sync {
+    /// Whether it has come to its end, so that what has not been taken yet is
+    /// of no use. Called while the peer takes nothing.
+    fn is_over(&self) -> bool;
+}
+
 /// Marks an answer whose body does not end by itself.
-#[derive(Debug, Clone, Copy)]
-struct Endless;
+#[derive(Clone)]
+struct Endless(Arc<dyn Source>);
 
 /// What an answer will be.
 type Later = Pin<Box<dyn Future<Output = Response> + Send>>;
@@ -25,9 +32,9 @@ type Later = Pin<Box<dyn Future<Output = Response> + Send>>;
 #[derive(Clone)]
 struct Deferred(Arc<Lock<LEAF, Option<Later>>>);
 
-/// An answer whose body does not end by itself.
-pub fn endless(mut response: Response) -> Response {
-    response.extensions_mut().insert(Endless);
+/// An answer whose body does not end by itself, but with its source.
+pub fn endless(mut response: Response, source: Arc<dyn Source>) -> Response {
+    response.extensions_mut().insert(Endless(source));
     response
 }
 
@@ -48,6 +55,11 @@ pub(crate) fn lasts(response: &Response) -> bool {
 /// What a deferred answer will be; nothing for any other.
 pub(crate) fn take_deferred(extensions: &mut Extensions) -> Option<Later> {
     extensions.remove::<Deferred>()?.0.lock().take()
+}
+
+/// What an endless body comes from; nothing for any other.
+pub(crate) fn take_source(extensions: &mut Extensions) -> Option<Arc<dyn Source>> {
+    Some(extensions.remove::<Endless>()?.0)
 }
 
 /// The answer itself, once it is there, with what the layers around its route
@@ -100,6 +112,12 @@ mod tests {
         let plain = Response::new(Body::from("now"));
         assert!(!lasts(&plain));
         assert_eq!(settle(plain).await.into_body().collect().await.unwrap().to_bytes(), "now");
-        assert!(lasts(&endless(Response::new(Body::empty()))));
+        struct Never;
+        impl Source for Never {
+            fn is_over(&self) -> bool {
+                false
+            }
+        }
+        assert!(lasts(&endless(Response::new(Body::empty()), Arc::new(Never))));
     }
 }

@@ -6,18 +6,19 @@
 //! [`node`] (a gateway from start to drain), [`config`], [`accept`] (sockets),
 //! [`strict`], [`front`] and [`cors`] (what every request passes), [`credentials`],
 //! [`auth`], [`identity`], [`tickets`], [`limits`] (who may come in, how fast),
-//! [`transport`] (ways that frames travel), [`catalogue`] and [`resources`] (commands
+//! [`transport`] (ways that frames travel; `busy` is for one that bears no refusal), [`catalogue`] and [`resources`] (commands
 //! over HTTP), [`openapi`] (what they are, for programs);
 //! then what they all use: [`fields`] and [`command`] (what clients ask),
 //! [`execute`] (the way to a router and back), [`link`] (the routers),
 //! [`answer`], [`event`], [`frame`], [`binary`] (what clients get), [`session`], [`tail`],
-//! [`linger`], [`hub`], [`channels`], [`presence`], [`newest`], [`implied`], [`feed`] (what comes next for whom),
+//! [`linger`], [`hub`], [`farewell`] (how sessions end), [`channels`], [`presence`], [`newest`], [`implied`], [`feed`] (what comes next for whom),
 //! [`order`] (of locks).
 
 pub mod accept;
 pub mod answer;
 pub mod auth;
 pub mod binary;
+mod busy;
 pub mod catalogue;
 pub mod channels;
 pub mod cli;
@@ -29,6 +30,7 @@ pub mod event;
 pub mod execute;
 pub mod expiry;
 pub mod failure;
+pub mod farewell;
 pub mod feed;
 pub mod fields;
 pub mod frame;

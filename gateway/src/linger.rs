@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use daemon::lock::{Lock, Locked};
-use proto::{ChannelId, Cursor, DeviceId, Seq, UserId};
+use proto::{ChannelId, Cursor, DeviceId, End, Seq, UserId};
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
@@ -35,6 +35,19 @@ impl Lingering {
         let device = (tail.session.user.clone(), tail.session.device.clone());
         // The one before it, if any, ends outside the lock.
         let _before = self.lock().insert(device, (Instant::now() + GRACE, tail, places));
+    }
+
+    /// Whether this device was kicked between its last poll and this one, which
+    /// is told so.
+    pub(crate) fn was_kicked(&self, user: &UserId, device: &DeviceId) -> bool {
+        let mut parked = self.lock();
+        let key = (user.clone(), device.clone());
+        let kicked =
+            parked.get(&key).is_some_and(|(_, tail, _)| tail.session.has_ended() == Some(End::Kicked));
+        let told = if kicked { parked.remove(&key) } else { None };
+        // Ends outside the lock.
+        drop(parked);
+        told.is_some()
     }
 
     /// The session of this device, if it stands at this place in the inbox and
@@ -97,5 +110,6 @@ pub async fn sweep(gateway: Weak<Gateway>) {
 
 fn sweep_once(gateway: &Arc<Gateway>) {
     let (now, draining) = (Instant::now(), gateway.draining.is_cancelled());
-    gateway.lingering.remove_if(|until, tail| draining || until <= now || tail.session.has_ended().is_some());
+    let over = |tail: &Tail| tail.session.has_ended().is_some_and(|end| end != End::Kicked);
+    gateway.lingering.remove_if(|until, tail| draining || until <= now || over(tail));
 }

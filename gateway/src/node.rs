@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use proto::{End, NodeIncarnation};
+use proto::NodeIncarnation;
 use store::Bus;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accept::Acceptor;
 use crate::auth::Authenticator;
 use crate::config::{Config, RouterUrl};
+use crate::farewell::{self, Departure};
 use crate::feed;
 use crate::gateway::Gateway;
 use crate::linger;
@@ -33,6 +35,8 @@ pub enum RouterSource {
 pub struct Node {
     /// The gateway itself.
     pub gateway: Arc<Gateway>,
+    /// The only gateway: its router is in this process.
+    alone: bool,
     /// Ends what must outlive the drain: the bus and the routers.
     stop: CancellationToken,
 }
@@ -46,6 +50,7 @@ impl Node {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let link = LinkConfig { timeout: config.limits.command_timeout, ..LinkConfig::default() };
         let routers = Routers::new(link, &tracker, stop.clone());
+        let alone = matches!(source, RouterSource::Local(_));
         match source {
             RouterSource::Urls(urls) => routers.discover(urls, &tracker, stop.clone()),
             RouterSource::Local(dial) => routers.add(dial, &tracker, stop.clone()),
@@ -67,13 +72,15 @@ impl Node {
         let ending = stop.clone();
         gateway.tracker.spawn(async move { ending.run_until_cancelled(counting.run(routers)).await });
         gateway.tracker.spawn(linger::sweep(Arc::downgrade(&gateway)));
-        Ok(Self { gateway, stop })
+        let (parting, ending) = (farewell::run(gateway.clone()), stop.clone());
+        gateway.tracker.spawn(async move { ending.run_until_cancelled(parting).await });
+        Ok(Self { gateway, alone, stop })
     }
 
     /// Serves clients on `listener` until `shutdown`, then drains: not ready at
-    /// once, `goaway` to every session, what is under way answered, and
-    /// everything closed within `drain`. `more` are routes beside the
-    /// gateway's own.
+    /// once, `goaway` to every session, each served until its client has gone
+    /// elsewhere or its time is over, what is under way answered, and everything
+    /// closed within `drain`. `more` are routes beside the gateway's own.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -97,9 +104,13 @@ impl Node {
 
         tracing::info!(sessions = gateway.hub.len(), "draining");
         gateway.draining.cancel();
-        gateway.hub.end_all(End::Shutdown, RECONNECT_SPREAD.min(drain / 2));
         // A session that is opened in this moment is ended by its own opening.
-        acceptor.finish(drain).await;
+        let over = Instant::now() + drain;
+        tokio::select! {
+            () = acceptor.last_requests() => {}
+            () = Departure::within(drain, self.alone).run(&gateway) => {}
+        }
+        acceptor.finish(over.saturating_duration_since(Instant::now())).await;
         self.stop.cancel();
         gateway.tracker.close();
         if tokio::time::timeout(Duration::from_secs(2), gateway.tracker.wait()).await.is_err() {
@@ -108,10 +119,6 @@ impl Node {
         tracing::info!("stopped");
     }
 }
-
-/// Clients of a node that stops come back elsewhere within this time, at
-/// random.
-const RECONNECT_SPREAD: Duration = Duration::from_secs(5);
 
 /// Subscribes, however long that takes, and feeds the sessions.
 async fn listen(gateway: Arc<Gateway>, bus: Arc<dyn Bus>, shutdown: CancellationToken) {

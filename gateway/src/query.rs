@@ -41,6 +41,12 @@ impl<'a> Query<'a> {
         self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
     }
 
+    /// The value of this name, however its letters are written.
+    pub fn get_in_any_case(&self, name: &str) -> Option<&str> {
+        let same = |(known, _): &&(Cow<'_, str>, Cow<'_, str>)| known.eq_ignore_ascii_case(name);
+        self.parameters.iter().find(same).map(|(_, value)| &**value)
+    }
+
     /// An identifier.
     pub fn id<T>(&self, name: &str, parse: fn(&str) -> Result<T, Invalid>) -> Result<Option<T>, Failure> {
         self.get(name).map(parse).transpose().map_err(|rule| Failure::field(name, &rule))
@@ -93,6 +99,8 @@ mod tests {
         assert_eq!((query.get("empty"), query.get("bare"), query.get("none")), (Some(""), Some(""), None));
         assert_eq!(query.device().unwrap().unwrap().as_str(), "d1");
         assert!(Query::parse("").unwrap().get("").is_none());
+        let query = Query::parse("lastEventID=7.k2").unwrap();
+        assert_eq!((query.get("lasteventid"), query.get_in_any_case("lasteventid")), (None, Some("7.k2")));
     }
 
     #[test]

@@ -197,6 +197,9 @@ impl Tail {
     }
 
     fn take_over(&self, page: wire::InboxPage, asked: Asked) {
+        if page.standing() == Standing::Superseded {
+            return self.gateway.farewells.replaced(self.session.clone());
+        }
         for mark in &page.marks {
             self.gateway.newest.admits(&mark.into());
         }
@@ -252,13 +255,21 @@ fn seconds_since(written: u64) -> f64 {
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        self.gateway.hub.remove(&self.session);
-        self.gateway.presence.leave(&self.session);
-        self.gateway.channels.remove_all(&self.gateway, &self.session);
-        let detach = wire::Detach { session: self.session.id.to_string() };
-        // Should it be lost, the node's lease ends in time.
-        self.gateway.routers.submit(&self.session.user, request::Command::Detach(detach), Box::new(|_| {}));
+        close(&self.gateway, &self.session);
     }
+}
+
+/// The session is no more. Usually its transport says so; for one whose peer
+/// takes nothing `crate::farewell` does.
+pub(crate) fn close(gateway: &Arc<Gateway>, session: &Session) {
+    if !gateway.hub.remove(session) {
+        return;
+    }
+    gateway.presence.leave(session);
+    gateway.channels.remove_all(gateway, session);
+    let detach = wire::Detach { session: session.id.to_string() };
+    // Should it be lost, the node's lease ends in time.
+    gateway.routers.submit(&session.user, request::Command::Detach(detach), Box::new(|_| {}));
 }
 
 async fn attach(gateway: &Gateway, session: &Session, from: StartAt) -> Result<wire::Attached, Failure> {

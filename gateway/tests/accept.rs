@@ -43,6 +43,15 @@ fn news() -> impl futures_util::Stream<Item = Result<bytes::Bytes, std::io::Erro
     futures_util::stream::iter(["one", "", "two"].map(|part| Ok(bytes::Bytes::from_static(part.as_bytes()))))
 }
 
+/// Whether what a stream comes from has ended.
+struct Over(bool);
+
+impl lasting::Source for Over {
+    fn is_over(&self) -> bool {
+        self.0
+    }
+}
+
 fn endless() -> impl futures_util::Stream<Item = Result<bytes::Bytes, std::io::Error>> {
     futures_util::stream::repeat_with(|| Ok(bytes::Bytes::from_static(&[b'x'; 4_096])))
 }
@@ -69,7 +78,18 @@ impl Server {
             .route("/echo", any(|body: String| async move { body }))
             .route("/refuse", any(async || (axum::http::StatusCode::PAYLOAD_TOO_LARGE, "refused")))
             .route("/endless", get(async || axum::body::Body::from_stream(endless())))
-            .route("/news", get(async || lasting::endless(Body::from_stream(news()).into_response())))
+            .route(
+                "/news",
+                get(async || {
+                    lasting::endless(Body::from_stream(news()).into_response(), Arc::new(Over(false)))
+                }),
+            )
+            .route(
+                "/yesterday",
+                get(async || {
+                    lasting::endless(Body::from_stream(endless()).into_response(), Arc::new(Over(true)))
+                }),
+            )
             .route(
                 "/poll",
                 get({
@@ -228,6 +248,51 @@ async fn connections_are_limited_for_each_address_and_in_all() {
         server.until_open(1).await;
         assert!(server.ask(GET_AND_CLOSE).await.starts_with("HTTP/1.1 200"));
     }
+}
+
+#[tokio::test]
+async fn an_event_source_without_a_place_is_told_to_come_back() {
+    let server = Server::start(Limits { max_connections: 1, ..limits() }).await;
+    let _only = server.connect().await;
+    server.until_open(1).await;
+    let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nOrigin: http://page.test\r\n\r\n");
+    let answer = server.ask(&ask("/v1/sse?token=t")).await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("content-type: text/event-stream"), "{head}");
+    // Without this its page's browser would take the answer for a fault and give up.
+    assert!(head.contains("access-control-allow-origin: *"), "{head}");
+    let retry = body.lines().find_map(|line| line.strip_prefix("retry: ")).unwrap();
+    assert!((1_000..5_000).contains(&retry.parse::<u32>().unwrap()), "{body}");
+    assert!(!body.contains("event:") && !body.contains("data:") && !body.contains("\n\n"), "{body}");
+    // Everybody else understands a 503.
+    assert!(server.ask(&ask("/v1/stream")).await.starts_with("HTTP/1.1 503"));
+}
+
+#[tokio::test]
+async fn before_it_is_closed_an_idle_connection_takes_one_request_more() {
+    let server = Server::start(limits()).await;
+    let mut idle = server.connect().await;
+    idle.write_all(GET.as_bytes()).await.unwrap();
+    assert!(!read_until(&mut idle, "127.0.0.1").await.contains("connection: close"));
+    server.stop.cancel();
+    let acceptor = server.acceptor.clone();
+    let left = server.tasks.spawn(async move { acceptor.last_requests().await });
+    tokio::task::yield_now().await;
+    // Also behind an answer that has lasted.
+    server.go.notify_one();
+    idle.write_all(b"GET /poll HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let answer = read_to_end(&mut idle).await;
+    assert!(answer.contains("connection: close") && answer.ends_with("it"), "{answer}");
+    tokio::time::timeout(DEADLINE, left).await.expect("no connection is left").unwrap();
+}
+
+#[tokio::test]
+async fn what_nobody_takes_is_given_up_when_its_source_is_over() {
+    let server = Server::start(limits()).await;
+    let mut reader = server.connect().await;
+    reader.write_all(b"GET /yesterday HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    read_until(&mut reader, "\r\n\r\n").await;
+    server.until_open(0).await;
 }
 
 #[tokio::test]

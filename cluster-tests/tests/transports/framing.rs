@@ -15,12 +15,15 @@ async fn an_sse_event_is_its_type_its_cursor_and_its_frame() -> Result<()> {
     let case = Case::new().await?;
     let mut lines = Lines::open(&case.account("bob", 0), "/v1/sse?device=d1", &[]).await?;
     assert_stream(lines.headers(), "text/event-stream");
-    let retry = next(&mut lines).await?;
-    assert!(retry.strip_prefix("retry: ").is_some_and(|text| text.parse::<u32>().is_ok()), "{retry}");
-    assert_eq!(next(&mut lines).await?, "");
     let mut cursors = Vec::new();
     for kind in ["welcome", "message"] {
         assert_eq!(next(&mut lines).await?, format!("event: {kind}"));
+        if kind == "welcome" {
+            // Not in a block of its own: some parsers make an empty event of that.
+            let retry = next(&mut lines).await?;
+            let digits = retry.strip_prefix("retry: ");
+            assert!(digits.is_some_and(|text| text.parse::<u32>().is_ok()), "{retry}");
+        }
         let id = next(&mut lines).await?;
         let data = next(&mut lines).await?;
         let frame: Value = serde_json::from_str(data.strip_prefix("data: ").context("data")?)?;
@@ -35,7 +38,7 @@ async fn an_sse_event_is_its_type_its_cursor_and_its_frame() -> Result<()> {
 }
 
 #[tokio::test]
-async fn last_event_id_counts_before_the_cursor() -> Result<()> {
+async fn last_event_id_counts_before_its_parameter_and_that_before_the_cursor() -> Result<()> {
     let case = Case::new().await?;
     let mut alice = case.http("alice", 1)?;
     for count in 1..=3 {
@@ -51,6 +54,14 @@ async fn last_event_id_counts_before_the_cursor() -> Result<()> {
         ("cursor=not.good".into(), second.as_str(), 3),
         (String::new(), first.as_str(), 2),
         (format!("cursor={second}"), "start", 1),
+        // As polyfills say it, which set no headers and leave the rest of the URL.
+        (format!("cursor={first}&lastEventId={second}"), "", 3),
+        (format!("lastEventID={first}"), "", 2),
+        (format!("Last-Event-ID={first}"), "", 2),
+        (format!("last_event_id={first}"), "", 2),
+        (format!("cursor=start&evs_last_event_id={first}&evs_preamble="), "", 2),
+        (format!("lastEventId={first}"), second.as_str(), 3),
+        (format!("cursor={first}&lastEventId="), "", 2),
     ] {
         let got = bodies(&account, &query, header, 1).await?;
         assert_eq!(got[0].0, json!(expected), "{query} {header}");

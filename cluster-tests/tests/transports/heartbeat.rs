@@ -38,8 +38,8 @@ async fn beats(account: Account, path: &str, beat: &str) -> Result<()> {
         let line = timeout(PATIENCE, lines.next()).await.with_context(|| path.to_owned())??;
         match line.as_str() {
             line if line == beat => count += 1,
-            // SSE ends its events and comments with an empty line.
-            "" => {}
+            // The end of `welcome`; a heartbeat ends no event.
+            "" if count == 0 => {}
             other => bail!("{other:?} on {path}"),
         }
     }

@@ -9,6 +9,7 @@ mod case;
 mod credentials;
 mod drain;
 mod framing;
+mod goodbyes;
 mod heartbeat;
 mod matrix;
 mod parked;

@@ -41,14 +41,14 @@ async fn one_message_answers_every_parked_poll_on_whichever_node() -> Result<()>
 }
 
 #[tokio::test]
-async fn the_older_of_two_polls_of_a_device_is_answered_empty() -> Result<()> {
+async fn the_older_of_two_polls_of_a_device_is_told_so() -> Result<()> {
     let mut cluster = Cluster::builder().start().await?;
     // On one node, and on two.
     for (user, other) in [("bob", 0), ("carol", 1)] {
         let mut old = waiting(&cluster.account(user, "d1", 0)).await?;
         parked(&mut cluster, 1).await?;
         let mut new = waiting(&cluster.account(user, "d1", other)).await?;
-        assert_eq!(timeout(SOON, answer(&mut old)).await??, [""; 0]);
+        assert_eq!(timeout(SOON, answer(&mut old)).await??, ["goaway: replaced"]);
         parked(&mut cluster, 1).await?;
         say(&mut Http::new(&cluster.account("alice", "d1", 1))?, user, json!("to the new one")).await?;
         assert_eq!(timeout(SOON, answer(&mut new)).await??, ["to the new one"]);
@@ -62,7 +62,7 @@ async fn a_session_of_another_transport_replaces_a_poll() -> Result<()> {
     let mut old = waiting(&cluster.account("bob", "d1", 0)).await?;
     parked(&mut cluster, 1).await?;
     let _new = connect(Transport::WebSocket, &cluster.account("bob", "d1", 1)).await?;
-    assert_eq!(timeout(SOON, answer(&mut old)).await??, [""; 0]);
+    assert_eq!(timeout(SOON, answer(&mut old)).await??, ["goaway: replaced"]);
     Ok(())
 }
 
@@ -98,11 +98,20 @@ async fn waiting(account: &Account) -> Result<Polling> {
     let mut task = JoinSet::new();
     task.spawn(async move {
         let (events, _) = poll_for_long(&mut http, &device, &cursor).await?;
-        let body = |frame: loadtest::client::Frame| frame.text("body").unwrap_or_default().to_owned();
-        let events = events.into_iter().filter(|frame| frame.kind() == "message");
-        Ok(events.map(body).collect())
+        let events = events.iter().filter(|frame| matches!(frame.kind(), "message" | "goaway"));
+        Ok(events.map(told).collect())
     });
     Ok(task)
+}
+
+/// What an event says: a message's body, or why to go and when to come back.
+fn told(frame: &loadtest::client::Frame) -> String {
+    let text = |field: &str| frame.text(field).unwrap_or_default();
+    match (frame.kind(), frame.number("reconnect_in_ms")) {
+        ("goaway", None) => format!("goaway: {}", text("reason")),
+        ("goaway", Some(ms)) => format!("goaway: {}, back in {ms}", text("reason")),
+        _ => text("body").to_owned(),
+    }
 }
 
 async fn poll_for_long(

@@ -13,7 +13,7 @@ use std::time::Duration;
 use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse as _, Response};
 use daemon::lock::{LEAF, Lock};
-use http::{Method, Request, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, StatusCode, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1::UpgradeableConnection;
 use hyper::server::conn::{http1, http2};
@@ -22,6 +22,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::Shared;
@@ -183,8 +184,8 @@ impl Connection {
             }
         });
         let mut hyper = self.shared.builders.http1.serve_connection(socket, service).with_upgrades();
-        let handed =
-            self.drive(Pin::new(&mut hyper), UpgradeableConnection::graceful_shutdown, &slot).await?;
+        let finish = UpgradeableConnection::graceful_shutdown;
+        let handed = self.drive(Pin::new(&mut hyper), &self.shared.finish, finish, &slot).await?;
         let parts = hyper.into_parts()?;
         let mut socket = parts.io;
         socket.put_back(&parts.read_buf);
@@ -199,7 +200,8 @@ impl Connection {
         });
         let hyper = pin!(self.shared.builders.http2.serve_connection(socket, service));
         // Its streams share one socket: nothing is handed over.
-        self.drive(hyper, http2::Connection::graceful_shutdown, &Slot::default()).await;
+        let finish = http2::Connection::graceful_shutdown;
+        self.drive(hyper, &self.shared.last_request, finish, &Slot::default()).await;
     }
 
     /// Writes an answer that lasts; gives the socket back if there may be
@@ -208,7 +210,7 @@ impl Connection {
         let written = tokio::select! {
             biased;
             () = self.shared.give_up.cancelled() => return None,
-            written = lasting::write(&mut socket, handed, &self.shared.finish) => written,
+            written = lasting::write(&mut socket, handed, &self.shared.last_request) => written,
         };
         match written {
             Ok(keeps) => keeps.then_some(socket),
@@ -254,14 +256,26 @@ impl Connection {
         let keeps = !strict::lists(request.headers(), &header::CONNECTION, "close");
         let response = self.answer(request).await;
         if !plain || !lasts(&response) {
-            return settle(response).await;
+            let mut response = settle(response).await;
+            let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            if !upgraded && self.shared.last_request.is_cancelled() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            return response;
         }
         *slot.lock() = Some(Handed { response, keeps });
         pending().await
     }
 
-    /// Keeps hyper going until its end, or until an answer is in the slot.
-    async fn drive<C>(&self, mut hyper: Pin<&mut C>, finish: fn(Pin<&mut C>), slot: &Slot) -> Option<Handed>
+    /// Keeps hyper going until its end, or until an answer is in the slot; tells
+    /// it to `finish` when that token is cancelled.
+    async fn drive<C>(
+        &self,
+        mut hyper: Pin<&mut C>,
+        to_finish: &CancellationToken,
+        finish: fn(Pin<&mut C>),
+        slot: &Slot,
+    ) -> Option<Handed>
     where
         C: Future<Output = hyper::Result<()>>,
     {
@@ -293,7 +307,7 @@ impl Connection {
                         return None;
                     }
                 },
-                () = self.shared.finish.cancelled(), if !finishing => {
+                () = to_finish.cancelled(), if !finishing => {
                     finishing = true;
                     finish(hyper.as_mut());
                 }

@@ -3,7 +3,9 @@
 //! connection goes on in hyper's hands.
 
 use std::io;
-use std::time::SystemTime;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::response::Response;
@@ -13,13 +15,17 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::socket::Socket;
-use crate::lasting;
+use crate::lasting::{self, Source};
 
 /// What is gathered of a body before it is written, at least.
 const GATHER: usize = 16 * 1024;
+
+/// How often it is looked whether what a peer does not take is still of use.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// An answer taken out of hyper's hands.
 pub(super) struct Handed {
@@ -33,14 +39,14 @@ pub(super) struct Handed {
 pub(super) async fn write(
     socket: &mut Socket,
     handed: Handed,
-    finish: &CancellationToken,
+    last_request: &CancellationToken,
 ) -> io::Result<bool> {
     let Handed { mut response, keeps } = handed;
     let Some(later) = lasting::take_deferred(response.extensions_mut()) else {
-        return write_endless(socket, response, keeps, finish).await;
+        return write_endless(socket, response, keeps, last_request).await;
     };
     let answer = socket.unless_gone(later).await?;
-    let keeps = keeps && !finish.is_cancelled();
+    let keeps = keeps && !last_request.is_cancelled();
     // In a box: only for a moment.
     Box::pin(write_whole(socket, lasting::merged(response, answer), keeps)).await?;
     Ok(keeps)
@@ -62,23 +68,29 @@ async fn write_endless(
     socket: &mut Socket,
     response: Response,
     keeps: bool,
-    finish: &CancellationToken,
+    last_request: &CancellationToken,
 ) -> io::Result<bool> {
     let (mut parts, mut body) = response.into_parts();
+    let source = lasting::take_source(&mut parts.extensions);
     parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     let mut out = head(parts.status, &parts.headers, keeps);
     drop(parts);
-    while let Some(data) = next(socket, &mut body, &mut out).await? {
+    while let Some(data) = next(socket, &mut body, &mut out, &source).await? {
         write_chunk(&data, &mut out);
     }
     out.extend_from_slice(b"0\r\n\r\n");
-    put(socket, &out).await?;
-    Ok(keeps && !finish.is_cancelled())
+    put_while_wanted(socket, &out, &source).await?;
+    Ok(keeps && !last_request.is_cancelled())
 }
 
 /// What comes next of a body; nothing at its end. Before it waits, what has been
 /// gathered is written.
-async fn next(socket: &mut Socket, body: &mut Body, out: &mut Vec<u8>) -> io::Result<Option<Bytes>> {
+async fn next(
+    socket: &mut Socket,
+    body: &mut Body,
+    out: &mut Vec<u8>,
+    source: &Option<Arc<dyn Source>>,
+) -> io::Result<Option<Bytes>> {
     loop {
         let ready = match out.len() < GATHER {
             true => body.frame().now_or_never(),
@@ -88,7 +100,8 @@ async fn next(socket: &mut Socket, body: &mut Body, out: &mut Vec<u8>) -> io::Re
             Some(frame) => frame,
             None => {
                 if !out.is_empty() {
-                    put(socket, out).await?;
+                    // In a box: only for a moment.
+                    Box::pin(put_while_wanted(socket, out, source)).await?;
                     // Kept by nobody who waits.
                     *out = Vec::new();
                 }
@@ -133,6 +146,24 @@ fn head(status: StatusCode, headers: &HeaderMap, keeps: bool) -> Vec<u8> {
     }
     out.extend_from_slice(b"\r\n");
     out
+}
+
+/// While the peer takes nothing, its session may end: then nobody waits for it.
+async fn put_while_wanted(
+    socket: &mut Socket,
+    bytes: &[u8],
+    source: &Option<Arc<dyn Source>>,
+) -> io::Result<()> {
+    let mut writing = pin!(put(socket, bytes));
+    loop {
+        match timeout(LOOK_AGAIN, writing.as_mut()).await {
+            Ok(written) => return written,
+            Err(_) if source.as_ref().is_some_and(|source| source.is_over()) => {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 async fn put(socket: &mut Socket, bytes: &[u8]) -> io::Result<()> {

@@ -6,6 +6,7 @@ mod certificate;
 mod connection;
 mod lasting;
 mod places;
+mod refusal;
 mod scan;
 mod socket;
 mod stream;
@@ -26,7 +27,8 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Limits, Tls};
 use certificate::Certificate;
 use connection::Admitted;
-use places::{Full, Places};
+use places::Places;
+use refusal::Refusals;
 
 /// After an error of `accept` that is not one connection's.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -47,6 +49,7 @@ struct Shared {
     routes: axum::Router,
     builders: connection::Builders,
     places: Arc<Places>,
+    refusals: Refusals,
     /// None: clients come without TLS.
     certificate: Option<Certificate>,
     handshake_timeout: Duration,
@@ -54,6 +57,8 @@ struct Shared {
     header_timeout: Duration,
     /// A peer that takes nothing and answers nothing for so long is dead.
     silence: Duration,
+    /// Every connection takes one more request.
+    last_request: CancellationToken,
     /// Idle connections close, the others after their request.
     finish: CancellationToken,
     /// All connections close.
@@ -69,10 +74,12 @@ impl Acceptor {
             routes,
             builders: connection::Builders::new(limits),
             places: Places::new(limits.max_connections, limits.max_connections_per_address),
+            refusals: Refusals::default(),
             certificate: tls.map(Certificate::new),
             silence: heartbeat * 2,
             handshake_timeout: limits.handshake_timeout,
             header_timeout: limits.header_timeout,
+            last_request: CancellationToken::new(),
             finish: CancellationToken::new(),
             give_up: CancellationToken::new(),
         };
@@ -122,10 +129,21 @@ impl Acceptor {
         }
     }
 
+    /// From now on every connection takes one request more, whose answer says
+    /// that it was the last: closed while idle, it would meet a request that is
+    /// on its way. (HTTP/2 has its own way to say so.) Returns when no connection
+    /// is left.
+    pub async fn last_requests(&self) {
+        self.shared.last_request.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
     /// Lets requests end and closes idle connections; what is still there
     /// after `deadline` is closed, and so are sockets that were upgraded: until
     /// then it is for their sessions to end them.
     pub async fn finish(&self, deadline: Duration) {
+        self.shared.last_request.cancel();
         self.shared.finish.cancel();
         self.tasks.close();
         if tokio::time::timeout(deadline, self.tasks.wait()).await.is_err() {
@@ -140,7 +158,10 @@ impl Acceptor {
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         let place = match self.shared.places.take(peer.ip()) {
             Ok(place) => place,
-            Err(full) => return self.refuse(&stream, full),
+            Err(full) => {
+                tracing::debug!(?full, "refused a connection");
+                return self.refuse(stream);
+            }
         };
         if let Err(error) = stream::prepare(&stream, self.shared.silence) {
             return tracing::debug!(%error, "a connection was gone at once");
@@ -151,21 +172,14 @@ impl Acceptor {
         self.tasks.spawn(connection::run(self.shared.clone(), admitted));
     }
 
-    /// Answers at once and closes. Without waiting: a new socket's send buffer
-    /// is empty, and where even this short text does not fit the peer gets only
-    /// the end. So does one that expects TLS, which would cost a handshake.
-    fn refuse(&self, stream: &TcpStream, full: Full) {
-        const BODY: &str = r#"{"code":"unavailable","message":"too many connections"}"#;
-        tracing::debug!(?full, "refused a connection");
-        if self.shared.certificate.is_some() {
-            return;
+    /// Answers and closes. A peer that expects TLS, which would cost a handshake,
+    /// gets only the end.
+    fn refuse(&self, stream: TcpStream) {
+        if self.shared.certificate.is_none()
+            && let Some(turn) = self.shared.refusals.turn(&stream)
+        {
+            self.tasks.spawn(refusal::answer(stream, turn));
         }
-        let answer = format!(
-            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-             retry-after: 1\r\nconnection: close\r\n\r\n{BODY}",
-            BODY.len()
-        );
-        let _ = stream.try_write(answer.as_bytes());
     }
 }
 

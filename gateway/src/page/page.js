@@ -54,22 +54,22 @@ async function connect(attempt) {
   url.searchParams.set("ticket", ticket);
   if (state.cursor) url.searchParams.set("cursor", state.cursor);
   const socket = state.socket = new WebSocket(url);
-  let wait = null;
   let stay = false;
   socket.addEventListener("message", event => {
     const frame = JSON.parse(event.data);
     if (frame.type === "welcome") attempt = 0;
     if (frame.type === "goaway") {
-      stay = frame.reason === "replaced" || frame.reason === "kicked" || frame.reason === "token_expired";
-      wait = frame.reconnect_in_ms;
-      say(`the server says goodbye: ${frame.reason}`);
+      // The next socket opens at its time; until then this one is served.
+      stay = true;
+      if (frame.reason === "shutdown") setTimeout(() => connect(0), frame.reconnect_in_ms);
+      else say(`the server says goodbye: ${frame.reason}`);
     }
     heard(frame);
   });
   socket.addEventListener("close", () => {
     if (stay) return;
     say("connecting again");
-    if (wait === null) again(); else setTimeout(() => connect(0), wait);
+    again();
   });
 }
 

@@ -8,6 +8,7 @@
 //! Invariant: events leave the outbox in the order of their positions, each
 //! exactly one more than the last, or after a `reset` from its cursor on.
 
+mod ending;
 mod marks;
 mod state;
 mod subscriptions;
@@ -17,10 +18,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Context;
 
 use daemon::lock::{Lock, Locked};
-use proto::wire::{self, Standing};
+use proto::wire;
 use proto::{Cursor, DeviceId, End, Position, ResetReason, SessionId, StoreIncarnation, UserId};
 use tokio::time::Instant;
 
+pub(crate) use self::ending::reconnect_in_ms;
 pub(crate) use self::marks::{MarksAsked, Since};
 use self::state::{Feed, State};
 pub(crate) use self::subscriptions::{Missing, Start};
@@ -156,11 +158,15 @@ impl Session {
 
     /// It has attached: reading starts here. `first` are the frames before
     /// any event (`welcome`, `reset`).
-    pub fn begin(&self, start: Cursor, head: Position, first: impl IntoIterator<Item = Frame>) {
+    pub fn begin<F>(&self, start: Cursor, head: Position, first: F)
+    where
+        F: IntoIterator<Item = Frame, IntoIter: DoubleEndedIterator>,
+    {
         let mut state = self.lock();
         state.handed = start;
         state.queued = start;
-        state.outbox.extend(first);
+        // Before a goodbye that came while it attached.
+        first.into_iter().rev().for_each(|frame| state.outbox.push_front(frame));
         state.settle(head);
         wake(state);
     }
@@ -358,27 +364,10 @@ impl Session {
         waiting
     }
 
-    /// Ends the session; the first reason counts.
-    pub fn end(&self, end: End, reconnect_in_ms: u64) {
-        let mut state = self.lock();
-        if state.ended.is_none() {
-            state.ended = Some(end);
-            if end.goaway().is_some() {
-                state.outbox.push_back(Frame::Goaway(end, reconnect_in_ms));
-            }
-        }
-        wake(state);
-    }
-
     /// Whether this is the last place that its client has been given.
     pub fn stands_at(&self, cursor: Cursor) -> bool {
         let state = self.lock();
         state.ended.is_none() && state.handed == cursor
-    }
-
-    /// Whether it has been told to end.
-    pub fn has_ended(&self) -> Option<End> {
-        self.lock().ended
     }
 
     /// Moves at most `most` frames to `out`, or says what to do instead.
@@ -394,11 +383,9 @@ impl Session {
         Asked { announced: state.announced, marks: state.marks.ask() }
     }
 
-    /// Takes over a page that was read after `queued`.
+    /// Takes over a page that was read after `queued`, in which the session
+    /// still stands.
     pub(crate) fn apply(&self, page: wire::InboxPage, asked: Asked) {
-        if page.standing() == Standing::Superseded {
-            return self.end(End::Replaced, 0);
-        }
         let mut state = self.lock();
         let Feed::CatchingUp(cause) = state.feed else { return };
         let mut head = Position(page.head);
@@ -454,13 +441,11 @@ impl Session {
     ) -> (Taken, Option<Missing>) {
         let mut state = self.lock();
         let taken = state.take(out, most);
+        state.only_end = false;
         if !matches!(taken, Taken::Nothing | Taken::Read(_)) {
             return (taken, None);
         }
-        match &mut state.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
+        state.wait(cx.waker());
         let missing = state.missing();
         (taken, missing)
     }
@@ -484,6 +469,9 @@ fn wake_or_wait(mut state: Locked<'_, State>) -> bool {
 
 /// Wakes the transport, if it waits, once the state is free.
 fn wake(mut state: Locked<'_, State>) {
+    if state.only_end && !state.is_over() {
+        return;
+    }
     let waker = state.waker.take();
     drop(state);
     if let Some(waker) = waker {

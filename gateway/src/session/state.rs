@@ -47,8 +47,14 @@ pub(super) struct State {
     /// Commands whose answers the transport has not been given.
     pub(super) in_flight: usize,
     pub(super) ended: Option<End>,
+    /// It has ended, and its client is not to know yet.
+    pub(super) untold: bool,
+    /// Its node stops, and its client has been told when to come back.
+    pub(super) sent_away: bool,
     /// The transport's, while it waits.
     pub(super) waker: Option<Waker>,
+    /// The transport waits for nothing but the session's end.
+    pub(super) only_end: bool,
     /// Nothing for the many sessions without any.
     pub(super) subscriptions: Option<Box<Subscriptions>>,
 }
@@ -78,7 +84,10 @@ impl State {
             marks: Marks::default(),
             in_flight: 0,
             ended: None,
+            untold: false,
+            sent_away: false,
             waker: None,
+            only_end: false,
             subscriptions: None,
         }
     }
@@ -182,6 +191,7 @@ impl State {
         match (self.ended, &self.feed) {
             // Commands in flight are answered before the end.
             (Some(_), _) if self.in_flight > 0 => Taken::Nothing,
+            (Some(_), _) if self.untold => Taken::Nothing,
             (Some(end), _) => Taken::Ended(end),
             (None, Feed::CatchingUp(_)) => Taken::Read(self.queued),
             (None, Feed::Live(_)) if self.presence_owed => {
@@ -189,6 +199,14 @@ impl State {
                 Taken::Presence
             }
             (None, Feed::Live(_)) => Taken::Nothing,
+        }
+    }
+
+    /// The transport waits, and is woken with this.
+    pub(super) fn wait(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
         }
     }
 

@@ -4,23 +4,23 @@ use proto::wire::{Entry, InboxEvent, InboxPage, Sent};
 
 use super::*;
 
-fn session() -> Session {
+pub(super) fn session() -> Session {
     let (user, device) = (UserId::parse("alice").unwrap(), DeviceId::parse("d").unwrap());
     Session::new(user, device, u64::MAX, 4)
 }
 
-fn live_at(position: u64) -> Session {
+pub(super) fn live_at(position: u64) -> Session {
     let session = session();
     session.begin(cursor(position), Position(position), []);
     session
 }
 
-fn cursor(position: u64) -> Cursor {
+pub(super) fn cursor(position: u64) -> Cursor {
     event(position).cursor(Position(position))
 }
 
 /// The event at a position has the position as its fingerprint.
-fn event(position: u64) -> Arc<Event> {
+pub(super) fn event(position: u64) -> Arc<Event> {
     Arc::new(Event::from(wire_event(position)))
 }
 
@@ -262,18 +262,19 @@ fn the_end_comes_after_everything_else_and_the_first_reason_counts() {
     let session = live_at(0);
     session.offer(Position(1), &event(1));
     session.command_begins();
-    session.end(End::Shutdown, 10);
-    session.end(End::Replaced, 0);
+    session.send_away(10);
+    session.end(End::Shutdown);
+    session.end(End::Replaced);
     let mut frames = Vec::new();
     session.take(&mut frames, 10);
-    assert!(matches!(frames[..], [Frame::Event(..), Frame::Goaway(End::Shutdown, 10)]));
+    assert!(matches!(frames[..], [Frame::Event(..), Frame::Goaway(End::Shutdown, Some(10))]));
     assert!(matches!(session.take(&mut frames, 10), Taken::Nothing), "a command is unanswered");
     session.answer(Frame::Pong(None));
     assert!(matches!(session.take(&mut frames, 10), Taken::Frames));
     assert!(matches!(session.take(&mut frames, 10), Taken::Ended(End::Shutdown)));
 }
 
-fn receipt(seq: u64) -> Arc<wire::Receipt> {
+pub(super) fn receipt(seq: u64) -> Arc<wire::Receipt> {
     receipt_of("bob", seq)
 }
 
@@ -535,7 +536,7 @@ fn what_is_late_goes_when_it_is_hurried_and_when_the_session_ends() {
     session.hurry();
     assert!(matches!(session.take(&mut frames, 10), Taken::Frames));
     assert!(session.offer_receipt(receipt(2)));
-    session.end(End::Shutdown, 0);
+    session.end(End::Kicked);
     assert!(matches!(session.take(&mut frames, 10), Taken::Frames));
     assert_eq!(frames.iter().map(Frame::kind).collect::<Vec<_>>(), ["receipt", "receipt", "goaway"]);
 }

@@ -30,6 +30,7 @@ use crate::implied;
 use crate::lasting;
 use crate::query::Query;
 use crate::rates::Class;
+use crate::session;
 use crate::tail::{Opening, StartAt, Tail, acknowledge, page, place_only, resolve};
 
 /// Seconds that a poll waits at most, however many it asks for: several proxies
@@ -99,8 +100,17 @@ async fn poll(
     };
     let known = Known::of(&headers);
     if !first && !poll.wait.is_zero() {
+        // As it was given: it may have places in channels.
+        let given = query.get("cursor").filter(|text| *text != "start").map(str::to_owned);
         return Ok(lasting::deferred(async move {
-            match wait(&gateway, caller, start, &poll, until).await {
+            let waited = match sent_away(&gateway, &caller) {
+                Some(goaway) => {
+                    let cursor = given.unwrap_or_else(|| start.to_string());
+                    Ok(Events::goodbye(&goaway, cursor, poll.protobuf))
+                }
+                None => wait(&gateway, caller, start, &poll, until).await,
+            };
+            match waited {
                 Ok(events) => answer(&known, events),
                 Err(failure) => failure.into_response(),
             }
@@ -183,8 +193,18 @@ async fn read_channels(
     Ok(())
 }
 
-/// Waits for something after `start` as a session. One that another of its
-/// device replaces is answered empty.
+/// What a poll is told that does not wait here: its device was kicked since the
+/// last one, or this node takes no sessions any more.
+fn sent_away(gateway: &Gateway, caller: &Caller) -> Option<Frame> {
+    if gateway.lingering.was_kicked(&caller.user, &caller.device) {
+        return Some(Frame::Goaway(End::Kicked, session::reconnect_in_ms(End::Kicked)));
+    }
+    // Polls come at their own times: nothing is to be spread.
+    gateway.draining.is_cancelled().then_some(Frame::Goaway(End::Shutdown, Some(0)))
+}
+
+/// Waits for something after `start` as a session, or for the session's end,
+/// which is told as the last event.
 async fn wait(
     gateway: &Arc<Gateway>,
     caller: Caller,
@@ -208,38 +228,52 @@ async fn wait(
     let mut frames = Vec::new();
     let mut end = None;
     let mut answers = false;
+    // When a client of a node that stops is to be elsewhere.
+    let mut away: Option<Instant> = None;
     // A new session begins with `welcome`, which is not in the answer.
     let mut welcome = usize::from(resuming);
     while !answers && frames.len() < limit && end.is_none() {
         // Also for a token that ends while its poll waits. One timer for both:
-        // each takes its room.
-        let tick = until.min(expiry::of(&tail.session));
+        // each takes its room. A session that has ended waits to be told so.
+        let expires = expiry::of(&tail.session);
+        let tick = if tail.session.has_ended().is_some() { expires } else { until.min(expires) };
+        let tick = away.map_or(tick, |at| at.min(tick));
         let room = limit - frames.len() + std::mem::take(&mut welcome);
         tokio::select! {
             biased;
             next = tail.next(&mut frames, room) => end = next.err(),
             () = sleep_until(tick) => {
                 expiry::check(&tail.session);
-                if Instant::now() >= until && tail.session.has_ended().is_none() {
+                if away.is_some_and(|at| at <= Instant::now()) {
+                    // It cannot leave before it is answered.
+                    tail.session.end(End::Shutdown);
+                } else if Instant::now() >= until && tail.session.has_ended().is_none() {
                     break;
                 }
             }
         }
-        // A poll carries no `welcome`, and its end is its answer.
-        frames.retain(|frame| !matches!(frame, Frame::Welcome(_) | Frame::Goaway(..)));
+        // A poll carries no `welcome`. A node that stops answers its polls when
+        // their time is over: until then they lose nothing by waiting here.
+        frames.retain(|frame| match frame {
+            Frame::Goaway(End::Shutdown, Some(milliseconds)) => {
+                away = Some(Instant::now() + Duration::from_millis(*milliseconds));
+                false
+            }
+            frame => !matches!(frame, Frame::Welcome(_)),
+        });
         // Marks move no cursor: polls that each begin on another node would all
         // be answered at once with the marks of their resume. Those alone wait.
         let only_marks = frames.iter().all(|frame| matches!(frame, Frame::Receipt(_)));
         answers = !(frames.is_empty() || resuming && only_marks);
         resuming &= !tail.session.is_live();
     }
+    if let (Some(End::Shutdown), Some(at)) = (end, away) {
+        let left = at.saturating_duration_since(Instant::now());
+        frames.push(Frame::Goaway(End::Shutdown, Some(u64::try_from(left.as_millis()).unwrap_or(0))));
+    }
     let events = Events::write(&frames, &mut places, poll.protobuf);
-    match end {
-        None => gateway.lingering.park(tail, places),
-        Some(End::TokenExpired) if frames.is_empty() => {
-            return Err(Failure::unauthorized("the token has expired"));
-        }
-        Some(_) => {}
+    if tail.session.has_ended().is_none() && !gateway.draining.is_cancelled() {
+        gateway.lingering.park(tail, places);
     }
     Ok(events)
 }
@@ -309,6 +343,17 @@ impl Events {
         let cursor = places.cursor().to_owned();
         body.push_str(&format!(r#"],"cursor":"{cursor}"}}"#));
         Self { body: body.into_bytes(), cursor, empty, content_type: "application/json" }
+    }
+
+    /// Writes a goodbye; the next poll goes on where this one began.
+    fn goodbye(frame: &Frame, cursor: String, protobuf: bool) -> Self {
+        if protobuf {
+            let events = vec![binary::message_at(frame, None)];
+            let body = client::Poll { events, cursor: cursor.clone() }.encode_to_vec();
+            return Self { body, cursor, empty: false, content_type: binary::CONTENT_TYPE };
+        }
+        let body = format!(r#"{{"events":[{}],"cursor":"{cursor}"}}"#, frame.to_json());
+        Self { body: body.into_bytes(), cursor, empty: false, content_type: "application/json" }
     }
 }
 

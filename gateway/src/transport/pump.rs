@@ -20,6 +20,7 @@ use crate::frame::Frame;
 use crate::gateway::Gateway;
 use crate::lasting;
 use crate::query::Query;
+use crate::session::Session;
 use crate::tail::{Opening, StartAt, Tail};
 
 /// Frames written at a time.
@@ -33,15 +34,36 @@ pub(super) trait Framing: Send + 'static {
     const CONTENT_TYPE: &'static str;
 
     /// What stands before the first frame.
-    fn preamble(&self, out: &mut String);
+    fn preamble(&self, _out: &mut String) {}
     /// One frame, and its cursor if it has one.
     fn frame(&self, frame: &Frame, cursor: Option<&str>, out: &mut String);
     /// A sign of life that is no frame.
     fn heartbeat(&self, out: &mut String);
+    /// What stands after the last frame of a session that goes on elsewhere
+    /// after so long.
+    fn resumes_in(&self, _pause: Duration, _out: &mut String) {}
 }
 
-/// Opens a session for a one-way stream and answers with its frames. Where to
-/// begin: the `Last-Event-ID` header, else `cursor` (PROTOCOL.md §6).
+/// How polyfills of EventSource, which set no headers, name the last event's id
+/// in the query, in any case: event-source-polyfill and Mercure's clients,
+/// Nchan's, and the one of AmvTek.
+const LAST_EVENT: [&str; 4] = ["lasteventid", "last-event-id", "last_event_id", "evs_last_event_id"];
+
+/// Where to begin: the `Last-Event-ID` header, else its parameter, else `cursor`
+/// (PROTOCOL.md §6). What is empty does not count, for a client that has seen no
+/// event has no id.
+fn last_event<'a>(headers: &'a HeaderMap, query: &'a Query<'_>) -> Result<Option<&'a str>, Failure> {
+    if let Some(value) = headers.get("last-event-id").filter(|value| !value.is_empty()) {
+        let text = value.to_str().map_err(|_| {
+            Failure::bad_request("the Last-Event-ID header must be a cursor as the server gave it")
+        })?;
+        return Ok(Some(text));
+    }
+    let mut named = LAST_EVENT.iter().filter_map(|name| query.get_in_any_case(name));
+    Ok(named.find(|text| !text.is_empty()).or_else(|| query.get("cursor")))
+}
+
+/// Opens a session for a one-way stream and answers with its frames.
 pub(super) async fn open<F: Framing>(
     gateway: Arc<Gateway>,
     caller: Caller,
@@ -50,12 +72,7 @@ pub(super) async fn open<F: Framing>(
     framing: F,
 ) -> Result<Response, Failure> {
     let query = Query::parse(uri.query().unwrap_or_default())?;
-    let last_event = match headers.get("last-event-id").filter(|value| !value.is_empty()) {
-        None => query.get("cursor"),
-        Some(value) => Some(value.to_str().map_err(|_| {
-            Failure::bad_request("the Last-Event-ID header must be a cursor as the server gave it")
-        })?),
-    };
+    let last_event = last_event(headers, &query)?;
     let starts = channels::starts(&query, last_event, gateway.config.limits.max_subscriptions)?;
     let opening = Opening {
         user: caller.user,
@@ -69,8 +86,9 @@ pub(super) async fn open<F: Framing>(
     let places = Places::new(Cursor::ORIGIN, &begun);
     let heartbeat = gateway.config.heartbeat;
     gateway.metrics.connection(F::NAME, 1);
+    let session = tail.session.clone();
     let open = Open { gateway, end: End::Bye, name: F::NAME };
-    let pump = Pump { open, tail, places, framing, heartbeat, begun: false };
+    let pump = Pump { open, tail, places, framing, heartbeat, begun: false, away: None };
     let body = stream::unfold(Some(pump), |pump| async move {
         let mut pump = pump?;
         let mut out = String::new();
@@ -85,7 +103,7 @@ pub(super) async fn open<F: Framing>(
         // nginx gathers answers before it passes them on, unless told.
         (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    Ok(lasting::endless((headers, Body::from_stream(body)).into_response()))
+    Ok(lasting::endless((headers, Body::from_stream(body)).into_response(), session))
 }
 
 struct Pump<F> {
@@ -94,6 +112,8 @@ struct Pump<F> {
     framing: F,
     heartbeat: Duration,
     begun: bool,
+    /// When its client was told to come back elsewhere.
+    away: Option<Instant>,
     open: Open,
 }
 
@@ -116,9 +136,16 @@ impl<F: Framing> Pump<F> {
                     for frame in &frames {
                         let cursor = self.places.pass(frame);
                         self.framing.frame(frame, cursor, out);
+                        if let Frame::Goaway(_, Some(milliseconds)) = frame {
+                            self.away = Some(Instant::now() + Duration::from_millis(*milliseconds));
+                        }
                     }
                     if let Err(end) = next {
                         self.open.end = end;
+                        if let (End::Shutdown, Some(at)) = (end, self.away) {
+                            let pause = at.saturating_duration_since(Instant::now());
+                            self.framing.resumes_in(pause, out);
+                        }
                         return false;
                     }
                     return true;
@@ -133,6 +160,14 @@ impl<F: Framing> Pump<F> {
                 }
             }
         }
+    }
+}
+
+impl lasting::Source for Session {
+    fn is_over(&self) -> bool {
+        // Nobody else looks at the clock meanwhile.
+        expiry::check(self);
+        self.is_over()
     }
 }
 

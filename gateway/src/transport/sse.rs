@@ -3,25 +3,35 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
+use axum::middleware;
 use axum::response::Response;
 use axum::routing::get;
+use proto::End;
 
 use super::pump::{self, Framing};
+use crate::busy;
 use crate::credentials::Caller;
 use crate::failure::Failure;
 use crate::frame::Frame;
 use crate::gateway::Gateway;
 
 /// Milliseconds after which an EventSource that was cut off comes back.
-const RETRY_MS: u32 = 1_000;
+const RETRY_MS: u64 = 1_000;
+/// The same for one that is not to come back by itself, which cannot be said: a
+/// day.
+const NEVER_MS: u64 = 24 * 60 * 60 * 1_000;
+/// The same where its session has ended at its own time, as each has, and goes
+/// on elsewhere.
+const AT_ONCE_MS: u64 = 50;
 
 /// `GET /v1/sse`.
 pub fn routes() -> Router<Arc<Gateway>> {
-    Router::new().route("/v1/sse", get(open))
+    Router::new().route("/v1/sse", get(open).layer(middleware::map_response(busy::soften)))
 }
 
 async fn open(
@@ -37,14 +47,13 @@ struct Events;
 
 impl Framing for Events {
     const NAME: &'static str = "sse";
-    const CONTENT_TYPE: &'static str = "text/event-stream";
-
-    fn preamble(&self, out: &mut String) {
-        let _ = write!(out, "retry: {RETRY_MS}\n\n");
-    }
+    const CONTENT_TYPE: &'static str = busy::EVENT_STREAM;
 
     fn frame(&self, frame: &Frame, cursor: Option<&str>, out: &mut String) {
         let _ = writeln!(out, "event: {}", frame.kind());
+        if let Some(milliseconds) = retry(frame) {
+            let _ = writeln!(out, "retry: {milliseconds}");
+        }
         if let Some(cursor) = cursor {
             let _ = writeln!(out, "id: {cursor}");
         }
@@ -55,7 +64,28 @@ impl Framing for Events {
         out.push_str("\n\n");
     }
 
+    /// A comment that ends no block: with an empty line behind it some parsers
+    /// would see an event without data.
     fn heartbeat(&self, out: &mut String) {
-        out.push_str(":\n\n");
+        out.push_str(":\n");
+    }
+
+    /// Takes back what `goaway` said, which has passed meanwhile. Read although
+    /// no block ends here: a `retry` counts with its line.
+    fn resumes_in(&self, pause: Duration, out: &mut String) {
+        let pause = u64::try_from(pause.as_millis()).unwrap_or(RETRY_MS);
+        let _ = writeln!(out, "retry: {}", pause.max(AT_ONCE_MS));
+    }
+}
+
+/// What an EventSource is told about coming back by itself, with the frame that
+/// changes it. It knows no `goaway`, and heeds `retry`.
+fn retry(frame: &Frame) -> Option<u64> {
+    match frame {
+        Frame::Welcome(_) => Some(RETRY_MS),
+        // At once, to be refused for its old token: its page must see to that.
+        Frame::Goaway(End::TokenExpired, _) => None,
+        Frame::Goaway(_, reconnect_in_ms) => Some(reconnect_in_ms.unwrap_or(NEVER_MS)),
+        _ => None,
     }
 }

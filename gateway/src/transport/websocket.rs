@@ -36,6 +36,7 @@ use crate::half_sent::Part;
 use crate::identity::{LiveScopes, Scopes};
 use crate::query::Query;
 use crate::rates::{Admission, Payer, Refusals};
+use crate::session;
 use crate::strikes::Strikes;
 use crate::tail::{Opening, StartAt, Tail};
 
@@ -207,6 +208,10 @@ impl Connection {
         let end = poll_fn(|cx| self.turn(cx, tick.as_mut())).await;
         self.gateway.metrics.connection("websocket", -1);
         self.gateway.metrics.session_ended(end);
+        if self.blocked.is_some() && end.goaway().is_some() {
+            // In vain, unless the peer takes it within the time for closing.
+            self.say(&Frame::Goaway(end, session::reconnect_in_ms(end)));
+        }
         tracing::debug!(session = %self.tail.session.id, reason = end.as_str(), "a session has ended");
         // The session ends before its socket: a peer that is slow to say
         // goodbye is not online any more.
@@ -243,8 +248,12 @@ impl Connection {
                     Poll::Ready(Err(end)) => return Poll::Ready(end),
                     Poll::Pending => {}
                 }
-            } else if self.blocked.is_none() {
-                self.blocked = Some(Instant::now() + self.gateway.config.heartbeat * 2);
+            } else {
+                let now = Instant::now();
+                let until = self.blocked.unwrap_or_else(|| now + self.gateway.config.heartbeat * 2);
+                // The last frames wait for a peer that takes nothing only so long.
+                let over = self.tail.session.poll_over(cx).is_some();
+                self.blocked = Some(if over { until.min(now + CLOSING) } else { until });
             }
             if idle && let Some(end) = ready!(self.tick(cx, tick.as_mut())) {
                 return Poll::Ready(end);
@@ -280,6 +289,14 @@ impl Connection {
                 }
                 Form::Protobuf => codec::encode(&mut room.bytes, codec::BINARY, &binary::encode(&frame)),
             }
+        }
+    }
+
+    /// Adds a frame to what is on its way.
+    fn say(&mut self, frame: &Frame) {
+        match self.form {
+            Form::Json => self.socket.push(codec::TEXT, frame.to_json().as_bytes()),
+            Form::Protobuf => self.socket.push(codec::BINARY, &binary::encode(frame)),
         }
     }
 
@@ -320,7 +337,7 @@ impl Connection {
 
     /// Ends the session once what has begun is answered.
     fn end(&mut self, end: End) {
-        self.tail.session.end(end, 0);
+        self.tail.session.end(end);
         self.last = Some(Instant::now() + self.gateway.config.limits.command_timeout * 2);
     }
 
@@ -503,7 +520,7 @@ impl Connection {
     /// when there may be something to do.
     fn tick(&mut self, cx: &mut Context<'_>, mut tick: Pin<&mut Sleep>) -> Poll<Option<End>> {
         let expires = self.tail.session.expires();
-        let sooner = self.last.is_some_and(|until| until < tick.deadline());
+        let sooner = [self.blocked, self.last].into_iter().flatten().any(|until| until < tick.deadline());
         if self.expires != expires || sooner {
             self.expires = expires;
             tick.as_mut().reset(self.next_tick());
@@ -512,7 +529,7 @@ impl Connection {
         let now = Instant::now();
         let heartbeat = self.gateway.config.heartbeat;
         if self.blocked.is_some_and(|until| now >= until) {
-            return Poll::Ready(Some(End::HeartbeatMissed));
+            return Poll::Ready(Some(self.tail.session.has_ended().unwrap_or(End::HeartbeatMissed)));
         }
         if self.last.is_some_and(|until| now >= until) {
             return Poll::Ready(Some(self.tail.session.has_ended().unwrap_or(End::Bye)));

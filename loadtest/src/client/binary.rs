@@ -171,7 +171,11 @@ fn translate(frame: client::Frame) -> Result<Frame> {
         ),
         Wire::Reset(reset) => ("reset", json!({"reason": reset.reason})),
         Wire::Goaway(goaway) => {
-            ("goaway", json!({"reason": goaway.reason, "reconnect_in_ms": goaway.reconnect_in_ms}))
+            let mut fields = json!({"reason": goaway.reason});
+            if let Some(milliseconds) = goaway.reconnect_in_ms {
+                fields["reconnect_in_ms"] = json!(milliseconds);
+            }
+            ("goaway", fields)
         }
         #[allow(unreachable_patterns, reason = "kinds that are new to this client")]
         _ => return Err(Error::broken("a frame of a kind that is not known here")),

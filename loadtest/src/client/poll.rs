@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use http::Method;
 use serde_json::Value;
 
-use super::error::{Error, Result};
+use super::error::{Close, Error, Result};
 use super::http::{Answer, Http};
 use super::uplink::Uplink;
 use super::{Account, Form, Frame, binary, resource};
@@ -24,6 +24,8 @@ pub struct Poll {
     uplink: Uplink,
     state: State,
     waiting: VecDeque<Frame>,
+    /// Why it was sent away; nobody who was polls on.
+    sent_away: Option<String>,
 }
 
 /// The connection for polls; moved into the request while one is under way, so
@@ -52,6 +54,7 @@ impl Poll {
             uplink: Uplink::new(account)?,
             state: State::Idle(Http::new(account)?),
             waiting: VecDeque::new(),
+            sent_away: None,
         };
         let answer = client.ask(0).await?;
         client.take(answer)?;
@@ -66,11 +69,15 @@ impl Poll {
         &self.cursor
     }
 
-    /// The next frame; polls until there is one. Safe to drop half way.
+    /// The next frame; polls until there is one. After a `goaway` the session
+    /// has ended. Safe to drop half way.
     pub async fn next_frame(&mut self) -> Result<Frame> {
         loop {
             if let Some(frame) = self.hand_out() {
                 return Ok(frame);
+            }
+            if let Some(reason) = &self.sent_away {
+                return Err(Error::Closed(Close { code: None, reason: reason.clone() }));
             }
             let answer = self.ask(self.wait).await?;
             self.take(answer)?;
@@ -101,6 +108,9 @@ impl Poll {
         let frame = self.waiting.pop_front()?;
         if let Some(cursor) = frame.cursor() {
             cursor.clone_into(&mut self.cursor);
+        }
+        if frame.kind() == "goaway" {
+            self.sent_away = frame.text("reason").map(str::to_owned);
         }
         if self.waiting.is_empty() {
             self.asked_up_to.clone_into(&mut self.cursor);

@@ -52,7 +52,8 @@ impl Framing for Events {
 impl Events {
     fn event(&mut self) -> Result<Option<Frame>> {
         let Self { kind, id, data } = std::mem::take(self);
-        let Some(data) = data else { return Ok(None) };
+        // Some parsers would make an empty event of it.
+        let Some(data) = data else { return Err(Error::broken("an event without data")) };
         let frame = Frame::parse(data.as_bytes())?;
         if kind.as_deref() != Some(frame.kind()) {
             return Err(Error::broken(format!("`event: {kind:?}` with a frame `{}`", frame.kind())));
@@ -76,10 +77,9 @@ mod tests {
 
     #[test]
     fn an_event_is_its_lines_up_to_an_empty_one() {
-        let text =
-            "retry: 5\n\n:\n\nevent: message\nid: 1.a\ndata: {\"type\":\"message\",\"cursor\":\"1.a\"}\n\n";
+        let text = "event: welcome\nretry: 5\ndata: {\"type\":\"welcome\"}\n\n:\nevent: message\nid: 1.a\ndata: {\"type\":\"message\",\"cursor\":\"1.a\"}\n\n";
         let frames = read(text).unwrap();
-        assert_eq!((frames.len(), frames[0].cursor()), (1, Some("1.a")));
+        assert_eq!((frames.len(), frames[1].cursor()), (2, Some("1.a")));
         assert!(read("event: message\ndata: {\"type\":\"message\"}\n").unwrap().is_empty());
     }
 
@@ -90,6 +90,7 @@ mod tests {
             "event: message\nid: 1.b\ndata: {\"type\":\"message\",\"cursor\":\"1.a\"}\n\n",
             "event: message\nid: 1.b\ndata: {\"type\":\"message\"}\n\n",
             "event: message\ndata: {\"type\":\ndata: \"message\"}\n\n",
+            ":\n\n",
             "<script>\n",
         ] {
             assert!(read(text).is_err(), "{text}");

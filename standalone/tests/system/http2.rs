@@ -54,6 +54,18 @@ impl Http2 {
         Self { sender, base: base.to_owned() }
     }
 
+    /// The body of an answer, of which nothing has been read.
+    pub async fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> RecvStream {
+        let mut request = Request::get(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (response, _) = self.sender.send_request(request.body(()).unwrap(), true).unwrap();
+        let response = tokio::time::timeout(DEADLINE, response).await.expect("an answer comes").unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        response.into_body()
+    }
+
     /// Asks for a WebSocket at this path.
     pub async fn open(&mut self, path: &str, headers: &[(&str, &str)]) -> Result<WebSocket, StatusCode> {
         let mut request = Request::builder()

@@ -130,7 +130,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Adds a control frame to what is on its way.
+    /// Adds a frame to what is on its way.
     pub(super) fn push(&mut self, opcode: OpCode, payload: &[u8]) {
         codec::encode(&mut self.out, opcode, payload);
     }

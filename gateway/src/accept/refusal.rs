@@ -1,0 +1,115 @@
+//! Connections that there is no place for: answered, and closed. The request is
+//! read first if it comes soon, so that the peer sees the answer and no reset,
+//! and an EventSource one that it can bear.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::busy::{self, EVENT_STREAM};
+
+/// Connections whose request is waited for at the same time. One more is
+/// answered at once.
+const AT_ONCE: usize = 64;
+/// How long it is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Bytes that are read of it: more than its first line, and most whole heads.
+const HEAD: usize = 4_096;
+/// When it helps to come back.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Refuses connections.
+#[derive(Debug)]
+pub(super) struct Refusals(Arc<Semaphore>);
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(AT_ONCE)))
+    }
+}
+
+impl Refusals {
+    /// Whether a request may be waited for; if not, this has been answered.
+    pub(super) fn turn(&self, stream: &TcpStream) -> Option<OwnedSemaphorePermit> {
+        let turn = self.0.clone().try_acquire_owned().ok();
+        if turn.is_none() {
+            // Without waiting: a new socket's send buffer is empty, and where
+            // even this short text does not fit the peer gets only the end.
+            let _ = stream.try_write(refusal().as_bytes());
+        }
+        turn
+    }
+}
+
+/// Answers, and closes.
+pub(super) async fn answer(mut stream: TcpStream, _turn: OwnedSemaphorePermit) {
+    // Whatever goes wrong, the peer is to be refused.
+    let _ = timeout(PATIENCE, async {
+        let head = read_head(&mut stream).await.unwrap_or_default();
+        let answer = if asks_for_events(&head) { event_stream() } else { refusal() };
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await
+    })
+    .await;
+}
+
+/// What comes, up to the end of a head.
+async fn read_head(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(HEAD);
+    // Nobody is kept from an answer by being slow with the request.
+    let _ = timeout(PATIENCE / 2, async {
+        while head.len() < HEAD && !head.windows(4).any(|end| end == b"\r\n\r\n") {
+            if stream.read_buf(&mut head).await? == 0 {
+                break;
+            }
+        }
+        std::io::Result::Ok(())
+    })
+    .await;
+    Ok(head)
+}
+
+fn asks_for_events(head: &[u8]) -> bool {
+    let path = head.strip_prefix(b"GET /v1/sse");
+    path.is_some_and(|rest| matches!(rest.first(), Some(b' ' | b'?')))
+}
+
+fn refusal() -> String {
+    const BODY: &str = r#"{"code":"unavailable","message":"too many connections"}"#;
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         retry-after: {}\r\nconnection: close\r\n\r\n{BODY}",
+        BODY.len(),
+        PAUSE.as_secs()
+    )
+}
+
+/// For pages of any origin: it says nothing, and one that may not read it would
+/// give up for good.
+fn event_stream() -> String {
+    let body = busy::come_back_after(PAUSE);
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: {EVENT_STREAM}\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
+         access-control-allow-origin: *\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_path_of_events_is_one() {
+        assert!(
+            asks_for_events(b"GET /v1/sse HTTP/1.1\r\n") && asks_for_events(b"GET /v1/sse?token=x HTTP/1.1")
+        );
+        for head in [&b""[..], b"GET /v1/ssex", b"GET /v1/poll", b"POST /v1/sse HTTP/1.1"] {
+            assert!(!asks_for_events(head), "{head:?}");
+        }
+    }
+}
