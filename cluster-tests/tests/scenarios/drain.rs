@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use cluster_tests::{Cluster, PATIENCE, Talk};
 use loadtest::client::{Account, Client, Transport};
-use testbed::{Backend, Haproxy, wait};
+use testbed::{Balancer, Program, wait};
 
 use crate::{STRICT, all, people};
 
@@ -50,14 +50,8 @@ async fn a_rolling_restart_is_felt_on_no_transport() -> Result<()> {
         Transport::LongPoll,
         Transport::LongPollProtobuf,
     ];
-    let mut cluster = Cluster::builder().gateway_flags("--drain 30s").start().await?;
-    let bare = |url: String| url.trim_start_matches("http://").to_owned();
-    let mut backends = Vec::new();
-    for index in 0..2 {
-        let node = cluster.gateway_node(index);
-        backends.push(Backend { address: bare(node.url()), admin: bare(node.admin_url()) });
-    }
-    let haproxy = Haproxy::start(&backends).await?;
+    let mut cluster = Cluster::builder().apart().gateway_flags("--drain 30s").start().await?;
+    let haproxy = Balancer::start(Program::Haproxy, &cluster.behind_balancer()).await?;
     let balanced =
         |cluster: &Cluster, user: &str| Account { gateway: haproxy.url(), ..cluster.account(user, "d1", 0) };
     let mut people = Vec::new();

@@ -409,8 +409,9 @@ mod tests {
             reason: ResetReason::Trimmed,
         })));
         for end in [End::Shutdown, End::Replaced, End::TokenExpired, End::Kicked] {
-            frames.push(Frame::Goaway(end, 5));
+            frames.push(Frame::Goaway(end, crate::session::reconnect_in_ms(end)));
         }
+        frames.push(Frame::Goaway(End::Shutdown, Some(5)));
         frames
     }
 
