@@ -20,7 +20,7 @@ async fn start() -> Running {
     Running::start_with(|config| {
         // Long after the test, and no limit to how fast the peer is flooded.
         config.gateway.heartbeat = Duration::from_secs(300);
-        config.gateway.messages_per_second = 0;
+        config.gateway.rates.messages_per_second = 0;
     })
     .await
 }
