@@ -66,6 +66,10 @@ async fn kick(running: &Running) {
 
 async fn is_online(running: &Running) -> bool {
     let seen = running.get("alice", "/v1/presence?users=bob").await;
+    // Asked too often it does not say: still there.
+    if seen.status == 429 {
+        return true;
+    }
     seen.body["presence"][0]["online"].as_bool().unwrap_or_else(|| panic!("{seen:?}"))
 }
 
