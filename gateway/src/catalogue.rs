@@ -378,8 +378,9 @@ pub const RESOURCES: &[Resource] = &[
         name: "ticket",
         served: Served::Elsewhere(Class::Attach),
         summary: "Gives a one-time ticket, for places that cannot set headers",
-        more: "`?ticket=` opens one connection with it, on any node. A backend that names a user with `as` gets one \
-               that is the user's and allows nothing more.",
+        more: "`?ticket=` opens one connection with it, on any node; a request that is refused does not use it up. \
+               It ends with its token, and cannot buy another. A backend that names a user with `as` gets one that \
+               is the user's and allows nothing more.",
         answer: Answer::Json("Ticket"),
         ..PLAIN
     },

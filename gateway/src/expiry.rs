@@ -28,11 +28,20 @@ pub fn check(session: &Session) -> bool {
     ends
 }
 
+/// Whether an `exp` is over, with its leeway.
+pub fn is_over(expires: u64) -> bool {
+    until(expires).is_zero()
+}
+
 fn left(session: &Session) -> Duration {
     if session.is_over() {
         // By then its transport is gone.
         return Duration::MAX;
     }
-    let expires = Duration::from_secs(session.expires()).saturating_add(LEEWAY);
-    expires.saturating_sub(Duration::from_millis(now_ms()))
+    until(session.expires())
+}
+
+fn until(expires: u64) -> Duration {
+    let end = Duration::from_secs(expires).saturating_add(LEEWAY);
+    end.saturating_sub(Duration::from_millis(now_ms()))
 }

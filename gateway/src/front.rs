@@ -13,11 +13,13 @@ use http::{HeaderMap, Method};
 use crate::cors;
 use crate::gateway::Gateway;
 use crate::resources::{no_such_method, no_such_path};
+use crate::tickets;
 
 /// Puts the layers around all routes.
 pub fn layers(routes: Router<Arc<Gateway>>, gateway: &Arc<Gateway>) -> Router {
     let routes = routes.method_not_allowed_fallback(no_such_method).fallback(no_such_path);
     let routes = routes.with_state(gateway.clone());
+    let routes = routes.layer(middleware::from_fn_with_state(gateway.clone(), tickets::give_back));
     let routes = if trace::is_on() { routes.layer(middleware::from_fn(traced)) } else { routes };
     cors::protect(routes, &gateway.config.origins)
 }

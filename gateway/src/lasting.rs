@@ -46,6 +46,19 @@ pub fn deferred(answer: impl Future<Output = Response> + Send + 'static) -> Resp
     response
 }
 
+/// Does something once an answer is there, and before it goes: also one that
+/// comes later.
+pub(crate) async fn then<F, Fut>(mut response: Response, after: F) -> Response
+where
+    F: FnOnce(Response) -> Fut + Send + 'static,
+    Fut: Future<Output = Response> + Send + 'static,
+{
+    match take_deferred(response.extensions_mut()) {
+        Some(later) => merged(response, deferred(async move { after(later.await).await })),
+        None => after(response).await,
+    }
+}
+
 /// Whether this answer lasts.
 pub(crate) fn lasts(response: &Response) -> bool {
     let extensions = response.extensions();

@@ -101,11 +101,11 @@ struct Asked {
 }
 
 /// Finds out who asks before anything else of the request is looked at.
-async fn ask(gateway: &Gateway, mut request: Request, resource: &Resource) -> Result<Asked, Failure> {
+async fn ask(gateway: &Arc<Gateway>, mut request: Request, resource: &Resource) -> Result<Asked, Failure> {
     let path: Result<RawPathParams, RawPathParamsRejection> = request.extract_parts().await;
     let uri = request.uri().clone();
     let query = Query::parse(uri.query().unwrap_or_default())?;
-    let caller = credentials::caller(gateway, request.headers(), &query).await?;
+    let caller = credentials::caller(gateway, request.headers(), request.extensions(), &query).await?;
     let path = path.map_err(|_| Failure::bad_request("the path is not UTF-8"))?;
     let named = |fields: &'static [Field], name: &str| {
         fields.iter().map(|field| field.name).find(|known| *known == name)

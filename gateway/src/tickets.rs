@@ -1,23 +1,30 @@
 //! One-time tickets (PROTOCOL.md §3): for places that cannot set headers, so
-//! that no token stands in a URL.
+//! that no token stands in a URL. A ticket ends with the token that bought it,
+//! and is used up by a request that is not refused.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use http::{HeaderValue, header};
 use proto::wire::{self, Grant, reply, request};
 use proto::{DeviceId, UserId};
 
+use crate::auth::{Reason, refused};
 use crate::credentials::Caller;
+use crate::execute::now_ms;
+use crate::expiry;
 use crate::failure::Failure;
 use crate::gateway::Gateway;
 use crate::identity::{Identity, Scopes};
+use crate::lasting;
 
-/// Seconds that a ticket lives.
-const LIFE: u64 = 30;
+/// A ticket lives so long, or until its token's `exp`.
+const LIFE: Duration = Duration::from_secs(30);
 
 /// Requests go to a router by user, and whose a ticket is is not known yet.
 static NOBODY: LazyLock<UserId> = LazyLock::new(|| UserId::parse("-").expect("a dash is a user id"));
@@ -28,15 +35,27 @@ pub fn routes() -> Router<Arc<Gateway>> {
 }
 
 async fn issue(State(gateway): State<Arc<Gateway>>, caller: Caller) -> Result<Response, Failure> {
+    if caller.by_ticket {
+        return Err(Failure::forbidden("a ticket cannot buy another: it takes the token itself"));
+    }
+    // Without the leeway of tokens: a ticket is for the next moment.
+    let end = Duration::from_secs(caller.identity.expires);
+    let life = end.saturating_sub(Duration::from_millis(now_ms())).min(LIFE);
+    if life.is_zero() {
+        return Err(refused(Reason::Expired, "the token has expired"));
+    }
     let ticket = format!("{:032x}", rand::random::<u128>());
-    let grant = grant(&stands_for(caller));
-    let issue = wire::IssueTicket { ticket: ticket.clone(), grant: Some(grant) };
+    let issue = wire::IssueTicket {
+        ticket: ticket.clone(),
+        grant: Some(grant(&stands_for(caller))),
+        life_ms: u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1),
+    };
     gateway.routers.call(&NOBODY, request::Command::IssueTicket(issue)).await?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    Ok((headers, format!(r#"{{"ticket":"{ticket}","expires_in":{LIFE}}}"#)).into_response())
+    Ok((headers, format!(r#"{{"ticket":"{ticket}","expires_in":{}}}"#, life.as_secs())).into_response())
 }
 
 /// What a ticket says of its holder: what the token says; where a backend acts
@@ -49,19 +68,87 @@ fn stands_for(caller: Caller) -> Identity {
     }
 }
 
-/// Who the holder of this ticket is; works once.
-pub async fn redeem(gateway: &Gateway, ticket: &str) -> Result<Identity, Failure> {
-    const REFUSED: &str = "the ticket has been used, is older than 30 seconds, or never was";
-    if ticket.len() != 32 || !ticket.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(Failure::unauthorized(REFUSED));
+/// The ticket that a request has taken, until it is known whether the request is
+/// refused.
+#[derive(Debug, Clone, Default)]
+pub struct Taken(Arc<Mutex<Option<wire::ReturnTicket>>>);
+
+impl Taken {
+    fn lock(&self) -> MutexGuard<'_, Option<wire::ReturnTicket>> {
+        self.0.lock().expect("no code that holds this lock panics")
     }
-    let redeem = wire::RedeemTicket { ticket: ticket.to_owned() };
-    let reply = gateway.routers.call(&NOBODY, request::Command::RedeemTicket(redeem)).await?;
+}
+
+/// Who the holder of this ticket is. Nobody else can take it from now on; where
+/// there is a place to note it, it is given back if its request is refused.
+pub async fn redeem(
+    gateway: &Arc<Gateway>,
+    ticket: &str,
+    taken: Option<&Taken>,
+) -> Result<Identity, Failure> {
+    let no_such = || {
+        refused(
+            Reason::Ticket,
+            "the ticket has been used, is over (30 seconds, or its token's end), or never was",
+        )
+    };
+    if ticket.len() != 32 || !ticket.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(no_such());
+    }
+    let (ticket, by) = (ticket.to_owned(), format!("{:032x}", rand::random::<u128>()));
+    let back = wire::ReturnTicket { ticket: ticket.clone(), by: by.clone() };
+    let redeem = wire::RedeemTicket { ticket, by };
+    let reply = match gateway.routers.call(&NOBODY, request::Command::RedeemTicket(redeem)).await {
+        Ok(reply) => reply,
+        Err(failure) => {
+            // It may have been taken, and only the answer was lost. Nobody waits
+            // for what may take as long again.
+            let to = gateway.clone();
+            gateway.tracker.spawn(async move { give(&to, back).await });
+            return Err(failure);
+        }
+    };
     let reply::Result::Redeemed(redeemed) = reply else {
         return Err(Failure::internal("the router gave an answer of the wrong kind"));
     };
-    let grant = redeemed.grant.ok_or_else(|| Failure::unauthorized(REFUSED))?;
-    identity(&grant).ok_or_else(|| Failure::internal("a ticket stands for what cannot be read"))
+    let grant = redeemed.grant.ok_or_else(no_such)?;
+    if let Some(taken) = taken {
+        *taken.lock() = Some(back);
+    }
+    let identity =
+        identity(&grant).ok_or_else(|| Failure::internal("a ticket stands for what cannot be read"))?;
+    if expiry::is_over(identity.expires) {
+        return Err(refused(Reason::Expired, "the token that the ticket was bought with has expired"));
+    }
+    Ok(identity)
+}
+
+/// Around every route: a request that is refused, for whatever reason, does not
+/// use up its ticket. It is given back before the refusal is told, so that the
+/// next request may have it.
+pub async fn give_back(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
+    if !request.uri().query().is_some_and(|query| query.contains("ticket=")) {
+        return next.run(request).await;
+    }
+    let taken = Taken::default();
+    request.extensions_mut().insert(taken.clone());
+    let response = next.run(request).await;
+    lasting::then(response, async move |response| {
+        let status = response.status();
+        let back =
+            if status.is_client_error() || status.is_server_error() { taken.lock().take() } else { None };
+        if let Some(back) = back {
+            give(&gateway, back).await;
+        }
+        response
+    })
+    .await
+}
+
+async fn give(gateway: &Gateway, back: wire::ReturnTicket) {
+    if let Err(error) = gateway.routers.call(&NOBODY, request::Command::ReturnTicket(back)).await {
+        tracing::debug!(%error, "a ticket could not be given back");
+    }
 }
 
 fn grant(identity: &Identity) -> Grant {
@@ -104,6 +191,7 @@ mod tests {
             user: UserId::parse(user).unwrap(),
             device: DeviceId::random(),
             acting: user != "backend",
+            by_ticket: false,
             identity: backend.clone(),
         };
         let users = stands_for(caller("alice"));

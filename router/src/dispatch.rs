@@ -216,6 +216,7 @@ impl Core {
             Command::Rename(rename) => self.run(to, async move { group::rename(&core, user, rename).await }),
             Command::IssueTicket(issue) => self.run(to, async move { ticket::issue(&core, issue).await }),
             Command::RedeemTicket(redeem) => self.run(to, async move { ticket::redeem(&core, redeem).await }),
+            Command::ReturnTicket(back) => self.run(to, async move { ticket::give_back(&core, back).await }),
             // In the order in which they come, as messages: one may take back another.
             Command::Edit(asked) => {
                 let bytes = asked.body.len();
@@ -328,6 +329,7 @@ fn name(command: &request::Command) -> &'static str {
         Command::Rename(_) => "rename",
         Command::IssueTicket(_) => "issue_ticket",
         Command::RedeemTicket(_) => "redeem_ticket",
+        Command::ReturnTicket(_) => "return_ticket",
         Command::Edit(_) => "edit",
         Command::Recall(_) => "recall",
         Command::React(_) => "react",

@@ -152,8 +152,12 @@ impl Store for Measured {
         self.time("keep_ticket", self.inner.keep_ticket(ticket, grant, life)).await
     }
 
-    async fn take_ticket(&self, ticket: &str) -> Result<Option<Bytes>> {
-        self.time("take_ticket", self.inner.take_ticket(ticket)).await
+    async fn take_ticket(&self, ticket: &str, by: &str) -> Result<Option<Bytes>> {
+        self.time("take_ticket", self.inner.take_ticket(ticket, by)).await
+    }
+
+    async fn return_ticket(&self, ticket: &str, by: &str) -> Result<()> {
+        self.time("return_ticket", self.inner.return_ticket(ticket, by)).await
     }
 
     async fn ping(&self) -> Result<()> {

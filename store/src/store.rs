@@ -130,12 +130,18 @@ pub trait Store: Send + Sync + 'static {
     /// Sends notices to nodes; they may be lost.
     async fn publish(&self, notices: Vec<(NodeIncarnation, Notice)>) -> Result<()>;
 
-    /// Keeps what a one-time ticket stands for, for so long at most.
+    /// Keeps what a one-time ticket stands for, for so long at most. Repeated, it
+    /// changes nothing.
     async fn keep_ticket(&self, ticket: &str, grant: Bytes, life: Duration) -> Result<()>;
 
     /// Gives what a ticket stands for to the first who asks, of all processes;
-    /// nothing to any other, and after its life.
-    async fn take_ticket(&self, ticket: &str) -> Result<Option<Bytes>>;
+    /// nothing to the others. `by` names who asks, at random: asked again by the
+    /// same it gives the same.
+    async fn take_ticket(&self, ticket: &str, by: &str) -> Result<Option<Bytes>>;
+
+    /// Lets a ticket that was taken by `by` be taken again. Changes nothing when
+    /// it was taken by another, or its life is over.
+    async fn return_ticket(&self, ticket: &str, by: &str) -> Result<()>;
 
     /// Whether the store answers, within its timeout.
     async fn ping(&self) -> Result<()>;

@@ -160,11 +160,15 @@ impl Store for Faulty {
         self.fail().await
     }
 
+    async fn return_ticket(&self, _: &str, _: &str) -> Result<()> {
+        self.fail().await
+    }
+
     async fn keep_ticket(&self, _: &str, _: Bytes, _: Duration) -> Result<()> {
         self.fail().await
     }
 
-    async fn take_ticket(&self, _: &str) -> Result<Option<Bytes>> {
+    async fn take_ticket(&self, _: &str, _: &str) -> Result<Option<Bytes>> {
         self.fail().await
     }
 

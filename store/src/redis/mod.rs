@@ -255,8 +255,12 @@ impl Store for Redis {
         self.within(self.keep(ticket, grant, life)).await
     }
 
-    async fn take_ticket(&self, ticket: &str) -> Result<Option<Bytes>> {
-        self.within(self.take(ticket)).await
+    async fn take_ticket(&self, ticket: &str, by: &str) -> Result<Option<Bytes>> {
+        self.within(self.take(ticket, by)).await
+    }
+
+    async fn return_ticket(&self, ticket: &str, by: &str) -> Result<()> {
+        self.within(self.give_back(ticket, by)).await
     }
 
     async fn ping(&self) -> Result<()> {

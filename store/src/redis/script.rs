@@ -58,6 +58,7 @@ script!(TAKE_UNHEARD, "take_unheard", "unheard");
 script!(HEARD, "heard", "unheard");
 script!(KEEP_TICKET, "keep_ticket");
 script!(TAKE_TICKET, "take_ticket");
+script!(RETURN_TICKET, "return_ticket");
 script!(SWEEP, "sweep", "location");
 script!(READ_INBOX, "read_inbox", "whole", "inbox", "location", "changed");
 script!(MARKS, "marks", "inbox", "mark");

@@ -1,4 +1,5 @@
-//! One-time tickets: keys with a life, taken by whoever comes first.
+//! One-time tickets: keys with a life, taken by whoever comes first, who may give
+//! them back.
 
 use std::time::Duration;
 
@@ -21,11 +22,20 @@ impl Redis {
         Ok(())
     }
 
-    pub(super) async fn take(&self, ticket: &str) -> Result<Option<Bytes>> {
-        let mut row = only(self.read.run(&script::TAKE_TICKET, &[], vec![item(ticket)], 1).await?)?;
-        let there = row.number()? == 1;
+    pub(super) async fn take(&self, ticket: &str, by: &str) -> Result<Option<Bytes>> {
+        let mut item = item(ticket);
+        item.args.push(write::text(by));
+        let mut row = only(self.read.run(&script::TAKE_TICKET, &[], vec![item], 1).await?)?;
+        let theirs = row.number()? == 1;
         let grant = row.bytes()?;
-        Ok(there.then_some(grant))
+        Ok(theirs.then_some(grant))
+    }
+
+    pub(super) async fn give_back(&self, ticket: &str, by: &str) -> Result<()> {
+        let mut item = item(ticket);
+        item.args.push(write::text(by));
+        only(self.read.run(&script::RETURN_TICKET, &[], vec![item], 1).await?)?;
+        Ok(())
     }
 }
 

@@ -1,8 +1,15 @@
--- Takes one-time tickets. ARGV per item: bucket, ticket. Returns per item
--- whether it was there, and what it stands for.
+-- Takes one-time tickets. ARGV per item: bucket, ticket, by whom. Returns per item
+-- whether it is theirs, and what it stands for.
 local results = {}
-for at = 1, #ARGV, 2 do
-  local grant = redis.call('GETDEL', '{' .. ARGV[at] .. '}t:' .. ARGV[at + 1])
-  results[#results + 1] = {grant and 1 or 0, grant or ''}
+for at = 1, #ARGV, 3 do
+  local key, by = '{' .. ARGV[at] .. '}t:' .. ARGV[at + 1], ARGV[at + 2]
+  local found = redis.call('HMGET', key, 'grant', 'by')
+  local grant, taken = found[1], found[2]
+  if grant and not taken then
+    redis.call('HSET', key, 'by', by)
+    taken = by
+  end
+  local theirs = grant and taken == by
+  results[#results + 1] = {theirs and 1 or 0, theirs and grant or ''}
 end
 return results
