@@ -6,11 +6,12 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderName, Method, header};
+use http::{Method, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::config::Origins;
 use crate::failure::Failure;
+use crate::host;
 
 /// Browsers keep a preflight's answer no longer than this anyway.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(2 * 3_600);
@@ -38,24 +39,23 @@ pub fn protect(routes: axum::Router, origins: &Origins) -> axum::Router {
     guarded.layer(cors)
 }
 
-/// WebSockets know no CORS: whoever is not allowed is refused by its `Origin`.
+/// CORS leaves it to browsers to keep an answer from a page, and WebSockets know
+/// none at all: whoever is not allowed is refused by its `Origin`, before
+/// anything is done for it.
 async fn guard(State(origins): State<Origins>, request: Request, next: Next) -> Response {
-    if opens_socket(&request) && !is_allowed(&origins, &request) {
+    if !is_allowed(&origins, &request) {
         return Failure::forbidden("pages of this origin may not use this server").into_response();
     }
     next.run(request).await
 }
 
-fn opens_socket(request: &Request) -> bool {
-    request.headers().contains_key(header::UPGRADE) || request.method() == Method::CONNECT
-}
-
-/// Programs send no `Origin`; the server's own pages one that is its host,
-/// which HTTP/2 calls `:authority`.
+/// Programs send no `Origin`; the server's own pages one that is its host. By a
+/// name that proves nothing: a page of that name may have been pointed here, so
+/// such a page must stand in the list.
 fn is_allowed(origins: &Origins, request: &Request) -> bool {
-    let text = |name: HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
-    let Some(origin) = text(header::ORIGIN) else { return true };
-    let host = request.uri().authority().map(http::uri::Authority::as_str).or_else(|| text(header::HOST));
+    let Some(origin) = request.headers().get(header::ORIGIN) else { return true };
+    let origin = origin.to_str().unwrap_or_default();
     let own = origin.split_once("://").map(|(_, host)| host);
-    origins.allows(origin) || (own.is_some() && own == host)
+    let host = host::of(request.uri(), request.headers());
+    origins.allows(origin) || (own.is_some() && own == host && host.is_some_and(host::cannot_be_rebound))
 }

@@ -4,7 +4,7 @@
 //!
 //! In reading order, from the outside in:
 //! [`node`] (a gateway from start to drain), [`config`], [`accept`] (sockets),
-//! [`strict`], [`front`] and [`cors`] (what every request passes), [`credentials`],
+//! [`strict`], [`front`], [`cors`] and [`host`] (what every request passes), [`credentials`],
 //! [`auth`], [`identity`], [`tickets`], [`limits`] (who may come in, how fast),
 //! [`transport`] (ways that frames travel; `busy` is for one that bears no refusal), [`catalogue`] and [`resources`] (commands
 //! over HTTP), [`openapi`] (what they are, for programs);
@@ -37,6 +37,7 @@ pub mod frame;
 pub mod front;
 pub mod gateway;
 pub mod half_sent;
+pub mod host;
 pub mod hub;
 pub mod identity;
 mod implied;

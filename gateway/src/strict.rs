@@ -6,13 +6,15 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version};
 use hyper::ext::Protocol;
 
 use crate::failure::Failure;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// What is wrong with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +29,14 @@ pub enum Refusal {
     NoHost,
     /// `Host` twice.
     TwoHosts,
+    /// `Host` and the host of the request's target differ (RFC 9113 §8.3.1).
+    OtherHost,
     /// `Authorization` twice: whose request would it be?
     TwoAuthorizations,
+    /// `Origin` twice: which page would it be from?
+    TwoOrigins,
+    /// `Content-Type` or `Last-Event-ID` twice.
+    Twice,
     /// A `Sec-WebSocket-Key` that is not 16 bytes of base64, once (RFC 6455 §4.2.1).
     WebSocketKey,
     /// Not version 13 (RFC 6455 §4.2.2).
@@ -50,8 +58,19 @@ pub fn wrong<B>(request: &Request<B>) -> Option<Refusal> {
     if request.version() == Version::HTTP_11 && !headers.contains_key(HOST) {
         return Some(Refusal::NoHost);
     }
+    if let (Some(host), Some(authority)) = (headers.get(HOST), request.uri().authority())
+        && !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())
+    {
+        return Some(Refusal::OtherHost);
+    }
     if several(headers, AUTHORIZATION) {
         return Some(Refusal::TwoAuthorizations);
+    }
+    if several(headers, ORIGIN) {
+        return Some(Refusal::TwoOrigins);
+    }
+    if several(headers, CONTENT_TYPE) || several(headers, LAST_EVENT_ID) {
+        return Some(Refusal::Twice);
     }
     // Over HTTP/2 there is neither key nor need for one (RFC 8441 §5).
     if request.extensions().get::<Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket") {
@@ -99,7 +118,10 @@ impl Refusal {
             Self::OddLength => "Content-Length must be a plain number",
             Self::NoHost => "an HTTP/1.1 request has a Host",
             Self::TwoHosts => "a request has one Host",
+            Self::OtherHost => "a request's Host is the host of its target",
             Self::TwoAuthorizations => "a request has one Authorization",
+            Self::TwoOrigins => "a request has one Origin",
+            Self::Twice => "a request has one Content-Type, and one Last-Event-ID",
             Self::WebSocketKey => "Sec-WebSocket-Key must be 16 bytes in base64",
             Self::WebSocketVersion => "Sec-WebSocket-Version must be 13",
         }

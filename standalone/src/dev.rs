@@ -13,23 +13,30 @@ use gateway::config::Secret;
 use gateway::failure::Failure;
 use gateway::fields::Fields;
 use gateway::gateway::Gateway;
-use http::{HeaderMap, header};
+use gateway::host;
+use http::{HeaderMap, Uri, header};
 use proto::{DeviceId, UserId};
 
-/// How long these tokens live.
-const TTL: Duration = Duration::from_secs(24 * 3_600);
+/// How long these tokens live, where `--max-token-life` allows it.
+pub const TTL: Duration = Duration::from_secs(24 * 3_600);
 
-/// The route, signing with this secret.
-pub fn routes(secret: Secret) -> axum::Router<Arc<Gateway>> {
-    let give = move |headers: HeaderMap, body: Bytes| {
+/// The route, signing with this secret tokens that live so long.
+pub fn routes(secret: Secret, ttl: Duration) -> axum::Router<Arc<Gateway>> {
+    let give = move |uri: Uri, headers: HeaderMap, body: Bytes| {
         let secret = secret.clone();
-        async move { give(&secret, &headers, &body) }
+        async move { give(&secret, ttl, &uri, &headers, &body) }
     };
     axum::Router::new().route("/dev/token", post(give))
 }
 
-fn give(secret: &Secret, headers: &HeaderMap, body: &[u8]) -> Result<Response, Failure> {
-    if !is_from_here(headers) {
+fn give(
+    secret: &Secret,
+    ttl: Duration,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Response, Failure> {
+    if !is_from_here(uri, headers) {
         return Err(Failure::forbidden("tokens are given to programs and pages of this machine only"));
     }
     let fields = Fields::from_json(body)?;
@@ -41,28 +48,22 @@ fn give(secret: &Secret, headers: &HeaderMap, body: &[u8]) -> Result<Response, F
         scope: fields.text("scope")?.map(|scope| scope.into_owned()),
         aud: None,
         iss: None,
-        ttl: TTL,
+        ttl,
     };
     let token = token.sign(secret).map_err(|_| Failure::internal("the token could not be signed"))?;
     // Neither a token nor a user id has anything that JSON would escape.
-    let body = format!(r#"{{"token":"{token}","user":"{user}","expires_in":{}}}"#, TTL.as_secs());
+    let body = format!(r#"{{"token":"{token}","user":"{user}","expires_in":{}}}"#, ttl.as_secs());
     Ok(([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body)
         .into_response())
 }
 
 /// A page from elsewhere must not get a token through its visitor's browser:
 /// neither openly (`Origin`) nor by a name that it lets point here (`Host`).
-fn is_from_here(headers: &HeaderMap) -> bool {
-    let host = |text: &str| {
-        let name =
-            text.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map_or(text, |(name, _)| name);
-        matches!(name, "localhost" | "[::1]")
-            || name.starts_with("127.") && name.parse::<std::net::Ipv4Addr>().is_ok()
-    };
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let origin = text(header::ORIGIN);
-    text(header::HOST).is_none_or(host)
-        && origin.is_none_or(|origin| origin.split_once("://").is_some_and(|(_, rest)| host(rest)))
+fn is_from_here(uri: &Uri, headers: &HeaderMap) -> bool {
+    let origin = headers.get(header::ORIGIN).map(|value| value.to_str().unwrap_or_default());
+    host::of(uri, headers).is_none_or(host::is_loopback)
+        && origin
+            .is_none_or(|origin| origin.split_once("://").is_some_and(|(_, rest)| host::is_loopback(rest)))
 }
 
 #[cfg(test)]
@@ -76,7 +77,7 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
         }
-        is_from_here(&headers)
+        is_from_here(&Uri::from_static("/dev/token"), &headers)
     }
 
     #[test]
@@ -85,6 +86,9 @@ mod tests {
         assert!(from("127.0.0.1:8080", Some("http://localhost:3000")));
         assert!(from("[::1]:8080", Some("http://[::1]:8080")) && from("[::1]", None));
         assert!(!from("rebound.example:8080", None) && !from("127.0.0.1.example:8080", None));
+        // Over HTTP/2 the host stands in the target.
+        let rebound = Uri::from_static("http://rebound.example/dev/token");
+        assert!(!is_from_here(&rebound, &HeaderMap::new()));
         assert!(
             !from("localhost:8080", Some("https://evil.example")) && !from("localhost:8080", Some("null"))
         );

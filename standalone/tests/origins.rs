@@ -6,10 +6,14 @@ mod system;
 
 use serde_json::json;
 use system::{Answer, Running};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 
 const ALLOWED: [&str; 3] = ["https://app.example.com", "https://a.test", "https://a.b.test"];
-const REFUSED: [&str; 5] = [
+const REFUSED: [&str; 7] = [
     "https://evil.example",
+    "https://-.test",
+    "https://a..test",
     "http://app.example.com",
     "https://app.example.com.evil.example",
     "https://test",
@@ -114,6 +118,53 @@ async fn narrowed_a_web_socket_of_another_page_is_refused() {
     }
     for origin in ALLOWED.into_iter().map(Some).chain([None, Some(own.as_str())]) {
         assert_eq!(ask(origin).await.status, 101, "{origin:?}");
+    }
+}
+
+#[tokio::test]
+async fn narrowed_a_page_from_elsewhere_is_refused_before_anything_is_done() {
+    let running = narrowed().await;
+    let bearer = running.bearer("alice");
+    let headers = |origin| [("authorization", bearer.as_str()), ("origin", origin)];
+    let send = br#"{"to":"bob","body":1}"#.to_vec();
+    let refused = running.raw("POST", "/v1/messages", &headers("https://evil.example"), send.clone()).await;
+    assert_eq!((refused.status, &refused.body["code"]), (403, &json!("forbidden")));
+    let sent = running.raw("POST", "/v1/messages", &headers("https://a.test"), send).await;
+    assert_eq!((sent.status, &sent.body["seq"]), (200, &json!(1)), "{sent:?}");
+}
+
+/// What a request with these lines gets, as one line.
+async fn status(running: &Running, lines: &str) -> String {
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    let bearer = running.bearer("alice");
+    let request = format!("GET /v1/conversations HTTP/1.1\r\nauthorization: {bearer}\r\n{lines}\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = BufReader::new(stream).lines();
+    let line = tokio::time::timeout(system::DEADLINE, answer.next_line()).await;
+    line.expect("an answer comes").unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn narrowed_a_name_that_was_pointed_here_is_no_page_of_ours() {
+    let running = narrowed().await;
+    for (host, status_line) in [
+        ("evil.example:8080", "HTTP/1.1 403 Forbidden"),
+        ("localhost.evil.example", "HTTP/1.1 403 Forbidden"),
+        ("10.0.0.5:8080", "HTTP/1.1 200 OK"),
+        ("localhost:8080", "HTTP/1.1 200 OK"),
+        ("[::1]:8080", "HTTP/1.1 200 OK"),
+    ] {
+        let lines = format!("host: {host}\r\norigin: http://{host}\r\n");
+        assert_eq!(status(&running, &lines).await, status_line, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_origins_neither_counts() {
+    let (open, narrowed) = (Running::start().await, narrowed().await);
+    let lines = "host: a\r\norigin: https://app.example.com\r\norigin: https://evil.example\r\n";
+    for running in [&open, &narrowed] {
+        assert_eq!(status(running, lines).await, "HTTP/1.1 400 Bad Request");
     }
 }
 

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use http::HeaderValue;
 
+use crate::host;
+
 /// One origin as the flag gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -40,7 +42,16 @@ impl FromStr for Origin {
         let origin = parsed.origin().ascii_serialization();
         // A path, a user or the scheme's own port would never be equal to what
         // browsers send.
-        if origin != format!("{scheme}://{plain}") || plain.contains('*') {
+        if origin != format!("{scheme}://{plain}") {
+            return Err(RULE.to_owned());
+        }
+        let name = match parsed.host() {
+            Some(url::Host::Domain(name)) => host::is_name(name),
+            // An address has no names below it.
+            Some(_) => below.is_none(),
+            None => false,
+        };
+        if !name {
             return Err(RULE.to_owned());
         }
         Ok(match below {
@@ -66,13 +77,12 @@ impl Origin {
         match self {
             Self::Any => true,
             Self::Exact(exact) => **exact == *origin,
-            Self::Below { scheme, suffix } => origin
-                .strip_prefix(&**scheme)
-                .and_then(|host| host.strip_suffix(&**suffix))
-                .is_some_and(|label| {
-                    !label.is_empty()
-                        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-                }),
+            Self::Below { scheme, suffix } => {
+                let names = origin.strip_prefix(&**scheme).and_then(|host| host.strip_suffix(&**suffix));
+                // What is no name of a server may be a browser's or a library's
+                // mistake; it is nobody's that was allowed.
+                names.is_some_and(host::is_name)
+            }
         }
     }
 }
@@ -130,6 +140,13 @@ mod tests {
             "http://test:8000",
             "http://.test:8000",
             "http://evil/.test:8000",
+            "http://-.test:8000",
+            "http://-a.test:8000",
+            "http://a-.test:8000",
+            "http://a..test:8000",
+            "http://a_b.test:8000",
+            "http://u@a.test:8000",
+            "http://a:80.test:8000",
             "http://a.test",
             "null",
             "",
@@ -156,6 +173,10 @@ mod tests {
             "https://*.*.com",
             "ftp://a",
             "https://u@a",
+            "https://-.com",
+            "https://a_b.com",
+            "https://*.10.0.0.1",
+            "https://*.*",
         ] {
             assert!(text.parse::<Origin>().is_err(), "{text}");
         }
