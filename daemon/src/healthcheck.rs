@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 
+use crate::args::listen_address;
 use crate::duration;
 
 const NAME: &str = "healthcheck";
@@ -20,7 +21,7 @@ const MAX_ANSWER_BYTES: u64 = 16 * 1024;
 #[group(id = "healthcheck")]
 pub struct Healthcheck {
     /// The --admin-listen of the process; 0.0.0.0 stands for this machine, as its IPv6 form does.
-    #[arg(long, env = "SWITCHBOARD_ADMIN_LISTEN", default_value = "0.0.0.0:9090", value_name = "ADDRESS")]
+    #[arg(long, env = "SWITCHBOARD_ADMIN_LISTEN", default_value = "0.0.0.0:9090", value_name = "ADDRESS", value_parser = listen_address)]
     pub admin_listen: SocketAddr,
 
     /// How long the answer may take.

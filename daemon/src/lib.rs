@@ -2,16 +2,17 @@
 //! admin server. Nothing of messaging.
 //!
 //! In reading order: [`args`] (the flags), [`duration`] (how durations are
-//! written), [`mod@run`] (from `main` to the exit code), [`signals`] (when to
+//! written), [`environment`] (variables that nobody reads), [`mod@run`] (from `main` to the exit code), [`signals`] (when to
 //! stop), [`settings`] (the `OTEL_*` variables), [`telemetry`] (what leaves, and
 //! how it ends; `otlp` are its exporters), [`metric`] (instruments), [`process`]
-//! (what the process takes), [`trace`] (spans), [`logs`], [`admin`]
-//! (`/healthz`, `/readyz`, `/metrics`), [`healthcheck`] (asks them), [`lock`]
-//! (locks that know their order).
+//! (what the process takes), [`trace`] (spans), [`logs`], [`seldom`] (lines that
+//! others cause), [`admin`] (`/healthz`, `/readyz`, `/metrics`), [`healthcheck`]
+//! (asks them), [`lock`] (locks that know their order).
 
 pub mod admin;
 pub mod args;
 pub mod duration;
+pub mod environment;
 pub mod healthcheck;
 pub mod lock;
 pub mod logs;
@@ -19,6 +20,7 @@ pub mod metric;
 mod otlp;
 pub mod process;
 pub mod run;
+pub mod seldom;
 pub mod settings;
 pub mod signals;
 pub mod telemetry;

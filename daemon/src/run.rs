@@ -2,23 +2,34 @@
 //! runs the program, and says in one clear line why it could not.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Ready};
 use crate::args::Args;
+use crate::seldom::Seldom;
 use crate::settings::Settings;
 use crate::telemetry::{self, Program, Telemetry};
-use crate::{logs, signals};
+use crate::{environment, logs, signals};
 
 /// What is not exported when the program has ended has so long to leave; a
 /// drain that is shorter than that counts.
 const LAST_EXPORT: Duration = Duration::from_secs(3);
+
+/// Connects that wait to be accepted; the system's own limit may be lower.
+const BACKLOG: u32 = 4_096;
+/// Between two looks whether the process is ready.
+const LOOK: Duration = Duration::from_millis(10);
+/// A start may take so long without a word.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two lines about a start that takes longer.
+const WAITING_EVERY_SECONDS: u64 = 30;
 
 /// What a running program has from its surroundings.
 #[derive(Debug, Clone)]
@@ -62,6 +73,7 @@ where
         telemetry::start(program, &settings)?
     };
     logs::start_with(&args.log, telemetry.loggers())?;
+    environment::warn_of_unknown();
     let outcome = runtime.block_on(async {
         let tasks = TaskTracker::new();
         let shutdown = signals::shutdown(&tasks).context("cannot listen for signals")?;
@@ -96,6 +108,58 @@ impl Process {
         tracing::info!(address = %listener.local_addr()?, "admin server listens");
         self.tasks.spawn(admin::serve(listener, ready, self.telemetry.clone(), self.stopped.clone()));
         Ok(())
+    }
+}
+
+/// An address that is taken, but not listened on: connects are refused, as if
+/// nothing were there, until [`Self::listen`].
+#[derive(Debug)]
+pub struct Reserved {
+    socket: TcpSocket,
+    flag: &'static str,
+    /// Where it will listen.
+    pub address: SocketAddr,
+}
+
+/// Takes an address for later; the error names the flag that gave it.
+pub fn reserve(address: SocketAddr, flag: &'static str) -> anyhow::Result<Reserved> {
+    let taken = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Connections of the process before this one may still be ending.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let address = socket.local_addr()?;
+        Ok::<_, std::io::Error>(Reserved { socket, flag, address })
+    };
+    taken().with_context(|| format!("{flag}: cannot listen on {address}"))
+}
+
+impl Reserved {
+    /// Listens from now on.
+    pub fn listen(self) -> anyhow::Result<TcpListener> {
+        let Self { socket, flag, address } = self;
+        socket.listen(BACKLOG).with_context(|| format!("{flag}: cannot listen on {address}"))
+    }
+
+    /// Listens as soon as `ready` says so, and says once in a while why it does
+    /// not yet; at once when the process is told to stop, for what serves sees to
+    /// that.
+    pub async fn listen_when(
+        self,
+        ready: &Ready,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<TcpListener> {
+        let begun = Instant::now();
+        let seldom = Seldom::new(WAITING_EVERY_SECONDS);
+        while !shutdown.is_cancelled() {
+            let Err(reasons) = ready().await else { break };
+            if begun.elapsed() >= PATIENCE && seldom.again().is_some() {
+                let reasons = reasons.join("; ");
+                tracing::warn!(address = %self.address, reasons, "not ready, and so not listening for clients yet");
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        self.listen()
     }
 }
 

@@ -54,8 +54,8 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: Args, config: Config, process: Process) -> anyhow::Result<()> {
-    let listener = daemon::run::bind(&args.gateway.listen.to_string(), "--listen").await?;
-    let address = listener.local_addr()?;
+    let reserved = daemon::run::reserve(args.gateway.listen, "--listen")?;
+    let address = reserved.address;
     // The bus lives on through the drain.
     let bus_stop = tokio_util::sync::CancellationToken::new();
     let _stop_bus_at_end = bus_stop.clone().drop_guard();
@@ -69,7 +69,8 @@ async fn run(args: Args, config: Config, process: Process) -> anyhow::Result<()>
         let reasons = gateway.not_ready();
         async move { if reasons.is_empty() { Ok(Vec::new()) } else { Err(reasons) } }
     });
-    process.serve_admin(&args.daemon, ready).await?;
+    process.serve_admin(&args.daemon, ready.clone()).await?;
+    let listener = reserved.listen_when(&ready, &process.shutdown).await?;
     tracing::info!(%address, node = name, %store, "gateway listens");
     node.serve(listener, axum::Router::new(), args.daemon.drain, process.shutdown).await;
     Ok(())

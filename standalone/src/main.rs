@@ -38,9 +38,10 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: Args, config: Config, process: Process) -> anyhow::Result<()> {
-    let listener = daemon::run::bind(&args.listen.to_string(), "--listen").await?;
-    let address = listener.local_addr()?;
-    let place = hints::Place { address, tls: config.gateway.tls.is_some() };
+    let reserved = daemon::run::reserve(args.listen, "--listen")?;
+    let address = reserved.address;
+    let ttl = standalone::dev::TTL.min(config.gateway.auth.max_token_life);
+    let place = hints::Place { address, tls: config.gateway.tls.is_some(), ttl };
     let hints = config.dev.as_ref().and_then(|secret| hints::text(place, secret));
     let store = config.store.url.clone();
     let system = System::start(config).await?;
@@ -57,6 +58,7 @@ async fn run(args: Args, config: Config, process: Process) -> anyhow::Result<()>
         ready = system.becomes_ready() => ready?,
         () = process.shutdown.cancelled() => return Ok(()),
     }
+    let listener = reserved.listen()?;
     tracing::info!(%address, %store, "standalone listens");
     if let Some(hints) = hints {
         println!("{hints}");

@@ -1,0 +1,137 @@
+//! Variables that look like flags of ours and are none: a misspelt one would
+//! otherwise be ignored without a word.
+
+/// What all our variables begin with.
+const PREFIX: &str = "SWITCHBOARD_";
+
+/// The variables of all programs: they are often given to several at once. A
+/// test of `standalone`, which knows them all, compares this with the flags.
+pub const KNOWN: &[&str] = &[
+    "SWITCHBOARD_ADMIN_LISTEN",
+    "SWITCHBOARD_ALLOW_ORIGIN",
+    "SWITCHBOARD_ATTACHES_AT_ONCE",
+    "SWITCHBOARD_BATCH_PAUSE",
+    "SWITCHBOARD_CHANNEL_MESSAGES",
+    "SWITCHBOARD_COMMANDS_IN_FLIGHT",
+    "SWITCHBOARD_COMMAND_TIMEOUT",
+    "SWITCHBOARD_CONVERSATION_MESSAGES",
+    "SWITCHBOARD_DRAIN",
+    "SWITCHBOARD_FAIL_AT",
+    "SWITCHBOARD_HANDSHAKE_TIMEOUT",
+    "SWITCHBOARD_HEADER_TIMEOUT",
+    "SWITCHBOARD_HEARTBEAT",
+    "SWITCHBOARD_INBOX_EVENTS",
+    "SWITCHBOARD_JWKS_URL",
+    "SWITCHBOARD_JWT_AUDIENCE",
+    "SWITCHBOARD_JWT_ISSUER",
+    "SWITCHBOARD_JWT_PUBLIC_KEY",
+    "SWITCHBOARD_JWT_SECRET",
+    "SWITCHBOARD_JWT_SECRET_FILE",
+    "SWITCHBOARD_LISTEN",
+    "SWITCHBOARD_LOG",
+    "SWITCHBOARD_LOG_FORMAT",
+    "SWITCHBOARD_MAX_AGE",
+    "SWITCHBOARD_MAX_CONNECTIONS",
+    "SWITCHBOARD_MAX_CONNECTIONS_PER_ADDRESS",
+    "SWITCHBOARD_MAX_GROUP_MEMBERS",
+    "SWITCHBOARD_MAX_HEADER_BYTES",
+    "SWITCHBOARD_MAX_REACTIONS",
+    "SWITCHBOARD_MAX_SUBSCRIPTIONS",
+    "SWITCHBOARD_MAX_TOKEN_LIFE",
+    "SWITCHBOARD_MAX_WATCHED",
+    "SWITCHBOARD_MESSAGES_PER_SECOND",
+    "SWITCHBOARD_NODE",
+    "SWITCHBOARD_PEER_ADDRESS",
+    "SWITCHBOARD_PEER_LISTEN",
+    "SWITCHBOARD_ROUTER",
+    "SWITCHBOARD_SESSION_QUEUE",
+    "SWITCHBOARD_STORE",
+    "SWITCHBOARD_STORE_REPLICAS",
+    "SWITCHBOARD_TLS_CERT",
+    "SWITCHBOARD_TLS_KEY",
+    "SWITCHBOARD_WEBHOOK_BATCH",
+    "SWITCHBOARD_WEBHOOK_QUEUE",
+    "SWITCHBOARD_WEBHOOK_SECRET",
+    "SWITCHBOARD_WEBHOOK_TIMEOUT",
+    "SWITCHBOARD_WEBHOOK_URL",
+    "SWITCHBOARD_WORKER_THREADS",
+];
+
+/// Warns of each that no program reads, and names the one that may be meant.
+/// Never shows a value.
+pub fn warn_of_unknown() {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in names.filter(|name| is_unknown(name)) {
+        match nearest(&name) {
+            Some(near) => {
+                let flag = flag(near);
+                tracing::warn!("{name} is set, and no flag has this variable: is {near} ({flag}) meant?");
+            }
+            None => tracing::warn!(
+                "{name} is set, and no flag has this variable: --help lists those that there are"
+            ),
+        }
+    }
+}
+
+fn is_unknown(name: &str) -> bool {
+    name.starts_with(PREFIX) && !KNOWN.contains(&name) && !is_of_a_service(name)
+}
+
+/// Kubernetes makes such for every service of a namespace: `NAME_SERVICE_HOST`,
+/// `NAME_PORT_8080_TCP_ADDR`.
+fn is_of_a_service(name: &str) -> bool {
+    name.contains("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || name.ends_with("_PORT")
+        || name
+            .split_once("_PORT_")
+            .is_some_and(|(_, rest)| rest.starts_with(|first: char| first.is_ascii_digit()))
+}
+
+/// As the flag of a variable is written.
+fn flag(name: &str) -> String {
+    format!("--{}", name.trim_start_matches(PREFIX).to_ascii_lowercase().replace('_', "-"))
+}
+
+/// The known one that differs least, if it does not differ by much.
+fn nearest(name: &str) -> Option<&'static str> {
+    let own = |name: &str| name.trim_start_matches(PREFIX).to_owned();
+    let distance = |known: &str| strsim::damerau_levenshtein(&own(known), &own(name));
+    let near = KNOWN.iter().copied().min_by_key(|known| distance(known))?;
+    (distance(near) <= own(name).len().div_ceil(3)).then_some(near)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_one_is_near_to_the_right_one() {
+        for (wrong, right) in [
+            ("SWITCHBOARD_MAX_CONECTIONS", "SWITCHBOARD_MAX_CONNECTIONS"),
+            ("SWITCHBOARD_JWT_SECERT", "SWITCHBOARD_JWT_SECRET"),
+            ("SWITCHBOARD_LISTENS", "SWITCHBOARD_LISTEN"),
+            ("SWITCHBOARD_ROUTERS", "SWITCHBOARD_ROUTER"),
+        ] {
+            assert!(is_unknown(wrong));
+            assert_eq!(nearest(wrong), Some(right));
+        }
+        assert_eq!(nearest("SWITCHBOARD_SOMETHING_ELSE_ENTIRELY"), None);
+        assert_eq!(flag("SWITCHBOARD_MAX_CONNECTIONS"), "--max-connections");
+    }
+
+    #[test]
+    fn what_others_make_is_none_of_ours() {
+        for name in [
+            "SWITCHBOARD_GATEWAY_SERVICE_HOST",
+            "SWITCHBOARD_GATEWAY_SERVICE_PORT_HTTP",
+            "SWITCHBOARD_GATEWAY_PORT",
+            "SWITCHBOARD_GATEWAY_PORT_8080_TCP_ADDR",
+            "PATH",
+            "SWITCHBOARD_STORE",
+        ] {
+            assert!(!is_unknown(name), "{name}");
+        }
+    }
+}
