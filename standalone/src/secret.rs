@@ -3,7 +3,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use gateway::config::{Secret, Wrong};
@@ -45,8 +45,7 @@ pub fn read(folder: &Path) -> Result<Option<Secret>, Wrong> {
 
 /// Whole or not at all: it gets its name when it is written.
 fn make(folder: &Path) -> io::Result<()> {
-    // Messages will lie beside it: a folder that is new is its owner's alone.
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    store::embedded::private::folder(folder)?;
     let draft = folder.join(format!(".{FILE}.{:016x}", rand::random::<u64>()));
     let random: [u8; 32] = rand::random();
     let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use proto::SecretUrl;
+
 /// Where the store is.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Url {
@@ -11,7 +13,7 @@ pub enum Url {
     Embedded(PathBuf),
     /// `redis://`, `rediss://` (TLS), `redis-cluster://`, `rediss-cluster://`,
     /// `redis-sentinel://`, `rediss-sentinel://`, with user and password.
-    Redis(String),
+    Redis(SecretUrl),
 }
 
 impl FromStr for Url {
@@ -24,10 +26,10 @@ impl FromStr for Url {
             }
             return Ok(Self::Embedded(path.into()));
         }
-        let parsed = url::Url::parse(text).map_err(|error| format!("not a store's URL: {error}"))?;
-        match parsed.scheme() {
+        let url: SecretUrl = text.parse().map_err(|wrong| format!("not a store's URL: {wrong}"))?;
+        match url.url().scheme() {
             "redis" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel"
-            | "rediss-sentinel" => Ok(Self::Redis(text.to_owned())),
+            | "rediss-sentinel" => Ok(Self::Redis(url)),
             other => Err(format!(
                 "`{other}:` is no store; there are redis, rediss, redis-cluster, rediss-cluster, \
                  redis-sentinel, rediss-sentinel and embedded"
@@ -36,21 +38,12 @@ impl FromStr for Url {
     }
 }
 
-/// Without the password: for logs.
+/// Without user, password and whatever else a [`SecretUrl`] hides: for logs.
 impl std::fmt::Display for Url {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Embedded(path) => write!(f, "embedded:{}", path.display()),
-            Self::Redis(text) => match url::Url::parse(text) {
-                Ok(mut url) => {
-                    if url.password().is_some() {
-                        // Cannot fail: a URL with a password has a host.
-                        let _ = url.set_password(Some("***"));
-                    }
-                    write!(f, "{url}")
-                }
-                Err(_) => f.write_str("redis"),
-            },
+            Self::Redis(url) => write!(f, "{url}"),
         }
     }
 }
@@ -135,9 +128,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_never_shown() {
-        let url: Url = "rediss://user:secret@host:6379".parse().unwrap();
-        assert!(!format!("{url} {url:?}").contains("secret"));
+    fn a_password_is_never_shown_wherever_it_stands() {
+        for text in
+            ["rediss://user:secret@host:6379", "redis-sentinel://host?service=main&sentinelPassword=secret"]
+        {
+            let config = Config::new(text.parse().unwrap());
+            assert!(!format!("{} {config:?}", config.url).contains("secret"));
+        }
     }
 
     #[test]

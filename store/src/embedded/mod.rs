@@ -16,6 +16,7 @@ mod inbox;
 mod marks;
 mod page;
 mod post;
+pub mod private;
 mod sweep;
 mod tables;
 mod tickets;
@@ -325,8 +326,13 @@ impl Store for Embedded {
         Ok(())
     }
 
-    async fn take_ticket(&self, ticket: &str) -> Result<Option<Bytes>> {
-        Ok(self.tickets.take(ticket))
+    async fn take_ticket(&self, ticket: &str, by: &str) -> Result<Option<Bytes>> {
+        Ok(self.tickets.take(ticket, by))
+    }
+
+    async fn return_ticket(&self, ticket: &str, by: &str) -> Result<()> {
+        self.tickets.give_back(ticket, by);
+        Ok(())
     }
 
     async fn ping(&self) -> Result<()> {
@@ -386,13 +392,16 @@ fn late() -> Error {
 
 /// Opens or makes the file as it is.
 fn open_database(folder: &Path) -> Result<Database> {
-    Ok(Database::builder().set_cache_size(CACHE).create(folder.join(FILE))?)
+    let path = folder.join(FILE);
+    let file = private::file(&path)
+        .map_err(|error| Error::Unavailable(format!("cannot open {}: {error}", path.display())))?;
+    Ok(Database::builder().set_cache_size(CACHE).create_file(file)?)
 }
 
 /// Opens or makes the file, with all its tables, and returns the store's
 /// incarnation.
 fn open_file(folder: &Path) -> Result<(Database, String)> {
-    std::fs::create_dir_all(folder)
+    private::folder(folder)
         .map_err(|error| Error::Config(format!("cannot make the folder {}: {error}", folder.display())))?;
     let database = open_database(folder)?;
     let txn = database.begin_write()?;

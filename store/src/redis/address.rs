@@ -41,24 +41,28 @@ pub(super) struct Address {
 
 impl Address {
     pub(super) fn parse(url: &Url, timeout: Duration) -> Result<Self> {
-        let Url::Redis(text) = url else {
+        let Url::Redis(secret) = url else {
             return Err(Error::Config(format!("{url} is no Redis")));
         };
-        let parsed =
-            url::Url::parse(text).map_err(|error| Error::Config(format!("not a store's URL: {error}")))?;
+        let parsed = secret.url();
         let separate = match parsed.query_pairs().find(|(key, _)| key == "steps").map(|(_, value)| value) {
             None => false,
             Some(value) if value == "separate" => true,
             Some(_) => return Err(Error::Config("`steps` of the store's URL can only be `separate`".into())),
         };
         // fred has other names for the same.
-        let text = text.replacen("?service=", "?sentinelServiceName=", 1).replacen(
+        let text = secret.reveal().replacen("?service=", "?sentinelServiceName=", 1).replacen(
             "&service=",
             "&sentinelServiceName=",
             1,
         );
-        let mut fred = FredConfig::from_url(&text)
-            .map_err(|error| Error::Config(format!("{url}: {}", error.details())))?;
+        // Its error may quote what it could not read.
+        let mut fred = FredConfig::from_url(&text).map_err(|_| {
+            Error::Config(format!(
+                "{url}: not a URL that a Redis can be found by; a port is a number, a database too, and \
+                 redis-sentinel needs `?service=NAME`"
+            ))
+        })?;
         // A store that is away at the start is waited for in the background.
         fred.fail_fast = false;
         Ok(Self { fred, timeout, separate })
@@ -145,7 +149,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Address> {
-        Address::parse(&Url::Redis(text.into()), Duration::from_secs(1))
+        Address::parse(&Url::Redis(text.parse().unwrap()), Duration::from_secs(1))
     }
 
     #[test]

@@ -128,7 +128,7 @@ async fn cluster() -> &'static RedisCluster {
 
 async fn redis(url: String, bounds: Bounds, tag: String, shutdown: CancellationToken) -> Stores {
     let config = || {
-        let mut config = Config::new(Url::Redis(url.clone()));
+        let mut config = Config::new(Url::Redis(url.parse().unwrap()));
         config.bounds = bounds;
         config.timeout = Duration::from_secs(30);
         config

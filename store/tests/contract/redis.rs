@@ -31,7 +31,7 @@ impl Drop for Open {
 }
 
 fn config(url: String) -> Config {
-    let mut config = Config::new(Url::Redis(url));
+    let mut config = Config::new(Url::Redis(url.parse().unwrap()));
     config.timeout = Duration::from_secs(5);
     config
 }
