@@ -153,13 +153,7 @@ fn sessions() -> Vec<Piece> {
 /// A token of HS256.
 fn tokens() -> Vec<Piece> {
     let secret = Secret::new("a secret of at least thirty-two bytes");
-    let config = AuthConfig {
-        secret: Some(secret.clone()),
-        public_keys: Vec::new(),
-        jwks: None,
-        audiences: Vec::new(),
-        issuers: Vec::new(),
-    };
+    let config = AuthConfig { secret: Some(secret.clone()), ..AuthConfig::default() };
     let authenticator = Authenticator::new(&config).unwrap();
     let ttl = Duration::from_secs(3_600);
     let token = move || {

@@ -43,6 +43,7 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
+    use crate::auth::{Reason, refused};
     use crate::failure::Failure;
 
     #[tokio::test]
@@ -62,7 +63,7 @@ mod tests {
 
     #[tokio::test]
     async fn any_other_answer_stays() {
-        for failure in [Failure::unauthorized(""), Failure::bad_request(""), Failure::internal("")] {
+        for failure in [refused(Reason::Missing, ""), Failure::bad_request(""), Failure::internal("")] {
             let status = failure.code.status();
             assert_eq!(soften(failure.into_response()).await.status().as_u16(), status);
         }

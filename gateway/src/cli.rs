@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::{Args, Command};
+use daemon::args::without_values;
 use daemon::healthcheck::{self, Healthcheck};
 
 /// What the command line asks for.
@@ -42,14 +43,15 @@ fn command<S: Args, T: Args>(program: Command, adjust: impl Fn(Command) -> Comma
     let token = T::augment_args(Command::new("token"))
         .about("Prints a token, signed with --jwt-secret")
         .long_about(None);
-    adjust(S::augment_args(program))
+    let command = adjust(S::augment_args(program))
         .about(about)
         .long_about(None)
         .subcommand(serve)
         .subcommand(token)
         .subcommand(healthcheck::subcommand())
         .subcommand_negates_reqs(true)
-        .args_conflicts_with_subcommands(true)
+        .args_conflicts_with_subcommands(true);
+    without_values(command)
 }
 
 /// Says in one line what is wrong with the command line.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, header};
+use http::{Extensions, HeaderMap, HeaderName, header};
 use proto::{DeviceId, UserId};
 
+use crate::auth::{Reason, refused};
 use crate::catalogue;
 use crate::failure::Failure;
 use crate::gateway::Gateway;
@@ -31,12 +32,23 @@ pub struct Caller {
     pub device: DeviceId,
     /// Whether the user is another one than the credential's.
     pub acting: bool,
+    /// Whether the credential is a one-time ticket.
+    pub by_ticket: bool,
 }
 
 /// Who makes this request. Fails with 401 when the credential does not hold,
 /// 403 when it does not allow to act for the user that is named.
-pub async fn caller(gateway: &Gateway, headers: &HeaderMap, query: &Query<'_>) -> Result<Caller, Failure> {
-    let identity = identity(gateway, headers, query).await?;
+///
+/// `extensions` are the request's: a ticket that was taken is noted there, and
+/// given back when the request is refused after all ([`tickets::give_back`]).
+pub async fn caller(
+    gateway: &Arc<Gateway>,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    query: &Query<'_>,
+) -> Result<Caller, Failure> {
+    let by_ticket = !headers.contains_key(header::AUTHORIZATION) && query.get("ticket").is_some();
+    let identity = identity(gateway, headers, extensions, query).await?;
     let asked = query.device()?;
     if headers.get_all(AS).iter().nth(1).is_some() {
         return Err(Failure::bad_request("`Switchboard-As` is given twice"));
@@ -47,7 +59,7 @@ pub async fn caller(gateway: &Gateway, headers: &HeaderMap, query: &Query<'_>) -
     };
     let Some((name, text)) = named else {
         let device = identity.device.clone().or(asked).unwrap_or_else(DeviceId::random);
-        return Ok(Caller { user: identity.user.clone(), identity, device, acting: false });
+        return Ok(Caller { user: identity.user.clone(), identity, device, acting: false, by_ticket });
     };
     if !identity.scopes.service {
         return Err(Failure::forbidden("to act for a user the token needs the scope `service`"));
@@ -57,23 +69,28 @@ pub async fn caller(gateway: &Gateway, headers: &HeaderMap, query: &Query<'_>) -
     // The credential's device is one of its own user's.
     let bound = identity.device.clone().filter(|_| !acting);
     let device = bound.or(asked).unwrap_or_else(DeviceId::random);
-    Ok(Caller { acting, user, identity, device })
+    Ok(Caller { acting, user, identity, device, by_ticket })
 }
 
-async fn identity(gateway: &Gateway, headers: &HeaderMap, query: &Query<'_>) -> Result<Identity, Failure> {
+async fn identity(
+    gateway: &Arc<Gateway>,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    query: &Query<'_>,
+) -> Result<Identity, Failure> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let token =
-            value.to_str().ok().and_then(bearer).ok_or_else(|| {
-                Failure::unauthorized("the Authorization header must be `Bearer` and a token")
-            })?;
+        let token = value.to_str().ok().and_then(bearer).ok_or_else(|| {
+            refused(Reason::Malformed, "the Authorization header must be `Bearer` and a token")
+        })?;
         return gateway.auth.verify(token).await;
     }
     if let Some(ticket) = query.get("ticket") {
-        return tickets::redeem(gateway, ticket).await;
+        return tickets::redeem(gateway, ticket, extensions.get()).await;
     }
     match query.get("token") {
         Some(token) => gateway.auth.verify(token).await,
-        None => Err(Failure::unauthorized(
+        None => Err(refused(
+            Reason::Missing,
             "no credential: give `Authorization: Bearer TOKEN`, or `token` in the query",
         )),
     }
@@ -91,7 +108,7 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Failure> {
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
-        let caller = caller(gateway, &parts.headers, &query).await?;
+        let caller = caller(gateway, &parts.headers, &parts.extensions, &query).await?;
         // Resources that are commands count when it is known which they are;
         // whatever else is served to a known caller counts here.
         let class = parts.extensions.get::<MatchedPath>().and_then(|path| catalogue::class_of(path.as_str()));

@@ -31,8 +31,6 @@ impl Failure {
     constructors! {
         /// 400: not of the right form, or beyond a limit.
         bad_request = BadRequest,
-        /// 401: no credential, or none that holds.
-        unauthorized = Unauthorized,
         /// 403: known, but not allowed.
         forbidden = Forbidden,
         /// 404.

@@ -27,6 +27,9 @@ pub struct Scopes {
 }
 
 impl Scopes {
+    /// Those that are known.
+    pub const NAMES: [&str; 2] = ["service", "publish"];
+
     /// Reads a space-separated list (RFC 6749 §3.3).
     pub fn parse(text: &str) -> Self {
         let mut scopes = Self::default();

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use daemon::metric::{self, Counter, Gauge, Histogram, Label, Metric, SECONDS};
 use proto::{End, ErrorCode};
 
+use crate::auth::Reason;
 use crate::gateway::Gateway;
 use crate::session::CatchUp;
 
@@ -16,6 +17,7 @@ pub static METRICS: &[&Metric] = &[
     &BEHIND,
     &SOCKETS,
     &REFUSED,
+    &UNAUTHORIZED,
     &COMMANDS,
     &RATE_LIMITED,
     &COMMAND_DURATION,
@@ -77,6 +79,12 @@ pub(crate) static REFUSED: Metric = Metric::counter(
     "connections refused at once, by the limit that they met",
 )
 .labelled(&[Label { name: "limit", values: &["all", "address"] }]);
+static UNAUTHORIZED: Metric = Metric::counter(
+    "switchboard.gateway.unauthorized",
+    "{request}",
+    "requests and `auth` frames whose credential did not hold (401)",
+)
+.labelled(&[Label { name: "reason", values: Reason::WORDS }]);
 static COMMANDS: Metric =
     Metric::counter("switchboard.gateway.commands", "{command}", "commands of clients that were answered")
         .labelled(&[
@@ -230,6 +238,12 @@ pub(crate) fn catchup(cause: CatchUp) {
     COUNTER.add(&[cause.as_str()], 1);
 }
 
+/// A credential did not hold.
+pub(crate) fn unauthorized(reason: Reason) {
+    static COUNTER: LazyLock<Counter> = LazyLock::new(|| Counter::of(&UNAUTHORIZED));
+    COUNTER.add(&[reason.as_str()], 1);
+}
+
 /// A number that a gateway is asked for.
 type Count = fn(&Gateway) -> usize;
 
@@ -238,8 +252,8 @@ pub(crate) fn observe(gateway: &Arc<Gateway>) {
     for reason in store::Reason::ALL {
         metric::observe(&BUS_ERRORS, &[reason.as_str()], move || Some(store::bus_errors(reason) as f64));
     }
-    // Made here, so that it is reported before the first one.
-    let _ = Counter::of(&CATCHUPS);
+    // Made here, so that they are reported before the first one.
+    let _ = (Counter::of(&CATCHUPS), Counter::of(&UNAUTHORIZED));
     let reports: [(&'static Metric, Count); 5] = [
         (&BEHIND, |gateway| gateway.hub.behind()),
         (&ROUTERS, |gateway| gateway.routers.available()),

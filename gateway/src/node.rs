@@ -55,6 +55,7 @@ impl Node {
             RouterSource::Urls(urls) => routers.discover(urls, &tracker, stop.clone()),
             RouterSource::Local(dial) => routers.add(dial, &tracker, stop.clone()),
         }
+        config.warn();
         let auth = Authenticator::new(&config.auth)?;
         let gateway = Gateway::new(config, node, auth, routers, tracker, stop.child_token());
         let (feeding, ending) = (gateway.clone(), stop.clone());

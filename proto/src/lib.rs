@@ -6,7 +6,8 @@
 //! [`place`] (seq, position, cursor), [`bookmark`] (a cursor with places in
 //! channels), [`outcome`] (error codes, the ends of sessions, resets),
 //! [`allowance`] (what a user may do at a rate), [`weight`] (what may go
-//! together), [`wire`] (the generated messages) and [`codec`] (how gRPC has them written).
+//! together), [`secret_url`] (a URL that is never shown whole), [`wire`] (the
+//! generated messages) and [`codec`] (how gRPC has them written).
 
 pub mod allowance;
 pub mod bookmark;
@@ -15,6 +16,7 @@ pub mod id;
 pub mod label;
 pub mod outcome;
 pub mod place;
+pub mod secret_url;
 pub mod weight;
 pub mod wire;
 
@@ -25,4 +27,5 @@ pub use id::{
 };
 pub use outcome::{End, ErrorCode, ResetReason};
 pub use place::{Cursor, Fingerprint, Position, Seq, StoreIncarnation};
+pub use secret_url::SecretUrl;
 pub use weight::{Bound, Load};

@@ -22,12 +22,13 @@ const LINK_AGE: Duration = Duration::from_secs(30 * 60);
 #[command(name = "router", version)]
 pub struct Args {
     /// Where gateways reach this router (gRPC).
-    #[arg(long, env = "SWITCHBOARD_LISTEN", default_value = "0.0.0.0:7100", value_name = "ADDRESS")]
+    #[arg(long, env = "SWITCHBOARD_LISTEN", default_value = "0.0.0.0:7100", value_name = "ADDRESS",
+          value_parser = daemon::args::listen_address)]
     pub listen: SocketAddr,
 
     /// The store: redis://HOST:PORT, redis-sentinel://…, redis-cluster://…, or
     /// with TLS rediss://…; user and password as in any URL.
-    #[arg(long, env = "SWITCHBOARD_STORE", hide_env_values = true, value_name = "URL")]
+    #[arg(long, env = "SWITCHBOARD_STORE", value_name = "URL", value_parser = daemon::args::hidden::<Url>())]
     pub store: Url,
 
     /// Limits and durability.

@@ -12,10 +12,11 @@ use store::Url;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let mut command = Args::command()
+    let command = Args::command()
         .subcommand(healthcheck::subcommand())
         .subcommand_negates_reqs(true)
         .args_conflicts_with_subcommands(true);
+    let mut command = daemon::args::without_values(command);
     let matches = command.get_matches_mut();
     if let Some(asked) = healthcheck::asked(&matches) {
         return asked.unwrap_or_else(|error| error.format(&mut command).exit()).run();

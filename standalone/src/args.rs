@@ -21,7 +21,8 @@ const DATA: &str = "./switchboard-data";
 #[group(skip)]
 pub struct Args {
     /// Where clients connect.
-    #[arg(long, env = "SWITCHBOARD_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    #[arg(long, env = "SWITCHBOARD_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS",
+          value_parser = daemon::args::listen_address)]
     pub listen: SocketAddr,
 
     /// The store: a folder (embedded:PATH), or a Redis, as for gateway and
@@ -30,7 +31,7 @@ pub struct Args {
         long,
         env = "SWITCHBOARD_STORE",
         default_value = "embedded:./switchboard-data",
-        hide_env_values = true,
+        value_parser = daemon::args::hidden::<Url>(),
         value_name = "URL"
     )]
     pub store: Url,
@@ -61,7 +62,7 @@ pub struct TokenCommand {
         long,
         env = "SWITCHBOARD_STORE",
         default_value = "embedded:./switchboard-data",
-        hide_env_values = true,
+        value_parser = daemon::args::hidden::<Url>(),
         value_name = "URL"
     )]
     pub store: Url,
@@ -95,7 +96,8 @@ impl Args {
             }
             // Whatever else is asked of tokens would refuse those given here.
             let secret = secret::read_or_make(data_folder(&self.store))?;
-            let auth = AuthConfig { secret: Some(secret.clone()), ..AuthConfig::default() };
+            let max_token_life = self.front.auth.life()?;
+            let auth = AuthConfig { secret: Some(secret.clone()), max_token_life, ..AuthConfig::default() };
             (self.front.check_with(auth)?, Some(secret))
         } else {
             (self.front.check()?, None)

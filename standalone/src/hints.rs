@@ -7,9 +7,6 @@ use std::time::Duration;
 use gateway::auth::token::Token;
 use gateway::config::Secret;
 
-/// Long enough for a day of trying.
-const TTL: Duration = Duration::from_secs(24 * 3_600);
-
 /// Where clients find the system.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
@@ -17,15 +14,16 @@ pub struct Place {
     pub address: SocketAddr,
     /// Whether it has a certificate.
     pub tls: bool,
+    /// How long its tokens live.
+    pub ttl: Duration,
 }
 
 /// Tokens for two users, and how one writes to the other.
 pub fn text(place: Place, secret: &Secret) -> Option<String> {
-    let Place { address, tls } = place;
+    let Place { address, tls, ttl } = place;
     let (http, ws) = if tls { ("https", "wss") } else { ("http", "ws") };
-    let token = |user| {
-        Token { sub: user, device: None, scope: None, aud: None, iss: None, ttl: TTL }.sign(secret).ok()
-    };
+    let token =
+        |user| Token { sub: user, device: None, scope: None, aud: None, iss: None, ttl }.sign(secret).ok();
     let (alice, bob) = (token("alice")?, token("bob")?);
     Some(format!(
         "
@@ -54,10 +52,10 @@ mod tests {
     fn the_addresses_say_whether_there_is_tls() {
         let secret = Secret::from("0123456789abcdef0123456789abcdef".to_owned());
         let address = "127.0.0.1:8080".parse().unwrap();
-        let plain = text(Place { address, tls: false }, &secret).unwrap();
+        let plain = text(Place { address, tls: false, ttl: Duration::from_secs(60) }, &secret).unwrap();
         assert!(plain.contains("ws://127.0.0.1:8080/v1/ws"), "{plain}");
         assert!(!plain.contains("https://") && !plain.contains("wss://"), "{plain}");
-        let with = text(Place { address, tls: true }, &secret).unwrap();
+        let with = text(Place { address, tls: true, ttl: Duration::from_secs(60) }, &secret).unwrap();
         assert!(with.contains("wss://127.0.0.1:8080/v1/ws"), "{with}");
         assert!(!with.contains("http://") && !with.contains(" \"ws://"), "{with}");
     }

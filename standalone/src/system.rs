@@ -102,7 +102,8 @@ impl System {
     /// which they need each other.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
         let Self { node, router, router_stop, store, config } = self;
-        let more = config.dev.map(dev::routes).unwrap_or_default();
+        let ttl = dev::TTL.min(config.gateway.auth.max_token_life);
+        let more = config.dev.map(|secret| dev::routes(secret, ttl)).unwrap_or_default();
         node.serve(listener, more, config.router.drain, shutdown).await;
         router_stop.cancel();
         if tokio::time::timeout(END, router.drained()).await.is_err() {

@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
+use super::refusal::{Reason, refused};
 use crate::failure::Failure;
 
 /// Longer ones come from nobody honest.
@@ -23,7 +24,7 @@ pub(super) struct Header {
 impl Header {
     /// Of a token that is still not believed in anything.
     pub(super) fn of(token: &str) -> Result<Self, Failure> {
-        let not_a_token = || Failure::unauthorized("the token is not a JWT");
+        let not_a_token = || refused(Reason::Malformed, "the token is not a JWT");
         if token.len() > MAX_TOKEN_BYTES || token.split('.').count() != 3 {
             return Err(not_a_token());
         }
@@ -33,7 +34,8 @@ impl Header {
         // Whoever does not understand these must refuse (RFC 7515 §4.1.11), and
         // none is understood here.
         if header.crit.is_some() {
-            return Err(Failure::unauthorized(
+            return Err(refused(
+                Reason::Malformed,
                 "the token's header has `crit` extensions, and none is known here",
             ));
         }
@@ -45,9 +47,10 @@ impl Header {
     pub(super) fn not_configured(&self) -> Failure {
         let name = Some(self.alg.as_str())
             .filter(|alg| (1..=16).contains(&alg.len()) && alg.bytes().all(|b| b.is_ascii_alphanumeric()));
-        Failure::unauthorized(match name {
+        let text = match name {
             Some(name) => format!("the token's algorithm {name} is not configured here"),
             None => "the token's algorithm is not configured here".to_owned(),
-        })
+        };
+        refused(Reason::Algorithm, text)
     }
 }

@@ -6,21 +6,21 @@ mod claims;
 mod header;
 mod jwks;
 mod key;
+mod refusal;
 pub mod token;
 
 use std::sync::Arc;
 
-use proto::{DeviceId, UserId};
-
 use crate::config::{AuthConfig, Wrong};
 use crate::failure::Failure;
-use crate::identity::{Identity, Scopes};
+use crate::identity::Identity;
 use claims::Rules;
 use header::Header;
 use jwks::KeySet;
 use key::{Algorithm, Key};
 
 pub use jwks::Pace;
+pub use refusal::{Reason, refused};
 
 /// Believes some tokens; cheap to clone.
 #[derive(Debug, Clone)]
@@ -51,7 +51,17 @@ impl Authenticator {
             keys.push(key);
         }
         let fetched = config.jwks.as_ref().map(|url| KeySet::fetch_from(url, pace)).transpose()?;
-        let rules = Rules { audiences: config.audiences.clone(), issuers: config.issuers.clone() };
+        if config.jwks.is_some() && config.audiences.is_empty() {
+            tracing::warn!(
+                "--jwks-url is given without --jwt-audience: tokens that its keys sign for any other service are \
+                 believed here, too"
+            );
+        }
+        let rules = Rules {
+            audiences: config.audiences.clone(),
+            issuers: config.issuers.clone(),
+            longest: config.max_token_life,
+        };
         Ok(Self { inner: Arc::new(Inner { keys, fetched, rules }) })
     }
 
@@ -62,46 +72,46 @@ impl Authenticator {
         let algorithm = Algorithm::named(&header.alg).filter(|algorithm| self.knows(*algorithm));
         let Some(algorithm) = algorithm else { return Err(header.not_configured()) };
 
+        let rules = &self.inner.rules;
         let own = self.inner.keys.iter().filter(|key| key.algorithm() == algorithm);
         let mut tried = false;
         for key in own {
             tried = true;
-            if let Some(claims) = key.open(token, &self.inner.rules)? {
-                return identity(claims);
+            if let Some(claims) = key.open(token, rules)? {
+                return rules.identity(&claims);
             }
         }
         if let Some(set) = &self.inner.fetched {
-            for key in set.keys_for(algorithm, header.kid.as_deref()).await? {
-                tried = true;
-                if let Some(claims) = key.open(token, &self.inner.rules)? {
-                    return identity(claims);
+            let kid = header.kid.as_deref();
+            let mut known = set.keys().await?;
+            loop {
+                let fitting = known.fitting(algorithm, kid);
+                for key in &fitting {
+                    if let Some(claims) = key.open(token, rules)? {
+                        return rules.identity(&claims);
+                    }
+                }
+                // The key may be newer than what is known.
+                match set.newer_than(&known, kid, fitting.is_empty()).await? {
+                    Some(newer) => known = newer,
+                    None => {
+                        tried |= !fitting.is_empty();
+                        break;
+                    }
                 }
             }
         }
-        Err(Failure::unauthorized(if tried {
-            "the token's signature does not match"
+        Err(if tried {
+            refused(Reason::Signature, "the token's signature does not match")
         } else {
-            "the token's signing key (its `kid`) is not known here"
-        }))
+            refused(Reason::UnknownKey, "the token's signing key (its `kid`) is not known here")
+        })
     }
 
     fn knows(&self, algorithm: Algorithm) -> bool {
         self.inner.keys.iter().any(|key| key.algorithm() == algorithm)
             || (self.inner.fetched.is_some() && algorithm.is_public())
     }
-}
-
-fn identity(claims: claims::Claims) -> Result<Identity, Failure> {
-    let sub = claims.sub.ok_or_else(|| Failure::unauthorized("the token's `sub` is missing"))?;
-    let user =
-        UserId::parse(&sub).map_err(|rule| Failure::unauthorized(format!("the token's `sub` {rule}")))?;
-    let device = claims
-        .device
-        .map(|device| DeviceId::parse(&device))
-        .transpose()
-        .map_err(|rule| Failure::unauthorized(format!("the token's `device` {rule}")))?;
-    let scopes = claims.scope.as_deref().map(Scopes::parse).unwrap_or_default();
-    Ok(Identity { user, device, scopes, expires: claims.exp })
 }
 
 #[cfg(test)]

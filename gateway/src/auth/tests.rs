@@ -12,10 +12,9 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, get_current_timestamp};
 use proto::ErrorCode;
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
-use url::Url;
 
 use super::*;
-use crate::config::{PublicKey, Secret};
+use crate::config::{JwksUrl, PublicKey, Secret};
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 const RSA: (&[u8], &[u8]) =
@@ -196,11 +195,39 @@ async fn a_wrong_claim_is_named() {
         ("sub", Value::Null, "the token's `sub` is missing"),
         ("sub", json!("a b"), "the token's `sub` must be 1 to 64"),
         ("device", json!("ä"), "the token's `device` must be"),
-        ("sub", json!(7), "the token's claims are not of the right form"),
+        ("sub", json!(7), "the token's `sub` must be a string, not a number"),
+        ("device", json!(["d1"]), "the token's `device` must be a string, not a list"),
+        (
+            "scope",
+            json!(["service"]),
+            "the token's `scope` must be one string of words with blanks between them, not",
+        ),
     ] {
         let message = refused_claims(&shared(), &with(claim, value)).await;
         assert!(message.starts_with(says), "{claim}: {message}");
     }
+}
+
+#[tokio::test]
+async fn a_token_that_lives_for_ever_is_refused() {
+    let now = get_current_timestamp();
+    let mut config = shared();
+    for exp in [json!(9_223_372_036_854_775_807_u64), json!(1e300), json!(now + 400 * 86_400)] {
+        let message = refused_claims(&config, &with("exp", exp.clone())).await;
+        assert!(
+            message.starts_with("the token's `exp` lies more than 31622400 seconds ahead"),
+            "{exp}: {message}"
+        );
+    }
+    let token = sign(Algorithm::HS256, &with("exp", json!(now + 365 * 86_400)));
+    assert!(Authenticator::new(&config).unwrap().verify(&token).await.is_ok());
+    // It is the end that counts: a beginning long ago makes it no longer.
+    config.max_token_life = Duration::from_secs(100);
+    let mut claims = with("exp", json!(now + 90));
+    claims["iat"] = json!(now - 86_400);
+    assert!(Authenticator::new(&config).unwrap().verify(&sign(Algorithm::HS256, &claims)).await.is_ok());
+    let message = refused_claims(&config, &with("exp", json!(now + 200))).await;
+    assert!(message.contains("more than 100 seconds ahead"), "{message}");
 }
 
 #[tokio::test]
@@ -256,7 +283,7 @@ fn a_key_that_is_none_says_so() {
 
 /// A server with a key set that may change, counting who asks.
 struct KeyServer {
-    url: Url,
+    url: JwksUrl,
     asked: Arc<AtomicUsize>,
     set: Arc<std::sync::Mutex<(u16, String)>>,
     _tasks: TaskTracker,
@@ -275,7 +302,7 @@ impl KeyServer {
             }
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = Url::parse(&format!("http://{}/keys", listener.local_addr().unwrap())).unwrap();
+        let url = format!("http://{}/keys?key=hidden", listener.local_addr().unwrap()).parse().unwrap();
         let tasks = TaskTracker::new();
         tasks.spawn(
             async move { axum::serve(listener, axum::Router::new().route("/keys", get(answer))).await },
@@ -334,23 +361,74 @@ async fn keys_of_a_set_are_chosen_by_kid_and_kind() {
 }
 
 #[tokio::test]
-async fn an_unknown_kid_fetches_again_at_most_once_in_its_time() {
+async fn a_key_that_is_new_is_found_after_made_up_ones_were_asked_for() {
     let server = KeyServer::start(200, json!({ "keys": [jwk(Algorithm::ES256, "old")] })).await;
-    let pace = Pace { unknown: Duration::ZERO, ..Pace::default() };
-    let authenticator = Authenticator::with_pace(&server.config(), pace).unwrap();
+    let authenticator = Authenticator::new(&server.config()).unwrap();
     authenticator.verify(&sign_with_kid(Algorithm::ES256, "old")).await.unwrap();
-    server.change(200, &json!({ "keys": [jwk(Algorithm::ES256, "new")] }));
-    authenticator.verify(&sign_with_kid(Algorithm::ES256, "new")).await.unwrap();
-    drop(authenticator);
-
     let before = server.asked();
-    let patient = Authenticator::new(&server.config()).unwrap();
-    patient.verify(&sign_with_kid(Algorithm::ES256, "new")).await.unwrap();
     for _ in 0..20 {
-        let failure = patient.verify(&sign_with_kid(Algorithm::ES256, "made-up")).await.unwrap_err();
+        let failure = authenticator.verify(&sign_with_kid(Algorithm::ES256, "made-up")).await.unwrap_err();
         assert!(failure.message.contains("signing key"), "{failure}");
     }
+    // The same name again and again is looked for once.
     assert_eq!(server.asked(), before + 1);
+    server.change(200, &json!({ "keys": [jwk(Algorithm::ES256, "new")] }));
+    authenticator.verify(&sign_with_kid(Algorithm::ES256, "new")).await.unwrap();
+    assert_eq!(server.asked(), before + 2);
+}
+
+#[tokio::test]
+async fn many_made_up_kids_cause_few_fetches_and_a_new_key_is_to_come_again() {
+    let server = KeyServer::start(200, json!({ "keys": [jwk(Algorithm::ES256, "old")] })).await;
+    let pace = Pace {
+        burst: std::num::NonZeroU32::new(3).unwrap(),
+        refill: Duration::from_secs(3_600),
+        ..Pace::default()
+    };
+    let authenticator = Authenticator::with_pace(&server.config(), pace).unwrap();
+    authenticator.verify(&sign_with_kid(Algorithm::ES256, "old")).await.unwrap();
+    let before = server.asked();
+    let mut codes = Vec::new();
+    for number in 0..20 {
+        let token = sign_with_kid(Algorithm::ES256, &format!("made-up-{number}"));
+        codes.push(authenticator.verify(&token).await.unwrap_err().code);
+    }
+    assert_eq!(server.asked(), before + 3);
+    // Whether these are keys is not known; they are not told that they are none.
+    assert!(codes[..3].iter().all(|code| *code == ErrorCode::Unauthorized), "{codes:?}");
+    assert!(codes[3..].iter().all(|code| *code == ErrorCode::Unavailable), "{codes:?}");
+    let failure = authenticator.verify(&sign_with_kid(Algorithm::ES256, "made-up-19")).await.unwrap_err();
+    assert!(failure.retry_after_ms.is_some_and(|wait| wait > 60_000), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_new_key_without_a_name_is_found_too() {
+    let server = KeyServer::start(200, json!({ "keys": [jwk(Algorithm::ES256, "e")] })).await;
+    let authenticator = Authenticator::new(&server.config()).unwrap();
+    authenticator.verify(&sign(Algorithm::ES256, &alice())).await.unwrap();
+    server.change(200, &json!({ "keys": [jwk(Algorithm::EdDSA, "d")] }));
+    authenticator.verify(&sign(Algorithm::EdDSA, &alice())).await.unwrap();
+}
+
+#[tokio::test]
+async fn user_and_password_of_the_set_are_sent_and_not_shown() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let text = format!("http://reader:hid%20den@{}/keys?key=hidden", listener.local_addr().unwrap());
+    let keys = jwk(Algorithm::ES256, "e");
+    let answer = move |headers: axum::http::HeaderMap| async move {
+        // `reader:hid den`.
+        let known = headers.get("authorization").is_some_and(|value| value == "Basic cmVhZGVyOmhpZCBkZW4=");
+        let status = if known { axum::http::StatusCode::OK } else { axum::http::StatusCode::FORBIDDEN };
+        (status, json!({ "keys": [keys] }).to_string())
+    };
+    let tasks = TaskTracker::new();
+    tasks.spawn(async move { axum::serve(listener, axum::Router::new().route("/keys", get(answer))).await });
+    let url: JwksUrl = text.parse().unwrap();
+    let config = AuthConfig { jwks: Some(url.clone()), ..AuthConfig::default() };
+    let authenticator = Authenticator::new(&config).unwrap();
+    authenticator.verify(&sign_with_kid(Algorithm::ES256, "e")).await.unwrap();
+    let shown = format!("{url} {config:?} {authenticator:?}");
+    assert!(!shown.contains("hid") && !shown.contains("reader"), "{shown}");
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@ use jsonwebtoken::{EncodingKey, Header};
 use proto::{DeviceId, UserId};
 use serde::Serialize;
 
-use crate::config::{self, Secret, Wrong};
+use crate::config::{self, MAX_TOKEN_LIFE, Secret, Wrong};
+use crate::identity::Scopes;
 
 /// The flags of the `token` subcommand.
 #[derive(Debug, Clone, clap::Args)]
@@ -23,13 +24,18 @@ pub struct TokenArgs {
     pub device: Option<DeviceId>,
 
     /// What it allows: `service` (acts for any user), `publish`. May be
-    /// repeated.
-    #[arg(long, value_name = "SCOPE")]
+    /// repeated, or separated by commas.
+    #[arg(long, value_name = "SCOPE", value_delimiter = ',', value_parser = Scopes::NAMES)]
     pub scope: Vec<String>,
 
-    /// How long it lives.
+    /// How long it lives: from 1s to --max-token-life.
     #[arg(long, default_value = "24h", value_parser = duration::parse, value_name = "DURATION")]
     pub ttl: Duration,
+
+    /// As the servers have it, which refuse tokens that live longer.
+    #[arg(long, env = "SWITCHBOARD_MAX_TOKEN_LIFE", default_value = MAX_TOKEN_LIFE, value_parser = duration::parse,
+          value_name = "DURATION")]
+    pub max_token_life: Duration,
 
     /// Its `aud`.
     #[arg(long, value_name = "AUDIENCE")]
@@ -40,7 +46,7 @@ pub struct TokenArgs {
     pub issuer: Option<String>,
 
     /// Signs it (HS256): the servers' --jwt-secret.
-    #[arg(long, env = "SWITCHBOARD_JWT_SECRET", value_name = "SECRET", hide_env_values = true)]
+    #[arg(long, env = "SWITCHBOARD_JWT_SECRET", value_name = "SECRET")]
     pub jwt_secret: Option<Secret>,
 
     /// The same from a file.
@@ -64,6 +70,16 @@ impl TokenArgs {
 
     /// The token, signed with this secret.
     pub fn mint_with(&self, secret: &Secret) -> Result<String, Wrong> {
+        // It would have expired when it is there.
+        if self.ttl < Duration::from_secs(1) {
+            return Err(Wrong(format!("--ttl: must be at least 1s, not {:?}", self.ttl)));
+        }
+        if self.ttl > self.max_token_life {
+            return Err(Wrong(format!(
+                "--ttl: {:?} is longer than --max-token-life ({:?}): the servers would refuse the token",
+                self.ttl, self.max_token_life
+            )));
+        }
         let token = Token {
             sub: self.user.as_str(),
             device: self.device.as_ref().map(DeviceId::as_str),

@@ -3,7 +3,12 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
 
+use daemon::args::hidden;
+use daemon::duration;
+use proto::SecretUrl;
 use url::Url;
 
 use super::Wrong;
@@ -11,12 +16,15 @@ use super::Wrong;
 /// A shorter secret can be guessed (RFC 7518 §3.2 asks for the hash's size).
 pub const MIN_SECRET_BYTES: usize = 32;
 
+/// How far ahead a token's end may lie, unless a flag says otherwise.
+pub const MAX_TOKEN_LIFE: &str = "366d";
+
 /// The flags.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct AuthArgs {
     /// Tokens signed with this secret (HS256) are believed. Raw bytes, at
     /// least 32.
-    #[arg(long, env = "SWITCHBOARD_JWT_SECRET", value_name = "SECRET", hide_env_values = true)]
+    #[arg(long, env = "SWITCHBOARD_JWT_SECRET", value_name = "SECRET")]
     pub jwt_secret: Option<Secret>,
 
     /// The same from a file, so that it stands in no environment. A line's end
@@ -31,9 +39,10 @@ pub struct AuthArgs {
     pub jwt_public_key: Vec<PathBuf>,
 
     /// Tokens signed by a key of this set (RFC 7517) are believed. Fetched at
-    /// start and from time to time, and when a token names a new key.
-    #[arg(long, env = "SWITCHBOARD_JWKS_URL", value_name = "URL")]
-    pub jwks_url: Option<String>,
+    /// start and from time to time, and when a token names a new key. User and
+    /// password in it are sent (Basic). Give --jwt-audience with it.
+    #[arg(long, env = "SWITCHBOARD_JWKS_URL", value_name = "URL", value_parser = hidden::<JwksUrl>())]
+    pub jwks_url: Option<JwksUrl>,
 
     /// Tokens must have one of these in `aud`. May be repeated, or separated by
     /// commas.
@@ -44,21 +53,75 @@ pub struct AuthArgs {
     /// commas.
     #[arg(long, env = "SWITCHBOARD_JWT_ISSUER", value_name = "ISSUER", value_delimiter = ',')]
     pub jwt_issuer: Vec<String>,
+
+    /// Tokens whose `exp` lies further ahead are refused: a token cannot be
+    /// taken back.
+    #[arg(long, env = "SWITCHBOARD_MAX_TOKEN_LIFE", default_value = MAX_TOKEN_LIFE, value_parser = duration::parse,
+          value_name = "DURATION")]
+    pub max_token_life: Duration,
 }
 
 /// Whose tokens are believed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct AuthConfig {
     /// For HS256.
     pub secret: Option<Secret>,
     /// For RS256, ES256 and EdDSA.
     pub public_keys: Vec<PublicKey>,
     /// Where more keys are.
-    pub jwks: Option<Url>,
+    pub jwks: Option<JwksUrl>,
     /// Any of these; empty: not checked.
     pub audiences: Vec<String>,
     /// Any of these; empty: not checked.
     pub issuers: Vec<String>,
+    /// How far ahead a token's end may lie.
+    pub max_token_life: Duration,
+    /// Where the secret was read from, if it came from a file.
+    pub secret_file: Option<PathBuf>,
+}
+
+impl Default for AuthConfig {
+    /// Believes nobody.
+    fn default() -> Self {
+        Self {
+            secret: None,
+            public_keys: Vec::new(),
+            jwks: None,
+            audiences: Vec::new(),
+            issuers: Vec::new(),
+            max_token_life: Duration::from_secs(366 * 86_400),
+            secret_file: None,
+        }
+    }
+}
+
+/// Where a key set is: http or https. Not shown beyond its host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JwksUrl(SecretUrl);
+
+impl JwksUrl {
+    /// The whole, to be fetched.
+    pub fn url(&self) -> Url {
+        self.0.url()
+    }
+}
+
+impl FromStr for JwksUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url: SecretUrl = text.parse()?;
+        if !matches!(url.url().scheme(), "http" | "https") {
+            return Err("must be an http:// or https:// URL".to_owned());
+        }
+        Ok(Self(url))
+    }
+}
+
+impl fmt::Display for JwksUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
 }
 
 /// A file's content.
@@ -138,6 +201,13 @@ impl AuthArgs {
             && self.jwks_url.is_none()
     }
 
+    /// The checked `--max-token-life`.
+    pub fn life(&self) -> Result<Duration, Wrong> {
+        // Beyond a hundred years nobody means what they say.
+        let (least, most) = (Duration::from_secs(1), Duration::from_secs(36_525 * 86_400));
+        super::limits::between("--max-token-life", self.max_token_life, least, most)
+    }
+
     /// Reads the files and checks the rest.
     pub fn check(&self) -> Result<AuthConfig, Wrong> {
         if self.is_empty() {
@@ -156,9 +226,11 @@ impl AuthArgs {
         Ok(AuthConfig {
             secret: secret(self.jwt_secret.as_ref(), self.jwt_secret_file.as_deref())?,
             public_keys: public_keys.collect::<Result<_, Wrong>>()?,
-            jwks: self.jwks_url.as_deref().map(jwks).transpose()?,
+            jwks: self.jwks_url.clone(),
             audiences: self.jwt_audience.clone(),
             issuers: self.jwt_issuer.clone(),
+            max_token_life: self.life()?,
+            secret_file: self.jwt_secret_file.clone(),
         })
     }
 }
@@ -171,11 +243,4 @@ pub fn secret(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<Secr
         (None, Some(file)) => Secret::read(file).map(Some),
         (None, None) => Ok(None),
     }
-}
-
-fn jwks(text: &str) -> Result<Url, Wrong> {
-    Url::parse(text)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-        .ok_or_else(|| Wrong("--jwks-url: must be an http:// or https:// URL".to_owned()))
 }

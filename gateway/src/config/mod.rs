@@ -14,7 +14,7 @@ mod rates;
 mod router;
 mod tls;
 
-pub use auth::{AuthArgs, AuthConfig, MIN_SECRET_BYTES, PublicKey, Secret, secret};
+pub use auth::{AuthArgs, AuthConfig, JwksUrl, MAX_TOKEN_LIFE, MIN_SECRET_BYTES, PublicKey, Secret, secret};
 pub use limits::{LimitArgs, Limits};
 pub use origin::{Origin, Origins};
 pub use peer::Peer;
@@ -23,6 +23,7 @@ pub use router::RouterUrl;
 pub use tls::{Fingerprint, Pem, Tls, TlsArgs, TlsFiles};
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use daemon::duration;
@@ -31,7 +32,8 @@ use daemon::duration;
 #[derive(Debug, Clone, clap::Args)]
 pub struct GatewayArgs {
     /// Where clients connect.
-    #[arg(long, env = "SWITCHBOARD_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    #[arg(long, env = "SWITCHBOARD_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS",
+          value_parser = daemon::args::listen_address)]
     pub listen: SocketAddr,
 
     /// The routers, for example http://router:7100. A DNS name stands for all
@@ -41,13 +43,14 @@ pub struct GatewayArgs {
         env = "SWITCHBOARD_ROUTER",
         value_name = "URL",
         value_delimiter = ',',
+        value_parser = daemon::args::hidden::<RouterUrl>(),
         required = true
     )]
     pub routers: Vec<RouterUrl>,
 
     /// The store whose bus this node listens to: redis://, rediss:// (TLS),
     /// redis-cluster://, redis-sentinel://, with user and password.
-    #[arg(long, env = "SWITCHBOARD_STORE", value_name = "URL", hide_env_values = true)]
+    #[arg(long, env = "SWITCHBOARD_STORE", value_name = "URL", value_parser = daemon::args::hidden::<store::Url>())]
     pub store: store::Url,
 
     /// All that a gateway has wherever it runs.
@@ -81,7 +84,9 @@ pub struct FrontArgs {
     pub heartbeat: Duration,
 
     /// Web origins that may use this server: `*`, https://app.example.com, or
-    /// https://*.example.com. May be repeated, or separated by commas.
+    /// https://*.example.com. May be repeated, or separated by commas. Without
+    /// `*` a page from elsewhere is refused; the server's own page too, unless it
+    /// is opened by an address or as localhost, or its origin is in the list.
     #[arg(
         long,
         env = "SWITCHBOARD_ALLOW_ORIGIN",
@@ -91,12 +96,14 @@ pub struct FrontArgs {
     )]
     pub allow_origin: Vec<Origin>,
 
-    /// Where other gateways reach this one: the address to listen on.
-    #[arg(long, env = "SWITCHBOARD_PEER_LISTEN", value_name = "ADDRESS", requires = "peer_address")]
+    /// Does nothing yet: gateways do not talk to each other in this version. It
+    /// will be the address to listen on for other gateways.
+    #[arg(long, env = "SWITCHBOARD_PEER_LISTEN", value_name = "ADDRESS", requires = "peer_address",
+          value_parser = daemon::args::listen_address)]
     pub peer_listen: Option<SocketAddr>,
 
-    /// Where other gateways reach this one: the URL that they use, for example
-    /// http://gw-1:7200.
+    /// Does nothing yet, like --peer-listen. It will be the URL by which other
+    /// gateways reach this one, for example http://gw-1:7200.
     #[arg(long, env = "SWITCHBOARD_PEER_ADDRESS", value_name = "URL", requires = "peer_listen")]
     pub peer_address: Option<String>,
 
@@ -155,6 +162,28 @@ impl FrontArgs {
             peer: Peer::check(self.peer_listen, self.peer_address.as_deref())?,
             limits: self.limits.check()?,
         })
+    }
+}
+
+impl Config {
+    /// Warns of what works, but not as one may think. To be called when logs are
+    /// there.
+    pub fn warn(&self) {
+        if self.peer.is_some() {
+            tracing::warn!(
+                "--peer-listen and --peer-address do nothing in this version: gateways do not talk to each other"
+            );
+        }
+        let key = self.tls.as_ref().map(|tls| ("--tls-key", tls.files.key()));
+        let secret = self.auth.secret_file.as_deref().map(|file| ("--jwt-secret-file", file));
+        for (flag, file) in [key, secret].into_iter().flatten() {
+            // What is no file any more is another's to say.
+            let mode = std::fs::metadata(file).map_or(0, |metadata| metadata.permissions().mode());
+            if mode & 0o007 != 0 {
+                let file = file.display();
+                tracing::warn!("{flag}: every user of this machine may read {file}: chmod o= it");
+            }
+        }
     }
 }
 

@@ -49,6 +49,8 @@ fn a_wrong_flag_is_named_with_what_is_wrong() {
         (&with("--jwt-secret-file=x"), "cannot be used with"),
         (&["--jwt-public-key", "/none.pem"], "--jwt-public-key: cannot read /none.pem"),
         (&["--jwks-url", "ftp://host"], "--jwks-url: must be an http"),
+        (&with("--max-token-life=0s"), "--max-token-life: must be from"),
+        (&with("--listen=nowhere"), "such as 127.0.0.1:8080"),
         (&with("--node=a b"), "--node: must be"),
         (&with("--heartbeat=25"), "whole number and a unit"),
         (&with("--heartbeat=0s"), "--heartbeat: must be from 100ms"),
@@ -102,6 +104,32 @@ fn a_secret_is_never_shown() {
     let args = parse(&["--jwt-secret", SECRET]).unwrap();
     assert!(!format!("{args:?} {:?}", args.front.check().unwrap()).contains(SECRET));
     assert!(!wrong(&["--jwt-secret", "short-and-secret"]).contains("short-and-secret"));
+}
+
+#[test]
+fn a_url_with_secrets_is_never_shown() {
+    let shown = |flags: &[&str]| {
+        let args = Program::try_parse_from(["gateway", "--jwt-secret", SECRET].iter().chain(flags));
+        match args {
+            Ok(args) => format!("{args:?} {:?}", args.gateway.front.check()),
+            Err(error) => error.to_string(),
+        }
+    };
+    for flags in [
+        [
+            "--router=http://router",
+            "--store=redis://user:hidden@redis:6379/1?key=hidden",
+            "--jwks-url=https://a:hidden@b/?c=hidden",
+        ],
+        ["--router=http://a:hidden@router", "--store=redis://redis", "--node=a"],
+        ["--router=http://router", "--store=redis://user:hidden@redis:hidden", "--node=a"],
+        ["--router=http://router", "--store=http://user:hidden@redis", "--node=a"],
+        ["--router=http://router", "--store=redis://redis", "--jwks-url=ftp://a:hidden@b"],
+        ["--router=http://router", "--store=redis://redis", "--jwks-url=a:hidden@b"],
+    ] {
+        let shown = shown(&flags);
+        assert!(!shown.contains("hidden"), "{flags:?}: {shown}");
+    }
 }
 
 #[test]

@@ -79,6 +79,11 @@ impl Tls {
 }
 
 impl TlsFiles {
+    /// `--tls-key`.
+    pub fn key(&self) -> &Path {
+        &self.key
+    }
+
     /// Reads both files. Blocks.
     pub fn read(&self) -> Result<Pem, Wrong> {
         let read =

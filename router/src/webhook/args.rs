@@ -3,7 +3,9 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use daemon::args::hidden;
 use http::Uri;
+use proto::SecretUrl;
 
 use super::Pace;
 
@@ -22,14 +24,14 @@ pub struct WebhookArgs {
         long,
         env = "SWITCHBOARD_WEBHOOK_URL",
         value_name = "URL",
-        hide_env_values = true,
+        value_parser = hidden::<WebhookUrl>(),
         requires = "webhook_secret"
     )]
     pub webhook_url: Option<WebhookUrl>,
 
     /// Signs what is posted to the webhook (HMAC-SHA256). Raw bytes, at least
     /// 32.
-    #[arg(long, env = "SWITCHBOARD_WEBHOOK_SECRET", value_name = "SECRET", hide_env_values = true)]
+    #[arg(long, env = "SWITCHBOARD_WEBHOOK_SECRET", value_name = "SECRET")]
     pub webhook_secret: Option<WebhookSecret>,
 
     /// Messages that wait for the webhook at most, in the whole store; the
@@ -97,34 +99,40 @@ pub struct Webhook {
 }
 
 /// An http or https URL. Not shown beyond its host: what follows may be secret.
-#[derive(Clone, PartialEq, Eq)]
-pub struct WebhookUrl(pub(super) Uri);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookUrl(SecretUrl);
+
+impl WebhookUrl {
+    /// The whole, to post to.
+    pub(super) fn uri(&self) -> Result<Uri, String> {
+        // A URL's own form is what a URI allows.
+        self.0
+            .url()
+            .as_str()
+            .parse()
+            .map_err(|_| "the webhook's URL has no form that can be asked".to_owned())
+    }
+}
 
 impl FromStr for WebhookUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let uri: Uri = text.parse().map_err(|_| "not a URL".to_owned())?;
-        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
+        let secret: SecretUrl = text.parse()?;
+        let url = secret.url();
+        if !matches!(url.scheme(), "http" | "https") {
             return Err("must be http://HOST… or https://HOST…".to_owned());
         }
-        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        if !url.username().is_empty() || url.password().is_some() {
             return Err("user and password in it are not sent: the signature says who posts".to_owned());
         }
-        Ok(Self(uri))
+        Ok(Self(secret))
     }
 }
 
 impl std::fmt::Display for WebhookUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let host = self.0.authority().map_or("", |authority| authority.as_str());
-        write!(f, "{}://{host}", self.0.scheme_str().unwrap_or_default())
-    }
-}
-
-impl std::fmt::Debug for WebhookUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        std::fmt::Display::fmt(self, f)
+        std::fmt::Display::fmt(&self.0, f)
     }
 }
 
@@ -156,7 +164,10 @@ mod tests {
             assert!(wrong.parse::<WebhookUrl>().is_err(), "{wrong}");
         }
         let url: WebhookUrl = "https://example.com:8443/hook?key=secret".parse().unwrap();
-        assert_eq!(format!("{url} {url:?}"), "https://example.com:8443 https://example.com:8443");
+        assert_eq!(
+            format!("{url} {url:?}"),
+            "https://example.com:8443/… WebhookUrl(https://example.com:8443/…)"
+        );
     }
 
     #[test]

@@ -5,14 +5,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;
-use http::{Request, header};
+use http::{Request, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::args::{Webhook, WebhookUrl};
+use super::args::Webhook;
 
 /// An answer's body is of no interest; so much is read to keep the connection.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -21,7 +21,7 @@ const IDLE: Duration = Duration::from_secs(15);
 
 /// Where requests go.
 pub(super) struct Receiver {
-    url: WebhookUrl,
+    url: Uri,
     key: hmac::Key,
     timeout: Duration,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -29,13 +29,14 @@ pub(super) struct Receiver {
 
 impl Receiver {
     pub(super) fn new(hook: &Webhook) -> Result<Self, String> {
+        let url = hook.url.uri()?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(1)
-            .build(connector(&hook.url)?);
+            .build(connector(&url)?);
         let key = hmac::Key::new(hmac::HMAC_SHA256, &hook.secret.0);
-        Ok(Self { url: hook.url.clone(), key, timeout: hook.timeout, client })
+        Ok(Self { url, key, timeout: hook.timeout, client })
     }
 
     /// Posts once; an answer of 2xx in time is success. Redirects are not
@@ -48,7 +49,7 @@ impl Receiver {
     async fn try_post(&self, id: &str, body: Bytes) -> Result<(), String> {
         // Signed anew each time: receivers refuse what is old.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let request = Request::post(self.url.0.clone())
+        let request = Request::post(self.url.clone())
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, concat!("switchboard/", env!("CARGO_PKG_VERSION")))
             .header("switchboard-timestamp", now)
@@ -88,9 +89,9 @@ fn reason(error: &dyn std::error::Error) -> String {
 }
 
 /// A host without certificates can still post by http.
-fn connector(url: &WebhookUrl) -> Result<HttpsConnector<HttpConnector>, String> {
+fn connector(url: &Uri) -> Result<HttpsConnector<HttpConnector>, String> {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let builder = if url.0.scheme_str() == Some("https") {
+    let builder = if url.scheme_str() == Some("https") {
         HttpsConnectorBuilder::new()
             .with_provider_and_native_roots(provider)
             .map_err(|error| format!("the host's certificates cannot be read: {error}"))?
