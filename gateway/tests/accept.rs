@@ -325,6 +325,10 @@ async fn what_two_readers_could_understand_differently_is_refused() {
         (post("Host: y\r\n"), 400, "one Host"),
         ("GET /peer HTTP/1.1\r\n\r\n".to_owned(), 400, "has a Host"),
         (post("Authorization: Bearer a\r\nAuthorization: Bearer b\r\n"), 400, "one Authorization"),
+        (post("Origin: https://a\r\nOrigin: https://b\r\n"), 400, "one Origin"),
+        (post("Content-Type: text/plain\r\nContent-Type: text/html\r\n"), 400, "one Content-Type"),
+        (post("Last-Event-ID: 1.a\r\nLast-Event-ID: 2.b\r\n"), 400, "one Last-Event-ID"),
+        ("GET http://y/peer HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), 400, "host of its target"),
         (upgrade("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c2hvcnQ=\r\n"), 400, "16 bytes"),
         (upgrade("Sec-WebSocket-Version: 13\r\n"), 400, "16 bytes"),
         (

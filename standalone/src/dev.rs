@@ -14,6 +14,7 @@ use gateway::failure::Failure;
 use gateway::fields::Fields;
 use gateway::gateway::Gateway;
 use gateway::host;
+use gateway::identity::Scopes;
 use http::{HeaderMap, Uri, header};
 use proto::{DeviceId, UserId};
 
@@ -42,10 +43,18 @@ fn give(
     let fields = Fields::from_json(body)?;
     let user = fields.required_id("user", UserId::parse)?;
     let device = fields.id("device", DeviceId::parse)?;
+    let scope = fields.text("scope")?;
+    if let Some(wrong) =
+        scope.as_deref().and_then(|scope| scope.split(' ').find(|word| !Scopes::NAMES.contains(word)))
+    {
+        let known = Scopes::NAMES.join(" and ");
+        let wrong: String = wrong.chars().take(40).collect();
+        return Err(Failure::bad_request(format!("`scope` has `{wrong}`, and there are {known}")));
+    }
     let token = Token {
         sub: user.as_str(),
         device: device.as_ref().map(DeviceId::as_str),
-        scope: fields.text("scope")?.map(|scope| scope.into_owned()),
+        scope: scope.map(|scope| scope.into_owned()),
         aud: None,
         iss: None,
         ttl,

@@ -61,6 +61,7 @@ async fn a_token_from_the_dev_route_is_believed() {
     for (headers, body, status) in [
         (&[][..], "{}", 400),
         (&[], r#"{"user":"a b"}"#, 400),
+        (&[], r#"{"user":"carol","scope":"service admin"}"#, 400),
         (&[("origin", "https://evil.example")], r#"{"user":"carol"}"#, 403),
     ] {
         assert_eq!(ask(headers, body).await.status, status, "{body}");

@@ -83,9 +83,11 @@ async fn a_gateway_listens_when_it_can_serve_and_not_before() {
     );
     // It runs and says why it does not serve, but no client gets a connection.
     gateway.ready(&format!("http://127.0.0.1:{admin}/healthz"), DEADLINE).await.unwrap();
-    testbed::wait::until_true(DEADLINE, "it says why", async || gateway.output().contains("no router can be reached"))
-        .await
-        .unwrap();
+    testbed::wait::until_true(DEADLINE, "it says why", async || {
+        gateway.output().contains("no router can be reached")
+    })
+    .await
+    .unwrap();
     assert_eq!(ask(clients, "").await, None);
     let served = served_from_the_first(clients);
     let _router = Process::spawn(

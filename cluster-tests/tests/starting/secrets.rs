@@ -94,7 +94,11 @@ fn a_wrong_value_with_a_secret_is_not_quoted() {
             &token,
         ] {
             // A port that is taken ends those whose flags are right.
-            let listen = [wrong, if wrong == token { &[] } else { &["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:1"] }].concat();
+            let listen = [
+                wrong,
+                if wrong == token { &[] } else { &["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:1"] },
+            ]
+            .concat();
             let said = said(&program, &listen, &good);
             assert_none(&format!("{name} {wrong:?}"), &said);
             assert!(!said.is_empty(), "{name} {wrong:?}");

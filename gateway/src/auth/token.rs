@@ -141,3 +141,37 @@ impl Token<'_> {
         jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(secret.bytes()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        token: TokenArgs,
+    }
+
+    fn mint(more: &[&str]) -> Result<String, String> {
+        let flags = ["token", "--user=alice", "--jwt-secret=0123456789abcdef0123456789abcdef"];
+        let parsed = Program::try_parse_from(flags.iter().chain(more)).map_err(|error| error.to_string())?;
+        parsed.token.mint().map_err(|wrong| wrong.0)
+    }
+
+    #[test]
+    fn a_token_that_no_server_would_believe_is_not_made() {
+        assert!(mint(&["--scope=service,publish", "--ttl=1s"]).is_ok());
+        for (flag, says) in [
+            ("--scope=admin", "[possible values: service, publish]"),
+            ("--scope=service,admin", "[possible values: service, publish]"),
+            ("--ttl=0s", "--ttl: must be at least 1s"),
+            ("--ttl=900ms", "--ttl: must be at least 1s"),
+            ("--ttl=367d", "is longer than --max-token-life"),
+        ] {
+            let wrong = mint(&[flag]).unwrap_err();
+            assert!(wrong.contains(says), "{flag}: {wrong}");
+        }
+    }
+}
