@@ -30,10 +30,10 @@ impl FromStr for Url {
         match url.url().scheme() {
             "redis" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel"
             | "rediss-sentinel" => Ok(Self::Redis(url)),
-            other => Err(format!(
-                "`{other}:` is no store; there are redis, rediss, redis-cluster, rediss-cluster, \
-                 redis-sentinel, rediss-sentinel and embedded"
-            )),
+            // What stands before a colon may be a user's name, or a password.
+            _ => Err("no store's URL: there are redis, rediss, redis-cluster, rediss-cluster, redis-sentinel, \
+                      rediss-sentinel and embedded"
+                .into()),
         }
     }
 }

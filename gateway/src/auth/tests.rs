@@ -212,7 +212,7 @@ async fn a_wrong_claim_is_named() {
 async fn a_token_that_lives_for_ever_is_refused() {
     let now = get_current_timestamp();
     let mut config = shared();
-    for exp in [json!(9_223_372_036_854_775_807_u64), json!(1e300), json!(now + 400 * 86_400)] {
+    for exp in [json!(9_223_372_036_854_775_807_u64), json!(1e18), json!(now + 400 * 86_400)] {
         let message = refused_claims(&config, &with("exp", exp.clone())).await;
         assert!(
             message.starts_with("the token's `exp` lies more than 31622400 seconds ahead"),
