@@ -31,9 +31,11 @@ impl FromStr for Url {
             "redis" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel"
             | "rediss-sentinel" => Ok(Self::Redis(url)),
             // What stands before a colon may be a user's name, or a password.
-            _ => Err("no store's URL: there are redis, rediss, redis-cluster, rediss-cluster, redis-sentinel, \
+            _ => Err(
+                "no store's URL: there are redis, rediss, redis-cluster, rediss-cluster, redis-sentinel, \
                       rediss-sentinel and embedded"
-                .into()),
+                    .into(),
+            ),
         }
     }
 }
