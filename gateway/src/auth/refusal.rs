@@ -71,7 +71,7 @@ pub fn refused(reason: Reason, message: impl Into<String>) -> Failure {
     let message = message.into();
     metrics::unauthorized(reason);
     if let Some(unsaid) = LINES[reason as usize].again() {
-        tracing::info!(reason = reason.as_str(), message, unsaid, "refused a credential");
+        tracing::info!(reason = reason.as_str(), why = message, unsaid, "refused a credential");
     }
     Failure { code: ErrorCode::Unauthorized, message, retry_after_ms: None }
 }
