@@ -7,6 +7,7 @@ const PREFIX: &str = "SWITCHBOARD_";
 /// The variables of all programs: they are often given to several at once. A
 /// test of `standalone`, which knows them all, compares this with the flags.
 pub const KNOWN: &[&str] = &[
+    "SWITCHBOARD_ADD_TO_GROUPS",
     "SWITCHBOARD_ADMIN_LISTEN",
     "SWITCHBOARD_ALLOW_ORIGIN",
     "SWITCHBOARD_ATTACHES_AT_ONCE",
@@ -36,6 +37,8 @@ pub const KNOWN: &[&str] = &[
     "SWITCHBOARD_MAX_GROUP_MEMBERS",
     "SWITCHBOARD_MAX_HEADER_BYTES",
     "SWITCHBOARD_MAX_REACTIONS",
+    "SWITCHBOARD_MAX_REQUEST_BYTES_HELD",
+    "SWITCHBOARD_MAX_SESSIONS",
     "SWITCHBOARD_MAX_SUBSCRIPTIONS",
     "SWITCHBOARD_MAX_TOKEN_LIFE",
     "SWITCHBOARD_MAX_WATCHED",

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -70,7 +72,8 @@ impl Http {
 
 #[async_trait]
 impl HttpClient for Http {
-    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+    async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        send_credentials_apart(&mut request)?;
         let asked = self.client.request(request.map(Full::new));
         #[allow(
             clippy::disallowed_methods,
@@ -88,8 +91,43 @@ impl HttpClient for Http {
     }
 }
 
+/// User and password of an endpoint go as credentials (RFC 7617), unless a header
+/// gives others. Left in the URL they would not be sent at all, and hyper logs
+/// whom it is connected to.
+fn send_credentials_apart(request: &mut Request<Bytes>) -> Result<(), HttpError> {
+    let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
+    let Some((credentials, host)) = authority.as_deref().and_then(|text| text.rsplit_once('@')) else {
+        return Ok(());
+    };
+    let decoded: Vec<u8> = percent_encoding::percent_decode_str(credentials).collect();
+    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(decoded)))?;
+    value.set_sensitive(true);
+    request.headers_mut().entry(header::AUTHORIZATION).or_insert(value);
+    let mut parts = request.uri().clone().into_parts();
+    parts.authority = Some(host.parse()?);
+    *request.uri_mut() = Uri::from_parts(parts)?;
+    Ok(())
+}
+
 impl fmt::Debug for Http {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Http")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_and_password_of_an_endpoint_leave_its_url() {
+        let mut request = Request::post("http://a:b%20c@host:4318/v1/traces?k=v").body(Bytes::new()).unwrap();
+        send_credentials_apart(&mut request).unwrap();
+        assert_eq!(request.uri(), "http://host:4318/v1/traces?k=v");
+        // `a:b c`.
+        assert_eq!(request.headers()[header::AUTHORIZATION], "Basic YTpiIGM=");
+        let mut plain = Request::post("http://host:4318/v1/traces").body(Bytes::new()).unwrap();
+        send_credentials_apart(&mut plain).unwrap();
+        assert!(plain.headers().is_empty() && plain.uri() == "http://host:4318/v1/traces");
     }
 }

@@ -2,7 +2,7 @@
 //! that no token stands in a URL. A ticket ends with the token that bought it,
 //! and is used up by a request that is not refused.
 
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -10,6 +10,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use daemon::lock::{LEAF, Lock};
 use http::{HeaderValue, header};
 use proto::wire::{self, Grant, reply, request};
 use proto::{DeviceId, UserId};
@@ -71,13 +72,7 @@ fn stands_for(caller: Caller) -> Identity {
 /// The ticket that a request has taken, until it is known whether the request is
 /// refused.
 #[derive(Debug, Clone, Default)]
-pub struct Taken(Arc<Mutex<Option<wire::ReturnTicket>>>);
-
-impl Taken {
-    fn lock(&self) -> MutexGuard<'_, Option<wire::ReturnTicket>> {
-        self.0.lock().expect("no code that holds this lock panics")
-    }
-}
+pub struct Taken(Arc<Lock<LEAF, Option<wire::ReturnTicket>>>);
 
 /// Who the holder of this ticket is. Nobody else can take it from now on; where
 /// there is a place to note it, it is given back if its request is refused.
@@ -113,7 +108,7 @@ pub async fn redeem(
     };
     let grant = redeemed.grant.ok_or_else(no_such)?;
     if let Some(taken) = taken {
-        *taken.lock() = Some(back);
+        *taken.0.lock() = Some(back);
     }
     let identity =
         identity(&grant).ok_or_else(|| Failure::internal("a ticket stands for what cannot be read"))?;
@@ -136,7 +131,7 @@ pub async fn give_back(State(gateway): State<Arc<Gateway>>, mut request: Request
     lasting::then(response, async move |response| {
         let status = response.status();
         let back =
-            if status.is_client_error() || status.is_server_error() { taken.lock().take() } else { None };
+            if status.is_client_error() || status.is_server_error() { taken.0.lock().take() } else { None };
         if let Some(back) = back {
             give(&gateway, back).await;
         }
