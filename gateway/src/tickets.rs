@@ -129,15 +129,21 @@ pub async fn give_back(State(gateway): State<Arc<Gateway>>, mut request: Request
     request.extensions_mut().insert(taken.clone());
     let response = next.run(request).await;
     lasting::then(response, async move |response| {
-        let status = response.status();
-        let back =
-            if status.is_client_error() || status.is_server_error() { taken.0.lock().take() } else { None };
+        let back = if is_refusal(&response) { taken.0.lock().take() } else { None };
         if let Some(back) = back {
             give(&gateway, back).await;
         }
         response
     })
     .await
+}
+
+/// An EventSource, which would give up for good at an error, may be refused by a
+/// stream that ends at once.
+fn is_refusal(response: &Response) -> bool {
+    let status = response.status();
+    let stream = response.headers().get(header::CONTENT_TYPE).is_some_and(|form| form == "text/event-stream");
+    status.is_client_error() || status.is_server_error() || (stream && !lasting::lasts(response))
 }
 
 async fn give(gateway: &Gateway, back: wire::ReturnTicket) {
@@ -193,6 +199,13 @@ mod tests {
         assert_eq!((users.user.as_str(), users.device, users.expires), ("alice", None, 7));
         assert_eq!(users.scopes, Scopes::default());
         assert_eq!(stands_for(caller("backend")), backend);
+    }
+
+    #[test]
+    fn a_stream_that_ends_at_once_is_a_refusal_and_one_that_lasts_is_none() {
+        let stream = || ([(header::CONTENT_TYPE, "text/event-stream")], "retry: 1\n").into_response();
+        assert!(is_refusal(&stream()) && !is_refusal(&lasting::endless(stream())));
+        assert!(is_refusal(&Failure::not_found("").into_response()) && !is_refusal(&"{}".into_response()));
     }
 
     #[test]
