@@ -19,7 +19,7 @@ const SECRET: &str = "a-secret-word";
 /// Open for as long as the guard lives.
 async fn open(url: &str) -> (Arc<dyn Store>, DropGuard) {
     let stop = CancellationToken::new();
-    let mut config = Config::new(Url::Redis(url.to_owned()));
+    let mut config = Config::new(Url::Redis(url.parse().unwrap()));
     config.timeout = Duration::from_secs(2);
     (store::open(config, stop.clone()).await.unwrap(), stop.drop_guard())
 }
@@ -107,7 +107,7 @@ async fn each_kind_of_trouble_is_said_and_over_when_it_is_over() {
     drop((unknown, guard));
     assert_eq!(store::bus_trouble(), None);
     server.kill();
-    let config = Config::new(Url::Redis(server.url()));
+    let config = Config::new(Url::Redis(server.url().parse().unwrap()));
     let bus = store::open_bus(&config, CancellationToken::new()).unwrap();
     let subscribed = bus.subscribe(NodeIncarnation::new("gw").unwrap()).await;
     assert!(subscribed.map(|_| ()).unwrap_err().to_string().contains("refused"));

@@ -152,7 +152,8 @@ async fn nothing_secret_is_logged_by_what_works_and_what_fails() {
             }
         }
         for (name, _, _, process) in &mut running {
-            process.terminate().unwrap();
+            // Standalone may have given up on its store, and ended, by itself.
+            let _ = process.terminate();
             let _ = process.ended(DEADLINE).await.unwrap();
             assert_none(name, &process.output());
         }
