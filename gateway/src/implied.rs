@@ -2,9 +2,8 @@
 //! and so has been delivered. Nothing is stored or announced for that. A gateway
 //! makes a `receipt` of it where it hands a message out (PROTOCOL.md §4).
 //!
-//! Invariant: it stands right before its message. Then whoever has the message
-//! has it, wherever a connection breaks; and whoever has only the receipt is
-//! given that message next, so that nothing lower comes after it.
+//! It stands right behind its message. Where a connection breaks between the two
+//! it is not given again: whoever has the message knows what it says.
 
 use std::sync::Arc;
 
@@ -72,7 +71,21 @@ pub(crate) fn add_receipts(newest: Option<&Newest>, frames: &mut Vec<Frame>, fro
         if let Some(Frame::Event(_, event)) = frames.get(place)
             && let Some(receipt) = event.receipt()
         {
-            frames.insert(place, Frame::Receipt(Arc::clone(receipt)));
+            frames.insert(place + 1, Frame::Receipt(Arc::clone(receipt)));
+        }
+    }
+}
+
+/// Takes the last of those receipts away where an answer would have more than
+/// `most` frames: it holds as many events as were asked for.
+pub(crate) fn leave_room(frames: &mut Vec<Frame>, most: usize) {
+    let mut place = frames.len();
+    while frames.len() > most && place > 1 {
+        place -= 1;
+        if let [Frame::Event(_, event), Frame::Receipt(receipt)] = &frames[place - 1..=place]
+            && event.mark().is_some_and(|mark| mark == Mark::from(&**receipt))
+        {
+            frames.remove(place);
         }
     }
 }
@@ -108,13 +121,17 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_stands_right_before_the_last_message_of_each_sender() {
+    fn a_receipt_stands_right_behind_the_last_message_of_each_sender() {
         let newest = Newest::new();
         let mut frames = vec![message("a", 1), Frame::Pong(None)];
         frames.extend([message("a", 2), message("b", 3), message("b", 4)]);
         add_receipts(Some(&newest), &mut frames, 1);
-        let expected = ["message 1", "pong 0", "a read 2", "message 2", "message 3", "b read 4", "message 4"];
+        let expected = ["message 1", "pong 0", "message 2", "a read 2", "message 3", "message 4", "b read 4"];
         assert_eq!(words(&frames), expected);
+        leave_room(&mut frames, 6);
+        assert_eq!(words(&frames), expected[..6]);
+        leave_room(&mut frames, 5);
+        assert_eq!(words(&frames), ["message 1", "pong 0", "message 2", "message 3", "message 4"]);
     }
 
     #[test]
@@ -129,6 +146,6 @@ mod tests {
         }
         let mut frames = vec![message("a", 6)];
         add_receipts(None, &mut frames, 0);
-        assert_eq!(words(&frames), ["a read 6", "message 6"]);
+        assert_eq!(words(&frames), ["message 6", "a read 6"]);
     }
 }

@@ -52,10 +52,7 @@ impl DeviceLog {
                 cursor: frame.cursor().unwrap_or_default().into(),
                 reason: frame.text("reason").unwrap_or_default().into(),
             }),
-            "message" => {
-                self.event(frame, frame.text("client_msg_id"));
-                self.message_by(frame);
-            }
+            "message" => self.event(frame, frame.text("client_msg_id")),
             "receipt" => self.receipt(frame),
             "channel_reset" => self.channel_reset(frame),
             "publication" => self.publication(frame, None),
@@ -64,15 +61,6 @@ impl DeviceLog {
             }
             _ => {}
         }
-    }
-
-    fn message_by(&self, frame: &Frame) {
-        let Some(from) = frame.text("from") else { return };
-        let mut log = self.history.log();
-        let conversation = log.names.number(frame.text("conversation").unwrap_or_default());
-        let from = log.names.number(from);
-        let seq = frame.number("seq").unwrap_or_default();
-        log.devices[self.index].marks.message(conversation, from, seq);
     }
 
     fn has_sent(&self, frame: &Frame) {

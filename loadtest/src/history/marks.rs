@@ -1,7 +1,6 @@
-//! What a device is told of how far others are. A message says of whoever wrote
-//! it that all up to there has been read, and a `receipt` says so, too; marks
-//! never go back (PROTOCOL.md §4, `receipt`). Judged as it comes, whatever kind
-//! of history is kept: of each user in a conversation three numbers.
+//! What a device is told of how far others are: marks never go back (PROTOCOL.md
+//! §4, `receipt`). Judged as it comes, whatever kind of history is kept: of each
+//! user in a conversation two numbers.
 
 use std::collections::HashMap;
 
@@ -20,8 +19,6 @@ pub(super) struct Marks {
 
 #[derive(Debug, Default)]
 struct Told {
-    /// The newest message by this user.
-    written: u64,
     read: u64,
     delivered: u64,
 }
@@ -44,11 +41,6 @@ pub(super) struct Receipt {
 }
 
 impl Marks {
-    pub(super) fn message(&mut self, conversation: u32, user: u32, seq: u64) {
-        let told = self.told.entry((conversation, user)).or_default();
-        told.written = told.written.max(seq);
-    }
-
     /// This device sent it: its answer says the same.
     pub(super) fn sent(&mut self, conversation: u32, user: u32, seq: u64) {
         let told = self.told.entry((conversation, user)).or_default();
@@ -82,13 +74,6 @@ pub(super) fn violations(log: &Log) -> Vec<Violation> {
             let (device, conversation, user) = named(*conversation, *user);
             found.push(Violation::MarkBack { device, conversation, user, seq: *seq, after: *after });
         }
-        for (&(conversation, user), told) in &device.marks.told {
-            if told.read < told.written {
-                let (device, conversation, user) = named(conversation, user);
-                let (seq, told) = (told.written, told.read);
-                found.push(Violation::Unmarked { device, conversation, user, seq, told });
-            }
-        }
     }
     found
 }
@@ -106,13 +91,6 @@ mod tests {
         )
     }
 
-    fn message(seq: u64) -> Frame {
-        Frame(json!({
-            "type": "message", "cursor": format!("{seq}.a"), "conversation": "alice~bob",
-            "seq": seq, "from": "alice",
-        }))
-    }
-
     /// What is found after these frames, in both kinds of history.
     fn found(frames: &[Frame]) -> Vec<Violation> {
         let found = |history: std::sync::Arc<History>| {
@@ -120,25 +98,12 @@ mod tests {
             bob.began("0.0");
             frames.iter().for_each(|frame| bob.frame(frame));
             let found = history.check(Allowed { reset: true }).violations;
-            let about_marks = |violation: &Violation| {
-                matches!(violation, Violation::MarkBack { .. } | Violation::Unmarked { .. })
-            };
+            let about_marks = |violation: &Violation| matches!(violation, Violation::MarkBack { .. });
             found.into_iter().filter(about_marks).collect::<Vec<_>>()
         };
         let (kept, folded) = (found(History::new()), found(History::bounded()));
         assert_eq!(kept, folded);
         kept
-    }
-
-    #[test]
-    fn a_message_whose_sender_is_not_said_to_have_read_it_is_found() {
-        assert_eq!(found(&[message(1), receipt("read", 2), message(2)]), []);
-        let [Violation::Unmarked { seq: 3, told: 2, .. }] = found(&[receipt("read", 2), message(3)])[..]
-        else {
-            panic!("the third message is not marked");
-        };
-        // Being delivered says less.
-        assert_eq!(found(&[receipt("delivered", 1), message(1)]).len(), 1);
     }
 
     #[test]

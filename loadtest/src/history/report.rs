@@ -104,19 +104,6 @@ pub enum Violation {
         /// The one before.
         after: u64,
     },
-    /// A device got a message and was not told that its sender has read so far.
-    Unmarked {
-        /// `user/device`.
-        device: String,
-        /// Where.
-        conversation: String,
-        /// The sender.
-        user: String,
-        /// Of the message.
-        seq: u64,
-        /// What the device was told.
-        told: u64,
-    },
     /// A `reset` or `channel_reset` where nothing had happened to the store.
     Reset {
         /// `user/device`.
@@ -233,10 +220,6 @@ impl fmt::Display for Violation {
             Self::MarkBack { device, conversation, user, seq, after } => {
                 write!(f, "receipt: {device} was told that {user} is at {conversation} #{seq} after #{after}")
             }
-            Self::Unmarked { device, conversation, user, seq, told } => write!(
-                f,
-                "receipt: {device} got {conversation} #{seq} by {user} and was told that {user} has read up to #{told}"
-            ),
             Self::Reset { device, reason } => {
                 write!(f, "reset: {device} was told `{reason}`, and nothing had happened to the store")
             }
