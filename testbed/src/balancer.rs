@@ -125,7 +125,8 @@ impl Program {
                     "-e",
                     "stderr",
                     "-g",
-                    &format!("daemon off; pid {folder}/pid;"),
+                    // One process: the workers of a master that is killed go on.
+                    &format!("daemon off; master_process off; pid {folder}/pid;"),
                 ]
                 .map(str::to_owned)
                 .into();

@@ -272,6 +272,7 @@ async fn wait(
         let left = at.saturating_duration_since(Instant::now());
         frames.push(Frame::Goaway(End::Shutdown, Some(u64::try_from(left.as_millis()).unwrap_or(0))));
     }
+    implied::leave_room(&mut frames, limit);
     let events = Events::write(&frames, &mut places, poll.protobuf);
     if tail.session.has_ended().is_none() && !gateway.draining.is_cancelled() {
         gateway.lingering.park(tail, places);
