@@ -304,14 +304,16 @@ impl Connection {
     /// None is taken of a session that has ended: whatever has begun is answered
     /// before the close frame.
     fn hear(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        if self.held.is_some() {
+            // It is under way, whether the session has ended since or not: nothing
+            // ends before it is decided about.
+            ready!(self.go_on(cx));
+            return Poll::Ready(Ok(()));
+        }
         let limit = self.gateway.config.limits.commands_in_flight;
         let mut free = self.tail.session.room_for_commands(limit);
         if free == 0 {
             return Poll::Pending;
-        }
-        if self.held.is_some() {
-            ready!(self.go_on(cx));
-            return Poll::Ready(Ok(()));
         }
         let Ok(Some(mut heard)) = ready!(self.socket.poll_read(cx)) else {
             return Poll::Ready(Err(End::Bye));
