@@ -110,7 +110,7 @@ impl RateLimits {
 
     fn refuse(&self, class: Class, rate: proto::Rate, wait: Duration) -> Failure {
         self.shared.refused.add(&[class.as_str()], 1);
-        let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let milliseconds = u64::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
         let (name, burst) = (class.as_str(), rate.burst);
         let most = match class {
             Class::Invite => format!("{burst} a minute"),
