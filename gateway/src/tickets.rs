@@ -201,10 +201,19 @@ mod tests {
         assert_eq!(stands_for(caller("backend")), backend);
     }
 
+    /// What a stream comes from, for as long as it lasts.
+    struct Open;
+
+    impl lasting::Source for Open {
+        fn is_over(&self) -> bool {
+            false
+        }
+    }
+
     #[test]
     fn a_stream_that_ends_at_once_is_a_refusal_and_one_that_lasts_is_none() {
         let stream = || ([(header::CONTENT_TYPE, "text/event-stream")], "retry: 1\n").into_response();
-        assert!(is_refusal(&stream()) && !is_refusal(&lasting::endless(stream())));
+        assert!(is_refusal(&stream()) && !is_refusal(&lasting::endless(stream(), Arc::new(Open))));
         assert!(is_refusal(&Failure::not_found("").into_response()) && !is_refusal(&"{}".into_response()));
     }
 

@@ -14,10 +14,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use daemon::lock::{LEAF, SharedLock};
-use governor::clock::{Clock as _, MonotonicClock};
-use governor::middleware::NoOpMiddleware;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
 use http::{HeaderValue, Request, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -25,6 +21,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use jsonwebtoken::jwk::Jwk;
+use proto::{Allowance, Rate};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -87,8 +84,6 @@ pub(super) struct Keys {
     keys: Arc<[Key]>,
 }
 
-type Budget = RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<std::time::Instant>>;
-
 struct Source {
     shown: JwksUrl,
     /// Without user and password.
@@ -99,8 +94,6 @@ struct Source {
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     /// What the last fetch that went well brought; nothing before.
     keys: SharedLock<LEAF, Option<Keys>>,
-    /// Of fetches for keys that are not known.
-    budget: Budget,
     /// Names of keys become numbers at random, so that nobody can choose two
     /// that are the same.
     names: RandomState,
@@ -108,12 +101,14 @@ struct Source {
     fetching: Mutex<Fetching>,
 }
 
-#[derive(Default)]
 struct Fetching {
     /// Whether it was tried at all.
     begun: bool,
     /// Keys that were looked for in vain, and when; the oldest first.
     missed: VecDeque<(u64, Instant)>,
+    /// Fetches for keys that are not known that may still be made, as of then.
+    budget: Allowance,
+    at: Instant,
 }
 
 impl std::fmt::Debug for Source {
@@ -127,9 +122,6 @@ impl KeySet {
     pub(super) fn fetch_from(shown: &JwksUrl, pace: Pace) -> Result<Self, Wrong> {
         let (uri, authorization) = target(shown.url())?;
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector(&uri)?);
-        let quota = Quota::with_period(pace.refill.max(Duration::from_nanos(1)))
-            .expect("the period is not zero")
-            .allow_burst(pace.burst);
         let source = Arc::new(Source {
             shown: shown.clone(),
             uri,
@@ -137,9 +129,8 @@ impl KeySet {
             pace,
             client,
             keys: SharedLock::new(None),
-            budget: RateLimiter::direct_with_clock(quota, MonotonicClock),
             names: RandomState::new(),
-            fetching: Mutex::default(),
+            fetching: Mutex::new(Fetching::new(pace.budget())),
         });
         let refresh = TaskTracker::new().spawn(keep_fresh(source.clone()));
         Ok(Self { source, _refresh: AbortOnDropHandle::new(refresh) })
@@ -175,8 +166,7 @@ impl KeySet {
         if newer.is_some() || fetching.has_missed(name, source.pace.unknown) {
             return Ok(newer);
         }
-        if let Err(not_until) = source.budget.check() {
-            let wait = not_until.wait_time_from(MonotonicClock.now());
+        if let Err(wait) = fetching.spend(source.pace.budget()) {
             let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
             return if needed { Err(later(milliseconds)) } else { Ok(None) };
         }
@@ -200,7 +190,30 @@ impl Keys {
     }
 }
 
+impl Pace {
+    /// Of fetches for keys that are not known.
+    fn budget(self) -> Rate {
+        let refill = self.refill.max(Duration::from_nanos(1));
+        Rate { per_second: refill.as_secs_f64().recip(), burst: f64::from(self.burst.get()) }
+    }
+}
+
 impl Fetching {
+    fn new(budget: Rate) -> Self {
+        let missed = VecDeque::new();
+        Self { begun: false, missed, budget: Allowance::full(budget), at: Instant::now() }
+    }
+
+    /// Takes one fetch from the budget, or says how long until there is one.
+    fn spend(&mut self, budget: Rate) -> Result<(), Duration> {
+        let now = Instant::now();
+        let left = self.budget.after(now - self.at, budget);
+        let wait = left.until(1.0, budget);
+        let spent = if wait.is_zero() { 1.0 } else { 0.0 };
+        (self.budget, self.at) = (left.less(spent, budget), now);
+        if wait.is_zero() { Ok(()) } else { Err(wait) }
+    }
+
     fn has_missed(&mut self, name: u64, unknown: Duration) -> bool {
         while self.missed.front().is_some_and(|(_, at)| at.elapsed() >= unknown) {
             self.missed.pop_front();

@@ -58,7 +58,9 @@ pub(super) fn of(command: &request::Command) -> Kind {
         Command::CreateGroup(asked) => kind(60 + 5 * asked.members.len() as u64, false, Late),
         Command::AddMembers(asked) => kind(60 + 5 * asked.members.len() as u64, false, Late),
         Command::RemoveMember(_) | Command::Rename(_) => kind(60, false, Late),
-        Command::IssueTicket(_) | Command::RedeemTicket(_) => kind(30, false, Late),
+        Command::IssueTicket(_) | Command::RedeemTicket(_) | Command::ReturnTicket(_) => {
+            kind(30, false, Late)
+        }
         Command::Unwatch(asked) => kind(20 + asked.users.len() as u64, false, Late),
         Command::Kick(_) => kind(60, false, Late),
         Command::CountRates(asked) => kind(5 + asked.spendings.len() as u64, false, Never),
