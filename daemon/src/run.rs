@@ -4,6 +4,8 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -117,6 +119,7 @@ impl Process {
 pub struct Reserved {
     socket: TcpSocket,
     flag: &'static str,
+    listening: Arc<AtomicBool>,
     /// Where it will listen.
     pub address: SocketAddr,
 }
@@ -129,16 +132,35 @@ pub fn reserve(address: SocketAddr, flag: &'static str) -> anyhow::Result<Reserv
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let address = socket.local_addr()?;
-        Ok::<_, std::io::Error>(Reserved { socket, flag, address })
+        Ok::<_, std::io::Error>(Reserved { socket, flag, listening: Arc::default(), address })
     };
     taken().with_context(|| format!("{flag}: cannot listen on {address}"))
 }
 
 impl Reserved {
+    /// What `ready` says, and for as long as clients cannot connect that they
+    /// cannot: for `/readyz`.
+    pub fn ready(&self, ready: Ready) -> Ready {
+        let listening = self.listening.clone();
+        admin::ready(move || {
+            let (ask, listens) = (ready(), listening.load(Ordering::Acquire));
+            async move {
+                let answer = ask.await;
+                match answer {
+                    Ok(_) if !listens => Err(vec!["not listening for clients yet".to_owned()]),
+                    answer => answer,
+                }
+            }
+        })
+    }
+
     /// Listens from now on.
     pub fn listen(self) -> anyhow::Result<TcpListener> {
-        let Self { socket, flag, address } = self;
-        socket.listen(BACKLOG).with_context(|| format!("{flag}: cannot listen on {address}"))
+        let Self { socket, flag, listening, address } = self;
+        let listener =
+            socket.listen(BACKLOG).with_context(|| format!("{flag}: cannot listen on {address}"))?;
+        listening.store(true, Ordering::Release);
+        Ok(listener)
     }
 
     /// Listens as soon as `ready` says so, and says once in a while why it does
@@ -166,4 +188,18 @@ impl Reserved {
 /// Binds a listening socket; the error names the flag that gave the address.
 pub async fn bind(address: &str, flag: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("{flag}: cannot listen on {address}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_is_not_ready_before_clients_can_connect() {
+        let reserved = reserve(([127, 0, 0, 1], 0).into(), "--listen").unwrap();
+        let (address, ready) = (reserved.address, reserved.ready(admin::ready(|| async { Ok(Vec::new()) })));
+        assert!(ready().await.is_err() && tokio::net::TcpStream::connect(address).await.is_err());
+        let _listener = reserved.listen().unwrap();
+        assert!(ready().await.is_ok() && tokio::net::TcpStream::connect(address).await.is_ok());
+    }
 }

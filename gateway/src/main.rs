@@ -69,7 +69,7 @@ async fn run(args: Args, config: Config, process: Process) -> anyhow::Result<()>
         let reasons = gateway.not_ready();
         async move { if reasons.is_empty() { Ok(Vec::new()) } else { Err(reasons) } }
     });
-    process.serve_admin(&args.daemon, ready.clone()).await?;
+    process.serve_admin(&args.daemon, reserved.ready(ready.clone())).await?;
     let listener = reserved.listen_when(&ready, &process.shutdown).await?;
     tracing::info!(%address, node = name, %store, "gateway listens");
     node.serve(listener, axum::Router::new(), args.daemon.drain, process.shutdown).await;

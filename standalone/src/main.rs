@@ -45,7 +45,7 @@ async fn run(args: Args, config: Config, process: Process) -> anyhow::Result<()>
     let hints = config.dev.as_ref().and_then(|secret| hints::text(place, secret));
     let store = config.store.url.clone();
     let system = System::start(config).await?;
-    match process.serve_admin(&args.daemon, system.ready()).await {
+    match process.serve_admin(&args.daemon, reserved.ready(system.ready())).await {
         Err(error) if args.admin_is_optional() => {
             tracing::warn!(
                 error = format!("{error:#}"),
