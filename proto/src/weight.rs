@@ -30,6 +30,17 @@ pub const FRAME: Bound = Bound::new(1 << 20, 1_024);
 /// conversation, a channel, a list.
 pub const PAGE: Bound = Bound::new(1 << 20, 1_000);
 
+/// Bytes of all pages that one call of the store answers together.
+pub const PAGES: usize = 8 << 20;
+
+/// Bytes of a page when there are many readers at once, at most.
+pub const LEAST_PAGE: usize = 128 << 10;
+
+/// Bytes of a page at most where so many are read together.
+pub fn page_of(readers: usize) -> usize {
+    (PAGES / readers.max(1)).clamp(LEAST_PAGE, PAGE.bytes)
+}
+
 // A page is in one reply, beside marks, names and places that are not weighed
 // with its entries: half of a frame is left for those.
 const _: () = assert!(FRAME.bytes <= FRAME_LIMIT / 2 && PAGE.bytes <= FRAME_LIMIT / 2);

@@ -63,7 +63,8 @@ pub trait Store: Send + Sync + 'static {
     /// The sessions of users, without those of nodes whose lease has ended.
     async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<Location>>>;
 
-    /// Pages of inboxes. Reading removes nothing.
+    /// Pages of inboxes, of [`proto::weight::PAGES`] bytes together at most.
+    /// Reading removes nothing.
     async fn read_inbox(&self, batch: Vec<InboxQuery>) -> Result<Vec<InboxPage>>;
 
     /// Notes what has reached a device: sets the `delivered` marks and then the
@@ -73,12 +74,15 @@ pub trait Store: Send + Sync + 'static {
     /// Sets marks; a lower one than before changes nothing.
     async fn mark(&self, batch: Vec<Mark>) -> Result<Vec<Marked>>;
 
-    /// Messages of a conversation; `None` when the reader is not a member.
+    /// Messages of a conversation, as many as a page may have; `None` when the
+    /// reader is not a member.
     async fn history(&self, query: HistoryQuery) -> Result<Option<HistoryPage>>;
 
     /// The state of conversations; `None` for one that is not there: a group
     /// that was never made or has no members, a direct one without messages.
-    /// With a reader, its unread messages are counted.
+    /// With a reader, its unread messages are counted, of a group's members there
+    /// is only the reader (nobody: not a member), and of the ids only so many of
+    /// the first are answered as one page may have, at least one.
     async fn conversations(
         &self,
         ids: &[ConversationId],
@@ -107,9 +111,9 @@ pub trait Store: Send + Sync + 'static {
     /// Nodes have no subscribers any more.
     async fn leave_channels(&self, batch: Vec<Audience>) -> Result<()>;
 
-    /// Parts of channels' logs, from the oldest kept on; about a megabyte at
-    /// most each, but never nothing while there is something. A channel that
-    /// nobody has published to is empty.
+    /// Parts of channels' logs, from the oldest kept on, of
+    /// [`proto::weight::PAGES`] bytes together at most, but never nothing while
+    /// there is something. A channel that nobody has published to is empty.
     async fn read_channels(&self, batch: Vec<ChannelQuery>) -> Result<Vec<ChannelPage>>;
 
     /// Messages for members who had no session, oldest first, if the store was

@@ -25,4 +25,5 @@ mod contract {
     mod tickets;
     mod unheard;
     mod unread;
+    mod weights;
 }

@@ -4,7 +4,7 @@ use proto::wire::{self, Conversations, Summary, reply};
 use proto::{ConversationId, Position, UserId};
 use store::model::{Conversation, Member};
 
-use super::{PAGE_BYTES, history, shown, size_shown};
+use super::{history, shown};
 use crate::dispatch::Core;
 use crate::error::{Error, Result};
 
@@ -31,40 +31,25 @@ pub(crate) async fn page(core: &Core, user: UserId, query: Conversations) -> Res
         memberships.iter().map(|membership| membership.conversation.clone()).collect();
     let states =
         if ids.is_empty() { Vec::new() } else { core.store.conversations(&ids, Some(&user)).await? };
-    let mut next = if more { memberships.last().map(|membership| membership.activity) } else { None };
-    let mut bytes = 0;
+    // The page may be full before the limit is reached.
+    let more = more || states.len() < memberships.len();
+    memberships.truncate(states.len());
+    let next = if more { memberships.last().map(|membership| membership.activity) } else { None };
     let mut summaries = Vec::with_capacity(states.len());
-    let mut last: Option<Position> = None;
     for (membership, state) in memberships.into_iter().zip(states) {
         // Gone, or left, since the memberships were read.
-        let Some(summary) =
-            state.and_then(|state| summary(&user, membership.conversation, state, &mut bytes))
-        else {
-            continue;
-        };
-        if bytes > PAGE_BYTES && last.is_some() {
-            next = last;
-            break;
-        }
-        summaries.push(summary);
-        last = Some(membership.activity);
+        summaries.extend(state.and_then(|state| summary(&user, membership.conversation, state)));
     }
     let page = next.map_or_else(String::new, |activity| activity.0.to_string());
     Ok(reply::Result::Conversations(wire::ConversationsPage { conversations: summaries, page }))
 }
 
-/// Nothing when the user is no member; adds its size to `bytes`.
-fn summary(
-    user: &UserId,
-    conversation: ConversationId,
-    state: Conversation,
-    bytes: &mut usize,
-) -> Option<Summary> {
+/// Nothing when the user is no member.
+fn summary(user: &UserId, conversation: ConversationId, state: Conversation) -> Option<Summary> {
     let own = state.members.iter().find(|member| member.user == *user)?;
     let peer = peer(&conversation, user, &state.members);
     // Whoever joined sees nothing from before.
     let last_message = state.last_message.filter(|last| last.message.seq > own.since);
-    *bytes += last_message.as_ref().map_or(0, size_shown);
     Some(Summary {
         head_seq: state.head.0,
         read_seq: own.read.0,
@@ -107,7 +92,7 @@ mod tests {
             members: vec![member("alice", 9, 6), member("bob", 8, 7)],
         };
         let id = ConversationId::parse("alice~bob").unwrap();
-        let summary = summary(&user, id, state, &mut 0).unwrap();
+        let summary = summary(&user, id, state).unwrap();
         assert_eq!((summary.unread, summary.read_seq), (2, 6));
         assert_eq!((summary.peer_delivered_seq, summary.peer_read_seq), (8, 7));
     }

@@ -25,10 +25,6 @@ use store::model::{Logged, NewEntry, Shown};
 
 use crate::error::{Error, Result};
 
-/// Bodies of one page at most: it must fit in a frame. What does not is on the
-/// next page.
-const PAGE_BYTES: usize = 8 << 20;
-
 /// Bodies at most, as sent (PROTOCOL.md §5).
 const MAX_BODY: usize = 65_536;
 
@@ -109,23 +105,6 @@ fn shown(shown: Shown) -> Event {
         reactions: reactions.collect(),
     };
     Event { state: Some(state), ..event(shown.message) }
-}
-
-/// What a message takes in its present state, nearly.
-fn size_shown(shown: &Shown) -> usize {
-    let reactions = shown.reactions.iter().map(|(emoji, users)| emoji.len() + 8 + users.len() * 66);
-    size(&shown.message) + reactions.sum::<usize>()
-}
-
-/// What the entry of a logged event takes, nearly.
-fn size(logged: &Logged) -> usize {
-    const REST: usize = 256;
-    match &logged.entry.what {
-        Some(entry::What::Message(message)) => message.body.len() + REST,
-        Some(entry::What::Change(change)) => change.members.len() * 66 + REST,
-        Some(entry::What::Edited(edited)) => edited.body.len() + REST,
-        Some(entry::What::Recalled(_) | entry::What::Reaction(_)) | None => REST,
-    }
 }
 
 /// Unix milliseconds.

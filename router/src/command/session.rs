@@ -10,16 +10,13 @@ use store::model::{
     MarksSince, Standing,
 };
 
-use super::{event, field, presence, size};
+use super::{event, field, presence};
 use crate::error::{Error, Result};
 use crate::receipts::{self, Notices};
 
 /// Events of a page at most, and when the gateway does not say.
 const MAX_EVENTS: u32 = 1_000;
 const USUAL_EVENTS: u32 = 100;
-/// Bodies of a page of an inbox at most: many sessions catch up at once, and
-/// the pages of one frame wait for each other.
-const INBOX_PAGE_BYTES: usize = 1 << 20;
 
 /// What is asked of the store.
 pub(crate) fn attach(user: UserId, attach: &wire::Attach) -> Result<Attach> {
@@ -111,33 +108,24 @@ pub(crate) fn page(page: InboxPage) -> reply::Result {
 }
 
 fn inbox_page(page: InboxPage) -> wire::InboxPage {
-    let (mut bytes, mut cut) = (0, false);
-    let mut events = Vec::with_capacity(page.events.len());
-    for filed in page.events {
-        bytes += size(&filed.event);
-        // The reader sees by `head` that there is more.
-        if bytes > INBOX_PAGE_BYTES && !events.is_empty() {
-            cut = true;
-            break;
-        }
-        events.push(wire::InboxEvent { position: filed.position.0, event: Some(event(filed.event)) });
-    }
+    let events = page
+        .events
+        .into_iter()
+        .map(|filed| wire::InboxEvent { position: filed.position.0, event: Some(event(filed.event)) });
     let standing = match page.standing {
         Standing::Registered => wire::Standing::Registered,
         Standing::Superseded => wire::Standing::Superseded,
         Standing::Missing => wire::Standing::Missing,
     };
     let (reset, restart) = page.reset.unzip();
-    // Only with the page that reaches the head.
-    let (marks, marks_next) = if cut { (Vec::new(), None) } else { (page.marks, page.marks_next) };
     wire::InboxPage {
-        events,
+        events: events.collect(),
         head: page.head.0,
         reset: wire::ResetReason::from(reset).into(),
         restart: restart.map(Into::into),
         standing: standing.into(),
-        marks: marks.iter().map(Mark::receipt).collect(),
-        marks_next: marks_next.unwrap_or_default(),
+        marks: page.marks.iter().map(Mark::receipt).collect(),
+        marks_next: page.marks_next.unwrap_or_default(),
     }
 }
 

@@ -104,7 +104,7 @@ impl Posting<'_, '_> {
     fn sent(&self, conversation: u64, seq: Seq, post: &Post) -> Result<bool> {
         let row = self.tables.messages.get((conversation, seq.0))?;
         let (log, _) = row.ok_or_else(|| Error::Corrupt("a message without its entry".into()))?.value();
-        Ok(log_entry(&self.tables.log, log)?.0.entry.by == post.by.as_str())
+        Ok(log_entry(&self.tables.log, log)?.entry.by == post.by.as_str())
     }
 
     /// Changes the row; gives the entry of the edit that is replaced. Or why
@@ -181,7 +181,7 @@ pub(super) fn amended(txn: &ReadTransaction, conversation: u64, seq: u64) -> Res
         0 => None,
         log => {
             let edit = log_entry(&txn.open_table(LOG)?, log);
-            unless_damaged(edit, format_args!("the edit of message {seq}"))?.map(|(edit, _)| edit.entry)
+            unless_damaged(edit, format_args!("the edit of message {seq}"))?.map(|edit| edit.entry)
         }
     };
     let reactions = row.reactions.into_iter().map(|row| Ok((user_id(&row.user)?, row.emoji)));

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 use proto::wire::Entry;
-use proto::{ChannelId, Seq};
+use proto::{Bound, ChannelId, Seq};
 use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
     TableDefinition, WriteTransaction,
@@ -31,14 +31,14 @@ const REPEATS: TableDefinition<(u64, &str, &str), (u64, u64)> = TableDefinition:
 /// [`REPEATS`]: what to forget, the oldest first.
 const REPEAT_ENDS: TableDefinition<RepeatEnd, (&str, &str)> = TableDefinition::new("channel_repeat_ends");
 
+/// What a publication takes in a page beside its entry and its channel.
+const BESIDE: usize = 32;
 /// As conversations are cut.
 const CUT: usize = 16;
 /// How long a repeat is known as one at least.
 const REPEAT_MS: u64 = 24 * 60 * 60 * 1000;
 /// Rows that a step of the sweep looks at or takes away, of each kind.
 const STEP: usize = 2000;
-/// Bytes of one page at most, but for a single publication that is larger.
-const PAGE_BYTES: usize = 1 << 20;
 
 /// What is to be announced once the transaction is durable.
 pub(super) struct Published {
@@ -124,8 +124,8 @@ pub(super) fn head(txn: &ReadTransaction, channel: &ChannelId) -> Result<Seq> {
     Ok(Seq(row.map_or(0, |(_, head, _)| head)))
 }
 
-/// A part of a channel's log.
-pub(super) fn read(txn: &ReadTransaction, query: &ChannelQuery) -> Result<ChannelPage> {
+/// A part of a channel's log, of so many bytes at most.
+pub(super) fn read(txn: &ReadTransaction, query: &ChannelQuery, most: usize) -> Result<ChannelPage> {
     let row = txn.open_table(CHANNELS)?.get(query.channel.as_str())?.map(|row| row.value());
     let (number, head, first) = row.unwrap_or((0, 0, 1));
     let mut page = ChannelPage { publications: Vec::new(), head: Seq(head) };
@@ -133,13 +133,12 @@ pub(super) fn read(txn: &ReadTransaction, query: &ChannelQuery) -> Result<Channe
     if from > head {
         return Ok(page);
     }
-    let (mut bytes, mut upto) = (0, 0);
-    for row in txn.open_table(PUBLICATIONS)?.range((number, from)..=(number, head))?.take(query.limit) {
+    let (mut load, mut upto) = (Bound::new(most, query.limit).load(), 0);
+    for row in txn.open_table(PUBLICATIONS)?.range((number, from)..=(number, head))? {
         let (key, value) = row?;
         let seq = key.value().1;
         let entry = value.value().1;
-        bytes += entry.len();
-        if bytes > PAGE_BYTES && !page.publications.is_empty() {
+        if !load.add(entry.len() + query.channel.as_str().len() + BESIDE) {
             break;
         }
         let entry = Entry::decode(entry).map_err(|error| Error::Corrupt(format!("a publication: {error}")));
@@ -149,7 +148,7 @@ pub(super) fn read(txn: &ReadTransaction, query: &ChannelQuery) -> Result<Channe
     }
     if page.publications.is_empty() && upto < head && upto > query.after.0 {
         // Nobody could go on from a page of which nothing can be read.
-        return read(txn, &ChannelQuery { after: Seq(upto), ..query.clone() });
+        return read(txn, &ChannelQuery { after: Seq(upto), ..query.clone() }, most);
     }
     Ok(page)
 }
@@ -266,7 +265,7 @@ mod tests {
 
         sweep(&database, begun + 90 * DAY + 1);
         let query = ChannelQuery { channel: ChannelId::parse("c_news").unwrap(), after: Seq(0), limit: 10 };
-        let kept = |database: &Database| read(&database.begin_read().unwrap(), &query).unwrap();
+        let kept = |database: &Database| read(&database.begin_read().unwrap(), &query, 1 << 20).unwrap();
         let page = kept(&database);
         assert_eq!((page.publications.len(), page.publications[0].0, page.head), (1, Seq(2), Seq(2)));
         sweep(&database, begun + 92 * DAY);

@@ -1,6 +1,7 @@
 //! Reading conversations: their messages, their state, and which ones a user
 //! is in.
 
+use proto::weight::PAGE;
 use proto::{ConversationId, Position, Seq, UserId};
 use redb::ReadTransaction;
 
@@ -47,19 +48,29 @@ pub(super) fn history(txn: &ReadTransaction, query: &HistoryQuery) -> Result<Opt
     };
 
     let log = txn.open_table(LOG)?;
-    let mut messages = Vec::new();
-    if from <= to {
-        for row in txn.open_table(MESSAGES)?.range((number, from)..=(number, to))? {
-            let (key, value) = row?;
-            let place = format_args!("message {} of {}", key.value().1, query.conversation);
-            let Some((message, _)) = unless_damaged(entry(&log, value.value().0), place)? else { continue };
-            messages.push(match row_of.amended {
-                0 => message.into(),
-                _ => amended(txn, number, key.value().1)?.show(message)?,
-            });
-        }
+    let mut page = HistoryPage { messages: Vec::new(), more };
+    if from > to {
+        return Ok(Some(page));
     }
-    if messages.is_empty() && from <= to && more {
+    let table = txn.open_table(MESSAGES)?;
+    let mut rows = table.range((number, from)..=(number, to))?;
+    let forward = matches!(query.range, HistoryRange::After(_));
+    let mut load = PAGE.load();
+    while let Some(row) = if forward { rows.next() } else { rows.next_back() } {
+        let (key, value) = row?;
+        let place = format_args!("message {} of {}", key.value().1, query.conversation);
+        let Some(message) = unless_damaged(entry(&log, value.value().0), place)? else { continue };
+        let shown = match row_of.amended {
+            0 => message.into(),
+            _ => amended(txn, number, key.value().1)?.show(message)?,
+        };
+        if !load.add(shown.weight()) {
+            page.more = true;
+            break;
+        }
+        page.messages.push(shown);
+    }
+    if page.messages.is_empty() && more {
         // Nobody could go on from a page of which nothing can be read.
         let range = match query.range {
             HistoryRange::After(_) => HistoryRange::After(Seq(to)),
@@ -67,11 +78,32 @@ pub(super) fn history(txn: &ReadTransaction, query: &HistoryQuery) -> Result<Opt
         };
         return history(txn, &HistoryQuery { range, ..query.clone() });
     }
-    Ok(Some(HistoryPage { messages, more }))
+    if !forward {
+        page.messages.reverse();
+    }
+    Ok(Some(page))
 }
 
-/// A conversation's state; nothing where there is none.
-pub(super) fn state(
+/// The states of conversations; with a reader only as many of the first as one
+/// page has.
+pub(super) fn states(
+    txn: &ReadTransaction,
+    ids: &[ConversationId],
+    reader: Option<&UserId>,
+) -> Result<Vec<Option<Conversation>>> {
+    let (mut states, mut load) = (Vec::with_capacity(ids.len()), PAGE.load());
+    for id in ids {
+        let state = state(txn, id, reader)?;
+        if reader.is_some() && !load.add(state.as_ref().map_or(0, Conversation::weight)) {
+            break;
+        }
+        states.push(state);
+    }
+    Ok(states)
+}
+
+/// A conversation's state; nothing where there is none, or not for this reader.
+fn state(
     txn: &ReadTransaction,
     id: &ConversationId,
     reader: Option<&UserId>,
@@ -79,7 +111,15 @@ pub(super) fn state(
     let Some(number) = number(&txn.open_table(CONVERSATION_NUMBERS)?, id.as_str())? else {
         return Ok(None);
     };
-    let members = members(&txn.open_table(MEMBERS)?, number)?;
+    let table = txn.open_table(MEMBERS)?;
+    let members = match reader.filter(|_| id.is_group()) {
+        None => members(&table, number)?,
+        // There may be many others.
+        Some(reader) => {
+            let reader = self::number(&txn.open_table(USER_NUMBERS)?, reader.as_str())?.unwrap_or(0);
+            member(&table, number, reader)?.map(|member| (reader, member)).into_iter().collect()
+        }
+    };
     if members.is_empty() {
         return Ok(None);
     }
@@ -122,7 +162,7 @@ pub(super) fn talked(txn: &ReadTransaction, id: &ConversationId) -> Result<bool>
     let (mut one_wrote, mut other_wrote) = (false, false);
     for row in all()?.rev().take(looked_at).chain(all()?.take(looked_at)) {
         let read = unless_damaged(entry(&log, row?.1.value().0), format_args!("a message of {id}"))?;
-        let Some((message, _)) = read else { continue };
+        let Some(message) = read else { continue };
         let by = message.entry.by;
         one_wrote |= by == one.as_str();
         other_wrote |= by == other.as_str();
@@ -138,7 +178,7 @@ fn message(txn: &ReadTransaction, conversation: u64, seq: u64) -> Result<Option<
     match txn.open_table(MESSAGES)?.get((conversation, seq))? {
         Some(row) => {
             let message = entry(&txn.open_table(LOG)?, row.value().0);
-            let Some((message, _)) = unless_damaged(message, format_args!("message {seq}"))? else {
+            let Some(message) = unless_damaged(message, format_args!("message {seq}"))? else {
                 return Ok(None);
             };
             amended(txn, conversation, seq)?.show(message).map(Some)

@@ -3,8 +3,9 @@
 
 use bytes::Bytes;
 use prost::Message as _;
+use proto::weight::PAGE;
 use proto::wire::Event;
-use proto::{ConversationId, Cursor, Fingerprint, Position, ResetReason, Seq, UserId};
+use proto::{Bound, ConversationId, Cursor, Fingerprint, Position, ResetReason, Seq, UserId};
 use redb::{ReadTransaction, ReadableTable};
 
 use super::tables::{
@@ -14,8 +15,6 @@ use crate::damage::{nothing, unless_damaged};
 use crate::model::{Attach, Filed, From, InboxQuery, Logged};
 use crate::{Bounds, Error, Result};
 
-/// A page ends early when its entries are larger than this together.
-const PAGE_BYTES: usize = 1024 * 1024;
 /// An inbox that has grown out of its bounds is cut by this many events with
 /// each that comes, so that no call takes long.
 const CUT: usize = 16;
@@ -144,8 +143,8 @@ pub(super) struct Page {
     pub reset: Option<(ResetReason, Cursor)>,
 }
 
-/// Reads a page of an inbox.
-pub(super) fn read(txn: &ReadTransaction, query: &InboxQuery) -> Result<Page> {
+/// Reads a page of an inbox, of so many bytes at most.
+pub(super) fn read(txn: &ReadTransaction, query: &InboxQuery, most: usize) -> Result<Page> {
     let inboxes = txn.open_table(INBOXES)?;
     let number = number(&txn.open_table(USER_NUMBERS)?, query.user.as_str())?.unwrap_or(0);
     let user = user(&txn.open_table(USERS)?, number)?;
@@ -155,24 +154,18 @@ pub(super) fn read(txn: &ReadTransaction, query: &InboxQuery) -> Result<Page> {
     }
     let log = txn.open_table(LOG)?;
     let mut events = Vec::new();
-    let mut size = 0;
+    let mut load = Bound::new(most, query.limit.clamp(1, PAGE.entries)).load();
     let after = query.after.position.0;
     for row in inboxes.range((number, after + 1)..=(number, user.head))? {
         let (key, value) = row?;
         let row = InboxRow::read(value.value());
-        let position = Position(key.value().1);
-        let (event, bytes) = match unless_damaged(entry(&log, row.log), format_args!("entry {}", row.log))? {
-            Some(entry) => entry,
-            None => (Logged { entry: nothing(row.fingerprint.0), ..no_event(&query.user) }, 0),
-        };
-        size += bytes;
-        if !events.is_empty() && size > PAGE_BYTES {
+        let entry = unless_damaged(entry(&log, row.log), format_args!("entry {}", row.log))?;
+        let event =
+            entry.unwrap_or_else(|| Logged { entry: nothing(row.fingerprint.0), ..no_event(&query.user) });
+        if !load.add(event.weight()) {
             break;
         }
-        events.push(Filed { position, event });
-        if events.len() >= query.limit {
-            break;
-        }
+        events.push(Filed { position: Position(key.value().1), event });
     }
     Ok(Page { events, head: user.head(), reset: None })
 }
@@ -182,12 +175,11 @@ fn no_event(reader: &UserId) -> Logged {
     Logged { conversation: ConversationId::direct(reader, reader), seq: Seq(0), entry: nothing(0) }
 }
 
-/// An entry of the log with its size.
-pub(super) fn entry(log: &impl ReadableTable<u64, &'static [u8]>, number: u64) -> Result<(Logged, usize)> {
+/// An entry of the log.
+pub(super) fn entry(log: &impl ReadableTable<u64, &'static [u8]>, number: u64) -> Result<Logged> {
     let row = log.get(number)?.ok_or_else(|| Error::Corrupt("a reference to no entry".into()))?;
     let bytes = Bytes::copy_from_slice(row.value());
-    let size = bytes.len();
     let event = Event::decode(bytes).map_err(|error| Error::Corrupt(format!("an entry: {error}")))?;
     let entry = event.entry.ok_or_else(|| Error::Corrupt("an event without an entry".into()))?;
-    Ok((Logged { conversation: conversation_id(&event.conversation)?, seq: Seq(event.seq), entry }, size))
+    Ok(Logged { conversation: conversation_id(&event.conversation)?, seq: Seq(event.seq), entry })
 }

@@ -30,7 +30,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use proto::wire::Notice;
-use proto::{ConversationId, NodeIncarnation, Seq, UserId};
+use proto::{ConversationId, NodeIncarnation, Seq, UserId, weight};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -178,7 +178,9 @@ impl Store for Embedded {
             let noted = |location| self.exchange.attach(&item.user, location, bounds.sessions);
             before.push(item.location.clone().map(noted));
         }
+        let with_page = |item: &Attach| item.location.is_some() && item.from != From::Head;
         self.read(move |txn| {
+            let most = weight::page_of(batch.iter().filter(|item| with_page(item)).count());
             let mut attached = Vec::with_capacity(batch.len());
             for (item, before) in batch.iter().zip(before) {
                 let start = inbox::resolve(txn, item)?;
@@ -186,7 +188,7 @@ impl Store for Embedded {
                     None => (Vec::new(), None),
                     Some(Before { replaced, known }) => (replaced, absence(txn, &item.user, known)?),
                 };
-                let paged = item.location.is_some() && item.from != From::Head && start.reset.is_none();
+                let paged = with_page(item) && start.reset.is_none();
                 attached.push(Attached {
                     start: start.cursor,
                     reset: start.reset,
@@ -195,7 +197,9 @@ impl Store for Embedded {
                     absence,
                     acknowledged: start.acknowledged,
                     // Whatever cannot be read is asked for again.
-                    page: paged.then(|| first_page(txn, &bounds, &item.user, start.cursor).ok()).flatten(),
+                    page: paged
+                        .then(|| first_page(txn, &bounds, &item.user, start.cursor, most).ok())
+                        .flatten(),
                 });
             }
             Ok(attached)
@@ -229,12 +233,13 @@ impl Store for Embedded {
     async fn read_inbox(&self, batch: Vec<InboxQuery>) -> Result<Vec<InboxPage>> {
         let (exchange, bounds) = (self.exchange.clone(), self.bounds);
         self.read(move |txn| {
+            let most = weight::page_of(batch.len());
             let page = |query: &InboxQuery| {
                 let standing = match &query.session {
                     Some((session, device)) => exchange.standing(&query.user, session, device),
                     None => Standing::Registered,
                 };
-                page(txn, &bounds, query, standing)
+                page(txn, &bounds, query, standing, most)
             };
             batch.iter().map(page).collect()
         })
@@ -262,7 +267,7 @@ impl Store for Embedded {
         reader: Option<&UserId>,
     ) -> Result<Vec<Option<Conversation>>> {
         let (ids, reader) = (ids.to_vec(), reader.cloned());
-        self.read(move |txn| ids.iter().map(|id| history::state(txn, id, reader.as_ref())).collect()).await
+        self.read(move |txn| history::states(txn, &ids, reader.as_ref())).await
     }
 
     async fn talked(&self, ids: &[ConversationId]) -> Result<Vec<bool>> {
@@ -297,7 +302,11 @@ impl Store for Embedded {
     }
 
     async fn read_channels(&self, batch: Vec<ChannelQuery>) -> Result<Vec<ChannelPage>> {
-        self.read(move |txn| batch.iter().map(|query| channels::read(txn, query)).collect()).await
+        self.read(move |txn| {
+            let most = weight::page_of(batch.len());
+            batch.iter().map(|query| channels::read(txn, query, most)).collect()
+        })
+        .await
     }
 
     async fn take_unheard(&self, limit: usize, hold: Duration) -> Result<Vec<Unheard>> {

@@ -8,14 +8,15 @@ use super::{changed, inbox};
 use crate::model::{FIRST_PAGE, InboxPage, InboxQuery, MarksQuery, MarksSince, Standing};
 use crate::{Bounds, Result};
 
-/// Reads what is asked for.
+/// Reads what is asked for, of so many bytes at most.
 pub(super) fn page(
     txn: &ReadTransaction,
     bounds: &Bounds,
     query: &InboxQuery,
     standing: Standing,
+    most: usize,
 ) -> Result<InboxPage> {
-    let page = inbox::read(txn, query)?;
+    let page = inbox::read(txn, query, most)?;
     let reached = page.events.last().map_or(query.after.position, |last| last.position);
     let (marks, marks_next) = match &query.marks {
         Some(wanted) if page.reset.is_none() && reached == page.head => {
@@ -33,9 +34,10 @@ pub(super) fn first_page(
     bounds: &Bounds,
     user: &UserId,
     after: Cursor,
+    most: usize,
 ) -> Result<InboxPage> {
     let marks = MarksQuery { since: MarksSince::Place(after), after: 0 };
     let query =
         InboxQuery { user: user.clone(), after, limit: FIRST_PAGE, session: None, marks: Some(marks) };
-    page(txn, bounds, &query, Standing::Registered)
+    page(txn, bounds, &query, Standing::Registered, most)
 }

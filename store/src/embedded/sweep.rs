@@ -252,12 +252,12 @@ mod tests {
             session: None,
             marks: None,
         };
-        let page = read(&writer.file.database().unwrap().begin_read().unwrap(), &query).unwrap();
-        assert_eq!((page.events.len(), page.reset), (3000, None));
+        let page = read(&writer.file.database().unwrap().begin_read().unwrap(), &query, 1 << 20).unwrap();
+        assert_eq!((page.events.len(), page.reset), (1_000, None));
 
         sweep(&writer, now() + 91 * DAY);
         let txn = writer.file.database().unwrap().begin_read().unwrap();
-        let page = read(&txn, &query).unwrap();
+        let page = read(&txn, &query, 1 << 20).unwrap();
         let (reason, head) = page.reset.unwrap();
         assert_eq!((reason, head.position.0), (proto::ResetReason::Trimmed, 3000));
         assert_eq!(head.fingerprint, Fingerprint(7), "the head still has its fingerprint");

@@ -1,5 +1,6 @@
 //! Conversations: their messages, their state, and who is in them.
 
+use proto::weight::in_list;
 use proto::{ConversationId, Position, Seq, UserId};
 
 use super::inbox::Logged;
@@ -34,7 +35,8 @@ pub enum HistoryRange {
 pub struct HistoryPage {
     /// The messages.
     pub messages: Vec<Shown>,
-    /// Whether there are more in the direction of reading.
+    /// Whether there are more in the direction of reading: also where the page
+    /// ended because it was full.
     pub more: bool,
 }
 
@@ -72,7 +74,8 @@ pub struct Conversation {
     /// was trimmed counts whatever became of it.
     pub unread: u64,
     /// Every member's, in the order of joining (direct: of the id; one entry
-    /// in a conversation with oneself).
+    /// in a conversation with oneself). With a reader that of a group is only
+    /// the reader's.
     pub members: Vec<Member>,
 }
 
@@ -122,6 +125,25 @@ pub struct Membership {
     pub conversation: ConversationId,
     /// Where its newest event is in the user's inbox: sorts by activity.
     pub activity: Position,
+}
+
+impl Shown {
+    /// Bytes that it takes in an answer, nearly and not less.
+    pub fn weight(&self) -> usize {
+        let users = |users: &[UserId]| users.iter().map(|user| in_list(user.as_str().len())).sum::<usize>();
+        let reactions = self.reactions.iter().map(|(emoji, by)| in_list(emoji.len()) + users(by));
+        self.message.weight() + reactions.sum::<usize>()
+    }
+}
+
+impl Conversation {
+    /// Bytes that its summary takes in an answer, nearly and not less.
+    pub fn weight(&self) -> usize {
+        // Its own name, and numbers.
+        const REST: usize = 256;
+        let name = self.group.as_ref().map_or(0, |group| group.name.len());
+        REST + name + self.last_message.as_ref().map_or(0, Shown::weight)
+    }
 }
 
 impl From<Logged> for Shown {

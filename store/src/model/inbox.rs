@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use prost::Message as _;
 use proto::wire::Entry;
 use proto::{ConversationId, Cursor, DeviceId, Position, ResetReason, Seq, SessionId, UserId};
 
@@ -14,8 +15,9 @@ pub struct InboxQuery {
     pub user: UserId,
     /// The last event that the reader has; checked as in [`Attach`](super::Attach).
     pub after: Cursor,
-    /// Events at most; the store may give fewer, but never none while there
-    /// are some.
+    /// Events at most; the store gives fewer where they weigh more than a page
+    /// may, less where many are read together, but never none while there are
+    /// some.
     pub limit: usize,
     /// The reading session, whose standing is looked up.
     pub session: Option<(SessionId, DeviceId)>,
@@ -80,6 +82,15 @@ pub struct Filed {
     pub position: Position,
     /// The event.
     pub event: Logged,
+}
+
+impl Logged {
+    /// Bytes that it takes in an answer, nearly and not less.
+    pub fn weight(&self) -> usize {
+        // A position, a seq, times, and the tags around them.
+        const REST: usize = 64;
+        REST + self.conversation.as_str().len() + self.entry.encoded_len()
+    }
 }
 
 /// An entry at its place in its conversation.

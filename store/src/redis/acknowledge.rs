@@ -178,5 +178,5 @@ fn packed_item(acknowledge: &Acknowledge, packed: &mut Packed) -> Result<Item> {
     packed.number(cursor.position.0);
     packed.text(&[&cursor.position.0.to_string()])?;
     packed.bytes(&[&cursor.fingerprint.0.to_le_bytes()])?;
-    Ok(Item { bucket, args: smallvec![packed.value()] })
+    Ok(Item::new(bucket, smallvec![packed.value()]))
 }

@@ -13,7 +13,7 @@ use crate::Result;
 use crate::model::{InboxQuery, Mark, MarkKind, MarksSince};
 
 /// Conversations whose marks one page has: as `scripts/lib/changed.lua` has it.
-const CHANGED: usize = 200;
+pub(super) const CHANGED: usize = 200;
 /// Marks of one page; the conversation that goes beyond it is still on it.
 const MARKS: usize = 4_096;
 /// Conversations looked up in one call.

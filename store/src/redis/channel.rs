@@ -10,14 +10,14 @@
 //! a new incarnation, find a head below where they are, and go on from there.
 
 use fred::types::Value;
-use proto::{ChannelId, NodeIncarnation, Seq};
+use proto::{Bound, ChannelId, NodeIncarnation, Seq, weight};
 use smallvec::smallvec;
 
 use super::Redis;
 use super::announce::Published;
 use super::fetch::decode;
 use super::key::Bucket;
-use super::link::Item;
+use super::link::{CALL_BYTES, Item};
 use super::reply::{Row, unexpected};
 use super::upkeep::Upkeep;
 use super::{script, write};
@@ -25,14 +25,11 @@ use crate::damage::unless_damaged;
 use crate::model::{Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery};
 use crate::{Error, Result};
 
-/// Publications of one call, and bytes; more go into the next one, so that no
-/// call holds Redis up for long.
+/// Publications of one call; more go into the next one, so that no call holds
+/// Redis up for long.
 const PUBLICATIONS: usize = 256;
-const BYTES: usize = 1 << 20;
 /// Channels touched in one call.
 const CHANNELS: usize = 128;
-/// Bytes of one page at most, but for a single publication that is larger.
-const PAGE_BYTES: u64 = 1 << 20;
 
 impl Redis {
     /// One batch at a time, so that a router announces in the order in which it
@@ -41,11 +38,8 @@ impl Redis {
         let mut unsure = self.broadcasting.lock().await;
         self.know_the_store(&mut unsure, &self.channel_reconnects).await?;
         let mut done = Vec::with_capacity(batch.len());
-        let mut rest = batch;
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(call_of(rest));
-            done.extend(self.broadcast_some(now).await?);
-            rest = later;
+        for some in Bound::new(CALL_BYTES, PUBLICATIONS).runs(batch, weight_of) {
+            done.extend(self.broadcast_some(some).await?);
         }
         Ok(done)
     }
@@ -150,6 +144,7 @@ impl Redis {
 
     /// Pages, each with the last seq that was looked at: 0 if there was none.
     async fn read_parts(&self, batch: &[ChannelQuery]) -> Result<Vec<(ChannelPage, Seq)>> {
+        let most = weight::page_of(batch.len());
         let items = batch
             .iter()
             .map(|query| {
@@ -157,25 +152,19 @@ impl Redis {
                 item.args.extend([
                     write::number(query.after.0),
                     write::number(query.limit as u64),
-                    write::number(PAGE_BYTES),
+                    write::number(most as u64),
                 ]);
-                item
+                item.answering(most)
             })
             .collect();
-        // A call may answer with pages: few of them.
-        let rows = self.read.run(&script::READ_CHANNEL, &[self.age()], items, CHANNELS / 8).await?;
+        let rows = self.read.run(&script::READ_CHANNEL, &[self.age()], items, CHANNELS).await?;
         batch.iter().zip(rows).map(|(query, row)| page(&query.channel, row)).collect()
     }
 }
 
-/// How many of these go into one call: at least one.
-fn call_of(batch: &[Broadcast]) -> usize {
-    let mut bytes = 0;
-    let fits = |broadcast: &&Broadcast| {
-        bytes += 256 + broadcast.entry.bytes.len();
-        bytes <= BYTES
-    };
-    batch.iter().take(PUBLICATIONS).take_while(fits).count().max(1)
+/// Bytes that it takes in a call, at most.
+fn weight_of(broadcast: &Broadcast) -> usize {
+    512 + broadcast.entry.bytes.len()
 }
 
 fn broadcast_item(broadcast: &Broadcast) -> Item {
@@ -198,7 +187,7 @@ fn audience_item(audience: &Audience) -> Item {
 /// The beginning of items about channels: bucket and channel.
 fn channel_item(channel: &ChannelId) -> Item {
     let bucket = Bucket::of(channel.as_str());
-    Item { bucket, args: smallvec![Value::Integer(bucket.0.into()), write::text(channel.as_str())] }
+    Item::new(bucket, smallvec![Value::Integer(bucket.0.into()), write::text(channel.as_str())])
 }
 
 fn nodes(list: &mut Row) -> Result<Vec<NodeIncarnation>> {

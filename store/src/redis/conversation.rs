@@ -3,8 +3,10 @@
 
 use std::ops::Range;
 
+use fred::bytes_utils::Str;
 use fred::interfaces::{ClientLike, Resp3Frame};
 use fred::types::{ClusterHash, CustomCommand, Value};
+use proto::weight::PAGE;
 use proto::{ConversationId, Position, Seq, UserId};
 use rustc_hash::FxHashMap;
 use smallvec::smallvec;
@@ -24,8 +26,11 @@ use crate::model::{
 };
 use crate::{Error, Result};
 
-/// Conversations read in one call.
-const CONVERSATIONS: usize = 64;
+/// Conversations read in one call: each has its last message, and perhaps many
+/// members.
+const CONVERSATIONS: usize = 8;
+/// Fields of a record read in one call, about.
+const FIELDS: &str = "1000";
 /// Records read in one call.
 const RECORDS: usize = 512;
 /// Conversations in one call in which up to [`LOOKED_AT`] messages are looked
@@ -66,6 +71,7 @@ impl Redis {
             write::text(range),
             write::number(seq),
             write::number(query.limit as u64),
+            write::number(PAGE.bytes as u64),
         ]);
         let mut row = only(self.read.run(&script::HISTORY, &[], vec![item], 1).await?)?;
         if row.number()? == 0 {
@@ -108,21 +114,21 @@ impl Redis {
         ids: &[ConversationId],
         reader: Option<&UserId>,
     ) -> Result<Vec<Option<Conversation>>> {
-        let items = ids
-            .iter()
-            .map(|id| {
-                let mut item = conversation_item(id);
-                item.args.push(write::text(&write::direct_members(id)));
-                item
-            })
-            .collect();
-        let rows = self.read.run(&script::CONVERSATION, &[], items, CONVERSATIONS).await?;
-        let mut found = Vec::with_capacity(rows.len());
-        let mut newest_recalled = Vec::with_capacity(rows.len());
-        for (id, row) in ids.iter().zip(rows) {
-            let (conversation, recalled) = conversation(id, row)?;
-            found.push(conversation);
-            newest_recalled.push(recalled);
+        let (mut found, mut newest_recalled) = (Vec::new(), Vec::new());
+        let mut page = PAGE.load();
+        'page: for some in ids.chunks(CONVERSATIONS) {
+            let common = [write::text(reader.map_or("", UserId::as_str))];
+            let items = some.iter().map(state_item).collect();
+            let rows = self.read.run(&script::CONVERSATION, &common, items, CONVERSATIONS).await?;
+            for (id, row) in some.iter().zip(rows) {
+                let (conversation, recalled) = conversation(id, row)?;
+                let weight = conversation.as_ref().map_or(0, Conversation::weight);
+                if reader.is_some() && !page.add(weight) {
+                    break 'page;
+                }
+                found.push(conversation);
+                newest_recalled.push(recalled);
+            }
         }
         self.read_what_they_sent(ids, &mut found).await?;
         if let Some(reader) = reader {
@@ -185,45 +191,78 @@ impl Redis {
     }
 
     pub(super) async fn memberships_of(&self, user: &UserId) -> Result<Vec<Membership>> {
+        // By conversation: what changes meanwhile may come twice.
+        let mut memberships = FxHashMap::default();
+        let mut cursor = Str::from("0");
+        loop {
+            let mut page = self.scan_record(user, cursor).await?;
+            cursor = page.text()?;
+            read_memberships(&mut page.list()?, &mut memberships)?;
+            if &*cursor == "0" {
+                break;
+            }
+        }
+        let of = |(conversation, activity)| Membership { conversation, activity };
+        Ok(memberships.into_iter().map(of).collect())
+    }
+
+    /// Some of the fields of a user's record about conversations, and where to
+    /// go on: a record may have very many, and reading them all at once would
+    /// hold Redis up.
+    async fn scan_record(&self, user: &UserId, cursor: Str) -> Result<Row> {
         self.read.connected(self.timeout).await?;
         let bucket = Bucket::of(user.as_str());
-        let command = CustomCommand::new_static("HGETALL", ClusterHash::Custom(bucket.slot()), false);
+        let command = CustomCommand::new_static("HSCAN", ClusterHash::Custom(bucket.slot()), false);
         let key = format!("{{{}}}u:{user}", bucket.0);
+        let args = ["MATCH", "f:*", "COUNT", FIELDS].map(write::text);
+        let args = [Value::String(key.into()), Value::String(cursor)].into_iter().chain(args);
         let frame = self
             .read
             .client()
-            .custom_raw(command, vec![Value::String(key.into())])
+            .custom_raw(command, args.collect::<Vec<_>>())
             .await
             .map_err(|error| Error::Unavailable(error.details().to_owned()))?;
         if let Resp3Frame::SimpleError { data, .. } = &frame {
             return Err(Error::Unavailable(data.to_string()));
         }
-        let mut fields = Row::new(frame);
-        let mut memberships = Vec::new();
-        while !fields.is_done() {
-            let (field, value) = (fields.bytes()?, fields.bytes()?);
-            let Some(id) = field.strip_prefix(b"f:") else { continue };
-            let membership = unless_damaged(membership(id, &value), "a conversation on a user's record")?;
-            memberships.extend(membership.flatten());
-        }
-        Ok(memberships)
+        Ok(Row::new(frame))
     }
 }
 
-/// Reads what a record says of a conversation; nothing if the user has left it.
-fn membership(id: &[u8], value: &[u8]) -> Result<Option<Membership>> {
+fn read_memberships(fields: &mut Row, into: &mut FxHashMap<ConversationId, Position>) -> Result<()> {
+    while !fields.is_done() {
+        let (field, value) = (fields.bytes()?, fields.bytes()?);
+        let Some(id) = field.strip_prefix(b"f:") else { continue };
+        match unless_damaged(membership(id, &value), "a conversation on a user's record")? {
+            Some((id, Some(activity))) => drop(into.insert(id, activity)),
+            Some((id, None)) => drop(into.remove(&id)),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Reads what a record says of a conversation; no activity if the user has left it.
+fn membership(id: &[u8], value: &[u8]) -> Result<(ConversationId, Option<Position>)> {
     let wrong = || Error::Corrupt("a conversation on a user's record".into());
     let id = std::str::from_utf8(id).ok().and_then(|id| ConversationId::parse(id).ok()).ok_or_else(wrong)?;
     let mut words = std::str::from_utf8(value).map_err(|_| wrong())?.split(' ');
     let activity = words.nth(2).and_then(|word| word.parse().ok()).ok_or_else(wrong)?;
     let left = words.nth(1) == Some("l");
-    Ok((!left).then_some(Membership { conversation: id, activity: Position(activity) }))
+    Ok((id, (!left).then_some(Position(activity))))
 }
 
 /// The beginning of items about conversations: bucket and conversation.
 pub(super) fn conversation_item(id: &ConversationId) -> Item {
     let bucket = Bucket::of(id.as_str());
-    Item { bucket, args: smallvec![Value::Integer(bucket.0.into()), write::text(id.as_str())] }
+    Item::new(bucket, smallvec![Value::Integer(bucket.0.into()), write::text(id.as_str())])
+}
+
+/// Of `conversation.lua`.
+pub(super) fn state_item(id: &ConversationId) -> Item {
+    let mut item = conversation_item(id);
+    item.args.push(write::text(&write::direct_members(id)));
+    item
 }
 
 /// Of `sent.lua` and `filed.lua`.

@@ -3,20 +3,33 @@
 use bytes::Bytes;
 use fred::types::Value;
 use prost::Message as _;
-use proto::ConversationId;
 use proto::wire::Entry;
+use proto::{Bound, ConversationId};
 use rustc_hash::FxHashMap;
 use smallvec::smallvec;
 
 use super::Redis;
 use super::key::Bucket;
-use super::link::Item;
+use super::link::{CALL_BYTES, Item};
 use super::reference::Kind;
 use super::{script, write};
 use crate::{Error, Result};
 
 /// Ranges read in one call.
 const RANGES: usize = 128;
+/// What an entry takes in a call beside its bytes: time.
+const ENTRY: usize = 256;
+/// Bytes of an entry of which nothing is known.
+pub(super) const UNKNOWN: usize = 66 << 10;
+
+/// An entry that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Wanted {
+    /// Its number in the list.
+    pub(super) number: u64,
+    /// Its bytes.
+    pub(super) size: usize,
+}
 
 /// A list of a conversation.
 pub(super) type ListId = (ConversationId, Kind);
@@ -39,17 +52,22 @@ impl Entries {
 }
 
 impl Redis {
-    /// Reads these numbers. What is not there is not in the answer.
-    pub(super) async fn fetch(&self, wanted: Vec<(ListId, Vec<u64>)>) -> Result<FxHashMap<ListId, Entries>> {
+    /// Reads these. What is not there is not in the answer. No call reads more
+    /// than [`CALL_BYTES`], but for a single entry that is larger.
+    pub(super) async fn fetch(
+        &self,
+        wanted: Vec<(ListId, Vec<Wanted>)>,
+    ) -> Result<FxHashMap<ListId, Entries>> {
         let mut ranges: Vec<(ListId, u64)> = Vec::new();
         let mut items = Vec::new();
-        for (list, mut numbers) in wanted {
-            numbers.sort_unstable();
-            numbers.dedup();
-            for run in numbers.chunk_by(|a, b| a + 1 == *b) {
-                let (from, to) = (run[0], run[run.len() - 1]);
-                items.push(item(&list, from, to));
-                ranges.push((list.clone(), from));
+        for (list, mut entries) in wanted {
+            entries.sort_unstable();
+            entries.dedup_by_key(|entry| entry.number);
+            let call = Bound::new(CALL_BYTES, usize::MAX);
+            let runs = entries.chunk_by(|a, b| a.number + 1 == b.number);
+            for run in runs.flat_map(|run| call.runs(run, Wanted::weight)) {
+                items.push(item(&list, run));
+                ranges.push((list.clone(), run[0].number));
             }
         }
         let rows = self.read.run(&script::FETCH, &[], items, RANGES).await?;
@@ -68,19 +86,29 @@ impl Redis {
     }
 }
 
-fn item(list: &ListId, from: u64, to: u64) -> Item {
+impl Wanted {
+    /// These numbers, of entries of which nothing is known.
+    pub(super) fn all(numbers: impl IntoIterator<Item = u64>) -> Vec<Self> {
+        numbers.into_iter().map(|number| Self { number, size: UNKNOWN }).collect()
+    }
+
+    fn weight(&self) -> usize {
+        self.size + ENTRY
+    }
+}
+
+/// A range of entries, one after the other.
+fn item(list: &ListId, range: &[Wanted]) -> Item {
     let (conversation, kind) = list;
     let bucket = Bucket::of(conversation.as_str());
-    Item {
-        bucket,
-        args: smallvec![
-            Value::Integer(bucket.0.into()),
-            write::text(conversation.as_str()),
-            write::text(kind.as_str()),
-            write::number(from),
-            write::number(to),
-        ],
-    }
+    let args = smallvec![
+        Value::Integer(bucket.0.into()),
+        write::text(conversation.as_str()),
+        write::text(kind.as_str()),
+        write::number(range[0].number),
+        write::number(range[range.len() - 1].number),
+    ];
+    Item::new(bucket, args).answering(range.iter().map(Wanted::weight).sum())
 }
 
 /// An item of a conversation's list of changes.

@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 use super::Redis;
 use super::announce::Announced;
 use super::conversation::Start;
-use super::fetch::{Changed, Entries, ListId, decode, split_change};
+use super::fetch::{Changed, Entries, ListId, Wanted, decode, split_change};
 use super::link::Item;
 use super::reference::Kind;
 use super::reply::{Row, unexpected};
@@ -197,10 +197,10 @@ impl Redis {
         to: Place,
     ) -> Result<Vec<Arc<Placed>>> {
         let lists = [
-            ((conversation.clone(), Kind::Message), (from.seq + 1..=to.seq).collect::<Vec<_>>()),
-            ((conversation.clone(), Kind::Change), (from.version + 1..=to.version).collect()),
+            ((conversation.clone(), Kind::Message), Wanted::all(from.seq + 1..=to.seq)),
+            ((conversation.clone(), Kind::Change), Wanted::all(from.version + 1..=to.version)),
         ];
-        let wanted = lists.into_iter().filter(|(_, numbers)| !numbers.is_empty()).collect();
+        let wanted = lists.into_iter().filter(|(_, wanted)| !wanted.is_empty()).collect();
         let fetched = self.fetch(wanted).await?;
         merge(conversation, &fetched, from, to)
     }
@@ -279,7 +279,11 @@ fn item(filing: &Filing, mode: Mode) -> Item {
         write::number(entry.place.seq),
         write::number(entry.place.version),
         write::number(entry.amends),
-        Value::Bytes(Bytes::copy_from_slice(&write::prefix(entry.fingerprint, entry.time))),
+        Value::Bytes(Bytes::copy_from_slice(&write::prefix(
+            entry.fingerprint,
+            entry.time,
+            entry.bytes.len(),
+        ))),
         Value::Bytes(Bytes::copy_from_slice(&write::place_of_marks(
             &entry.conversation,
             &filing.member.user,

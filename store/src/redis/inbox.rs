@@ -1,13 +1,14 @@
 //! Reading an inbox: references first, then the entries that they refer to.
 
 use fred::types::Value;
+use proto::weight::{self, PAGE};
 use proto::{Cursor, Fingerprint, Position, ResetReason, Seq, UserId};
 use rustc_hash::FxHashMap;
 use smallvec::smallvec;
 
 use super::Redis;
 use super::changed::{self, Changed};
-use super::fetch::{Entries, ListId, decode, split_change};
+use super::fetch::{Entries, ListId, Wanted, decode, split_change};
 use super::key::Bucket;
 use super::link::{Args, Item};
 use super::reference::{Kind, Reference};
@@ -19,12 +20,14 @@ use crate::model::{Filed, InboxPage, InboxQuery, Logged, Standing};
 
 /// Inboxes read in one call.
 pub(super) const INBOXES: usize = 64;
-/// Events of one page at most, whatever was asked for.
-const EVENTS: usize = 1_000;
+/// Bytes of a reference, and of a conversation whose marks have changed, nearly:
+/// most of it is the conversation's name.
+const REFERENCE: usize = 100;
 
 impl Redis {
     pub(super) async fn read_pages(&self, batch: Vec<InboxQuery>) -> Result<Vec<InboxPage>> {
-        let items = batch.iter().map(item).collect();
+        let most = weight::page_of(batch.len());
+        let items = batch.iter().map(|query| item(query, most)).collect();
         let rows = self.read.run(&script::READ_INBOX, &[self.age()], items, INBOXES).await?;
         let pages = rows.into_iter().map(References::read).collect::<Result<_>>()?;
         let readers = batch.iter().map(|query| (&query.user, query.after.position)).collect();
@@ -38,12 +41,12 @@ impl Redis {
         readers: Vec<(&UserId, Position)>,
         mut pages: Vec<References>,
     ) -> Result<Vec<InboxPage>> {
-        let mut wanted: FxHashMap<ListId, Vec<u64>> = FxHashMap::default();
+        let mut wanted: FxHashMap<ListId, Vec<Wanted>> = FxHashMap::default();
         for reference in pages.iter().flat_map(|page| &page.references).flatten() {
             wanted
                 .entry((reference.conversation.clone(), reference.kind))
                 .or_default()
-                .push(reference.number);
+                .push(Wanted { number: reference.number, size: reference.size });
         }
         let changed =
             readers.iter().zip(&mut pages).map(|((reader, _), page)| (*reader, page.changed.take()));
@@ -83,8 +86,7 @@ impl Redis {
     /// The newest place of an inbox.
     async fn head(&self, user: &UserId) -> Result<Cursor> {
         let bucket = Bucket::of(user.as_str());
-        let item =
-            Item { bucket, args: smallvec![Value::Integer(bucket.0.into()), write::text(user.as_str())] };
+        let item = Item::new(bucket, smallvec![Value::Integer(bucket.0.into()), write::text(user.as_str())]);
         let mut rows = self.read.run(&script::HEAD, &[self.age()], vec![item], 1).await?;
         let mut row = rows.pop().ok_or_else(|| unexpected("a row"))?;
         Ok(Cursor { position: Position(row.number()?), fingerprint: fingerprint(&mut row)? })
@@ -95,7 +97,13 @@ impl Redis {
     }
 }
 
-fn item(query: &InboxQuery) -> Item {
+/// What the row of a page of references has, nearly; the marks are of one more
+/// than a page of marks has.
+pub(super) fn references(events: usize) -> usize {
+    (events + changed::CHANGED / 4) * REFERENCE
+}
+
+fn item(query: &InboxQuery, most: usize) -> Item {
     let bucket = Bucket::of(query.user.as_str());
     let (session, device) =
         query.session.as_ref().map_or(("", ""), |(session, device)| (session.as_str(), device.as_str()));
@@ -104,12 +112,13 @@ fn item(query: &InboxQuery) -> Item {
         write::text(query.user.as_str()),
         write::number(query.after.position.0),
         fingerprint_arg(query.after.fingerprint),
-        write::number(query.limit.clamp(1, EVENTS) as u64),
+        write::number(query.limit.clamp(1, PAGE.entries) as u64),
+        write::number(most as u64),
         write::text(session),
         write::text(device),
     ];
     args.extend(changed::args(query));
-    Item { bucket, args }
+    Item::new(bucket, args).answering(references(query.limit.min(PAGE.entries)))
 }
 
 /// As inboxes hold it.

@@ -10,6 +10,7 @@ use fred::interfaces::{ClientLike, EventInterface, Resp3Frame};
 use fred::types::config::Server;
 use fred::types::{ClusterHash, CustomCommand, Value};
 use futures_util::future::try_join_all;
+use proto::Bound;
 use smallvec::SmallVec;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -30,15 +31,45 @@ const HUNG: Duration = Duration::from_secs(2);
 /// Calls wait so long for a connection that is just being made.
 const CONNECTING: Duration = Duration::from_secs(1);
 
+/// What one call carries and answers at most, over all its items: it holds
+/// everybody up for some milliseconds.
+pub(super) const CALL_BYTES: usize = 1 << 20;
+/// Calls under way at once in a Cluster, where each is of another bucket. On one
+/// server there is one: others' calls get in between.
+const CALLS: usize = 16;
+
 /// What a script is to do for one user or conversation.
 #[derive(Debug, Clone)]
 pub(super) struct Item {
     pub(super) bucket: Bucket,
     pub(super) args: Args,
+    /// Bytes that its row may have, if that is more than a few.
+    answer: usize,
 }
 
 /// Of the frequent scripts, kept in the item itself.
 pub(super) type Args = SmallVec<[Value; 4]>;
+
+impl Item {
+    pub(super) fn new(bucket: Bucket, args: Args) -> Self {
+        Self { bucket, args, answer: 0 }
+    }
+
+    /// Its row may have so many bytes.
+    pub(super) fn answering(self, bytes: usize) -> Self {
+        Self { answer: bytes, ..self }
+    }
+
+    /// Bytes that it takes in a call, both ways.
+    fn weight(&self) -> usize {
+        let size = |value: &Value| match value {
+            Value::Bytes(bytes) => bytes.len(),
+            Value::String(text) => text.len(),
+            _ => 8,
+        };
+        self.answer + self.args.iter().map(size).sum::<usize>()
+    }
+}
 
 /// A connection for commands.
 #[derive(Clone)]
@@ -88,7 +119,9 @@ impl Link {
     }
 
     /// Runs a script for every item and gives a row for each. `per_call` items
-    /// at most go into one call; in a Cluster a call has those of one bucket.
+    /// at most go into one call, and [`CALL_BYTES`]; one after the other, so
+    /// that others' calls get in between. In a Cluster a call has those of one
+    /// bucket.
     pub(super) async fn run(
         &self,
         script: &'static Script,
@@ -100,14 +133,15 @@ impl Link {
             return Ok(Vec::new());
         }
         self.connected(CONNECTING).await?;
+        let call = Bound::new(CALL_BYTES, per_call);
         if self.cluster {
-            return self.run_by_bucket(script, common, items, per_call).await;
+            return self.run_by_bucket(script, common, items, call).await;
         }
-        if items.len() <= per_call {
-            return self.one(script, None, common, &items).await;
+        let mut rows = Vec::with_capacity(items.len());
+        for run in call.runs(&items, Item::weight) {
+            rows.extend(self.one(script, None, common, run).await?);
         }
-        let calls = items.chunks(per_call).map(|chunk| self.one(script, None, common, chunk));
-        Ok(try_join_all(calls).await?.into_iter().flatten().collect())
+        Ok(rows)
     }
 
     /// A call has items of one bucket, in their order.
@@ -116,18 +150,23 @@ impl Link {
         script: &'static Script,
         common: &[Value],
         items: Vec<Item>,
-        per_call: usize,
+        call: Bound,
     ) -> Result<Vec<Row>> {
         let mut indexed: Vec<(usize, Item)> = items.into_iter().enumerate().collect();
         // Stable.
         indexed.sort_by_key(|(_, item)| item.bucket);
         let (order, items): (Vec<usize>, Vec<Item>) = indexed.into_iter().unzip();
-        let calls = items
+        let runs: Vec<&[Item]> = items
             .chunk_by(|a, b| a.bucket == b.bucket)
-            .flat_map(|group| group.chunks(per_call))
-            .map(|chunk| self.one(script, Some(chunk[0].bucket), common, chunk));
+            .flat_map(|group| call.runs(group, Item::weight))
+            .collect();
+        let mut answers = Vec::with_capacity(items.len());
+        for some in runs.chunks(CALLS) {
+            let calls = some.iter().map(|run| self.one(script, Some(run[0].bucket), common, run));
+            answers.extend(try_join_all(calls).await?.into_iter().flatten());
+        }
         let mut rows: Vec<Option<Row>> = std::iter::repeat_with(|| None).take(items.len()).collect();
-        for (index, row) in order.into_iter().zip(try_join_all(calls).await?.into_iter().flatten()) {
+        for (index, row) in order.into_iter().zip(answers) {
             rows[index] = Some(row);
         }
         Ok(rows.into_iter().map(|row| row.expect("every index is in one call")).collect())

@@ -26,6 +26,8 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reference {
     pub(super) fingerprint: u32,
+    /// Bytes of the entry.
+    pub(super) size: usize,
     pub(super) kind: Kind,
     /// The seq of a message, the version of a change.
     pub(super) number: u64,
@@ -33,13 +35,14 @@ pub(super) struct Reference {
 }
 
 impl Reference {
-    /// Reads `fingerprint time place-of-marks kind number ':' conversation`: see
+    /// Reads `fingerprint time size place-of-marks kind number ':' conversation`: see
     /// `scripts/lib/inbox.lua`.
     pub(super) fn parse(bytes: &Bytes) -> Result<Self> {
         let wrong = || Error::Corrupt("a reference in an inbox".into());
-        let (head, tail) = bytes.split_at_checked(15).ok_or_else(wrong)?;
+        let (head, tail) = bytes.split_at_checked(18).ok_or_else(wrong)?;
         let fingerprint = u32::from_le_bytes(head[..4].try_into().map_err(|_| wrong())?);
-        let kind = match head[14] {
+        let size = u32::from_be_bytes([0, head[10], head[11], head[12]]);
+        let kind = match head[17] {
             b'm' => Kind::Message,
             b'c' => Kind::Change,
             _ => return Err(wrong()),
@@ -48,6 +51,7 @@ impl Reference {
             std::str::from_utf8(tail).ok().and_then(|tail| tail.split_once(':')).ok_or_else(wrong)?;
         Ok(Self {
             fingerprint,
+            size: usize::try_from(size).map_err(|_| wrong())?,
             kind,
             number: number.parse().map_err(|_| wrong())?,
             conversation: ConversationId::parse(conversation).map_err(|_| wrong())?,
@@ -61,9 +65,9 @@ mod tests {
 
     #[test]
     fn a_reference_is_read_as_the_scripts_write_it() {
-        let bytes = Bytes::from_static(b"\x01\x02\x03\x04ttttttmmmm\x6d12:alice~bob");
+        let bytes = Bytes::from_static(b"\x01\x02\x03\x04tttttt\x01\x00\x02mmmm\x6d12:alice~bob");
         let reference = Reference::parse(&bytes).unwrap();
-        assert_eq!(reference.fingerprint, 0x0403_0201);
+        assert_eq!((reference.fingerprint, reference.size), (0x0403_0201, 65_538));
         assert_eq!((reference.kind, reference.number), (Kind::Message, 12));
         assert_eq!(reference.conversation.as_str(), "alice~bob");
     }
@@ -72,10 +76,10 @@ mod tests {
     fn what_is_no_reference_is_corrupt() {
         for bytes in [
             &b""[..],
-            b"123456789012345",
-            b"12345678901234x1:a~b",
-            b"12345678901234mx:a~b",
-            b"12345678901234m1:ab",
+            b"123456789012345678",
+            b"12345678901234567x1:a~b",
+            b"12345678901234567mx:a~b",
+            b"12345678901234567m1:ab",
         ] {
             assert!(Reference::parse(&Bytes::copy_from_slice(bytes)).is_err());
         }

@@ -11,7 +11,8 @@ use smallvec::smallvec;
 
 use super::Redis;
 use super::announce::Announced;
-use super::conversation::{Start, conversation_item, only, sent_item, starts};
+use super::conversation::{Start, only, sent_item, starts, state_item};
+use super::fetch::Wanted;
 use super::filing::{Filing, Mode, Place};
 use super::key::{BUCKETS, Bucket};
 use super::link::Item;
@@ -66,13 +67,13 @@ impl Redis {
             write::text(&note.field),
             write::text(&note.token),
         ];
-        self.append.run(&script::FINISH, &[], vec![Item { bucket: note.bucket, args }], 1).await?;
+        self.append.run(&script::FINISH, &[], vec![Item::new(note.bucket, args)], 1).await?;
         Ok(())
     }
 
     async fn pending(&self, age: Duration) -> Result<Vec<Note>> {
         let items = (0..BUCKETS)
-            .map(|number| Item { bucket: Bucket(number), args: smallvec![Value::Integer(number.into())] })
+            .map(|number| Item::new(Bucket(number), smallvec![Value::Integer(number.into())]))
             .collect();
         let age = write::number(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
         let rows = self.read.run(&script::PENDING, &[age], items, LOOK).await?;
@@ -95,7 +96,7 @@ impl Redis {
             return Ok(users);
         };
         let list = (note.conversation.clone(), Kind::Change);
-        let fetched = self.fetch(vec![(list.clone(), vec![*version])]).await?;
+        let fetched = self.fetch(vec![(list.clone(), Wanted::all([*version]))]).await?;
         let Some(change) = fetched.get(&list).and_then(|changes| changes.get(*version)) else {
             return Ok(Vec::new());
         };
@@ -135,10 +136,8 @@ impl Redis {
         &self,
         conversation: &ConversationId,
     ) -> Result<(Vec<Start>, Place)> {
-        let direct = write::direct_members(conversation);
-        let mut item = conversation_item(conversation);
-        item.args.push(write::text(&direct));
-        let mut row = only(self.append.run(&script::CONVERSATION, &[], vec![item], 1).await?)?;
+        let (all, item) = (write::text(""), state_item(conversation));
+        let mut row = only(self.append.run(&script::CONVERSATION, &[all], vec![item], 1).await?)?;
         let place = Place { seq: row.number()?, version: row.number()? };
         let (_own, _name, _owner) = (row.number()?, row.bytes()?, row.bytes()?);
         let members = row.text()?;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
 use super::Redis;
-use super::fetch::{Entries, ListId, split_change};
+use super::fetch::{Entries, ListId, Wanted, split_change};
 use super::filing::{Filing, Mode, Outcome};
 use super::reference::{Kind, Reference};
 use super::repair::heads;
@@ -19,7 +19,7 @@ impl Redis {
     /// filed all the same, and readers are told that the past was rewritten.
     pub(super) async fn rewrite(&self, filings: &[Filing], outcomes: &[Outcome]) -> Result<()> {
         let mut doubtful = Vec::new();
-        let mut wanted: FxHashMap<ListId, Vec<u64>> = FxHashMap::default();
+        let mut wanted: FxHashMap<ListId, Vec<Wanted>> = FxHashMap::default();
         for (filing, outcome) in filings.iter().zip(outcomes) {
             let Outcome::There(_, newest) = outcome else { continue };
             if newest.is_empty() {
@@ -31,7 +31,8 @@ impl Redis {
             if newest.fingerprint == filing.entry.fingerprint {
                 continue;
             }
-            wanted.entry((newest.conversation.clone(), newest.kind)).or_default().push(newest.number);
+            let entry = Wanted { number: newest.number, size: newest.size };
+            wanted.entry((newest.conversation.clone(), newest.kind)).or_default().push(entry);
             doubtful.push((filing.clone(), newest));
         }
         if doubtful.is_empty() {

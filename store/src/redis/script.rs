@@ -44,7 +44,7 @@ script!(
     rarely "whole", "inbox", "find_repeat", "repeated", "state", "entry", "number", "read_post", "numbering"
 );
 script!(FILE, "file", "whole", "inbox", "file");
-script!(ATTACH, "attach", "whole", "inbox", "location", "watch", "changed");
+script!(ATTACH, "attach", "whole", "inbox", "page", "location", "watch", "changed");
 script!(DETACH, "detach", "location");
 script!(LOCATE, "locate");
 script!(PRESENCE, "presence", "watch");
@@ -60,7 +60,7 @@ script!(KEEP_TICKET, "keep_ticket");
 script!(TAKE_TICKET, "take_ticket");
 script!(RETURN_TICKET, "return_ticket");
 script!(SWEEP, "sweep", "location");
-script!(READ_INBOX, "read_inbox", "whole", "inbox", "location", "changed");
+script!(READ_INBOX, "read_inbox", "whole", "inbox", "page", "location", "changed");
 script!(MARKS, "marks", "inbox", "mark");
 script!(HEAD, "head", "whole", "inbox");
 script!(FETCH, "fetch");

@@ -2,12 +2,12 @@
 //! of those whose node is gone.
 
 use fred::types::Value;
-use proto::{Cursor, DeviceId, NodeIncarnation, Position, SessionId, UserId};
+use proto::{Cursor, DeviceId, NodeIncarnation, Position, SessionId, UserId, weight};
 use rustc_hash::FxHashSet;
 use smallvec::smallvec;
 
 use super::Redis;
-use super::inbox::{INBOXES, References, fingerprint, fingerprint_arg, reset_reason};
+use super::inbox::{INBOXES, References, fingerprint, fingerprint_arg, references, reset_reason};
 use super::key::Bucket;
 use super::link::Item;
 use super::presence;
@@ -30,8 +30,13 @@ struct FirstPages<'a> {
 impl Redis {
     pub(super) async fn attach_all(&self, batch: &[Attach]) -> Result<Vec<Attached>> {
         let items = batch.iter().map(attach_item).collect();
-        let common =
-            [self.age(), write::number(FIRST_PAGE as u64), write::number(self.bounds.sessions as u64)];
+        let pages = batch.iter().filter(|attach| begins_with_page(attach)).count();
+        let common = [
+            self.age(),
+            write::number(FIRST_PAGE as u64),
+            write::number(weight::page_of(pages) as u64),
+            write::number(self.bounds.sessions as u64),
+        ];
         let rows = self.read.run(&script::ATTACH, &common, items, INBOXES).await?;
         let (mut attached, mut before) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         let mut first = FirstPages::default();
@@ -45,7 +50,7 @@ impl Redis {
             let absent = attach.location.is_some() && others.is_empty();
             let absence = absent.then_some(Absence { ended_ago, watchers });
             let acknowledged = row.number()? == 1;
-            if attach.location.is_some() && attach.from != From::Head && reset.is_none() {
+            if begins_with_page(attach) && reset.is_none() {
                 first.indexes.push(index);
                 first.readers.push((&attach.user, start.position));
                 first.pages.push(References::first(head, &mut row)?);
@@ -173,7 +178,12 @@ impl Redis {
 /// The beginning of most items: bucket and user.
 pub(super) fn user_item(user: &UserId) -> Item {
     let bucket = Bucket::of(user.as_str());
-    Item { bucket, args: smallvec![Value::Integer(bucket.0.into()), write::text(user.as_str())] }
+    Item::new(bucket, smallvec![Value::Integer(bucket.0.into()), write::text(user.as_str())])
+}
+
+/// Whether a session that attaches so is given its first page, if the place holds.
+fn begins_with_page(attach: &Attach) -> bool {
+    attach.location.is_some() && attach.from != From::Head
 }
 
 fn attach_item(attach: &Attach) -> Item {
@@ -192,7 +202,7 @@ fn attach_item(attach: &Attach) -> Item {
         write::text(location.map_or("", |location| location.device.as_str())),
         write::text(location.map_or("", |location| location.node.as_str())),
     ]);
-    item
+    if begins_with_page(attach) { item.answering(references(FIRST_PAGE)) } else { item }
 }
 
 /// Reads `session device node;` and so on.

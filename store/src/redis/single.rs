@@ -1,19 +1,19 @@
 //! The single way of posting: one call of `post.lua` numbers, files and
 //! announces a batch. For a server alone, where a script may touch every key.
 
-use proto::{Cursor, Position, Seq, StoreIncarnation};
+use proto::{Bound, Cursor, Position, Seq, StoreIncarnation};
 
 use super::Redis;
+use super::link::CALL_BYTES;
 use super::reply::{Row, unexpected};
 use super::step::Step;
 use super::{script, write};
 use crate::Result;
 use crate::model::{OwnPlace, Post, Posted};
 
-/// Posts in one call, and bytes; more go into the next one, so that no call
-/// holds Redis up for long.
+/// Posts in one call; more go into the next one, so that no call holds Redis up
+/// for long.
 const POSTS: usize = 256;
-const BYTES: usize = 1 << 20;
 
 impl Redis {
     pub(super) async fn post_at_once(&self, batch: &[Post]) -> Result<Vec<Posted>> {
@@ -52,16 +52,7 @@ impl Redis {
 
 /// How many of these posts go into one call: at least one.
 pub(super) fn call_of(posts: &[Post]) -> usize {
-    let mut bytes = 0;
-    posts
-        .iter()
-        .take(POSTS)
-        .take_while(|post| {
-            bytes += write::size(post);
-            bytes <= BYTES
-        })
-        .count()
-        .max(1)
+    Bound::new(CALL_BYTES, POSTS).fitting(posts.iter().map(write::size))
 }
 
 /// What became of a post, and whether it is filed for everyone. The first row

@@ -146,13 +146,15 @@ impl Redis {
     pub(super) async fn finish(&self, notes: &mut Notes) -> Result<()> {
         let items = std::mem::take(&mut notes.filed)
             .into_iter()
-            .map(|(bucket, field, token)| Item {
-                bucket,
-                args: smallvec![
-                    fred::types::Value::Integer(bucket.0.into()),
-                    write::text(&field),
-                    write::text(&token),
-                ],
+            .map(|(bucket, field, token)| {
+                Item::new(
+                    bucket,
+                    smallvec![
+                        fred::types::Value::Integer(bucket.0.into()),
+                        write::text(&field),
+                        write::text(&token),
+                    ],
+                )
             })
             .collect();
         // Notes that are lost here are found by a repair, which finds nothing

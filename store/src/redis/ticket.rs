@@ -41,5 +41,5 @@ impl Redis {
 
 fn item(ticket: &str) -> Item {
     let bucket = Bucket::of(ticket);
-    Item { bucket, args: smallvec![Value::Integer(bucket.0.into()), write::text(ticket)] }
+    Item::new(bucket, smallvec![Value::Integer(bucket.0.into()), write::text(ticket)])
 }

@@ -10,7 +10,7 @@ use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 use rustc_hash::FxHashSet;
 
 use super::Redis;
-use super::fetch::decode;
+use super::fetch::{Wanted, decode};
 use super::filing::Filing;
 use super::reference::Kind;
 use super::reply::unexpected;
@@ -53,7 +53,7 @@ impl Redis {
             return Ok(());
         }
         let list = (conversation.clone(), Kind::Message);
-        let fetched = self.fetch(vec![(list.clone(), vec![seq.0])]).await?;
+        let fetched = self.fetch(vec![(list.clone(), Wanted::all([seq.0]))]).await?;
         let Some(entry) = fetched.get(&list).and_then(|messages| messages.get(seq.0)) else {
             return Ok(());
         };

@@ -53,11 +53,13 @@ pub(super) fn bucket(value: &str) -> Value {
     Value::Integer(Bucket::of(value).0.into())
 }
 
-/// What a reference begins with: fingerprint and time.
-pub(super) fn prefix(fingerprint: u32, time: u64) -> [u8; 10] {
-    let mut prefix = [0; 10];
+/// What a reference begins with: fingerprint, time, and the size of the entry.
+pub(super) fn prefix(fingerprint: u32, time: u64, size: usize) -> [u8; 13] {
+    let mut prefix = [0; 13];
     prefix[..4].copy_from_slice(&fingerprint.to_le_bytes());
-    prefix[4..].copy_from_slice(&time.to_be_bytes()[2..]);
+    prefix[4..10].copy_from_slice(&time.to_be_bytes()[2..]);
+    let size = u32::try_from(size).unwrap_or(u32::MAX).min(0xff_ffff);
+    prefix[10..].copy_from_slice(&size.to_be_bytes()[1..]);
     prefix
 }
 
@@ -93,9 +95,10 @@ pub(super) fn direct_members(conversation: &ConversationId) -> String {
     members
 }
 
-/// Bytes that a post takes in a call.
+/// Bytes that a post takes in a call, at most: its names and keys stand there
+/// more than once.
 pub(super) fn size(post: &Post) -> usize {
-    256 + post.entries.iter().map(|entry| entry.bytes.len()).sum::<usize>()
+    2_048 + post.entries.iter().map(|entry| entry.bytes.len()).sum::<usize>()
 }
 
 /// Posts as `scripts/lib/post.lua` reads them.
@@ -176,11 +179,11 @@ fn item(post: &Post, heads: &mut Packed) -> Result<Item> {
             args.extend(post.entries.iter().map(reference));
         }
     }
-    Ok(Item { bucket: at, args })
+    Ok(Item::new(at, args))
 }
 
 fn reference(entry: &NewEntry) -> Value {
-    Value::Bytes(Bytes::copy_from_slice(&prefix(entry.fingerprint.0, entry.time)))
+    Value::Bytes(Bytes::copy_from_slice(&prefix(entry.fingerprint.0, entry.time, entry.bytes.len())))
 }
 
 /// A message, in two arguments: see `read_message` of `scripts/lib/post.lua`.
@@ -201,7 +204,7 @@ fn message(post: &Post, repeat_key: &str, session: Option<&SessionId>, head: &mu
     head.text(&[session.map_or("", SessionId::as_str), " "])?;
     head.text(&[&entry.time.to_string()])?;
     head.bytes(&[b"\x1a", varint(entry.bytes.len(), &mut [0; 10])])?;
-    let prefix = prefix(entry.fingerprint.0, entry.time);
+    let prefix = prefix(entry.fingerprint.0, entry.time, entry.bytes.len());
     match other_of(&post.conversation, by) {
         None => {
             head.text(&[by])?;
@@ -219,7 +222,7 @@ fn message(post: &Post, repeat_key: &str, session: Option<&SessionId>, head: &mu
             }
         }
     }
-    Ok(Item { bucket, args: smallvec![head.value(), Value::Bytes(entry.bytes.clone())] })
+    Ok(Item::new(bucket, smallvec![head.value(), Value::Bytes(entry.bytes.clone())]))
 }
 
 fn varint(number: usize, room: &mut [u8; 10]) -> &[u8] {

@@ -1,10 +1,13 @@
 //! What only the Redis store promises: it outlives its server's mishaps, puts
+//! What only the Redis store promises: it outlives its server's mishaps, puts
 //! right what a crash between two steps has left (`steps`) and what a refused
-//! command has (`half`), and costs little (`costs`).
+//! command has (`half`), costs little (`costs`), and does a little at a time
+//! (`weights`).
 
 mod costs;
 mod half;
 mod steps;
+mod weights;
 
 use std::sync::Arc;
 use std::time::Duration;

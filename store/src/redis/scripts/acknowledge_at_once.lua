@@ -21,7 +21,7 @@ local period = format('%d', floor(now / (bounds.age * 500)))
 -- Notes and sets the mark that a message makes, whose reference this is. Returns
 -- whether it is new.
 local function mark(u, user, ref, conversation, seq)
-  local home, home_low, other, other_low = byte(ref, 11, 14)
+  local home, home_low, other, other_low = byte(ref, 14, 17)
   local tag, tilde = format('{%d}', home * 256 + home_low), find(conversation, '~', 1, true)
   if not tilde then
     local count = rarely().mark_in_group(tag, conversation, user, seq)
@@ -54,8 +54,8 @@ local function mark_newest(u, user, refs, row)
   local last, seen
   for n = #refs, 1, -1 do
     local ref = refs[n]
-    if byte(ref, 15) == 109 then
-      local seq, behind = match(ref, '^(%d+):()', 16)
+    if byte(ref, 18) == 109 then
+      local seq, behind = match(ref, '^(%d+):()', 19)
       -- Nothing of one that is damaged.
       local conversation = seq and sub(ref, behind)
       if seq and conversation ~= last and not (seen and seen[conversation]) then

@@ -1,5 +1,5 @@
--- Begins sessions or looks places up. ARGV: age, events of a first page at
--- most, sessions of a user at most, then per item bucket, user, from ('h', 's'
+-- Begins sessions or looks places up. ARGV: age, events and bytes of a first page
+-- at most, sessions of a user at most, then per item bucket, user, from ('h', 's'
 -- or 'c'), position, fingerprint, session ('' for none), device, node. Returns
 -- per item start, its fingerprint, reset (0 none, 1 trimmed, 2 rewritten), head,
 -- the locations replaced, those that were there before, and where there were
@@ -10,8 +10,8 @@
 -- conversations whose marks have changed.
 local now = now_ms()
 local oldest = now - tonumber(ARGV[1])
-local limit = tonumber(ARGV[2])
-local most = tonumber(ARGV[3])
+local limit, bytes = tonumber(ARGV[2]), tonumber(ARGV[3])
+local most = tonumber(ARGV[4])
 
 -- Puts a location on the record, behind those that began earlier. Returns those
 -- that it takes the place of: of the same device, and the oldest of a user who
@@ -50,7 +50,7 @@ local function was_away(box, bucket, user)
 end
 
 local results = {}
-for at = 4, #ARGV, 8 do
+for at = 5, #ARGV, 8 do
   local bucket, user, from, position, fp, session, device, node = unpack(ARGV, at, at + 7)
   local box = open(bucket, user, oldest)
   local replaced, ended, watchers = '', {}, {}
@@ -73,8 +73,7 @@ for at = 4, #ARGV, 8 do
     acked = 1
   end
   if paged and reset == 0 then
-    local first = position - box.base
-    if position < box.head then refs = call('LRANGE', box.i, first, first + limit - 1) end
+    refs = references(box, position, limit, bytes)
     if position + #refs >= box.head then marks = changed(bucket, user, marks_since(ref, oldest), 0) end
   end
   results[#results + 1] = {position, fp, reset, box.head, replaced, box.locations, ended, watchers, acked, refs, marks}

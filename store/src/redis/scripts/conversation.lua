@@ -1,15 +1,26 @@
--- The state of conversations. ARGV per item: bucket, conversation, the members
--- of a direct one ('' for a group) as a group has them. Returns per item head,
--- version, how many changes of the group itself it counts, name, owner, members,
--- their delivered and read marks one after the other, the last message if there
--- is one, what became of it if it was amended, and the newest recalled seq.
+-- The state of conversations. ARGV: whose part of a group's members is wanted
+-- ('' for all), then per item bucket, conversation, the members of a direct one
+-- ('' for a group) as a group has them. Returns per item head, version, how many
+-- changes of the group itself it counts, name, owner, members, their delivered
+-- and read marks one after the other, the last message if there is one, what
+-- became of it if it was amended, and the newest recalled seq.
+local reader = ARGV[1]
+
+-- One of the members, or none.
+local function only(members, user)
+  local comma = string.find(members, ',' .. user .. ':', 1, true)
+  if not comma then return '' end
+  local bucket = match(sub(members, comma > 8 and comma - 8 or 1, comma - 1), '%d+$')
+  return bucket .. sub(members, comma, string.find(members, ';', comma, true))
+end
+
 local results = {}
-for at = 1, #ARGV, 3 do
+for at = 2, #ARGV, 3 do
   local tag, conversation, direct = '{' .. ARGV[at] .. '}', ARGV[at + 1], ARGV[at + 2]
   local c, l = tag .. 'c:' .. conversation, tag .. 'l:' .. conversation
   local r = call('HMGET', c, 'lb', 'v', 'name', 'owner', 'm', 'g')
   local len, version, members = call('LLEN', l), tonumber(r[2]) or 0, direct
-  if direct == '' then members = r[5] or '' end
+  if direct == '' then members = reader == '' and (r[5] or '') or only(r[5] or '', reader) end
   local fields = {}
   for user in string.gmatch(members, '%d+,([^:]+):%d+:%d+;') do
     fields[#fields + 1] = 'd:' .. user
@@ -23,7 +34,7 @@ for at = 1, #ARGV, 3 do
   if len > 0 then last[1] = call('LINDEX', l, -1) end
   local head, state, recalled = (tonumber(r[1]) or 0) + len, {}, '0'
   if version > 0 then
-    state = states(tag, conversation, head, head)
+    if call('ZSCORE', tag .. 'z:' .. conversation, head) then state[1] = state_of(tag, conversation, head) end
     recalled = call('ZRANGE', tag .. 'x:' .. conversation, -1, -1)[1]
     recalled = recalled and match(recalled, '^%d+') or '0'
   end

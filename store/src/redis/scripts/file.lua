@@ -1,6 +1,6 @@
 -- Files entries in inboxes. ARGV: events kept in an inbox, then per item
 -- bucket, user, since (seq and version), conversation, kind, seq, version, the
--- seq of the message that it amends (0: none), fingerprint and time, where its
+-- seq of the message that it amends (0: none), fingerprint, time and size, where its
 -- marks are, flags ('o': the user's own, 'l': the last before leaving, 's':
 -- strict, 'w': rewrite). Returns per item what `file` does.
 local bounds = {events = tonumber(ARGV[1])}

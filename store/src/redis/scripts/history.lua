@@ -1,8 +1,23 @@
 -- Messages of a conversation. ARGV per item: bucket, conversation, user, '1'
--- for a group, range ('n', 'b' or 'a'), seq, limit. Returns per item whether
--- the user is a member, the seq of the first message, whether there are more,
--- the messages, and what became of those that were amended.
-local function read(bucket, conversation, user, group, range, seq, limit)
+-- for a group, range ('n', 'b' or 'a'), seq, limit, bytes of the page at most.
+-- Returns per item whether the user is a member, the seq of the first message,
+-- whether there are more, the messages, and what became of those that were
+-- amended.
+
+-- Messages read at a time.
+local FEW = 16
+-- What a message takes beside its entry.
+local BESIDE = 256
+
+-- Of messages in the direction of reading, the last of which has this seq.
+local function page(messages, found, seq, step, more)
+  if step > 0 then return {1, seq - #messages + 1, more and 1 or 0, messages, found} end
+  local n = #messages
+  for at = 1, floor(n / 2) do messages[at], messages[n + 1 - at] = messages[n + 1 - at], messages[at] end
+  return {1, seq, more and 1 or 0, messages, found}
+end
+
+local function read(bucket, conversation, user, group, range, seq, limit, most)
   local tag = '{' .. bucket .. '}'
   local r = call('HMGET', tag .. 'c:' .. conversation, 'lb', 'm', 'v')
   local base, since = tonumber(r[1]) or 0, 0
@@ -14,7 +29,7 @@ local function read(bucket, conversation, user, group, range, seq, limit)
   local l = tag .. 'l:' .. conversation
   local head = base + call('LLEN', l)
   local lowest = since > base and since + 1 or base + 1
-  seq, limit = tonumber(seq), tonumber(limit)
+  seq, limit, most = tonumber(seq), tonumber(limit), tonumber(most)
   local from, to, more
   if range == 'a' then
     from = seq + 1 > lowest and seq + 1 or lowest
@@ -29,10 +44,38 @@ local function read(bucket, conversation, user, group, range, seq, limit)
   if to > head then to = head end
   -- A `from` beyond all bounds is no number that can be answered.
   if to < from then return {1, 0, more and 1 or 0, {}, {}} end
-  return {1, from, more and 1 or 0, call('LRANGE', l, from - base - 1, to - base - 1),
-    r[3] and states(tag, conversation, from, to) or {}}
+  local amended = {}
+  if r[3] then
+    for _, one in ipairs(call('ZRANGEBYSCORE', tag .. 'z:' .. conversation, from, to)) do amended[tonumber(one)] = true end
+  end
+  -- In the direction of reading, a few at a time: what does not fit is not read.
+  local messages, found, bytes, step = {}, {}, 0, range == 'a' and 1 or -1
+  local at, last = from, to
+  if step < 0 then at, last = to, from end
+  while (last - at) * step >= 0 do
+    local far = at + step * (FEW - 1)
+    if (far - last) * step > 0 then far = last end
+    local low, high = math.min(at, far), math.max(at, far)
+    local some = call('LRANGE', l, low - base - 1, high - base - 1)
+    while (far - at) * step >= 0 do
+      local entry, state = some[at - low + 1], nil
+      bytes = bytes + #entry + BESIDE
+      if amended[at] then
+        state = state_of(tag, conversation, at)
+        bytes = bytes + #state[2]
+        for _, reaction in ipairs(state[4]) do bytes = bytes + #reaction + 12 end
+      end
+      if bytes > most and #messages > 0 then
+        return page(messages, found, at - step, step, true)
+      end
+      messages[#messages + 1] = entry
+      found[#found + 1] = state
+      at = at + step
+    end
+  end
+  return page(messages, found, last, step, more)
 end
 
 local results = {}
-for at = 1, #ARGV, 7 do results[#results + 1] = read(unpack(ARGV, at, at + 6)) end
+for at = 1, #ARGV, 8 do results[#results + 1] = read(unpack(ARGV, at, at + 7)) end
 return results

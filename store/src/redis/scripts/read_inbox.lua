@@ -1,5 +1,5 @@
 -- Pages of references. ARGV: age, then per item bucket, user, position,
--- fingerprint, limit, session ('' for none), device; the marks that are wanted:
+-- fingerprint, limit, bytes of the page at most, session ('' for none), device; the marks that are wanted:
 -- '' none, 'p' since shortly before a place, 'w' for so many ms; the place's
 -- position or the ms, the place's fingerprint, and where to go on. Returns per
 -- item head, reset, fingerprint of the head (after a reset only), standing (0
@@ -18,8 +18,9 @@ local function since_of_marks(box, mode, place, fp)
 end
 
 local results = {}
-for at = 2, #ARGV, 11 do
-  local bucket, user, position, fp, limit, session, device, mode, place, place_fp, after = unpack(ARGV, at, at + 10)
+for at = 2, #ARGV, 12 do
+  local bucket, user, position, fp, limit, most, session, device, mode, place, place_fp, after =
+    unpack(ARGV, at, at + 11)
   local box = open(bucket, user, oldest)
   local standing = 0
   if session ~= '' then
@@ -38,9 +39,7 @@ for at = 2, #ARGV, 11 do
   if reset ~= 0 then
     results[#results + 1] = {box.head, reset, head_fp(box), standing, {}, {}}
   else
-    local from = position - box.base
-    local refs, marks = {}, {}
-    if position < box.head then refs = call('LRANGE', box.i, from, from + tonumber(limit) - 1) end
+    local refs, marks = references(box, position, tonumber(limit), tonumber(most)), {}
     if mode ~= '' and position + #refs >= box.head then
       marks = changed(bucket, user, since_of_marks(box, mode, place, place_fp), tonumber(after))
     end

@@ -82,7 +82,7 @@ async fn an_acknowledgement_and_a_mark_are_one_call_each() {
 }
 
 /// How often a command ran since the statistics were reset.
-async fn calls(server: &RedisServer, command: &str) -> u64 {
+pub(super) async fn calls(server: &RedisServer, command: &str) -> u64 {
     let stats = server.info(&["INFO", "commandstats"], &format!("cmdstat_{command}")).await.unwrap();
     let Some(stats) = stats else { return 0 };
     let calls = stats.split(',').find_map(|field| field.strip_prefix("calls=")).unwrap();

@@ -1,8 +1,9 @@
 -- A user's record and inbox. A reference is the fingerprint (4 bytes), the
--- time in ms (6 bytes, big endian), where its marks are (the buckets of the
--- conversation and, if that is a direct one, of its other member: 2 bytes each,
--- big endian), 'm' or 'c', the seq or version, ':', and the conversation. Its
--- position is the base plus its place in the list.
+-- time in ms (6 bytes, big endian), the size of the entry (3 bytes, big
+-- endian), where its marks are (the buckets of the conversation and, if that is
+-- a direct one, of its other member: 2 bytes each, big endian), 'm' or 'c', the
+-- seq or version, ':', and the conversation. Its position is the base plus its
+-- place in the list.
 local call, match, sub, byte, char, floor =
   redis.call, string.match, string.sub, string.byte, string.char, math.floor
 

@@ -36,8 +36,10 @@ local function close(tag, m, e, fs, fv)
     local time = entry_time(entry)
     local six = ''
     for _ = 1, 6 do six, time = char(time % 256) .. six, floor(time / 256) end
+    local size = #entry < 16777215 and #entry or 16777215
+    local three = char(floor(size / 65536), floor(size / 256) % 256, size % 256)
     local closed = {conversation = e.conversation, kind = kind, seq = seq, version = version,
-      of = of, prefix = sub(entry .. '\0\0\0\0\0', 2, 5) .. six}
+      of = of, prefix = sub(entry .. '\0\0\0\0\0', 2, 5) .. six .. three}
     local by = entry_by(entry)
     local whose = {bucket = m.bucket, user = m.user, where = m.where, seq = m.seq, version = m.version,
       own = kind == 'm' and by == m.user}
@@ -79,10 +81,10 @@ end
 -- its position (0: none), and the locations unless it was there already.
 local function file_late(own, u, ref, since_seq, since_version)
   local bucket, user = match(u, '^{(%d+)}u:(.*)$')
-  local m = {bucket = bucket, user = user, where = sub(ref, 11, 14), seq = tonumber(since_seq),
+  local m = {bucket = bucket, user = user, where = sub(ref, 14, 17), seq = tonumber(since_seq),
     version = tonumber(since_version), own = own}
   local e = {conversation = conversation, kind = 'm', seq = seq, version = tonumber(version), of = 0,
-    prefix = sub(ref, 1, 10)}
+    prefix = sub(ref, 1, 13)}
   local status, position, locations = file_anyway(match(c, '^{%d+}'), m, e)
   return position, status == 'filed' and locations
 end

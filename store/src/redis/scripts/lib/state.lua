@@ -45,16 +45,10 @@ local function expire_states(tag, conversation, age)
   for _, key in ipairs({'a:', 'x:', 'z:'}) do call('PEXPIRE', tag .. key .. conversation, age) end
 end
 
--- What became of the messages from one seq to another, of those that were
--- amended: each seq, last edit ('' for none), time of the recall ('0' for
--- none), and reactions.
-local function states(tag, conversation, from, to)
-  local found = {}
-  for _, seq in ipairs(call('ZRANGEBYSCORE', tag .. 'z:' .. conversation, from, to)) do
-    local recalled = call('ZRANGEBYSCORE', tag .. 'x:' .. conversation, seq, seq)[1]
-    found[#found + 1] = {seq, call('HGET', tag .. 'a:' .. conversation, seq) or '',
-      recalled and match(recalled, ':(%d+)$') or '0',
-      call('ZRANGE', tag .. 'r:' .. conversation .. ':' .. seq, 0, -1)}
-  end
-  return found
+-- What became of a message that was amended: its seq, last edit ('' for none),
+-- time of the recall ('0' for none), and reactions.
+local function state_of(tag, conversation, seq)
+  local recalled = call('ZRANGEBYSCORE', tag .. 'x:' .. conversation, seq, seq)[1]
+  return {seq, call('HGET', tag .. 'a:' .. conversation, seq) or '', recalled and match(recalled, ':(%d+)$') or '0',
+    call('ZRANGE', tag .. 'r:' .. conversation .. ':' .. seq, 0, -1)}
 end
