@@ -20,6 +20,8 @@ pub struct Event {
     conversation: String,
     seq: Seq,
     entry: wire::Entry,
+    /// Bytes of both.
+    weight: usize,
     /// What follows the cursor in the JSON frame, up to the closing brace.
     json: OnceLock<Box<str>>,
     /// The protobuf frame without a cursor.
@@ -37,7 +39,13 @@ impl Event {
     /// As it came from the bus or from a router.
     pub fn new(conversation: String, seq: Seq, entry: wire::Entry) -> Self {
         let (json, protobuf, receipt) = Default::default();
-        Self { conversation, seq, entry, json, protobuf, receipt, live: true, span: Span::NONE }
+        let weight = conversation.len() + entry.encoded_len();
+        Self { conversation, seq, entry, weight, json, protobuf, receipt, live: true, span: Span::NONE }
+    }
+
+    /// Bytes that it takes, about.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
     }
 
     /// As it is read from the log: live for whoever only missed hearing of it.

@@ -123,6 +123,16 @@ impl Frame {
         }
     }
 
+    /// Bytes that it takes while it waits, nearly. Answers are counted as small:
+    /// they are bounded by the commands in flight.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Event(_, event) => event.weight(),
+            Self::Publication(publication) => publication.size(),
+            _ => 128,
+        }
+    }
+
     /// Whether it may be dropped from the queue of a slow reader: the log has
     /// it, or nobody misses it. Answers are not, and neither are marks and
     /// states, which stand for the newest.

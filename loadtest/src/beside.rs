@@ -69,6 +69,7 @@ pub(crate) async fn stand_by(options: &StandBy) -> Result<()> {
         gateways: options.gateways.clone(),
         issuer: Issuer::new(&options.jwt_secret),
         processes: Vec::new(),
+        redis_port: None,
     };
     let settings = Settings::idle(options.users);
     let (end, ended) = oneshot::channel();

@@ -21,6 +21,7 @@ pub(crate) async fn servers(run: &Run) -> Result<Running> {
             gateways: run.gateways.clone(),
             issuer: Issuer::new(secret(run)?),
             processes: processes.collect(),
+            redis_port: None,
         }));
     };
     let binaries = run.programs.binaries().await?;

@@ -147,9 +147,10 @@ pub(crate) struct Run {
     #[arg(long, default_value_t = 1)]
     publishers: usize,
 
-    /// Messages that wait for each user, in `catchup`.
-    #[arg(long, default_value_t = 2000)]
-    backlog: usize,
+    /// Messages of --body bytes that wait for each user who comes back: in
+    /// `storm` 1 if nothing is said, in `catchup` 2000.
+    #[arg(long)]
+    backlog: Option<usize>,
 
     /// How clients connect: one of websocket, websocket-protobuf, sse, stream,
     /// iframe, long-poll (or poll), long-poll-protobuf, short-poll, or several
@@ -180,7 +181,8 @@ pub(crate) enum Scenario {
     Room,
     /// Connections that say nothing.
     Idle,
-    /// All drop and return at once, with their cursors.
+    /// All drop and return at once, with their cursors, to --backlog messages
+    /// each.
     Storm,
     /// Readers come back to --backlog messages each.
     Catchup,
@@ -257,7 +259,7 @@ impl Run {
             seed: self.seed.unwrap_or_else(rand::random),
             members: self.members,
             publishers: self.publishers,
-            backlog: self.backlog,
+            backlog: self.backlog.unwrap_or(if self.scenario == Scenario::Catchup { 2_000 } else { 1 }),
         };
         settings.check()?;
         Ok(settings)

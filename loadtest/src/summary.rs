@@ -48,6 +48,9 @@ pub struct Summary {
     /// Of users who were away and came back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub returns: Option<Returns>,
+    /// Of the Redis that was started for the run, in the measured time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<LongestCall>,
     /// Memory of idle connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemoryPerConnection>,
@@ -88,6 +91,17 @@ pub struct Returns {
     /// CPU microseconds of all servers that are known per user who came back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_per_user: Option<f64>,
+}
+
+/// How long one call has held Redis up, by its slow log.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct LongestCall {
+    /// The longest, in milliseconds; 0 if none took 5 ms.
+    pub millis: f64,
+    /// Which: its first words, of a script the beginning of its hash.
+    pub command: String,
+    /// Calls of more than 20 ms.
+    pub beyond: usize,
 }
 
 /// How this program itself kept up.

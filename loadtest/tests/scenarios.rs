@@ -122,7 +122,9 @@ async fn whoever_was_away_comes_back_to_everything() {
         let returns = summary.returns.as_ref().unwrap();
         assert_eq!(returns.users, 12);
         assert!(returns.back.max > 0.0 && returns.caught_up.max >= returns.back.p50, "{summary}");
+        assert_eq!((returns.backlog, returns.retries), (40, 0));
         assert_eq!(summary.messages.as_ref().unwrap().sent, 12 * returns.backlog);
+        assert!(summary.redis.is_some(), "the longest call of the Redis that was started");
     }
 }
 

@@ -97,6 +97,12 @@ impl Load {
         false
     }
 
+    /// Adds so many, whether they fit or not.
+    pub fn take(&mut self, bytes: usize, entries: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.entries = self.entries.saturating_add(entries);
+    }
+
     /// Takes one off that was added.
     pub fn remove(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
@@ -106,6 +112,11 @@ impl Load {
     /// Whether one that weighs nothing would not fit.
     pub fn is_full(&self) -> bool {
         self.bytes >= self.bound.bytes || self.entries >= self.bound.entries
+    }
+
+    /// Whether it is beyond its bound, other than by a single one that is.
+    pub fn is_over(&self) -> bool {
+        self.entries > self.bound.entries || (self.bytes > self.bound.bytes && self.entries > 1)
     }
 
     /// Bytes so far.
@@ -163,6 +174,8 @@ mod tests {
         assert!(load.add(6) && load.add(4) && !load.add(0));
         load.remove(6);
         assert_eq!((load.bytes(), load.entries(), load.is_full()), (4, 1, false));
-        assert!(load.add(6));
+        assert!(load.add(6) && !load.is_over());
+        load.take(1, 1);
+        assert!(load.is_over());
     }
 }

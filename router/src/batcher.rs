@@ -4,9 +4,12 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use daemon::trace::{self, KeyValue, Span};
+use proto::{Bound, weight};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -14,23 +17,38 @@ use tokio_util::task::TaskTracker;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 
-/// Items that wait at most; one more is answered `unavailable` at once.
-const QUEUE: usize = 16_384;
+/// Items that wait at most, and the bytes that they carry; one more is answered
+/// `unavailable` at once.
+const QUEUE: Bound = Bound::new(64 << 20, 16_384);
 /// Whoever has waited longer has been given up by its gateway, or soon will
 /// be: answered `unavailable` without asking the store, so that a store that
 /// was away is not met by a queue of the dead.
 const MAX_WAIT: Duration = Duration::from_secs(5);
-/// Items in one call.
-const MAX_ITEMS: usize = 256;
 /// Links of one span; OpenTelemetry's own limit.
 const MAX_LINKS: usize = 128;
-/// Bytes of bodies in one call; a single larger item goes alone.
-const MAX_BYTES: usize = 1 << 20;
+
+/// What goes into one call of the store.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch {
+    /// Items, and bytes both ways.
+    pub(crate) bound: Bound,
+    /// Bytes that one is answered with, when there are many.
+    pub(crate) answer: usize,
+}
+
+impl Batch {
+    /// Of what carries much and is answered with little.
+    pub(crate) const WRITES: Self = Self { bound: Bound::new(1 << 20, 256), answer: 0 };
+    /// Of what is answered with pages.
+    pub(crate) const PAGES: Self = Self { bound: Bound::new(weight::PAGES, 256), answer: weight::LEAST_PAGE };
+}
 
 /// The handle: cheap to clone. The loop ends when the last one is gone.
 #[derive(Debug)]
 pub(crate) struct Batcher<I, O> {
     queue: mpsc::Sender<Job<I, O>>,
+    /// Bytes of what waits.
+    waiting: Arc<AtomicUsize>,
 }
 
 struct Job<I, O> {
@@ -44,7 +62,7 @@ struct Job<I, O> {
 
 impl<I, O> Clone for Batcher<I, O> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone() }
+        Self { queue: self.queue.clone(), waiting: self.waiting.clone() }
     }
 }
 
@@ -60,6 +78,7 @@ where
     pub(crate) fn start<F, Fut>(
         name: &'static str,
         pause: Duration,
+        batch: Batch,
         tasks: &TaskTracker,
         metrics: &Metrics,
         call: F,
@@ -68,11 +87,12 @@ where
         F: Fn(Vec<I>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = store::Result<Vec<O>>> + Send + 'static,
     {
-        let (queue, waiting) = mpsc::channel(QUEUE);
-        let weak = queue.downgrade();
+        let (queue, jobs) = mpsc::channel(QUEUE.entries);
+        let (weak, waiting) = (queue.downgrade(), Arc::new(AtomicUsize::new(0)));
         metrics.queue(name, move || weak.upgrade().map(|queue| queue.max_capacity() - queue.capacity()));
-        tasks.spawn(work(name, pause, waiting, metrics.clone(), call));
-        Self { queue }
+        let queued = Queued { jobs, bytes: waiting.clone() };
+        tasks.spawn(work(name, pause, batch, queued, metrics.clone(), call));
+        Self { queue, waiting }
     }
 
     /// Puts an item behind those before it; `bytes` is what it carries. The
@@ -80,16 +100,29 @@ where
     pub(crate) fn submit(&self, item: I, bytes: usize, answer: impl FnOnce(Result<O>) + Send + 'static) {
         let trace = trace::current().map(Box::new);
         let job = Job { item, bytes, since: Instant::now(), trace, answer: Box::new(answer) };
-        if let Err(refused) = self.queue.try_send(job) {
-            (refused.into_inner().answer)(Err(Error::Unavailable("too much waits for the store")));
+        let full = self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE.bytes;
+        let refused = match full {
+            true => Some(job),
+            false => self.queue.try_send(job).err().map(mpsc::error::TrySendError::into_inner),
+        };
+        if let Some(job) = refused {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            (job.answer)(Err(Error::Unavailable("too much waits for the store")));
         }
     }
+}
+
+/// What waits, as the loop has it.
+struct Queued<I, O> {
+    jobs: mpsc::Receiver<Job<I, O>>,
+    bytes: Arc<AtomicUsize>,
 }
 
 async fn work<I, O, F, Fut>(
     name: &'static str,
     pause: Duration,
-    mut waiting: mpsc::Receiver<Job<I, O>>,
+    batch: Batch,
+    Queued { jobs: mut waiting, bytes }: Queued<I, O>,
     metrics: Metrics,
     call: F,
 ) where
@@ -97,49 +130,41 @@ async fn work<I, O, F, Fut>(
     F: Fn(Vec<I>) -> Fut,
     Fut: Future<Output = store::Result<Vec<O>>>,
 {
+    let most = batch.bound.entries;
     // Taken from the queue, in its order.
     let mut jobs = Vec::new();
     let mut next = Instant::now();
     loop {
-        if jobs.is_empty() && waiting.recv_many(&mut jobs, MAX_ITEMS).await == 0 {
+        if jobs.is_empty() && waiting.recv_many(&mut jobs, most).await == 0 {
             return;
         }
         // One timer for the whole pause. It may be a millisecond late, so that
         // what comes after the pause ends it, too.
         let mut over = pin!(tokio::time::sleep_until(next));
-        while jobs.len() < MAX_ITEMS && Instant::now() < next {
-            let room = MAX_ITEMS - jobs.len();
+        while jobs.len() < most && Instant::now() < next {
+            let room = most - jobs.len();
             tokio::select! {
                 biased;
                 () = &mut over => break,
                 count = waiting.recv_many(&mut jobs, room) => if count == 0 { break },
             }
         }
-        let room = MAX_ITEMS - jobs.len();
+        let room = most - jobs.len();
         if room > 0 && !waiting.is_empty() {
             waiting.recv_many(&mut jobs, room).await;
         }
-        let count = fitting(&jobs);
-        let mut batch: Vec<_> = jobs.drain(..count).collect();
+        let count = batch.bound.fitting(jobs.iter().map(|job| job.bytes + batch.answer));
+        let mut taken: Vec<_> = jobs.drain(..count).collect();
+        bytes.fetch_sub(taken.iter().map(|job| job.bytes).sum(), Ordering::Relaxed);
         let now = Instant::now();
         next = now + pause;
-        let late: Vec<_> = batch.extract_if(.., |job| now - job.since > MAX_WAIT).collect();
+        let late: Vec<_> = taken.extract_if(.., |job| now - job.since > MAX_WAIT).collect();
         refuse(late, &Error::Unavailable("waited too long for the store"));
-        if !batch.is_empty() {
-            metrics.batch(name, batch.len());
-            process(name, batch, &call).await;
+        if !taken.is_empty() {
+            metrics.batch(name, taken.len());
+            process(name, taken, &call).await;
         }
     }
-}
-
-/// How many of these make one batch: at least one.
-fn fitting<I, O>(jobs: &[Job<I, O>]) -> usize {
-    let mut bytes = 0;
-    let fits = jobs.iter().take_while(|job| {
-        bytes += job.bytes;
-        bytes <= MAX_BYTES
-    });
-    fits.count().max(1)
 }
 
 async fn process<I, O, F, Fut>(name: &'static str, jobs: Vec<Job<I, O>>, call: &F)
@@ -203,7 +228,7 @@ fn refuse<I, O>(jobs: Vec<Job<I, O>>, error: &Error) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use tokio::sync::{Semaphore, oneshot};
 
@@ -228,8 +253,13 @@ mod tests {
     fn paused(gate: Arc<Semaphore>, pause: Duration) -> (Batcher<u64, u64>, Seen) {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = seen.clone();
-        let batcher =
-            Batcher::start("test", pause, &TaskTracker::new(), &Metrics::new(), move |items: Vec<u64>| {
+        let batcher = Batcher::start(
+            "test",
+            pause,
+            Batch::WRITES,
+            &TaskTracker::new(),
+            &Metrics::new(),
+            move |items: Vec<u64>| {
                 let (gate, log) = (gate.clone(), log.clone());
                 async move {
                     gate.acquire().await.expect("the gate stays").forget();
@@ -239,7 +269,8 @@ mod tests {
                     }
                     Ok(items.iter().map(|item| item * 2).collect())
                 }
-            });
+            },
+        );
         (batcher, seen)
     }
 
@@ -258,7 +289,7 @@ mod tests {
         let seen = seen.lock().unwrap();
         assert_eq!(seen.concat(), (1_000..1_600).collect::<Vec<_>>());
         assert!(seen.len() < 10, "{} batches", seen.len());
-        assert!(seen.iter().all(|batch| batch.len() <= MAX_ITEMS));
+        assert!(seen.iter().all(|batch| batch.len() <= 256));
     }
 
     #[tokio::test(start_paused = true)]
@@ -282,7 +313,7 @@ mod tests {
         let (batcher, seen) = gated(gate);
         let mut answers = Vec::new();
         for item in 0..6 {
-            answers.push(ask(&batcher, item, MAX_BYTES / 2).await);
+            answers.push(ask(&batcher, item, Batch::WRITES.bound.bytes / 2).await);
         }
         for answer in answers {
             answer.await.unwrap().unwrap();
@@ -295,7 +326,7 @@ mod tests {
         let gate = Arc::new(Semaphore::new(0));
         let (batcher, _seen) = gated(gate);
         let mut waiting = Vec::new();
-        for item in 0..(QUEUE + MAX_ITEMS) as u64 {
+        for item in 0..(QUEUE.entries + Batch::WRITES.bound.entries) as u64 {
             waiting.push(ask(&batcher, item, 1).await);
         }
         let answer = ask(&batcher, 0, 1).await.await.unwrap();
@@ -303,11 +334,49 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_queue_is_full_by_what_it_carries_too_and_has_room_again() {
+        let gate = Arc::new(Semaphore::new(0));
+        let (batcher, _seen) = gated(gate.clone());
+        let mut waiting = Vec::new();
+        for item in 0..4 {
+            waiting.push(ask(&batcher, item, QUEUE.bytes / 4).await);
+        }
+        let more = ask(&batcher, 9, QUEUE.bytes / 2).await.await.unwrap();
+        assert!(matches!(more, Err(Error::Unavailable(_))), "{more:?}");
+        gate.add_permits(100);
+        for answer in waiting {
+            answer.await.unwrap().unwrap();
+        }
+        assert!(ask(&batcher, 9, QUEUE.bytes / 2).await.await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_answered_with_pages_goes_a_few_at_a_time() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = seen.clone();
+        let call = move |items: Vec<u64>| {
+            log.lock().unwrap().push(items.len());
+            async move { Ok(items) }
+        };
+        let (tasks, metrics) = (TaskTracker::new(), Metrics::new());
+        let batcher = Batcher::start("test", Duration::ZERO, Batch::PAGES, &tasks, &metrics, call);
+        let mut answers = Vec::new();
+        for item in 0..200 {
+            answers.push(ask(&batcher, item, 0).await);
+        }
+        for answer in answers {
+            answer.await.unwrap().unwrap();
+        }
+        let most = weight::PAGES / weight::LEAST_PAGE;
+        assert!(seen.lock().unwrap().iter().all(|count| *count <= most));
+    }
+
+    #[tokio::test]
     async fn whoever_has_waited_too_long_is_refused_and_the_store_is_not_asked() {
         let (batcher, seen) = gated(Arc::new(Semaphore::new(100)));
         let (sender, late) = oneshot::channel();
         let answer = Box::new(|answer| drop(sender.send(answer)));
-        let job = Job { item: 1, bytes: 1, since: Instant::now() - MAX_WAIT * 2, trace: None, answer };
+        let job = Job { item: 1, bytes: 0, since: Instant::now() - MAX_WAIT * 2, trace: None, answer };
         assert!(batcher.queue.try_send(job).is_ok());
         let fresh = ask(&batcher, 2, 1).await;
         assert!(matches!(late.await.unwrap(), Err(Error::Unavailable(_))));

@@ -19,7 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::absences::Absences;
-use crate::batcher::Batcher;
+use crate::batcher::{Batch, Batcher};
 use crate::command::{
     amend, channel, conversations, group, history, kick, marks, presence, send, session, ticket, typing,
 };
@@ -84,11 +84,11 @@ impl Core {
         // A batcher of one of the store's calls.
         macro_rules! batcher {
             ($call:ident) => {
-                batcher!($call, Duration::ZERO)
+                batcher!($call, Duration::ZERO, Batch::WRITES)
             };
-            ($call:ident, $pause:expr) => {{
+            ($call:ident, $pause:expr, $batch:expr) => {{
                 let store = store.clone();
-                Batcher::start(stringify!($call), $pause, &loops, &metrics, move |batch| {
+                Batcher::start(stringify!($call), $pause, $batch, &loops, &metrics, move |batch| {
                     let store = store.clone();
                     async move { store.$call(batch).await }
                 })
@@ -98,13 +98,14 @@ impl Core {
         macro_rules! batcher_of_all {
             ($call:ident) => {{
                 let store = store.clone();
-                Batcher::start(stringify!($call), Duration::ZERO, &loops, &metrics, move |batch: Vec<_>| {
+                let call = move |batch: Vec<_>| {
                     let store = store.clone();
                     async move {
                         let count = batch.len();
                         store.$call(batch).await.map(|()| vec![(); count])
                     }
-                })
+                };
+                Batcher::start(stringify!($call), Duration::ZERO, Batch::WRITES, &loops, &metrics, call)
             }};
         }
         let notices: Notices = batcher_of_all!(publish);
@@ -122,14 +123,14 @@ impl Core {
             loops.spawn(webhook::run(hook, store.clone(), metrics.clone(), stop.clone()));
         }
         Self {
-            posts: batcher!(post, config.batch_pause),
-            attaches: batcher!(attach),
+            posts: batcher!(post, config.batch_pause, Batch::WRITES),
+            attaches: batcher!(attach, Duration::ZERO, Batch::PAGES),
             detaches: batcher!(detach),
-            inboxes: batcher!(read_inbox),
-            acknowledges: batcher!(acknowledge, ACKNOWLEDGE_PAUSE),
+            inboxes: batcher!(read_inbox, Duration::ZERO, Batch::PAGES),
+            acknowledges: batcher!(acknowledge, ACKNOWLEDGE_PAUSE, Batch::WRITES),
             marks: batcher!(mark),
-            broadcasts: batcher!(broadcast, config.batch_pause),
-            channels: batcher!(read_channels),
+            broadcasts: batcher!(broadcast, config.batch_pause, Batch::WRITES),
+            channels: batcher!(read_channels, Duration::ZERO, Batch::PAGES),
             receipts,
             notices,
             groups,

@@ -16,7 +16,7 @@ pub mod port;
 mod process;
 mod proxy;
 mod redis;
-mod resp;
+pub mod resp;
 pub mod wait;
 
 pub use balancer::{Balancer, Gateways, Program};

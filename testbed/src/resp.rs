@@ -135,7 +135,7 @@ fn encode(words: &[&[u8]]) -> Vec<u8> {
 }
 
 /// Sends one command over a new connection and reads its answer.
-pub(crate) async fn command(port: u16, words: &[&[u8]], limit: Duration) -> Result<Reply> {
+pub async fn command(port: u16, words: &[&[u8]], limit: Duration) -> Result<Reply> {
     ensure!(!words.is_empty(), "a command has at least one word");
     let exchange = async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;

@@ -4,25 +4,22 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use proto::Seq;
+use proto::{Bound, Load, Seq};
 
 use super::{Page, Publication};
 
-/// Publications that wait for an earlier one or for their turn, at most…
-const MAX_EARLY: usize = 1_024;
-/// … and their bytes. Beyond either they are read from the log instead.
-const MAX_EARLY_BYTES: usize = 4 << 20;
+/// Publications that wait for an earlier one or for their turn. What is more is
+/// read from the log instead.
+const EARLY: Bound = Bound::new(4 << 20, 1_024);
 
-/// Publications that have been passed on and are kept, at most…
-const MAX_RECENT: usize = 64;
-/// … and their bytes.
-const MAX_RECENT_BYTES: usize = 256 << 10;
+/// Publications that have been passed on and are kept.
+const RECENT: Bound = Bound::new(256 << 10, 64);
 
 /// What has been announced and not been passed on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Early {
     waiting: BTreeMap<Seq, Arc<Publication>>,
-    bytes: usize,
+    load: Load,
     /// The channel is known to reach this far.
     announced: Seq,
     /// Announcements may be missing: the log has to be asked.
@@ -40,17 +37,19 @@ pub(super) enum Next {
     Nothing,
 }
 
+impl Default for Early {
+    fn default() -> Self {
+        Self { waiting: BTreeMap::new(), load: EARLY.load(), announced: Seq(0), doubted: false }
+    }
+}
+
 impl Early {
     /// Keeps it for its turn. What is too much is dropped and leaves a hole,
     /// which is read from the log.
     pub(super) fn add(&mut self, publication: Arc<Publication>) {
         self.announced = self.announced.max(publication.seq());
-        let size = publication.size();
-        if self.waiting.len() >= MAX_EARLY || self.bytes + size > MAX_EARLY_BYTES {
-            return;
-        }
-        if self.waiting.insert(publication.seq(), publication).is_none() {
-            self.bytes += size;
+        if !self.waiting.contains_key(&publication.seq()) && self.load.add(publication.size()) {
+            self.waiting.insert(publication.seq(), publication);
         }
     }
 
@@ -72,7 +71,7 @@ impl Early {
                 break;
             }
             let publication = entry.remove();
-            self.bytes -= publication.size();
+            self.load.remove(publication.size());
             if seq > passed {
                 return Next::Pass(publication);
             }
@@ -88,19 +87,25 @@ impl Early {
         }
         self.announced = head;
         let gone = self.waiting.split_off(&head.next());
-        self.bytes -= gone.values().map(|publication| publication.size()).sum::<usize>();
+        gone.values().for_each(|publication| self.load.remove(publication.size()));
     }
 }
 
 /// What has been passed on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Passed {
     /// The last.
     upto: Seq,
     /// The last few; what came right after `before` is the first of them.
     recent: VecDeque<Arc<Publication>>,
-    bytes: usize,
+    load: Load,
     before: Seq,
+}
+
+impl Default for Passed {
+    fn default() -> Self {
+        Self { upto: Seq(0), recent: VecDeque::new(), load: RECENT.load(), before: Seq(0) }
+    }
 }
 
 impl Passed {
@@ -117,11 +122,11 @@ impl Passed {
     /// It has been passed on, as the next after the last.
     pub(super) fn add(&mut self, publication: Arc<Publication>) {
         self.upto = publication.seq();
-        self.bytes += publication.size();
+        self.load.take(publication.size(), 1);
         self.recent.push_back(publication);
-        while self.recent.len() > MAX_RECENT || self.bytes > MAX_RECENT_BYTES {
+        while self.load.is_over() {
             let Some(oldest) = self.recent.pop_front() else { break };
-            self.bytes -= oldest.size();
+            self.load.remove(oldest.size());
             self.before = oldest.seq();
         }
     }
@@ -172,7 +177,7 @@ mod tests {
         early.add(publication(6));
         early.add(publication(7));
         assert_eq!(drain(&mut early, &mut passed), (vec![6, 7], Next::Nothing));
-        assert_eq!(early.bytes, 0);
+        assert_eq!(early.load, EARLY.load());
     }
 
     #[test]
@@ -184,7 +189,7 @@ mod tests {
             early.add(publication(seq));
         }
         let (seqs, next) = drain(&mut early, &mut passed);
-        assert_eq!((seqs.len(), next), (MAX_EARLY, Next::Hole));
+        assert_eq!((seqs.len(), next), (EARLY.entries, Next::Hole));
     }
 
     #[test]
@@ -194,7 +199,7 @@ mod tests {
         let announced = early.announced();
         early.log_ends_at(Seq(4), announced);
         assert_eq!(drain(&mut early, &mut passed), (vec![], Next::Nothing));
-        assert_eq!(early.bytes, 0);
+        assert_eq!(early.load, EARLY.load());
         // Unless it was announced after the log was asked.
         early.add(publication(5));
         early.log_ends_at(Seq(4), announced.min(Seq(4)));
@@ -220,7 +225,7 @@ mod tests {
         for seq in 14..200 {
             passed.add(publication(seq));
         }
-        assert_eq!(passed.recent.len(), MAX_RECENT);
+        assert_eq!(passed.recent.len(), RECENT.entries);
         assert_eq!(seqs(passed.page(Seq(12), 9)), None);
         assert_eq!(seqs(passed.page(Seq(197), 9)), Some(vec![198, 199]));
     }

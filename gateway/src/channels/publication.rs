@@ -14,6 +14,8 @@ use crate::event::write_publication;
 #[derive(Debug)]
 pub struct Publication {
     wire: wire::Publication,
+    /// Bytes of it.
+    size: usize,
     /// What follows the cursor in the JSON frame, with the closing brace.
     json: OnceLock<Box<str>>,
     /// The protobuf frame without a cursor.
@@ -33,7 +35,7 @@ impl Publication {
 
     /// Bytes that it takes, about.
     pub fn size(&self) -> usize {
-        self.wire.encoded_len()
+        self.size
     }
 
     /// The frame's members after `type` and `cursor`, with the closing brace.
@@ -62,7 +64,8 @@ impl Publication {
 
 impl From<wire::Publication> for Publication {
     fn from(wire: wire::Publication) -> Self {
-        Self { wire, json: OnceLock::new(), protobuf: OnceLock::new() }
+        let size = wire.encoded_len();
+        Self { wire, size, json: OnceLock::new(), protobuf: OnceLock::new() }
     }
 }
 

@@ -21,8 +21,9 @@ use std::time::Duration;
 use daemon::lock::{Guard, SharedLock};
 use daemon::metric::{Counter, Histogram};
 use daemon::trace::{self, KeyValue, Span};
+use prost::Message as _;
 use proto::wire::{self, reply, request};
-use proto::{ErrorCode, UserId};
+use proto::{Bound, ErrorCode, UserId};
 use smallvec::SmallVec;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -49,6 +50,9 @@ const LEAST_ROUTERS: u64 = 2;
 /// How often the clock ticks: repeats, gives up, and looks who is late.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Requests without an answer, of one gateway.
+const UNANSWERED: Bound = Bound::new(256 << 20, 100_000);
+
 /// How requests are treated.
 #[derive(Debug, Clone, Copy)]
 pub struct LinkConfig {
@@ -56,13 +60,14 @@ pub struct LinkConfig {
     pub timeout: Duration,
     /// After this a request without an answer is tried on another router, too.
     pub second_try: Duration,
-    /// Requests without an answer at most; beyond it `unavailable` at once.
-    pub unanswered: usize,
+    /// Requests without an answer at most, and what they weigh; beyond it
+    /// `unavailable` at once.
+    pub unanswered: Bound,
 }
 
 impl Default for LinkConfig {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(8), second_try: Duration::from_secs(2), unanswered: 100_000 }
+        Self { timeout: Duration::from_secs(8), second_try: Duration::from_secs(2), unanswered: UNANSWERED }
     }
 }
 
@@ -202,7 +207,8 @@ impl Routers {
             command: Some(command),
             trace: span.wire(),
         };
-        if shared.unanswered.len() >= shared.config.unanswered {
+        let bytes = request.encoded_len();
+        if !shared.unanswered.has_room(bytes, shared.config.unanswered) {
             let failure = Failure::unavailable("too many commands are under way on this node");
             return completion(Outcome { result: Err(failure), repeated: false });
         }
@@ -212,6 +218,7 @@ impl Routers {
         shared.cost.fetch_add(kind.cost, Ordering::Relaxed);
         let pending = Pending {
             request: request.clone(),
+            bytes,
             hash,
             kind,
             completion,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use daemon::lock::{Lock, Locked};
 use daemon::trace::Span;
+use proto::Bound;
 use proto::wire::Request;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
@@ -20,6 +21,8 @@ use crate::order;
 /// One request without an answer.
 pub(super) struct Pending {
     pub(super) request: Request,
+    /// What it weighs.
+    pub(super) bytes: usize,
     /// Of the user.
     pub(super) hash: u64,
     pub(super) kind: Kind,
@@ -47,6 +50,8 @@ pub(super) struct Unanswered {
 #[derive(Default)]
 struct Table {
     by_id: FxHashMap<u64, Pending>,
+    /// What they weigh.
+    bytes: usize,
     /// The link that a user's last request went to, and how many of the user's
     /// are without an answer: for as long as there are any, the next go the same
     /// way, in their order. By the user's hash; two users of one hash go together.
@@ -68,6 +73,7 @@ pub(super) enum Again {
 impl Table {
     fn remove(&mut self, id: u64) -> Option<Pending> {
         let pending = self.by_id.remove(&id)?;
+        self.bytes -= pending.bytes;
         if let Entry::Occupied(mut user) = self.users.entry(pending.hash) {
             user.get_mut().1 -= 1;
             if user.get().1 == 0 {
@@ -124,6 +130,12 @@ impl Unanswered {
         self.lock().by_id.len()
     }
 
+    /// Whether one more of so many bytes is within the bound.
+    pub(super) fn has_room(&self, bytes: usize, bound: Bound) -> bool {
+        let table = self.lock();
+        table.by_id.len() < bound.entries && table.bytes + bytes <= bound.bytes
+    }
+
     /// Takes a request, and gives the link that it goes to: `choose` is told
     /// that of the user's unanswered requests, if there are any. Nothing where
     /// there is none, or where earlier ones of the user still wait for one.
@@ -141,6 +153,7 @@ impl Unanswered {
         pending.link = link.as_ref().map(|link| link.id);
         pending.attempts = u32::from(link.is_some());
         *user = (pending.link, user.1 + 1);
+        table.bytes += pending.bytes;
         table.by_id.insert(pending.request.id, pending);
         link
     }

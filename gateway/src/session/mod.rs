@@ -10,6 +10,7 @@
 
 mod ending;
 mod marks;
+mod outbox;
 mod state;
 mod subscriptions;
 
@@ -45,8 +46,6 @@ pub struct Session {
     pub device: DeviceId,
     /// Unix seconds at which its token ends; raised by `auth`.
     expires: AtomicU64,
-    /// Frames that may wait before it reads on from the log.
-    bound: usize,
     /// Protects all that changes; held for moments, never across an await.
     state: Lock<{ order::SESSION }, State>,
 }
@@ -117,15 +116,14 @@ pub enum Offered {
 impl Session {
     /// One that has not attached yet: it catches up until [`Session::begin`]
     /// and [`Session::apply`] say otherwise, so nothing announced meanwhile is
-    /// lost.
+    /// lost. `bound` is how many frames may wait before it reads on from the log.
     pub fn new(user: UserId, device: DeviceId, expires: u64, bound: usize) -> Self {
         Self {
             id: SessionId::random(),
             user,
             device,
             expires: AtomicU64::new(expires),
-            bound,
-            state: Lock::new(State::new()),
+            state: Lock::new(State::new(bound)),
         }
     }
 
@@ -177,7 +175,7 @@ impl Session {
         if state.ended.is_some() {
             return Offered::Settled;
         }
-        let offered = state.offer(position, event, self.bound);
+        let offered = state.offer(position, event);
         wake(state);
         offered
     }
@@ -217,7 +215,7 @@ impl Session {
             state.follow();
             Offered::Settled
         } else if position > Position(0) {
-            state.offer(position, &Arc::new(event), self.bound)
+            state.offer(position, &Arc::new(event))
         } else {
             Offered::Settled
         };
@@ -239,7 +237,7 @@ impl Session {
     pub fn offer_ephemeral(&self, frame: Frame) -> bool {
         let mut state = self.lock();
         let live = matches!(state.feed, Feed::Live(_)) && state.ended.is_none();
-        let room = live && state.outbox.len() < self.bound;
+        let room = live && !state.outbox.is_full();
         if room {
             state.outbox.push_back(frame);
         }
@@ -253,7 +251,7 @@ impl Session {
     pub fn offer_receipt(&self, receipt: Arc<wire::Receipt>) -> bool {
         let mut state = self.lock();
         if state.ended.is_none() {
-            state.offer_receipt(receipt, self.bound);
+            state.offer_receipt(receipt);
         }
         wake_or_wait(state)
     }
@@ -262,7 +260,7 @@ impl Session {
     /// reading: then it asks for it with [`Taken::Presence`].
     pub(crate) fn offer_presence(&self, state: Arc<wire::Presence>) -> bool {
         let mut session = self.lock();
-        let live = matches!(session.feed, Feed::Live(_)) && session.outbox.len() < self.bound;
+        let live = matches!(session.feed, Feed::Live(_)) && !session.outbox.is_full();
         let taken = live || session.ended.is_some();
         if live && session.ended.is_none() {
             session.outbox.push_back(Frame::Presence(state));

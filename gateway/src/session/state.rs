@@ -1,13 +1,13 @@
 //! The state of a session, and the rules by which events enter its outbox.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
-use proto::{Cursor, End, Position, wire};
+use proto::{Bound, Cursor, End, Position, wire};
 use tokio::time::Instant;
 
 use super::marks::Marks;
+use super::outbox::Outbox;
 use super::subscriptions::Subscriptions;
 use super::{CatchUp, Offered, Taken};
 use crate::event::Event;
@@ -17,15 +17,14 @@ use crate::metrics;
 /// Events that may wait for an earlier one before the session reads on from
 /// the log. Answers and announcements travel by different ways, so being a
 /// little out of order is common and says nothing.
-const EARLY_EVENTS: usize = 64;
+const EARLY: Bound = Bound::new(1 << 20, 64);
 
 /// Where a session stands.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) feed: Feed,
-    /// Frames for the transport. Feed frames are bounded by `bound`, answers
-    /// by the commands in flight.
-    pub(super) outbox: VecDeque<Frame>,
+    /// Frames for the transport.
+    pub(super) outbox: Outbox,
     /// So many of them may wait for others to go with. What is late is never
     /// more than what is in the outbox.
     pub(super) late: usize,
@@ -69,11 +68,11 @@ pub(super) enum Feed {
 }
 
 impl State {
-    /// Before it has attached.
-    pub(super) fn new() -> Self {
+    /// Before it has attached; so many frames may wait.
+    pub(super) fn new(bound: usize) -> Self {
         Self {
             feed: Feed::CatchingUp(CatchUp::Resume),
-            outbox: VecDeque::new(),
+            outbox: Outbox::new(bound),
             late: 0,
             hurried: false,
             handed: Cursor::ORIGIN,
@@ -92,7 +91,7 @@ impl State {
         }
     }
 
-    pub(super) fn offer(&mut self, position: Position, event: &Arc<Event>, bound: usize) -> Offered {
+    pub(super) fn offer(&mut self, position: Position, event: &Arc<Event>) -> Offered {
         self.announced = self.announced.max(position);
         let Feed::Live(early) = &mut self.feed else { return Offered::Settled };
         if position == self.queued.position && event.cursor(position) != self.queued {
@@ -102,7 +101,9 @@ impl State {
             return Offered::Settled;
         }
         if position > self.queued.position.next() {
-            if early.len() >= EARLY_EVENTS {
+            let mut load = EARLY.load();
+            early.iter().for_each(|(_, event)| load.take(event.weight(), 1));
+            if !load.add(event.weight()) {
                 return self.catch_up(CatchUp::Hole);
             }
             early.push((position, event.clone()));
@@ -111,13 +112,13 @@ impl State {
         self.queued = event.cursor(position);
         self.outbox.push_back(Frame::Event(position, event.clone()));
         self.follow();
-        if self.outbox.len() > bound { self.catch_up(CatchUp::Behind) } else { Offered::Settled }
+        if self.outbox.is_over() { self.catch_up(CatchUp::Behind) } else { Offered::Settled }
     }
 
-    pub(super) fn offer_receipt(&mut self, receipt: Arc<wire::Receipt>, bound: usize) {
+    pub(super) fn offer_receipt(&mut self, receipt: Arc<wire::Receipt>) {
         if let Feed::Live(early) = &self.feed {
             let in_order = early.is_empty();
-            if in_order && self.outbox.len() < bound {
+            if in_order && !self.outbox.is_full() {
                 return self.push_late(Frame::Receipt(receipt));
             }
             // What is missing may be a message that says less.
@@ -181,10 +182,6 @@ impl State {
                 self.handed(&frame);
                 self.in_flight -= usize::from(frame.is_answer());
                 out.push(frame);
-            }
-            // An idle session keeps no room for the burst that it once had.
-            if self.outbox.is_empty() && self.outbox.capacity() > 32 {
-                self.outbox = Default::default();
             }
             return Taken::Frames;
         }

@@ -5,13 +5,13 @@
 //! exactly the next one) or *behind* (its transport reads pages of the
 //! channel's log). A reader that is slow falls behind and keeps nothing here.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use proto::{ChannelId, Seq};
 use smallvec::SmallVec;
 
 use super::Session;
+use super::outbox::Outbox;
 use super::state::State;
 use crate::channels::{Jump, Page, Publication};
 use crate::failure::Failure;
@@ -166,7 +166,7 @@ impl Session {
     /// Says whether it was taken.
     pub(crate) fn offer_publication(&self, previous: Seq, publication: &Arc<Publication>) -> bool {
         let mut state = self.lock();
-        let taken = state.offer_publication(previous, publication, self.bound);
+        let taken = state.offer_publication(previous, publication);
         super::wake(state);
         taken
     }
@@ -247,7 +247,7 @@ impl State {
         Some(Missing { channel: channel.clone(), after: *queued, announced: *announced })
     }
 
-    fn offer_publication(&mut self, previous: Seq, publication: &Arc<Publication>, bound: usize) -> bool {
+    fn offer_publication(&mut self, previous: Seq, publication: &Arc<Publication>) -> bool {
         let Some(subscriptions) = &mut self.subscriptions else { return false };
         let Some(subscription) = subscriptions.find(publication.channel()) else { return false };
         let seq = publication.seq();
@@ -259,7 +259,7 @@ impl State {
             subscription.stage = Stage::Behind;
             return false;
         }
-        if self.outbox.len() >= bound {
+        if self.outbox.is_full() {
             drop_queued(&mut self.outbox, publication.channel());
             subscription.fall_behind();
             return false;
@@ -304,8 +304,8 @@ impl Subscription {
     }
 }
 
-fn drop_queued(outbox: &mut VecDeque<Frame>, channel: &str) {
-    outbox.retain(|frame| frame.place_in_channel().is_none_or(|(of, _)| of != channel));
+fn drop_queued(outbox: &mut Outbox, channel: &str) {
+    outbox.retain_mut(|frame| frame.place_in_channel().is_none_or(|(of, _)| of != channel));
 }
 
 #[cfg(test)]

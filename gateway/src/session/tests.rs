@@ -151,6 +151,27 @@ fn a_slow_reader_loses_its_queue_and_reads_on_from_what_it_has() {
 }
 
 #[test]
+fn a_reader_is_too_slow_by_what_waits_for_it_too() {
+    let large = |position: u64| {
+        let message = wire::Message { body: vec![b'1'; 1 << 20].into(), ..Default::default() };
+        let mut event = wire_event(position);
+        event.entry.as_mut().unwrap().what = Some(wire::entry::What::Message(message));
+        Arc::new(Event::from(event))
+    };
+    let session = live_at(0);
+    assert_eq!(session.offer(Position(1), &large(1)), Offered::Settled);
+    assert_eq!(session.offer(Position(2), &large(2)), Offered::CatchingUp(CatchUp::Behind));
+    session.apply(page(1..=2, 2), session.begin_page());
+    assert_eq!(taken(&session).0, [1, 2]);
+    // What was taken weighs no more.
+    assert_eq!(session.offer(Position(3), &large(3)), Offered::Settled);
+    assert_eq!(taken(&session).0, [3]);
+    // Nor do those that wait for an earlier one gather without end.
+    assert_eq!(session.offer(Position(5), &large(5)), Offered::Gap);
+    assert_eq!(session.offer(Position(6), &large(6)), Offered::CatchingUp(CatchUp::Hole));
+}
+
+#[test]
 fn sent_takes_the_place_of_the_message_when_it_is_the_very_next_event() {
     let session = live_at(0);
     session.command_begins();

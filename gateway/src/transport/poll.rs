@@ -13,8 +13,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::future::try_join_all;
 use prost::Message as _;
+use proto::weight::PAGE;
 use proto::wire::{self, ResetReason as WireReset, client};
-use proto::{Cursor, End, Position, ResetReason};
+use proto::{Bound, Cursor, End, Position, ResetReason};
 use tokio::time::{Instant, sleep_until};
 
 use super::channels::{self, Places, Starts};
@@ -42,6 +43,9 @@ pub(crate) const DEFAULT_WAIT: u64 = 25;
 pub(crate) const MAX_EVENTS: u64 = 1_000;
 /// Events in one answer when the poll does not say.
 pub(crate) const DEFAULT_EVENTS: u64 = 100;
+
+/// Channels that are read at once for one poll.
+const AT_ONCE: usize = 8;
 
 /// `GET /v1/poll`.
 pub fn routes() -> Router<Arc<Gateway>> {
@@ -179,17 +183,22 @@ async fn read_channels(
     limit: usize,
     frames: &mut Vec<Frame>,
 ) -> Result<(), Failure> {
-    let room = u32::try_from(limit.saturating_sub(frames.len())).unwrap_or(u32::MAX);
-    if room == 0 {
-        return Ok(());
-    }
-    let pages = places.channels().map(|(channel, after)| {
-        crate::channels::page(gateway, &caller.user, channel, after, room.min(crate::channels::PAGE))
-    });
-    let pages = try_join_all(pages).await?;
-    for ((channel, after), page) in places.channels().zip(pages) {
-        let room = limit.saturating_sub(frames.len());
-        frames.extend(page.frames(channel, after).into_iter().take(room));
+    let mut load = Bound::new(PAGE.bytes, limit).load();
+    frames.iter().for_each(|frame| load.take(frame.weight(), 1));
+    let channels: Vec<_> = places.channels().map(|(channel, after)| (channel.clone(), after)).collect();
+    for some in channels.chunks(AT_ONCE) {
+        let room = u32::try_from(limit.saturating_sub(load.entries())).unwrap_or(u32::MAX);
+        if load.is_full() {
+            // The next poll reads on.
+            break;
+        }
+        let pages = some.iter().map(|(channel, after)| {
+            crate::channels::page(gateway, &caller.user, channel, *after, room.min(crate::channels::PAGE))
+        });
+        for ((channel, after), page) in some.iter().zip(try_join_all(pages).await?) {
+            let of_page = page.frames(channel, *after).into_iter();
+            frames.extend(of_page.take_while(|frame| load.add(frame.weight())));
+        }
     }
     Ok(())
 }

@@ -94,6 +94,17 @@ impl fmt::Display for Summary {
                 r.caught_up.max, r.caught_up.p50, r.backlog, r.messages_per_second
             )?;
         }
+        if let Some(longest) = &self.redis {
+            if longest.millis > 0.0 {
+                writeln!(
+                    f,
+                    "  redis      longest call {:.1} ms ({}), {} over 20 ms, by its slow log",
+                    longest.millis, longest.command, longest.beyond
+                )?;
+            } else {
+                writeln!(f, "  redis      no call took 5 ms, by its slow log")?;
+            }
+        }
         for process in &self.processes {
             let mib = process.resident as f64 / 1024.0 / 1024.0;
             writeln!(f, "  {:10} {:.2} cores, {mib:.1} MiB resident", process.name, process.cores)?;

@@ -67,6 +67,7 @@ pub async fn switchboard_on(
         gateways: fleet.gateway_urls(),
         issuer: Fleet::issuer(),
         processes,
+        redis_port: Some(redis.port()),
     };
     Ok(Running { servers, _redis: Some(redis), _fleet: Some(fleet), _processes: Vec::new() })
 }
@@ -128,6 +129,7 @@ pub(super) async fn relay() -> Result<Running> {
         gateways: vec![format!("http://127.0.0.1:{port}")],
         issuer: Fleet::issuer(),
         processes: named(Role::Gateway, "relay", &[process.pid()]),
+        redis_port: None,
     };
     Ok(Running { servers, _redis: None, _fleet: None, _processes: vec![process] })
 }
@@ -155,7 +157,8 @@ fn on_redis(kind: Kind, gateways: Vec<String>, nodes: Vec<Process>, redis: Redis
     let pids: Vec<u32> = nodes.iter().map(Process::pid).collect();
     let mut processes = named(Role::Gateway, kind.name(), &pids);
     processes.extend(redis_process(&redis));
-    let servers = Servers { kind, gateways, issuer: Fleet::issuer(), processes };
+    let redis_port = Some(redis.port());
+    let servers = Servers { kind, gateways, issuer: Fleet::issuer(), processes, redis_port };
     Running { servers, _redis: Some(redis), _fleet: None, _processes: nodes }
 }
 

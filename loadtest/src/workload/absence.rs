@@ -16,10 +16,11 @@ use super::cost::{self, CpuLook};
 use super::line::Line;
 use super::probe::Probe;
 use super::record::histogram;
+use super::slowest::Slowest;
 use super::tally::{Letter, Tally};
 use super::{Kind, Seat, Servers, Settings, progress, user_name, users};
 use crate::history::{Allowed, DeviceLog, History};
-use crate::summary::{Generator, Latency, Messages, Returns, Summary};
+use crate::summary::{Generator, Latency, LongestCall, Messages, Returns, Summary};
 
 /// Who write to those who are away.
 const WRITERS: usize = 8;
@@ -78,9 +79,14 @@ pub(super) async fn run(servers: &Servers, settings: &Settings, absence: Absence
     let tally = Arc::new(Tally::new(servers, settings, Arc::clone(&history), settings.users));
     let mut staying = JoinSet::new();
     write(&tally, writers, absence.backlog, &mut staying).await?;
+    let slowest = Slowest::begin(servers).await?;
     let (before, probe) = (CpuLook::now(servers)?, Probe::start());
     let returns = come_back(&tally, away, absence.backlog, &mut staying).await?;
     let (after, probe) = (CpuLook::now(servers)?, probe.finish().await?);
+    let redis = match slowest {
+        Some(slowest) => Some(slowest.finish().await?),
+        None => None,
+    };
     // A repeat would come after the last one that is expected.
     let settled = testbed::wait::until_true(Duration::from_secs(5), "everything has arrived", async || {
         history.settled(Allowed::default())
@@ -89,7 +95,7 @@ pub(super) async fn run(servers: &Servers, settings: &Settings, absence: Absence
     let _ = settled.await;
     tally.stop.cancel();
     staying.join_all().await.into_iter().collect::<Result<()>>()?;
-    Ok(judge(&tally, absence, &returns, Measured { before, after, probe }))
+    Ok(judge(&tally, absence, &returns, Measured { before, after, probe, redis }))
 }
 
 /// Writes so many to each; returns when all are acknowledged. The writers stay
@@ -261,10 +267,11 @@ struct Measured {
     before: CpuLook,
     after: CpuLook,
     probe: Histogram<u64>,
+    redis: Option<LongestCall>,
 }
 
 fn judge(tally: &Tally, absence: Absence, returns: &[Return], measured: Measured) -> Summary {
-    let Measured { before, after, probe } = measured;
+    let Measured { before, after, probe, redis } = measured;
     let servers = &tally.servers;
     let report = tally.history.check(Allowed::default());
     let times = |of: fn(&Return) -> Duration| -> Histogram<u64> {
@@ -295,6 +302,7 @@ fn judge(tally: &Tally, absence: Absence, returns: &[Return], measured: Measured
         percentiles,
         generator: Some(Generator::of(cores, &probe, &histogram())),
         processes: cost::processes(servers, &before, &after),
+        redis,
         violations: report.violations.iter().take(20).map(ToString::to_string).collect(),
         ..Summary::new(absence.scenario, servers, &tally.settings, returns.len())
     }

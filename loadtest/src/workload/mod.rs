@@ -3,7 +3,7 @@
 //! In reading order: [`Servers`] and [`Settings`]; [`mix`] (who connects how);
 //! `line` (one user's connection), `plan` and `person` (what one user does), `tally` (what
 //! all users share), `stage` (the course of a run: warm-up, measured time,
-//! settling, judgement), `witness` (where a message is that is missing), `record`, `cost` and `probe` (what is measured); then a file a
+//! settling, judgement), `witness` (where a message is that is missing), `record`, `cost` and `probe` (what is measured), `slowest` (Redis' longest call); then a file a
 //! scenario: [`direct`], [`groups`], [`room`], [`slow`], [`mixed`], [`restless`], [`idle`],
 //! and [`storm`] and [`catchup`], which share `absence`.
 
@@ -24,6 +24,7 @@ pub(crate) mod record;
 pub mod restless;
 pub mod room;
 pub mod slow;
+mod slowest;
 mod stage;
 pub mod storm;
 mod tally;
@@ -72,6 +73,8 @@ pub struct Servers {
     pub issuer: Issuer,
     /// As far as they are known.
     pub processes: Vec<ServerProcess>,
+    /// Of the Redis that was started with them, on loopback.
+    pub redis_port: Option<u16>,
 }
 
 /// A process whose cost is counted.

@@ -1,5 +1,5 @@
 //! Everybody drops at once and returns at once, each with the cursor of before;
-//! a message has come for each meanwhile.
+//! messages have come for each meanwhile.
 
 use anyhow::Result;
 
@@ -10,6 +10,6 @@ use crate::summary::Summary;
 /// Runs it and judges it.
 pub async fn run(servers: &Servers, settings: &Settings) -> Result<Summary> {
     // Servers that keep nothing can only be returned to.
-    let backlog = if servers.kind == Kind::Switchboard { 1 } else { 0 };
+    let backlog = if servers.kind == Kind::Switchboard { settings.backlog } else { 0 };
     absence::run(servers, settings, Absence { scenario: "storm", backlog }).await
 }

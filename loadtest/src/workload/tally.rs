@@ -172,6 +172,7 @@ mod tests {
             gateways: vec!["http://127.0.0.1:1".to_owned()],
             issuer: Issuer::new("a secret that nobody needs to know here"),
             processes: Vec::new(),
+            redis_port: None,
         };
         let settings = Settings {
             users: 2,

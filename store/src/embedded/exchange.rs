@@ -8,8 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use prost::Message as _;
+use proto::weight::in_list;
 use proto::wire::{Announcement, Entry, Envelope, Notice, Publication, Target};
-use proto::{ChannelId, DeviceId, NodeIncarnation, Position, SessionId, StoreIncarnation, UserId};
+use proto::{
+    Bound, ChannelId, DeviceId, Load, NodeIncarnation, Position, SessionId, StoreIncarnation, UserId,
+};
 use tokio::sync::Notify;
 
 use super::channels::Published;
@@ -21,7 +24,9 @@ use crate::{Heard, Loss, Subscription};
 /// Envelopes that wait for one subscription at most. When it is full, an
 /// envelope is dropped and [`Loss::Lagged`] takes its place: the sessions read
 /// on from the log.
-const QUEUE: usize = 4096;
+const QUEUE: Bound = Bound::new(32 << 20, 4_096);
+/// One envelope at most, but for a single item that is larger.
+const ENVELOPE: Bound = Bound::new(1 << 20, 4_096);
 
 /// Who listens and who is where.
 pub(super) struct Exchange {
@@ -70,7 +75,7 @@ impl Exchange {
     /// the place of the first.
     pub(super) fn subscribe(self: &Arc<Self>, node: NodeIncarnation) -> Ears {
         let ear = Arc::new(Ear::default());
-        ear.queue().waiting.push_back(Heard::Store(self.store()));
+        ear.queue().push(Heard::Store(self.store()), 0);
         let before = self.state().ears.insert(node.clone(), ear.clone());
         if let Some(before) = before {
             before.ended.store(true, Ordering::Release);
@@ -191,7 +196,7 @@ impl Exchange {
     /// Announces what has become durable: one envelope a node.
     pub(super) fn announce(&self, news: Vec<News>) {
         let state = self.state();
-        let mut by_node: HashMap<&NodeIncarnation, Vec<Announcement>> = HashMap::new();
+        let mut by_node: HashMap<&NodeIncarnation, Parts<Announcement>> = HashMap::new();
         for item in &news {
             let targets = state.targets(item);
             if targets.is_empty() {
@@ -218,8 +223,11 @@ impl Exchange {
                 }
             }
         }
-        for (node, announcements) in by_node {
-            state.send(node, Envelope { store: self.store.clone(), announcements, ..Default::default() });
+        for (node, parts) in by_node {
+            for (announcements, bytes) in parts.all() {
+                let envelope = Envelope { store: self.store.clone(), announcements, ..Default::default() };
+                state.send(node, envelope, bytes);
+            }
         }
     }
 
@@ -235,7 +243,7 @@ impl Exchange {
     /// Announces publications that have become durable: one envelope a node.
     pub(super) fn announce_publications(&self, published: Vec<Published>) {
         let mut state = self.state();
-        let mut by_node: HashMap<NodeIncarnation, Vec<Publication>> = HashMap::new();
+        let mut by_node: HashMap<NodeIncarnation, Parts<Publication>> = HashMap::new();
         for item in published {
             let State { ears, audiences, .. } = &mut *state;
             let Some(nodes) = audiences.get(&item.channel) else { continue };
@@ -256,20 +264,26 @@ impl Exchange {
                 });
             }
         }
-        for (node, publications) in by_node {
-            state.send(&node, Envelope { store: self.store.clone(), publications, ..Default::default() });
+        for (node, parts) in by_node {
+            for (publications, bytes) in parts.all() {
+                let envelope = Envelope { store: self.store.clone(), publications, ..Default::default() };
+                state.send(&node, envelope, bytes);
+            }
         }
     }
 
     /// Sends notices; those to nodes that are gone are dropped.
     pub(super) fn publish(&self, notices: Vec<(NodeIncarnation, Notice)>) {
-        let mut by_node: HashMap<NodeIncarnation, Vec<Notice>> = HashMap::new();
+        let mut by_node: HashMap<NodeIncarnation, Parts<Notice>> = HashMap::new();
         for (node, notice) in notices {
             by_node.entry(node).or_default().push(notice);
         }
         let state = self.state();
-        for (node, notices) in by_node {
-            state.send(&node, Envelope { store: self.store.clone(), notices, ..Default::default() });
+        for (node, parts) in by_node {
+            for (notices, bytes) in parts.all() {
+                let envelope = Envelope { store: self.store.clone(), notices, ..Default::default() };
+                state.send(&node, envelope, bytes);
+            }
         }
     }
 
@@ -320,10 +334,38 @@ impl State {
         targets
     }
 
-    fn send(&self, node: &NodeIncarnation, envelope: Envelope) {
+    fn send(&self, node: &NodeIncarnation, envelope: Envelope, bytes: usize) {
         if let Some(ear) = self.ears.get(node) {
-            ear.push(envelope);
+            ear.push(envelope, bytes);
         }
+    }
+}
+
+/// What is to be said to one node, in as many envelopes as it takes.
+struct Parts<T>(Vec<(Vec<T>, Load)>);
+
+impl<T> Default for Parts<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: prost::Message> Parts<T> {
+    fn push(&mut self, item: T) {
+        let bytes = in_list(item.encoded_len());
+        if let Some((items, load)) = self.0.last_mut()
+            && load.add(bytes)
+        {
+            return items.push(item);
+        }
+        let mut load = ENVELOPE.load();
+        load.add(bytes);
+        self.0.push((vec![item], load));
+    }
+
+    /// Each with its bytes.
+    fn all(self) -> impl Iterator<Item = (Vec<T>, usize)> {
+        self.0.into_iter().map(|(items, load)| (items, load.bytes()))
     }
 }
 
@@ -337,21 +379,41 @@ struct Ear {
     ended: AtomicBool,
 }
 
-#[derive(Default)]
 struct Queue {
-    waiting: VecDeque<Heard>,
+    /// With the bytes of each.
+    waiting: VecDeque<(Heard, usize)>,
+    load: Load,
     number: u64,
 }
 
+impl Default for Queue {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), load: QUEUE.load(), number: 0 }
+    }
+}
+
+impl Queue {
+    fn push(&mut self, heard: Heard, bytes: usize) {
+        self.load.take(bytes, 1);
+        self.waiting.push_back((heard, bytes));
+    }
+
+    fn pop(&mut self) -> Option<Heard> {
+        let (heard, bytes) = self.waiting.pop_front()?;
+        self.load.remove(bytes);
+        Some(heard)
+    }
+}
+
 impl Ear {
-    fn push(&self, mut envelope: Envelope) {
+    fn push(&self, mut envelope: Envelope, bytes: usize) {
         let mut queue = self.queue();
         queue.number += 1;
         envelope.number = queue.number;
-        if queue.waiting.len() < QUEUE {
-            queue.waiting.push_back(Heard::Envelope(envelope));
-        } else if queue.waiting.back() != Some(&Heard::Lost(Loss::Lagged)) {
-            queue.waiting.push_back(Heard::Lost(Loss::Lagged));
+        if !queue.load.is_full() {
+            queue.push(Heard::Envelope(envelope), bytes);
+        } else if queue.waiting.back().is_none_or(|(last, _)| *last != Heard::Lost(Loss::Lagged)) {
+            queue.push(Heard::Lost(Loss::Lagged), 0);
         }
         drop(queue);
         self.filled.notify_one();
@@ -373,7 +435,7 @@ pub(super) struct Ears {
 impl Subscription for Ears {
     async fn next(&mut self) -> Heard {
         loop {
-            if let Some(heard) = self.ear.queue().waiting.pop_front() {
+            if let Some(heard) = self.ear.queue().pop() {
                 return heard;
             }
             self.ear.filled.notified().await;

@@ -253,7 +253,7 @@ mod tests {
             marks: None,
         };
         let page = read(&writer.file.database().unwrap().begin_read().unwrap(), &query, 1 << 20).unwrap();
-        assert_eq!((page.events.len(), page.reset), (1_000, None));
+        assert_eq!((page.events.len(), page.head.0, page.reset), (1_000, 3_000, None));
 
         sweep(&writer, now() + 91 * DAY);
         let txn = writer.file.database().unwrap().begin_read().unwrap();

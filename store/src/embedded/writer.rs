@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use proto::UserId;
+use proto::{Bound, UserId};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -24,8 +24,8 @@ use crate::model::{Acknowledge, Acknowledged, Broadcast, Broadcasted, Mark, Mark
 use crate::unheard::Dropping;
 use crate::{Bounds, Error, Result};
 
-/// Items that go into one transaction; what is more waits for the next.
-const COMMIT: usize = 4096;
+/// What goes into one transaction; what is more waits for the next.
+const COMMIT: Bound = Bound::new(16 << 20, 4_096);
 /// How often the writer looks for what has grown too old.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// The time for calls between the steps of a sweep.
@@ -51,7 +51,18 @@ pub(super) enum Job {
 }
 
 impl Job {
-    fn size(&self) -> usize {
+    /// Bytes of its entries; what else it has is small.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Post(call) => {
+                call.items.iter().flat_map(|post| &*post.entries).map(|entry| entry.bytes.len()).sum()
+            }
+            Self::Broadcast(call) => call.items.iter().map(|item| item.entry.bytes.len()).sum(),
+            _ => 0,
+        }
+    }
+
+    fn items(&self) -> usize {
         match self {
             Self::Post(call) => call.items.len(),
             Self::Acknowledge(call) => call.items.len(),
@@ -293,11 +304,12 @@ enum Woken {
 
 /// The first job and whatever else has gathered.
 fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
-    let mut size = first.size();
+    let mut load = COMMIT.load();
+    load.take(first.bytes(), first.items());
     let mut gathered = vec![first];
-    while size < COMMIT {
+    while !load.is_full() {
         let Ok(job) = jobs.try_recv() else { break };
-        size += job.size();
+        load.take(job.bytes(), job.items());
         gathered.push(job);
     }
     gathered

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use proto::weight::in_list;
 use proto::wire::{Envelope, Notice};
-use proto::{ChannelId, ConversationId, NodeIncarnation, Seq, UserId};
+use proto::{Bound, ChannelId, ConversationId, Load, NodeIncarnation, Seq, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::Mutex;
 
@@ -18,8 +19,12 @@ use crate::Result;
 /// comes back.
 const GONE: u32 = 60;
 
-/// What an envelope of notices takes at first.
-const ENVELOPE: usize = 1024;
+/// One envelope at most, but for a single field that is larger: a node that is
+/// slow would lose its subscription over few that are large.
+pub(crate) const ENVELOPE: Bound = Bound::new(1 << 20, 4_096);
+
+/// What an announcement takes beside its entry and its targets, at most.
+const BESIDE: usize = 512;
 
 /// Numbers and publishes.
 pub(super) struct Announcer {
@@ -59,6 +64,23 @@ pub(super) struct Published {
     pub(super) nodes: Vec<NodeIncarnation>,
 }
 
+/// The fields of envelopes to each node, in their order.
+#[derive(Default)]
+struct Bodies<'a>(FxHashMap<&'a NodeIncarnation, Vec<(BytesMut, Load)>>);
+
+impl<'a> Bodies<'a> {
+    /// Where a field of so many bytes goes.
+    fn room(&mut self, node: &'a NodeIncarnation, size: usize) -> &mut BytesMut {
+        let all = self.0.entry(node).or_default();
+        if !all.last_mut().is_some_and(|(_, load)| load.add(size)) {
+            let mut load = ENVELOPE.load();
+            load.add(size);
+            all.push((BytesMut::with_capacity(size), load));
+        }
+        &mut all.last_mut().expect("there is one now").0
+    }
+}
+
 impl Announcer {
     pub(super) fn new(link: Link, origin: String) -> Self {
         Self { link, origin, numbers: Mutex::default() }
@@ -72,19 +94,20 @@ impl Announcer {
         events: &[Announced],
         notices: &[(NodeIncarnation, Notice)],
     ) -> Result<()> {
-        let mut nodes: FxHashMap<&NodeIncarnation, BytesMut> = FxHashMap::default();
+        let mut nodes = Bodies::default();
         for event in events {
             let mut targets: FxHashMap<&NodeIncarnation, BytesMut> = FxHashMap::default();
             for (node, user, position) in &event.targets {
                 put_target(targets.entry(node).or_default(), user, *position);
             }
             for (node, targets) in targets {
-                put_announcement(nodes.entry(node).or_default(), event, &targets);
+                let size = event.entry.len() + targets.len() + BESIDE;
+                put_announcement(nodes.room(node, size), event, &targets);
             }
         }
         for (node, notice) in notices {
-            let envelope = nodes.entry(node).or_insert_with(|| BytesMut::with_capacity(ENVELOPE));
-            prost::encoding::message::encode(5, notice, envelope);
+            let room = nodes.room(node, in_list(notice.encoded_len()));
+            prost::encoding::message::encode(5, notice, room);
         }
         self.publish(store, nodes).await
     }
@@ -96,22 +119,23 @@ impl Announcer {
         store: &Arc<str>,
         published: &[Published],
     ) -> Result<()> {
-        let mut nodes: FxHashMap<&NodeIncarnation, BytesMut> = FxHashMap::default();
+        let mut nodes = Bodies::default();
         for publication in published {
             let mut bytes = BytesMut::new();
             put_publication(&mut bytes, publication);
             for node in &publication.nodes {
-                nodes.entry(node).or_default().extend_from_slice(&bytes);
+                nodes.room(node, bytes.len()).extend_from_slice(&bytes);
             }
         }
         self.publish(store, nodes).await
     }
 
-    /// Numbers and publishes an envelope with these fields to each node.
-    async fn publish(&self, store: &Arc<str>, nodes: FxHashMap<&NodeIncarnation, BytesMut>) -> Result<()> {
+    /// Numbers and publishes envelopes with these fields to each node.
+    async fn publish(&self, store: &Arc<str>, nodes: Bodies<'_>) -> Result<()> {
         let mut numbers = self.numbers.lock().await;
-        let mut sends = Vec::with_capacity(nodes.len());
-        for (node, body) in nodes {
+        let mut sends = Vec::with_capacity(nodes.0.len());
+        let bodies = nodes.0.into_iter().flat_map(|(node, all)| all.into_iter().map(move |one| (node, one)));
+        for (node, (body, _)) in bodies {
             let count = numbers.entry(node.clone()).or_default();
             count.sent += 1;
             let head = Envelope {

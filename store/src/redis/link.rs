@@ -144,6 +144,22 @@ impl Link {
         Ok(rows)
     }
 
+    /// Runs a script for the first of these items, as many as it does in one
+    /// call: one at least. Not in a Cluster.
+    pub(super) async fn run_some(
+        &self,
+        script: &'static Script,
+        common: &[Value],
+        items: &[Item],
+    ) -> Result<Vec<Row>> {
+        self.connected(CONNECTING).await?;
+        let rows = Row::rows(self.eval(script, None, common, items).await?)?;
+        if rows.is_empty() || rows.len() > items.len() {
+            return Err(Error::Corrupt(format!("script {} gave {} rows", script.name, rows.len())));
+        }
+        Ok(rows)
+    }
+
     /// A call has items of one bucket, in their order.
     async fn run_by_bucket(
         &self,

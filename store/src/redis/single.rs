@@ -22,13 +22,15 @@ impl Redis {
         let mut rest = batch;
         self.fail.reached(Step::Begun);
         while !rest.is_empty() {
-            let (now, later) = rest.split_at(call_of(rest));
+            let now = &rest[..call_of(rest)];
             let items = write::items(now)?;
             let mut common = vec![bounds.clone()];
             common.extend(write::traces(now));
-            let rows = self.append.run(&script::POST, &common, items, POSTS).await?;
+            // Those that were not begun go with the next call.
+            let rows = self.append.run_some(&script::POST, &common, &items).await?;
             let (mut store, mut dropped) = (None, 0);
             let mut half = Vec::new();
+            rest = &rest[rows.len()..];
             for (post, row) in now.iter().zip(rows) {
                 let (answer, whole) = read(post, row, &mut store, &mut dropped)?;
                 if !whole {
@@ -43,7 +45,6 @@ impl Redis {
                     self.note_again(&post.conversation, seq).await?;
                 }
             }
-            rest = later;
         }
         self.fail.reached(Step::Announced);
         Ok(posted)

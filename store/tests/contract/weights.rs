@@ -154,7 +154,7 @@ async fn a_readers_conversations_end_where_the_page_is_full(kind: Kind) {
     let members = |state: &store::model::Conversation| {
         state.members.iter().map(|member| member.user.clone()).collect::<Vec<_>>()
     };
-    assert_eq!(members(&found[0]), [alice.clone()]);
+    assert_eq!(members(&found[0]), std::slice::from_ref(&alice));
     assert_eq!(members(&found[1]).len(), 2);
     let stranger = stores.user("stranger");
     assert_eq!(stores.one.conversations(&ids[..1], Some(&stranger)).await.unwrap(), [None]);

@@ -7,6 +7,7 @@ if traced ~= '0' then
   end
 end
 local results, count = {}, 0   -- a row of each post that is done
+local filings = 0              -- for how many members something was filed
 local unheard = {}             -- ids of messages for members without a session
 local doubtful = {}            -- user to ids: perhaps all its sessions are on dead nodes
 local told = {}                -- the keys of the records of those who were announced to

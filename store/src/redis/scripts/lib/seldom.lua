@@ -99,7 +99,7 @@ local function file_for_all(p, members, e, entry)
     others = {other == '' and one or other, one}
   end
   for bucket, user, s, v, left in string.gmatch(members, '(%d+),([^:]+):(%d+):(%d+);(l?)') do
-    n = n + 1
+    n, filings = n + 1, filings + 1
     local m = {bucket = bucket, user = user, where = struct.pack('>I2I2', p.bucket, others[n] or 0),
       seq = tonumber(s), version = tonumber(v), own = false, left = left == 'l' and e.last}
     local status, position, locations = file_anyway(tag, m, e)
