@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::trace::Span;
+use prost::Message as _;
 use proto::wire::{self, reply, request};
 use rustc_hash::FxHasher;
 use tokio::time::Instant;
@@ -69,6 +70,7 @@ impl Routers {
         };
         let now = Instant::now();
         let pending = Pending {
+            bytes: request.encoded_len(),
             request: request.clone(),
             // Behind nothing else.
             hash: !id,

@@ -87,7 +87,7 @@ impl Exchange {
     pub(super) fn doubt(&self) {
         let ears: Vec<_> = self.state().ears.values().cloned().collect();
         for ear in ears {
-            ear.queue().waiting.push_back(Heard::Lost(Loss::Hole));
+            ear.queue().push(Heard::Lost(Loss::Hole), 0);
             ear.filled.notify_one();
         }
     }
