@@ -63,16 +63,6 @@ impl DeviceLog {
         }
     }
 
-    fn has_sent(&self, frame: &Frame) {
-        let mut log = self.history.log();
-        let Some(conversation) = frame.text("conversation").map(|name| log.names.number(name)) else {
-            return;
-        };
-        let seq = frame.number("seq").unwrap_or_default();
-        let device = &mut log.devices[self.index];
-        device.marks.sent(conversation, device.user, seq);
-    }
-
     fn receipt(&self, frame: &Frame) {
         let mut log = self.history.log();
         let receipt = Receipt {
@@ -116,7 +106,6 @@ impl DeviceLog {
         if frame.is_event() {
             self.event(frame, Some(client_msg_id));
         }
-        self.has_sent(frame);
     }
 
     fn sent(&mut self, frame: &Frame) {
@@ -125,7 +114,6 @@ impl DeviceLog {
             self.sent_as(frame, &id);
         } else if frame.is_event() {
             self.event(frame, None);
-            self.has_sent(frame);
         }
     }
 

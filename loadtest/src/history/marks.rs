@@ -41,12 +41,6 @@ pub(super) struct Receipt {
 }
 
 impl Marks {
-    /// This device sent it: its answer says the same.
-    pub(super) fn sent(&mut self, conversation: u32, user: u32, seq: u64) {
-        let told = self.told.entry((conversation, user)).or_default();
-        told.read = told.read.max(seq);
-    }
-
     pub(super) fn receipt(&mut self, receipt: Receipt) {
         let Receipt { conversation, user, read, seq } = receipt;
         let told = self.told.entry((conversation, user)).or_default();
@@ -104,19 +98,6 @@ mod tests {
         let (kept, folded) = (found(History::new()), found(History::bounded()));
         assert_eq!(kept, folded);
         kept
-    }
-
-    #[test]
-    fn an_answer_tells_its_device_and_nothing_lower_comes_after_it() {
-        let own = |kind: &str, seq: u64| {
-            let frame = json!({
-                "type": kind, "cursor": format!("{seq}.a"), "conversation": "alice~bob",
-                "seq": seq, "from": "bob", "user": "bob", "kind": "read",
-            });
-            Frame(frame)
-        };
-        assert_eq!(found(&[own("sent", 3), own("message", 2)]), []);
-        assert_eq!(found(&[own("sent", 3), own("receipt", 2)]).len(), 1);
     }
 
     #[test]
