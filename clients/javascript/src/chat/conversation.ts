@@ -1,0 +1,206 @@
+/** One conversation as a program shows it, and how each frame changes it. Pure: each change gives a new value. */
+
+import type { Frames, Json, Message, Summary } from '../frames.js';
+import type { Entry } from '../outbox.js';
+
+/** A message as it is shown. */
+export interface Shown extends Message {
+  /** Not at the server yet; `seq` is 0. */
+  pending?: boolean;
+  /** Why it could not be sent. */
+  failed?: string;
+}
+
+/** How far a member is. */
+export interface Marks {
+  delivered: number;
+  read: number;
+}
+
+export interface Conversation {
+  readonly id: string;
+  readonly kind: 'direct' | 'group';
+  /** The group's name, or the other user of a direct conversation. */
+  readonly name: string;
+  /** The newest `seq`. */
+  readonly head: number;
+  /** The `seq` up to which this user has read. */
+  readonly read: number;
+  readonly unread: number;
+  readonly last: Shown | undefined;
+  /** When something last happened, Unix milliseconds. */
+  readonly time: number;
+  /** A part of the log without holes, oldest first; empty until it is opened. */
+  readonly messages: readonly Shown[];
+  /** Older ones may be had. */
+  readonly more: boolean;
+  /** Own messages on their way, and those that could not be sent. */
+  readonly pending: readonly Shown[];
+  readonly marks: Readonly<Record<string, Marks>>;
+  /** Known after it was opened, or when the group has changed. */
+  readonly members: readonly string[];
+  readonly owner: string | undefined;
+  /** This user is no member any more. */
+  readonly left: boolean;
+}
+
+const peerOf = (id: string, me: string): string => id.split('~').find((user) => user !== me) ?? me;
+
+export function created(id: string, me: string): Conversation {
+  const direct = !id.startsWith('g_') || id.includes('~');
+  return {
+    id,
+    kind: direct ? 'direct' : 'group',
+    name: direct ? peerOf(id, me) : '',
+    head: 0,
+    read: 0,
+    unread: 0,
+    last: undefined,
+    time: 0,
+    messages: [],
+    more: true,
+    pending: [],
+    marks: {},
+    members: direct ? id.split('~') : [],
+    owner: undefined,
+    left: false,
+  };
+}
+
+/** As the server lists it. */
+export function summarized(old: Conversation, summary: Summary): Conversation {
+  const peer = old.kind === 'direct' && {
+    [old.name]: { delivered: summary.peer_delivered_seq ?? 0, read: summary.peer_read_seq ?? 0 },
+  };
+  return {
+    ...old,
+    name: old.kind === 'direct' ? old.name : (summary.name ?? ''),
+    head: summary.head_seq,
+    read: summary.read_seq,
+    unread: summary.unread,
+    last: summary.last_message ?? old.last,
+    time: summary.last_message?.time ?? old.time,
+    marks: { ...old.marks, ...peer },
+    left: false,
+  };
+}
+
+/** A new message. One that does not follow the last that is here leaves a hole ([`hasHole`]). */
+export function arrived(old: Conversation, message: Shown, me: string): Conversation {
+  const known = old.messages.at(-1)?.seq;
+  const settledOld = settled(old, message.client_msg_id);
+  if (message.seq <= old.head) return known === undefined ? settledOld : merged(settledOld, [message]);
+  const follows = known === undefined ? !old.more : message.seq === known + 1;
+  const own = message.from === me;
+  return {
+    ...settledOld,
+    head: message.seq,
+    // Sending says that one has read what was before.
+    read: own ? message.seq : old.read,
+    unread: own ? 0 : old.unread + 1,
+    last: message,
+    time: message.time,
+    messages: follows ? [...old.messages, message] : old.messages,
+    marks: marked(old.marks, message.from, { delivered: message.seq, read: message.seq }),
+  };
+}
+
+/** Whether messages are missing between the last that is here and the newest. */
+export function hasHole({ messages, head }: Conversation): boolean {
+  const newest = messages.at(-1);
+  return !!newest && newest.seq < head;
+}
+
+/** Messages from the log, put where they belong; what is there already becomes what the log says. */
+export function merged(old: Conversation, messages: readonly Shown[], more = old.more): Conversation {
+  const bySeq = new Map([...old.messages, ...messages].map((message) => [message.seq, message]));
+  const all = [...bySeq.values()].sort((a, b) => a.seq - b.seq);
+  const newest = all.at(-1);
+  const ahead = newest && newest.seq >= old.head;
+  return {
+    ...old,
+    messages: all,
+    more,
+    ...(ahead && { head: newest.seq, last: newest, time: newest.time }),
+  };
+}
+
+/** An amendment of a message, wherever it is shown. */
+export function amended(
+  old: Conversation,
+  seq: number,
+  amend: (message: Shown) => Shown,
+  me?: string,
+): Conversation {
+  const messages = old.messages.map((message) => (message.seq === seq ? amend(message) : message));
+  const last = old.last?.seq === seq ? amend(old.last) : old.last;
+  const next = { ...old, messages, last };
+  const was =
+    old.messages.find((message) => message.seq === seq) ?? (old.last?.seq === seq ? old.last : undefined);
+  // A recalled message is not unread any more.
+  const less = me !== undefined && seq > old.read && was && was.from !== me && !was.recalled;
+  return less ? { ...next, unread: Math.max(0, old.unread - 1) } : next;
+}
+
+export function reacted(message: Shown, { user, emoji, on }: Frames['reaction']): Shown {
+  const { [emoji]: users = [], ...others } = message.reactions ?? {};
+  const rest = users.filter((other) => other !== user);
+  if (on) rest.push(user);
+  return { ...message, reactions: rest.length ? { ...others, [emoji]: rest } : others };
+}
+
+/** A mark, which only rises. */
+export function receipted(old: Conversation, receipt: Frames['receipt'], me: string): Conversation {
+  const { user, kind, seq } = receipt;
+  const marks = marked(old.marks, user, { [kind]: seq, ...(kind === 'read' && { delivered: seq }) });
+  const next = { ...old, marks };
+  if (user !== me || kind !== 'read' || seq <= old.read) return next;
+  const behind = old.messages.filter((m) => m.seq > seq && m.from !== me && !m.recalled).length;
+  return { ...next, read: seq, unread: seq >= old.head ? 0 : Math.min(old.unread, behind) };
+}
+
+function marked(marks: Conversation['marks'], user: string, to: Partial<Marks>): Conversation['marks'] {
+  const { delivered, read } = marks[user] ?? { delivered: 0, read: 0 };
+  const mark = { delivered: Math.max(delivered, to.delivered ?? 0), read: Math.max(read, to.read ?? 0) };
+  return { ...marks, [user]: mark };
+}
+
+/** A change of a group. */
+export function changed(old: Conversation, frame: Frames['conversation'], me: string): Conversation {
+  const { change, user, name, time } = frame;
+  const base = { ...old, time: Math.max(old.time, time) };
+  if (change === 'renamed') return { ...base, name: name ?? '' };
+  if (change === 'owner_changed') return { ...base, owner: user };
+  if (change === 'member_removed') {
+    return { ...base, members: old.members.filter((one) => one !== user), left: old.left || user === me };
+  }
+  const owner = change === 'created' ? frame.by : old.owner;
+  return { ...base, name: name ?? old.name, members: frame.members ?? old.members, owner, left: false };
+}
+
+/** An own message that waits. */
+export function awaited(old: Conversation, entry: Entry, me: string): Conversation {
+  if (old.pending.some((one) => one.client_msg_id === entry.client_msg_id && !one.failed)) return old;
+  const shown: Shown = { ...pendingOf(entry, me, old.id), pending: true };
+  return {
+    ...settled(old, entry.client_msg_id),
+    pending: [...settled(old, entry.client_msg_id).pending, shown],
+  };
+}
+
+/** An own message that could not be sent. */
+export function refused(old: Conversation, entry: Entry, me: string, why: string): Conversation {
+  const rest = settled(old, entry.client_msg_id);
+  return { ...rest, pending: [...rest.pending, { ...pendingOf(entry, me, old.id), failed: why }] };
+}
+
+/** An own message waits no more. */
+export function settled(old: Conversation, client_msg_id: string | undefined): Conversation {
+  if (!old.pending.some((one) => one.client_msg_id === client_msg_id)) return old;
+  return { ...old, pending: old.pending.filter((one) => one.client_msg_id !== client_msg_id) };
+}
+
+function pendingOf(entry: Entry, me: string, conversation: string): Shown {
+  const { body, client_msg_id, time } = entry;
+  return { conversation, seq: 0, from: me, time, body: body as Json, client_msg_id };
+}
