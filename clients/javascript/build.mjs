@@ -1,6 +1,7 @@
-// Builds `dist`: ES modules, one classic script for a `<script>` tag, and types.
+// Builds `dist`: ES modules, one classic script for a `<script>` tag, the page's script, and types.
+// With `--page` the two scripts that every gateway serves are put where they are committed.
 import { execFileSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { copyFileSync, rmSync } from 'node:fs';
 import { build } from 'esbuild';
 
 // Browsers of the last five years, and the oldest Node that is served.
@@ -14,14 +15,13 @@ await build({
   format: 'esm',
   splitting: true,
   chunkNames: 'chunks/[name]-[hash]',
-  sourcemap: true,
   outdir: 'dist',
 });
-await build({
-  ...common,
-  entryPoints: ['src/classic.ts'],
-  format: 'iife',
-  minify: true,
-  outfile: 'dist/switchboard.min.js',
-});
+for (const [from, to, format] of [
+  ['src/classic.ts', 'switchboard.min.js', 'iife'],
+  ['page/page.ts', 'page.js', 'esm'],
+]) {
+  await build({ ...common, entryPoints: [from], format, minify: true, outfile: `dist/${to}` });
+  if (process.argv.includes('--page')) copyFileSync(`dist/${to}`, `../../gateway/src/page/${to}`);
+}
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc'], { stdio: 'inherit' });

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::accept::Acceptor;
 use crate::auth::Authenticator;
-use crate::config::{Config, RouterUrl};
+use crate::config::{Config, Page, RouterUrl};
 use crate::farewell::{self, Departure};
 use crate::feed;
 use crate::gateway::Gateway;
@@ -90,11 +90,15 @@ impl Node {
         shutdown: CancellationToken,
     ) {
         let gateway = self.gateway;
+        let page = match gateway.config.page {
+            Page::On => crate::page::routes(),
+            Page::Off => Router::new(),
+        };
         let routes = TRANSPORTS.iter().fold(
             crate::resources::routes()
                 .merge(crate::tickets::routes())
                 .merge(crate::openapi::routes())
-                .merge(crate::page::routes())
+                .merge(page)
                 .merge(more),
             |routes, transport| routes.merge(transport()),
         );

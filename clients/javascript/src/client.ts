@@ -8,15 +8,7 @@ import { Connector, type State } from './connector.js';
 import { Commands } from './commands.js';
 import { SwitchboardError } from './error.js';
 import { Handing } from './handing.js';
-import type {
-  Command,
-  Frame,
-  FrameType,
-  Frames,
-  Json,
-  Recipient,
-  Sent,
-} from './frames.js';
+import type { Command, Frame, FrameType, Frames, Json, Recipient, Sent } from './frames.js';
 import { queryOf, request } from './http.js';
 import { Outbox, type Entry } from './outbox.js';
 import { fromBrowser, Keeping, memory, randomId, type Storage } from './storage.js';
@@ -158,6 +150,11 @@ export class Switchboard extends Vocabulary {
 
   override get user(): string {
     return this.#tokens.claims.sub ?? '';
+  }
+
+  /** The token that holds now; renewed first where that is due. */
+  token(): Promise<string> {
+    return this.#tokens.current();
   }
 
   get device(): string {

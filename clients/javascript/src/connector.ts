@@ -30,8 +30,8 @@ export interface Host {
   probe(): Promise<boolean>;
 }
 
-/** Milliseconds for a transport to bring its `welcome`; doubled while none of them works. */
-const OPEN_WITHIN = 3_000;
+/** Milliseconds for a transport to bring its `welcome`; doubled after each round in which none did. */
+const OPEN_WITHIN = 2_500;
 /** The range of pauses between attempts, in milliseconds: full jitter below a growing ceiling. */
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 20_000;
@@ -67,6 +67,8 @@ export class Connector {
   #wanted = false;
   #running: Running | undefined;
   #attempt = 0;
+  /** Rounds in which no transport worked, one after another. */
+  #rounds = 0;
   #wake: (() => void) | undefined;
   #notBefore = 0;
   #heard = 0;
@@ -207,11 +209,12 @@ export class Connector {
         } else if (code === 'unauthorized' || code === 'forbidden' || code === 'bad_request') {
           return this.stop(last);
         }
+        this.#rounds++;
         this.#host.changed('connecting', last);
         await this.#pause(last?.retryAfterMs);
         continue;
       }
-      refused = 0;
+      refused = this.#rounds = 0;
       failed.forEach((transport) => this.#leave(transport));
       this.#host.remember(running.transport.name);
       this.#seekBetter(running, round);
@@ -249,7 +252,7 @@ export class Connector {
   async #open(transport: Transport, round: number): Promise<Running> {
     const given = await this.#host.opening(this.#attempt, false);
     if (!this.#wanted || round !== this.#round) throw new SwitchboardError('disconnected', 'stopped');
-    const limit = OPEN_WITHIN * 2 ** Math.min(this.#attempt, 3);
+    const limit = OPEN_WITHIN * 2 ** Math.min(this.#rounds, 3);
     return new Promise((resolve, reject) => {
       let link: Link | undefined = undefined;
       let end!: (error: SwitchboardError) => void;

@@ -107,9 +107,22 @@ pub struct FrontArgs {
     #[arg(long, env = "SWITCHBOARD_PEER_ADDRESS", value_name = "URL", requires = "peer_listen")]
     pub peer_address: Option<String>,
 
+    /// Whether the chat page is served at `/`.
+    #[arg(long, env = "SWITCHBOARD_PAGE", default_value = "on", value_name = "on|off")]
+    pub page: Page,
+
     /// What one gateway takes on.
     #[command(flatten)]
     pub limits: LimitArgs,
+}
+
+/// Whether the chat page and the JavaScript client are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Page {
+    /// At `/`, `/page.js`, `/page.css` and `/switchboard.min.js`.
+    On,
+    /// Those paths are not found.
+    Off,
 }
 
 /// The checked configuration of a gateway.
@@ -129,6 +142,8 @@ pub struct Config {
     pub origins: Origins,
     /// How other gateways reach this one.
     pub peer: Option<Peer>,
+    /// Whether the chat page is served.
+    pub page: Page,
     /// What one gateway takes on.
     pub limits: Limits,
 }
@@ -160,6 +175,7 @@ impl FrontArgs {
             )?,
             origins: Origins::new(self.allow_origin.clone()),
             peer: Peer::check(self.peer_listen, self.peer_address.as_deref())?,
+            page: self.page,
             limits: self.limits.check()?,
         })
     }

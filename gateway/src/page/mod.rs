@@ -1,5 +1,9 @@
-//! `GET /`: a page to chat on, with its script. For trying things: what it can
-//! do is what any client can do.
+//! `GET /`: a page to chat on, with its style and script, and the JavaScript
+//! client for other pages. What the page can do is what any client can do.
+//!
+//! The page's text and style are here. The two scripts are built from
+//! `clients/javascript` and committed, so that building a gateway needs no Node;
+//! a test in `clients/javascript` holds them to their source.
 
 use std::sync::Arc;
 
@@ -10,15 +14,23 @@ use http::{HeaderName, HeaderValue, header};
 
 use crate::gateway::Gateway;
 
-/// Nothing from elsewhere, nothing inline but the style, in nobody's frame.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; \
+/// Nothing from elsewhere, nothing inline, in nobody's frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// `GET /` and `GET /page.js`; need no credential.
+/// Path, content type and text of each file.
+const FILES: [(&str, &str, &str); 4] = [
+    ("/", "text/html; charset=utf-8", include_str!("index.html")),
+    ("/page.css", "text/css; charset=utf-8", include_str!("page.css")),
+    ("/page.js", "text/javascript; charset=utf-8", include_str!("page.js")),
+    ("/switchboard.min.js", "text/javascript; charset=utf-8", include_str!("switchboard.min.js")),
+];
+
+/// A route for each file; they need no credential.
 pub fn routes() -> Router<Arc<Gateway>> {
-    Router::new()
-        .route("/", get(async || file("text/html; charset=utf-8", include_str!("index.html"))))
-        .route("/page.js", get(async || file("text/javascript; charset=utf-8", include_str!("page.js"))))
+    FILES.into_iter().fold(Router::new(), |routes, (path, kind, text)| {
+        routes.route(path, get(async move || file(kind, text)))
+    })
 }
 
 fn file(kind: &'static str, text: &'static str) -> Response {
