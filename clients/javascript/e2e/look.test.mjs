@@ -60,7 +60,7 @@ for (const [look, context] of Object.entries(LOOKS)) {
     await bob.sees((await alice.messages()).slice(0, 4));
     await bob.page.getByRole('button', { name: 'What to do with this message' }).nth(1).click();
     await bob.page.getByRole('button', { name: 'React with ❤️' }).click();
-    await alice.page.getByRole('button', { name: /❤️ by/ }).waitFor();
+    await alice.page.getByRole('button', { name: /❤️ 1 by/ }).waitFor();
     await check(alice.page, 'full');
     const proxy = cluster.proxies[0];
     proxy.state.down = true;
@@ -90,7 +90,7 @@ test('everything can be done with the keyboard alone', async (t) => {
   await page.getByLabel('Write to').focus();
   await page.keyboard.type('lee');
   await press('Enter');
-  await page.getByRole('heading', { name: 'lee', level: 2 }).waitFor();
+  await page.getByRole('heading', { name: 'lee', level: 1 }).waitFor();
   // The title has the focus; the messages and then the field come after it.
   await press('Tab', 'Tab');
   await page.keyboard.type('by keyboard');

@@ -57,7 +57,7 @@ test('edits, recalls and reactions are seen by the other', async (t) => {
       .getByRole('button', { name: 'What to do with this message' });
   await tools(bob, 'first').click();
   await bob.page.getByRole('button', { name: 'React with 👍' }).click();
-  await alice.page.getByRole('button', { name: `👍 by ${bob.user}` }).waitFor();
+  await alice.page.getByRole('button', { name: `👍 1 by ${bob.user}` }).waitFor();
   await tools(alice, 'first').click();
   await alice.page.getByRole('button', { name: 'Edit' }).click();
   await alice.say('first, better');
@@ -81,7 +81,7 @@ test('a group: made, talked in, joined, left', async (t) => {
   await dialog.getByLabel('Name').fill('Team');
   await dialog.getByLabel('Members, separated by spaces').fill(bob.user);
   await dialog.getByRole('button', { name: 'Create' }).click();
-  await alice.page.getByRole('heading', { name: 'Team', level: 2 }).waitFor();
+  await alice.page.getByRole('heading', { name: 'Team', level: 1 }).waitFor();
   await alice.say('hi all');
   await bob.page.getByRole('button', { name: /Team/ }).click();
   await bob.sees(['hi all']);

@@ -222,12 +222,12 @@ export class Thread {
             type: 'button',
             'data-act': emoji,
             'aria-pressed': String(mine),
-            'aria-label': `${emoji} by ${users.join(', ')}`,
             title: users.join(', '),
             disabled: conversation.left,
             click: () => this.#do(() => this.client.react(conversation.id, message.seq, emoji, !mine)),
           },
           `${emoji} ${users.length}`,
+          h('span', { class: 'unseen' }, ` by ${users.join(', ')}`),
         );
       }),
     );

@@ -37,7 +37,7 @@ export class Person {
   async writeTo(user) {
     await this.page.getByLabel('Write to').fill(user);
     await this.page.keyboard.press('Enter');
-    await this.page.getByRole('heading', { name: user, exact: true, level: 2 }).waitFor();
+    await this.page.getByRole('heading', { name: user, exact: true, level: 1 }).waitFor();
   }
 
   /** Types a message and presses Enter. */

@@ -50,7 +50,16 @@ class Cluster {
 
   async startGateway(n) {
     const port = this.gateways[n];
-    const args = ['--node', `gw-${n + 1}`, '--listen', `127.0.0.1:${port}`, '--admin-listen', '127.0.0.1:0'];
+    const args = [
+      '--messages-per-second',
+      0,
+      '--node',
+      `gw-${n + 1}`,
+      '--listen',
+      `127.0.0.1:${port}`,
+      '--admin-listen',
+      '127.0.0.1:0',
+    ];
     const links = [
       '--store',
       `redis://127.0.0.1:${this.redis}`,

@@ -147,13 +147,12 @@ export class Chat {
   /** Reads the newest messages of a conversation, and who is in it. */
   async open(id: string): Promise<void> {
     this.#update(id, (old) => old);
-    this.#opened.add(id);
     const [page, list] = await Promise.all([
       this.#client.history(id, { limit: PAGE }).catch(missing({ messages: [], more: false })),
       this.#client.members(id).catch(missing({ members: [] })),
     ]);
     this.#update(id, (old) => {
-      const next = conversations.merged({ ...old, messages: [] }, page.messages, page.more);
+      const next = conversations.opened(old, page.messages, page.more);
       const marks = Object.fromEntries(
         list.members.map((one) => [one.user, { delivered: one.delivered_seq, read: one.read_seq }]),
       );
@@ -161,6 +160,8 @@ export class Chat {
       const owner = 'owner' in list ? list.owner : old.owner;
       return { ...next, marks: { ...next.marks, ...marks }, members, owner };
     });
+    this.#opened.add(id);
+    this.#fillHole(id);
   }
 
   /** Reads the messages before those that are here. */
@@ -246,7 +247,7 @@ export class Chat {
   #arrive(message: conversations.Shown): void {
     const id = message.conversation;
     this.#update(id, (old) => conversations.arrived(old, message, this.#client.user));
-    if (conversations.hasHole(this.#byId.get(id)!)) void this.#fill(id);
+    this.#fillHole(id);
   }
 
   #amend(id: string, seq: number, amend: (message: conversations.Shown) => conversations.Shown): void {
@@ -290,6 +291,10 @@ export class Chat {
   async #reload(): Promise<void> {
     await this.#load().catch(() => {});
     await Promise.all([...this.#opened].map((id) => this.open(id).catch(() => {})));
+  }
+
+  #fillHole(id: string): void {
+    if (this.#opened.has(id) && conversations.hasHole(this.#byId.get(id)!)) void this.#fill(id);
   }
 
   /** Reads what is missing after the newest message that is here. */

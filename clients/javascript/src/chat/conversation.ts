@@ -105,10 +105,9 @@ export function arrived(old: Conversation, message: Shown, me: string): Conversa
   };
 }
 
-/** Whether messages are missing between the last that is here and the newest. */
+/** Whether messages are missing between the last that is here and the newest; only where it was opened. */
 export function hasHole({ messages, head }: Conversation): boolean {
-  const newest = messages.at(-1);
-  return !!newest && newest.seq < head;
+  return (messages.at(-1)?.seq ?? 0) < head;
 }
 
 /** Messages from the log, put where they belong; what is there already becomes what the log says. */
@@ -125,6 +124,14 @@ export function merged(old: Conversation, messages: readonly Shown[], more = old
   };
 }
 
+/** The newest page of the log in the place of what was here; what came while it was read stays. */
+export function opened(old: Conversation, page: readonly Shown[], more: boolean): Conversation {
+  const newest = page.at(-1)?.seq ?? 0;
+  const since = old.messages.filter(({ seq }) => seq > newest);
+  const follows = since[0]?.seq === newest + 1;
+  return merged({ ...old, messages: follows ? since : [] }, page, more);
+}
+
 /** An amendment of a message, wherever it is shown. */
 export function amended(
   old: Conversation,
@@ -132,13 +139,17 @@ export function amended(
   amend: (message: Shown) => Shown,
   me?: string,
 ): Conversation {
-  const messages = old.messages.map((message) => (message.seq === seq ? amend(message) : message));
-  const last = old.last?.seq === seq ? amend(old.last) : old.last;
-  const next = { ...old, messages, last };
   const was =
     old.messages.find((message) => message.seq === seq) ?? (old.last?.seq === seq ? old.last : undefined);
+  if (!was) return old;
+  const is = amend(was);
+  const next = {
+    ...old,
+    messages: old.messages.map((message) => (message === was ? is : message)),
+    last: old.last?.seq === seq ? is : old.last,
+  };
   // A recalled message is not unread any more.
-  const less = me !== undefined && seq > old.read && was && was.from !== me && !was.recalled;
+  const less = me !== undefined && seq > old.read && was.from !== me && !was.recalled;
   return less ? { ...next, unread: Math.max(0, old.unread - 1) } : next;
 }
 
