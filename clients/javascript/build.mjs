@@ -8,7 +8,7 @@ import { build } from 'esbuild';
 const target = ['chrome96', 'firefox94', 'safari15.4', 'node18'];
 const common = { bundle: true, target, legalComments: 'none', logLevel: 'warning' };
 
-rmSync('dist', { recursive: true, force: true });
+for (const folder of ['dist', 'build']) rmSync(folder, { recursive: true, force: true });
 await build({
   ...common,
   entryPoints: { index: 'src/index.ts', chat: 'src/chat/index.ts', iframe: 'src/iframe.ts' },
@@ -17,11 +17,12 @@ await build({
   chunkNames: 'chunks/[name]-[hash]',
   outdir: 'dist',
 });
-for (const [from, to, format] of [
-  ['src/classic.ts', 'switchboard.min.js', 'iife'],
-  ['page/page.ts', 'page.js', 'esm'],
+for (const [from, folder, name, format] of [
+  ['src/classic.ts', 'dist', 'switchboard.min.js', 'iife'],
+  ['page/page.ts', 'build', 'page.js', 'esm'],
 ]) {
-  await build({ ...common, entryPoints: [from], format, minify: true, outfile: `dist/${to}` });
-  if (process.argv.includes('--page')) copyFileSync(`dist/${to}`, `../../gateway/src/page/${to}`);
+  const outfile = `${folder}/${name}`;
+  await build({ ...common, entryPoints: [from], format, minify: true, outfile });
+  if (process.argv.includes('--page')) copyFileSync(outfile, `../../gateway/src/page/${name}`);
 }
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc'], { stdio: 'inherit' });

@@ -50,7 +50,7 @@ export interface Options {
 }
 
 /** What `on` takes beside the types of frames. */
-interface Own {
+export interface Own {
   /** The connection's state has changed. */
   state: { state: State; transport?: TransportName; error?: SwitchboardError };
   /** A message from the outbox was kept by the server, also one of an earlier page. */

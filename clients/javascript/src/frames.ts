@@ -26,7 +26,7 @@ export interface Message {
 }
 
 /** Frames that stand for a place in the inbox carry the place. */
-interface Placed {
+export interface Placed {
   cursor?: string;
 }
 

@@ -1,4 +1,4 @@
-export { Switchboard, type Options, type Events } from './client.js';
+export { Switchboard, type Options, type Events, type Own } from './client.js';
 export { SwitchboardError, type ErrorCode } from './error.js';
 export type {
   Command,
@@ -9,6 +9,7 @@ export type {
   Json,
   Member,
   Message,
+  Placed,
   Presence,
   Recipient,
   Sent,

@@ -21,13 +21,14 @@ async function freePort() {
 }
 
 /** A token that the gateways believe. */
-export function tokenOf(user, life = 3600) {
+export function tokenOf(user, life = 3600, scope = undefined) {
   const now = Math.floor(Date.now() / 1000);
   const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const head = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ sub: user, iat: now, exp: now + life })}`;
+  const head = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ sub: user, iat: now, exp: now + life, scope })}`;
   return `${head}.${createHmac('sha256', SECRET).update(head).digest('base64url')}`;
 }
 
+/** Started processes of a test. */
 class Cluster {
   #children = new Map();
   #folder = mkdtempSync(join(tmpdir(), 'switchboard-e2e-'));
@@ -117,3 +118,35 @@ class Cluster {
 }
 
 export const startCluster = () => new Cluster().start();
+
+/** The whole system in one process, as `cargo run` starts it; gives tokens to anybody. */
+export async function startStandalone() {
+  const folder = mkdtempSync(join(tmpdir(), 'switchboard-e2e-'));
+  const port = await freePort();
+  const args = [
+    '--listen',
+    `127.0.0.1:${port}`,
+    '--admin-listen',
+    '127.0.0.1:0',
+    '--store',
+    `embedded:${folder}`,
+  ];
+  const child = spawn(join(BIN, 'standalone'), args, { stdio: 'ignore', env: { PATH: process.env.PATH } });
+  const url = `http://127.0.0.1:${port}`;
+  const token = async (user) => {
+    const answer = await fetch(`${url}/dev/token`, { method: 'POST', body: JSON.stringify({ user }) });
+    return (await answer.json()).token;
+  };
+  for (let n = 0; !(await token('probe').catch(() => false)); n++) {
+    if (n > 600 || child.exitCode !== null) throw new Error('standalone did not start');
+    await new Promise((over) => setTimeout(over, 100));
+  }
+  return {
+    url,
+    token,
+    async stop() {
+      await new Promise((over) => child.once('exit', over) && child.kill('SIGKILL'));
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,98 @@
+// The client alone, in a browser: each transport, and what a page cannot show by itself.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { launch } from './support/browser.mjs';
+import { startCluster, tokenOf } from './support/cluster.mjs';
+
+let cluster;
+let browser;
+let count = 0;
+before(async () => {
+  [cluster, browser] = await Promise.all([startCluster(), launch()]);
+});
+after(async () => {
+  await browser?.close();
+  await cluster?.stop();
+});
+
+/** A page whose `client` uses a transport; its tokens live for `life` seconds. */
+async function clientOn(t, transport, life = 3600) {
+  const user = `reader${++count}`;
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const page = await context.newPage();
+  await page.exposeFunction('newToken', () => tokenOf(user, life));
+  await page.goto(cluster.proxies[0].url);
+  await page.addScriptTag({ url: '/switchboard.min.js' });
+  await page.evaluate(async (name) => {
+    globalThis.bodies = [];
+    globalThis.client = new globalThis.Switchboard(location.origin, {
+      getToken: () => globalThis.newToken(),
+      transports: [name],
+    });
+    globalThis.client.on('message', ({ body }) => globalThis.bodies.push(body));
+    await globalThis.client.connect();
+  }, transport);
+  return { page, user };
+}
+
+async function send(to, body) {
+  const headers = { authorization: `Bearer ${tokenOf('writer')}`, 'content-type': 'application/json' };
+  const url = `http://127.0.0.1:${cluster.gateways[1]}/v1/messages`;
+  const answer = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ to, body }) });
+  assert.equal(answer.status, 200);
+}
+
+for (const transport of ['websocket', 'sse', 'stream', 'poll', 'short-poll']) {
+  test(`on ${transport} tokens that live six seconds are renewed, and nothing is missed`, async (t) => {
+    const { page, user } = await clientOn(t, transport, 6);
+    const said = [];
+    // Three lives of a token, and a message now and then.
+    for (let n = 0; n < 36; n++) {
+      said.push(n);
+      await send(user, n);
+      await page.waitForTimeout(500);
+    }
+    await page.waitForFunction((most) => globalThis.bodies.length >= most, said.length);
+    assert.deepEqual(await page.evaluate(() => globalThis.bodies), said);
+    assert.equal(await page.evaluate(() => globalThis.client.state), 'connected');
+  });
+}
+
+test('`kicked` ends it, and the client stays away', async (t) => {
+  const { page, user } = await clientOn(t, 'websocket');
+  const token = tokenOf('backend', 3600, 'service');
+  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+  const url = `http://127.0.0.1:${cluster.gateways[0]}/v1/kick`;
+  const answer = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ user }) });
+  assert.equal(answer.status, 200);
+  await page.waitForFunction(() => globalThis.client.state === 'disconnected');
+  assert.equal(await page.evaluate(() => globalThis.client.error.code), 'kicked');
+});
+
+test('a channel is read across transports', async (t) => {
+  const { page } = await clientOn(t, 'websocket');
+  const token = tokenOf('backend', 3600, 'publish');
+  const publish = async (body) => {
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+    const url = `http://127.0.0.1:${cluster.gateways[1]}/v1/channels/c_news/messages`;
+    const answer = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ body }) });
+    assert.equal(answer.status, 200);
+  };
+  await page.evaluate(async () => {
+    globalThis.news = [];
+    globalThis.client.on('publication', ({ body }) => globalThis.news.push(body));
+    await globalThis.client.subscribe('c_news');
+  });
+  const said = [];
+  for (const transport of ['websocket', 'stream', 'sse', 'poll', 'websocket']) {
+    await page.evaluate((name) => globalThis.client.use([name]), transport);
+    said.push(`before ${transport}`);
+    await publish(said.at(-1));
+    await page.waitForFunction((name) => globalThis.client.transport === name, transport);
+    said.push(`on ${transport}`);
+    await publish(said.at(-1));
+    await page.waitForFunction((most) => globalThis.news.length >= most, said.length);
+  }
+  assert.deepEqual(await page.evaluate(() => globalThis.news), said);
+});
