@@ -43,8 +43,13 @@ instructions: tools ## Instructions of the hot pieces (callgrind); fails where t
 instructions-accept: tools ## Accepts what the hot pieces need now (gateway/benches/instructions.txt)
 	$(COUNTED) --accept
 
+.PHONY: client
+client: tools ## The JavaScript client and the page: lint, units, and Chromium against a real cluster
+	$(CARGO) build --locked --bins -p gateway -p router -p standalone
+	cd clients/javascript && npm run lint && npm test && npm run e2e
+
 .PHONY: check
-check: tools lint docs openapi-check instructions deploy-lint test ## All that CI runs
+check: tools lint docs openapi-check instructions deploy-lint client test ## All that CI runs
 
 .PHONY: bench
 bench: ## Benchmarks of the hot pieces (criterion)
