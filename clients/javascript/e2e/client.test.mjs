@@ -1,5 +1,7 @@
 // The client alone, in a browser: each transport, and what a page cannot show by itself.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import http from 'node:http';
 import { after, before, test } from 'node:test';
 import { launch } from './support/browser.mjs';
 import { startCluster, tokenOf } from './support/cluster.mjs';
@@ -44,11 +46,11 @@ async function send(to, body) {
 }
 
 for (const transport of ['websocket', 'sse', 'stream', 'poll', 'short-poll']) {
-  test(`on ${transport} tokens that live six seconds are renewed, and nothing is missed`, async (t) => {
-    const { page, user } = await clientOn(t, transport, 6);
+  test(`on ${transport} tokens that live four seconds are renewed, and nothing is missed`, async (t) => {
+    const { page, user } = await clientOn(t, transport, 4);
     const said = [];
-    // Three lives of a token, and a message now and then.
-    for (let n = 0; n < 36; n++) {
+    // More than two lives of a token, and a message now and then.
+    for (let n = 0; n < 20; n++) {
       said.push(n);
       await send(user, n);
       await page.waitForTimeout(500);
@@ -95,4 +97,38 @@ test('a channel is read across transports', async (t) => {
     await page.waitForFunction((most) => globalThis.news.length >= most, said.length);
   }
   assert.deepEqual(await page.evaluate(() => globalThis.news), said);
+});
+
+test('the iframe transport, imported separately, brings frames', async (t) => {
+  const { page, user } = await clientOn(t, 'websocket');
+  await page.evaluate(() => globalThis.client.disconnect());
+  // The page's policy lets nothing be framed: a page of one's own has none.
+  const site = http.createServer((request, response) => {
+    const name = request.url === '/' ? undefined : request.url.slice(1);
+    const type = name ? 'text/javascript' : 'text/html';
+    response
+      .setHeader('content-type', type)
+      .end(name ? readFileSync(new URL(`../dist/${name}`, import.meta.url)) : '<body>');
+  });
+  await new Promise((over) => site.listen(0, '127.0.0.1', over));
+  t.after(() => site.close());
+  await page.goto(`http://127.0.0.1:${site.address().port}/`);
+  await page.evaluate(async (server) => {
+    const { Switchboard } = await import('/index.js');
+    const { iframe } = await import('/iframe.js');
+    globalThis.bodies = [];
+    globalThis.client = new Switchboard(server, {
+      getToken: () => globalThis.newToken(),
+      transports: [iframe],
+    });
+    globalThis.client.on('message', ({ body }) => globalThis.bodies.push(body));
+    await globalThis.client.connect();
+  }, cluster.proxies[0].url);
+  assert.equal(await page.evaluate(() => globalThis.client.transport), 'iframe');
+  for (const body of [1, 2, 3]) await send(user, body);
+  await page.waitForFunction(() => globalThis.bodies.length === 3);
+  cluster.proxies[0].cut();
+  await send(user, 4);
+  await page.waitForFunction(() => globalThis.bodies.length === 4);
+  assert.deepEqual(await page.evaluate(() => globalThis.bodies), [1, 2, 3, 4]);
 });

@@ -53,11 +53,16 @@ for (const [look, context] of Object.entries(LOOKS)) {
     await check(alice.page, 'empty');
     await alice.writeTo(bob.user);
     await bob.writeTo(alice.user);
-    await bob.say('Did you see the new gateway?');
-    await alice.say('Yes: it fell back to long polling behind the proxy, and nothing was lost.');
-    await bob.say('שלום! مرحبا');
-    await alice.say('A long line without a pause: '.repeat(6).trim());
-    await bob.sees((await alice.messages()).slice(0, 4));
+    const said = [
+      [bob, 'Did you see the new gateway?'],
+      [alice, 'Yes: it fell back to long polling behind the proxy, and nothing was lost.'],
+      [bob, 'שלום! مرحبا'],
+      [alice, 'A long line without a pause: '.repeat(6).trim()],
+    ];
+    for (const [n, [who, text]] of said.entries()) {
+      await who.say(text);
+      for (const one of [alice, bob]) await one.sees(said.slice(0, n + 1).map(([, seen]) => seen));
+    }
     await bob.page.getByRole('button', { name: 'What to do with this message' }).nth(1).click();
     await bob.page.getByRole('button', { name: 'React with ❤️' }).click();
     await alice.page.getByRole('button', { name: /❤️ 1 by/ }).waitFor();

@@ -50,7 +50,11 @@ export class Thread {
         event.preventDefault();
         this.#submit();
       } else if (event.key === 'Escape') this.#edit(undefined);
-      else if (event.key === 'ArrowUp' && !field.value) this.#editLast();
+      else if (event.key === 'ArrowUp' && !field.value) {
+        // The key's own way would put the caret before the text.
+        event.preventDefault();
+        this.#editLast();
+      }
     });
   }
 
