@@ -104,11 +104,10 @@ test('the iframe transport, imported separately, brings frames', async (t) => {
   await page.evaluate(() => globalThis.client.disconnect());
   // The page's policy lets nothing be framed: a page of one's own has none.
   const site = http.createServer((request, response) => {
-    const name = request.url === '/' ? undefined : request.url.slice(1);
-    const type = name ? 'text/javascript' : 'text/html';
-    response
-      .setHeader('content-type', type)
-      .end(name ? readFileSync(new URL(`../dist/${name}`, import.meta.url)) : '<body>');
+    if (!request.url.endsWith('.js'))
+      return void response.setHeader('content-type', 'text/html').end('<body>');
+    const file = readFileSync(new URL(`../dist${request.url}`, import.meta.url));
+    response.setHeader('content-type', 'text/javascript').end(file);
   });
   await new Promise((over) => site.listen(0, '127.0.0.1', over));
   t.after(() => site.close());
@@ -127,8 +126,10 @@ test('the iframe transport, imported separately, brings frames', async (t) => {
   assert.equal(await page.evaluate(() => globalThis.client.transport), 'iframe');
   for (const body of [1, 2, 3]) await send(user, body);
   await page.waitForFunction(() => globalThis.bodies.length === 3);
+  // An iframe does not say that its connection was cut; the client finds out when it looks.
   cluster.proxies[0].cut();
   await send(user, 4);
+  await page.evaluate(() => globalThis.dispatchEvent(new Event('online')));
   await page.waitForFunction(() => globalThis.bodies.length === 4);
   assert.deepEqual(await page.evaluate(() => globalThis.bodies), [1, 2, 3, 4]);
 });
