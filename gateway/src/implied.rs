@@ -55,14 +55,14 @@ impl<'a> From<&'a wire::Receipt> for Mark<'a> {
 
 /// Adds the receipts of the messages that are handed out: of several by one user
 /// in one conversation only the last says it. Nothing is said where `newest` knows
-/// of more: the session hears of that. A reader without a session does not.
-pub(crate) fn add_receipts(newest: Option<&Newest>, frames: &mut Vec<Frame>, from: usize) {
+/// of more: the session hears of that.
+pub(crate) fn add_receipts(newest: &Newest, frames: &mut Vec<Frame>, from: usize) {
     // Nearly always one: nothing is allocated for it.
     let mut places: SmallVec<[usize; 4]> = SmallVec::new();
     for (place, frame) in frames.iter().enumerate().skip(from).rev() {
         let Some(mark) = mark(frame) else { continue };
         let said = || places.iter().filter_map(|place| self::mark(frames.get(*place)?));
-        if !said().any(|later| later.covers(&mark)) && newest.is_none_or(|newest| newest.is_newest(&mark)) {
+        if !said().any(|later| later.covers(&mark)) && newest.is_newest(&mark) {
             places.push(place);
         }
     }
@@ -125,7 +125,7 @@ mod tests {
         let newest = Newest::new();
         let mut frames = vec![message("a", 1), Frame::Pong(None)];
         frames.extend([message("a", 2), message("b", 3), message("b", 4)]);
-        add_receipts(Some(&newest), &mut frames, 1);
+        add_receipts(&newest, &mut frames, 1);
         let expected = ["message 1", "pong 0", "message 2", "a read 2", "message 3", "message 4", "b read 4"];
         assert_eq!(words(&frames), expected);
         leave_room(&mut frames, 6);
@@ -141,11 +141,8 @@ mod tests {
         newest.admits(&(&read(7)).into());
         for (seq, count) in [(6, 1), (7, 2), (8, 2)] {
             let mut frames = vec![message("a", seq)];
-            add_receipts(Some(&newest), &mut frames, 0);
+            add_receipts(&newest, &mut frames, 0);
             assert_eq!(frames.len(), count, "{seq}");
         }
-        let mut frames = vec![message("a", 6)];
-        add_receipts(None, &mut frames, 0);
-        assert_eq!(words(&frames), ["message 6", "a read 6"]);
     }
 }

@@ -3,6 +3,8 @@
 //! refused when it comes: half a surrogate pair (RFC 8259 §8.2), and a number
 //! beyond a double (§6).
 
+use memchr::{memchr, memchr2_iter};
+
 /// Digits of the largest double: a number needs an exponent or as many digits
 /// to be beyond it.
 const DIGITS: usize = 309;
@@ -19,7 +21,7 @@ pub fn unreadable(json: &str) -> Option<&'static str> {
 pub fn half_a_pair(json: &str) -> bool {
     let mut rest = json.as_bytes();
     // Only strings have backslashes.
-    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+    while let Some(at) = memchr(b'\\', rest) {
         rest = &rest[at..];
         rest = match escaped(rest) {
             None => rest.get(2..).unwrap_or_default(),
@@ -66,20 +68,12 @@ fn too_large(json: &str) -> bool {
     false
 }
 
-/// Whether somewhere a digit stands before an `e`, or very many stand together.
+/// Whether somewhere a digit stands before an `e`, or very many may stand
+/// together: then one of them is at a place that is a multiple of so many.
 fn may_be_large(bytes: &[u8]) -> bool {
-    let mut digits = 0;
-    for byte in bytes {
-        match byte {
-            b'0'..=b'9' => digits += 1,
-            b'e' | b'E' if digits > 0 => return true,
-            _ => digits = 0,
-        }
-        if digits >= DIGITS {
-            return true;
-        }
-    }
-    false
+    let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    memchr2_iter(b'e', b'E', bytes).any(|at| at > 0 && is_digit(at - 1))
+        || (DIGITS - 1..bytes.len()).step_by(DIGITS).any(is_digit)
 }
 
 #[cfg(test)]

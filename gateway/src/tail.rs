@@ -161,7 +161,7 @@ impl Tail {
             match taken {
                 Taken::Frames => {
                     self.delivered(out.get(before..).unwrap_or_default());
-                    implied::add_receipts(Some(&self.gateway.newest), out, before);
+                    implied::add_receipts(&self.gateway.newest, out, before);
                     return Poll::Ready(Ok(()));
                 }
                 Taken::Ended(end) => return Poll::Ready(Err(end)),

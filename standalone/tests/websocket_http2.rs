@@ -35,10 +35,10 @@ async fn converse(running: &Running, mut connection: Http2) {
     alice.send(&json!({ "type": "send", "ref": 7, "to": "bob", "body": body }));
     let sent = alice.next_frame().await;
     assert_eq!((&sent["type"], &sent["ref"], &sent["seq"]), (&json!("sent"), &json!(7), &json!(1)), "{sent}");
-    let receipt = bob.next_frame().await;
-    assert_eq!((&receipt["type"], &receipt["user"]), (&json!("receipt"), &json!("alice")), "{receipt}");
     let message = bob.next_frame().await;
     assert_eq!((&message["type"], &message["body"]), (&json!("message"), &json!(body)));
+    let receipt = bob.next_frame().await;
+    assert_eq!((&receipt["type"], &receipt["user"]), (&json!("receipt"), &json!("alice")), "{receipt}");
 
     alice.close(1000);
     assert_eq!(alice.next().await, Received::Close(1000));

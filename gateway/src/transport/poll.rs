@@ -126,8 +126,6 @@ async fn poll(
     if !first {
         frames = read(&gateway, &caller, start, poll.limit).await?;
         read_channels(&gateway, &caller, &places, poll.limit, &mut frames).await?;
-        implied::add_receipts(None, &mut frames, 0);
-        implied::leave_room(&mut frames, poll.limit);
     }
     let events = Events::write(&frames, &mut places, poll.protobuf);
     // There already; but its connection idles cheaper so until the next poll.
