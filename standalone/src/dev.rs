@@ -44,8 +44,9 @@ fn give(
     let user = fields.required_id("user", UserId::parse)?;
     let device = fields.id("device", DeviceId::parse)?;
     let scope = fields.text("scope")?;
-    if let Some(wrong) =
-        scope.as_deref().and_then(|scope| scope.split(' ').find(|word| !Scopes::NAMES.contains(word)))
+    if let Some(wrong) = scope
+        .as_deref()
+        .and_then(|scope| scope.split_ascii_whitespace().find(|word| !Scopes::NAMES.contains(word)))
     {
         let known = Scopes::NAMES.join(" and ");
         let wrong: String = wrong.chars().take(40).collect();
