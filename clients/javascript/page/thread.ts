@@ -90,7 +90,8 @@ export class Thread {
     if (!conversation) return;
     const { typing } = this.chat.snapshot();
     text($('title'), conversation.name || conversation.id);
-    text($('subtitle'), this.#about(conversation));
+    const connected = this.client.state === 'connected';
+    text($('subtitle'), connected ? this.#about(conversation) : 'no connection; trying again…');
     $('members').hidden = conversation.kind === 'direct' || conversation.left;
     const writers = typing[conversation.id] ?? [];
     text(
