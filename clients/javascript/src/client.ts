@@ -187,7 +187,11 @@ export class Switchboard extends Vocabulary {
 
   /** Connects, and stays so until `disconnect`; resolves at the first connection. */
   async connect(): Promise<void> {
-    this.#begun ??= this.#begin();
+    // One that failed is begun again by the next call.
+    this.#begun ??= this.#begin().catch((thrown) => {
+      this.#begun = undefined;
+      throw thrown;
+    });
     await this.#begun;
     if (this.#state === 'connected') return;
     this.#listen();
@@ -226,11 +230,7 @@ export class Switchboard extends Vocabulary {
     const wanted = transports?.length
       ? TRANSPORTS.filter(({ name }) => transports.includes(name))
       : TRANSPORTS;
-    this.#transports.splice(
-      0,
-      this.#transports.length,
-      ...wanted.map((transport) => this.#shared(transport)),
-    );
+    this.#try(wanted);
     this.#connector.reopen('another transport was chosen');
   }
 
@@ -291,11 +291,7 @@ export class Switchboard extends Vocabulary {
     this.#keeping = this.#keep(this.user);
     const kept = await this.#keeping.begin(this.#options.device ?? this.#tokens.claims.device);
     this.#handing.cursor = kept.cursor ?? this.#handing.cursor;
-    this.#transports.splice(
-      0,
-      this.#transports.length,
-      ...this.#transports.map((transport) => this.#shared(transport)),
-    );
+    this.#try(this.#transports);
     this.#outbox.restore([...(kept.outbox ?? []), ...(await this.#keeping.adopt())]);
   }
 
@@ -303,6 +299,12 @@ export class Switchboard extends Vocabulary {
     const { storage } = this.#options;
     const chosen = storage === undefined ? fromBrowser('localStorage') : storage;
     return new Keeping(chosen ?? memory(), new URL(this.#urls[0]!).host, user);
+  }
+
+  /** Tries these from now on, in the list that the connector looks at. */
+  #try(transports: Transport[]): void {
+    const tried = transports.map((transport) => this.#shared(transport));
+    this.#transports.splice(0, this.#transports.length, ...tried);
   }
 
   #shared(transport: Transport): Transport {

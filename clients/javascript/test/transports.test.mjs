@@ -214,3 +214,16 @@ async function turns(condition) {
     await new Promise((over) => setImmediate(over));
   }
 }
+
+test('where `getToken` failed once, the next `connect` asks it again', async (t) => {
+  const server = await serve(t);
+  let asked = 0;
+  const getToken = () => {
+    if (++asked === 1) throw new Error('the own server is away');
+    return tokenOf('bob');
+  };
+  const client = clientOf(t, server, 'bob', { token: undefined, getToken });
+  await assert.rejects(client.connect(), { code: 'unavailable' });
+  await client.connect();
+  assert.deepEqual([client.state, client.user], ['connected', 'bob']);
+});
