@@ -26,3 +26,7 @@ for (const [name, folder] of [
     );
   });
 }
+
+test('the quick start of the README is the example that is run', () => {
+  assert.ok(read('../README.md').includes(read('../examples/browser.html')));
+});
