@@ -6,11 +6,12 @@
 //! gateways, [`Process`] for our own
 //! programs and [`Binaries`] that builds them, [`wait`] for conditions with a
 //! deadline. [`Reply`] is what Redis answers. [`instructions`] counts those of
-//! small pieces of code.
+//! small pieces of code; [`Imports`] are those between a crate's modules.
 
 mod balancer;
 mod binaries;
 mod guarded;
+mod imports;
 pub mod instructions;
 pub mod port;
 mod process;
@@ -21,6 +22,7 @@ pub mod wait;
 
 pub use balancer::{Balancer, Gateways, Program};
 pub use binaries::{Binaries, Profile};
+pub use imports::Imports;
 pub use process::{Memory, Process, Usage};
 pub use proxy::{FaultProxy, Pushed};
 pub use redis::cluster::RedisCluster;
