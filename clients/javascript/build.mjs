@@ -23,6 +23,6 @@ for (const [from, folder, name, format] of [
 ]) {
   const outfile = `${folder}/${name}`;
   await build({ ...common, entryPoints: [from], format, minify: true, outfile });
-  if (process.argv.includes('--page')) copyFileSync(outfile, `../../gateway/src/page/${name}`);
+  if (process.argv.includes('--page')) copyFileSync(outfile, `../../gateway/src/http/page/${name}`);
 }
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc'], { stdio: 'inherit' });

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
-use gateway::command::Command;
-use gateway::event::Event;
-use gateway::fields::Fields;
-use gateway::frame::Frame;
+use gateway::protocol::command::Command;
+use gateway::protocol::event::Event;
+use gateway::protocol::fields::Fields;
+use gateway::protocol::frame::Frame;
 use prost::Message as _;
 use proto::wire::{Announcement, Entry, Envelope, Message, Target, entry::What};
 use proto::{Position, Seq};

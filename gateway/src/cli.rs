@@ -63,7 +63,7 @@ pub fn wrong(program: &str, reason: &dyn Display) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::token::TokenArgs;
+    use crate::caller::auth::token::TokenArgs;
     use crate::config::GatewayArgs;
 
     #[test]

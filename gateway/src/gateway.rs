@@ -8,21 +8,21 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::Authenticator;
+use crate::caller::auth::Authenticator;
+use crate::caller::half_sent::HalfSent;
+use crate::caller::rates::RateLimits;
+use crate::caller::typing::TypingLimits;
 use crate::channels::Channels;
 use crate::config::Config;
-use crate::failure::Failure;
-use crate::farewell::Farewells;
-use crate::half_sent::HalfSent;
-use crate::hub::Hub;
-use crate::limits::TypingLimits;
-use crate::linger::Lingering;
 use crate::link::Routers;
-use crate::many;
+use crate::link::many;
 use crate::metrics::Metrics;
-use crate::newest::Newest;
-use crate::presence::Watching;
-use crate::rates::RateLimits;
+use crate::protocol::failure::Failure;
+use crate::session::between_polls::Lingering;
+use crate::session::farewell::Farewells;
+use crate::session::hub::Hub;
+use crate::session::newest_marks::Newest;
+use crate::session::presence::Watching;
 
 /// One running gateway.
 pub struct Gateway {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use daemon::{Process, Program};
-use gateway::auth::token::TokenArgs;
+use gateway::caller::auth::token::TokenArgs;
 use gateway::cli::{self, Task};
 use gateway::config::{Config, GatewayArgs};
 use gateway::{Node, RouterSource};

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use daemon::metric::{self, Counter, Gauge, Histogram, Label, Metric, SECONDS};
 use proto::{End, ErrorCode};
 
-use crate::auth::Reason;
+use crate::caller::auth::Reason;
 use crate::gateway::Gateway;
 use crate::session::CatchUp;
 

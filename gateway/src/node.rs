@@ -13,14 +13,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accept::Acceptor;
-use crate::auth::Authenticator;
+use crate::caller::auth::Authenticator;
 use crate::config::{Config, Page, RouterUrl};
-use crate::farewell::{self, Departure};
-use crate::feed;
 use crate::gateway::Gateway;
-use crate::linger;
 use crate::link::{Dial, LinkConfig, Routers};
-use crate::presence;
+use crate::session::between_polls;
+use crate::session::bus_reader;
+use crate::session::farewell::{self, Departure};
+use crate::session::presence;
 use crate::transport::TRANSPORTS;
 
 /// Where the routers are.
@@ -72,7 +72,7 @@ impl Node {
         let (counting, routers) = (gateway.rates.clone(), gateway.routers.clone());
         let ending = stop.clone();
         gateway.tracker.spawn(async move { ending.run_until_cancelled(counting.run(routers)).await });
-        gateway.tracker.spawn(linger::sweep(Arc::downgrade(&gateway)));
+        gateway.tracker.spawn(between_polls::sweep(Arc::downgrade(&gateway)));
         let (parting, ending) = (farewell::run(gateway.clone()), stop.clone());
         gateway.tracker.spawn(async move { ending.run_until_cancelled(parting).await });
         Ok(Self { gateway, alone, stop })
@@ -91,19 +91,19 @@ impl Node {
     ) {
         let gateway = self.gateway;
         let page = match gateway.config.page {
-            Page::On => crate::page::routes(),
+            Page::On => crate::http::page::routes(),
             Page::Off => Router::new(),
         };
         let routes = TRANSPORTS.iter().fold(
-            crate::resources::routes()
-                .merge(crate::tickets::routes())
-                .merge(crate::openapi::routes())
+            crate::http::resources::routes()
+                .merge(crate::caller::tickets::routes())
+                .merge(crate::http::openapi::routes())
                 .merge(page)
                 .merge(more),
             |routes, transport| routes.merge(transport()),
         );
         let config = &gateway.config;
-        let routes = crate::front::layers(routes, &gateway);
+        let routes = crate::http::layers::layers(routes, &gateway);
         let acceptor = Acceptor::new(routes, &config.limits, config.heartbeat, config.tls.clone());
         acceptor.run(listener, &shutdown).await;
 
@@ -131,7 +131,7 @@ async fn listen(gateway: Arc<Gateway>, bus: Arc<dyn Bus>, shutdown: Cancellation
         match bus.subscribe(gateway.node.clone()).await {
             Ok(subscription) => {
                 gateway.hears(subscription.health());
-                return feed::run(gateway, subscription, shutdown).await;
+                return bus_reader::run(gateway, subscription, shutdown).await;
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot subscribe to the bus yet");

@@ -11,8 +11,8 @@ use axum::extract::ConnectInfo;
 use axum::response::IntoResponse as _;
 use axum::routing::{any, get};
 use gateway::accept::Acceptor;
+use gateway::accept::long_response;
 use gateway::config::Limits;
-use gateway::lasting;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -46,7 +46,7 @@ fn news() -> impl futures_util::Stream<Item = Result<bytes::Bytes, std::io::Erro
 /// Whether what a stream comes from has ended.
 struct Over(bool);
 
-impl lasting::Source for Over {
+impl long_response::Source for Over {
     fn is_over(&self) -> bool {
         self.0
     }
@@ -81,13 +81,13 @@ impl Server {
             .route(
                 "/news",
                 get(async || {
-                    lasting::endless(Body::from_stream(news()).into_response(), Arc::new(Over(false)))
+                    long_response::endless(Body::from_stream(news()).into_response(), Arc::new(Over(false)))
                 }),
             )
             .route(
                 "/yesterday",
                 get(async || {
-                    lasting::endless(Body::from_stream(endless()).into_response(), Arc::new(Over(true)))
+                    long_response::endless(Body::from_stream(endless()).into_response(), Arc::new(Over(true)))
                 }),
             )
             .route(
@@ -95,7 +95,7 @@ impl Server {
                 get({
                     let go = go.clone();
                     async move || {
-                        lasting::deferred(async move {
+                        long_response::deferred(async move {
                             go.notified().await;
                             ([("x-answer", "polled")], "it").into_response()
                         })

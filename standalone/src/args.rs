@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use gateway::auth::token::TokenArgs;
+use gateway::caller::auth::token::TokenArgs;
 use gateway::config::{AuthConfig, FrontArgs, Secret, Wrong};
 use store::Url;
 

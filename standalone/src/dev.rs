@@ -8,13 +8,13 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
-use gateway::auth::token::Token;
+use gateway::caller::auth::token::Token;
 use gateway::config::Secret;
-use gateway::failure::Failure;
-use gateway::fields::Fields;
+use gateway::config::host;
 use gateway::gateway::Gateway;
-use gateway::host;
-use gateway::identity::Scopes;
+use gateway::protocol::failure::Failure;
+use gateway::protocol::fields::Fields;
+use gateway::protocol::scopes::Scopes;
 use http::{HeaderMap, Uri, header};
 use proto::{DeviceId, UserId};
 

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use gateway::auth::token::Token;
+use gateway::caller::auth::token::Token;
 use gateway::config::Secret;
 
 /// Where clients find the system.

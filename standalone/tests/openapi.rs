@@ -3,7 +3,7 @@
 
 mod system;
 
-use gateway::catalogue::RESOURCES;
+use gateway::http::catalogue::RESOURCES;
 use serde_json::{Value, json};
 use system::Running;
 
@@ -85,7 +85,7 @@ fn written(example: &Value) -> String {
 /// What an example cannot know is put in: the group's id, and a cursor.
 #[tokio::test]
 async fn the_examples_of_all_requests_are_taken() {
-    let document = gateway::openapi::document();
+    let document = gateway::http::openapi::document();
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             let id = operation["operationId"].as_str().unwrap();
@@ -133,7 +133,7 @@ async fn the_examples_of_all_requests_are_taken() {
 #[tokio::test]
 async fn a_message_to_a_conversation_is_taken_as_its_example_has_it() {
     let (running, ..) = world().await;
-    let document = gateway::openapi::document();
+    let document = gateway::http::openapi::document();
     let example = document["components"]["schemas"]["MessageToConversation"]["examples"][0].clone();
     let answer = running.post("alice", "/v1/messages", example).await;
     assert_eq!((answer.status, &answer.body["conversation"]), (200, &json!("alice~bob")), "{answer:?}");

@@ -6,7 +6,7 @@ mod system;
 
 use std::time::Duration;
 
-use gateway::auth::token::Token;
+use gateway::caller::auth::token::Token;
 use serde_json::json;
 use system::http2::Http2;
 use system::{DEADLINE, Running};

@@ -5,7 +5,7 @@ mod system;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use gateway::auth::token::Token;
+use gateway::caller::auth::token::Token;
 use serde_json::json;
 use system::Running;
 

@@ -19,7 +19,7 @@ for (const [name, folder] of [
   ['switchboard.min.js', 'dist'],
 ]) {
   test(`${name}, as gateways serve it, is built from this source`, () => {
-    const committed = read(`../../../gateway/src/page/${name}`);
+    const committed = read(`../../../gateway/src/http/page/${name}`);
     assert.ok(
       committed.equals(read(`../${folder}/${name}`)),
       'run `npm run build:page` and commit the result',

@@ -25,14 +25,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::Shared;
-use super::lasting::{self, Handed};
+use super::acceptor::Shared;
+use super::long_response_writer::{self, Handed};
 use super::scan::Verdict;
 use super::socket::{Held, Socket};
 use super::stream::Stream;
+use crate::accept::long_response::{lasts, settle};
+use crate::accept::strict;
 use crate::config::Limits;
-use crate::lasting::{lasts, settle};
-use crate::strict;
 
 /// What an HTTP/2 connection begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -210,7 +210,7 @@ impl Connection {
         let written = tokio::select! {
             biased;
             () = self.shared.give_up.cancelled() => return None,
-            written = lasting::write(&mut socket, handed, &self.shared.last_request) => written,
+            written = long_response_writer::write(&mut socket, handed, &self.shared.last_request) => written,
         };
         match written {
             Ok(keeps) => keeps.then_some(socket),

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::busy::{self, EVENT_STREAM};
+use crate::accept::busy::{self, EVENT_STREAM};
 
 /// Connections whose request is waited for at the same time. One more is
 /// answered at once.

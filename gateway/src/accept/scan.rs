@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::strict::Refusal;
+use crate::accept::strict::Refusal;
 
 /// What the scan tells the connection, and the connection the scan.
 #[derive(Debug, Default)]

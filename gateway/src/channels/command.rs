@@ -5,11 +5,13 @@ use std::sync::Arc;
 use proto::{ChannelId, Seq};
 
 use super::feed::Feed;
-use super::{Jump, PAGE, Publication, page};
-use crate::answer::Answer;
-use crate::failure::Failure;
-use crate::frame::{Frame, Reference};
+use super::{PAGE, page};
 use crate::gateway::Gateway;
+use crate::protocol::answer::Answer;
+use crate::protocol::failure::Failure;
+use crate::protocol::frame::{Frame, Reference};
+use crate::protocol::jump::Jump;
+use crate::protocol::publication::Publication;
 use crate::session::{Session, Start};
 
 /// Bytes of publications in an answer at most, beside the first. The rest

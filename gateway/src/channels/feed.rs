@@ -17,11 +17,13 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::log::{Early, Next, Passed};
-use super::{Page, Publication, ask, read};
-use crate::failure::Failure;
+use super::registry::{ask, read};
 use crate::gateway::Gateway;
 use crate::order;
+use crate::protocol::failure::Failure;
+use crate::protocol::publication::Publication;
 use crate::session::Session;
+use crate::session::channel_page::Page;
 
 /// How long a publication waits for an earlier one before the log is read:
 /// routers may announce a little out of order.

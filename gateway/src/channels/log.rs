@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use proto::{Bound, Load, Seq};
 
-use super::{Page, Publication};
+use crate::protocol::publication::Publication;
+use crate::session::channel_page::Page;
 
 /// Publications that wait for an earlier one or for their turn. What is more is
 /// read from the log instead.

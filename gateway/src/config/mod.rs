@@ -6,6 +6,7 @@
 //! the configuration, or says in one line what is wrong with which flag.
 
 mod auth;
+pub mod host;
 mod limits;
 mod node;
 mod origin;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use http::HeaderValue;
 
-use crate::host;
+use crate::config::host;
 
 /// One origin as the flag gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! How much one user may do: a limit for each class of commands and requests
-//! (`crate::rates`), over all gateways together.
+//! (`crate::caller::rates`), over all gateways together.
 
 use proto::Rate;
 
 use super::Wrong;
-use crate::rates::Class;
+use crate::protocol::class::Class;
 
 /// What may be done at once after a pause, in seconds' worth.
 const BURST_SECONDS: f64 = 4.0;

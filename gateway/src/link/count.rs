@@ -17,7 +17,7 @@ use super::cost;
 use super::pending::Pending;
 use super::stream::Link;
 use super::{Outcome, Routers};
-use crate::rates::Told;
+use crate::caller::rates::Told;
 
 /// For an answer; some more until the clock ticks.
 const TIMEOUT: Duration = Duration::from_millis(200);

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use super::cost::{Kind, Repeat};
 use super::stream::Link;
 use super::{Completion, Outcome};
-use crate::failure::Failure;
 use crate::order;
+use crate::protocol::failure::Failure;
 
 /// One request without an answer.
 pub(super) struct Pending {

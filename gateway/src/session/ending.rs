@@ -1,14 +1,14 @@
 //! How a session ends. Most end at once. One whose device has attached
-//! elsewhere is told a moment later (`crate::farewell` says why), and one whose
+//! elsewhere is told a moment later (`crate::session::farewell` says why), and one whose
 //! node stops goes on until its client has gone elsewhere or its time is over.
 
 use std::task::Context;
 
 use proto::End;
 
+use super::handle::{Session, wake};
 use super::state::State;
-use super::{Session, wake};
-use crate::frame::Frame;
+use crate::protocol::frame::Frame;
 
 impl Session {
     /// Ends the session; the first reason counts. A client that was not to know
@@ -122,7 +122,7 @@ mod tests {
 
     use proto::{Position, ResetReason};
 
-    use super::super::tests::{cursor, event, live_at, receipt, session};
+    use super::super::handle::tests::{cursor, event, live_at, receipt, session};
     use super::super::{Offered, Taken};
     use super::*;
 

@@ -10,7 +10,7 @@ use proto::Cursor;
 use proto::wire::Receipt;
 use tokio::time::Instant;
 
-use crate::implied::Mark;
+use crate::protocol::mark::Mark;
 
 /// Marks that may wait until a session is live; beyond it they are dropped,
 /// and asked for like everything that was missed.

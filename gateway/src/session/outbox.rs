@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use proto::weight::PAGE;
 use proto::{Bound, Load};
 
-use crate::frame::Frame;
+use crate::protocol::frame::Frame;
 
 /// Bytes of the events and publications that may wait in one session: a page, and
 /// as much that comes meanwhile.

@@ -10,9 +10,9 @@ use super::marks::Marks;
 use super::outbox::Outbox;
 use super::subscriptions::Subscriptions;
 use super::{CatchUp, Offered, Taken};
-use crate::event::Event;
-use crate::frame::Frame;
 use crate::metrics;
+use crate::protocol::event::Event;
+use crate::protocol::frame::Frame;
 
 /// Events that may wait for an earlier one before the session reads on from
 /// the log. Answers and announcements travel by different ways, so being a

@@ -13,9 +13,11 @@ use smallvec::SmallVec;
 use super::Session;
 use super::outbox::Outbox;
 use super::state::State;
-use crate::channels::{Jump, Page, Publication};
-use crate::failure::Failure;
-use crate::frame::Frame;
+use crate::protocol::failure::Failure;
+use crate::protocol::frame::Frame;
+use crate::protocol::jump::Jump;
+use crate::protocol::publication::Publication;
+use crate::session::channel_page::Page;
 
 /// All of one session.
 #[derive(Debug, Default)]
@@ -125,7 +127,7 @@ impl Session {
             subscription.stage = if live { Stage::Live } else { Stage::Behind };
         }
         state.outbox.extend(first);
-        super::wake(guard);
+        super::handle::wake(guard);
         true
     }
 
@@ -167,7 +169,7 @@ impl Session {
     pub(crate) fn offer_publication(&self, previous: Seq, publication: &Arc<Publication>) -> bool {
         let mut state = self.lock();
         let taken = state.offer_publication(previous, publication);
-        super::wake(state);
+        super::handle::wake(state);
         taken
     }
 
@@ -181,7 +183,7 @@ impl Session {
             state.outbox.extend(Jump::between(channel, subscription.queued, head));
             (subscription.queued, subscription.announced) = (head, head);
         }
-        super::wake(guard);
+        super::handle::wake(guard);
     }
 
     /// The channel's log ends here: what was said to come after is no more.
@@ -204,7 +206,7 @@ impl Session {
                 subscription.stage = Stage::Live;
             }
         }
-        super::wake(guard);
+        super::handle::wake(guard);
     }
 
     /// What its transport should read of a channel now.

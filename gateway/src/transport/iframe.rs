@@ -11,11 +11,11 @@ use axum::response::Response;
 use axum::routing::get;
 
 use super::pump::{self, Framing};
-use crate::credentials::Caller;
-use crate::failure::Failure;
-use crate::frame::Frame;
+use crate::caller::credentials::Caller;
 use crate::gateway::Gateway;
-use crate::query::Query;
+use crate::protocol::failure::Failure;
+use crate::protocol::frame::Frame;
+use crate::protocol::query::Query;
 
 /// Bytes that browsers gather before they show the first of a page.
 const PADDING: usize = 1_024;

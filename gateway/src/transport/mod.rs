@@ -1,8 +1,7 @@
 //! Transports: ways in which frames travel. Each is one file with its routes
 //! and its framing, and one line in [`TRANSPORTS`]. They pull: a transport
-//! opens a session ([`crate::tail::Tail`]) and asks it for what comes next.
+//! opens a session ([`crate::session::tail::Tail`]) and asks it for what comes next.
 
-pub(crate) mod channels;
 pub mod iframe;
 pub mod poll;
 mod pump;

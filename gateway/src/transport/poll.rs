@@ -18,21 +18,21 @@ use proto::wire::{self, ResetReason as WireReset, client};
 use proto::{Bound, Cursor, End, Position, ResetReason};
 use tokio::time::{Instant, sleep_until};
 
-use super::channels::{self, Places, Starts};
-use crate::binary::{self, accepts_protobuf};
-use crate::credentials::Caller;
-use crate::event::Event;
-use crate::expiry;
-use crate::failure::Failure;
-use crate::fields::MAX_NUMBER;
-use crate::frame::Frame;
+use crate::accept::long_response;
+use crate::caller::credentials::Caller;
 use crate::gateway::Gateway;
-use crate::implied;
-use crate::lasting;
-use crate::query::Query;
-use crate::rates::Class;
+use crate::protocol::binary::{self, accepts_protobuf};
+use crate::protocol::class::Class;
+use crate::protocol::event::Event;
+use crate::protocol::failure::Failure;
+use crate::protocol::fields::MAX_NUMBER;
+use crate::protocol::frame::Frame;
+use crate::protocol::query::Query;
 use crate::session;
-use crate::tail::{Opening, StartAt, Tail, acknowledge, page, place_only, resolve};
+use crate::session::expiry;
+use crate::session::positions::{self, Places, Starts};
+use crate::session::receipts;
+use crate::session::tail::{Opening, StartAt, Tail, acknowledge, page, place_only, resolve};
 
 /// Seconds that a poll waits at most, however many it asks for: several proxies
 /// give up on an answer after 50 s.
@@ -72,7 +72,7 @@ impl Poll {
         let wait = query.number("wait", MAX_NUMBER)?.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT);
         Ok(Self {
             from: StartAt::parse(query.get("cursor"))?,
-            channels: channels::starts(query, query.get("cursor"), most_channels)?,
+            channels: positions::starts(query, query.get("cursor"), most_channels)?,
             wait: Duration::from_secs(wait),
             limit: usize::try_from(limit).expect("the limit is small"),
             protobuf: accepts_protobuf(headers),
@@ -106,7 +106,7 @@ async fn poll(
     if !first && !poll.wait.is_zero() {
         // As it was given: it may have places in channels.
         let given = query.get("cursor").filter(|text| *text != "start").map(str::to_owned);
-        return Ok(lasting::deferred(async move {
+        return Ok(long_response::deferred(async move {
             let waited = match sent_away(&gateway, &caller) {
                 Some(goaway) => {
                     let cursor = given.unwrap_or_else(|| start.to_string());
@@ -129,7 +129,7 @@ async fn poll(
     }
     let events = Events::write(&frames, &mut places, poll.protobuf);
     // There already; but its connection idles cheaper so until the next poll.
-    Ok(lasting::deferred(ready(answer(&known, events))))
+    Ok(long_response::deferred(ready(answer(&known, events))))
 }
 
 /// What there is after `start` now.
@@ -279,7 +279,7 @@ async fn wait(
         let left = at.saturating_duration_since(Instant::now());
         frames.push(Frame::Goaway(End::Shutdown, Some(u64::try_from(left.as_millis()).unwrap_or(0))));
     }
-    implied::leave_room(&mut frames, limit);
+    receipts::leave_room(&mut frames, limit);
     let events = Events::write(&frames, &mut places, poll.protobuf);
     if tail.session.has_ended().is_none() && !gateway.draining.is_cancelled() {
         gateway.lingering.park(tail, places);

@@ -12,16 +12,16 @@ use futures_util::stream;
 use proto::{Cursor, End};
 use tokio::time::{Instant, sleep_until};
 
-use super::channels::{self, Places};
-use crate::credentials::Caller;
-use crate::expiry;
-use crate::failure::Failure;
-use crate::frame::Frame;
+use crate::accept::long_response;
+use crate::caller::credentials::Caller;
 use crate::gateway::Gateway;
-use crate::lasting;
-use crate::query::Query;
+use crate::protocol::failure::Failure;
+use crate::protocol::frame::Frame;
+use crate::protocol::query::Query;
 use crate::session::Session;
-use crate::tail::{Opening, StartAt, Tail};
+use crate::session::expiry;
+use crate::session::positions::{self, Places};
+use crate::session::tail::{Opening, StartAt, Tail};
 
 /// Frames written at a time.
 const BATCH: usize = 128;
@@ -73,7 +73,7 @@ pub(super) async fn open<F: Framing>(
 ) -> Result<Response, Failure> {
     let query = Query::parse(uri.query().unwrap_or_default())?;
     let last_event = last_event(headers, &query)?;
-    let starts = channels::starts(&query, last_event, gateway.config.limits.max_subscriptions)?;
+    let starts = positions::starts(&query, last_event, gateway.config.limits.max_subscriptions)?;
     let opening = Opening {
         user: caller.user,
         device: caller.device,
@@ -103,7 +103,7 @@ pub(super) async fn open<F: Framing>(
         // nginx gathers answers before it passes them on, unless told.
         (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    Ok(lasting::endless((headers, Body::from_stream(body)).into_response(), session))
+    Ok(long_response::endless((headers, Body::from_stream(body)).into_response(), session))
 }
 
 struct Pump<F> {
@@ -163,7 +163,7 @@ impl<F: Framing> Pump<F> {
     }
 }
 
-impl lasting::Source for Session {
+impl long_response::Source for Session {
     fn is_over(&self) -> bool {
         // Nobody else looks at the clock meanwhile.
         expiry::check(self);

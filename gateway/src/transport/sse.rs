@@ -14,11 +14,11 @@ use axum::routing::get;
 use proto::End;
 
 use super::pump::{self, Framing};
-use crate::busy;
-use crate::credentials::Caller;
-use crate::failure::Failure;
-use crate::frame::Frame;
+use crate::accept::busy;
+use crate::caller::credentials::Caller;
 use crate::gateway::Gateway;
+use crate::protocol::failure::Failure;
+use crate::protocol::frame::Frame;
 
 /// Milliseconds after which an EventSource that was cut off comes back.
 const RETRY_MS: u64 = 1_000;

@@ -10,11 +10,11 @@ use axum::response::Response;
 use axum::routing::get;
 
 use super::pump::{self, Framing};
-use crate::credentials::Caller;
-use crate::failure::Failure;
-use crate::frame::Frame;
+use crate::caller::credentials::Caller;
 use crate::gateway::Gateway;
-use crate::query::Query;
+use crate::protocol::failure::Failure;
+use crate::protocol::frame::Frame;
+use crate::protocol::query::Query;
 
 /// Blanks at the beginning at most (`pad`).
 pub(crate) const MAX_PAD: u64 = 65_536;

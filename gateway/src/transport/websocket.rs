@@ -23,22 +23,23 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::codec::Message;
 use self::socket::Socket;
-use crate::binary;
-use crate::command::Command;
-use crate::credentials::Caller;
-use crate::execute::begin;
-use crate::expiry;
-use crate::failure::Failure;
-use crate::fields::Fields;
-use crate::frame::{Frame, Reference};
+use crate::caller::credentials::Caller;
+use crate::caller::half_sent::Part;
+use crate::caller::identity::LiveScopes;
+use crate::caller::rates::{Admission, Payer, Refusals};
+use crate::caller::violations::Strikes;
 use crate::gateway::Gateway;
-use crate::half_sent::Part;
-use crate::identity::{LiveScopes, Scopes};
-use crate::query::Query;
-use crate::rates::{Admission, Payer, Refusals};
+use crate::link::execute::begin;
+use crate::protocol::binary;
+use crate::protocol::command::Command;
+use crate::protocol::failure::Failure;
+use crate::protocol::fields::Fields;
+use crate::protocol::frame::{Frame, Reference};
+use crate::protocol::query::Query;
+use crate::protocol::scopes::Scopes;
 use crate::session;
-use crate::strikes::Strikes;
-use crate::tail::{Opening, StartAt, Tail};
+use crate::session::expiry;
+use crate::session::tail::{Opening, StartAt, Tail};
 
 /// The subprotocol with JSON frames; also what none means.
 const JSON: &str = "switchboard.v1.json";
@@ -498,7 +499,7 @@ impl Connection {
                 Ok(identity) => {
                     scopes.set(identity.scopes);
                     session.renew(identity.expires);
-                    Frame::Ok(reference, Box::new(crate::answer::Answer::Done))
+                    Frame::Ok(reference, Box::new(crate::protocol::answer::Answer::Done))
                 }
                 Err(failure) => Frame::Error(reference, Box::new(failure)),
             });

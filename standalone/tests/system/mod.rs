@@ -7,7 +7,7 @@ pub mod tls;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use gateway::auth::token::Token;
+use gateway::caller::auth::token::Token;
 use gateway::config::{Origins, Secret};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;

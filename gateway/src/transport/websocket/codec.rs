@@ -8,7 +8,7 @@ use std::io::Cursor;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use crate::command::MAX_FRAME_BYTES;
+use crate::protocol::command::MAX_FRAME_BYTES;
 
 pub(super) const TEXT: OpCode = OpCode::Data(Data::Text);
 pub(super) const BINARY: OpCode = OpCode::Data(Data::Binary);

@@ -1,5 +1,5 @@
 //! The opening handshake: of RFC 6455 over HTTP/1.1, and of RFC 8441 over
-//! HTTP/2. Version and key have been looked at by [`crate::strict`].
+//! HTTP/2. Version and key have been looked at by [`crate::accept::strict`].
 
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, Version, header};
@@ -8,8 +8,8 @@ use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::failure::Failure;
-use crate::strict;
+use crate::accept::strict;
+use crate::protocol::failure::Failure;
 
 /// What most often is wrong is not the client.
 const NO_HANDSHAKE: &str = "this path is for WebSocket handshakes, and the request is none: it needs \

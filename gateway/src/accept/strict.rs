@@ -1,0 +1,142 @@
+//! What an HTTP request must not be, where hyper is lenient: refused with 400
+//! (426 for a WebSocket version), our error JSON, and the end of the
+//! connection. Two readers of one request must never understand it differently.
+
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version};
+use hyper::ext::Protocol;
+
+use crate::protocol::failure::Failure;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// What is wrong with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// `Content-Length` and `Transfer-Encoding` (RFC 9112 §6.3).
+    BothFramings,
+    /// `Content-Length` twice, even of one value.
+    TwoLengths,
+    /// `Content-Length` that is no plain number.
+    OddLength,
+    /// HTTP/1.1 without `Host` (RFC 9112 §3.2).
+    NoHost,
+    /// `Host` twice.
+    TwoHosts,
+    /// `Host` and the host of the request's target differ (RFC 9113 §8.3.1).
+    OtherHost,
+    /// `Authorization` twice: whose request would it be?
+    TwoAuthorizations,
+    /// `Origin` twice: which page would it be from?
+    TwoOrigins,
+    /// `Content-Type` or `Last-Event-ID` twice.
+    Twice,
+    /// A `Sec-WebSocket-Key` that is not 16 bytes of base64, once (RFC 6455 §4.2.1).
+    WebSocketKey,
+    /// Not version 13 (RFC 6455 §4.2.2).
+    WebSocketVersion,
+}
+
+/// What is wrong with this request, if anything is.
+pub fn wrong<B>(request: &Request<B>) -> Option<Refusal> {
+    let headers = request.headers();
+    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+        return Some(Refusal::BothFramings);
+    }
+    if several(headers, CONTENT_LENGTH) {
+        return Some(Refusal::TwoLengths);
+    }
+    if several(headers, HOST) {
+        return Some(Refusal::TwoHosts);
+    }
+    if request.version() == Version::HTTP_11 && !headers.contains_key(HOST) {
+        return Some(Refusal::NoHost);
+    }
+    if let (Some(host), Some(authority)) = (headers.get(HOST), request.uri().authority())
+        && !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())
+    {
+        return Some(Refusal::OtherHost);
+    }
+    if several(headers, AUTHORIZATION) {
+        return Some(Refusal::TwoAuthorizations);
+    }
+    if several(headers, ORIGIN) {
+        return Some(Refusal::TwoOrigins);
+    }
+    if several(headers, CONTENT_TYPE) || several(headers, LAST_EVENT_ID) {
+        return Some(Refusal::Twice);
+    }
+    // Over HTTP/2 there is neither key nor need for one (RFC 8441 §5).
+    if request.extensions().get::<Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket") {
+        return wrong_version(headers);
+    }
+    if request.version() <= Version::HTTP_11 && asks_for_websocket(headers) {
+        return wrong_version(headers).or_else(|| wrong_key(headers));
+    }
+    None
+}
+
+fn wrong_version(headers: &HeaderMap) -> Option<Refusal> {
+    let mut versions = headers.get_all(SEC_WEBSOCKET_VERSION).iter();
+    let good = versions.next().map(HeaderValue::as_bytes) == Some(b"13") && versions.next().is_none();
+    (!good).then_some(Refusal::WebSocketVersion)
+}
+
+fn wrong_key(headers: &HeaderMap) -> Option<Refusal> {
+    let key = headers.get(SEC_WEBSOCKET_KEY).and_then(|key| STANDARD.decode(key).ok());
+    let good = key.is_some_and(|key| key.len() == 16) && !several(headers, SEC_WEBSOCKET_KEY);
+    (!good).then_some(Refusal::WebSocketKey)
+}
+
+/// Whether a header's lists have this word.
+pub(crate) fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    let lists = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|one| one.trim().eq_ignore_ascii_case(word))
+}
+
+/// Whoever takes it for one asks here, so that its key and version have been
+/// looked at.
+pub(crate) fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    headers.get_all(UPGRADE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+fn several(headers: &HeaderMap, name: HeaderName) -> bool {
+    headers.get_all(name).iter().nth(1).is_some()
+}
+
+impl Refusal {
+    fn text(self) -> &'static str {
+        match self {
+            Self::BothFramings => "a request has either Content-Length or Transfer-Encoding, not both",
+            Self::TwoLengths => "a request has one Content-Length",
+            Self::OddLength => "Content-Length must be a plain number",
+            Self::NoHost => "an HTTP/1.1 request has a Host",
+            Self::TwoHosts => "a request has one Host",
+            Self::OtherHost => "a request's Host is the host of its target",
+            Self::TwoAuthorizations => "a request has one Authorization",
+            Self::TwoOrigins => "a request has one Origin",
+            Self::Twice => "a request has one Content-Type, and one Last-Event-ID",
+            Self::WebSocketKey => "Sec-WebSocket-Key must be 16 bytes in base64",
+            Self::WebSocketVersion => "Sec-WebSocket-Version must be 13",
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = Failure::bad_request(self.text()).into_response();
+        if self == Self::WebSocketVersion {
+            *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
+            response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+}

@@ -1,0 +1,135 @@
+//! What a token claims, and the rules that its claims must follow.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::Validation;
+use jsonwebtoken::errors::ErrorKind;
+use proto::{DeviceId, UserId};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::refusal::{Reason, refused};
+use crate::caller::identity::Identity;
+use crate::protocol::failure::Failure;
+use crate::protocol::scopes::Scopes;
+
+/// Seconds by which clocks may differ (PROTOCOL.md §3).
+const LEEWAY: u64 = 5;
+
+/// The claims that count here, of whatever form they are: each is looked at by
+/// its name, so that the right one is named when it is wrong.
+#[derive(Debug, Deserialize)]
+pub(super) struct Claims {
+    #[serde(default)]
+    sub: Value,
+    #[serde(default)]
+    device: Value,
+    #[serde(default)]
+    scope: Value,
+    #[serde(default)]
+    exp: Value,
+}
+
+/// What a token must be.
+#[derive(Debug)]
+pub(super) struct Rules {
+    /// For one of these; empty: not checked.
+    pub audiences: Vec<String>,
+    /// From one of these; empty: not checked.
+    pub issuers: Vec<String>,
+    /// How far ahead its end may lie.
+    pub longest: Duration,
+}
+
+impl Rules {
+    /// For tokens of this algorithm.
+    pub(super) fn validation(&self, algorithm: jsonwebtoken::Algorithm) -> Validation {
+        let mut validation = Validation::new(algorithm);
+        validation.leeway = LEEWAY;
+        validation.validate_nbf = true;
+        // An audience means nothing to whoever was not told its own.
+        validation.validate_aud = !self.audiences.is_empty();
+        if !self.audiences.is_empty() {
+            validation.set_audience(&self.audiences);
+            validation.required_spec_claims.insert("aud".to_owned());
+        }
+        if !self.issuers.is_empty() {
+            validation.set_issuer(&self.issuers);
+            validation.required_spec_claims.insert("iss".to_owned());
+        }
+        validation
+    }
+
+    /// Who the holder of a token with these claims is; its signature and its
+    /// times have been looked at.
+    pub(super) fn identity(&self, claims: &Claims) -> Result<Identity, Failure> {
+        let claim = |text: String| refused(Reason::Claim, text);
+        let sub = text("sub", &claims.sub, "a string")?;
+        let sub = sub.ok_or_else(|| claim("the token's `sub` is missing".to_owned()))?;
+        let user = UserId::parse(sub).map_err(|rule| claim(format!("the token's `sub` {rule}")))?;
+        let device = text("device", &claims.device, "a string")?.map(DeviceId::parse).transpose();
+        let device = device.map_err(|rule| claim(format!("the token's `device` {rule}")))?;
+        let scope = text("scope", &claims.scope, "one string of words with blanks between them")?;
+        Ok(Identity {
+            user,
+            device,
+            scopes: scope.map(Scopes::parse).unwrap_or_default(),
+            expires: self.end(&claims.exp)?,
+        })
+    }
+
+    /// Unix seconds.
+    fn end(&self, exp: &Value) -> Result<u64, Failure> {
+        let exp = seconds(exp);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let latest = now.saturating_add(self.longest).as_secs().saturating_add(LEEWAY);
+        if exp <= latest {
+            return Ok(exp);
+        }
+        let most = self.longest.as_secs();
+        Err(refused(Reason::TooLong, format!("the token's `exp` lies more than {most} seconds ahead")))
+    }
+}
+
+/// Whole seconds of a NumericDate, which may have a fraction (RFC 7519 §2).
+/// That it is one has been looked at.
+fn seconds(exp: &Value) -> u64 {
+    // A float turned integer keeps to the integer's bounds.
+    exp.as_u64().unwrap_or_else(|| exp.as_f64().unwrap_or_default() as u64)
+}
+
+/// A claim that is a string, if it is there.
+fn text<'a>(name: &str, value: &'a Value, form: &str) -> Result<Option<&'a str>, Failure> {
+    let found = match value {
+        Value::Null => return Ok(None),
+        Value::String(text) => return Ok(Some(text)),
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    };
+    Err(refused(Reason::Claim, format!("the token's `{name}` must be {form}, not {found}")))
+}
+
+/// What is wrong with a token, for whoever holds it; nothing when only the
+/// signature does not match, so that the next key may be tried.
+pub(super) fn refusal(kind: &ErrorKind) -> Option<Failure> {
+    let (reason, text) = match kind {
+        ErrorKind::InvalidSignature => return None,
+        ErrorKind::MissingRequiredClaim(name) => {
+            (Reason::Claim, format!("the token's `{name}` is missing or not of the right form"))
+        }
+        ErrorKind::InvalidClaimFormat(name) => {
+            (Reason::Claim, format!("the token's `{name}` is not of the right form"))
+        }
+        ErrorKind::ExpiredSignature => (Reason::Expired, "the token has expired".to_owned()),
+        ErrorKind::ImmatureSignature => {
+            (Reason::NotYet, "the token is not valid yet (its `nbf` lies ahead)".to_owned())
+        }
+        ErrorKind::InvalidIssuer => (Reason::Issuer, "the token's `iss` is not accepted here".to_owned()),
+        ErrorKind::InvalidAudience => (Reason::Audience, "the token's `aud` is not accepted here".to_owned()),
+        ErrorKind::Json(_) => (Reason::Claim, "the token's claims are not of the right form".to_owned()),
+        _ => (Reason::Malformed, "the token is not a JWT".to_owned()),
+    };
+    Some(refused(reason, text))
+}

@@ -1,0 +1,56 @@
+//! A token's header, read before its signature is checked: enough to choose
+//! the key and to say which algorithm is not taken.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+
+use super::refusal::{Reason, refused};
+use crate::protocol::failure::Failure;
+
+/// Longer ones come from nobody honest.
+const MAX_TOKEN_BYTES: usize = 16_384;
+
+/// What counts of a JOSE header (RFC 7515 §4.1).
+#[derive(Debug, Deserialize)]
+pub(super) struct Header {
+    pub alg: String,
+    #[serde(default)]
+    pub kid: Option<String>,
+    #[serde(default)]
+    crit: Option<serde_json::Value>,
+}
+
+impl Header {
+    /// Of a token that is still not believed in anything.
+    pub(super) fn of(token: &str) -> Result<Self, Failure> {
+        let not_a_token = || refused(Reason::Malformed, "the token is not a JWT");
+        if token.len() > MAX_TOKEN_BYTES || token.split('.').count() != 3 {
+            return Err(not_a_token());
+        }
+        let (encoded, _) = token.split_once('.').ok_or_else(not_a_token)?;
+        let json = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| not_a_token())?;
+        let header: Self = serde_json::from_slice(&json).map_err(|_| not_a_token())?;
+        // Whoever does not understand these must refuse (RFC 7515 §4.1.11), and
+        // none is understood here.
+        if header.crit.is_some() {
+            return Err(refused(
+                Reason::Malformed,
+                "the token's header has `crit` extensions, and none is known here",
+            ));
+        }
+        Ok(header)
+    }
+
+    /// The refusal of its algorithm. Shows no more than a name: the header is
+    /// not trusted.
+    pub(super) fn not_configured(&self) -> Failure {
+        let name = Some(self.alg.as_str())
+            .filter(|alg| (1..=16).contains(&alg.len()) && alg.bytes().all(|b| b.is_ascii_alphanumeric()));
+        let text = match name {
+            Some(name) => format!("the token's algorithm {name} is not configured here"),
+            None => "the token's algorithm is not configured here".to_owned(),
+        };
+        refused(Reason::Algorithm, text)
+    }
+}

@@ -1,0 +1,342 @@
+//! Keys from a URL (RFC 7517): fetched at start, from time to time, and when a
+//! token is signed by a key that is not known. Anybody can make up such tokens,
+//! so those fetches have a budget, and a name that was looked for in vain is not
+//! looked for again for a while: made-up names cause little traffic, and do not
+//! keep a key that is really new from being found.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, RandomState};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use daemon::lock::{LEAF, SharedLock};
+use http::{HeaderValue, Request, Uri, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use jsonwebtoken::jwk::Jwk;
+use proto::{Allowance, Rate};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use url::Url;
+
+use super::key::{Algorithm, Key};
+use crate::config::{JwksUrl, Wrong};
+use crate::protocol::failure::Failure;
+
+/// A set of a hundred large RSA keys has about 80 KiB.
+const MAX_SET_BYTES: usize = 512 * 1024;
+/// From connecting to the last byte.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Names that were looked for in vain and are remembered, 16 bytes each; beyond
+/// it the oldest are forgotten, and the budget alone counts.
+const MISSED: usize = 1_024;
+
+/// How often the set is fetched.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// While all goes well: a key that was taken out of the set counts for at
+    /// most this long.
+    pub refresh: Duration,
+    /// After a failure.
+    pub retry: Duration,
+    /// A key that was looked for in vain is not looked for again for so long.
+    pub unknown: Duration,
+    /// Fetches for keys that are not known: so many at once after a pause,
+    pub burst: NonZeroU32,
+    /// and one more after each such time.
+    pub refill: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            refresh: Duration::from_secs(15 * 60),
+            retry: Duration::from_secs(5),
+            unknown: Duration::from_secs(30),
+            burst: const { NonZeroU32::new(5).expect("five is not zero") },
+            refill: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A key set that keeps itself fresh until it is dropped.
+#[derive(Debug)]
+pub(super) struct KeySet {
+    source: Arc<Source>,
+    _refresh: AbortOnDropHandle<()>,
+}
+
+/// The keys that one fetch brought.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    /// How many fetches had gone well by then.
+    fetch: u64,
+    keys: Arc<[Key]>,
+}
+
+struct Source {
+    shown: JwksUrl,
+    /// Without user and password.
+    uri: Uri,
+    /// What they are sent as.
+    authorization: Option<HeaderValue>,
+    pace: Pace,
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    /// What the last fetch that went well brought; nothing before.
+    keys: SharedLock<LEAF, Option<Keys>>,
+    /// Names of keys become numbers at random, so that nobody can choose two
+    /// that are the same.
+    names: RandomState,
+    /// Held while fetching, so that one fetch serves all who wait.
+    fetching: Mutex<Fetching>,
+}
+
+struct Fetching {
+    /// Whether it was tried at all.
+    begun: bool,
+    /// Keys that were looked for in vain, and when; the oldest first.
+    missed: VecDeque<(u64, Instant)>,
+    /// Fetches for keys that are not known that may still be made, as of then.
+    budget: Allowance,
+    at: Instant,
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source").field("url", &self.shown).finish_non_exhaustive()
+    }
+}
+
+impl KeySet {
+    /// Begins to fetch.
+    pub(super) fn fetch_from(shown: &JwksUrl, pace: Pace) -> Result<Self, Wrong> {
+        let (uri, authorization) = target(shown.url())?;
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector(&uri)?);
+        let source = Arc::new(Source {
+            shown: shown.clone(),
+            uri,
+            authorization,
+            pace,
+            client,
+            keys: SharedLock::new(None),
+            names: RandomState::new(),
+            fetching: Mutex::new(Fetching::new(pace.budget())),
+        });
+        let refresh = TaskTracker::new().spawn(keep_fresh(source.clone()));
+        Ok(Self { source, _refresh: AbortOnDropHandle::new(refresh) })
+    }
+
+    /// The keys as they are known. Waits for the first fetch; `unavailable` when
+    /// that has failed.
+    pub(super) async fn keys(&self) -> Result<Keys, Failure> {
+        if let Some(keys) = self.source.known() {
+            return Ok(keys);
+        }
+        let mut fetching = self.source.fetching.lock().await;
+        if !std::mem::replace(&mut fetching.begun, true) {
+            self.source.fetch().await;
+        }
+        self.source.known().ok_or_else(cannot_be_had)
+    }
+
+    /// Keys newer than those, none of which has signed a token that names `kid`;
+    /// nothing when there are none, or it was looked for them a moment ago.
+    /// `unavailable` when a key of this name is needed and cannot be looked for
+    /// now: whoever waits may have a key that is really new.
+    pub(super) async fn newer_than(
+        &self,
+        known: &Keys,
+        kid: Option<&str>,
+        needed: bool,
+    ) -> Result<Option<Keys>, Failure> {
+        let source = &*self.source;
+        let name = source.names.hash_one(kid);
+        let mut fetching = source.fetching.lock().await;
+        let newer = source.known().filter(|now| now.fetch > known.fetch);
+        if newer.is_some() || fetching.has_missed(name, source.pace.unknown) {
+            return Ok(newer);
+        }
+        if let Err(wait) = fetching.spend(source.pace.budget()) {
+            let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+            return if needed { Err(later(milliseconds)) } else { Ok(None) };
+        }
+        if source.fetch().await {
+            fetching.misses(name);
+            Ok(source.known())
+        } else if needed {
+            Err(cannot_be_had())
+        } else {
+            Ok(None)
+        }
+    }
+}
+
+impl Keys {
+    /// Those that may have signed a token with this algorithm and `kid`: with a
+    /// `kid` only those of this name, without one all.
+    pub(super) fn fitting(&self, algorithm: Algorithm, kid: Option<&str>) -> Vec<Key> {
+        let fits = |key: &&Key| key.algorithm() == algorithm && (kid.is_none() || key.id.as_deref() == kid);
+        self.keys.iter().filter(fits).cloned().collect()
+    }
+}
+
+impl Pace {
+    /// Of fetches for keys that are not known.
+    fn budget(self) -> Rate {
+        let refill = self.refill.max(Duration::from_nanos(1));
+        Rate { per_second: refill.as_secs_f64().recip(), burst: f64::from(self.burst.get()) }
+    }
+}
+
+impl Fetching {
+    fn new(budget: Rate) -> Self {
+        let missed = VecDeque::new();
+        Self { begun: false, missed, budget: Allowance::full(budget), at: Instant::now() }
+    }
+
+    /// Takes one fetch from the budget, or says how long until there is one.
+    fn spend(&mut self, budget: Rate) -> Result<(), Duration> {
+        let now = Instant::now();
+        let left = self.budget.after(now - self.at, budget);
+        let wait = left.until(1.0, budget);
+        let spent = if wait.is_zero() { 1.0 } else { 0.0 };
+        (self.budget, self.at) = (left.less(spent, budget), now);
+        if wait.is_zero() { Ok(()) } else { Err(wait) }
+    }
+
+    fn has_missed(&mut self, name: u64, unknown: Duration) -> bool {
+        while self.missed.front().is_some_and(|(_, at)| at.elapsed() >= unknown) {
+            self.missed.pop_front();
+        }
+        self.missed.iter().any(|(missed, _)| *missed == name)
+    }
+
+    fn misses(&mut self, name: u64) {
+        if self.missed.len() >= MISSED {
+            self.missed.pop_front();
+        }
+        self.missed.push_back((name, Instant::now()));
+    }
+}
+
+fn cannot_be_had() -> Failure {
+    Failure::unavailable("the keys that sign tokens cannot be fetched at the moment")
+}
+
+fn later(milliseconds: u64) -> Failure {
+    let text = "the token's signing key (its `kid`) is not known yet, and is looked for again later";
+    Failure { retry_after_ms: Some(milliseconds), ..Failure::unavailable(text) }
+}
+
+/// Where to ask, and with which credentials (RFC 7617): those of a URL are for
+/// its reader, who must not send them in it.
+fn target(mut url: Url) -> Result<(Uri, Option<HeaderValue>), Wrong> {
+    let wrong = || Wrong("--jwks-url: has no form that can be asked".to_owned());
+    let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let credentials = (!url.username().is_empty() || url.password().is_some()).then(|| {
+        let (user, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
+        format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+    });
+    let authorization = credentials.map(|text| {
+        let mut value = HeaderValue::try_from(text).expect("base64 is visible ASCII");
+        value.set_sensitive(true);
+        value
+    });
+    url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| wrong())?;
+    Ok((url.as_str().parse().map_err(|_| wrong())?, authorization))
+}
+
+/// A host without certificates can still fetch by http.
+fn connector(uri: &Uri) -> Result<HttpsConnector<HttpConnector>, Wrong> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let builder = if uri.scheme_str() == Some("https") {
+        HttpsConnectorBuilder::new()
+            .with_provider_and_native_roots(provider)
+            .map_err(|error| Wrong(format!("--jwks-url: the host's certificates cannot be read: {error}")))?
+            .https_only()
+    } else {
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Wrong(format!("--jwks-url: TLS cannot be set up: {error}")))?
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        HttpsConnectorBuilder::new().with_tls_config(config).https_or_http()
+    };
+    Ok(builder.enable_http1().build())
+}
+
+async fn keep_fresh(source: Arc<Source>) {
+    let mut first = true;
+    loop {
+        let fetched = {
+            let mut fetching = source.fetching.lock().await;
+            // The first token may have been faster to ask than this task.
+            if std::mem::take(&mut first) && std::mem::replace(&mut fetching.begun, true) {
+                source.known().is_some()
+            } else {
+                source.fetch().await
+            }
+        };
+        tokio::time::sleep(if fetched { source.pace.refresh } else { source.pace.retry }).await;
+    }
+}
+
+impl Source {
+    fn known(&self) -> Option<Keys> {
+        self.keys.read().clone()
+    }
+
+    /// Whether it went well; the keys stay as they were when it did not.
+    async fn fetch(&self) -> bool {
+        let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.try_fetch());
+        match fetched.await.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
+            Ok(keys) => {
+                tracing::debug!(url = %self.shown, keys = keys.len(), "fetched the key set");
+                let mut known = self.keys.write();
+                let fetch = known.as_ref().map_or(0, |known| known.fetch) + 1;
+                *known = Some(Keys { fetch, keys: keys.into() });
+                true
+            }
+            Err(reason) => {
+                tracing::warn!(url = %self.shown, reason, "cannot fetch the key set");
+                false
+            }
+        }
+    }
+
+    async fn try_fetch(&self) -> Result<Vec<Key>, String> {
+        let mut request = Request::get(self.uri.clone()).body(Empty::new()).expect("a URI is enough");
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
+        }
+        let response = self.client.request(request).await.map_err(|error| format!("no answer: {error}"))?;
+        if response.status() != http::StatusCode::OK {
+            return Err(format!("answered {}", response.status()));
+        }
+        let body = Limited::new(response.into_body(), MAX_SET_BYTES).collect().await;
+        let body = body.map_err(|error| format!("the answer broke off: {error}"))?.to_bytes();
+        parse(&body)
+    }
+}
+
+/// The keys of a set that can be used here; those of kinds that are not known
+/// do not spoil the others.
+fn parse(json: &[u8]) -> Result<Vec<Key>, String> {
+    #[derive(Deserialize)]
+    struct Set {
+        keys: Vec<serde_json::Value>,
+    }
+    let set: Set = serde_json::from_slice(json).map_err(|error| format!("not a key set: {error}"))?;
+    let keys = set.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
+    Ok(keys.filter_map(|jwk| Key::from_jwk(&jwk)).collect())
+}

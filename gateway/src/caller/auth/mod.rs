@@ -1,0 +1,118 @@
+//! From a token to the identity that it proves, or the reason why not. The
+//! keys come from the configuration and from a key set that is fetched; an
+//! algorithm that neither has a key for is refused, whatever the token says.
+
+mod claims;
+mod header;
+mod jwks;
+mod key;
+mod refusal;
+pub mod token;
+
+use std::sync::Arc;
+
+use crate::caller::identity::Identity;
+use crate::config::{AuthConfig, Wrong};
+use crate::protocol::failure::Failure;
+use claims::Rules;
+use header::Header;
+use jwks::KeySet;
+use key::{Algorithm, Key};
+
+pub use jwks::Pace;
+pub use refusal::{Reason, refused};
+
+/// Believes some tokens; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Authenticator {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    keys: Vec<Key>,
+    fetched: Option<KeySet>,
+    rules: Rules,
+}
+
+impl Authenticator {
+    /// Reads the keys. Where a key set has a URL this starts to fetch it, so a
+    /// Tokio runtime must be there; the fetching ends with the last clone.
+    pub fn new(config: &AuthConfig) -> Result<Self, Wrong> {
+        Self::with_pace(config, Pace::default())
+    }
+
+    /// The same, fetching key sets at another pace.
+    pub fn with_pace(config: &AuthConfig, pace: Pace) -> Result<Self, Wrong> {
+        let mut keys: Vec<Key> = config.secret.iter().map(|secret| Key::shared(secret.bytes())).collect();
+        for file in &config.public_keys {
+            let key = Key::from_pem(&file.pem)
+                .map_err(|reason| Wrong(format!("--jwt-public-key: {}: {reason}", file.path.display())))?;
+            keys.push(key);
+        }
+        let fetched = config.jwks.as_ref().map(|url| KeySet::fetch_from(url, pace)).transpose()?;
+        if config.jwks.is_some() && config.audiences.is_empty() {
+            tracing::warn!(
+                "--jwks-url is given without --jwt-audience: tokens that its keys sign for any other service are \
+                 believed here, too"
+            );
+        }
+        let rules = Rules {
+            audiences: config.audiences.clone(),
+            issuers: config.issuers.clone(),
+            longest: config.max_token_life,
+        };
+        Ok(Self { inner: Arc::new(Inner { keys, fetched, rules }) })
+    }
+
+    /// Who the holder of this token is. Fails with `unauthorized` and what is
+    /// wrong with the token, or `unavailable` when the key set cannot be had.
+    pub async fn verify(&self, token: &str) -> Result<Identity, Failure> {
+        let header = Header::of(token)?;
+        let algorithm = Algorithm::named(&header.alg).filter(|algorithm| self.knows(*algorithm));
+        let Some(algorithm) = algorithm else { return Err(header.not_configured()) };
+
+        let rules = &self.inner.rules;
+        let own = self.inner.keys.iter().filter(|key| key.algorithm() == algorithm);
+        let mut tried = false;
+        for key in own {
+            tried = true;
+            if let Some(claims) = key.open(token, rules)? {
+                return rules.identity(&claims);
+            }
+        }
+        if let Some(set) = &self.inner.fetched {
+            let kid = header.kid.as_deref();
+            let mut known = set.keys().await?;
+            loop {
+                let fitting = known.fitting(algorithm, kid);
+                for key in &fitting {
+                    if let Some(claims) = key.open(token, rules)? {
+                        return rules.identity(&claims);
+                    }
+                }
+                // The key may be newer than what is known.
+                match set.newer_than(&known, kid, fitting.is_empty()).await? {
+                    Some(newer) => known = newer,
+                    None => {
+                        tried |= !fitting.is_empty();
+                        break;
+                    }
+                }
+            }
+        }
+        Err(if tried {
+            refused(Reason::Signature, "the token's signature does not match")
+        } else {
+            refused(Reason::UnknownKey, "the token's signing key (its `kid`) is not known here")
+        })
+    }
+
+    fn knows(&self, algorithm: Algorithm) -> bool {
+        self.inner.keys.iter().any(|key| key.algorithm() == algorithm)
+            || (self.inner.fetched.is_some() && algorithm.is_public())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! Makes tokens: for the `token` subcommand and for standalone's
+//! `POST /dev/token`.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use daemon::duration;
+use jsonwebtoken::{EncodingKey, Header};
+use proto::{DeviceId, UserId};
+use serde::Serialize;
+
+use crate::config::{self, MAX_TOKEN_LIFE, Secret, Wrong};
+use crate::protocol::scopes::Scopes;
+
+/// The flags of the `token` subcommand.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TokenArgs {
+    /// Whose token it is: its `sub`.
+    #[arg(long, value_name = "USER")]
+    pub user: UserId,
+
+    /// Binds it to one device.
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<DeviceId>,
+
+    /// What it allows: `service` (acts for any user), `publish`. May be
+    /// repeated, or separated by commas.
+    #[arg(long, value_name = "SCOPE", value_delimiter = ',', value_parser = Scopes::NAMES)]
+    pub scope: Vec<String>,
+
+    /// How long it lives: from 1s to --max-token-life.
+    #[arg(long, default_value = "24h", value_parser = duration::parse, value_name = "DURATION")]
+    pub ttl: Duration,
+
+    /// As the servers have it, which refuse tokens that live longer.
+    #[arg(long, env = "SWITCHBOARD_MAX_TOKEN_LIFE", default_value = MAX_TOKEN_LIFE, value_parser = duration::parse,
+          value_name = "DURATION")]
+    pub max_token_life: Duration,
+
+    /// Its `aud`.
+    #[arg(long, value_name = "AUDIENCE")]
+    pub audience: Option<String>,
+
+    /// Its `iss`.
+    #[arg(long, value_name = "ISSUER")]
+    pub issuer: Option<String>,
+
+    /// Signs it (HS256): the servers' --jwt-secret.
+    #[arg(long, env = "SWITCHBOARD_JWT_SECRET", value_name = "SECRET")]
+    pub jwt_secret: Option<Secret>,
+
+    /// The same from a file.
+    #[arg(long, env = "SWITCHBOARD_JWT_SECRET_FILE", value_name = "FILE", conflicts_with = "jwt_secret")]
+    pub jwt_secret_file: Option<PathBuf>,
+}
+
+impl TokenArgs {
+    /// The token, signed with `--jwt-secret` or what is in `--jwt-secret-file`.
+    pub fn mint(&self) -> Result<String, Wrong> {
+        let secret = self
+            .secret()?
+            .ok_or_else(|| Wrong("--jwt-secret: is needed to sign, or --jwt-secret-file".to_owned()))?;
+        self.mint_with(&secret)
+    }
+
+    /// The secret that the flags give, if they do.
+    pub fn secret(&self) -> Result<Option<Secret>, Wrong> {
+        config::secret(self.jwt_secret.as_ref(), self.jwt_secret_file.as_deref())
+    }
+
+    /// The token, signed with this secret.
+    pub fn mint_with(&self, secret: &Secret) -> Result<String, Wrong> {
+        // It would have expired when it is there.
+        if self.ttl < Duration::from_secs(1) {
+            return Err(Wrong(format!("--ttl: must be at least 1s, not {:?}", self.ttl)));
+        }
+        if self.ttl > self.max_token_life {
+            return Err(Wrong(format!(
+                "--ttl: {:?} is longer than --max-token-life ({:?}): the servers would refuse the token",
+                self.ttl, self.max_token_life
+            )));
+        }
+        let token = Token {
+            sub: self.user.as_str(),
+            device: self.device.as_ref().map(DeviceId::as_str),
+            scope: (!self.scope.is_empty()).then(|| self.scope.join(" ")),
+            aud: self.audience.as_deref(),
+            iss: self.issuer.as_deref(),
+            ttl: self.ttl,
+        };
+        token.sign(secret).map_err(|error| Wrong(format!("the token cannot be signed: {error}")))
+    }
+}
+
+/// What a new token says.
+#[derive(Debug)]
+pub struct Token<'a> {
+    /// The user.
+    pub sub: &'a str,
+    /// The one device that it is for.
+    pub device: Option<&'a str>,
+    /// Space-separated.
+    pub scope: Option<String>,
+    /// The audience.
+    pub aud: Option<&'a str>,
+    /// The issuer.
+    pub iss: Option<&'a str>,
+    /// How long it lives.
+    pub ttl: Duration,
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    sub: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<&'a str>,
+    iat: u64,
+    exp: u64,
+}
+
+impl Token<'_> {
+    /// Signs it with HS256, beginning now.
+    pub fn sign(&self, secret: &Secret) -> jsonwebtoken::errors::Result<String> {
+        // A clock before 1970 makes tokens that have expired, which is right.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let claims = Claims {
+            sub: self.sub,
+            device: self.device,
+            scope: self.scope.as_deref(),
+            aud: self.aud,
+            iss: self.iss,
+            iat: now,
+            exp: now.saturating_add(self.ttl.as_secs()),
+        };
+        jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(secret.bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        token: TokenArgs,
+    }
+
+    fn mint(more: &[&str]) -> Result<String, String> {
+        let flags = ["token", "--user=alice", "--jwt-secret=0123456789abcdef0123456789abcdef"];
+        let parsed = Program::try_parse_from(flags.iter().chain(more)).map_err(|error| error.to_string())?;
+        parsed.token.mint().map_err(|wrong| wrong.0)
+    }
+
+    #[test]
+    fn a_token_that_no_server_would_believe_is_not_made() {
+        assert!(mint(&["--scope=service,publish", "--ttl=1s"]).is_ok());
+        for (flag, says) in [
+            ("--scope=admin", "[possible values: service, publish]"),
+            ("--scope=service,admin", "[possible values: service, publish]"),
+            ("--ttl=0s", "--ttl: must be at least 1s"),
+            ("--ttl=900ms", "--ttl: must be at least 1s"),
+            ("--ttl=367d", "is longer than --max-token-life"),
+        ] {
+            let wrong = mint(&[flag]).unwrap_err();
+            assert!(wrong.contains(says), "{flag}: {wrong}");
+        }
+    }
+}

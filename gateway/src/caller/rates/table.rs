@@ -1,0 +1,259 @@
+//! What this gateway knows of each user's limits.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use daemon::lock::{LEAF, Lock, Locked};
+use proto::wire::Spending;
+use proto::{Allowance, Rate, UserId};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::config::RateLimitConfig;
+use crate::protocol::class::Class;
+
+/// A user and what is counted.
+pub(super) type Key = (UserId, Class);
+/// What is told of one to the router that counts.
+pub(crate) type Told = (Key, Spending);
+
+/// Users and classes that are remembered, some 250 bytes each. Beyond it
+/// whoever is new passes and is not counted: so many users at once are no
+/// matter of one user's limit.
+const MOST: usize = 500_000;
+/// The part of a burst that is let through before the counting router must
+/// have answered.
+const PART: f64 = 8.0;
+/// A counting router that has not answered is not waited for again for so
+/// long.
+const ALONE: Duration = Duration::from_secs(1);
+/// Whatever the limit says, an entry is looked at again after so long.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// All users who have done something of late.
+pub(super) struct Table {
+    limits: RateLimitConfig,
+    /// Held for a user, or for those of one question, at a time.
+    users: Lock<LEAF, Users>,
+}
+
+#[derive(Default)]
+struct Users {
+    known: HashMap<Key, Known>,
+    /// When each can be forgotten, if nothing more is done: one entry a key.
+    idle: VecDeque<(Instant, Key)>,
+    /// Whose spending is to be told now.
+    urgent: Vec<Key>,
+    /// Whose spending is to be told when it is time: each once.
+    later: Vec<Key>,
+}
+
+/// What is known of one.
+struct Known {
+    /// What is left, as far as is known here; of what is under way too.
+    left: Allowance,
+    at: Instant,
+    /// Let through since it was last told.
+    untold: f64,
+    /// Told, and not answered yet.
+    told: Option<f64>,
+    /// It is among `urgent`.
+    is_urgent: bool,
+    /// It is among `later`.
+    is_later: bool,
+    /// No answer is waited for until then.
+    alone: Option<Instant>,
+    /// Those who wait for an answer, each a connection or a request.
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+/// What becomes of something.
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// It passes. `tell`: it is time to tell the counting router.
+    Passes { tell: bool },
+    /// It does not for so long.
+    Refused(Duration),
+    /// The counting router is asked.
+    Waits(oneshot::Receiver<()>),
+}
+
+impl Table {
+    pub(super) fn new(limits: RateLimitConfig) -> Self {
+        Self { limits, users: Lock::default() }
+    }
+
+    pub(super) fn decide(&self, key: Key, units: f64, now: Instant) -> Decision {
+        let Some(rate) = self.limits.of(key.1) else { return Decision::Passes { tell: false } };
+        let mut users = self.lock();
+        let users = &mut *users;
+        let Some(known) = users.known(&key, rate, now) else { return Decision::Passes { tell: false } };
+        // What counts for more than a burst needs a whole one.
+        let needs = units.min(rate.burst);
+        if known.left.units() < needs {
+            return Decision::Refused(known.left.until(needs, rate));
+        }
+        let part = part(key.1, rate);
+        let open = known.untold + known.told.unwrap_or(0.0);
+        if open > 0.0 && open + units > part && known.alone.is_none_or(|until| until <= now) {
+            let (sender, answer) = oneshot::channel();
+            known.waiting.retain(|waiting| !waiting.is_closed());
+            known.waiting.push(sender);
+            if known.told.is_none() && !known.is_urgent {
+                known.is_urgent = true;
+                users.urgent.push(key);
+            }
+            return Decision::Waits(answer);
+        }
+        known.left = known.left.less(units, rate);
+        known.untold += units;
+        let tell = known.untold * 2.0 >= part && known.told.is_none() && !known.is_urgent;
+        if tell {
+            known.is_urgent = true;
+            users.urgent.push(key);
+        } else if !known.is_later {
+            known.is_later = true;
+            users.later.push(key);
+        }
+        Decision::Passes { tell }
+    }
+
+    /// What is to be told now; `all`: of those who did little, too.
+    pub(super) fn tell(&self, all: bool, now: Instant) -> Vec<Told> {
+        let mut users = self.lock();
+        users.forget(&self.limits, now);
+        let mut keys = std::mem::take(&mut users.urgent);
+        for key in &keys {
+            if let Some(known) = users.known.get_mut(key) {
+                known.is_urgent = false;
+            }
+        }
+        if all {
+            for key in std::mem::take(&mut users.later) {
+                if let Some(known) = users.known.get_mut(&key) {
+                    known.is_later = false;
+                }
+                keys.push(key);
+            }
+        }
+        let tell = |key: Key| {
+            let rate = self.limits.of(key.1)?;
+            let known = users.known.get_mut(&key)?;
+            if known.told.is_some() || known.untold <= 0.0 && known.waiting.is_empty() {
+                return None;
+            }
+            known.refresh(rate, now);
+            let spent = std::mem::take(&mut known.untold);
+            known.told = Some(spent);
+            let spending = Spending {
+                user: key.0.to_string(),
+                class: key.1.number(),
+                spent: spent as f32,
+                left: (known.left.units() + spent) as f32,
+                per_second: rate.per_second as f32,
+                burst: rate.burst as f32,
+            };
+            Some((key, spending))
+        };
+        keys.into_iter().filter_map(tell).collect()
+    }
+
+    /// What was told has been answered with what is `left`, or not at all. True
+    /// when something is to be told again at once.
+    pub(super) fn heard(&self, told: &[Told], left: Option<&[f32]>, now: Instant) -> bool {
+        let mut users = self.lock();
+        let users = &mut *users;
+        let mut again = false;
+        for (index, (key, _)) in told.iter().enumerate() {
+            let Some(rate) = self.limits.of(key.1) else { continue };
+            let Some(known) = users.known.get_mut(key) else { continue };
+            known.told = None;
+            match left.and_then(|left| left.get(index)) {
+                Some(left) => {
+                    known.left = Allowance::of(f64::from(*left), rate).less(known.untold, rate);
+                    known.at = now;
+                    known.alone = None;
+                }
+                None => known.alone = Some(now + ALONE),
+            }
+            for waiting in known.waiting.drain(..) {
+                // It may have gone.
+                let _ = waiting.send(());
+            }
+            if known.untold * 2.0 >= part(key.1, rate) && !known.is_urgent {
+                known.is_urgent = true;
+                users.urgent.push(key.clone());
+                again = true;
+            }
+        }
+        again
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().known.len()
+    }
+
+    fn lock(&self) -> Locked<'_, Users> {
+        self.users.lock()
+    }
+}
+
+/// Units that are let through before the counting router must have answered.
+fn part(class: Class, rate: Rate) -> f64 {
+    match class {
+        // Each is asked for: there are few, and each is felt by others.
+        Class::Invite => 1.0,
+        _ => (rate.burst / PART).max(1.0),
+    }
+}
+
+impl Users {
+    /// What is known of one, as of now; nothing where there is no more room.
+    fn known(&mut self, key: &Key, rate: Rate, now: Instant) -> Option<&mut Known> {
+        if !self.known.contains_key(key) {
+            if self.known.len() >= MOST {
+                return None;
+            }
+            // Not before what it does now has been told.
+            self.idle.push_back((now + super::TELL_EVERY * 2, key.clone()));
+            let known = Known {
+                left: Allowance::full(rate),
+                at: now,
+                untold: 0.0,
+                told: None,
+                is_urgent: false,
+                is_later: false,
+                alone: None,
+                waiting: Vec::new(),
+            };
+            self.known.insert(key.clone(), known);
+        }
+        let known = self.known.get_mut(key)?;
+        known.refresh(rate, now);
+        Some(known)
+    }
+
+    /// Forgets those whose time has come and who miss nothing.
+    fn forget(&mut self, limits: &RateLimitConfig, now: Instant) {
+        while self.idle.front().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, key)) = self.idle.pop_front() else { return };
+            let (Some(rate), Some(known)) = (limits.of(key.1), self.known.get_mut(&key)) else { continue };
+            known.refresh(rate, now);
+            let busy = known.untold > 0.0 || known.told.is_some() || known.is_later || known.is_urgent;
+            if !busy && known.left.is_full(rate) {
+                self.known.remove(&key);
+            } else {
+                let missing = known.left.until(rate.burst, rate).clamp(super::TELL_EVERY, LONGEST);
+                self.idle.push_back((now + missing, key));
+            }
+        }
+    }
+}
+
+impl Known {
+    fn refresh(&mut self, rate: Rate, now: Instant) {
+        self.left = self.left.after(now.saturating_duration_since(self.at), rate);
+        self.at = now;
+    }
+}

@@ -1,0 +1,254 @@
+//! Commands over HTTP (PROTOCOL.md §5, last column). A resource names a command;
+//! its path, query and body give the fields; what the command's parser says of
+//! them, and the router's answer, is the response.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::RequestExt as _;
+use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
+use prost::Message as _;
+
+use crate::caller::credentials::{self, Caller};
+use crate::caller::half_sent::Part;
+use crate::gateway::Gateway;
+use crate::http::catalogue::{Field, RESOURCES, Resource, Served};
+use crate::link::execute::execute;
+use crate::protocol::answer::Answer;
+use crate::protocol::binary::{self, accepts_protobuf, is_protobuf};
+use crate::protocol::command::{Command, MAX_FRAME_BYTES};
+use crate::protocol::failure::Failure;
+use crate::protocol::fields::Fields;
+use crate::protocol::query::Query;
+
+/// For the last byte of a request's body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The resources that are commands, from the catalogue.
+pub fn routes() -> axum::Router<Arc<Gateway>> {
+    let mut paths: BTreeMap<&str, MethodRouter<Arc<Gateway>>> = BTreeMap::new();
+    for resource in RESOURCES {
+        if let Served::Command(fixed) = resource.served {
+            let methods = paths.remove(resource.path).unwrap_or_default();
+            paths.insert(resource.path, methods.on(resource.method.filter(), serve(resource, fixed)));
+        }
+    }
+    paths.into_iter().fold(axum::Router::new(), |routes, (path, methods)| routes.route(path, methods))
+}
+
+/// The answer for a method that a path does not have; axum adds `Allow`.
+pub async fn no_such_method() -> Response {
+    let failure = Failure::bad_request("this path has no such method; `Allow` lists those that it has");
+    (StatusCode::METHOD_NOT_ALLOWED, failure).into_response_with_status()
+}
+
+/// The answer for a path that there is not.
+pub async fn no_such_path() -> Failure {
+    Failure::not_found("there is nothing at this path")
+}
+
+type Answering = std::pin::Pin<Box<dyn Future<Output = Result<Response, Response>> + Send>>;
+
+/// Does the resource's command with the fields of body, query and path, of
+/// which the latter count.
+fn serve(
+    resource: &'static Resource,
+    fixed: &'static [(&'static str, &'static str)],
+) -> impl Fn(State<Arc<Gateway>>, Request) -> Answering + Clone {
+    move |State(gateway), request| {
+        Box::pin(async move {
+            let Asked { caller, path, query, request } = ask(&gateway, request, resource).await?;
+            let (parts, body) = request.into_parts();
+            let bytes = if resource.method.has_body() {
+                let part = Part::new(&gateway.half_sent, &caller.identity.user);
+                read_body(resource.name, &parts.headers, body, part).await?
+            } else {
+                Bytes::new()
+            };
+            // What needs no fields needs no body either.
+            let mut fields = match resource.name {
+                _ if bytes.is_empty() => Fields::empty(),
+                kind if has_protobuf(&parts.headers) => binary::decode_alone(kind, &bytes)?,
+                _ => Fields::from_json(&bytes)?,
+            };
+            path.into_iter().chain(query).for_each(|(name, text)| fields.set(name, text));
+            fixed.iter().for_each(|(name, text)| fields.set(name, (*text).to_owned()));
+            let command = Command::parse_resource(resource.name, &fields)?;
+            answer(&gateway, &caller, command, &parts.headers).await
+        })
+    }
+}
+
+type Texts = Vec<(&'static str, String)>;
+
+/// A request whose caller is known.
+struct Asked {
+    caller: Caller,
+    path: Texts,
+    query: Texts,
+    request: Request,
+}
+
+/// Finds out who asks before anything else of the request is looked at.
+async fn ask(gateway: &Arc<Gateway>, mut request: Request, resource: &Resource) -> Result<Asked, Failure> {
+    let path: Result<RawPathParams, RawPathParamsRejection> = request.extract_parts().await;
+    let uri = request.uri().clone();
+    let query = Query::parse(uri.query().unwrap_or_default())?;
+    let caller = credentials::caller(gateway, request.headers(), request.extensions(), &query).await?;
+    let path = path.map_err(|_| Failure::bad_request("the path is not UTF-8"))?;
+    let named = |fields: &'static [Field], name: &str| {
+        fields.iter().map(|field| field.name).find(|known| *known == name)
+    };
+    let path = path.iter().filter_map(|(name, text)| Some((named(resource.in_path, name)?, text.to_owned())));
+    let path = path.collect();
+    let in_query = resource.in_query.iter().map(|field| field.name);
+    let query = in_query.filter_map(|name| Some((name, query.get(name)?.to_owned()))).collect();
+    Ok(Asked { caller, path, query, request })
+}
+
+async fn answer(
+    gateway: &Gateway,
+    caller: &Caller,
+    command: Command,
+    asked: &HeaderMap,
+) -> Result<Response, Response> {
+    command.permit(caller.identity.scopes)?;
+    let may = gateway.rates.enter(caller.payer(), command.class(), command.units()).await;
+    may.inspect_err(|failure| gateway.metrics.command(command.kind(), Some(failure.code)))?;
+    let answer = execute(gateway, &caller.user, &caller.device, caller.identity.scopes, command).await?;
+    let (form, body) = match &answer {
+        Answer::Sent(conversation, sent) if has_protobuf(asked) || accepts_protobuf(asked) => {
+            (binary::CONTENT_TYPE, binary::sent_message(conversation.as_str(), sent).encode_to_vec())
+        }
+        Answer::Results(results) if has_protobuf(asked) || accepts_protobuf(asked) => {
+            (binary::CONTENT_TYPE, binary::results_message(results).encode_to_vec())
+        }
+        Answer::Published(channel, sent) if has_protobuf(asked) || accepts_protobuf(asked) => {
+            (binary::CONTENT_TYPE, binary::published_message(channel.as_str(), sent).encode_to_vec())
+        }
+        answer => ("application/json", answer.to_json().into_bytes()),
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(form)),
+        // One user's answer is nobody else's, and old in a moment.
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Ok((headers, body).into_response())
+}
+
+/// The whole body, within bounds of size and time. While it is on its way it is
+/// a `part` of all that are.
+async fn read_body(kind: &str, headers: &HeaderMap, body: Body, part: Part) -> Result<Bytes, Response> {
+    let Ok(gathered) = tokio::time::timeout(BODY_TIMEOUT, gather(body, part)).await else {
+        let failure = Failure::bad_request("the request's body did not arrive in time");
+        return Err((StatusCode::REQUEST_TIMEOUT, failure).into_response_with_status());
+    };
+    let bytes = gathered?;
+    let protobuf = binary::comes_alone(kind) && has_protobuf(headers);
+    if !bytes.is_empty() && !is_json_or_text(headers) && !protobuf {
+        let failure = Failure::bad_request("`Content-Type` must be application/json or text/plain, in UTF-8");
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, failure).into_response_with_status());
+    }
+    Ok(bytes)
+}
+
+async fn gather(mut body: Body, mut part: Part) -> Result<Bytes, Failure> {
+    let too_large = || Failure::too_large(format!("the request has more than {MAX_FRAME_BYTES} bytes"));
+    if body.size_hint().lower() > MAX_FRAME_BYTES as u64 {
+        return Err(too_large());
+    }
+    // Most bodies come in one piece, which is used as it is. Of others the pieces
+    // are copied: each may be a small part of the room that it was read into.
+    let (mut piece, mut gathered) = (Bytes::new(), Vec::new());
+    while !body.is_end_stream() {
+        let frame = match body.frame().now_or_never() {
+            Some(frame) => frame,
+            None => {
+                gathered.extend_from_slice(&std::mem::take(&mut piece));
+                part.hold(gathered.capacity())?;
+                body.frame().await
+            }
+        };
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|_| Failure::bad_request("the request's body broke off"))?;
+        // Trailers say nothing here.
+        let Ok(data) = frame.into_data() else { continue };
+        if gathered.len() + piece.len() + data.len() > MAX_FRAME_BYTES {
+            return Err(too_large());
+        }
+        gathered.extend_from_slice(&std::mem::replace(&mut piece, data));
+    }
+    if gathered.is_empty() {
+        return Ok(piece);
+    }
+    gathered.extend_from_slice(&piece);
+    Ok(gathered.into())
+}
+
+/// Whether the body is protobuf, which only some commands may come as.
+fn has_protobuf(headers: &HeaderMap) -> bool {
+    let form = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    form.is_some_and(is_protobuf)
+}
+
+/// Without a type it is taken for JSON, which it must then be.
+fn is_json_or_text(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return true };
+    let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
+    let mut parts = text.split(';').map(str::trim);
+    let known = matches!(parts.next(), Some("application/json" | "text/plain"));
+    let mut charsets = parts.filter_map(|parameter| parameter.strip_prefix("charset="));
+    known && charsets.all(|charset| matches!(charset.trim_matches('"'), "utf-8" | "utf8"))
+}
+
+/// A failure with another status than its code's.
+trait WithStatus {
+    fn into_response_with_status(self) -> Response;
+}
+
+impl WithStatus for (StatusCode, Failure) {
+    fn into_response_with_status(self) -> Response {
+        let (status, failure) = self;
+        let mut response = failure.into_response();
+        *response.status_mut() = status;
+        response
+    }
+}
+
+impl From<Failure> for Response {
+    fn from(failure: Failure) -> Self {
+        failure.into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_json_or_text_in_utf_8() {
+        let taken = |text: &'static str| {
+            is_json_or_text(&HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(text))]))
+        };
+        for text in ["application/json", "Text/Plain;charset=UTF-8", "application/json; charset=\"utf-8\""] {
+            assert!(taken(text), "{text}");
+        }
+        for text in
+            ["application/x-www-form-urlencoded", "text/plain; charset=latin1", "application/jsonx", ""]
+        {
+            assert!(!taken(text), "{text}");
+        }
+        assert!(is_json_or_text(&HeaderMap::new()));
+    }
+}

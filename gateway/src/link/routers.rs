@@ -1,0 +1,447 @@
+//! The gateway's handle to all routers: which router gets a request, and what
+//! happens to a request while it has no answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use daemon::lock::{Guard, SharedLock};
+use daemon::metric::{Counter, Histogram};
+use daemon::trace::{self, KeyValue, Span};
+use prost::Message as _;
+use proto::wire::{self, reply, request};
+use proto::{Bound, ErrorCode, UserId};
+use smallvec::SmallVec;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::lateness::Usual;
+use super::pending::{Again, Pending, Unanswered};
+use super::stream::Link;
+use super::{Dial, cost, discovery, stream};
+use crate::config::RouterUrl;
+use crate::metrics::{COMMAND_DURATION, REPEATED};
+use crate::order;
+use crate::protocol::failure::Failure;
+
+/// Cost of a second's requests of all gateways (in µs, see [`cost`]) that one
+/// router gets before a third, and so on, is used.
+const PER_ROUTER: f64 = 200_000.0;
+
+/// Routers in use at least, where there are so many: when one hangs, only a
+/// part of the users meets it, and the others show that it is the router and
+/// not the store.
+const LEAST_ROUTERS: u64 = 2;
+
+/// How often the clock ticks: repeats, gives up, and looks who is late.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Requests without an answer, of one gateway.
+const UNANSWERED: Bound = Bound::new(256 << 20, 100_000);
+
+/// How requests are treated.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkConfig {
+    /// After this a request without an answer is `unavailable`.
+    pub timeout: Duration,
+    /// After this a request without an answer is tried on another router, too.
+    pub second_try: Duration,
+    /// Requests without an answer at most, and what they weigh; beyond it
+    /// `unavailable` at once.
+    pub unanswered: Bound,
+}
+
+impl Default for LinkConfig {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(8), second_try: Duration::from_secs(2), unanswered: UNANSWERED }
+    }
+}
+
+/// What became of a request.
+pub struct Outcome {
+    /// The router's answer (which may itself be a failure), or that none came.
+    pub result: Result<reply::Result, Failure>,
+    /// It was tried more than once: an earlier try may have been done.
+    pub repeated: bool,
+}
+
+/// Called once with the outcome, from the task that read it: must not wait.
+pub type Completion = Box<dyn FnOnce(Outcome) + Send>;
+
+/// Asks routers. Requests of one user go to one router in the order given, and
+/// to another only when none is without an answer (or the router fails or is
+/// late, and all of them go there), so pipelined commands keep their order.
+///
+/// All gateways together use as few routers as their load needs, but two, and
+/// the same ones, since what goes together is cheaper: each takes its own load
+/// for the others', and knows from the routers how many those are. The load is
+/// what requests and answers cost a router, by kind and bytes.
+#[derive(Clone)]
+pub struct Routers {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    config: LinkConfig,
+    /// The routers that take requests, ordered by name, so that all gateways
+    /// and all users choose evenly.
+    open: SharedLock<{ order::ROUTERS }, Vec<Arc<Link>>>,
+    /// How many of them are used, from the first on.
+    width: AtomicU64,
+    /// Gateways that share them, with this one.
+    gateways: AtomicU64,
+    /// What requests have cost since the clock last ticked.
+    cost: AtomicU64,
+    pub(super) unanswered: Unanswered,
+    usual: Usual,
+    /// Instruments: until an answer comes, and requests that were repeated.
+    duration: Histogram,
+    repeated: Counter,
+    /// A stream has ended, since this was last asked.
+    ended: Notify,
+    /// One has without a farewell, since this was last asked.
+    broken: Notify,
+}
+
+impl Routers {
+    /// Without any router yet: requests wait for the first. The clock that
+    /// repeats and gives up runs on `tracker` until `shutdown`.
+    pub fn new(config: LinkConfig, tracker: &TaskTracker, shutdown: CancellationToken) -> Self {
+        let routers = Self {
+            shared: Arc::new(Shared {
+                config,
+                open: SharedLock::default(),
+                width: AtomicU64::new(LEAST_ROUTERS),
+                gateways: AtomicU64::new(1),
+                cost: AtomicU64::new(0),
+                unanswered: Unanswered::default(),
+                usual: Usual::default(),
+                duration: Histogram::of(&COMMAND_DURATION),
+                repeated: Counter::of(&REPEATED),
+                ended: Notify::new(),
+                broken: Notify::new(),
+            }),
+        };
+        let ticking = routers.clone();
+        tracker.spawn(async move { ticking.tick_until(shutdown).await });
+        routers
+    }
+
+    /// Keeps a stream to the router behind `dial` until `retire`.
+    pub fn add(&self, dial: Arc<dyn Dial>, tracker: &TaskTracker, retire: CancellationToken) {
+        tracker.spawn(stream::run(self.clone(), dial, tracker.clone(), retire));
+    }
+
+    /// Keeps streams to all routers that the names stand for, as they come
+    /// and go.
+    pub fn discover(&self, urls: Vec<RouterUrl>, tracker: &TaskTracker, shutdown: CancellationToken) {
+        tracker.spawn(discovery::run(self.clone(), urls, tracker.clone(), shutdown));
+    }
+
+    /// How many requests have no answer at the moment.
+    pub(crate) fn pending(&self) -> usize {
+        self.shared.unanswered.len()
+    }
+
+    /// How many routers take requests at the moment.
+    pub fn available(&self) -> usize {
+        self.open().len()
+    }
+
+    /// How many routers answer late, and get no new requests.
+    pub(crate) fn late(&self) -> usize {
+        self.open().iter().filter(|link| link.punctuality.is_late()).count()
+    }
+
+    /// Waits until the stream to a router ends; at once when one has since the
+    /// last time. For one waiter.
+    pub(crate) async fn stream_ended(&self) {
+        self.shared.ended.notified().await;
+    }
+
+    /// As [`Routers::stream_ended`], but only of streams that end without
+    /// having drained.
+    pub(crate) async fn stream_broke(&self) {
+        self.shared.broken.notified().await;
+    }
+
+    /// Asks, and waits for the answer.
+    pub async fn call(&self, user: &UserId, command: request::Command) -> Result<reply::Result, Failure> {
+        let (answer, answered) = oneshot::channel();
+        self.submit(
+            user,
+            command,
+            Box::new(move |outcome| {
+                // The asker may have gone.
+                let _ = answer.send(outcome.result);
+            }),
+        );
+        match answered.await {
+            Ok(Ok(reply::Result::Failure(failure))) => Err(failure.into()),
+            Ok(result) => result,
+            Err(_) => Err(Failure::unavailable("the gateway is stopping")),
+        }
+    }
+
+    /// Asks; the answer goes to `completion`.
+    pub fn submit(&self, user: &UserId, command: request::Command, completion: Completion) {
+        let shared = &self.shared;
+        let span = span_of(&command);
+        let request = wire::Request {
+            id: shared.unanswered.next_id(),
+            user: user.to_string(),
+            command: Some(command),
+            trace: span.wire(),
+        };
+        let bytes = request.encoded_len();
+        if !shared.unanswered.has_room(bytes, shared.config.unanswered) {
+            let failure = Failure::unavailable("too many commands are under way on this node");
+            return completion(Outcome { result: Err(failure), repeated: false });
+        }
+        let now = Instant::now();
+        let hash = hash_of(&request.user);
+        let kind = request.command.as_ref().map(cost::of).expect("it has just been put there");
+        shared.cost.fetch_add(kind.cost, Ordering::Relaxed);
+        let pending = Pending {
+            request: request.clone(),
+            bytes,
+            hash,
+            kind,
+            completion,
+            span,
+            asked: now,
+            deadline: now + shared.config.timeout,
+            sent: now,
+            link: None,
+            attempts: 0,
+        };
+        let link = shared.unanswered.insert(pending, |before| self.choose(hash, before, None));
+        if let Some(link) = link
+            && !link.push(request)
+        {
+            // The stream closed in this moment: what it left is sent again by
+            // whoever closed it, unless that was before this was in the list.
+            self.send_again(Some(&link), Again::All);
+        }
+    }
+
+    /// The link for a user by its hash; the one that the user's unanswered
+    /// requests go to, if it still takes any.
+    fn choose(&self, user: u64, before: Option<u64>, not: Option<u64>) -> Option<Arc<Link>> {
+        let open = self.open();
+        if let Some(same) = open.iter().find(|link| before == Some(link.id)) {
+            return Some(same.clone());
+        }
+        let others: SmallVec<[&Arc<Link>; 8]> = open.iter().filter(|link| not != Some(link.id)).collect();
+        let punctual: SmallVec<[&Arc<Link>; 8]> =
+            others.iter().copied().filter(|link| !link.punctuality.is_late()).collect();
+        let links = if punctual.is_empty() { others } else { punctual };
+        if links.is_empty() {
+            return open.first().cloned();
+        }
+        let width = self.shared.width.load(Ordering::Relaxed);
+        let place = user % width % links.len() as u64;
+        links.get(usize::try_from(place).unwrap_or(0)).map(|link| Arc::clone(link))
+    }
+
+    /// Uses more routers when those in use have much to do, and fewer when
+    /// half of that would do. Called once a `tick`.
+    fn widen(&self, tick: Duration) {
+        let shared = &self.shared;
+        let own = shared.cost.swap(0, Ordering::Relaxed) as f64 / tick.as_secs_f64();
+        let cost = own * shared.gateways.load(Ordering::Relaxed) as f64;
+        let routers = |cost: f64| ((cost / PER_ROUTER).ceil() as u64).max(LEAST_ROUTERS);
+        let width = shared.width.load(Ordering::Relaxed).clamp(routers(cost), routers(cost * 2.0));
+        shared.width.store(width.min(self.available().max(1) as u64), Ordering::Relaxed);
+    }
+
+    /// Sends requests that went to a router, or waited for one, again: to
+    /// another where there is one. Without any they wait for the next.
+    fn send_again(&self, from: Option<&Link>, which: Again) {
+        let not = from.map(|link| link.id);
+        let ids = self.shared.unanswered.send_again(not, which, |user| self.choose(user, None, not));
+        if let Some(from) = from {
+            self.shared.repeated.add(&[], ids.len() as u64);
+            // What has not left yet need not be done there, too.
+            from.take_back(&ids);
+        }
+    }
+
+    /// Takes a router out that answers late while another does not, and uses it
+    /// again once it answers. When all are late it is the store: then nothing
+    /// changes.
+    fn look_who_is_late(&self, now: Instant) {
+        let (open, late) = (self.open().clone(), self.shared.usual.late());
+        let oldest = self.shared.unanswered.oldest_hot();
+        let age = |link: &Link| oldest.get(&link.id).map_or(Duration::ZERO, |sent| now - *sent);
+        for link in open.iter().filter(|link| link.punctuality.is_back(now)) {
+            tracing::info!(router = %link.name, "a router that answered late is used again");
+        }
+        let is_well = |link: &Link| !link.punctuality.is_late() && age(link) <= late / 2;
+        if !open.iter().any(|link| is_well(link)) {
+            return;
+        }
+        for link in &open {
+            if age(link) > late && !link.punctuality.is_late() {
+                tracing::warn!(
+                    router = %link.name, for_ms = age(link).as_millis() as u64, late_ms = late.as_millis() as u64,
+                    "a router answers late: what can be repeated goes to others until it answers"
+                );
+                link.punctuality.fell_behind(now);
+            }
+            if link.punctuality.is_late() {
+                self.send_again(Some(link), Again::Soon);
+            }
+        }
+    }
+
+    /// A stream has opened: it takes requests, first those that waited.
+    pub(super) fn opened(&self, link: &Arc<Link>) {
+        let mut open = self.shared.open.write();
+        open.push(link.clone());
+        open.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        drop(open);
+        self.send_again(None, Again::All);
+    }
+
+    /// A stream takes no more requests, but still answers.
+    pub(super) fn draining(&self, link: &Link) {
+        self.shared.open.write().retain(|open| open.id != link.id);
+    }
+
+    /// A stream has ended: what it has not answered goes elsewhere.
+    pub(super) fn closed(&self, link: &Link) {
+        self.draining(link);
+        link.close();
+        self.shared.unanswered.give_up(link.id);
+        self.send_again(Some(link), Again::All);
+        self.shared.ended.notify_one();
+    }
+
+    /// A stream has ended without a farewell.
+    pub(super) fn broke(&self, link: &Link) {
+        self.closed(link);
+        self.shared.broken.notify_one();
+    }
+
+    /// A router has said how many gateways have a stream to it.
+    pub(super) fn counted(&self, gateways: u64) {
+        self.shared.gateways.store(gateways.max(1), Ordering::Relaxed);
+    }
+
+    /// A router has answered, in a frame that was read `now`.
+    pub(super) fn answered(&self, reply: wire::Reply, now: Instant) {
+        let Some(pending) = self.shared.unanswered.remove(reply.id) else { return };
+        self.shared.duration.record(&[], (now - pending.asked).as_secs_f64());
+        if pending.kind.hot && pending.attempts == 1 {
+            self.shared.usual.took(now - pending.sent);
+        }
+        if let Some(result) = &reply.result {
+            self.shared.cost.fetch_add(cost::of_answer(result), Ordering::Relaxed);
+        }
+        if let Some(reply::Result::Failure(failure)) = &reply.result {
+            pending.span.failed(ErrorCode::from_text(&failure.code).as_str());
+        }
+        let repeated = pending.attempts > 1;
+        let result = reply.result.ok_or_else(|| Failure::internal("the router gave an empty answer"));
+        let result = result.map(|result| match result {
+            // An earlier try has removed the member: that was the wish.
+            reply::Result::Failure(failure)
+                if repeated
+                    && is_removal(&pending.request)
+                    && failure.code == ErrorCode::NotFound.as_str() =>
+            {
+                reply::Result::Done(wire::Done {})
+            }
+            result => result,
+        });
+        (pending.completion)(Outcome { result, repeated });
+    }
+
+    /// Repeats what takes long on another router, and gives up at the deadline.
+    async fn tick_until(&self, shutdown: CancellationToken) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut before = Instant::now();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = ticks.tick() => {}
+            }
+            let now = Instant::now();
+            for pending in self.shared.unanswered.expired(now) {
+                let repeated = pending.attempts > 0;
+                let failure = match pending.link {
+                    Some(_) => Failure::unavailable("no answer from the store in time"),
+                    None => Failure::unavailable("no router can be reached"),
+                };
+                (pending.completion)(Outcome { result: Err(failure), repeated });
+            }
+            self.widen(TICK);
+            for link in self.open().iter() {
+                link.flush();
+            }
+            if self.available() > 0 && self.shared.unanswered.any_waits() {
+                // A request may have missed a stream that opened in its moment.
+                self.send_again(None, Again::All);
+            }
+            if self.available() > 1 {
+                // A gateway that stood still itself has not read what answers
+                // there are.
+                if now - before < TICK * 2 {
+                    self.look_who_is_late(now);
+                }
+                let slow = Again::SentBefore(now - self.shared.config.second_try);
+                let open = self.open().clone();
+                for link in open {
+                    self.send_again(Some(&link), slow);
+                }
+            }
+            before = now;
+        }
+        for pending in self.shared.unanswered.drain() {
+            let failure = Failure::unavailable("the gateway is stopping");
+            (pending.completion)(Outcome { result: Err(failure), repeated: pending.attempts > 0 });
+        }
+    }
+
+    pub(super) fn open(&self) -> Guard<std::sync::RwLockReadGuard<'_, Vec<Arc<Link>>>> {
+        self.shared.open.read()
+    }
+}
+
+/// The way to the router and back, if the command is traced.
+fn span_of(command: &request::Command) -> Span {
+    Span::child("switchboard.v1.Router/Link", trace::Kind::Client, || {
+        let name = match command {
+            request::Command::Send(_) => "send",
+            request::Command::Publish(_) => "publish",
+            request::Command::Attach(_) => "attach",
+            request::Command::ReadInbox(_) => "read_inbox",
+            _ => "other",
+        };
+        vec![
+            KeyValue::new("rpc.system", "grpc"),
+            KeyValue::new("rpc.service", "switchboard.v1.Router"),
+            KeyValue::new("rpc.method", "Link"),
+            KeyValue::new("switchboard.command", name),
+        ]
+    })
+}
+
+fn is_removal(request: &wire::Request) -> bool {
+    matches!(request.command, Some(request::Command::RemoveMember(_)))
+}
+
+/// Spreads users over routers, and gateways.
+fn hash_of(name: &str) -> u64 {
+    use std::hash::Hasher;
+    let mut hasher = rustc_hash::FxHasher::default();
+    hasher.write(name.as_bytes());
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests;

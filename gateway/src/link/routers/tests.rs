@@ -1,0 +1,292 @@
+use futures_util::{FutureExt, StreamExt};
+use prost::Message as _;
+use proto::weight::FRAME;
+use proto::wire::{Ack, Done, React, Reply, Request, SayTyping, Send};
+
+use super::super::stream::Outbound;
+use super::*;
+
+/// A router as the gateway has it, and what is said to it.
+struct Peer {
+    link: Arc<Link>,
+    outbound: Outbound,
+}
+
+impl Peer {
+    /// The requests of the frame that leaves now, if one does.
+    fn hears(&mut self) -> Vec<Request> {
+        let mut look = || self.outbound.next().now_or_never();
+        // At first it lets others have their turn.
+        let frame = look().or_else(look).flatten();
+        frame.map(|frame| frame.requests).unwrap_or_default()
+    }
+
+    fn answers(&self, routers: &Routers, requests: &[Request]) {
+        for request in requests {
+            let reply = Reply { id: request.id, result: Some(reply::Result::Done(Done {})) };
+            routers.answered(reply, Instant::now());
+        }
+    }
+}
+
+fn routers() -> (Routers, [Peer; 2]) {
+    let routers = Routers::new(LinkConfig::default(), &TaskTracker::new(), CancellationToken::new());
+    let peers = peers(&routers, ["a", "b"]);
+    (routers, peers)
+}
+
+fn peers<const N: usize>(routers: &Routers, names: [&str; N]) -> [Peer; N] {
+    names.map(|name| {
+        let (link, outbound) = Link::new(name.into());
+        let link = Arc::new(link);
+        routers.opened(&link);
+        Peer { link, outbound }
+    })
+}
+
+fn submit(routers: &Routers, user: &str, command: request::Command) {
+    routers.submit(&UserId::parse(user).unwrap(), command, Box::new(|_| {}));
+}
+
+fn typing(routers: &Routers, user: &str) {
+    submit(routers, user, request::Command::Typing(SayTyping { conversation: "a~b".into() }));
+}
+
+fn ack(routers: &Routers) {
+    submit(routers, "u", request::Command::Ack(Ack::default()));
+}
+
+fn send(body: &str) -> request::Command {
+    request::Command::Send(Send { body: body.to_owned().into(), ..Send::default() })
+}
+
+/// Which of the two hears of a request, and what.
+fn heard(peers: &mut [Peer; 2]) -> (usize, Vec<Request>) {
+    let [a, b] = peers;
+    match (a.hears(), b.hears()) {
+        (requests, other) if other.is_empty() => (0, requests),
+        (other, requests) if other.is_empty() => (1, requests),
+        both => panic!("both: {both:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_takes_what_comes_until_its_thread_has_nothing_else_to_do() {
+    let (routers, mut peers) = routers();
+    typing(&routers, "u");
+    let (at, _) = heard(&mut peers);
+    let (frame, ()) = tokio::join!(peers[at].outbound.next(), async {
+        typing(&routers, "v");
+        typing(&routers, "w");
+    });
+    assert_eq!(frame.unwrap().requests.len(), 2);
+    let begun = tokio::time::Instant::now();
+    typing(&routers, "u");
+    let frame = peers[at].outbound.next().await;
+    assert_eq!(frame.unwrap().requests.len(), 1);
+    assert_eq!(begun.elapsed(), Duration::ZERO, "no clock is waited for, and no answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ack_leaves_with_the_next_request_or_when_it_has_been_quiet() {
+    let (routers, mut peers) = routers();
+    ack(&routers);
+    let (at, first) = heard(&mut peers);
+    peers[at].answers(&routers, &first);
+    ack(&routers);
+    assert!(peers[at].hears().is_empty(), "the last frame has just left");
+    typing(&routers, "u");
+    let second = peers[at].hears();
+    assert_eq!(second.len(), 2);
+    peers[at].answers(&routers, &second);
+    ack(&routers);
+    assert!(peers[at].hears().is_empty());
+    tokio::time::advance(Duration::from_millis(200)).await;
+    peers[at].link.flush();
+    assert_eq!(peers[at].hears().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_users_requests_keep_to_a_router_while_one_is_unanswered() {
+    let (routers, mut peers) = routers();
+    routers.shared.width.store(1, Ordering::Relaxed);
+    // With two routers in use, users are of both.
+    let other = |user: &str| hash_of(user) % 2 == 1;
+    let user = (0..).map(|n| format!("user{n}")).find(|user| other(user)).unwrap();
+    typing(&routers, &user);
+    let (at, first) = heard(&mut peers);
+    routers.shared.width.store(2, Ordering::Relaxed);
+    typing(&routers, &user);
+    let (same, second) = heard(&mut peers);
+    assert_eq!((same, second.len()), (at, 1), "in order behind the first");
+    peers[at].answers(&routers, &first);
+    peers[at].answers(&routers, &second);
+    typing(&routers, &user);
+    assert_eq!(heard(&mut peers).0, 1 - at);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_routers_are_used_at_least_and_more_for_what_requests_cost() {
+    let routers = Routers::new(LinkConfig::default(), &TaskTracker::new(), CancellationToken::new());
+    let peers = peers(&routers, ["a", "b", "c", "d"]);
+    let width = |cost: u64| {
+        routers.shared.cost.store(cost, Ordering::Relaxed);
+        routers.widen(Duration::from_secs(1));
+        routers.shared.width.load(Ordering::Relaxed)
+    };
+    assert_eq!([0, 150_000, 450_000, 310_000, 150_000].map(width), [2, 2, 3, 3, 2]);
+    routers.counted(2);
+    assert_eq!([0, 75_000, 225_000, 155_000, 75_000].map(width), [2, 2, 3, 3, 2], "the other has as much");
+    assert_eq!(width(10_000_000), 4, "there are no more");
+    peers[1..].iter().for_each(|peer| routers.closed(&peer.link));
+    assert_eq!(width(0), 1, "and here only one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_counts_for_what_it_weighs() {
+    let (routers, _peers) = routers();
+    let cost = |body: usize| {
+        routers.shared.cost.store(0, Ordering::Relaxed);
+        submit(&routers, "u", send(&"x".repeat(body)));
+        routers.shared.cost.load(Ordering::Relaxed)
+    };
+    assert!(cost(65_536) > 3 * cost(1));
+}
+
+/// A user whose requests go to the first of two routers.
+fn user_of_the_first() -> String {
+    (0..).map(|n| format!("user{n}")).find(|user| hash_of(user).is_multiple_of(2)).unwrap()
+}
+
+/// One of the second.
+fn user_of_the_second() -> String {
+    (0..).map(|n| format!("user{n}")).find(|user| hash_of(user) % 2 == 1).unwrap()
+}
+
+fn bodies(requests: &[Request]) -> Vec<String> {
+    let body = |request: &Request| match &request.command {
+        Some(request::Command::Send(send)) => String::from_utf8(send.body.to_vec()).unwrap(),
+        Some(request::Command::React(_)) => "react".to_owned(),
+        other => panic!("{other:?}"),
+    };
+    requests.iter().map(body).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_late_router_does_not_answer_goes_elsewhere_long_before_two_seconds_and_in_order() {
+    let (routers, [mut hung, mut well]) = routers();
+    let (user, other) = (user_of_the_first(), user_of_the_second());
+    let begun = Instant::now();
+    for body in ["1", "2", "3"] {
+        submit(&routers, &user, send(body));
+    }
+    assert_eq!(hung.hears().len(), 3);
+    // One that has not left the gateway yet.
+    submit(&routers, &user, send("4"));
+    submit(&routers, &other, send("quick"));
+    let quick = well.hears();
+    well.answers(&routers, &quick);
+    let again = loop {
+        tokio::time::advance(Duration::from_millis(10)).await;
+        tokio::task::yield_now().await;
+        let heard = well.hears();
+        if !heard.is_empty() {
+            break heard;
+        }
+    };
+    assert_eq!(bodies(&again), ["1", "2", "3", "4"]);
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    // What comes next goes behind them, and the late router gets nothing more.
+    submit(&routers, &user, send("5"));
+    assert_eq!(bodies(&well.hears()), ["5"]);
+    assert!(hung.hears().is_empty());
+    assert_eq!(routers.late(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_would_undo_something_waits_and_what_came_behind_it_too() {
+    let (routers, [mut hung, mut well]) = routers();
+    let user = user_of_the_first();
+    submit(&routers, &user, send("1"));
+    submit(&routers, &user, request::Command::React(React::default()));
+    submit(&routers, &user, send("2"));
+    assert_eq!(hung.hears().len(), 3);
+    let begun = Instant::now();
+    let mut again = Vec::new();
+    while again.len() < 3 {
+        tokio::time::advance(Duration::from_millis(10)).await;
+        tokio::task::yield_now().await;
+        let heard = bodies(&well.hears());
+        if again.is_empty() && !heard.is_empty() {
+            assert_eq!(heard, ["1"], "after {:?}", begun.elapsed());
+            submit(&routers, &user, send("3"));
+            assert_eq!(bodies(&hung.hears()), ["3"], "behind what still waits there");
+        }
+        again.extend(heard);
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+    assert_eq!(again, ["1", "react", "2", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_router_that_answers_again_is_used_again() {
+    let (routers, [mut hung, mut well]) = routers();
+    let user = user_of_the_first();
+    submit(&routers, &user, send("1"));
+    let stale = hung.hears();
+    while routers.late() == 0 {
+        tokio::time::advance(Duration::from_millis(10)).await;
+        tokio::task::yield_now().await;
+    }
+    let again = well.hears();
+    well.answers(&routers, &again);
+    tokio::time::advance(Duration::from_secs(5)).await;
+    tokio::task::yield_now().await;
+    assert_eq!(routers.late(), 1, "it has answered nothing");
+    hung.link.punctuality.heard(Instant::now());
+    hung.answers(&routers, &stale);
+    while routers.late() > 0 {
+        tokio::time::advance(Duration::from_millis(10)).await;
+        tokio::task::yield_now().await;
+    }
+    submit(&routers, &user, send("2"));
+    assert_eq!(bodies(&hung.hears()), ["2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_no_router_answers_nothing_is_repeated_before_its_time() {
+    let (routers, [mut first, mut second]) = routers();
+    for user in [user_of_the_first(), user_of_the_second()] {
+        submit(&routers, &user, send("1"));
+    }
+    assert_eq!((first.hears().len(), second.hears().len()), (1, 1));
+    for _ in 0..150 {
+        tokio::time::advance(Duration::from_millis(10)).await;
+        tokio::task::yield_now().await;
+        assert_eq!((first.hears().len(), second.hears().len()), (0, 0));
+    }
+    assert_eq!(routers.late(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_is_bounded_by_what_its_requests_weigh_whatever_they_are() {
+    let (routers, mut peers) = routers();
+    let body = bytes::Bytes::from(vec![b'1'; 65_536]);
+    for n in 0..100 {
+        let command = match n % 3 {
+            0 => request::Command::Publish(wire::Publish { body: body.clone(), ..Default::default() }),
+            1 => request::Command::Edit(wire::Edit { body: body.clone(), ..Default::default() }),
+            _ => request::Command::Send(wire::Send { body: body.clone(), ..Default::default() }),
+        };
+        routers.submit(&UserId::parse("u").unwrap(), command, Box::new(|_| {}));
+    }
+    let (at, first) = heard(&mut peers);
+    let mut frames = vec![first];
+    while frames.iter().map(Vec::len).sum::<usize>() < 100 {
+        frames.push(peers[at].hears());
+    }
+    for requests in frames {
+        let bytes = wire::Requests { requests }.encoded_len();
+        assert!(bytes <= FRAME.bytes, "{bytes}");
+    }
+}

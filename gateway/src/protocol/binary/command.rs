@@ -1,0 +1,299 @@
+//! Commands from protobuf: their fields, to be checked like those of JSON.
+
+use bytes::Bytes;
+use prost::Message as _;
+use proto::wire::client::{self, command};
+use serde_json::value::RawValue;
+
+use crate::protocol::failure::Failure;
+use crate::protocol::fields::Fields;
+
+/// A command's `type` and fields, to be checked like those of a JSON frame;
+/// `ref` and `as` are among them.
+pub fn decode(bytes: &[u8]) -> Result<(&'static str, Fields<'static>), Failure> {
+    let command = client::Command::decode(bytes)
+        .map_err(|error| Failure::bad_request(format!("not a protobuf Command: {error}")))?;
+    let mut fields = Fields::empty();
+    if let Some(reference) = &command.r#ref {
+        fields.set_json("ref", json(reference));
+    }
+    set(&mut fields, "as", command.r#as);
+    let kind = match command.command {
+        Some(command) => fill(&mut fields, command)?,
+        None => return Err(Failure::bad_request("the Command has no command that is known here")),
+    };
+    Ok((kind, fields))
+}
+
+/// Whether a command of this kind may come over HTTP as its own message.
+pub fn comes_alone(kind: &str) -> bool {
+    matches!(kind, "send" | "publish")
+}
+
+/// The fields of such a command, as HTTP has it.
+pub fn decode_alone<'a>(kind: &str, bytes: &[u8]) -> Result<Fields<'a>, Failure> {
+    let wrong = |error| Failure::bad_request(format!("not the protobuf message of `{kind}`: {error}"));
+    let command = match kind {
+        "send" => command::Command::Send(client::Send::decode(bytes).map_err(wrong)?),
+        "publish" => command::Command::Publish(client::Publish::decode(bytes).map_err(wrong)?),
+        _ => return Err(Failure::bad_request(format!("`{kind}` does not come as protobuf"))),
+    };
+    let mut fields = Fields::empty();
+    fill(&mut fields, command)?;
+    Ok(fields)
+}
+
+fn fill(fields: &mut Fields<'_>, command: command::Command) -> Result<&'static str, Failure> {
+    use command::Command;
+    Ok(match command {
+        Command::Send(send) => {
+            if !send.to_many.is_empty() {
+                if send.to.is_some() {
+                    return Err(Failure::bad_request("give `to` or `to_many`, not both"));
+                }
+                fields.set_json("to", json(&send.to_many));
+            }
+            set(fields, "to", send.to);
+            set(fields, "conversation", send.conversation);
+            set(fields, "client_msg_id", send.client_msg_id);
+            set_body(fields, send.body)?;
+            "send"
+        }
+        Command::Ack(ack) => {
+            set(fields, "cursor", Some(ack.cursor));
+            "ack"
+        }
+        Command::Read(read) => {
+            set(fields, "conversation", Some(read.conversation));
+            set(fields, "seq", Some(read.seq));
+            "read"
+        }
+        Command::Typing(typing) => {
+            set(fields, "conversation", Some(typing.conversation));
+            "typing"
+        }
+        Command::History(history) => {
+            set(fields, "conversation", Some(history.conversation));
+            set(fields, "before", history.before);
+            set(fields, "after", history.after);
+            set(fields, "limit", history.limit);
+            "history"
+        }
+        Command::Conversations(conversations) => {
+            set(fields, "limit", conversations.limit);
+            set(fields, "page", conversations.page);
+            "conversations"
+        }
+        Command::CreateGroup(group) => {
+            set(fields, "name", Some(group.name));
+            fields.set_json("members", json(&group.members));
+            "create_group"
+        }
+        Command::Members(members) => {
+            set(fields, "conversation", Some(members.conversation));
+            "members"
+        }
+        Command::AddMembers(added) => {
+            set(fields, "conversation", Some(added.conversation));
+            fields.set_json("members", json(&added.members));
+            "add_members"
+        }
+        Command::RemoveMember(removed) => {
+            set(fields, "conversation", Some(removed.conversation));
+            set(fields, "user", Some(removed.user));
+            "remove_member"
+        }
+        Command::Rename(rename) => {
+            set(fields, "conversation", Some(rename.conversation));
+            set(fields, "name", Some(rename.name));
+            "rename"
+        }
+        Command::Edit(edit) => {
+            set(fields, "conversation", Some(edit.conversation));
+            set(fields, "seq", Some(edit.seq));
+            set_body(fields, edit.body)?;
+            "edit"
+        }
+        Command::Recall(recall) => {
+            set(fields, "conversation", Some(recall.conversation));
+            set(fields, "seq", Some(recall.seq));
+            "recall"
+        }
+        Command::React(react) => {
+            set(fields, "conversation", Some(react.conversation));
+            set(fields, "seq", Some(react.seq));
+            set(fields, "emoji", Some(react.emoji));
+            set(fields, "on", react.on);
+            "react"
+        }
+        Command::Presence(presence) => {
+            fields.set_json("users", json(&presence.users));
+            set(fields, "watch", presence.watch);
+            "presence"
+        }
+        Command::Subscribe(subscribe) => {
+            set(fields, "channel", Some(subscribe.channel));
+            set(fields, "after", subscribe.after);
+            "subscribe"
+        }
+        Command::Unsubscribe(unsubscribe) => {
+            set(fields, "channel", Some(unsubscribe.channel));
+            "unsubscribe"
+        }
+        Command::Publish(publish) => {
+            set(fields, "channel", Some(publish.channel));
+            set(fields, "client_msg_id", publish.client_msg_id);
+            set_body(fields, publish.body)?;
+            "publish"
+        }
+        Command::Auth(auth) => {
+            set(fields, "token", Some(auth.token));
+            "auth"
+        }
+        Command::Ping(_) => "ping",
+    })
+}
+
+fn set(fields: &mut Fields<'_>, name: &'static str, value: Option<impl ToString>) {
+    if let Some(value) = value {
+        fields.set(name, value.to_string());
+    }
+}
+
+fn set_body(fields: &mut Fields<'_>, body: Option<Bytes>) -> Result<(), Failure> {
+    if let Some(body) = body {
+        fields.set_json("body", body_json(&body)?);
+    }
+    Ok(())
+}
+
+fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("texts and lists of texts are always JSON")
+}
+
+/// A body is JSON in protobuf, too: readers on other transports get it as it is.
+fn body_json(body: &[u8]) -> Result<String, Failure> {
+    let text = std::str::from_utf8(body).map_err(|_| Failure::bad_request("`body` is not valid UTF-8"))?;
+    Fields::check_depth(text)?;
+    serde_json::from_str::<&RawValue>(text)
+        .map_err(|error| Failure::bad_request(format!("`body` is not valid JSON: {error}")))?;
+    Ok(text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::Seq;
+
+    use super::*;
+    use crate::protocol::command::{Command, Recipient};
+
+    fn send(body: &'static [u8]) -> Vec<u8> {
+        let send = client::Send {
+            to: Some("bob".into()),
+            body: Some(Bytes::from_static(body)),
+            ..Default::default()
+        };
+        let command = Some(command::Command::Send(send));
+        client::Command { r#ref: Some("r".into()), command, ..Default::default() }.encode_to_vec()
+    }
+
+    #[test]
+    fn a_command_is_read_by_the_same_rules_as_json() {
+        let bytes = send(b" {\"a\":1}\n");
+        let (kind, fields) = decode(&bytes).unwrap();
+        let command = Command::parse(kind, &fields).unwrap();
+        let expected = Command::Send {
+            to: Recipient::User("bob".parse().unwrap()),
+            body: "{\"a\":1}".into(),
+            client_msg_id: None,
+        };
+        assert_eq!(command, expected);
+        assert_eq!(fields.reference().unwrap().as_deref(), Some("\"r\""));
+    }
+
+    fn parsed(command: command::Command) -> Result<Command, Failure> {
+        let bytes = client::Command { command: Some(command), ..Default::default() }.encode_to_vec();
+        let (kind, fields) = decode(&bytes)?;
+        Command::parse(kind, &fields)
+    }
+
+    #[test]
+    fn texts_and_lists_keep_the_rules_of_json() {
+        use command::Command as Wire;
+        let refusal = |command| parsed(command).unwrap_err().message;
+        let group = client::CreateGroup { name: "a\u{1b}b".into(), members: vec![] };
+        assert!(refusal(Wire::CreateGroup(group)).starts_with("`name` must have"));
+        let react = client::React { conversation: "a~b".into(), seq: 3, emoji: "a\0".into(), on: Some(true) };
+        assert!(refusal(Wire::React(react)).starts_with("`emoji` must have"));
+        let many = |to_many: &[&str], to: Option<&str>| {
+            Wire::Send(client::Send {
+                to: to.map(str::to_owned),
+                to_many: to_many.iter().map(|user| (*user).to_owned()).collect(),
+                body: Some(Bytes::from_static(b"1")),
+                ..Default::default()
+            })
+        };
+        let (bob, carol) = ("bob".parse().unwrap(), "carol".parse().unwrap());
+        let expected = Command::SendToMany { to: vec![bob, carol], body: "1".into(), client_msg_id: None };
+        assert_eq!(parsed(many(&["bob", "carol"], None)), Ok(expected));
+        assert!(refusal(many(&["bob", "bob"], None)).contains("twice"));
+        assert!(refusal(many(&["bob"], Some("carol"))).contains("not both"));
+    }
+
+    #[test]
+    fn the_rest_of_the_vocabulary_is_read_alike() {
+        use command::Command as Wire;
+        let (conversation, channel) = (|| "a~b".to_owned(), || "c_news".to_owned());
+        let body = || Some(Bytes::from_static(b"[1]"));
+        let (id, news) = ("a~b".parse().unwrap(), "c_news".parse().unwrap());
+        let edit = client::Edit { conversation: conversation(), seq: 3, body: body() };
+        assert_eq!(parsed(Wire::Edit(edit)), Ok(Command::Edit("a~b".parse().unwrap(), Seq(3), "[1]".into())));
+        let recall = client::Recall { conversation: conversation(), seq: 3 };
+        assert_eq!(parsed(Wire::Recall(recall)), Ok(Command::Recall("a~b".parse().unwrap(), Seq(3))));
+        let react =
+            client::React { conversation: conversation(), seq: 3, emoji: "👍".into(), on: Some(false) };
+        let expected = Command::React { conversation: id, seq: Seq(3), emoji: "👍".into(), on: false };
+        assert_eq!(parsed(Wire::React(react)), Ok(expected));
+        let ask = client::AskPresence { users: vec!["b".into(), "a".into()], watch: Some(true) };
+        let users = vec!["b".parse().unwrap(), "a".parse().unwrap()];
+        assert_eq!(parsed(Wire::Presence(ask)), Ok(Command::Presence { users, watch: true }));
+        let subscribe = client::Subscribe { channel: channel(), after: Some(0) };
+        let expected = Command::Subscribe { channel: "c_news".parse().unwrap(), after: Some(Seq(0)) };
+        assert_eq!(parsed(Wire::Subscribe(subscribe)), Ok(expected));
+        let unsubscribe = client::Unsubscribe { channel: channel() };
+        assert_eq!(
+            parsed(Wire::Unsubscribe(unsubscribe)),
+            Ok(Command::Unsubscribe("c_news".parse().unwrap()))
+        );
+        let publish = client::Publish { channel: channel(), body: body(), client_msg_id: None };
+        let expected = Command::Publish { channel: news, body: "[1]".into(), client_msg_id: None };
+        assert_eq!(parsed(Wire::Publish(publish)), Ok(expected));
+    }
+
+    #[test]
+    fn what_must_be_there_must_be_there_in_protobuf_too() {
+        use command::Command as Wire;
+        let refused = |command| parsed(command).unwrap_err().message;
+        let react = client::React { conversation: "a~b".into(), seq: 1, emoji: "+".into(), on: None };
+        assert_eq!(refused(Wire::React(react)), "`on` is missing");
+        let edit = client::Edit { conversation: "a~b".into(), seq: 1, body: None };
+        assert_eq!(refused(Wire::Edit(edit)), "`body` is missing");
+        assert!(refused(Wire::Presence(client::AskPresence::default())).contains("1 to 500"));
+    }
+
+    #[test]
+    fn fields_that_are_not_known_are_skipped() {
+        let mut bytes = send(b"1");
+        // Field 100, length-delimited, three bytes.
+        bytes.extend([0xa2, 0x06, 3, 1, 2, 3]);
+        assert!(decode(&bytes).is_ok());
+    }
+
+    #[test]
+    fn a_body_that_is_no_json_is_refused() {
+        for body in [&b"{"[..], b"", b"\xff", b"1 2"] {
+            assert!(decode(&send(body)).unwrap_err().message.starts_with("`body` is not valid"), "{body:?}");
+        }
+        assert!(decode(b"\xff\xff").unwrap_err().message.starts_with("not a protobuf Command"));
+    }
+}

@@ -1,0 +1,368 @@
+//! The fields of a command before they are checked: from a JSON object, and
+//! from an HTTP path or query. The getters say which field is wrong and how.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use proto::Invalid;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
+
+use crate::protocol::failure::Failure;
+use crate::protocol::readable::half_a_pair;
+
+/// JSON nested deeper than this is refused (PROTOCOL.md §5).
+pub const MAX_DEPTH: usize = 128;
+
+/// Beyond this a JSON number is not exact (RFC 8259 §6).
+pub const MAX_NUMBER: u64 = 1 << 53;
+
+/// The fields of one command, unchecked, borrowed from its text.
+#[derive(Debug, Default)]
+pub struct Fields<'a> {
+    entries: SmallVec<[(Cow<'a, str>, Value<'a>); 8]>,
+}
+
+#[derive(Debug)]
+enum Value<'a> {
+    /// From a JSON object.
+    Json(&'a RawValue),
+    /// JSON that was put together from another form.
+    Owned(String),
+    /// From a path or a query: a number there is text, too.
+    Text(String),
+}
+
+impl Value<'_> {
+    /// The JSON text; nothing for what comes from a path or a query.
+    fn json(&self) -> Option<&str> {
+        match self {
+            Value::Json(raw) => Some(raw.get()),
+            Value::Owned(json) => Some(json),
+            Value::Text(_) => None,
+        }
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// None.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// The members of a JSON object.
+    pub fn from_json(json: &'a [u8]) -> Result<Self, Failure> {
+        let text =
+            std::str::from_utf8(json).map_err(|_| Failure::bad_request("the JSON is not valid UTF-8"))?;
+        Self::from_text(text)
+    }
+
+    /// The members of a JSON object.
+    pub fn from_text(text: &'a str) -> Result<Self, Failure> {
+        Self::check_depth(text)?;
+        serde_json::from_str(text).map_err(|error| {
+            if error.classify() == serde_json::error::Category::Data {
+                Failure::bad_request("a frame must be a JSON object")
+            } else {
+                Failure::bad_request(format!("not valid JSON: {error}"))
+            }
+        })
+    }
+
+    /// Refuses JSON that is nested too deep.
+    pub fn check_depth(text: &str) -> Result<(), Failure> {
+        if too_deep(text) {
+            return Err(Failure::bad_request(format!("the JSON is nested deeper than {MAX_DEPTH} levels")));
+        }
+        Ok(())
+    }
+
+    /// Sets a field to a JSON value.
+    pub fn set_json(&mut self, name: &'static str, json: String) {
+        self.entries.push((Cow::Borrowed(name), Value::Owned(json)));
+    }
+
+    /// Sets a field from a path or a query; what the body says of it is
+    /// overruled, so that a resource cannot be asked to act on another one.
+    pub fn set(&mut self, name: &'static str, text: String) {
+        self.entries.retain(|(known, _)| known != name);
+        self.entries.push((Cow::Borrowed(name), Value::Text(text)));
+    }
+
+    /// The last of this name, as JSON has it by custom; `null` is absent.
+    fn get(&self, name: &str) -> Option<&Value<'a>> {
+        let (_, value) = self.entries.iter().rev().find(|(known, _)| known == name)?;
+        (value.json() != Some("null")).then_some(value)
+    }
+
+    /// A text.
+    pub fn text(&self, name: &str) -> Result<Option<Cow<'_, str>>, Failure> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Text(text)) => Ok(Some(Cow::Borrowed(text))),
+            Some(value) => value
+                .json()
+                .and_then(json_text)
+                .map(Some)
+                .ok_or_else(|| Failure::bad_request(not_a_text(name, value))),
+        }
+    }
+
+    /// A text that must be there.
+    pub fn required_text(&self, name: &str) -> Result<Cow<'_, str>, Failure> {
+        self.text(name)?.ok_or_else(|| missing(name))
+    }
+
+    /// An identifier.
+    pub fn id<T>(&self, name: &str, parse: fn(&str) -> Result<T, Invalid>) -> Result<Option<T>, Failure> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        parse(&text).map(Some).map_err(|rule| Failure::field(name, &rule))
+    }
+
+    /// An identifier that must be there.
+    pub fn required_id<T>(&self, name: &str, parse: fn(&str) -> Result<T, Invalid>) -> Result<T, Failure> {
+        self.id(name, parse)?.ok_or_else(|| missing(name))
+    }
+
+    /// A whole number from 0 on.
+    pub fn number(&self, name: &str) -> Result<Option<u64>, Failure> {
+        let text = match self.get(name) {
+            None => return Ok(None),
+            Some(Value::Json(raw)) => raw.get(),
+            Some(Value::Text(text) | Value::Owned(text)) => text.as_str(),
+        };
+        // `parse` takes a leading plus; JSON and URLs here do not.
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        match text.parse() {
+            Ok(number) if digits && number <= MAX_NUMBER => Ok(Some(number)),
+            _ => Err(Failure::bad_request(format!("`{name}` must be a whole number from 0 to 2^53"))),
+        }
+    }
+
+    /// True or false.
+    pub fn flag(&self, name: &str) -> Result<Option<bool>, Failure> {
+        let text = match self.get(name) {
+            None => return Ok(None),
+            Some(Value::Json(raw)) => raw.get(),
+            Some(Value::Text(text) | Value::Owned(text)) => text.as_str(),
+        };
+        match text {
+            "true" => Ok(Some(true)),
+            "false" => Ok(Some(false)),
+            _ => Err(Failure::bad_request(format!("`{name}` must be true or false"))),
+        }
+    }
+
+    /// Whether a field is a list.
+    pub fn is_list(&self, name: &str) -> bool {
+        self.get(name).and_then(Value::json).is_some_and(|json| json.starts_with('['))
+    }
+
+    /// A list of identifiers.
+    pub fn ids<T>(
+        &self,
+        name: &str,
+        parse: fn(&str) -> Result<T, Invalid>,
+    ) -> Result<Option<Vec<T>>, Failure> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let not_a_list = || Failure::bad_request(format!("`{name}` must be a list of strings"));
+        let texts: Vec<Cow<'_, str>> = match value {
+            Value::Text(text) => text.split(',').map(Cow::Borrowed).collect(),
+            value => {
+                let json = value.json().unwrap_or_default();
+                let raws: Vec<&RawValue> = serde_json::from_str(json).map_err(|_| not_a_list())?;
+                raws.into_iter()
+                    .map(|raw| json_text(raw.get()))
+                    .collect::<Option<_>>()
+                    .ok_or_else(not_a_list)?
+            }
+        };
+        let parsed = texts.iter().enumerate().map(|(index, text)| {
+            parse(text).map_err(|rule| Failure::field(&format!("{name}[{index}]"), &rule))
+        });
+        parsed.collect::<Result<_, _>>().map(Some)
+    }
+
+    /// JSON as it was sent.
+    pub fn json(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.entries.iter().rev().find(|(known, _)| known == name)?;
+        value.json()
+    }
+
+    /// A `ref`, as JSON to be echoed: a string or an integer.
+    pub fn reference(&self) -> Result<Option<Box<str>>, Failure> {
+        let Some(json) = self.get("ref").and_then(Value::json) else { return Ok(None) };
+        let integer = json.strip_prefix('-').unwrap_or(json).bytes().all(|b| b.is_ascii_digit());
+        if half_a_pair(json) {
+            return Err(Failure::bad_request("`ref` has half a surrogate pair, which is no text"));
+        }
+        if (!json.starts_with('"') && !integer) || json.len() > 256 {
+            return Err(Failure::bad_request("`ref` must be a string or an integer of at most 256 bytes"));
+        }
+        Ok(Some(json.into()))
+    }
+}
+
+/// The failure for a field that must be there.
+pub fn missing(name: &str) -> Failure {
+    Failure::bad_request(format!("`{name}` is missing"))
+}
+
+fn not_a_text(name: &str, value: &Value<'_>) -> String {
+    match value.json().is_some_and(half_a_pair) {
+        true => format!("`{name}` has half a surrogate pair, which is no text"),
+        false => format!("`{name}` must be a string"),
+    }
+}
+
+/// The text of a JSON string; nothing for another value, and for one with
+/// half a surrogate pair, which is no text.
+fn json_text(json: &str) -> Option<Cow<'_, str>> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        serde_json::from_str(json).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
+}
+
+/// Whether JSON is nested deeper than [`MAX_DEPTH`]; brackets in strings do not
+/// count.
+fn too_deep(text: &str) -> bool {
+    // Nearly every text has fewer brackets at all, which is quickly seen.
+    let brackets = text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count();
+    brackets > MAX_DEPTH && depth(text) > MAX_DEPTH
+}
+
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in text.bytes() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Fields::empty();
+                while let Some(Key(name)) = map.next_key()? {
+                    fields.entries.push((name, Value::Json(map.next_value()?)));
+                }
+                Ok(fields)
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// A member's name, borrowed when it holds no escapes (a plain `Cow` is always
+/// owned when deserialized).
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl<'de> Visitor<'de> for Text {
+            type Value = Key<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(text.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::UserId;
+
+    use super::*;
+
+    fn message<T: fmt::Debug>(result: Result<T, Failure>) -> String {
+        result.unwrap_err().message
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused_with_the_reason() {
+        for text in ["", "{", "[1]", "7", "\"x\"", "{\"a\":}", "{\"a\":1}x", "{a:1}"] {
+            assert!(Fields::from_text(text).is_err(), "{text}");
+        }
+        assert!(message(Fields::from_json(b"{\"a\":\"\xff\"}")).contains("UTF-8"));
+        assert_eq!(message(Fields::from_text("[]")), "a frame must be a JSON object");
+    }
+
+    #[test]
+    fn nesting_is_bounded_and_brackets_in_strings_do_not_count() {
+        let nested = |levels: usize| format!("{{\"body\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+        assert!(Fields::from_text(&nested(127)).is_ok());
+        assert!(message(Fields::from_text(&nested(128))).contains("128 levels"));
+        let brackets = format!("{{\"body\":\"{}\\\"[\"}}", "[".repeat(500));
+        assert!(Fields::from_text(&brackets).is_ok());
+    }
+
+    #[test]
+    fn a_wrong_field_is_named() {
+        let fields = Fields::from_text(r#"{"to":5,"seq":-1,"members":["a","b c"],"x":1.5}"#).unwrap();
+        assert_eq!(message(fields.text("to")), "`to` must be a string");
+        assert!(message(fields.number("seq")).starts_with("`seq` must be a whole number"));
+        assert!(message(fields.number("x")).starts_with("`x` must be a whole number"));
+        assert!(message(fields.ids("members", UserId::parse)).starts_with("`members[1]` must be"));
+        assert_eq!(message(fields.required_text("none")), "`none` is missing");
+    }
+
+    #[test]
+    fn escapes_are_read_in_names_and_texts_and_half_a_surrogate_pair_is_no_text() {
+        let fields = Fields::from_text(r#"{"\u0074o":"\u0062ob","half":"\ud800"}"#).unwrap();
+        assert_eq!(fields.text("to").unwrap().unwrap(), "bob");
+        assert!(message(fields.text("half")).contains("half a surrogate pair"));
+        let echoed = Fields::from_text(r#"{"ref":"\udc00"}"#).unwrap();
+        assert!(message(echoed.reference()).contains("half a surrogate pair"));
+    }
+
+    #[test]
+    fn the_path_overrules_the_body() {
+        let mut fields = Fields::from_text(r#"{"seq":1}"#).unwrap();
+        fields.set("seq", "2".into());
+        assert_eq!(fields.number("seq"), Ok(Some(2)));
+    }
+}

@@ -1,0 +1,422 @@
+//! Frames to clients (PROTOCOL.md §4) and their JSON form.
+
+use std::fmt::{Display, Write as _};
+use std::sync::Arc;
+
+use proto::wire::{self, receipt};
+use proto::{ChannelId, Cursor, End, Position, ResetReason, Seq};
+
+use crate::protocol::answer::Answer;
+use crate::protocol::event::Event;
+use crate::protocol::failure::Failure;
+use crate::protocol::json::member;
+use crate::protocol::jump::Jump;
+use crate::protocol::publication::Publication;
+
+/// A `ref` as JSON, to be echoed.
+pub type Reference = Option<Box<str>>;
+
+/// One frame on its way to a client.
+#[derive(Debug, Clone)]
+pub enum Frame {
+    /// The first of every stream.
+    Welcome(Arc<Welcome>),
+    /// An event at its place in the reader's inbox.
+    Event(Position, Arc<Event>),
+    /// Something published to a channel that the session is subscribed to.
+    Publication(Arc<Publication>),
+    /// What comes next of a channel is not what comes after the last.
+    ChannelReset(Box<Jump>),
+    /// A message has been taken; with a cursor it stands at that place.
+    Sent {
+        /// Of the command.
+        reference: Reference,
+        /// Where it was written.
+        conversation: Box<str>,
+        /// The router's answer.
+        sent: Box<wire::Sent>,
+        /// Set when this takes the place of the sender's own copy.
+        cursor: Option<Cursor>,
+    },
+    /// Something has been published; to clients a `sent`, too.
+    Published {
+        /// Of the command.
+        reference: Reference,
+        /// Where.
+        channel: ChannelId,
+        /// The router's answer.
+        sent: Box<wire::Sent>,
+    },
+    /// A command has been done.
+    Ok(Reference, Box<Answer>),
+    /// A command was refused.
+    Error(Reference, Box<Failure>),
+    /// The answer to a ping.
+    Pong(Reference),
+    /// Somebody is typing.
+    Typing(Arc<wire::Typing>),
+    /// A mark has moved.
+    Receipt(Arc<wire::Receipt>),
+    /// Somebody has come or gone.
+    Presence(Arc<wire::Presence>),
+    /// The place that the client had is gone.
+    Reset(ResetReason, Cursor),
+    /// The session ends; in so many milliseconds one may come back, if at all.
+    Goaway(End, Option<u64>),
+}
+
+/// What a session begins with.
+#[derive(Debug)]
+pub struct Welcome {
+    /// Whose session.
+    pub user: String,
+    /// Of which device.
+    pub device: String,
+    /// Its id.
+    pub session: String,
+    /// Where.
+    pub node: String,
+    /// Where reading starts.
+    pub cursor: Cursor,
+    /// A cursor was given and accepted.
+    pub resumed: bool,
+    /// Between heartbeats.
+    pub heartbeat_ms: u64,
+}
+
+impl Frame {
+    /// The `type`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Welcome(_) => "welcome",
+            Self::Event(_, event) => event.kind(),
+            Self::Publication(_) => "publication",
+            Self::ChannelReset(_) => "channel_reset",
+            Self::Sent { .. } | Self::Published { .. } => "sent",
+            Self::Ok(..) => "ok",
+            Self::Error(..) => "error",
+            Self::Pong(_) => "pong",
+            Self::Typing(_) => "typing",
+            Self::Receipt(_) => "receipt",
+            Self::Presence(_) => "presence",
+            Self::Reset(..) => "reset",
+            Self::Goaway(..) => "goaway",
+        }
+    }
+
+    /// The place that the client is at once it has this frame.
+    pub fn cursor(&self) -> Option<Cursor> {
+        match self {
+            Self::Welcome(welcome) => Some(welcome.cursor),
+            Self::Event(position, event) => Some(event.cursor(*position)),
+            Self::Sent { cursor, .. } => *cursor,
+            Self::Reset(_, cursor) => Some(*cursor),
+            _ => None,
+        }
+    }
+
+    /// The place in a channel that the client is at once it has this frame.
+    pub(crate) fn place_in_channel(&self) -> Option<(&str, Seq)> {
+        match self {
+            Self::Publication(publication) => Some((publication.channel(), publication.seq())),
+            Self::ChannelReset(jump) => Some((jump.channel.as_str(), jump.seq)),
+            _ => None,
+        }
+    }
+
+    /// Bytes that it takes while it waits, nearly. Answers are counted as small:
+    /// they are bounded by the commands in flight.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Event(_, event) => event.weight(),
+            Self::Publication(publication) => publication.size(),
+            _ => 128,
+        }
+    }
+
+    /// Whether it may be dropped from the queue of a slow reader: the log has
+    /// it, or nobody misses it. Answers are not, and neither are marks and
+    /// states, which stand for the newest.
+    pub fn is_feed(&self) -> bool {
+        matches!(self, Self::Event(..) | Self::Typing(_) | Self::Publication(_) | Self::ChannelReset(_))
+    }
+
+    /// Whether it answers a command: exactly one such frame a command.
+    pub fn is_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Sent { .. } | Self::Published { .. } | Self::Ok(..) | Self::Error(..) | Self::Pong(_)
+        )
+    }
+
+    /// Appends the JSON object.
+    pub fn write_json(&self, out: &mut String) {
+        self.write(out, self.cursor());
+    }
+
+    /// As [`Frame::write_json`], with a cursor that has more in it than the
+    /// frame knows.
+    pub fn write_json_at(&self, out: &mut String, cursor: Option<&str>) {
+        self.write(out, cursor);
+    }
+
+    fn write(&self, out: &mut String, cursor: Option<impl Display>) {
+        let _ = write!(out, r#"{{"type":"{}""#, self.kind());
+        match self {
+            Self::Welcome(welcome) => {
+                write_welcome(out, welcome);
+                write_cursor(out, cursor);
+            }
+            Self::Event(_, event) => {
+                write_cursor(out, cursor);
+                out.push(',');
+                out.push_str(event.json());
+                return;
+            }
+            Self::Publication(publication) => {
+                write_cursor(out, cursor);
+                out.push(',');
+                out.push_str(publication.json());
+                return;
+            }
+            Self::ChannelReset(jump) => {
+                write_cursor(out, cursor);
+                let Jump { channel, seq: Seq(seq), reason } = &**jump;
+                let reason = reason.as_str();
+                let _ = write!(out, r#","channel":"{channel}","seq":{seq},"reason":"{reason}""#);
+            }
+            Self::Sent { reference, conversation, sent, .. } => {
+                write_reference(out, reference);
+                write_cursor(out, cursor);
+                out.push(',');
+                write_sent(out, conversation, sent);
+            }
+            Self::Published { reference, channel, sent } => {
+                write_reference(out, reference);
+                out.push(',');
+                write_published(out, channel.as_str(), sent);
+            }
+            Self::Ok(reference, answer) => {
+                write_reference(out, reference);
+                answer.write_members(out);
+            }
+            Self::Error(reference, failure) => {
+                write_reference(out, reference);
+                out.push(',');
+                write_failure(out, failure);
+            }
+            Self::Pong(reference) => write_reference(out, reference),
+            Self::Typing(typing) => {
+                let _ = write!(out, r#","conversation":"{}","user":"{}""#, typing.conversation, typing.user);
+            }
+            Self::Receipt(receipt) => write_receipt(out, receipt),
+            Self::Presence(presence) => {
+                out.push(',');
+                write_presence(out, presence);
+            }
+            Self::Reset(reason, _) => {
+                let _ = write!(out, r#","reason":"{}""#, reason.as_str());
+                write_cursor(out, cursor);
+            }
+            Self::Goaway(end, reconnect_in_ms) => {
+                let _ = write!(out, r#","reason":"{}""#, end.as_str());
+                if let Some(milliseconds) = reconnect_in_ms {
+                    let _ = write!(out, r#","reconnect_in_ms":{milliseconds}"#);
+                }
+            }
+        }
+        out.push('}');
+    }
+
+    /// The JSON object.
+    pub fn to_json(&self) -> String {
+        let mut out = String::with_capacity(192);
+        self.write_json(&mut out);
+        out
+    }
+}
+
+/// `"code":…,"message":…` and how long to wait.
+pub fn write_failure(out: &mut String, failure: &Failure) {
+    let _ = write!(out, r#""code":"{}""#, failure.code.as_str());
+    member(out, "message", &failure.message);
+    if let Some(milliseconds) = failure.retry_after_ms {
+        let _ = write!(out, r#","retry_after_ms":{milliseconds}"#);
+    }
+}
+
+/// `"conversation":…,"seq":…,"time":…` and whether it is a repeat.
+pub fn write_sent(out: &mut String, conversation: &str, sent: &wire::Sent) {
+    let _ = write!(out, r#""conversation":"{conversation}""#);
+    write_number(out, sent);
+}
+
+/// The same with `channel` in the place of `conversation`.
+pub fn write_published(out: &mut String, channel: &str, sent: &wire::Sent) {
+    let _ = write!(out, r#""channel":"{channel}""#);
+    write_number(out, sent);
+}
+
+/// `"user":…,"online":…` and, for those who are not, when they were last seen.
+pub fn write_presence(out: &mut String, presence: &wire::Presence) {
+    let _ = write!(out, r#""user":"{}","online":{}"#, presence.user, presence.online);
+    if let Some(last_seen) = last_seen(presence) {
+        let _ = write!(out, r#","last_seen":{last_seen}"#);
+    }
+}
+
+/// Unix milliseconds; nothing for who is online, and for who never was.
+pub fn last_seen(presence: &wire::Presence) -> Option<u64> {
+    (!presence.online && presence.last_seen > 0).then_some(presence.last_seen)
+}
+
+fn write_number(out: &mut String, sent: &wire::Sent) {
+    let _ = write!(out, r#","seq":{},"time":{}"#, sent.seq, sent.time);
+    if sent.duplicate {
+        out.push_str(r#","duplicate":true"#);
+    }
+}
+
+fn write_cursor(out: &mut String, cursor: Option<impl Display>) {
+    if let Some(cursor) = cursor {
+        let _ = write!(out, r#","cursor":"{cursor}""#);
+    }
+}
+
+fn write_reference(out: &mut String, reference: &Reference) {
+    if let Some(json) = reference {
+        out.push_str(r#","ref":"#);
+        out.push_str(json);
+    }
+}
+
+fn write_welcome(out: &mut String, welcome: &Welcome) {
+    for (name, text) in [
+        ("user", &welcome.user),
+        ("device", &welcome.device),
+        ("session", &welcome.session),
+        ("node", &welcome.node),
+    ] {
+        member(out, name, text);
+    }
+    let _ = write!(
+        out,
+        r#","resumed":{},"heartbeat_ms":{},"max_body_bytes":{}"#,
+        welcome.resumed,
+        welcome.heartbeat_ms,
+        crate::protocol::command::MAX_BODY_BYTES
+    );
+}
+
+fn write_receipt(out: &mut String, receipt: &wire::Receipt) {
+    let kind = match receipt.kind() {
+        receipt::Kind::Read => "read",
+        _ => "delivered",
+    };
+    let _ = write!(
+        out,
+        r#","conversation":"{}","user":"{}","kind":"{kind}","seq":{}"#,
+        receipt.conversation, receipt.user, receipt.seq
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proto::Fingerprint;
+    use proto::wire::{Entry, Message, entry::What};
+
+    use super::*;
+
+    fn message(client_msg_id: &str) -> Event {
+        let what = What::Message(Message {
+            body: Bytes::from_static(br#"{"text":"hi"}"#),
+            client_msg_id: client_msg_id.into(),
+        });
+        let entry = Entry { fingerprint: 40, time: 7, by: "alice".into(), what: Some(what) };
+        Event::new("alice~bob".into(), Seq(3), entry)
+    }
+
+    #[test]
+    fn a_message_has_the_fields_of_the_protocol() {
+        let frame = Frame::Event(Position(8), Arc::new(message(r#"a"\b"#)));
+        assert_eq!(
+            frame.to_json(),
+            r#"{"type":"message","cursor":"8.14","conversation":"alice~bob","seq":3,"from":"alice","time":7,"body":{"text":"hi"},"client_msg_id":"a\"\\b"}"#
+        );
+        let cursor = Cursor { position: Position(8), fingerprint: Fingerprint(40) };
+        assert_eq!(frame.cursor(), Some(cursor));
+    }
+
+    #[test]
+    fn sent_says_duplicate_and_cursor_only_when_they_are_so() {
+        let frame = |duplicate, cursor| Frame::Sent {
+            reference: Some("\"r\"".into()),
+            conversation: "a~b".into(),
+            sent: Box::new(wire::Sent { seq: 1, time: 2, duplicate, ..Default::default() }),
+            cursor,
+        };
+        assert_eq!(
+            frame(true, None).to_json(),
+            r#"{"type":"sent","ref":"r","conversation":"a~b","seq":1,"time":2,"duplicate":true}"#
+        );
+        assert_eq!(
+            frame(false, Some(Cursor::ORIGIN)).to_json(),
+            r#"{"type":"sent","ref":"r","cursor":"0.0","conversation":"a~b","seq":1,"time":2}"#
+        );
+    }
+
+    #[test]
+    fn what_was_published_is_sent_to_its_channel() {
+        let frame = Frame::Published {
+            reference: Some("4".into()),
+            channel: ChannelId::parse("c_news").unwrap(),
+            sent: Box::new(wire::Sent { seq: 1, time: 2, duplicate: true, ..Default::default() }),
+        };
+        assert_eq!(
+            frame.to_json(),
+            r#"{"type":"sent","ref":4,"channel":"c_news","seq":1,"time":2,"duplicate":true}"#
+        );
+        assert!(frame.is_answer() && frame.cursor().is_none());
+    }
+
+    #[test]
+    fn a_jump_in_a_channel_says_where_it_goes_on_and_why() {
+        let channel = ChannelId::parse("c_news").unwrap();
+        let frame =
+            Frame::ChannelReset(Box::new(Jump { channel, seq: Seq(41), reason: ResetReason::Trimmed }));
+        let members = r#""channel":"c_news","seq":41,"reason":"trimmed"}"#;
+        assert_eq!(frame.to_json(), format!(r#"{{"type":"channel_reset",{members}"#));
+        let mut with_a_cursor = String::new();
+        frame.write_json_at(&mut with_a_cursor, Some("1.2.3.4"));
+        assert_eq!(with_a_cursor, format!(r#"{{"type":"channel_reset","cursor":"1.2.3.4",{members}"#));
+        assert!(frame.cursor().is_none() && !frame.is_answer());
+    }
+
+    #[test]
+    fn only_those_who_are_gone_were_last_seen() {
+        let presence = |online, last_seen| {
+            Frame::Presence(Arc::new(wire::Presence { user: "bob".into(), online, last_seen })).to_json()
+        };
+        assert_eq!(presence(true, 7), r#"{"type":"presence","user":"bob","online":true}"#);
+        assert_eq!(presence(false, 7), r#"{"type":"presence","user":"bob","online":false,"last_seen":7}"#);
+        assert_eq!(presence(false, 0), r#"{"type":"presence","user":"bob","online":false}"#);
+    }
+
+    #[test]
+    fn every_frame_is_valid_json() {
+        let frames = [
+            Frame::Error(None, Box::new(Failure::rate_limited("a \"quoted\"\nline", 20))),
+            Frame::Pong(Some("7".into())),
+            Frame::Reset(ResetReason::Trimmed, Cursor::ORIGIN),
+            Frame::Goaway(End::Shutdown, Some(150)),
+            Frame::Goaway(End::Kicked, None),
+            Frame::Ok(None, Box::new(Answer::Done)),
+            Frame::Receipt(Arc::new(wire::Receipt::default())),
+        ];
+        for frame in frames {
+            let value: serde_json::Value = serde_json::from_str(&frame.to_json()).unwrap();
+            assert_eq!(value["type"], frame.kind());
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The words of the client protocol (docs/PROTOCOL.md), without any I/O.
+//! [`fields`] are a command's members in either form, [`command`] what they ask
+//! for, [`class`] the limit that a command counts for, [`scopes`] what a token
+//! allows, [`query`] a request's parameters. [`frame`] is what a client gets,
+//! made of an [`answer`], an [`event`], a [`publication`] or a [`failure`];
+//! [`mark`] and [`jump`] are two that others look at. [`json`] and [`binary`]
+//! write them; [`readable`] says how deep and how long JSON may be.
+
+pub mod answer;
+pub mod binary;
+pub mod class;
+pub mod command;
+pub mod event;
+pub mod failure;
+pub mod fields;
+pub mod frame;
+pub mod json;
+pub mod jump;
+pub mod mark;
+pub mod publication;
+pub mod query;
+pub mod readable;
+pub mod scopes;

@@ -1,0 +1,115 @@
+//! Sessions between two polls. A long poll that has been answered leaves its
+//! session here for a while, and the device's next poll goes on with it: steady
+//! polling registers nothing and reads nothing from the store.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use daemon::lock::{Lock, Locked};
+use proto::{ChannelId, Cursor, DeviceId, End, Seq, UserId};
+use rustc_hash::FxHashMap;
+use tokio::time::Instant;
+
+use crate::gateway::Gateway;
+use crate::order;
+use crate::session::positions::Places;
+use crate::session::tail::Tail;
+
+/// How long a session waits for its next poll; the time that a client needs to
+/// come back, with a bad network.
+pub const GRACE: Duration = Duration::from_secs(15);
+
+type Parked = FxHashMap<(UserId, DeviceId), (Instant, Tail, Places)>;
+
+/// The sessions that wait for their next poll. Bounded by the polls of one
+/// grace.
+#[derive(Default)]
+pub struct Lingering {
+    parked: Lock<{ order::PARKED }, Parked>,
+}
+
+impl Lingering {
+    /// Leaves a session, and where its reader is, for the next poll of its
+    /// device.
+    pub(crate) fn park(&self, tail: Tail, places: Places) {
+        let device = (tail.session.user.clone(), tail.session.device.clone());
+        // The one before it, if any, ends outside the lock.
+        let _before = self.lock().insert(device, (Instant::now() + GRACE, tail, places));
+    }
+
+    /// Whether this device was kicked between its last poll and this one, which
+    /// is told so.
+    pub(crate) fn was_kicked(&self, user: &UserId, device: &DeviceId) -> bool {
+        let mut parked = self.lock();
+        let key = (user.clone(), device.clone());
+        let kicked =
+            parked.get(&key).is_some_and(|(_, tail, _)| tail.session.has_ended() == Some(End::Kicked));
+        let told = if kicked { parked.remove(&key) } else { None };
+        // Ends outside the lock.
+        drop(parked);
+        told.is_some()
+    }
+
+    /// The session of this device, if it stands at this place in the inbox and
+    /// at these in the same channels.
+    pub(crate) fn take(
+        &self,
+        user: &UserId,
+        device: &DeviceId,
+        cursor: Cursor,
+        channels: &[(ChannelId, Option<Seq>)],
+    ) -> Option<(Tail, Places)> {
+        let (_, tail, places) = self.lock().remove(&(user.clone(), device.clone()))?;
+        // Elsewhere, it has missed the answer, and attaches again.
+        (tail.session.stands_at(cursor) && places.are(channels)).then_some((tail, places))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn remove_if(&self, gone: impl Fn(Instant, &Tail) -> bool) {
+        let mut parked = self.lock();
+        let devices: Vec<_> = parked
+            .iter()
+            .filter(|(_, (until, tail, _))| gone(*until, tail))
+            .map(|(device, _)| device.clone())
+            .collect();
+        let ended: Vec<_> = devices.iter().filter_map(|device| parked.remove(device)).collect();
+        drop(parked);
+        drop(ended);
+    }
+
+    fn lock(&self) -> Locked<'_, Parked> {
+        self.parked.lock()
+    }
+}
+
+/// Ends sessions whose next poll has not come, until the gateway is gone or
+/// drains.
+pub async fn sweep(gateway: Weak<Gateway>) {
+    loop {
+        let Some(draining) = gateway.upgrade().map(|gateway| gateway.draining.clone()) else { return };
+        tokio::select! {
+            () = draining.cancelled() => {}
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+        let Some(gateway) = gateway.upgrade() else { return };
+        sweep_once(&gateway);
+        if draining.is_cancelled() {
+            return;
+        }
+    }
+}
+
+fn sweep_once(gateway: &Arc<Gateway>) {
+    let (now, draining) = (Instant::now(), gateway.draining.is_cancelled());
+    let over = |tail: &Tail| tail.session.has_ended().is_some_and(|end| end != End::Kicked);
+    gateway.lingering.remove_if(|until, tail| draining || until <= now || over(tail));
+}

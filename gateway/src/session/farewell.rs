@@ -1,0 +1,182 @@
+//! Goodbyes that take a while: of sessions that were replaced, of those whose
+//! peer takes nothing any more, and of all when the node stops.
+//!
+//! Two programs with one device replace each other for ever if neither heeds
+//! `replaced`. So whoever is replaced while it waits here hears of it late, and
+//! comes back no sooner, wherever it comes back to: where the other one lives
+//! does not matter, and nobody keeps books. The one that came last is served at
+//! once, so a program that changes its own transport or node loses no time, and
+//! neither does one whose polls each land on another node: between two polls
+//! nobody waits.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemon::lock::{LEAF, Lock, Locked};
+use proto::End;
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use crate::gateway::Gateway;
+use crate::session::Session;
+use crate::session::expiry;
+use crate::session::tail;
+
+/// How late a client hears that it was replaced. Two that do not listen attach
+/// once in this time, or twice where one is between two polls.
+const HOLD: Duration = Duration::from_secs(2);
+/// How long a session may take for its last frames: afterwards it is detached
+/// although its peer takes nothing.
+const PATIENCE: Duration = HOLD;
+
+/// Sessions that something is to become of. Bounded by those that were replaced
+/// or kicked within [`HOLD`] and [`PATIENCE`].
+#[derive(Default)]
+pub struct Farewells {
+    /// In the order of their times, for all wait equally long.
+    due: Lock<LEAF, VecDeque<(Instant, Arc<Session>)>>,
+    some: Notify,
+}
+
+impl Farewells {
+    /// The session's device has attached elsewhere.
+    pub(crate) fn replaced(&self, session: Arc<Session>) {
+        if session.replace() {
+            self.look_later(session, HOLD);
+        }
+    }
+
+    /// The session ends now.
+    pub(crate) fn end(&self, session: Arc<Session>, end: End) {
+        session.end(end);
+        self.look_later(session, PATIENCE);
+    }
+
+    fn look_later(&self, session: Arc<Session>, pause: Duration) {
+        self.lock().push_back((Instant::now() + pause, session));
+        self.some.notify_one();
+    }
+
+    fn take_due(&self) -> Vec<Arc<Session>> {
+        let now = Instant::now();
+        let mut due = self.lock();
+        let count = due.iter().take_while(|(at, _)| *at <= now).count();
+        due.drain(..count).map(|(_, session)| session).collect()
+    }
+
+    fn lock(&self) -> Locked<'_, VecDeque<(Instant, Arc<Session>)>> {
+        self.due.lock()
+    }
+}
+
+/// Sees to sessions whose time has come, for as long as it is awaited.
+pub(crate) async fn run(gateway: Arc<Gateway>) {
+    let farewells = &gateway.farewells;
+    let mut tokens = interval(TOKENS);
+    tokens.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let first = farewells.lock().front().map(|(at, _)| *at);
+        let next = async {
+            match first {
+                None => farewells.some.notified().await,
+                Some(at) => sleep_until(at).await,
+            }
+        };
+        tokio::select! {
+            () = next => {}
+            _ = tokens.tick() => end_expired(&gateway),
+        }
+        for session in farewells.take_due() {
+            if session.tell() {
+                farewells.look_later(session, PATIENCE);
+            } else {
+                tail::close(&gateway, &session);
+            }
+        }
+    }
+}
+
+fn end_expired(gateway: &Gateway) {
+    for session in gateway.hub.all() {
+        if expiry::check(&session) {
+            gateway.farewells.look_later(session, PATIENCE);
+        }
+    }
+}
+
+/// How the sessions of a node leave that stops.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Departure {
+    /// Clients are told to come back elsewhere within this time, at random.
+    spread: Duration,
+    /// A session stays open so long after its client was to leave: the new one
+    /// is to stand before the old one ends.
+    stay: Duration,
+    /// No session outlasts what it was told: there is no other node to go to.
+    alone: bool,
+}
+
+/// The most of [`Departure`].
+const SPREAD: Duration = Duration::from_secs(5);
+const STAY: Duration = Duration::from_secs(5);
+/// For connections without a session, a balancer's, to make their last request.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
+/// How often it is looked whether all have left.
+const LOOK: Duration = Duration::from_millis(100);
+/// How often it is looked for sessions whose token has ended, which most find
+/// themselves: not those whose peer takes nothing.
+const TOKENS: Duration = Duration::from_secs(10);
+
+impl Departure {
+    /// Within a drain of this length. A node that is `alone` ends its sessions
+    /// at once: they have nowhere else to go, and the next run cannot begin
+    /// before this one has ended.
+    pub(crate) fn within(drain: Duration, alone: bool) -> Self {
+        Self { spread: SPREAD.min(drain / 2), stay: STAY.min(drain / 4), alone }
+    }
+
+    /// Tells every session when to leave, and ends each when its time is over.
+    /// Returns when none is left, and those who have just asked for something
+    /// else have been answered.
+    pub(crate) async fn run(self, gateway: &Gateway) {
+        let begun = Instant::now();
+        let spread = u64::try_from(self.spread.as_millis()).unwrap_or(u64::MAX).max(1);
+        let mut leaving: Vec<(Instant, Arc<Session>)> = Vec::new();
+        for session in gateway.hub.all() {
+            let reconnect_in_ms = rand::random_range(0..spread);
+            session.send_away(reconnect_in_ms);
+            if self.alone {
+                session.end(End::Shutdown);
+            } else {
+                leaving.push((begun + Duration::from_millis(reconnect_in_ms) + self.stay, session));
+            }
+        }
+        leaving.sort_unstable_by_key(|(at, _)| *at);
+        for (at, session) in leaving {
+            while Instant::now() < at && !gateway.hub.is_empty() {
+                sleep_until(at.min(Instant::now() + LOOK)).await;
+            }
+            session.end(End::Shutdown);
+        }
+        if !self.alone {
+            sleep_until(begun + LAST_REQUESTS.min(self.stay)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_session_has_left_before_the_drain_is_over() {
+        for drain in
+            [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(30), Duration::from_secs(600)]
+        {
+            let departure = Departure::within(drain, false);
+            assert!(departure.spread + departure.stay <= drain * 3 / 4, "{departure:?}");
+            assert!(departure.spread <= SPREAD && departure.stay <= STAY);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The newest marks that this node has lately heard or read. Announcements of
+//! one mark may overtake each other, and a page may be ahead of both: what
+//! comes late would take clients back, and is dropped here.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use daemon::lock::{LEAF, Lock};
+use proto::wire::receipt::Kind;
+use rustc_hash::FxHashMap;
+use tokio::time::Instant;
+
+use crate::protocol::mark::Mark;
+
+/// For how long a mark is remembered at least, unless there are too many:
+/// longer than an announcement is under way.
+const MEMORY: Duration = Duration::from_secs(10);
+/// Marks remembered of one such time; when there are more the older half goes
+/// early, and with it only the protection from what is that late.
+const CAPACITY: usize = 16_384;
+
+/// By the hash of (conversation, user, kind): one marked wrong in 2⁶⁴ may lose
+/// a repeat.
+type Marks = FxHashMap<u64, u64>;
+
+/// What this node knows of marks. At most 512 KiB.
+pub struct Newest {
+    hasher: RandomState,
+    recent: Lock<LEAF, Recent>,
+}
+
+struct Recent {
+    since: Instant,
+    marks: Marks,
+    before: Marks,
+}
+
+impl Newest {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        let recent = Recent { since: Instant::now(), marks: Marks::default(), before: Marks::default() };
+        Self { hasher: RandomState::new(), recent: Lock::new(recent) }
+    }
+
+    /// Notes a mark; false when a higher one is known, or what says as much.
+    pub(crate) fn admits(&self, mark: &Mark<'_>) -> bool {
+        self.admits_at(mark, Instant::now())
+    }
+
+    fn admits_at(&self, mark: &Mark<'_>, now: Instant) -> bool {
+        let (key, read) = (self.key(mark, mark.kind), self.key(mark, Kind::Read));
+        let mut recent = self.recent.lock();
+        recent.rotate(now);
+        // What has been read has been delivered.
+        let is_said = mark.kind != Kind::Read && recent.known(read).is_some_and(|known| known >= mark.seq);
+        if is_said || recent.known(key).is_some_and(|known| known > mark.seq) {
+            return false;
+        }
+        recent.marks.insert(key, mark.seq);
+        true
+    }
+
+    /// Whether no higher one is known. Notes nothing.
+    pub(crate) fn is_newest(&self, mark: &Mark<'_>) -> bool {
+        let key = self.key(mark, mark.kind);
+        self.recent.lock().known(key).is_none_or(|known| known <= mark.seq)
+    }
+
+    fn key(&self, mark: &Mark<'_>, kind: Kind) -> u64 {
+        self.hasher.hash_one((mark.conversation, mark.user, kind as i32))
+    }
+
+    /// Another history of the store: its marks may be lower.
+    pub(crate) fn forget(&self) {
+        let mut recent = self.recent.lock();
+        (recent.marks, recent.before) = Default::default();
+    }
+}
+
+impl Default for Newest {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Recent {
+    fn known(&self, key: u64) -> Option<u64> {
+        self.marks.get(&key).max(self.before.get(&key)).copied()
+    }
+
+    fn rotate(&mut self, now: Instant) {
+        if self.marks.len() >= CAPACITY || now >= self.since + MEMORY {
+            self.before = std::mem::take(&mut self.marks);
+            self.since = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(user: &str, seq: u64) -> Mark<'_> {
+        Mark { conversation: "a~b", user, kind: Kind::Delivered, seq }
+    }
+
+    #[test]
+    fn a_late_mark_is_dropped_and_a_repeat_is_not() {
+        let newest = Newest::new();
+        assert!(newest.admits(&mark("a", 5)));
+        assert!(!newest.admits(&mark("a", 4)));
+        assert!(newest.admits(&mark("a", 5)));
+        assert!(newest.admits(&mark("b", 4)));
+        assert!(!newest.admits_at(&mark("a", 4), Instant::now() + MEMORY));
+    }
+
+    #[test]
+    fn what_has_been_read_need_not_be_said_to_be_delivered() {
+        let newest = Newest::new();
+        let read = |seq| Mark { kind: Kind::Read, ..mark("a", seq) };
+        assert!(newest.admits(&mark("a", 7)) && newest.admits(&read(5)));
+        assert!(newest.admits(&read(8)) && !newest.admits(&mark("a", 8)));
+        assert!(newest.admits(&mark("a", 9)));
+        assert!(newest.is_newest(&read(8)) && !newest.is_newest(&read(7)));
+    }
+
+    #[test]
+    fn memory_ends() {
+        let newest = Newest::new();
+        newest.admits(&mark("a", 5));
+        for times in 1..=2 {
+            newest.admits_at(&mark("b", 1), Instant::now() + MEMORY * times);
+        }
+        assert!(newest.admits(&mark("a", 4)));
+        newest.forget();
+        assert!(newest.admits(&mark("a", 3)));
+        for user in 0..3 * CAPACITY {
+            newest.admits(&mark(&user.to_string(), 1));
+        }
+        let recent = newest.recent.lock();
+        assert!(recent.marks.len() + recent.before.len() <= 2 * CAPACITY);
+    }
+}

@@ -1,0 +1,393 @@
+//! The reading end of a session, owned by its transport: what comes next,
+//! from the outbox or from the log. Dropping it ends the session.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use proto::wire::{self, Standing, reply, request};
+use proto::{Cursor, DeviceId, End, Position, ResetReason, UserId};
+
+use crate::channels;
+use crate::gateway::Gateway;
+use crate::link::execute::now_ms;
+use crate::metrics;
+use crate::protocol::failure::Failure;
+use crate::protocol::frame::{Frame, Welcome};
+use crate::protocol::mark::Mark;
+use crate::session::channel_page::Page;
+use crate::session::receipts;
+use crate::session::{Asked, CatchUp, MarksAsked, Missing, Session, Since, Taken};
+
+/// Events in one page of catching up.
+const PAGE: u32 = 100;
+
+/// Where a session or a reader begins (PROTOCOL.md §6, `cursor`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartAt {
+    /// After everything that is there now.
+    Head,
+    /// Before the oldest event kept.
+    Oldest,
+    /// After this place.
+    Cursor(Cursor),
+}
+
+impl StartAt {
+    /// From the parameter's text.
+    pub fn parse(text: Option<&str>) -> Result<Self, Failure> {
+        match text {
+            None => Ok(Self::Head),
+            Some("start") => Ok(Self::Oldest),
+            Some(text) => {
+                Cursor::parse(text).map(Self::Cursor).map_err(|rule| Failure::field("cursor", &rule))
+            }
+        }
+    }
+
+    /// Nothing for the head. Before the oldest event stands the beginning of all.
+    fn place(self) -> Option<Cursor> {
+        match self {
+            Self::Head => None,
+            Self::Oldest => Some(Cursor::ORIGIN),
+            Self::Cursor(cursor) => Some(cursor),
+        }
+    }
+
+    fn wire(self) -> Option<wire::attach::From> {
+        match self {
+            Self::Head => None,
+            Self::Oldest => Some(wire::attach::From::Start(true)),
+            Self::Cursor(cursor) => Some(wire::attach::From::Cursor(cursor.into())),
+        }
+    }
+}
+
+/// What a session is opened with.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// Whose.
+    pub user: UserId,
+    /// Of which device.
+    pub device: DeviceId,
+    /// Where to begin.
+    pub from: StartAt,
+    /// When its token ends, in Unix seconds.
+    pub expires: u64,
+}
+
+type Reading = Pin<Box<dyn Future<Output = (wire::InboxPage, Asked)> + Send>>;
+
+/// A page of a channel, on its way.
+struct ChannelReading {
+    missing: Missing,
+    page: Pin<Box<dyn Future<Output = Page> + Send>>,
+}
+
+/// A session's reading end.
+pub struct Tail {
+    /// The session.
+    pub session: Arc<Session>,
+    gateway: Arc<Gateway>,
+    /// A page on its way, kept when an answer comes first.
+    reading: Option<Reading>,
+    /// The same for the channel that the session is behind in. A pointer only:
+    /// most sessions never need it.
+    channel: Option<Box<ChannelReading>>,
+}
+
+impl Tail {
+    /// Attaches a new session: known to the bus first, then written to its
+    /// user's record, so that nothing falls between. When many attach at once
+    /// they wait in line.
+    pub async fn open(gateway: &Arc<Gateway>, opening: Opening) -> Result<Self, Failure> {
+        let Opening { user, device, from, expires } = opening;
+        let session = Arc::new(Session::new(user, device, expires, gateway.config.limits.session_queue));
+        let tail = Self { session: session.clone(), gateway: gateway.clone(), reading: None, channel: None };
+        gateway.hub.add(session.clone());
+        if !gateway.takes_sessions() {
+            // Asked only now that a drain would find it.
+            return Err(Failure::unavailable("this node takes no sessions at the moment"));
+        }
+        let asked = session.begin_first_page(from.place());
+        let mut attached = attach(gateway, &session, from).await?;
+        if let StartAt::Cursor(cursor) = from
+            && !attached.acknowledged
+        {
+            acknowledge(gateway, &session.user, &session.device, cursor);
+        }
+        let start = Cursor::from(attached.start.unwrap_or_default());
+        if attached.resumed && attached.head > start.position.0 {
+            metrics::catchup(CatchUp::Resume);
+        }
+        let welcome = Frame::Welcome(Arc::new(Welcome {
+            user: session.user.to_string(),
+            device: session.device.to_string(),
+            session: session.id.to_string(),
+            node: gateway.config.node.clone(),
+            cursor: start,
+            resumed: attached.resumed,
+            heartbeat_ms: u64::try_from(gateway.config.heartbeat.as_millis()).unwrap_or(u64::MAX),
+        }));
+        let reset: Option<ResetReason> = attached.reset().into();
+        if reset.is_some() {
+            session.lose_place();
+        }
+        let first = [Some(welcome), reset.map(|reason| Frame::Reset(reason, start))];
+        session.begin(start, Position(attached.head), first.into_iter().flatten());
+        if let Some(page) = attached.page.take() {
+            tail.take_over(page, asked);
+        }
+        Ok(tail)
+    }
+
+    /// Waits for what comes next and appends it to `out`, at most `most`
+    /// frames; or says why the session has ended, after its last frame. Safe
+    /// to drop half way.
+    pub async fn next(&mut self, out: &mut Vec<Frame>, most: usize) -> Result<(), End> {
+        poll_fn(|cx| self.poll_next(cx, out, most)).await
+    }
+
+    /// As [`Tail::next`], for a transport that is woken by other things, too.
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Frame>,
+        most: usize,
+    ) -> Poll<Result<(), End>> {
+        loop {
+            let before = out.len();
+            let (taken, missing) = self.session.poll_take(cx, out, most);
+            match taken {
+                Taken::Frames => {
+                    self.delivered(out.get(before..).unwrap_or_default());
+                    receipts::add_receipts(&self.gateway.newest, out, before);
+                    return Poll::Ready(Ok(()));
+                }
+                Taken::Ended(end) => return Poll::Ready(Err(end)),
+                Taken::Presence => {
+                    self.gateway.presence.settle(&self.session);
+                    continue;
+                }
+                Taken::Nothing => self.reading = None,
+                Taken::Read(after) => {
+                    let (gateway, session) = (&self.gateway, &self.session);
+                    self.reading
+                        .get_or_insert_with(|| Box::pin(read(gateway.clone(), session.clone(), after)));
+                }
+            }
+            self.read_channel(missing);
+            if let Some(reading) = &mut self.reading
+                && let Poll::Ready((page, asked)) = reading.as_mut().poll(cx)
+            {
+                self.reading = None;
+                self.take_over(page, asked);
+                continue;
+            }
+            if let Some(reading) = &mut self.channel
+                && let Poll::Ready(page) = reading.page.as_mut().poll(cx)
+            {
+                let count = self.session.apply_publications(&reading.missing, page);
+                self.channel = None;
+                self.gateway.metrics.publications(count);
+                continue;
+            }
+            return Poll::Pending;
+        }
+    }
+
+    fn take_over(&self, page: wire::InboxPage, asked: Asked) {
+        if page.standing() == Standing::Superseded {
+            return self.gateway.farewells.replaced(self.session.clone());
+        }
+        for mark in &page.marks {
+            self.gateway.newest.admits(&mark.into());
+        }
+        // What a lower mark may still be under way to.
+        let lately = now_ms().saturating_sub(LATELY_MS);
+        for event in page.events.iter().filter_map(|filed| filed.event.as_ref()) {
+            if let Some(entry) = event.entry.as_ref().filter(|entry| entry.time >= lately)
+                && let Some(mark) = Mark::of_message(&event.conversation, event.seq, entry)
+            {
+                self.gateway.newest.admits(&mark);
+            }
+        }
+        self.session.apply(page, asked);
+    }
+
+    /// Measures, once for these frames, how long the oldest live event among
+    /// them took from being written until here.
+    fn delivered(&self, frames: &[Frame]) {
+        let events = || {
+            frames.iter().filter_map(|frame| match frame {
+                Frame::Event(_, event) => Some(event),
+                _ => None,
+            })
+        };
+        let count = events().count();
+        if count > 0 {
+            let oldest = events().filter_map(|event| event.live_since()).min();
+            self.gateway.metrics.delivered(count, oldest.map(seconds_since));
+        }
+    }
+
+    /// Sees to it that what the session misses of a channel, and only that, is
+    /// on its way.
+    fn read_channel(&mut self, missing: Option<Missing>) {
+        if let (Some(missing), Some(reading)) = (&missing, &self.channel)
+            && missing.is(&reading.missing)
+        {
+            return;
+        }
+        self.channel = missing.map(|missing| {
+            let (gateway, user) = (self.gateway.clone(), self.session.user.clone());
+            let page = Box::pin(read_channel(gateway, user, missing.clone()));
+            Box::new(ChannelReading { missing, page })
+        });
+    }
+}
+
+/// Seconds since a time in Unix milliseconds; none if a clock is behind.
+fn seconds_since(written: u64) -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_millis(written)).as_secs_f64()
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        close(&self.gateway, &self.session);
+    }
+}
+
+/// The session is no more. Usually its transport says so; for one whose peer
+/// takes nothing `crate::session::farewell` does.
+pub(crate) fn close(gateway: &Arc<Gateway>, session: &Session) {
+    if !gateway.hub.remove(session) {
+        return;
+    }
+    gateway.presence.leave(session);
+    gateway.channels.remove_all(gateway, session);
+    let detach = wire::Detach { session: session.id.to_string() };
+    // Should it be lost, the node's lease ends in time.
+    gateway.routers.submit(&session.user, request::Command::Detach(detach), Box::new(|_| {}));
+}
+
+async fn attach(gateway: &Gateway, session: &Session, from: StartAt) -> Result<wire::Attached, Failure> {
+    let attach = wire::Attach {
+        device: session.device.to_string(),
+        session: session.id.to_string(),
+        node: gateway.node.to_string(),
+        from: from.wire(),
+    };
+    resolve(gateway, &session.user, attach).await
+}
+
+/// Asks where reading starts; with a session and a node in `attach` it is
+/// registered in the same step.
+pub(crate) async fn resolve(
+    gateway: &Gateway,
+    user: &UserId,
+    attach: wire::Attach,
+) -> Result<wire::Attached, Failure> {
+    let _turn = gateway.turn().await?;
+    match gateway.routers.call(user, request::Command::Attach(attach)).await? {
+        reply::Result::Attached(attached) => Ok(attached),
+        _ => Err(Failure::internal("the router gave an answer of the wrong kind")),
+    }
+}
+
+/// Giving a cursor says that everything up to it has arrived (PROTOCOL.md §5,
+/// `ack`). Nobody waits for it: the next one says it again.
+pub(crate) fn acknowledge(gateway: &Gateway, user: &UserId, device: &DeviceId, cursor: Cursor) {
+    let ack = wire::Ack { device: device.to_string(), cursor: Some(cursor.into()) };
+    gateway.routers.submit(user, request::Command::Ack(ack), Box::new(|_| {}));
+}
+
+/// What [`resolve`] looks up without registering anything.
+pub(crate) fn place_only(device: &DeviceId, from: StartAt) -> wire::Attach {
+    wire::Attach {
+        device: device.to_string(),
+        session: String::new(),
+        node: String::new(),
+        from: from.wire(),
+    }
+}
+
+/// Reads a page, however long that takes: a store that is away comes back. A
+/// session that was swept with its node's lease attaches again.
+async fn read(gateway: Arc<Gateway>, session: Arc<Session>, after: Cursor) -> (wire::InboxPage, Asked) {
+    let mut pause = 50;
+    loop {
+        let asked = session.begin_page();
+        let mut query = wire::ReadInbox {
+            after: Some(after.into()),
+            limit: PAGE,
+            session: session.id.to_string(),
+            device: session.device.to_string(),
+            ..wire::ReadInbox::default()
+        };
+        if let Some(marks) = asked.marks {
+            ask_marks(&mut query, marks);
+        }
+        match page(&gateway, &session.user, query).await {
+            Ok(page) if page.standing() == Standing::Missing => {
+                if attach(&gateway, &session, StartAt::Cursor(after)).await.is_ok() {
+                    continue;
+                }
+            }
+            Ok(page) => return (page, asked),
+            Err(failure) => {
+                tracing::debug!(session = %session.id, %failure, "catching up waits");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(rand::random_range(pause / 2..=pause))).await;
+        pause = (pause * 2).min(2_000);
+    }
+}
+
+/// Announcements of marks that were made before a message so long ago have
+/// come; clocks differ.
+const LATELY_MS: u64 = 60_000;
+
+/// Losses are noticed after they happened, and announcements take a while.
+const MARKS_SLACK: Duration = Duration::from_secs(60);
+
+/// Asks for the marks that the session is owed, too.
+fn ask_marks(query: &mut wire::ReadInbox, MarksAsked { since, after }: MarksAsked) {
+    query.marks_after = after;
+    match since {
+        Since::Place(place) => query.marks_since = Some(place.into()),
+        Since::Moment(moment) => {
+            let within = moment.elapsed() + MARKS_SLACK;
+            query.marks_within_ms = Some(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+        }
+    }
+}
+
+/// Reads a page of a channel, however long that takes.
+async fn read_channel(gateway: Arc<Gateway>, user: UserId, missing: Missing) -> Page {
+    let mut pause = 50;
+    loop {
+        match channels::page(&gateway, &user, &missing.channel, missing.after, channels::PAGE).await {
+            Ok(page) => return page,
+            Err(failure) => tracing::debug!(channel = %missing.channel, %failure, "reading a channel waits"),
+        }
+        tokio::time::sleep(Duration::from_millis(rand::random_range(pause / 2..=pause))).await;
+        pause = (pause * 2).min(2_000);
+    }
+}
+
+/// One page of an inbox.
+pub(crate) async fn page(
+    gateway: &Gateway,
+    user: &UserId,
+    query: wire::ReadInbox,
+) -> Result<wire::InboxPage, Failure> {
+    let _turn = gateway.turn().await?;
+    match gateway.routers.call(user, request::Command::ReadInbox(query)).await? {
+        reply::Result::Inbox(page) => Ok(page),
+        _ => Err(Failure::internal("the router gave an answer of the wrong kind")),
+    }
+}
