@@ -3,6 +3,7 @@
 //! opens a session ([`crate::session::tail::Tail`]) and asks it for what comes next.
 
 pub mod iframe;
+pub mod inside;
 pub mod poll;
 mod pump;
 pub mod sse;

@@ -1,0 +1,87 @@
+//! What is spoken inside another protocol's framing. Engine.IO and SockJS know
+//! packets, polls, upgrades and close frames; what their messages mean is behind
+//! [`Inside`]: Switchboard's commands and frames in the gateway, an echo in
+//! `conformance`.
+
+use std::borrow::Cow;
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::StatusCode;
+use http::request::Parts;
+
+/// One message of a framing, in either direction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// Text.
+    Text(String),
+    /// Bytes. SockJS has none.
+    Binary(Bytes),
+}
+
+/// Begins an exchange with each client. Called by many requests at once.
+#[async_trait]
+pub trait Inside: Send + Sync + 'static {
+    /// A client has come with this request; its extensions have the peer's
+    /// address (`ConnectInfo<SocketAddr>`). Until this returns the client has no
+    /// answer, and what it may have sent is not read.
+    async fn open(&self, request: &Parts) -> Result<Box<dyn Exchange>, Refusal>;
+}
+
+/// The exchange with one client. The framing drives it: it is asked whenever the
+/// client can take or has sent something, and never does anything on its own.
+/// Dropped when the framing has lost its client.
+///
+/// Two tasks may ask at the same time, one for each direction (a poll and a POST),
+/// one after the other under a lock: [`Exchange::poll_ready`] and
+/// [`Exchange::poll_say`] each wake the task that asked the same last. What one
+/// makes possible for the other wakes the other.
+pub trait Exchange: Send + 'static {
+    /// Waits until it takes one more message. While too much of what it has heard
+    /// is not done yet, the client waits.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// One message of the client's, after [`Exchange::poll_ready`] was ready. An
+    /// error closes the connection at once.
+    fn hear(&mut self, message: Message) -> Result<(), Close>;
+
+    /// Waits for what the client is told next, and appends to `out` at least one
+    /// message and about `most`; only a message that consists of several (a packet
+    /// and its attachments) exceeds it, and is never divided. An error comes after
+    /// the last message. The framing asks only when the client can take something.
+    fn poll_say(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Message>,
+        most: usize,
+    ) -> Poll<Result<(), Close>>;
+}
+
+/// Why no exchange begins: the status and the text of the framing's own answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP's.
+    pub status: StatusCode,
+    /// For a person.
+    pub message: String,
+    /// Seconds (`Retry-After`), where waiting helps.
+    pub retry_after: Option<u64>,
+}
+
+/// The end of an exchange from the server's side. A framing whose close frame has
+/// no room for it leaves it out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Close {
+    /// As in WebSocket's registry of close codes; 3000 and above are free to use.
+    pub code: u16,
+    /// For a person, at most 123 bytes.
+    pub reason: Cow<'static, str>,
+}
+
+impl Close {
+    /// With a reason that is known beforehand.
+    pub const fn new(code: u16, reason: &'static str) -> Self {
+        Self { code, reason: Cow::Borrowed(reason) }
+    }
+}
