@@ -56,6 +56,13 @@ pub trait Exchange: Send + 'static {
         out: &mut Vec<Message>,
         most: usize,
     ) -> Poll<Result<(), Close>>;
+
+    /// So many bytes of the client's are held now that are not heard yet: of a
+    /// message that is not whole, or that must wait. Refused when there is no room
+    /// for them; then the framing closes.
+    fn hold(&mut self, _bytes: usize) -> Result<(), Refusal> {
+        Ok(())
+    }
 }
 
 /// Why no exchange begins: the status and the text of the framing's own answer.
