@@ -335,13 +335,13 @@ LOADTEST = {
     "What it costs": [
         Panel("CPU for each delivered message", SECONDS,
               {kind: f"{query} / {GIVEN}" for kind, query in CPU.items()},
-              "under load about as the README says, below 300 µs together; an idle cluster's figure says nothing",
+              "under load about as docs/PERFORMANCE.md says; an idle cluster's figure says nothing",
               "CPU is full", stack=True, width=12),
         Panel("CPU", "percentunit", CPU, "the machine's cores are not all taken: else latency says nothing", "CPU is full", stack=True, width=12),
         Panel("Memory for each connection", "bytes", {
             "gateways":
                 f"sum(process_memory_usage_bytes and on (instance) {CONNECTIONS}) / (sum({CONNECTIONS}) > 0)",
-        }, "10,000 idle WebSockets: 10 to 20 KiB with the process itself", "Memory grows", width=12, log=True),
+        }, "with thousands of idle clients: what docs/PERFORMANCE.md says of them, and the process itself", "Memory grows", width=12, log=True),
         Panel("Redis commands for each message", "short", {"commands": f"{rate('redis_commands_processed_total')} / {rate(MESSAGES)}"},
               "about 12 for direct messages under load", "The store is slow", width=12),
     ],

@@ -94,9 +94,11 @@ fn simulate(what: &What) -> Result<()> {
         What::Bus(options) => shown(&bus::run(&options.plan())?, options.json.as_deref()),
         What::Storm(options) => shown(&storm::run(&options.plan())?, options.json.as_deref()),
         What::Page(options) => {
-            let text = fs::read_to_string(&options.file)
-                .with_context(|| format!("{} could not be read", options.file.display()))?;
-            write(&options.file, page::put_simulated(&page::put_tables(&text)?)?.as_bytes())
+            write(&options.costs, page::put_costs(&read(&options.costs)?)?.as_bytes())?;
+            let capacity = page::put_tables(&read(&options.file)?)?;
+            // At once, since the simulations take minutes and may be broken off.
+            write(&options.file, capacity.as_bytes())?;
+            write(&options.file, page::put_simulated(&capacity)?.as_bytes())
         }
     }
 }
@@ -116,6 +118,10 @@ fn many_sockets() -> Result<()> {
 
 fn write_json(file: &Path, value: &impl Serialize) -> Result<()> {
     write(file, &serde_json::to_vec_pretty(value)?)
+}
+
+fn read(file: &Path) -> Result<String> {
+    fs::read_to_string(file).with_context(|| format!("{} could not be read", file.display()))
 }
 
 fn write(file: &Path, bytes: &[u8]) -> Result<()> {

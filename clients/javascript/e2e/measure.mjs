@@ -1,4 +1,4 @@
-// Prints the README's table: what the client weighs, how long it takes to connect and to fall back.
+// Prints the client's table in docs/PERFORMANCE.md: what the client weighs, how long it takes to connect and to fall back.
 import { readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { launch } from './support/browser.mjs';

@@ -27,6 +27,8 @@ for (const [name, folder] of [
   });
 }
 
-test('the quick start of the README is the example that is run', () => {
-  assert.ok(read('../README.md').includes(read('../examples/browser.html')));
-});
+for (const name of ['../README.md', '../../../README.md']) {
+  test(`the quick start of ${name} is the example that is run`, () => {
+    assert.ok(read(name).includes(read('../examples/browser.html')));
+  });
+}

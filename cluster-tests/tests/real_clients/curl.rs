@@ -1,4 +1,5 @@
-//! The README's lines for curl, pasted into a shell, do what they say.
+//! The lines for curl of the README and of deploy/README.md, pasted into a
+//! shell, do what they say.
 
 use std::process::Stdio;
 
@@ -11,6 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 const README: &str = include_str!("../../../README.md");
+const BY_HAND: &str = include_str!("../../../deploy/README.md");
 
 #[rstest]
 #[case::server_sent_events("/v1/sse?")]
@@ -20,20 +22,34 @@ const README: &str = include_str!("../../../README.md");
 #[tokio::test]
 async fn what_the_readme_says_about_curl_prints_the_message(#[case] reading: &str) -> Result<()> {
     let cluster = Cluster::builder().start().await?;
-    let mut sending = paste(&cluster, line_with("/v1/messages")?)?;
+    let at = |index, line: &str| line.replace("http://127.0.0.1:8080", cluster.gateway(index));
+    let mut sending = paste(at(0, line_with(README, "/v1/messages")?))?;
     let answer = first_line_with(&mut sending, "\"seq\"").await?;
     assert!(answer.contains("\"conversation\":\"alice~bob\""), "{answer}");
 
-    let mut reader = paste(&cluster, line_with(reading)?)?;
+    let mut reader = paste(at(1, line_with(README, reading)?))?;
+    first_line_with(&mut reader, "\"body\":\"hi\"").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_cluster_by_hand_hands_a_message_from_one_gateway_to_the_other() -> Result<()> {
+    let cluster = Cluster::builder().start().await?;
+    let here = |line: &str| {
+        line.replace("http://127.0.0.1:8081", cluster.gateway(0))
+            .replace("http://127.0.0.1:8082", cluster.gateway(1))
+    };
+    let mut sending = paste(here(line_with(BY_HAND, "/v1/messages")?))?;
+    first_line_with(&mut sending, "\"seq\"").await?;
+    let mut reader = paste(here(line_with(BY_HAND, "/v1/poll")?))?;
     first_line_with(&mut reader, "\"body\":\"hi from gw-1\"").await?;
     Ok(())
 }
 
-/// The last of the README's commands that has this in it: those of the table
-/// of transports come after the introduction's.
-fn line_with(part: &str) -> Result<&'static str> {
-    let mut commands = README.lines().filter(|line| line.contains(part)).filter_map(command);
-    commands.next_back().with_context(|| format!("the README has no curl with {part}"))
+/// The first command of a document that has this in it.
+fn line_with(document: &'static str, part: &str) -> Result<&'static str> {
+    let mut commands = document.lines().filter(|line| line.contains(part)).filter_map(command);
+    commands.next().with_context(|| format!("the document has no curl with {part}"))
 }
 
 /// From `curl` on: to the end of the line, or of the table's code.
@@ -42,11 +58,8 @@ fn command(line: &str) -> Option<&str> {
     line.split('`').next()
 }
 
-/// In a shell, as the README has it, at the gateways that run here.
-fn paste(cluster: &Cluster, line: &str) -> Result<Child> {
-    let line = line
-        .replace("http://127.0.0.1:8081", cluster.gateway(0))
-        .replace("http://127.0.0.1:8082", cluster.gateway(1));
+/// In a shell, as the document has it.
+fn paste(line: String) -> Result<Child> {
     // `exec`, so that what is killed at the end is curl and not a shell.
     Command::new("sh")
         .args(["-c", &format!("exec {line}")])

@@ -1,6 +1,7 @@
-//! What things cost, each with the command that has measured it: the one table
-//! that `docs/CAPACITY.md` and the simulation share. To measure anew, run the
-//! commands, put the figures here, and run `make capacity`.
+//! What things cost, each with the command that has measured it. The table of
+//! costs in `docs/PERFORMANCE.md` is written from it; `docs/CAPACITY.md` and the
+//! simulation reckon with it. To measure anew, run the commands, put the figures
+//! here, and run `make capacity`.
 
 /// A measured cost.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +29,7 @@ const GROUP: &str =
     "`loadtest run --spawn gateways=2,routers=2 --scenario groups --users 2000 --members 20 --rate 250`";
 const STORM: &str = "`loadtest run --spawn gateways=2,routers=2 --scenario storm --users 10000`";
 const IDLE: &str = "`loadtest run --spawn gateways=2,routers=2 --scenario idle --users 20000`";
-const REDIS: &str = "`redis-benchmark -P 128`, and DESIGN's table";
+const REDIS: &str = "`redis-benchmark -P 128`";
 const MEMORY: &str = "`used_memory` before and after 100,000 of them, `loadtest run --scenario direct`";
 const SIZES: &str =
     "lengths of the frames in `gateway/benches/instructions.rs`, and 20 % for TCP, IP and TLS";

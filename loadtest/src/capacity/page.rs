@@ -1,4 +1,5 @@
-//! The tables of `docs/CAPACITY.md`, put between its marks by `make capacity`.
+//! The tables of `docs/CAPACITY.md`, and the table of costs in
+//! `docs/PERFORMANCE.md`, put between their marks by `make capacity`.
 
 use std::fmt::Write as _;
 
@@ -8,23 +9,40 @@ use super::costs;
 use super::need::{Habits, Machines, Need, SHORT};
 use super::{bus, storm};
 
-/// Of the page's columns.
+/// The rows of the table at the head of the page.
+const INSTALLATIONS: [f64; 5] = [1e3, 1e4, 1e5, 1e6, 1e7];
+
+/// The columns of the table of everything.
 const USERS: [f64; 3] = [1e5, 1e7, 1e9];
 
 /// Sessions of a simulated storm at most; more are so many on as much less.
 const STORM: f64 = 300_000.0;
 
+/// The flags that make [`measured`].
+const MEASURED: &str = "--gateways 2 --routers 2 --primaries 1 --filings 2 --readers 1 --cores 1 \
+                        --rate 5000 --acks 0.4";
+
 /// Messages of a simulated time, about; it is a tenth of a second at least.
 const MESSAGES: f64 = 100_000.0;
 
-/// What is between the marks `costs` and `need`: arithmetic alone.
-pub fn put_tables(page: &str) -> Result<String> {
-    put(&put(page, "costs", &costs_table()?)?, "need", &need_table()?)
+/// The page of what was measured, with the costs between its marks `costs`.
+/// Fails where the marks are missing.
+pub fn put_costs(page: &str) -> Result<String> {
+    put(page, "costs", &costs_table()?)
 }
 
-/// What is between the marks `simulated`. Takes a while.
+/// The page of capacity, with what is between its marks `answer` and `need`:
+/// arithmetic alone. Fails where the marks are missing.
+pub fn put_tables(page: &str) -> Result<String> {
+    put(&put(page, "answer", &answer_table()?)?, "need", &need_table()?)
+}
+
+/// The page of capacity, with what is between its marks `simulated`. Takes some
+/// minutes. Fails where the marks are missing.
 pub fn put_simulated(page: &str) -> Result<String> {
     let mut text = String::from("```text\n");
+    let outcome = bus::run(&measured())?;
+    writeln!(text, "$ loadtest simulate bus {MEASURED}\n{outcome}")?;
     for users in USERS {
         let plan = bus::Plan::of(users);
         let seconds = (MESSAGES / plan.rate).clamp(0.1, 1.0);
@@ -34,6 +52,22 @@ pub fn put_simulated(page: &str) -> Result<String> {
         writeln!(text, "$ loadtest simulate storm --users {users:.0} --most {STORM:.0}\n{outcome}")?;
     }
     put(page, "simulated", &(text.trim_end().to_owned() + "\n```\n"))
+}
+
+/// The cluster that was measured at 5,000 direct messages a second, as a plan;
+/// [`MEASURED`] has the same as flags.
+fn measured() -> bus::Plan {
+    bus::Plan {
+        gateways: 2,
+        routers: 2,
+        primaries: 1,
+        filings: 2.0,
+        readers: 1.0,
+        cores: 1.0,
+        rate: 5_000.0,
+        acks: 0.4,
+        ..bus::Plan::of(1e7)
+    }
 }
 
 /// Puts a text between `<!-- name -->` and `<!-- /name -->`.
@@ -52,6 +86,39 @@ fn costs_table() -> Result<String> {
     Ok(text)
 }
 
+/// What an operator asks first: how many of what for so many users.
+fn answer_table() -> Result<String> {
+    let habits = Habits { kept: SHORT, ..Habits::default() };
+    let mut text = String::from(
+        "| users | online | messages a second | gateways | routers | Redis primaries \
+         | busy cores of gateways; routers; Redis | data in Redis | network to and from clients |\n\
+         | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    for users in INSTALLATIONS {
+        let need = Need::of(users, &habits, &Machines::default());
+        let cores = [need.gateway_cores, need.router_cores, need.redis_cores].map(busy);
+        writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} | {} | {}B | {}bit/s |",
+            amount(need.users),
+            amount(need.sessions),
+            amount(need.messages),
+            amount(need.gateways),
+            amount(need.routers),
+            amount(need.primaries),
+            cores.join("; "),
+            amount(need.redis_bytes),
+            amount(need.client_bits),
+        )?;
+    }
+    Ok(text)
+}
+
+/// Cores in use, with as many digits as an operator can use.
+fn busy(cores: f64) -> String {
+    if cores < 0.1 { "< 0.1".to_owned() } else { format!("{cores:.1}") }
+}
+
 fn need_table() -> Result<String> {
     let (habits, machines) = (Habits::default(), Machines::default());
     let needs = USERS.map(|users| Need::of(users, &habits, &machines));
@@ -66,12 +133,12 @@ fn need_table() -> Result<String> {
     let rows: [Row<'_>; 20] = [
         ("sessions at the peak", &|n| amount(n.sessions)),
         ("messages a second at the peak", &|n| amount(n.messages)),
-        ("filings a second (an inbox each)", &|n| amount(n.filings)),
+        ("filings a second (one for each inbox)", &|n| amount(n.filings)),
         ("deliveries a second", &|n| amount(n.deliveries)),
         ("attaches a second", &|n| amount(n.attaches)),
-        ("cores in use: gateways", &|n| amount(n.gateway_cores)),
-        ("cores in use: routers", &|n| amount(n.router_cores)),
-        ("cores in use: Redis", &|n| amount(n.redis_cores)),
+        ("busy cores: gateways", &|n| amount(n.gateway_cores)),
+        ("busy cores: routers", &|n| amount(n.router_cores)),
+        ("busy cores: Redis", &|n| amount(n.redis_cores)),
         ("**gateways** (4 cores)", &|n| amount(n.gateways)),
         ("**routers** (4 cores)", &|n| amount(n.routers)),
         ("**Redis primaries**, for CPU alone", &|n| amount(n.primaries_for_cpu)),
@@ -84,8 +151,10 @@ fn need_table() -> Result<String> {
         ("counts a second, routers to gateways (Cluster)", &|n| {
             if n.primaries > 1.0 { amount(n.links()) } else { "0".to_owned() }
         }),
-        ("list of nodes: share of its primary's core", &|n| format!("{:.1} %", n.node_list() * 100.0)),
-        ("attaches a second of a primary, if one zone of three comes back in 30 s", &|n| {
+        ("list of nodes: share of a core of the primary that has it", &|n| {
+            format!("{:.1} %", n.node_list() * 100.0)
+        }),
+        ("attaches a second at each primary, when one zone of three comes back in 30 s", &|n| {
             amount(n.sessions / 3.0 / 30.0 / n.primaries.min(1_024.0))
         }),
     ];
@@ -136,6 +205,8 @@ mod tests {
     fn the_page_says_what_the_costs_come_to() {
         let page = include_str!("../../../docs/CAPACITY.md");
         assert!(put_tables(page).unwrap() == page, "docs/CAPACITY.md is of other costs: make capacity");
+        let page = include_str!("../../../docs/PERFORMANCE.md");
+        assert!(put_costs(page).unwrap() == page, "docs/PERFORMANCE.md has other costs: make capacity");
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub(crate) enum What {
     Bus(Bus),
     /// A zone is lost, and its sessions come back to what is left.
     Storm(Storm),
-    /// Writes the tables and simulations of docs/CAPACITY.md anew.
+    /// Writes the tables and simulations of docs/CAPACITY.md anew, and the table
+    /// of costs in docs/PERFORMANCE.md.
     Page(Page),
 }
 
@@ -145,9 +146,13 @@ pub(crate) struct Storm {
 
 #[derive(Debug, Args)]
 pub(crate) struct Page {
-    /// The page.
+    /// The page of what users take.
     #[arg(default_value = "docs/CAPACITY.md")]
     pub(crate) file: PathBuf,
+
+    /// The page of what was measured.
+    #[arg(long, value_name = "FILE", default_value = "docs/PERFORMANCE.md")]
+    pub(crate) costs: PathBuf,
 }
 
 impl Bus {
