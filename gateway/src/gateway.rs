@@ -1,152 +1,123 @@
-//! What all parts of a gateway share.
+//! The services of a node, as transports and resources are given them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use proto::{NodeIncarnation, StoreIncarnation};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use axum::extract::FromRequestParts;
+use daemon::metric::{self, Counter, Metric};
+use http::request::Parts;
+use proto::NodeIncarnation;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::caller::Callers;
 use crate::caller::auth::Authenticator;
 use crate::caller::half_sent::HalfSent;
+use crate::caller::identity::Caller;
 use crate::caller::rates::RateLimits;
-use crate::caller::typing::TypingLimits;
 use crate::channels::Channels;
 use crate::config::Config;
-use crate::link::Routers;
-use crate::link::many;
-use crate::metrics::Metrics;
+use crate::link::{Commands, NodeContext, Routers};
+use crate::metrics;
+use crate::protocol::class::Class;
 use crate::protocol::failure::Failure;
-use crate::session::between_polls::Lingering;
-use crate::session::farewell::Farewells;
-use crate::session::hub::Hub;
-use crate::session::newest_marks::Newest;
-use crate::session::presence::Watching;
+use crate::session::{SessionConfig, Sessions};
 
-/// One running gateway.
+/// One running gateway. Only transports, resources and [`crate::node`] know it;
+/// each service below has what it needs.
 pub struct Gateway {
     /// How it is configured.
     pub config: Config,
-    /// This run of it.
-    pub node: NodeIncarnation,
+    /// The node, its routers, its tasks and its end.
+    pub context: NodeContext,
     /// Its sessions.
-    pub hub: Hub,
+    pub sessions: Arc<Sessions>,
     /// The channels that they are subscribed to.
-    pub channels: Channels,
-    /// Those that wait for their next poll.
-    pub lingering: Lingering,
-    /// Those that end and are not gone yet.
-    pub farewells: Farewells,
-    /// The newest marks of others.
-    pub newest: Newest,
-    /// Whose presence they watch.
-    pub presence: Watching,
-    /// The way to the routers.
-    pub routers: Routers,
-    /// Who may come in.
-    pub auth: Authenticator,
-    /// How much users may do.
-    pub rates: RateLimits,
-    /// How often it is passed on that they type.
-    pub typing: TypingLimits,
+    pub channels: Arc<Channels>,
+    /// Carries commands out.
+    pub commands: Commands,
+    /// Who may come in, and how much each may do.
+    pub callers: Callers,
     /// What clients have sent half of.
     pub(crate) half_sent: Arc<HalfSent>,
-    /// Room on the way to the routers for messages to many, in bytes.
-    pub(crate) many: Semaphore,
-    /// Its instruments.
-    pub metrics: Metrics,
-    /// All its tasks.
-    pub tracker: TaskTracker,
-    /// Cancelled when it begins to stop: it takes no new sessions.
-    pub draining: CancellationToken,
-    /// The store's incarnation, once the bus has said it.
-    store: AtomicU64,
-    /// Attaches and pages of catching up that are under way.
-    attaches: Semaphore,
-    /// Says whether the bus is heard; set once it was for the first time.
-    bus: OnceLock<Arc<dyn Fn() -> bool + Send + Sync>>,
 }
 
 impl Gateway {
-    /// Puts the parts together.
-    pub fn new(
+    /// Puts the services together. `class_of` says what a route counts for (see
+    /// [`Callers::new`]).
+    pub(crate) fn new(
         config: Config,
         node: NodeIncarnation,
         auth: Authenticator,
         routers: Routers,
         tracker: TaskTracker,
         draining: CancellationToken,
+        class_of: fn(&str) -> Option<Class>,
     ) -> Arc<Self> {
+        let limits = &config.limits;
+        let context = NodeContext::new(node, routers, tracker, draining, limits.attaches_at_once);
+        let channels = Channels::new(context.clone(), limits.max_subscriptions);
+        let of_sessions = SessionConfig {
+            node: config.node.clone(),
+            heartbeat: config.heartbeat,
+            queue: limits.session_queue,
+            max_watched: limits.max_watched,
+        };
         let gateway = Arc::new(Self {
-            half_sent: HalfSent::new(config.limits.max_request_bytes_held),
-            many: Semaphore::new(many::UNDER_WAY),
-            attaches: Semaphore::new(config.limits.attaches_at_once),
-            rates: RateLimits::new(config.rates),
-            typing: TypingLimits::default(),
-            hub: Hub::default(),
-            farewells: Farewells::default(),
-            newest: Newest::new(),
-            presence: Watching::new(config.limits.max_watched),
-            channels: Channels::default(),
-            lingering: Lingering::default(),
-            metrics: Metrics::new(),
-            store: AtomicU64::new(0),
-            bus: OnceLock::new(),
+            sessions: Sessions::new(context.clone(), of_sessions, channels.clone()),
+            channels,
+            commands: Commands::new(context.clone(), limits.command_timeout),
+            callers: Callers::new(context.clone(), auth, RateLimits::new(config.rates), class_of),
+            half_sent: HalfSent::new(limits.max_request_bytes_held),
+            context,
             config,
-            node,
-            routers,
-            auth,
-            tracker,
-            draining,
         });
-        crate::metrics::observe(&gateway);
+        observe(&gateway);
         gateway
-    }
-
-    /// The store's incarnation, as the bus has said it.
-    pub(crate) fn store(&self) -> StoreIncarnation {
-        StoreIncarnation(self.store.load(Ordering::Acquire))
-    }
-
-    /// Every session doubts its place, or none is from before.
-    pub(crate) fn set_store(&self, store: StoreIncarnation) {
-        self.store.store(store.0, Ordering::Release);
-    }
-
-    /// The bus is heard from now on, as `health` says.
-    pub(crate) fn hears(&self, health: Arc<dyn Fn() -> bool + Send + Sync>) {
-        // Set once, by the one feed.
-        let _ = self.bus.set(health);
-    }
-
-    /// Whether sessions may begin: not before the bus has been heard, or what
-    /// is announced to them would be lost, and not while stopping.
-    pub fn takes_sessions(&self) -> bool {
-        self.bus.get().is_some() && !self.draining.is_cancelled()
     }
 
     /// What keeps this node from serving, for `/readyz`.
     pub fn not_ready(&self) -> Vec<String> {
-        let bus = self.bus.get().is_some_and(|healthy| healthy());
         let why = store::bus_trouble().unwrap_or_else(|| "the store's bus is not heard".to_owned());
         [
-            (!bus, why),
-            (self.routers.available() == 0, "no router can be reached".to_owned()),
-            (self.draining.is_cancelled(), "draining".to_owned()),
+            (!self.sessions.is_heard(), why),
+            (self.context.routers.available() == 0, "no router can be reached".to_owned()),
+            (self.context.draining.is_cancelled(), "draining".to_owned()),
         ]
         .into_iter()
         .filter(|(holds, _)| *holds)
         .map(|(_, reason)| reason)
         .collect()
     }
+}
 
-    /// Waits in line to ask for an attach or a page. Does not count as time
-    /// that the router takes: a storm waits and is served.
-    pub(crate) async fn turn(&self) -> Result<SemaphorePermit<'_>, Failure> {
-        self.metrics.attach_queue(1);
-        let turn = self.attaches.acquire().await;
-        self.metrics.attach_queue(-1);
-        turn.map_err(|_| Failure::unavailable("the gateway is stopping"))
+impl FromRequestParts<Arc<Gateway>> for Caller {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Failure> {
+        gateway.callers.enter(parts).await
+    }
+}
+
+/// A number that a gateway is asked for.
+type Count = fn(&Gateway) -> usize;
+
+/// Reports what a gateway is asked for when somebody reads metrics.
+fn observe(gateway: &Arc<Gateway>) {
+    for reason in store::Reason::ALL {
+        let errors = move || Some(store::bus_errors(reason) as f64);
+        metric::observe(&metrics::BUS_ERRORS, &[reason.as_str()], errors);
+    }
+    // Made here, so that they are reported before the first one.
+    let _ = (Counter::of(&metrics::CATCHUPS), Counter::of(&metrics::UNAUTHORIZED));
+    let reports: [(&'static Metric, Count); 5] = [
+        (&metrics::BEHIND, |gateway| gateway.sessions.hub.behind()),
+        (&metrics::ROUTERS, |gateway| gateway.context.routers.available()),
+        (&metrics::LATE_ROUTERS, |gateway| gateway.context.routers.late()),
+        (&metrics::HALF_SENT, |gateway| gateway.half_sent.bytes()),
+        (&metrics::PENDING, |gateway| gateway.context.routers.pending()),
+    ];
+    for (metric, count) in reports {
+        let gateway = Arc::downgrade(gateway);
+        metric::observe(metric, &[], move || gateway.upgrade().map(|gateway| count(&gateway) as f64));
     }
 }

@@ -1,14 +1,12 @@
 //! The gateway's instruments. Label sets are bounded: words of the protocol
 //! only.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
-use daemon::metric::{self, Counter, Gauge, Histogram, Label, Metric, SECONDS};
+use daemon::metric::{Counter, Gauge, Histogram, Label, Metric, SECONDS};
 use proto::{End, ErrorCode};
 
-use crate::caller::auth::Reason;
-use crate::gateway::Gateway;
-use crate::session::CatchUp;
+use crate::protocol::unauthorized::Reason;
 
 /// In the order of `docs/METRICS.md`.
 pub static METRICS: &[&Metric] = &[
@@ -79,7 +77,7 @@ pub(crate) static REFUSED: Metric = Metric::counter(
     "connections refused at once, by the limit that they met",
 )
 .labelled(&[Label { name: "limit", values: &["all", "address"] }]);
-static UNAUTHORIZED: Metric = Metric::counter(
+pub(crate) static UNAUTHORIZED: Metric = Metric::counter(
     "switchboard.gateway.unauthorized",
     "{request}",
     "requests and `auth` frames whose credential did not hold (401)",
@@ -172,7 +170,7 @@ static CHANNEL_HOLES: Metric = Metric::counter(
     "{hole}",
     "publications were missing and were read from a channel's log",
 );
-static CATCHUPS: Metric =
+pub(crate) static CATCHUPS: Metric =
     Metric::counter("switchboard.gateway.catchups", "{catchup}", "a session began to read from the log")
         .labelled(&[Label { name: "cause", values: &["resume", "hole", "bus", "behind", "marks"] }]);
 static BUS_LOST: Metric = Metric::counter(
@@ -181,7 +179,7 @@ static BUS_LOST: Metric = Metric::counter(
     "bus holes: the bus may have lost announcements, and every session reads on",
 )
 .labelled(&[Label { name: "cause", values: &["hole", "deaf", "lagged", "lease", "store"] }]);
-static BUS_ERRORS: Metric = Metric::counter(
+pub(crate) static BUS_ERRORS: Metric = Metric::counter(
     "switchboard.gateway.bus.errors",
     "{error}",
     "connections to the store's bus that failed, and what it refused or did not answer there",
@@ -232,39 +230,16 @@ pub(crate) static REPEATED: Metric = Metric::counter(
     "requests that were sent to another router because the first failed or was slow",
 );
 
-/// A session, which knows no gateway, begins to read from the log.
-pub(crate) fn catchup(cause: CatchUp) {
+/// A session begins to read from the log, for this cause.
+pub(crate) fn catchup(cause: &'static str) {
     static COUNTER: LazyLock<Counter> = LazyLock::new(|| Counter::of(&CATCHUPS));
-    COUNTER.add(&[cause.as_str()], 1);
+    COUNTER.add(&[cause], 1);
 }
 
 /// A credential did not hold.
 pub(crate) fn unauthorized(reason: Reason) {
     static COUNTER: LazyLock<Counter> = LazyLock::new(|| Counter::of(&UNAUTHORIZED));
     COUNTER.add(&[reason.as_str()], 1);
-}
-
-/// A number that a gateway is asked for.
-type Count = fn(&Gateway) -> usize;
-
-/// Reports what a gateway is asked for when somebody reads metrics.
-pub(crate) fn observe(gateway: &Arc<Gateway>) {
-    for reason in store::Reason::ALL {
-        metric::observe(&BUS_ERRORS, &[reason.as_str()], move || Some(store::bus_errors(reason) as f64));
-    }
-    // Made here, so that they are reported before the first one.
-    let _ = (Counter::of(&CATCHUPS), Counter::of(&UNAUTHORIZED));
-    let reports: [(&'static Metric, Count); 5] = [
-        (&BEHIND, |gateway| gateway.hub.behind()),
-        (&ROUTERS, |gateway| gateway.routers.available()),
-        (&LATE_ROUTERS, |gateway| gateway.routers.late()),
-        (&HALF_SENT, |gateway| gateway.half_sent.bytes()),
-        (&PENDING, |gateway| gateway.routers.pending()),
-    ];
-    for (metric, count) in reports {
-        let gateway = Arc::downgrade(gateway);
-        metric::observe(metric, &[], move || gateway.upgrade().map(|gateway| count(&gateway) as f64));
-    }
 }
 
 /// All instruments of a gateway.

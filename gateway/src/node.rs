@@ -1,6 +1,7 @@
 //! A gateway from start to drain: the one function that binaries, standalone
 //! and tests call.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +18,8 @@ use crate::caller::auth::Authenticator;
 use crate::config::{Config, Page, RouterUrl};
 use crate::gateway::Gateway;
 use crate::link::{Dial, LinkConfig, Routers};
-use crate::session::between_polls;
-use crate::session::bus_reader;
 use crate::session::farewell::{self, Departure};
-use crate::session::presence;
+use crate::session::{Sessions, between_polls, bus_reader, presence};
 use crate::transport::TRANSPORTS;
 
 /// Where the routers are.
@@ -57,24 +56,22 @@ impl Node {
         }
         config.warn();
         let auth = Authenticator::new(&config.auth)?;
-        let gateway = Gateway::new(config, node, auth, routers, tracker, stop.child_token());
-        let (feeding, ending) = (gateway.clone(), stop.clone());
-        gateway.tracker.spawn(async move {
-            tokio::select! {
-                () = ending.cancelled() => {}
-                () = listen(feeding, bus, ending.clone()) => {}
-            }
-        });
-        let (watching, ending) = (presence::run(gateway.clone()), stop.clone());
-        gateway.tracker.spawn(async move { ending.run_until_cancelled(watching).await });
-        let (hurrying, ending) = (gateway.clone(), stop.clone());
-        gateway.tracker.spawn(async move { ending.run_until_cancelled(hurrying.hub.hurry()).await });
-        let (counting, routers) = (gateway.rates.clone(), gateway.routers.clone());
-        let ending = stop.clone();
-        gateway.tracker.spawn(async move { ending.run_until_cancelled(counting.run(routers)).await });
-        gateway.tracker.spawn(between_polls::sweep(Arc::downgrade(&gateway)));
-        let (parting, ending) = (farewell::run(gateway.clone()), stop.clone());
-        gateway.tracker.spawn(async move { ending.run_until_cancelled(parting).await });
+        let class_of = crate::http::catalogue::class_of;
+        let gateway = Gateway::new(config, node, auth, routers, tracker, stop.child_token(), class_of);
+        let (context, sessions) = (&gateway.context, &gateway.sessions);
+        // Each ends with `stop`, which comes after the drain.
+        let until_stop = |task: Pin<Box<dyn Future<Output = ()> + Send>>| {
+            let ending = stop.clone();
+            context.tracker.spawn(async move { ending.run_until_cancelled(task).await });
+        };
+        until_stop(Box::pin(listen(sessions.clone(), bus, stop.clone())));
+        until_stop(Box::pin(presence::run(sessions.clone())));
+        let hurrying = sessions.clone();
+        until_stop(Box::pin(async move { hurrying.hub.hurry().await }));
+        let (counting, routers) = (gateway.callers.rates.clone(), context.routers.clone());
+        until_stop(Box::pin(async move { counting.run(routers).await }));
+        until_stop(Box::pin(farewell::run(sessions.clone())));
+        context.tracker.spawn(between_polls::sweep(Arc::downgrade(sessions)));
         Ok(Self { gateway, alone, stop })
     }
 
@@ -96,7 +93,7 @@ impl Node {
         };
         let routes = TRANSPORTS.iter().fold(
             crate::http::resources::routes()
-                .merge(crate::caller::tickets::routes())
+                .merge(crate::http::tickets::routes())
                 .merge(crate::http::openapi::routes())
                 .merge(page)
                 .merge(more),
@@ -107,31 +104,31 @@ impl Node {
         let acceptor = Acceptor::new(routes, &config.limits, config.heartbeat, config.tls.clone());
         acceptor.run(listener, &shutdown).await;
 
-        tracing::info!(sessions = gateway.hub.len(), "draining");
-        gateway.draining.cancel();
+        tracing::info!(sessions = gateway.sessions.hub.len(), "draining");
+        gateway.context.draining.cancel();
         // A session that is opened in this moment is ended by its own opening.
         let over = Instant::now() + drain;
         tokio::select! {
             () = acceptor.last_requests() => {}
-            () = Departure::within(drain, self.alone).run(&gateway) => {}
+            () = Departure::within(drain, self.alone).run(&gateway.sessions) => {}
         }
         acceptor.finish(over.saturating_duration_since(Instant::now())).await;
         self.stop.cancel();
-        gateway.tracker.close();
-        if tokio::time::timeout(Duration::from_secs(2), gateway.tracker.wait()).await.is_err() {
-            tracing::warn!(tasks = gateway.tracker.len(), "tasks did not end in time");
+        gateway.context.tracker.close();
+        if tokio::time::timeout(Duration::from_secs(2), gateway.context.tracker.wait()).await.is_err() {
+            tracing::warn!(tasks = gateway.context.tracker.len(), "tasks did not end in time");
         }
         tracing::info!("stopped");
     }
 }
 
 /// Subscribes, however long that takes, and feeds the sessions.
-async fn listen(gateway: Arc<Gateway>, bus: Arc<dyn Bus>, shutdown: CancellationToken) {
+async fn listen(sessions: Arc<Sessions>, bus: Arc<dyn Bus>, shutdown: CancellationToken) {
     loop {
-        match bus.subscribe(gateway.node.clone()).await {
+        match bus.subscribe(sessions.context.node.clone()).await {
             Ok(subscription) => {
-                gateway.hears(subscription.health());
-                return bus_reader::run(gateway, subscription, shutdown).await;
+                sessions.hears(subscription.health());
+                return bus_reader::run(sessions, subscription, shutdown).await;
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot subscribe to the bus yet");

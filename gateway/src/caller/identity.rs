@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use proto::{DeviceId, UserId};
 
+use crate::caller::rates::Payer;
 use crate::protocol::scopes::Scopes;
 
 /// What a verified token says.
@@ -17,6 +18,29 @@ pub struct Identity {
     pub scopes: Scopes,
     /// Its `exp`, in Unix seconds.
     pub expires: u64,
+}
+
+/// Whoever makes a request.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// What the credential says.
+    pub identity: Identity,
+    /// On whose behalf: the credential's user, or whom a backend names.
+    pub user: UserId,
+    /// The credential's (not where it acts for another user), else the
+    /// query's, else one made up.
+    pub device: DeviceId,
+    /// Whether the user is another one than the credential's.
+    pub acting: bool,
+    /// Whether the credential is a one-time ticket.
+    pub by_ticket: bool,
+}
+
+impl Caller {
+    /// Whose limit a request counts for.
+    pub fn payer(&self) -> Payer<'_> {
+        Payer { user: &self.identity.user, service: self.identity.scopes.service }
+    }
 }
 
 /// The scopes of a live connection: those of its newest token.

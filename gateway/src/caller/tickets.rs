@@ -5,22 +5,15 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use daemon::lock::{LEAF, Lock};
-use http::{HeaderValue, header};
 use proto::wire::{self, Grant, reply, request};
 use proto::{DeviceId, UserId};
 
-use crate::accept::long_response;
 use crate::caller::auth::{Reason, refused};
-use crate::caller::credentials::Caller;
-use crate::caller::identity::Identity;
-use crate::gateway::Gateway;
-use crate::link::execute::now_ms;
+use crate::caller::callers::Callers;
+use crate::caller::identity::{Caller, Identity};
+use crate::link::Routers;
+use crate::link::request::now_ms;
 use crate::protocol::failure::Failure;
 use crate::protocol::scopes::Scopes;
 use crate::session::expiry;
@@ -30,35 +23,6 @@ const LIFE: Duration = Duration::from_secs(30);
 
 /// Requests go to a router by user, and whose a ticket is is not known yet.
 static NOBODY: LazyLock<UserId> = LazyLock::new(|| UserId::parse("-").expect("a dash is a user id"));
-
-/// `POST /v1/tickets`.
-pub fn routes() -> Router<Arc<Gateway>> {
-    Router::new().route("/v1/tickets", post(issue))
-}
-
-async fn issue(State(gateway): State<Arc<Gateway>>, caller: Caller) -> Result<Response, Failure> {
-    if caller.by_ticket {
-        return Err(Failure::forbidden("a ticket cannot buy another: it takes the token itself"));
-    }
-    // Without the leeway of tokens: a ticket is for the next moment.
-    let end = Duration::from_secs(caller.identity.expires);
-    let life = end.saturating_sub(Duration::from_millis(now_ms())).min(LIFE);
-    if life.is_zero() {
-        return Err(refused(Reason::Expired, "the token has expired"));
-    }
-    let ticket = format!("{:032x}", rand::random::<u128>());
-    let issue = wire::IssueTicket {
-        ticket: ticket.clone(),
-        grant: Some(grant(&stands_for(caller))),
-        life_ms: u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1),
-    };
-    gateway.routers.call(&NOBODY, request::Command::IssueTicket(issue)).await?;
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ];
-    Ok((headers, format!(r#"{{"ticket":"{ticket}","expires_in":{}}}"#, life.as_secs())).into_response())
-}
 
 /// What a ticket says of its holder: what the token says; where a backend acts
 /// for a user, that user and nothing more, for the ticket goes to the user.
@@ -73,82 +37,87 @@ fn stands_for(caller: Caller) -> Identity {
 /// The ticket that a request has taken, until it is known whether the request is
 /// refused.
 #[derive(Debug, Clone, Default)]
-pub struct Taken(Arc<Lock<LEAF, Option<wire::ReturnTicket>>>);
+pub struct TakenTicket(Arc<Lock<LEAF, Option<wire::ReturnTicket>>>);
 
-/// Who the holder of this ticket is. Nobody else can take it from now on; where
-/// there is a place to note it, it is given back if its request is refused.
-pub async fn redeem(
-    gateway: &Arc<Gateway>,
-    ticket: &str,
-    taken: Option<&Taken>,
-) -> Result<Identity, Failure> {
-    let no_such = || {
-        refused(
-            Reason::Ticket,
-            "the ticket has been used, is over (30 seconds, or its token's end), or never was",
-        )
-    };
-    if ticket.len() != 32 || !ticket.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(no_such());
-    }
-    let (ticket, by) = (ticket.to_owned(), format!("{:032x}", rand::random::<u128>()));
-    let back = wire::ReturnTicket { ticket: ticket.clone(), by: by.clone() };
-    let redeem = wire::RedeemTicket { ticket, by };
-    let reply = match gateway.routers.call(&NOBODY, request::Command::RedeemTicket(redeem)).await {
-        Ok(reply) => reply,
-        Err(failure) => {
-            // It may have been taken, and only the answer was lost. Nobody waits
-            // for what may take as long again.
-            let to = gateway.clone();
-            gateway.tracker.spawn(async move { give(&to, back).await });
-            return Err(failure);
+impl Callers {
+    /// Issues a ticket for whoever `caller` stands for; returns it with its life in
+    /// whole seconds. Fails for one who came with a ticket, with an expired token,
+    /// and when no router answers.
+    pub(crate) async fn issue(&self, caller: Caller) -> Result<(String, u64), Failure> {
+        if caller.by_ticket {
+            return Err(Failure::forbidden("a ticket cannot buy another: it takes the token itself"));
         }
-    };
-    let reply::Result::Redeemed(redeemed) = reply else {
-        return Err(Failure::internal("the router gave an answer of the wrong kind"));
-    };
-    let grant = redeemed.grant.ok_or_else(no_such)?;
-    if let Some(taken) = taken {
-        *taken.0.lock() = Some(back);
+        // Without the leeway of tokens: a ticket is for the next moment.
+        let end = Duration::from_secs(caller.identity.expires);
+        let life = end.saturating_sub(Duration::from_millis(now_ms())).min(LIFE);
+        if life.is_zero() {
+            return Err(refused(Reason::Expired, "the token has expired"));
+        }
+        let ticket = format!("{:032x}", rand::random::<u128>());
+        let issue = wire::IssueTicket {
+            ticket: ticket.clone(),
+            grant: Some(grant(&stands_for(caller))),
+            life_ms: u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1),
+        };
+        self.context.routers.call(&NOBODY, request::Command::IssueTicket(issue)).await?;
+        Ok((ticket, life.as_secs()))
     }
-    let identity =
-        identity(&grant).ok_or_else(|| Failure::internal("a ticket stands for what cannot be read"))?;
-    if expiry::is_over(identity.expires) {
-        return Err(refused(Reason::Expired, "the token that the ticket was bought with has expired"));
-    }
-    Ok(identity)
-}
 
-/// Around every route: a request that is refused, for whatever reason, does not
-/// use up its ticket. It is given back before the refusal is told, so that the
-/// next request may have it.
-pub async fn give_back(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
-    if !request.uri().query().is_some_and(|query| query.contains("ticket=")) {
-        return next.run(request).await;
+    /// Who the holder of this ticket is. Nobody else can take it from now on; where
+    /// there is a place to note it, it is given back if its request is refused.
+    pub(super) async fn redeem(
+        &self,
+        ticket: &str,
+        taken: Option<&TakenTicket>,
+    ) -> Result<Identity, Failure> {
+        let no_such = || {
+            refused(
+                Reason::Ticket,
+                "the ticket has been used, is over (30 seconds, or its token's end), or never was",
+            )
+        };
+        if ticket.len() != 32 || !ticket.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(no_such());
+        }
+        let (ticket, by) = (ticket.to_owned(), format!("{:032x}", rand::random::<u128>()));
+        let back = wire::ReturnTicket { ticket: ticket.clone(), by: by.clone() };
+        let redeem = wire::RedeemTicket { ticket, by };
+        let reply = match self.context.routers.call(&NOBODY, request::Command::RedeemTicket(redeem)).await {
+            Ok(reply) => reply,
+            Err(failure) => {
+                // It may have been taken, and only the answer was lost. Nobody waits
+                // for what may take as long again.
+                let routers = self.context.routers.clone();
+                self.context.tracker.spawn(async move { give(&routers, back).await });
+                return Err(failure);
+            }
+        };
+        let reply::Result::Redeemed(redeemed) = reply else {
+            return Err(Failure::internal("the router gave an answer of the wrong kind"));
+        };
+        let grant = redeemed.grant.ok_or_else(no_such)?;
+        if let Some(taken) = taken {
+            *taken.0.lock() = Some(back);
+        }
+        let identity =
+            identity(&grant).ok_or_else(|| Failure::internal("a ticket stands for what cannot be read"))?;
+        if expiry::is_over(identity.expires) {
+            return Err(refused(Reason::Expired, "the token that the ticket was bought with has expired"));
+        }
+        Ok(identity)
     }
-    let taken = Taken::default();
-    request.extensions_mut().insert(taken.clone());
-    let response = next.run(request).await;
-    long_response::then(response, async move |response| {
-        let back = if is_refusal(&response) { taken.0.lock().take() } else { None };
+
+    /// The ticket that a request took can be used again: the request was refused.
+    pub(crate) async fn give_back(&self, taken: &TakenTicket) {
+        let back = taken.0.lock().take();
         if let Some(back) = back {
-            give(&gateway, back).await;
+            give(&self.context.routers, back).await;
         }
-        response
-    })
-    .await
+    }
 }
 
-/// An EventSource, which would give up for good at an error, may be refused by a
-/// stream that ends at once.
-fn is_refusal(response: &Response) -> bool {
-    let status = response.status();
-    let stream = response.headers().get(header::CONTENT_TYPE).is_some_and(|form| form == "text/event-stream");
-    status.is_client_error() || status.is_server_error() || (stream && !long_response::lasts(response))
-}
-
-async fn give(gateway: &Gateway, back: wire::ReturnTicket) {
-    if let Err(error) = gateway.routers.call(&NOBODY, request::Command::ReturnTicket(back)).await {
+async fn give(routers: &Routers, back: wire::ReturnTicket) {
+    if let Err(error) = routers.call(&NOBODY, request::Command::ReturnTicket(back)).await {
         tracing::debug!(%error, "a ticket could not be given back");
     }
 }
@@ -200,22 +169,6 @@ mod tests {
         assert_eq!((users.user.as_str(), users.device, users.expires), ("alice", None, 7));
         assert_eq!(users.scopes, Scopes::default());
         assert_eq!(stands_for(caller("backend")), backend);
-    }
-
-    /// What a stream comes from, for as long as it lasts.
-    struct Open;
-
-    impl long_response::Source for Open {
-        fn is_over(&self) -> bool {
-            false
-        }
-    }
-
-    #[test]
-    fn a_stream_that_ends_at_once_is_a_refusal_and_one_that_lasts_is_none() {
-        let stream = || ([(header::CONTENT_TYPE, "text/event-stream")], "retry: 1\n").into_response();
-        assert!(is_refusal(&stream()) && !is_refusal(&long_response::endless(stream(), Arc::new(Open))));
-        assert!(is_refusal(&Failure::not_found("").into_response()) && !is_refusal(&"{}".into_response()));
     }
 
     #[test]

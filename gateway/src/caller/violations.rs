@@ -15,13 +15,13 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// The counts of one connection.
 #[derive(Debug, Default)]
-pub struct Strikes {
+pub struct Violations {
     since: Option<Instant>,
     bad: u32,
     limited: u32,
 }
 
-impl Strikes {
+impl Violations {
     /// Counts a refused command; says when that was one too many.
     pub fn count(&mut self, code: ErrorCode, now: Instant) -> Option<End> {
         if self.since.is_none_or(|since| now.duration_since(since) >= MINUTE) {
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn the_hundred_and_first_bad_frame_of_a_minute_is_one_too_many() {
-        let (mut strikes, now) = (Strikes::default(), Instant::now());
+        let (mut strikes, now) = (Violations::default(), Instant::now());
         for _ in 0..MAX_BAD {
             assert_eq!(strikes.count(ErrorCode::BadRequest, now), None);
         }
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn what_is_forbidden_is_no_strike_and_limits_have_their_own_count() {
-        let (mut strikes, now) = (Strikes::default(), Instant::now());
+        let (mut strikes, now) = (Violations::default(), Instant::now());
         for _ in 0..MAX_LIMITED {
             assert_eq!(strikes.count(ErrorCode::NotFound, now), None);
             assert_eq!(strikes.count(ErrorCode::RateLimited, now), None);

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use proto::{ChannelId, Seq};
 
 use super::feed::Feed;
-use super::{PAGE, page};
-use crate::gateway::Gateway;
+use super::{Channels, PAGE};
 use crate::protocol::answer::Answer;
 use crate::protocol::failure::Failure;
 use crate::protocol::frame::{Frame, Reference};
@@ -18,78 +17,81 @@ use crate::session::{Session, Start};
 /// follows as frames.
 const ANSWER_BYTES: usize = 256 << 10;
 
-/// Begins a subscription; the answer joins the session's frames. An error is
-/// the caller's to answer.
-pub(crate) fn subscribe(
-    gateway: &Arc<Gateway>,
-    session: &Arc<Session>,
-    channel: ChannelId,
-    after: Option<Seq>,
-    reference: Reference,
-) -> Result<(), Failure> {
-    session.subscription_begins(&channel, gateway.config.limits.max_subscriptions)?;
-    let feed = gateway.channels.add(gateway, &channel, session);
-    let (to, session) = (gateway.clone(), session.clone());
-    gateway.tracker.spawn(async move {
-        let found = find(&to, &session, &feed, &channel, after).await;
-        let result = found.and_then(|(start, publications, jump)| {
-            let answer = Answer::Subscribed { seq: start.head, publications };
-            let first = jump.into_iter().chain([Frame::Ok(reference.clone(), Box::new(answer))]);
-            let there = session.subscribed(&channel, start, first);
-            there.then_some(()).ok_or_else(|| Failure::conflict("unsubscribed before it began"))
-        });
-        to.metrics.command("subscribe", result.as_ref().err().map(|failure| failure.code));
-        if let Err(failure) = result {
-            if session.subscription_failed(&channel) {
-                to.channels.remove(&to, &channel, &session);
+impl Channels {
+    /// Begins a subscription; the answer joins the session's frames. Fails when
+    /// the session has too many already; the caller answers that.
+    pub(crate) fn subscribe(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        channel: ChannelId,
+        after: Option<Seq>,
+        reference: Reference,
+    ) -> Result<(), Failure> {
+        session.subscription_begins(&channel, self.max_subscriptions)?;
+        let feed = self.add(&channel, session);
+        let (channels, session) = (self.clone(), session.clone());
+        self.context.tracker.spawn(async move {
+            let found = channels.find(&session, &feed, &channel, after).await;
+            let result = found.and_then(|(start, publications, jump)| {
+                let answer = Answer::Subscribed { seq: start.head, publications };
+                let first = jump.into_iter().chain([Frame::Ok(reference.clone(), Box::new(answer))]);
+                let there = session.subscribed(&channel, start, first);
+                there.then_some(()).ok_or_else(|| Failure::conflict("unsubscribed before it began"))
+            });
+            let refused = result.as_ref().err().map(|failure| failure.code);
+            channels.context.metrics.command("subscribe", refused);
+            if let Err(failure) = result {
+                if session.subscription_failed(&channel) {
+                    channels.remove(&channel, &session);
+                }
+                session.answer(Frame::Error(reference, Box::new(failure)));
             }
-            session.answer(Frame::Error(reference, Box::new(failure)));
+        });
+        Ok(())
+    }
+
+    /// Ends a subscription, if there is one.
+    pub(crate) fn unsubscribe(&self, session: &Session, channel: &ChannelId, reference: Reference) {
+        if session.unsubscribe(channel) {
+            self.remove(channel, session);
         }
-    });
-    Ok(())
-}
-
-/// Ends a subscription, if there is one.
-pub(crate) fn unsubscribe(gateway: &Gateway, session: &Session, channel: &ChannelId, reference: Reference) {
-    if session.unsubscribe(channel) {
-        gateway.channels.remove(gateway, channel, session);
+        self.context.metrics.command("unsubscribe", None);
+        session.answer(Frame::Ok(reference, Box::new(Answer::Done)));
     }
-    gateway.metrics.command("unsubscribe", None);
-    session.answer(Frame::Ok(reference, Box::new(Answer::Done)));
-}
 
-/// Where a subscription begins, what is in its answer, and what is missing
-/// before that.
-async fn find(
-    gateway: &Gateway,
-    session: &Session,
-    feed: &Feed,
-    channel: &ChannelId,
-    after: Option<Seq>,
-) -> Result<(Start, Vec<Arc<Publication>>, Option<Frame>), Failure> {
-    let head = feed.joined().await?;
-    let Some(after) = after else {
-        return Ok((Start { place: head, head, again: false }, Vec::new(), None));
-    };
-    if after == head {
-        return Ok((Start { place: head, head, again: true }, Vec::new(), None));
+    /// Where a subscription begins, what is in its answer, and what is missing
+    /// before that.
+    async fn find(
+        &self,
+        session: &Session,
+        feed: &Feed,
+        channel: &ChannelId,
+        after: Option<Seq>,
+    ) -> Result<(Start, Vec<Arc<Publication>>, Option<Frame>), Failure> {
+        let head = feed.joined().await?;
+        let Some(after) = after else {
+            return Ok((Start { place: head, head, again: false }, Vec::new(), None));
+        };
+        if after == head {
+            return Ok((Start { place: head, head, again: true }, Vec::new(), None));
+        }
+        let page = self.page(&session.user, channel, after, PAGE).await?;
+        let jump = match page.publications.first() {
+            Some(first) => Jump::before(channel, after, first),
+            None => Jump::between(channel, after, page.head),
+        };
+        let mut publications = page.publications;
+        // One that does not come right after the one before begins the frames.
+        let together = publications.windows(2).take_while(|two| two[0].seq().next() == two[1].seq()).count();
+        publications.truncate(together + 1);
+        let mut bytes = 0;
+        let fits = publications.iter().take_while(|publication| {
+            bytes += publication.size();
+            bytes <= ANSWER_BYTES
+        });
+        let count = fits.count().max(1);
+        publications.truncate(count);
+        let place = publications.last().map_or(page.head, |last| last.seq());
+        Ok((Start { place, head: page.head, again: true }, publications, jump))
     }
-    let page = page(gateway, &session.user, channel, after, PAGE).await?;
-    let jump = match page.publications.first() {
-        Some(first) => Jump::before(channel, after, first),
-        None => Jump::between(channel, after, page.head),
-    };
-    let mut publications = page.publications;
-    // One that does not come right after the one before begins the frames.
-    let together = publications.windows(2).take_while(|two| two[0].seq().next() == two[1].seq()).count();
-    publications.truncate(together + 1);
-    let mut bytes = 0;
-    let fits = publications.iter().take_while(|publication| {
-        bytes += publication.size();
-        bytes <= ANSWER_BYTES
-    });
-    let count = fits.count().max(1);
-    publications.truncate(count);
-    let place = publications.last().map_or(page.head, |last| last.seq());
-    Ok((Start { place, head: page.head, again: true }, publications, jump))
 }

@@ -16,9 +16,8 @@ use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::Channels;
 use super::log::{Early, Next, Passed};
-use super::registry::{ask, read};
-use crate::gateway::Gateway;
 use crate::order;
 use crate::protocol::failure::Failure;
 use crate::protocol::publication::Publication;
@@ -193,8 +192,8 @@ impl Feed {
 }
 
 /// Keeps a feed for as long as somebody is subscribed.
-pub(super) async fn run(gateway: Arc<Gateway>, feed: Arc<Feed>) {
-    let mut keeper = Keeper::new(gateway, feed);
+pub(super) async fn run(channels: Arc<Channels>, feed: Arc<Feed>) {
+    let mut keeper = Keeper::new(channels, feed);
     while !keeper.gone {
         keeper.see_to_joining().await;
         let next = keeper.pass_on().await;
@@ -208,7 +207,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, feed: Arc<Feed>) {
 }
 
 struct Keeper {
-    gateway: Arc<Gateway>,
+    channels: Arc<Channels>,
     feed: Arc<Feed>,
     /// On whose behalf routers are asked: the channel's name, so that what is
     /// asked for one channel goes to one router in order.
@@ -227,12 +226,12 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(gateway: Arc<Gateway>, feed: Arc<Feed>) -> Self {
+    fn new(channels: Arc<Channels>, feed: Arc<Feed>) -> Self {
         let name = feed.channel.as_str().trim_start_matches("c_");
         let user = UserId::parse(name).or_else(|_| UserId::parse(feed.channel.as_str()));
         let user = user.unwrap_or_else(|_| unreachable!("a channel's name has the form of a user's"));
         Self {
-            gateway,
+            channels,
             feed,
             user,
             joined: false,
@@ -260,9 +259,11 @@ impl Keeper {
             early.doubted = false;
             early.announced()
         };
-        let join =
-            wire::JoinChannel { channel: self.feed.channel.to_string(), node: self.gateway.node.to_string() };
-        match ask(&self.gateway, &self.user, request::Command::JoinChannel(join)).await {
+        let join = wire::JoinChannel {
+            channel: self.feed.channel.to_string(),
+            node: self.channels.context.node.to_string(),
+        };
+        match self.channels.ask(&self.user, request::Command::JoinChannel(join)).await {
             Ok(page) => {
                 self.joined_at(page.head, announced);
                 (self.asking, self.retry) = (false, RETRY.0);
@@ -310,7 +311,7 @@ impl Keeper {
 
     async fn give(&self, publication: &Arc<Publication>) {
         let (taken, of) = self.feed.pass_on(publication);
-        self.gateway.metrics.publications(taken);
+        self.channels.context.metrics.publications(taken);
         if of >= CROWD {
             tokio::task::yield_now().await;
         }
@@ -326,9 +327,9 @@ impl Keeper {
         if Instant::now() < read_at {
             return;
         }
-        self.gateway.metrics.channel_hole();
+        self.channels.context.metrics.channel_hole();
         let (passed, announced) = (self.feed.passed(), self.feed.early().announced());
-        match read(&self.gateway, &self.user, &self.feed.channel, passed, PAGE).await {
+        match self.channels.read(&self.user, &self.feed.channel, passed, PAGE).await {
             Ok(page) => {
                 self.retry = RETRY.0;
                 // What is still missing then is asked for at once.
@@ -355,9 +356,9 @@ impl Keeper {
             self.end_idling();
             return;
         }
-        let draining = self.gateway.draining.is_cancelled();
+        let draining = self.channels.context.draining.is_cancelled();
         if self.leave_at.is_none() {
-            let many = self.gateway.channels.idle.fetch_add(1, Ordering::Relaxed) >= MAX_IDLE;
+            let many = self.channels.idle.fetch_add(1, Ordering::Relaxed) >= MAX_IDLE;
             let patience = if many || !self.joined { Duration::ZERO } else { IDLE };
             self.leave_at = Some(Instant::now() + patience);
         }
@@ -375,15 +376,15 @@ impl Keeper {
         (self.joined, self.join_at, self.read_at) = (false, Instant::now(), None);
         let leave = request::Command::LeaveChannel(wire::LeaveChannel {
             channel: self.feed.channel.to_string(),
-            node: self.gateway.node.to_string(),
+            node: self.channels.context.node.to_string(),
         });
         if draining {
-            self.gateway.routers.submit(&self.user, leave, Box::new(|_| {}));
-        } else if let Err(failure) = self.gateway.routers.call(&self.user, leave).await {
+            self.channels.context.routers.submit(&self.user, leave, Box::new(|_| {}));
+        } else if let Err(failure) = self.channels.context.routers.call(&self.user, leave).await {
             // The node is told of what nobody reads until its lease ends.
             tracing::debug!(channel = %self.feed.channel, %failure, "a channel was not left");
         }
-        let mut feeds = self.gateway.channels.lock();
+        let mut feeds = self.channels.lock();
         if self.feed.members().subscribers.is_empty() {
             feeds.remove(self.feed.channel.as_str());
             self.gone = true;
@@ -395,7 +396,7 @@ impl Keeper {
 
     fn end_idling(&mut self) {
         if self.leave_at.take().is_some() {
-            self.gateway.channels.idle.fetch_sub(1, Ordering::Relaxed);
+            self.channels.idle.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -403,7 +404,7 @@ impl Keeper {
     async fn wait(&mut self) {
         let times = [Some(self.join_at), self.read_at, self.leave_at];
         let first = times.into_iter().flatten().min().unwrap_or(self.join_at);
-        let draining = &self.gateway.draining;
+        let draining = &self.channels.context.draining;
         tokio::select! {
             biased;
             () = self.feed.wake.notified() => {}
@@ -417,7 +418,7 @@ impl Keeper {
     fn later(&mut self) -> Instant {
         let pause = self.retry.mul_f64(rand::random_range(0.5..=1.0));
         self.retry = (self.retry * 2).min(RETRY.1);
-        if self.gateway.draining.is_cancelled() {
+        if self.channels.context.draining.is_cancelled() {
             // Its sessions have been told to go on elsewhere.
             self.gone = true;
         }

@@ -9,6 +9,5 @@ mod feed;
 mod log;
 mod registry;
 
-pub(crate) use command::{subscribe, unsubscribe};
 pub use registry::Channels;
-pub(crate) use registry::{PAGE, begin, page, places};
+pub(crate) use registry::PAGE;

@@ -10,10 +10,10 @@ use axum::response::Response;
 use daemon::trace::{self, KeyValue, Span};
 use http::{HeaderMap, Method};
 
-use crate::caller::tickets;
 use crate::gateway::Gateway;
 use crate::http::cors;
 use crate::http::resources::{no_such_method, no_such_path};
+use crate::http::tickets;
 
 /// Puts the layers around all routes.
 pub fn layers(routes: Router<Arc<Gateway>>, gateway: &Arc<Gateway>) -> Router {

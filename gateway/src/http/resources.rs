@@ -20,11 +20,10 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use prost::Message as _;
 
-use crate::caller::credentials::{self, Caller};
 use crate::caller::half_sent::Part;
+use crate::caller::identity::Caller;
 use crate::gateway::Gateway;
 use crate::http::catalogue::{Field, RESOURCES, Resource, Served};
-use crate::link::execute::execute;
 use crate::protocol::answer::Answer;
 use crate::protocol::binary::{self, accepts_protobuf, is_protobuf};
 use crate::protocol::command::{Command, MAX_FRAME_BYTES};
@@ -105,7 +104,7 @@ async fn ask(gateway: &Arc<Gateway>, mut request: Request, resource: &Resource) 
     let path: Result<RawPathParams, RawPathParamsRejection> = request.extract_parts().await;
     let uri = request.uri().clone();
     let query = Query::parse(uri.query().unwrap_or_default())?;
-    let caller = credentials::caller(gateway, request.headers(), request.extensions(), &query).await?;
+    let caller = gateway.callers.caller(request.headers(), request.extensions(), &query).await?;
     let path = path.map_err(|_| Failure::bad_request("the path is not UTF-8"))?;
     let named = |fields: &'static [Field], name: &str| {
         fields.iter().map(|field| field.name).find(|known| *known == name)
@@ -124,9 +123,10 @@ async fn answer(
     asked: &HeaderMap,
 ) -> Result<Response, Response> {
     command.permit(caller.identity.scopes)?;
-    let may = gateway.rates.enter(caller.payer(), command.class(), command.units()).await;
-    may.inspect_err(|failure| gateway.metrics.command(command.kind(), Some(failure.code)))?;
-    let answer = execute(gateway, &caller.user, &caller.device, caller.identity.scopes, command).await?;
+    let may = gateway.callers.rates.enter(caller.payer(), command.class(), command.units()).await;
+    may.inspect_err(|failure| gateway.context.metrics.command(command.kind(), Some(failure.code)))?;
+    let answer =
+        gateway.commands.execute(&caller.user, &caller.device, caller.identity.scopes, command).await?;
     let (form, body) = match &answer {
         Answer::Sent(conversation, sent) if has_protobuf(asked) || accepts_protobuf(asked) => {
             (binary::CONTENT_TYPE, binary::sent_message(conversation.as_str(), sent).encode_to_vec())

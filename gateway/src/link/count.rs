@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use daemon::trace::Span;
 use prost::Message as _;
-use proto::wire::{self, reply, request};
+use proto::UserId;
+use proto::wire::{self, Spending, reply, request};
 use rustc_hash::FxHasher;
 use tokio::time::Instant;
 
@@ -17,12 +18,17 @@ use super::cost;
 use super::pending::Pending;
 use super::stream::Link;
 use super::{Outcome, Routers};
-use crate::caller::rates::Told;
+use crate::protocol::class::Class;
 
 /// For an answer; some more until the clock ticks.
 const TIMEOUT: Duration = Duration::from_millis(200);
 /// Users in one request.
 const MOST: usize = 1_024;
+
+/// Whose doings of a class are counted.
+pub(crate) type RateKey = (UserId, Class);
+/// What a gateway has let through of one, as the counting router is told it.
+pub(crate) type UserSpending = (RateKey, Spending);
 
 impl Routers {
     /// Tells each user's spending to the router that counts for the user.
@@ -30,10 +36,10 @@ impl Routers {
     /// left in the same order; nothing: there was no answer in time.
     pub(crate) fn count(
         &self,
-        told: Vec<Told>,
-        done: impl Fn(Vec<Told>, Option<Vec<f32>>) + Clone + Send + 'static,
+        told: Vec<UserSpending>,
+        done: impl Fn(Vec<UserSpending>, Option<Vec<f32>>) + Clone + Send + 'static,
     ) {
-        let mut by_link: Vec<(Option<Arc<Link>>, Vec<Told>)> = Vec::new();
+        let mut by_link: Vec<(Option<Arc<Link>>, Vec<UserSpending>)> = Vec::new();
         for one in told {
             let link = self.counts_for(one.0.0.as_str());
             let id = link.as_ref().map(|link| link.id);
@@ -54,8 +60,8 @@ impl Routers {
     fn count_on(
         &self,
         link: &Arc<Link>,
-        told: Vec<Told>,
-        done: impl FnOnce(Vec<Told>, Option<Vec<f32>>) + Send + 'static,
+        told: Vec<UserSpending>,
+        done: impl FnOnce(Vec<UserSpending>, Option<Vec<f32>>) + Send + 'static,
     ) {
         let spendings = told.iter().map(|(_, spending)| spending.clone()).collect();
         let command = request::Command::CountRates(wire::CountRates { spendings });

@@ -7,74 +7,72 @@ use proto::wire::{self, reply, request};
 use proto::{ClientMessageId, ConversationId, UserId};
 use tokio::time::Instant;
 
-use crate::gateway::Gateway;
-use crate::link::execute::random_key;
+use super::execute::Commands;
+use super::request::random_key;
 use crate::protocol::answer::Answer;
 use crate::protocol::failure::Failure;
 
-/// Bytes of such messages under way to routers, of all callers of this node
-/// together; the next one waits until an answer has made room. Other commands go
-/// between them.
-pub(crate) const UNDER_WAY: usize = 1 << 20;
 /// What a message weighs beside its body: so at most 256 are under way.
 const BESIDE_BODY: usize = 4 << 10;
 /// Of one caller under way at once.
 const AT_ONCE: usize = 256;
 
-/// Sends, and says for each of `to` what became of it. No user is named twice.
-/// Those who are not reached within the time of a command are answered
-/// `unavailable`, and nothing has been sent to those who had not begun by then.
-pub async fn send(
-    gateway: &Gateway,
-    user: &UserId,
-    to: Vec<UserId>,
-    body: Bytes,
-    client_msg_id: Option<ClientMessageId>,
-) -> Answer {
-    let hidden_id = client_msg_id.is_none();
-    let message = wire::Send {
-        conversation: String::new(),
-        body,
-        client_msg_id: client_msg_id.map_or_else(random_key, String::from),
-        hidden_id,
-        // The session is told of its own copies by the bus.
-        session: String::new(),
-    };
-    let until = Instant::now() + gateway.config.limits.command_timeout;
-    let sends = to.into_iter().map(|peer| {
-        let conversation = ConversationId::direct(user, &peer);
-        let message = wire::Send { conversation: conversation.to_string(), ..message.clone() };
-        async move {
-            let sent = send_one(gateway, user, message, until).await;
-            gateway.metrics.command("send", sent.as_ref().err().map(|failure| failure.code));
-            sent.map(|sent| (conversation, sent))
-        }
-    });
-    Answer::Results(stream::iter(sends).buffered(AT_ONCE).collect().await)
-}
-
-async fn send_one(
-    gateway: &Gateway,
-    user: &UserId,
-    message: wire::Send,
-    until: Instant,
-) -> Result<wire::Sent, Failure> {
-    let hidden_id = message.hidden_id;
-    let weight = u32::try_from(message.body.len() + BESIDE_BODY).unwrap_or(u32::MAX);
-    let _room = gateway
-        .many
-        .acquire_many(weight)
-        .await
-        .map_err(|_| Failure::unavailable("the gateway is stopping"))?;
-    if Instant::now() >= until {
-        return Err(Failure::unavailable("there was no time left for this one"));
+impl Commands {
+    /// Sends, and says for each of `to` what became of it. No user is named twice.
+    /// Those who are not reached within the time of a command are answered
+    /// `unavailable`, and nothing has been sent to those who had not begun by then.
+    pub async fn send_to_many(
+        &self,
+        user: &UserId,
+        to: Vec<UserId>,
+        body: Bytes,
+        client_msg_id: Option<ClientMessageId>,
+    ) -> Answer {
+        let hidden_id = client_msg_id.is_none();
+        let message = wire::Send {
+            conversation: String::new(),
+            body,
+            client_msg_id: client_msg_id.map_or_else(random_key, String::from),
+            hidden_id,
+            // The session is told of its own copies by the bus.
+            session: String::new(),
+        };
+        let until = Instant::now() + self.timeout;
+        let sends = to.into_iter().map(|peer| {
+            let conversation = ConversationId::direct(user, &peer);
+            let message = wire::Send { conversation: conversation.to_string(), ..message.clone() };
+            async move {
+                let sent = self.send_one(user, message, until).await;
+                self.context.metrics.command("send", sent.as_ref().err().map(|failure| failure.code));
+                sent.map(|sent| (conversation, sent))
+            }
+        });
+        Answer::Results(stream::iter(sends).buffered(AT_ONCE).collect().await)
     }
-    match gateway.routers.call(user, request::Command::Send(message)).await? {
-        reply::Result::Sent(mut sent) => {
-            // A repeat that only the gateway made is none to the client.
-            sent.duplicate &= !hidden_id;
-            Ok(sent)
+
+    async fn send_one(
+        &self,
+        user: &UserId,
+        message: wire::Send,
+        until: Instant,
+    ) -> Result<wire::Sent, Failure> {
+        let hidden_id = message.hidden_id;
+        let weight = u32::try_from(message.body.len() + BESIDE_BODY).unwrap_or(u32::MAX);
+        let _room = self
+            .many
+            .acquire_many(weight)
+            .await
+            .map_err(|_| Failure::unavailable("the gateway is stopping"))?;
+        if Instant::now() >= until {
+            return Err(Failure::unavailable("there was no time left for this one"));
         }
-        _ => Err(Failure::internal("the router gave an answer of the wrong kind")),
+        match self.context.routers.call(user, request::Command::Send(message)).await? {
+            reply::Result::Sent(mut sent) => {
+                // A repeat that only the gateway made is none to the client.
+                sent.duplicate &= !hidden_id;
+                Ok(sent)
+            }
+            _ => Err(Failure::internal("the router gave an answer of the wrong kind")),
+        }
     }
 }

@@ -4,8 +4,10 @@
 //! [`lateness`] (which routers answer late), [`discovery`] (which routers there
 //! are) and [`count`] (the router that counts a user's rate). [`request`] writes
 //! a command as routers take it, [`execute`] does one and waits for its answer,
-//! [`many`] sends one message to many users.
+//! [`many`] sends one message to many users, [`typing`] passes `typing` on now and
+//! then. [`NodeContext`] is what every service of a node is given.
 
+mod context;
 pub mod cost;
 pub mod count;
 pub mod discovery;
@@ -13,8 +15,12 @@ pub mod execute;
 pub mod lateness;
 pub mod many;
 pub mod pending;
+pub mod request;
 pub mod routers;
 mod stream;
+pub mod typing;
 
+pub use context::NodeContext;
+pub use execute::Commands;
 pub use routers::{Completion, LinkConfig, Outcome, Routers};
 pub use stream::{Dial, InProcess, Outbound};

@@ -1,7 +1,7 @@
 //! The words of the client protocol (docs/PROTOCOL.md), without any I/O.
 //! [`fields`] are a command's members in either form, [`command`] what they ask
 //! for, [`class`] the limit that a command counts for, [`scopes`] what a token
-//! allows, [`query`] a request's parameters. [`frame`] is what a client gets,
+//! allows, [`unauthorized`] why one does not hold, [`query`] a request's parameters. [`frame`] is what a client gets,
 //! made of an [`answer`], an [`event`], a [`publication`] or a [`failure`];
 //! [`mark`] and [`jump`] are two that others look at. [`json`] and [`binary`]
 //! write them; [`readable`] says how deep and how long JSON may be.
@@ -21,3 +21,4 @@ pub mod publication;
 pub mod query;
 pub mod readable;
 pub mod scopes;
+pub mod unauthorized;

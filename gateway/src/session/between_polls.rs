@@ -10,7 +10,7 @@ use proto::{ChannelId, Cursor, DeviceId, End, Seq, UserId};
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
-use crate::gateway::Gateway;
+use super::Sessions;
 use crate::order;
 use crate::session::positions::Places;
 use crate::session::tail::Tail;
@@ -91,25 +91,27 @@ impl Lingering {
     }
 }
 
-/// Ends sessions whose next poll has not come, until the gateway is gone or
+/// Ends sessions whose next poll has not come, until the sessions is gone or
 /// drains.
-pub async fn sweep(gateway: Weak<Gateway>) {
+pub async fn sweep(sessions: Weak<Sessions>) {
     loop {
-        let Some(draining) = gateway.upgrade().map(|gateway| gateway.draining.clone()) else { return };
+        let Some(draining) = sessions.upgrade().map(|sessions| sessions.context.draining.clone()) else {
+            return;
+        };
         tokio::select! {
             () = draining.cancelled() => {}
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }
-        let Some(gateway) = gateway.upgrade() else { return };
-        sweep_once(&gateway);
+        let Some(sessions) = sessions.upgrade() else { return };
+        sweep_once(&sessions);
         if draining.is_cancelled() {
             return;
         }
     }
 }
 
-fn sweep_once(gateway: &Arc<Gateway>) {
-    let (now, draining) = (Instant::now(), gateway.draining.is_cancelled());
+fn sweep_once(sessions: &Arc<Sessions>) {
+    let (now, draining) = (Instant::now(), sessions.context.draining.is_cancelled());
     let over = |tail: &Tail| tail.session.has_ended().is_some_and(|end| end != End::Kicked);
-    gateway.lingering.remove_if(|until, tail| draining || until <= now || over(tail));
+    sessions.lingering.remove_if(|until, tail| draining || until <= now || over(tail));
 }

@@ -11,7 +11,7 @@ use store::{Heard, Subscription};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::gateway::Gateway;
+use super::Sessions;
 use crate::protocol::event::Event;
 use crate::protocol::frame::Frame;
 
@@ -22,7 +22,7 @@ const CATCH_UP_PAUSE: Duration = Duration::from_millis(20);
 
 /// Hears the bus until `shutdown`.
 pub async fn run(
-    gateway: Arc<Gateway>,
+    sessions: Arc<Sessions>,
     mut subscription: Box<dyn Subscription>,
     shutdown: CancellationToken,
 ) {
@@ -33,35 +33,35 @@ pub async fn run(
             biased;
             () = shutdown.cancelled() => return,
             // A gap that has been open for too long…
-            () = gateway.hub.close_gaps() => {}
+            () = sessions.hub.close_gaps() => {}
             // What a router that has died was about to tell.
-            () = gateway.routers.stream_broke() => marks_missed(&gateway),
+            () = sessions.context.routers.stream_broke() => marks_missed(&sessions),
             // … which anything heard may also close.
             heard = subscription.next() => match heard {
                 Heard::Envelope(envelope) => {
-                    spread(&gateway, envelope);
+                    spread(&sessions, envelope);
                     heard_at = Instant::now();
                 }
-                Heard::Lost(loss) => lost(&gateway, loss.as_str(), heard_at),
-                Heard::Store(store) => store_is(&gateway, store, heard_at),
+                Heard::Lost(loss) => lost(&sessions, loss.as_str(), heard_at),
+                Heard::Store(store) => store_is(&sessions, store, heard_at),
             },
         }
     }
 }
 
-fn spread(gateway: &Gateway, envelope: Envelope) {
+fn spread(sessions: &Sessions, envelope: Envelope) {
     for announcement in envelope.announcements {
-        announce(gateway, announcement);
+        announce(sessions, announcement);
     }
     for publication in envelope.publications {
-        gateway.channels.announce(publication);
+        sessions.channels.announce(publication);
     }
     for notice in envelope.notices {
-        note(gateway, notice);
+        note(sessions, notice);
     }
 }
 
-fn announce(gateway: &Gateway, announcement: Announcement) {
+fn announce(sessions: &Sessions, announcement: Announcement) {
     let Announcement { conversation, seq, entry, targets, trace } = announcement;
     let mut event = Event::new(conversation, Seq(seq), entry.unwrap_or_default());
     if let Some(place) = trace::Place::of(&trace) {
@@ -69,54 +69,54 @@ fn announce(gateway: &Gateway, announcement: Announcement) {
     }
     let event = Arc::new(event);
     if let Some(mark) = event.mark() {
-        gateway.newest.admits(&mark);
+        sessions.newest.admits(&mark);
     }
-    let mut sessions = 0;
+    let mut count = 0;
     for target in targets {
-        for session in gateway.hub.of(&target.user) {
+        for session in sessions.hub.of(&target.user) {
             let offered = session.offer(Position(target.position), &event);
-            gateway.hub.settle(&session, offered);
-            sessions += 1;
+            sessions.hub.settle(&session, offered);
+            count += 1;
         }
     }
-    gateway.metrics.fanout(sessions);
-    event.span().set("switchboard.fanout", i64::try_from(sessions).unwrap_or(i64::MAX));
+    sessions.context.metrics.fanout(count);
+    event.span().set("switchboard.fanout", i64::try_from(count).unwrap_or(i64::MAX));
 }
 
-fn note(gateway: &Gateway, notice: Notice) {
-    let sessions = || {
-        let all = notice.users.iter().flat_map(|user| gateway.hub.of(user));
+fn note(sessions: &Sessions, notice: Notice) {
+    let addressed = || {
+        let all = notice.users.iter().flat_map(|user| sessions.hub.of(user));
         all.filter(|session| notice.session.is_empty() || notice.session == session.id.as_str())
     };
     let ephemeral = |frame: Frame| {
-        for session in sessions() {
+        for session in addressed() {
             if !session.offer_ephemeral(frame.clone()) {
-                gateway.metrics.ephemeral_dropped();
+                sessions.context.metrics.ephemeral_dropped();
             }
         }
     };
     match notice.what.clone() {
         Some(notice::What::Typing(typing)) => ephemeral(Frame::Typing(Arc::new(typing))),
-        Some(notice::What::Receipt(receipt)) if !gateway.newest.admits(&(&receipt).into()) => {}
+        Some(notice::What::Receipt(receipt)) if !sessions.newest.admits(&(&receipt).into()) => {}
         Some(notice::What::Receipt(receipt)) => {
             let receipt = Arc::new(receipt);
-            for session in sessions() {
+            for session in addressed() {
                 if session.offer_receipt(receipt.clone()) {
-                    gateway.hub.hurry_later(session);
+                    sessions.hub.hurry_later(session);
                 }
             }
         }
         Some(notice::What::Replaced(_)) => {
-            sessions().for_each(|session| gateway.farewells.replaced(session));
+            addressed().for_each(|session| sessions.farewells.replaced(session));
         }
         Some(notice::What::Head(head)) => {
-            sessions().for_each(|session| session.offer_head(Position(head.position)));
+            addressed().for_each(|session| session.offer_head(Position(head.position)));
         }
         Some(notice::What::Kicked(_)) => {
-            sessions().for_each(|session| gateway.farewells.end(session, End::Kicked));
+            addressed().for_each(|session| sessions.farewells.end(session, End::Kicked));
         }
-        Some(notice::What::Presence(presence)) => gateway.presence.heard(presence),
-        Some(notice::What::NodeGone(_)) => gateway.presence.doubt_all(Duration::ZERO),
+        Some(notice::What::Presence(presence)) => sessions.presence.heard(presence),
+        Some(notice::What::NodeGone(_)) => sessions.presence.doubt_all(Duration::ZERO),
         // From a newer router: nothing that this node knows of.
         None => {}
     }
@@ -125,20 +125,20 @@ fn note(gateway: &Gateway, notice: Notice) {
 /// The store's incarnation, perhaps another one than before. Sessions doubt
 /// their places before this node knows it, so that none goes on from a place
 /// of another history (see [`crate::session::Session::offer_own`]).
-fn store_is(gateway: &Arc<Gateway>, store: StoreIncarnation, heard_at: Instant) {
-    if gateway.store() != StoreIncarnation::default() {
-        gateway.newest.forget();
-        lost(gateway, "store", heard_at);
+fn store_is(sessions: &Arc<Sessions>, store: StoreIncarnation, heard_at: Instant) {
+    if sessions.store() != StoreIncarnation::default() {
+        sessions.newest.forget();
+        lost(sessions, "store", heard_at);
     }
-    gateway.set_store(store);
+    sessions.set_store(store);
 }
 
 /// A router has died, which gathers marks for a moment before it announces
 /// them: every session asks for the latest, a crowd at a time.
-fn marks_missed(gateway: &Arc<Gateway>) {
-    let (sessions, since) = (gateway.hub.all(), Instant::now());
-    gateway.tracker.spawn(async move {
-        for crowd in sessions.chunks(CATCH_UP_CROWD) {
+fn marks_missed(sessions: &Arc<Sessions>) {
+    let (all, since) = (sessions.hub.all(), Instant::now());
+    sessions.context.tracker.spawn(async move {
+        for crowd in all.chunks(CATCH_UP_CROWD) {
             crowd.iter().for_each(|session| session.miss_marks(since));
             tokio::time::sleep(CATCH_UP_PAUSE).await;
         }
@@ -148,20 +148,20 @@ fn marks_missed(gateway: &Arc<Gateway>) {
 /// Something may be missing: every session reads on from the log. None takes
 /// anything more until then; they read a crowd at a time. Before `heard_at`
 /// nothing was missing.
-fn lost(gateway: &Arc<Gateway>, cause: &'static str, heard_at: Instant) {
-    gateway.metrics.bus_lost(cause);
-    gateway.presence.doubt_all(Duration::ZERO);
-    gateway.channels.doubt();
-    let sessions = gateway.hub.all();
-    if sessions.is_empty() {
+fn lost(sessions: &Arc<Sessions>, cause: &'static str, heard_at: Instant) {
+    sessions.context.metrics.bus_lost(cause);
+    sessions.presence.doubt_all(Duration::ZERO);
+    sessions.channels.doubt();
+    let all = sessions.hub.all();
+    if all.is_empty() {
         return;
     }
-    for session in &sessions {
+    for session in &all {
         session.doubt(heard_at);
     }
-    tracing::warn!(cause, sessions = sessions.len(), "the bus may have lost announcements");
-    gateway.tracker.spawn(async move {
-        for crowd in sessions.chunks(CATCH_UP_CROWD) {
+    tracing::warn!(cause, sessions = all.len(), "the bus may have lost announcements");
+    sessions.context.tracker.spawn(async move {
+        for crowd in all.chunks(CATCH_UP_CROWD) {
             for session in crowd {
                 session.look_again();
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proto::End;
 use tokio::time::Instant;
 
-use crate::link::execute::now_ms;
+use crate::link::request::now_ms;
 use crate::session::Session;
 
 /// `exp` has a leeway, on live sessions too.

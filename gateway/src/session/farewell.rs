@@ -18,7 +18,7 @@ use proto::End;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::gateway::Gateway;
+use super::Sessions;
 use crate::session::Session;
 use crate::session::expiry;
 use crate::session::tail;
@@ -71,8 +71,8 @@ impl Farewells {
 }
 
 /// Sees to sessions whose time has come, for as long as it is awaited.
-pub(crate) async fn run(gateway: Arc<Gateway>) {
-    let farewells = &gateway.farewells;
+pub(crate) async fn run(sessions: Arc<Sessions>) {
+    let farewells = &sessions.farewells;
     let mut tokens = interval(TOKENS);
     tokens.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -85,22 +85,22 @@ pub(crate) async fn run(gateway: Arc<Gateway>) {
         };
         tokio::select! {
             () = next => {}
-            _ = tokens.tick() => end_expired(&gateway),
+            _ = tokens.tick() => end_expired(&sessions),
         }
         for session in farewells.take_due() {
             if session.tell() {
                 farewells.look_later(session, PATIENCE);
             } else {
-                tail::close(&gateway, &session);
+                tail::close(&sessions, &session);
             }
         }
     }
 }
 
-fn end_expired(gateway: &Gateway) {
-    for session in gateway.hub.all() {
+fn end_expired(sessions: &Sessions) {
+    for session in sessions.hub.all() {
         if expiry::check(&session) {
-            gateway.farewells.look_later(session, PATIENCE);
+            sessions.farewells.look_later(session, PATIENCE);
         }
     }
 }
@@ -139,11 +139,11 @@ impl Departure {
     /// Tells every session when to leave, and ends each when its time is over.
     /// Returns when none is left, and those who have just asked for something
     /// else have been answered.
-    pub(crate) async fn run(self, gateway: &Gateway) {
+    pub(crate) async fn run(self, sessions: &Sessions) {
         let begun = Instant::now();
         let spread = u64::try_from(self.spread.as_millis()).unwrap_or(u64::MAX).max(1);
         let mut leaving: Vec<(Instant, Arc<Session>)> = Vec::new();
-        for session in gateway.hub.all() {
+        for session in sessions.hub.all() {
             let reconnect_in_ms = rand::random_range(0..spread);
             session.send_away(reconnect_in_ms);
             if self.alone {
@@ -154,7 +154,7 @@ impl Departure {
         }
         leaving.sort_unstable_by_key(|(at, _)| *at);
         for (at, session) in leaving {
-            while Instant::now() < at && !gateway.hub.is_empty() {
+            while Instant::now() < at && !sessions.hub.is_empty() {
                 sleep_until(at.min(Instant::now() + LOOK)).await;
             }
             session.end(End::Shutdown);

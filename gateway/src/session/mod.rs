@@ -2,7 +2,7 @@
 //! connections. [`handle`] is the session itself, fed by the bus and emptied by its
 //! transport; `state` holds what it does next, `outbox` its frames, `marks` the
 //! delivered and read marks that it is owed, `subscriptions` its channels, `ending`
-//! its end. [`tail`] is the reading end that a transport owns. [`hub`] finds the
+//! its end. [`sessions`] are all of them with what they share; [`tail`] is the reading end that a transport owns. [`hub`] finds the
 //! sessions of a user, [`bus_reader`] feeds them, [`presence`] is whom they watch,
 //! [`newest_marks`] and [`receipts`] decide which receipts they are given,
 //! [`between_polls`] keeps sessions whose next poll is to come, [`positions`] is
@@ -22,7 +22,9 @@ mod outbox;
 pub mod positions;
 pub mod presence;
 pub mod receipts;
+pub mod sessions;
 mod state;
+pub(crate) mod subscribed;
 mod subscriptions;
 pub mod tail;
 
@@ -30,4 +32,5 @@ pub(crate) use ending::reconnect_in_ms;
 pub(crate) use handle::Asked;
 pub use handle::{CatchUp, Offered, Session, Taken};
 pub(crate) use marks::{MarksAsked, Since};
+pub use sessions::{SessionConfig, Sessions};
 pub(crate) use subscriptions::{Missing, Start};

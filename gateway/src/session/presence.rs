@@ -16,7 +16,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use crate::gateway::Gateway;
+use super::Sessions;
 use crate::order;
 use crate::protocol::answer::Answer;
 use crate::protocol::failure::Failure;
@@ -88,16 +88,16 @@ type Question = Vec<(UserId, u64)>;
 /// Does `presence` with `watch: true` for a session: the answer first, then
 /// what changes.
 pub(crate) fn watch(
-    gateway: &Arc<Gateway>,
+    sessions: &Arc<Sessions>,
     session: &Arc<Session>,
     users: Vec<UserId>,
     reference: Reference,
 ) -> Result<(), Failure> {
-    let question = gateway.presence.begin(session, users).inspect_err(|failure| {
-        gateway.metrics.command("presence", Some(failure.code));
+    let question = sessions.presence.begin(session, users).inspect_err(|failure| {
+        sessions.context.metrics.command("presence", Some(failure.code));
     })?;
-    let command = ask(gateway, &question);
-    let (to, session) = (gateway.clone(), session.clone());
+    let command = ask(sessions, &question);
+    let (to, session) = (sessions.clone(), session.clone());
     let user = session.user.clone();
     let completion = move |outcome: crate::link::Outcome| {
         let answer = outcome.result.and_then(|reply| Answer::from_reply(reply, None));
@@ -106,7 +106,7 @@ pub(crate) fn watch(
             Ok(_) => Err(Failure::internal("the router gave an answer of the wrong kind")),
             Err(failure) => Err(failure),
         };
-        to.metrics.command("presence", answer.as_ref().err().map(|failure| failure.code));
+        to.context.metrics.command("presence", answer.as_ref().err().map(|failure| failure.code));
         match answer {
             Ok(states) => to.presence.answered(&session, question, states, reference),
             Err(failure) => {
@@ -115,14 +115,14 @@ pub(crate) fn watch(
             }
         }
     };
-    gateway.routers.submit(&user, command, Box::new(completion));
+    sessions.context.routers.submit(&user, command, Box::new(completion));
     Ok(())
 }
 
 /// Asks again for what is in doubt and says what is no longer watched, until
 /// it is dropped.
-pub async fn run(gateway: Arc<Gateway>) {
-    let watching = &gateway.presence;
+pub async fn run(sessions: Arc<Sessions>) {
+    let watching = &sessions.presence;
     let mut refresh = Instant::now() + REFRESH;
     loop {
         let next = watching.next_due();
@@ -131,11 +131,11 @@ pub async fn run(gateway: Arc<Gateway>) {
                 refresh += REFRESH;
                 watching.doubt_all(Duration::ZERO);
             }
-            () = gateway.routers.stream_ended() => watching.doubt_all(AFTER_ROUTER),
+            () = sessions.context.routers.stream_ended() => watching.doubt_all(AFTER_ROUTER),
             () = watching.due.notified() => {}
             () = at(next) => {
-                ask_again(&gateway).await;
-                say_farewell(&gateway).await;
+                ask_again(&sessions).await;
+                say_farewell(&sessions).await;
             }
         }
     }
@@ -148,39 +148,39 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-async fn ask_again(gateway: &Gateway) {
-    let question = gateway.presence.doubted(Instant::now());
+async fn ask_again(sessions: &Sessions) {
+    let question = sessions.presence.doubted(Instant::now());
     let Some((first, _)) = question.first() else { return };
-    let answer = gateway.routers.call(&first.clone(), ask(gateway, &question)).await;
+    let answer = sessions.context.routers.call(&first.clone(), ask(sessions, &question)).await;
     match answer.and_then(|reply| Answer::from_reply(reply, None)) {
-        Ok(Answer::Presence(states)) => gateway.presence.told_again(question, states),
+        Ok(Answer::Presence(states)) => sessions.presence.told_again(question, states),
         Ok(_) => tracing::warn!("the router gave an answer of the wrong kind"),
         Err(failure) => {
             tracing::debug!(%failure, users = question.len(), "asking for presence waits");
             let users = question.into_iter().map(|(user, _)| user);
-            gateway.presence.lock().doubt(users, Instant::now() + RETRY);
+            sessions.presence.lock().doubt(users, Instant::now() + RETRY);
         }
     }
 }
 
-async fn say_farewell(gateway: &Gateway) {
-    let users = gateway.presence.forget_unwatched(Instant::now());
+async fn say_farewell(sessions: &Sessions) {
+    let users = sessions.presence.forget_unwatched(Instant::now());
     let Some(first) = users.first() else { return };
     let farewell = wire::Unwatch {
         users: users.iter().map(ToString::to_string).collect(),
-        node: gateway.node.to_string(),
+        node: sessions.context.node.to_string(),
     };
-    let done = gateway.routers.call(first, request::Command::Unwatch(farewell)).await;
+    let done = sessions.context.routers.call(first, request::Command::Unwatch(farewell)).await;
     if let Err(failure) = &done {
         tracing::debug!(%failure, users = users.len(), "ending to watch waits");
     }
-    gateway.presence.farewell_said(users, done.is_ok());
+    sessions.presence.farewell_said(users, done.is_ok());
 }
 
-fn ask(gateway: &Gateway, question: &Question) -> request::Command {
+fn ask(sessions: &Sessions, question: &Question) -> request::Command {
     request::Command::Presence(wire::AskPresence {
         users: question.iter().map(|(user, _)| user.to_string()).collect(),
-        node: gateway.node.to_string(),
+        node: sessions.context.node.to_string(),
     })
 }
 

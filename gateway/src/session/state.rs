@@ -127,7 +127,7 @@ impl State {
                 return;
             }
             self.feed = Feed::CatchingUp(CatchUp::Marks);
-            return metrics::catchup(CatchUp::Marks);
+            return metrics::catchup(CatchUp::Marks.as_str());
         }
         self.marks.hold(receipt, Instant::now());
     }
@@ -210,7 +210,7 @@ impl State {
     pub(super) fn catch_up(&mut self, cause: CatchUp) -> Offered {
         if let Feed::Live(_) = self.feed {
             self.feed = Feed::CatchingUp(cause);
-            metrics::catchup(cause);
+            metrics::catchup(cause.as_str());
         }
         self.doubted |= cause == CatchUp::Bus;
         if cause == CatchUp::Behind {

@@ -10,9 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use proto::wire::{self, Standing, reply, request};
 use proto::{Cursor, DeviceId, End, Position, ResetReason, UserId};
 
-use crate::channels;
-use crate::gateway::Gateway;
-use crate::link::execute::now_ms;
+use super::Sessions;
+use crate::link::request::now_ms;
 use crate::metrics;
 use crate::protocol::failure::Failure;
 use crate::protocol::frame::{Frame, Welcome};
@@ -90,7 +89,7 @@ struct ChannelReading {
 pub struct Tail {
     /// The session.
     pub session: Arc<Session>,
-    gateway: Arc<Gateway>,
+    sessions: Arc<Sessions>,
     /// A page on its way, kept when an answer comes first.
     reading: Option<Reading>,
     /// The same for the channel that the session is behind in. A pointer only:
@@ -102,34 +101,35 @@ impl Tail {
     /// Attaches a new session: known to the bus first, then written to its
     /// user's record, so that nothing falls between. When many attach at once
     /// they wait in line.
-    pub async fn open(gateway: &Arc<Gateway>, opening: Opening) -> Result<Self, Failure> {
+    pub async fn open(sessions: &Arc<Sessions>, opening: Opening) -> Result<Self, Failure> {
         let Opening { user, device, from, expires } = opening;
-        let session = Arc::new(Session::new(user, device, expires, gateway.config.limits.session_queue));
-        let tail = Self { session: session.clone(), gateway: gateway.clone(), reading: None, channel: None };
-        gateway.hub.add(session.clone());
-        if !gateway.takes_sessions() {
+        let session = Arc::new(Session::new(user, device, expires, sessions.config.queue));
+        let tail =
+            Self { session: session.clone(), sessions: sessions.clone(), reading: None, channel: None };
+        sessions.hub.add(session.clone());
+        if !sessions.takes_sessions() {
             // Asked only now that a drain would find it.
             return Err(Failure::unavailable("this node takes no sessions at the moment"));
         }
         let asked = session.begin_first_page(from.place());
-        let mut attached = attach(gateway, &session, from).await?;
+        let mut attached = attach(sessions, &session, from).await?;
         if let StartAt::Cursor(cursor) = from
             && !attached.acknowledged
         {
-            acknowledge(gateway, &session.user, &session.device, cursor);
+            acknowledge(sessions, &session.user, &session.device, cursor);
         }
         let start = Cursor::from(attached.start.unwrap_or_default());
         if attached.resumed && attached.head > start.position.0 {
-            metrics::catchup(CatchUp::Resume);
+            metrics::catchup(CatchUp::Resume.as_str());
         }
         let welcome = Frame::Welcome(Arc::new(Welcome {
             user: session.user.to_string(),
             device: session.device.to_string(),
             session: session.id.to_string(),
-            node: gateway.config.node.clone(),
+            node: sessions.config.node.clone(),
             cursor: start,
             resumed: attached.resumed,
-            heartbeat_ms: u64::try_from(gateway.config.heartbeat.as_millis()).unwrap_or(u64::MAX),
+            heartbeat_ms: u64::try_from(sessions.config.heartbeat.as_millis()).unwrap_or(u64::MAX),
         }));
         let reset: Option<ResetReason> = attached.reset().into();
         if reset.is_some() {
@@ -163,19 +163,19 @@ impl Tail {
             match taken {
                 Taken::Frames => {
                     self.delivered(out.get(before..).unwrap_or_default());
-                    receipts::add_receipts(&self.gateway.newest, out, before);
+                    receipts::add_receipts(&self.sessions.newest, out, before);
                     return Poll::Ready(Ok(()));
                 }
                 Taken::Ended(end) => return Poll::Ready(Err(end)),
                 Taken::Presence => {
-                    self.gateway.presence.settle(&self.session);
+                    self.sessions.presence.settle(&self.session);
                     continue;
                 }
                 Taken::Nothing => self.reading = None,
                 Taken::Read(after) => {
-                    let (gateway, session) = (&self.gateway, &self.session);
+                    let (sessions, session) = (&self.sessions, &self.session);
                     self.reading
-                        .get_or_insert_with(|| Box::pin(read(gateway.clone(), session.clone(), after)));
+                        .get_or_insert_with(|| Box::pin(read(sessions.clone(), session.clone(), after)));
                 }
             }
             self.read_channel(missing);
@@ -191,7 +191,7 @@ impl Tail {
             {
                 let count = self.session.apply_publications(&reading.missing, page);
                 self.channel = None;
-                self.gateway.metrics.publications(count);
+                self.sessions.context.metrics.publications(count);
                 continue;
             }
             return Poll::Pending;
@@ -200,10 +200,10 @@ impl Tail {
 
     fn take_over(&self, page: wire::InboxPage, asked: Asked) {
         if page.standing() == Standing::Superseded {
-            return self.gateway.farewells.replaced(self.session.clone());
+            return self.sessions.farewells.replaced(self.session.clone());
         }
         for mark in &page.marks {
-            self.gateway.newest.admits(&mark.into());
+            self.sessions.newest.admits(&mark.into());
         }
         // What a lower mark may still be under way to.
         let lately = now_ms().saturating_sub(LATELY_MS);
@@ -211,7 +211,7 @@ impl Tail {
             if let Some(entry) = event.entry.as_ref().filter(|entry| entry.time >= lately)
                 && let Some(mark) = Mark::of_message(&event.conversation, event.seq, entry)
             {
-                self.gateway.newest.admits(&mark);
+                self.sessions.newest.admits(&mark);
             }
         }
         self.session.apply(page, asked);
@@ -229,7 +229,7 @@ impl Tail {
         let count = events().count();
         if count > 0 {
             let oldest = events().filter_map(|event| event.live_since()).min();
-            self.gateway.metrics.delivered(count, oldest.map(seconds_since));
+            self.sessions.context.metrics.delivered(count, oldest.map(seconds_since));
         }
     }
 
@@ -242,8 +242,8 @@ impl Tail {
             return;
         }
         self.channel = missing.map(|missing| {
-            let (gateway, user) = (self.gateway.clone(), self.session.user.clone());
-            let page = Box::pin(read_channel(gateway, user, missing.clone()));
+            let (sessions, user) = (self.sessions.clone(), self.session.user.clone());
+            let page = Box::pin(read_channel(sessions, user, missing.clone()));
             Box::new(ChannelReading { missing, page })
         });
     }
@@ -257,42 +257,42 @@ fn seconds_since(written: u64) -> f64 {
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        close(&self.gateway, &self.session);
+        close(&self.sessions, &self.session);
     }
 }
 
 /// The session is no more. Usually its transport says so; for one whose peer
 /// takes nothing `crate::session::farewell` does.
-pub(crate) fn close(gateway: &Arc<Gateway>, session: &Session) {
-    if !gateway.hub.remove(session) {
+pub(crate) fn close(sessions: &Arc<Sessions>, session: &Session) {
+    if !sessions.hub.remove(session) {
         return;
     }
-    gateway.presence.leave(session);
-    gateway.channels.remove_all(gateway, session);
+    sessions.presence.leave(session);
+    sessions.channels.leave(session);
     let detach = wire::Detach { session: session.id.to_string() };
     // Should it be lost, the node's lease ends in time.
-    gateway.routers.submit(&session.user, request::Command::Detach(detach), Box::new(|_| {}));
+    sessions.context.routers.submit(&session.user, request::Command::Detach(detach), Box::new(|_| {}));
 }
 
-async fn attach(gateway: &Gateway, session: &Session, from: StartAt) -> Result<wire::Attached, Failure> {
+async fn attach(sessions: &Sessions, session: &Session, from: StartAt) -> Result<wire::Attached, Failure> {
     let attach = wire::Attach {
         device: session.device.to_string(),
         session: session.id.to_string(),
-        node: gateway.node.to_string(),
+        node: sessions.context.node.to_string(),
         from: from.wire(),
     };
-    resolve(gateway, &session.user, attach).await
+    resolve(sessions, &session.user, attach).await
 }
 
 /// Asks where reading starts; with a session and a node in `attach` it is
 /// registered in the same step.
 pub(crate) async fn resolve(
-    gateway: &Gateway,
+    sessions: &Sessions,
     user: &UserId,
     attach: wire::Attach,
 ) -> Result<wire::Attached, Failure> {
-    let _turn = gateway.turn().await?;
-    match gateway.routers.call(user, request::Command::Attach(attach)).await? {
+    let _turn = sessions.context.turn().await?;
+    match sessions.context.routers.call(user, request::Command::Attach(attach)).await? {
         reply::Result::Attached(attached) => Ok(attached),
         _ => Err(Failure::internal("the router gave an answer of the wrong kind")),
     }
@@ -300,9 +300,9 @@ pub(crate) async fn resolve(
 
 /// Giving a cursor says that everything up to it has arrived (PROTOCOL.md §5,
 /// `ack`). Nobody waits for it: the next one says it again.
-pub(crate) fn acknowledge(gateway: &Gateway, user: &UserId, device: &DeviceId, cursor: Cursor) {
+pub(crate) fn acknowledge(sessions: &Sessions, user: &UserId, device: &DeviceId, cursor: Cursor) {
     let ack = wire::Ack { device: device.to_string(), cursor: Some(cursor.into()) };
-    gateway.routers.submit(user, request::Command::Ack(ack), Box::new(|_| {}));
+    sessions.context.routers.submit(user, request::Command::Ack(ack), Box::new(|_| {}));
 }
 
 /// What [`resolve`] looks up without registering anything.
@@ -317,7 +317,7 @@ pub(crate) fn place_only(device: &DeviceId, from: StartAt) -> wire::Attach {
 
 /// Reads a page, however long that takes: a store that is away comes back. A
 /// session that was swept with its node's lease attaches again.
-async fn read(gateway: Arc<Gateway>, session: Arc<Session>, after: Cursor) -> (wire::InboxPage, Asked) {
+async fn read(sessions: Arc<Sessions>, session: Arc<Session>, after: Cursor) -> (wire::InboxPage, Asked) {
     let mut pause = 50;
     loop {
         let asked = session.begin_page();
@@ -331,9 +331,9 @@ async fn read(gateway: Arc<Gateway>, session: Arc<Session>, after: Cursor) -> (w
         if let Some(marks) = asked.marks {
             ask_marks(&mut query, marks);
         }
-        match page(&gateway, &session.user, query).await {
+        match page(&sessions, &session.user, query).await {
             Ok(page) if page.standing() == Standing::Missing => {
-                if attach(&gateway, &session, StartAt::Cursor(after)).await.is_ok() {
+                if attach(&sessions, &session, StartAt::Cursor(after)).await.is_ok() {
                     continue;
                 }
             }
@@ -367,10 +367,10 @@ fn ask_marks(query: &mut wire::ReadInbox, MarksAsked { since, after }: MarksAske
 }
 
 /// Reads a page of a channel, however long that takes.
-async fn read_channel(gateway: Arc<Gateway>, user: UserId, missing: Missing) -> Page {
+async fn read_channel(sessions: Arc<Sessions>, user: UserId, missing: Missing) -> Page {
     let mut pause = 50;
     loop {
-        match channels::page(&gateway, &user, &missing.channel, missing.after, channels::PAGE).await {
+        match sessions.channels.page(&user, &missing.channel, missing.after).await {
             Ok(page) => return page,
             Err(failure) => tracing::debug!(channel = %missing.channel, %failure, "reading a channel waits"),
         }
@@ -381,12 +381,12 @@ async fn read_channel(gateway: Arc<Gateway>, user: UserId, missing: Missing) -> 
 
 /// One page of an inbox.
 pub(crate) async fn page(
-    gateway: &Gateway,
+    sessions: &Sessions,
     user: &UserId,
     query: wire::ReadInbox,
 ) -> Result<wire::InboxPage, Failure> {
-    let _turn = gateway.turn().await?;
-    match gateway.routers.call(user, request::Command::ReadInbox(query)).await? {
+    let _turn = sessions.context.turn().await?;
+    match sessions.context.routers.call(user, request::Command::ReadInbox(query)).await? {
         reply::Result::Inbox(page) => Ok(page),
         _ => Err(Failure::internal("the router gave an answer of the wrong kind")),
     }

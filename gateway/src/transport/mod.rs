@@ -8,6 +8,7 @@ pub mod poll;
 mod pump;
 pub mod sse;
 pub mod stream;
+mod uplink;
 pub mod websocket;
 
 use std::sync::Arc;

@@ -19,7 +19,7 @@ use proto::{Bound, Cursor, End, Position, ResetReason};
 use tokio::time::{Instant, sleep_until};
 
 use crate::accept::long_response;
-use crate::caller::credentials::Caller;
+use crate::caller::identity::Caller;
 use crate::gateway::Gateway;
 use crate::protocol::binary::{self, accepts_protobuf};
 use crate::protocol::class::Class;
@@ -94,11 +94,11 @@ async fn poll(
     let start = match poll.from {
         StartAt::Cursor(cursor) => {
             // With a session that goes on, opening it does not say so.
-            acknowledge(&gateway, &caller.user, &caller.device, cursor);
+            acknowledge(&gateway.sessions, &caller.user, &caller.device, cursor);
             cursor
         }
         from => {
-            let attached = resolve(&gateway, &caller.user, place_only(&caller.device, from)).await?;
+            let attached = resolve(&gateway.sessions, &caller.user, place_only(&caller.device, from)).await?;
             attached.start.unwrap_or_default().into()
         }
     };
@@ -120,7 +120,7 @@ async fn poll(
             }
         }));
     }
-    let begun = crate::channels::places(&gateway, &caller.user, &poll.channels).await?;
+    let begun = gateway.channels.places(&caller.user, &poll.channels).await?;
     let mut places = Places::new(start, &begun);
     let mut frames = Vec::new();
     if !first {
@@ -148,7 +148,7 @@ async fn read(
             device: caller.device.to_string(),
             ..wire::ReadInbox::default()
         };
-        let page = page(gateway, &caller.user, query).await?;
+        let page = page(&gateway.sessions, &caller.user, query).await?;
         if page.reset() != WireReset::None {
             let reason: Option<ResetReason> = page.reset().into();
             let restart = Cursor::from(page.restart.unwrap_or_default());
@@ -191,7 +191,7 @@ async fn read_channels(
             break;
         }
         let pages = some.iter().map(|(channel, after)| {
-            crate::channels::page(gateway, &caller.user, channel, *after, room.min(crate::channels::PAGE))
+            gateway.channels.page(&caller.user, channel, *after, room.min(crate::channels::PAGE))
         });
         for ((channel, after), page) in some.iter().zip(try_join_all(pages).await?) {
             let of_page = page.frames(channel, *after).into_iter();
@@ -204,11 +204,11 @@ async fn read_channels(
 /// What a poll is told that does not wait here: its device was kicked since the
 /// last one, or this node takes no sessions any more.
 fn sent_away(gateway: &Gateway, caller: &Caller) -> Option<Frame> {
-    if gateway.lingering.was_kicked(&caller.user, &caller.device) {
+    if gateway.sessions.lingering.was_kicked(&caller.user, &caller.device) {
         return Some(Frame::Goaway(End::Kicked, session::reconnect_in_ms(End::Kicked)));
     }
     // Polls come at their own times: nothing is to be spread.
-    gateway.draining.is_cancelled().then_some(Frame::Goaway(End::Shutdown, Some(0)))
+    gateway.context.draining.is_cancelled().then_some(Frame::Goaway(End::Shutdown, Some(0)))
 }
 
 /// Waits for something after `start` as a session, or for the session's end,
@@ -221,7 +221,7 @@ async fn wait(
     until: Instant,
 ) -> Result<Events, Failure> {
     let limit = poll.limit;
-    let lingering = gateway.lingering.take(&caller.user, &caller.device, start, &poll.channels);
+    let lingering = gateway.sessions.lingering.take(&caller.user, &caller.device, start, &poll.channels);
     // Whether what comes is still what a new session begins with.
     let mut resuming = lingering.is_none();
     let (mut tail, mut places) = match lingering {
@@ -281,8 +281,8 @@ async fn wait(
     }
     receipts::leave_room(&mut frames, limit);
     let events = Events::write(&frames, &mut places, poll.protobuf);
-    if tail.session.has_ended().is_none() && !gateway.draining.is_cancelled() {
-        gateway.lingering.park(tail, places);
+    if tail.session.has_ended().is_none() && !gateway.context.draining.is_cancelled() {
+        gateway.sessions.lingering.park(tail, places);
     }
     Ok(events)
 }
@@ -294,15 +294,15 @@ async fn begin(
     start: Cursor,
     poll: &Poll,
 ) -> Result<(Tail, Places), Failure> {
-    gateway.rates.enter(caller.payer(), Class::Attach, 1).await?;
+    gateway.callers.rates.enter(caller.payer(), Class::Attach, 1).await?;
     let opening = Opening {
         user: caller.user,
         device: caller.device,
         from: StartAt::Cursor(start),
         expires: caller.identity.expires,
     };
-    let tail = Tail::open(gateway, opening).await?;
-    let begun = crate::channels::begin(gateway, &tail.session, &poll.channels).await?;
+    let tail = Tail::open(&gateway.sessions, opening).await?;
+    let begun = gateway.channels.begin(&tail.session, &poll.channels).await?;
     Ok((tail, Places::new(start, &begun)))
 }
 
@@ -311,14 +311,14 @@ struct OpenPoll(Arc<Gateway>);
 
 impl OpenPoll {
     fn new(gateway: &Arc<Gateway>) -> Self {
-        gateway.metrics.connection("poll", 1);
+        gateway.context.metrics.connection("poll", 1);
         Self(gateway.clone())
     }
 }
 
 impl Drop for OpenPoll {
     fn drop(&mut self) {
-        self.0.metrics.connection("poll", -1);
+        self.0.context.metrics.connection("poll", -1);
     }
 }
 

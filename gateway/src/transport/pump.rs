@@ -13,7 +13,7 @@ use proto::{Cursor, End};
 use tokio::time::{Instant, sleep_until};
 
 use crate::accept::long_response;
-use crate::caller::credentials::Caller;
+use crate::caller::identity::Caller;
 use crate::gateway::Gateway;
 use crate::protocol::failure::Failure;
 use crate::protocol::frame::Frame;
@@ -80,12 +80,12 @@ pub(super) async fn open<F: Framing>(
         from: StartAt::parse(last_event)?,
         expires: caller.identity.expires,
     };
-    let tail = Tail::open(&gateway, opening).await?;
-    let begun = crate::channels::begin(&gateway, &tail.session, &starts).await?;
+    let tail = Tail::open(&gateway.sessions, opening).await?;
+    let begun = gateway.channels.begin(&tail.session, &starts).await?;
     // The first frame says where the inbox's place is.
     let places = Places::new(Cursor::ORIGIN, &begun);
     let heartbeat = gateway.config.heartbeat;
-    gateway.metrics.connection(F::NAME, 1);
+    gateway.context.metrics.connection(F::NAME, 1);
     let session = tail.session.clone();
     let open = Open { gateway, end: End::Bye, name: F::NAME };
     let pump = Pump { open, tail, places, framing, heartbeat, begun: false, away: None };
@@ -180,7 +180,7 @@ struct Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.gateway.metrics.connection(self.name, -1);
-        self.gateway.metrics.session_ended(self.end);
+        self.gateway.context.metrics.connection(self.name, -1);
+        self.gateway.context.metrics.session_ended(self.end);
     }
 }

@@ -15,7 +15,7 @@ use proto::End;
 
 use super::pump::{self, Framing};
 use crate::accept::busy;
-use crate::caller::credentials::Caller;
+use crate::caller::identity::Caller;
 use crate::gateway::Gateway;
 use crate::protocol::failure::Failure;
 use crate::protocol::frame::Frame;

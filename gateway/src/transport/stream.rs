@@ -10,7 +10,7 @@ use axum::response::Response;
 use axum::routing::get;
 
 use super::pump::{self, Framing};
-use crate::caller::credentials::Caller;
+use crate::caller::identity::Caller;
 use crate::gateway::Gateway;
 use crate::protocol::failure::Failure;
 use crate::protocol::frame::Frame;

@@ -17,24 +17,18 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use axum::routing::any;
-use proto::{End, UserId};
-use tokio::sync::oneshot;
+use proto::End;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::codec::Message;
 use self::socket::Socket;
-use crate::caller::credentials::Caller;
+use super::uplink::Uplink;
 use crate::caller::half_sent::Part;
-use crate::caller::identity::LiveScopes;
-use crate::caller::rates::{Admission, Payer, Refusals};
-use crate::caller::violations::Strikes;
+use crate::caller::identity::Caller;
 use crate::gateway::Gateway;
-use crate::link::execute::begin;
 use crate::protocol::binary;
-use crate::protocol::command::Command;
 use crate::protocol::failure::Failure;
-use crate::protocol::fields::Fields;
-use crate::protocol::frame::{Frame, Reference};
+use crate::protocol::frame::Frame;
 use crate::protocol::query::Query;
 use crate::protocol::scopes::Scopes;
 use crate::session;
@@ -75,10 +69,10 @@ async fn upgrade(
         from: StartAt::parse(query.get("cursor"))?,
         expires: caller.identity.expires,
     };
-    let tail = Tail::open(&gateway, opening).await?;
+    let tail = Tail::open(&gateway.sessions, opening).await?;
     let form = if subprotocol == Some(PROTOBUF) { Form::Protobuf } else { Form::Json };
     let to = gateway.clone();
-    gateway.tracker.spawn(async move {
+    gateway.context.tracker.spawn(async move {
         // Otherwise the client has gone before it was answered.
         if let Ok(upgraded) = upgrade.await {
             let connection = Connection::new(to, tail, caller.identity.scopes, form, Socket::new(upgraded));
@@ -114,14 +108,8 @@ struct Connection {
     gateway: Arc<Gateway>,
     tail: Tail,
     socket: Socket,
-    /// Shared with a renewal that is under way.
-    scopes: Arc<LiveScopes>,
+    uplink: Uplink,
     form: Form,
-    strikes: Strikes,
-    /// What has been refused of late, for what was under way behind it.
-    refusals: Refusals,
-    /// A command that waits for whether its user may; no other is taken before.
-    held: Option<Box<Held>>,
     /// When something was last heard from the peer.
     heard: Instant,
     /// When it is next asked for a sign of life.
@@ -137,20 +125,6 @@ struct Connection {
     last: Option<Instant>,
     /// The peer has said goodbye or broken the rules: what it is told.
     farewell: Option<Farewell>,
-}
-
-/// A command in its order.
-struct Ordered {
-    command: Command,
-    /// Another user than the session's.
-    acting: Option<UserId>,
-    reference: Reference,
-}
-
-/// One that waits for its turn to be decided.
-struct Held {
-    ordered: Ordered,
-    answer: oneshot::Receiver<()>,
 }
 
 /// The last frame to a peer.
@@ -183,15 +157,13 @@ impl Connection {
         let now = Instant::now();
         let ping = now + gateway.config.heartbeat;
         let expires = tail.session.expires();
+        let uplink = Uplink::new(gateway.clone(), tail.session.clone(), scopes, "websocket");
         Self {
             gateway,
             tail,
             socket,
-            scopes: Arc::new(LiveScopes::new(scopes)),
+            uplink,
             form,
-            strikes: Strikes::default(),
-            refusals: Refusals::default(),
-            held: None,
             heard: now,
             ping,
             blocked: None,
@@ -204,11 +176,11 @@ impl Connection {
 
     /// Carries frames both ways until the session or the socket ends.
     async fn serve(mut self) {
-        self.gateway.metrics.connection("websocket", 1);
+        self.gateway.context.metrics.connection("websocket", 1);
         let mut tick = pin!(sleep_until(self.next_tick()));
         let end = poll_fn(|cx| self.turn(cx, tick.as_mut())).await;
-        self.gateway.metrics.connection("websocket", -1);
-        self.gateway.metrics.session_ended(end);
+        self.gateway.context.metrics.connection("websocket", -1);
+        self.gateway.context.metrics.session_ended(end);
         if self.blocked.is_some() && end.goaway().is_some() {
             // In vain, unless the peer takes it within the time for closing.
             self.say(&Frame::Goaway(end, session::reconnect_in_ms(end)));
@@ -305,10 +277,12 @@ impl Connection {
     /// None is taken of a session that has ended: whatever has begun is answered
     /// before the close frame.
     fn hear(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        if self.held.is_some() {
+        if self.uplink.is_holding() {
             // It is under way, whether the session has ended since or not: nothing
             // ends before it is decided about.
-            ready!(self.go_on(cx));
+            if let Some(end) = ready!(self.uplink.poll_held(cx)) {
+                self.end(end);
+            }
             return Poll::Ready(Ok(()));
         }
         let limit = self.gateway.config.limits.commands_in_flight;
@@ -321,7 +295,7 @@ impl Connection {
         };
         self.heard = Instant::now();
         let mut whole = true;
-        while whole && free > 0 && self.last.is_none() && self.held.is_none() {
+        while whole && free > 0 && self.last.is_none() && !self.uplink.is_holding() {
             free -= 1;
             match self.socket.decode(&mut heard) {
                 Ok(Some(message)) => {
@@ -371,8 +345,8 @@ impl Connection {
     /// A message from the peer; says when that ends the session.
     fn take(&mut self, message: Message<'_>) -> Option<End> {
         let wrong = match (message, self.form) {
-            (Message::Text(text), Form::Json) => return self.json(&text),
-            (Message::Binary(bytes), Form::Protobuf) => return self.protobuf(&bytes),
+            (Message::Text(text), Form::Json) => return self.uplink.json(&text),
+            (Message::Binary(bytes), Form::Protobuf) => return self.uplink.protobuf(&bytes),
             (Message::Text(_), Form::Protobuf) => "frames are binary messages here; this one is text",
             (Message::Binary(_), Form::Json) => "frames are text messages here; this one is binary",
             (Message::Ping(payload), _) => {
@@ -385,132 +359,7 @@ impl Connection {
             }
             (Message::Pong | Message::Part, _) => return None,
         };
-        self.tail.session.command_begins();
-        self.refuse(None, Failure::bad_request(wrong))
-    }
-
-    fn json(&mut self, text: &str) -> Option<End> {
-        self.tail.session.command_begins();
-        let parsed = Fields::from_text(text).and_then(|fields| Ok((fields.reference()?, fields)));
-        let (reference, fields) = match parsed {
-            Ok(parsed) => parsed,
-            Err(failure) => return self.refuse(None, failure),
-        };
-        let result =
-            fields.required_text("type").and_then(|kind| self.command(&kind, &fields, reference.clone()));
-        result.err().and_then(|failure| self.refuse(reference, failure))
-    }
-
-    fn protobuf(&mut self, bytes: &[u8]) -> Option<End> {
-        self.tail.session.command_begins();
-        let parsed = binary::decode(bytes).and_then(|(kind, fields)| Ok((kind, fields.reference()?, fields)));
-        let (kind, reference, fields) = match parsed {
-            Ok(parsed) => parsed,
-            Err(failure) => return self.refuse(None, failure),
-        };
-        let result = self.command(kind, &fields, reference.clone());
-        result.err().and_then(|failure| self.refuse(reference, failure))
-    }
-
-    fn command(&mut self, kind: &str, fields: &Fields<'_>, reference: Reference) -> Result<(), Failure> {
-        let command = Command::parse(kind, fields)?;
-        let acting = fields.id("as", UserId::parse)?;
-        if acting.is_some() && !self.scopes.get().service {
-            return Err(Failure::forbidden("`as` needs a token with the scope `service`"));
-        }
-        command.permit(self.scopes.get())?;
-        self.admit(Ordered { command, acting, reference })
-    }
-
-    /// Does a command if its user may, or holds it until that is known.
-    fn admit(&mut self, ordered: Ordered) -> Result<(), Failure> {
-        let (class, kind, now) = (ordered.command.class(), ordered.command.kind(), Instant::now());
-        let payer = Payer { user: &self.tail.session.user, service: self.scopes.get().service };
-        let rates = &self.gateway.rates;
-        let still = self.refusals.wait(class, now);
-        if let Some(failure) = still.and_then(|wait| rates.refuse_still(payer, class, wait)) {
-            self.gateway.metrics.command(kind, Some(failure.code));
-            return Err(failure);
-        }
-        match rates.admit(payer, class, ordered.command.units()) {
-            Admission::Passes => self.begin(ordered),
-            Admission::Refused(failure) => {
-                let wait = Duration::from_millis(failure.retry_after_ms.unwrap_or_default());
-                self.refusals.note(class, wait, now);
-                self.gateway.metrics.command(kind, Some(failure.code));
-                Err(failure)
-            }
-            Admission::Waits(answer) => {
-                self.held = Some(Box::new(Held { ordered, answer }));
-                Ok(())
-            }
-        }
-    }
-
-    /// Decides about the command that was held, once that is possible.
-    fn go_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(held) = &mut self.held else { return Poll::Ready(()) };
-        // Without an answer it is decided all the same.
-        let _ = ready!(Pin::new(&mut held.answer).poll(cx));
-        let Some(held) = self.held.take() else { return Poll::Ready(()) };
-        let reference = held.ordered.reference.clone();
-        if let Err(failure) = self.admit(held.ordered)
-            && let Some(end) = self.refuse(reference, failure)
-        {
-            self.end(end);
-        }
-        Poll::Ready(())
-    }
-
-    fn begin(&self, Ordered { command, acting, reference }: Ordered) -> Result<(), Failure> {
-        let session = &self.tail.session;
-        match command {
-            Command::Ping => {
-                session.answer(Frame::Pong(reference));
-                Ok(())
-            }
-            Command::Auth(token) => {
-                self.renew(token, reference);
-                Ok(())
-            }
-            command => {
-                let user = acting.as_ref().unwrap_or(&session.user);
-                begin(&self.gateway, session, user, self.scopes.get(), command, reference)
-            }
-        }
-    }
-
-    /// A new token for the same user and device, whose scopes and end count
-    /// from now on. Looking up its key may take a
-    /// while, which must not hold up the frames.
-    fn renew(&self, token: String, reference: Reference) {
-        let (gateway, session) = (self.gateway.clone(), self.tail.session.clone());
-        let scopes = self.scopes.clone();
-        self.gateway.tracker.spawn(async move {
-            let verified = gateway.auth.verify(&token).await.and_then(|identity| {
-                let device = identity.device.as_ref().is_none_or(|device| *device == session.device);
-                if identity.user == session.user && device {
-                    Ok(identity)
-                } else {
-                    Err(Failure::forbidden("the token is for another user or device"))
-                }
-            });
-            session.answer(match verified {
-                Ok(identity) => {
-                    scopes.set(identity.scopes);
-                    session.renew(identity.expires);
-                    Frame::Ok(reference, Box::new(crate::protocol::answer::Answer::Done))
-                }
-                Err(failure) => Frame::Error(reference, Box::new(failure)),
-            });
-        });
-    }
-
-    /// Answers a refused command; says when there were too many.
-    fn refuse(&mut self, reference: Reference, failure: Failure) -> Option<End> {
-        let end = self.strikes.count(failure.code, Instant::now());
-        self.tail.session.answer(Frame::Error(reference, Box::new(failure)));
-        end
+        self.uplink.no_frame(Failure::bad_request(wrong))
     }
 
     /// When there is next something to see to by the clock.

@@ -8,10 +8,11 @@ use proto::{DeviceId, UserId};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::refusal::{Reason, refused};
+use super::refusal::refused;
 use crate::caller::identity::Identity;
 use crate::protocol::failure::Failure;
 use crate::protocol::scopes::Scopes;
+use crate::protocol::unauthorized::Reason;
 
 /// Seconds by which clocks may differ (PROTOCOL.md §3).
 const LEEWAY: u64 = 5;

@@ -5,8 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
-use super::refusal::{Reason, refused};
+use super::refusal::refused;
 use crate::protocol::failure::Failure;
+use crate::protocol::unauthorized::Reason;
 
 /// Longer ones come from nobody honest.
 const MAX_TOKEN_BYTES: usize = 16_384;

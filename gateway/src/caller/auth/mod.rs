@@ -19,8 +19,9 @@ use header::Header;
 use jwks::KeySet;
 use key::{Algorithm, Key};
 
+pub use crate::protocol::unauthorized::Reason;
 pub use jwks::Pace;
-pub use refusal::{Reason, refused};
+pub use refusal::refused;
 
 /// Believes some tokens; cheap to clone.
 #[derive(Debug, Clone)]

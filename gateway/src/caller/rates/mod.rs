@@ -22,10 +22,10 @@ use daemon::metric::Counter;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
-pub(crate) use self::table::Told;
 use self::table::{Decision, Table};
 use crate::config::RateLimitConfig;
 use crate::link::Routers;
+use crate::link::count::UserSpending;
 use crate::metrics::RATE_LIMITED;
 use crate::protocol::class::Class;
 use crate::protocol::failure::Failure;
@@ -132,13 +132,13 @@ impl RateLimits {
             let told = self.shared.table.tell(all, Instant::now());
             if !told.is_empty() {
                 let to = self.clone();
-                routers.count(told, move |told: Vec<Told>, left| to.heard(&told, left));
+                routers.count(told, move |told: Vec<UserSpending>, left| to.heard(&told, left));
             }
         }
     }
 
     /// A router has said what users have left, or has not in time.
-    fn heard(&self, told: &[Told], left: Option<Vec<f32>>) {
+    fn heard(&self, told: &[UserSpending], left: Option<Vec<f32>>) {
         let left = left.filter(|left| left.len() == told.len());
         if self.shared.table.heard(told, left.as_deref(), Instant::now()) {
             self.shared.urgent.notify_one();

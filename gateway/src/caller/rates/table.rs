@@ -5,17 +5,13 @@ use std::time::Duration;
 
 use daemon::lock::{LEAF, Lock, Locked};
 use proto::wire::Spending;
-use proto::{Allowance, Rate, UserId};
+use proto::{Allowance, Rate};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::config::RateLimitConfig;
+use crate::link::count::{RateKey, UserSpending};
 use crate::protocol::class::Class;
-
-/// A user and what is counted.
-pub(super) type Key = (UserId, Class);
-/// What is told of one to the router that counts.
-pub(crate) type Told = (Key, Spending);
 
 /// Users and classes that are remembered, some 250 bytes each. Beyond it
 /// whoever is new passes and is not counted: so many users at once are no
@@ -39,13 +35,13 @@ pub(super) struct Table {
 
 #[derive(Default)]
 struct Users {
-    known: HashMap<Key, Known>,
+    known: HashMap<RateKey, Known>,
     /// When each can be forgotten, if nothing more is done: one entry a key.
-    idle: VecDeque<(Instant, Key)>,
+    idle: VecDeque<(Instant, RateKey)>,
     /// Whose spending is to be told now.
-    urgent: Vec<Key>,
+    urgent: Vec<RateKey>,
     /// Whose spending is to be told when it is time: each once.
-    later: Vec<Key>,
+    later: Vec<RateKey>,
 }
 
 /// What is known of one.
@@ -55,7 +51,7 @@ struct Known {
     at: Instant,
     /// Let through since it was last told.
     untold: f64,
-    /// Told, and not answered yet.
+    /// UserSpending, and not answered yet.
     told: Option<f64>,
     /// It is among `urgent`.
     is_urgent: bool,
@@ -83,7 +79,7 @@ impl Table {
         Self { limits, users: Lock::default() }
     }
 
-    pub(super) fn decide(&self, key: Key, units: f64, now: Instant) -> Decision {
+    pub(super) fn decide(&self, key: RateKey, units: f64, now: Instant) -> Decision {
         let Some(rate) = self.limits.of(key.1) else { return Decision::Passes { tell: false } };
         let mut users = self.lock();
         let users = &mut *users;
@@ -119,7 +115,7 @@ impl Table {
     }
 
     /// What is to be told now; `all`: of those who did little, too.
-    pub(super) fn tell(&self, all: bool, now: Instant) -> Vec<Told> {
+    pub(super) fn tell(&self, all: bool, now: Instant) -> Vec<UserSpending> {
         let mut users = self.lock();
         users.forget(&self.limits, now);
         let mut keys = std::mem::take(&mut users.urgent);
@@ -136,7 +132,7 @@ impl Table {
                 keys.push(key);
             }
         }
-        let tell = |key: Key| {
+        let tell = |key: RateKey| {
             let rate = self.limits.of(key.1)?;
             let known = users.known.get_mut(&key)?;
             if known.told.is_some() || known.untold <= 0.0 && known.waiting.is_empty() {
@@ -160,7 +156,7 @@ impl Table {
 
     /// What was told has been answered with what is `left`, or not at all. True
     /// when something is to be told again at once.
-    pub(super) fn heard(&self, told: &[Told], left: Option<&[f32]>, now: Instant) -> bool {
+    pub(super) fn heard(&self, told: &[UserSpending], left: Option<&[f32]>, now: Instant) -> bool {
         let mut users = self.lock();
         let users = &mut *users;
         let mut again = false;
@@ -210,7 +206,7 @@ fn part(class: Class, rate: Rate) -> f64 {
 
 impl Users {
     /// What is known of one, as of now; nothing where there is no more room.
-    fn known(&mut self, key: &Key, rate: Rate, now: Instant) -> Option<&mut Known> {
+    fn known(&mut self, key: &RateKey, rate: Rate, now: Instant) -> Option<&mut Known> {
         if !self.known.contains_key(key) {
             if self.known.len() >= MOST {
                 return None;

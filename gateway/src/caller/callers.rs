@@ -1,0 +1,49 @@
+//! Finds out who makes a request, and counts it.
+
+use axum::extract::MatchedPath;
+use http::request::Parts;
+
+use super::auth::Authenticator;
+use super::identity::Caller;
+use super::rates::RateLimits;
+use crate::link::NodeContext;
+use crate::protocol::class::Class;
+use crate::protocol::failure::Failure;
+use crate::protocol::query::Query;
+
+/// Who may come in, and how much each may do.
+pub struct Callers {
+    /// The node and its routers.
+    pub(super) context: NodeContext,
+    /// Verifies tokens.
+    pub(crate) auth: Authenticator,
+    /// Counts what users do.
+    pub(crate) rates: RateLimits,
+    /// The class that a path counts for where it is known only there.
+    class_of: fn(&str) -> Option<Class>,
+}
+
+impl Callers {
+    /// Believes what `auth` verifies. `class_of` says the class of limit of a route
+    /// that is no command; others count as an attach.
+    pub fn new(
+        context: NodeContext,
+        auth: Authenticator,
+        rates: RateLimits,
+        class_of: fn(&str) -> Option<Class>,
+    ) -> Self {
+        Self { context, auth, rates, class_of }
+    }
+
+    /// Who makes this request, counted. Fails with 401 or 403 as
+    /// [`Callers::caller`] does, and with 429 beyond the limit.
+    pub(crate) async fn enter(&self, parts: &Parts) -> Result<Caller, Failure> {
+        let query = Query::parse(parts.uri.query().unwrap_or_default())?;
+        let caller = self.caller(&parts.headers, &parts.extensions, &query).await?;
+        // Resources that are commands count when it is known which they are;
+        // whatever else is served to a known caller counts here.
+        let class = parts.extensions.get::<MatchedPath>().and_then(|path| (self.class_of)(path.as_str()));
+        self.rates.enter(caller.payer(), class.unwrap_or(Class::Attach), 1).await?;
+        Ok(caller)
+    }
+}

@@ -1,0 +1,172 @@
+//! A command as routers take it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use proto::wire::{self, reply, request};
+use proto::{ChannelId, ConversationId, DeviceId, Seq, SessionId, UserId};
+
+use crate::protocol::answer::Destination;
+use crate::protocol::command::{Command, Recipient};
+use crate::protocol::failure::Failure;
+use crate::protocol::scopes::Scopes;
+
+/// A command as routers take it.
+pub(crate) struct Prepared {
+    pub(crate) command: request::Command,
+    /// Where it writes something that gets a number.
+    pub(crate) destination: Option<Destination>,
+    /// What others will see of a message.
+    pub(crate) message: Option<wire::Message>,
+    /// The message's id is the gateway's own.
+    pub(crate) hidden_id: bool,
+}
+
+impl From<request::Command> for Prepared {
+    fn from(command: request::Command) -> Self {
+        Self { command, destination: None, message: None, hidden_id: false }
+    }
+}
+
+/// Writes a command of `user`; `session` is the one that gives it, if it is that
+/// user's. Fails for what only a two-way transport can be asked.
+pub(crate) fn prepare(
+    user: &UserId,
+    device: &DeviceId,
+    session: Option<&SessionId>,
+    scopes: Scopes,
+    command: Command,
+) -> Result<Prepared, Failure> {
+    use request::Command as Wire;
+    let id = |conversation: ConversationId| conversation.to_string();
+    let command = match command {
+        Command::Send { to, body, client_msg_id } => {
+            let conversation = match to {
+                Recipient::User(peer) => ConversationId::direct(user, &peer),
+                Recipient::Conversation(conversation) => conversation,
+            };
+            return Ok(send(session, conversation, body, client_msg_id.map(String::from)));
+        }
+        Command::Ack(cursor) => {
+            Wire::Ack(wire::Ack { device: device.to_string(), cursor: Some(cursor.into()) })
+        }
+        Command::Read(conversation, Seq(seq)) => {
+            Wire::Read(wire::Read { conversation: id(conversation), seq })
+        }
+        Command::Typing(conversation) => Wire::Typing(wire::SayTyping { conversation: id(conversation) }),
+        Command::History { conversation, before, after, limit } => Wire::History(wire::History {
+            conversation: id(conversation),
+            before: before.map(|seq| seq.0),
+            after: after.map(|seq| seq.0),
+            limit,
+        }),
+        Command::Conversations { limit, page } => {
+            Wire::Conversations(wire::Conversations { limit, page: page.unwrap_or_default() })
+        }
+        Command::CreateGroup { name, members } => Wire::CreateGroup(wire::CreateGroup {
+            name,
+            members: members.into_iter().map(String::from).collect(),
+            conversation: id(ConversationId::new_group(now_ms())),
+            service: scopes.service,
+        }),
+        Command::Members(conversation) => Wire::Members(wire::Members { conversation: id(conversation) }),
+        Command::AddMembers(conversation, members) => Wire::AddMembers(wire::AddMembers {
+            conversation: id(conversation),
+            members: members.into_iter().map(String::from).collect(),
+            service: scopes.service,
+        }),
+        Command::RemoveMember(conversation, user) => {
+            Wire::RemoveMember(wire::RemoveMember { conversation: id(conversation), user: user.to_string() })
+        }
+        Command::Rename(conversation, name) => {
+            Wire::Rename(wire::Rename { conversation: id(conversation), name })
+        }
+        Command::Edit(conversation, seq, body) => {
+            Wire::Edit(wire::Edit { conversation: id(conversation), seq: seq.0, body, key: random_key() })
+        }
+        Command::Recall(conversation, seq) => {
+            Wire::Recall(wire::Recall { conversation: id(conversation), seq: seq.0 })
+        }
+        Command::React { conversation, seq, emoji, on } => {
+            Wire::React(wire::React { conversation: id(conversation), seq: seq.0, emoji, on })
+        }
+        Command::Presence { users, watch: false } => Wire::Presence(wire::AskPresence {
+            users: users.into_iter().map(String::from).collect(),
+            node: String::new(),
+        }),
+        Command::Publish { channel, body, client_msg_id } => {
+            return Ok(publish(channel, body, client_msg_id.map(String::from)));
+        }
+        Command::Kick { user: _, device } => {
+            Wire::Kick(wire::Kick { device: device.map(String::from).unwrap_or_default() })
+        }
+        Command::Presence { watch: true, .. } => {
+            return Err(Failure::bad_request("`watch` is for two-way transports"));
+        }
+        Command::Subscribe { .. } | Command::Unsubscribe(_) => {
+            return Err(Failure::bad_request(
+                "`subscribe` and `unsubscribe` are for two-way transports; others take `channels` in the query",
+            ));
+        }
+        Command::SendToMany { .. } => return Err(Failure::internal("a send to many is done one by one")),
+        Command::Auth(_) | Command::Ping => {
+            return Err(Failure::bad_request("`auth` and `ping` are for two-way transports"));
+        }
+    };
+    Ok(command.into())
+}
+
+/// Every message has an id that repeats are known by, so that the gateway may
+/// try again on another router; the client's, or one that nobody sees.
+fn send(
+    session: Option<&SessionId>,
+    conversation: ConversationId,
+    body: Bytes,
+    client_msg_id: Option<String>,
+) -> Prepared {
+    let hidden_id = client_msg_id.is_none();
+    let shown = client_msg_id.clone().unwrap_or_default();
+    let command = request::Command::Send(wire::Send {
+        conversation: conversation.to_string(),
+        body: body.clone(),
+        client_msg_id: client_msg_id.unwrap_or_else(random_key),
+        hidden_id,
+        session: session.map(ToString::to_string).unwrap_or_default(),
+    });
+    let message = wire::Message { body, client_msg_id: shown };
+    let destination = Some(Destination::Conversation(conversation));
+    Prepared { command, destination, message: Some(message), hidden_id }
+}
+
+/// The same for what is published.
+fn publish(channel: ChannelId, body: Bytes, client_msg_id: Option<String>) -> Prepared {
+    let hidden_id = client_msg_id.is_none();
+    let command = request::Command::Publish(wire::Publish {
+        channel: channel.to_string(),
+        body,
+        client_msg_id: client_msg_id.unwrap_or_else(random_key),
+        hidden_id,
+    });
+    Prepared { command, destination: Some(Destination::Channel(channel)), message: None, hidden_id }
+}
+
+/// What repeats are known by where the client gave nothing.
+pub(crate) fn random_key() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+/// A repeat that only the gateway made is none to the client.
+pub(crate) fn unhide(mut reply: reply::Result, hidden_id: bool) -> reply::Result {
+    if let reply::Result::Sent(sent) = &mut reply
+        && hidden_id
+    {
+        sent.duplicate = false;
+    }
+    reply
+}
+
+/// The present, in Unix milliseconds.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

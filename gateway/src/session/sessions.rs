@@ -1,0 +1,101 @@
+//! The sessions of a node, and what they share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use proto::StoreIncarnation;
+
+use super::between_polls::Lingering;
+use super::farewell::Farewells;
+use super::hub::Hub;
+use super::newest_marks::Newest;
+use super::presence::Watching;
+use super::subscribed::SubscribedChannels;
+use crate::link::NodeContext;
+
+/// How sessions are set up.
+#[derive(Debug, Clone)]
+pub struct SessionConfig {
+    /// The node's name, as clients are told it.
+    pub node: String,
+    /// Between two signs of life.
+    pub heartbeat: Duration,
+    /// Frames that may wait in a session before it reads on from the log.
+    pub queue: usize,
+    /// Users whose presence one session may watch.
+    pub max_watched: usize,
+}
+
+/// All sessions of a node.
+pub struct Sessions {
+    /// The node and its routers.
+    pub(crate) context: NodeContext,
+    pub(super) config: SessionConfig,
+    /// Finds the sessions of a user.
+    pub hub: Hub,
+    /// Those that wait for their next poll.
+    pub lingering: Lingering,
+    /// Those that end and are not gone yet.
+    pub(crate) farewells: Farewells,
+    /// The newest marks of others.
+    pub(crate) newest: Newest,
+    /// Whose presence they watch.
+    pub(crate) presence: Watching,
+    /// The channels that they are subscribed to.
+    pub(super) channels: Arc<dyn SubscribedChannels>,
+    /// The store's incarnation, once the bus has said it.
+    store: AtomicU64,
+    /// Says whether the bus is heard; set once it was for the first time.
+    bus: OnceLock<Arc<dyn Fn() -> bool + Send + Sync>>,
+}
+
+impl Sessions {
+    /// None yet.
+    pub(crate) fn new(
+        context: NodeContext,
+        config: SessionConfig,
+        channels: Arc<dyn SubscribedChannels>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            hub: Hub::default(),
+            lingering: Lingering::default(),
+            farewells: Farewells::default(),
+            newest: Newest::new(),
+            presence: Watching::new(config.max_watched),
+            channels,
+            store: AtomicU64::new(0),
+            bus: OnceLock::new(),
+            context,
+            config,
+        })
+    }
+
+    /// The store's incarnation, as the bus has said it.
+    pub(crate) fn store(&self) -> StoreIncarnation {
+        StoreIncarnation(self.store.load(Ordering::Acquire))
+    }
+
+    /// The bus has said the store's incarnation. When it is another one, every
+    /// session has been made to doubt its position before this is called.
+    pub(super) fn set_store(&self, store: StoreIncarnation) {
+        self.store.store(store.0, Ordering::Release);
+    }
+
+    /// The bus is heard from now on, as `health` says.
+    pub(crate) fn hears(&self, health: Arc<dyn Fn() -> bool + Send + Sync>) {
+        // Set once, by the one task that reads the bus.
+        let _ = self.bus.set(health);
+    }
+
+    /// Whether the bus is heard now.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.bus.get().is_some_and(|healthy| healthy())
+    }
+
+    /// Whether sessions may begin: not before the bus has been heard, or what
+    /// is announced to them would be lost, and not while stopping.
+    pub fn takes_sessions(&self) -> bool {
+        self.bus.get().is_some() && !self.context.draining.is_cancelled()
+    }
+}

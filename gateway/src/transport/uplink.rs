@@ -1,0 +1,346 @@
+//! What a client of a two-way transport asks: parsed, permitted, counted, and
+//! begun in its order; or refused. WebSocket, Socket.IO and SockJS share it. The
+//! answers join the session's frames.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use daemon::trace::{self, KeyValue, Span};
+use proto::{End, ErrorCode, UserId};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::caller::identity::LiveScopes;
+use crate::caller::rates::{Admission, Payer, Refusals};
+use crate::caller::violations::Violations;
+use crate::gateway::Gateway;
+use crate::link::Outcome;
+use crate::link::execute::Typing;
+use crate::link::request::{Prepared, prepare, unhide};
+use crate::protocol::answer::Answer;
+use crate::protocol::binary;
+use crate::protocol::command::Command;
+use crate::protocol::event::Event;
+use crate::protocol::failure::Failure;
+use crate::protocol::fields::Fields;
+use crate::protocol::frame::{Frame, Reference};
+use crate::protocol::scopes::Scopes;
+use crate::session::{CatchUp, Session, presence};
+
+/// The commands of one connection. Each method that takes one says when that ends
+/// the session: after too many wrong ones.
+pub(crate) struct Uplink {
+    gateway: Arc<Gateway>,
+    session: Arc<Session>,
+    /// The transport's name, for traces.
+    protocol: &'static str,
+    /// Shared with a renewal that is under way.
+    scopes: Arc<LiveScopes>,
+    violations: Violations,
+    /// What has been refused of late, for what was under way behind it.
+    refusals: Refusals,
+    /// A command that waits for whether its user may; no other is taken before.
+    held: Option<Box<Held>>,
+}
+
+/// A command in its order.
+struct Ordered {
+    command: Command,
+    /// Another user than the session's.
+    acting: Option<UserId>,
+    reference: Reference,
+}
+
+/// One that waits for its turn to be decided.
+struct Held {
+    ordered: Ordered,
+    answer: oneshot::Receiver<()>,
+}
+
+impl Uplink {
+    /// Of a connection whose token has these scopes.
+    pub(crate) fn new(
+        gateway: Arc<Gateway>,
+        session: Arc<Session>,
+        scopes: Scopes,
+        protocol: &'static str,
+    ) -> Self {
+        Self {
+            gateway,
+            session,
+            protocol,
+            scopes: Arc::new(LiveScopes::new(scopes)),
+            violations: Violations::default(),
+            refusals: Refusals::default(),
+            held: None,
+        }
+    }
+
+    /// Whether a command waits to be decided about: until [`Uplink::poll_held`] is
+    /// ready no other may be given.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// A frame in JSON.
+    pub(crate) fn json(&mut self, text: &str) -> Option<End> {
+        self.session.command_begins();
+        let parsed = Fields::from_text(text).and_then(|fields| Ok((fields.reference()?, fields)));
+        let (reference, fields) = match parsed {
+            Ok(parsed) => parsed,
+            Err(failure) => return self.refuse(None, failure),
+        };
+        let result =
+            fields.required_text("type").and_then(|kind| self.command(&kind, &fields, reference.clone()));
+        result.err().and_then(|failure| self.refuse(reference, failure))
+    }
+
+    /// A frame in protobuf.
+    pub(crate) fn protobuf(&mut self, bytes: &[u8]) -> Option<End> {
+        self.session.command_begins();
+        let parsed = binary::decode(bytes).and_then(|(kind, fields)| Ok((kind, fields.reference()?, fields)));
+        let (kind, reference, fields) = match parsed {
+            Ok(parsed) => parsed,
+            Err(failure) => return self.refuse(None, failure),
+        };
+        let result = self.command(kind, &fields, reference.clone());
+        result.err().and_then(|failure| self.refuse(reference, failure))
+    }
+
+    /// Something that is no frame at all.
+    pub(crate) fn no_frame(&mut self, failure: Failure) -> Option<End> {
+        self.session.command_begins();
+        self.refuse(None, failure)
+    }
+
+    fn command(&mut self, kind: &str, fields: &Fields<'_>, reference: Reference) -> Result<(), Failure> {
+        let command = Command::parse(kind, fields)?;
+        let acting = fields.id("as", UserId::parse)?;
+        if acting.is_some() && !self.scopes.get().service {
+            return Err(Failure::forbidden("`as` needs a token with the scope `service`"));
+        }
+        command.permit(self.scopes.get())?;
+        self.admit(Ordered { command, acting, reference })
+    }
+
+    /// Does a command if its user may, or holds it until that is known.
+    fn admit(&mut self, ordered: Ordered) -> Result<(), Failure> {
+        let (class, kind, now) = (ordered.command.class(), ordered.command.kind(), Instant::now());
+        let payer = Payer { user: &self.session.user, service: self.scopes.get().service };
+        let (rates, metrics) = (&self.gateway.callers.rates, &self.gateway.context.metrics);
+        let still = self.refusals.wait(class, now);
+        if let Some(failure) = still.and_then(|wait| rates.refuse_still(payer, class, wait)) {
+            metrics.command(kind, Some(failure.code));
+            return Err(failure);
+        }
+        match rates.admit(payer, class, ordered.command.units()) {
+            Admission::Passes => self.begin(ordered),
+            Admission::Refused(failure) => {
+                let wait = Duration::from_millis(failure.retry_after_ms.unwrap_or_default());
+                self.refusals.note(class, wait, now);
+                metrics.command(kind, Some(failure.code));
+                Err(failure)
+            }
+            Admission::Waits(answer) => {
+                self.held = Some(Box::new(Held { ordered, answer }));
+                Ok(())
+            }
+        }
+    }
+
+    /// Decides about the command that was held, once that is possible.
+    pub(crate) fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        let Some(held) = &mut self.held else { return Poll::Ready(None) };
+        // Without an answer it is decided all the same.
+        let _ = ready!(Pin::new(&mut held.answer).poll(cx));
+        let Some(held) = self.held.take() else { return Poll::Ready(None) };
+        let reference = held.ordered.reference.clone();
+        let refused = self.admit(held.ordered).err();
+        Poll::Ready(refused.and_then(|failure| self.refuse(reference, failure)))
+    }
+
+    fn begin(&self, Ordered { command, acting, reference }: Ordered) -> Result<(), Failure> {
+        match command {
+            Command::Ping => {
+                self.session.answer(Frame::Pong(reference));
+                Ok(())
+            }
+            Command::Auth(token) => {
+                self.renew(token, reference);
+                Ok(())
+            }
+            command => {
+                let user = acting.as_ref().unwrap_or(&self.session.user);
+                self.carry_out(user, self.scopes.get(), command, reference)
+            }
+        }
+    }
+
+    /// Begins a command; the answer joins the session's frames. `user` is
+    /// another one than the session's when a backend acts for somebody. Fails
+    /// where it is known at once that the command cannot be done; the caller
+    /// answers that.
+    fn carry_out(
+        &self,
+        user: &UserId,
+        scopes: Scopes,
+        command: Command,
+        reference: Reference,
+    ) -> Result<(), Failure> {
+        let session = &self.session;
+        let command = match command {
+            Command::Subscribe { channel, after } => {
+                return self.gateway.channels.subscribe(session, channel, after, reference);
+            }
+            Command::Unsubscribe(channel) => {
+                self.gateway.channels.unsubscribe(session, &channel, reference);
+                return Ok(());
+            }
+            Command::SendToMany { to, body, client_msg_id } => {
+                let (gateway, session, user) = (self.gateway.clone(), session.clone(), user.clone());
+                self.gateway.context.tracker.spawn(async move {
+                    let answer = gateway.commands.send_to_many(&user, to, body, client_msg_id).await;
+                    session.answer(Frame::Ok(reference, Box::new(answer)));
+                });
+                return Ok(());
+            }
+            command => command,
+        };
+        if let Command::Presence { users, watch: true } = command {
+            return presence::watch(&self.gateway.sessions, session, users, reference);
+        }
+        let (kind, commands, metrics) =
+            (command.kind(), &self.gateway.commands, &self.gateway.context.metrics);
+        let span = span_of(kind, self.protocol);
+        let _entered = span.enter();
+        let typing = match commands.admit_typing(session.id.as_str(), user, &command) {
+            Typing::Dropped => {
+                metrics.command(kind, None);
+                session.answer(Frame::Ok(reference, Box::new(Answer::Done)));
+                return Ok(());
+            }
+            Typing::Passes(pass) => pass,
+        };
+        let own = *user == session.user;
+        let prepared = prepare(user, &session.device, own.then_some(&session.id), scopes, command);
+        let Prepared { command, destination, message, hidden_id } = prepared.inspect_err(|failure| {
+            metrics.command(kind, Some(failure.code));
+        })?;
+        let (to, session) = (self.gateway.clone(), session.clone());
+        let own_message = message.filter(|_| own);
+        let completion = move |outcome: Outcome| {
+            let repeated = outcome.repeated;
+            let answer =
+                outcome.result.and_then(|reply| Answer::from_reply(unhide(reply, hidden_id), destination));
+            to.context.metrics.command(kind, answer.as_ref().err().map(|failure| failure.code));
+            if span.is_some() {
+                say_outcome(&span, &answer);
+            }
+            if let (Err(_), Some(pass)) = (&answer, typing) {
+                to.commands.typing.forget(pass);
+            }
+            // An earlier try may have filed the message without this session being
+            // told: then it is a hole that only the log can fill.
+            let uncertain = match &answer {
+                Ok(Answer::Sent(_, sent)) => sent.position == 0 && repeated,
+                Err(failure) => failure.code == ErrorCode::Unavailable,
+                Ok(_) => false,
+            };
+            match (answer, own_message) {
+                (Ok(Answer::Sent(conversation, sent)), Some(message)) => {
+                    let event = Event::own(&conversation, &sent, session.user.as_str(), message);
+                    if let Some(mark) = event.mark() {
+                        to.sessions.newest.admits(&mark);
+                    }
+                    let offered =
+                        session.offer_own(reference, conversation.as_str(), sent, event, to.sessions.store());
+                    to.sessions.hub.settle(&session, offered);
+                    if uncertain {
+                        session.catch_up(CatchUp::Hole);
+                    }
+                }
+                (Ok(Answer::Sent(conversation, sent)), None) => session.answer(Frame::Sent {
+                    reference,
+                    conversation: conversation.as_str().into(),
+                    sent: Box::new(sent),
+                    cursor: None,
+                }),
+                (Ok(Answer::Published(channel, sent)), _) => {
+                    session.answer(Frame::Published { reference, channel, sent: Box::new(sent) });
+                }
+                (Ok(answer), _) if kind == "ack" => {
+                    if session.answer_late(Frame::Ok(reference, Box::new(answer))) {
+                        to.sessions.hub.hurry_later(session);
+                    }
+                }
+                (Ok(answer), _) => session.answer(Frame::Ok(reference, Box::new(answer))),
+                (Err(failure), message) => {
+                    session.answer(Frame::Error(reference, Box::new(failure)));
+                    if uncertain && message.is_some() {
+                        session.catch_up(CatchUp::Hole);
+                    }
+                }
+            }
+        };
+        self.gateway.context.routers.submit(user, command, Box::new(completion));
+        Ok(())
+    }
+
+    /// A new token for the same user and device, whose scopes and end count
+    /// from now on. Looking up its key may take a while, which must not hold up
+    /// the frames.
+    fn renew(&self, token: String, reference: Reference) {
+        let (gateway, session) = (self.gateway.clone(), self.session.clone());
+        let scopes = self.scopes.clone();
+        self.gateway.context.tracker.spawn(async move {
+            let verified = gateway.callers.auth.verify(&token).await.and_then(|identity| {
+                let device = identity.device.as_ref().is_none_or(|device| *device == session.device);
+                if identity.user == session.user && device {
+                    Ok(identity)
+                } else {
+                    Err(Failure::forbidden("the token is for another user or device"))
+                }
+            });
+            session.answer(match verified {
+                Ok(identity) => {
+                    scopes.set(identity.scopes);
+                    session.renew(identity.expires);
+                    Frame::Ok(reference, Box::new(Answer::Done))
+                }
+                Err(failure) => Frame::Error(reference, Box::new(failure)),
+            });
+        });
+    }
+
+    /// Answers a refused command; says when there were too many.
+    fn refuse(&mut self, reference: Reference, failure: Failure) -> Option<End> {
+        let end = self.violations.count(failure.code, Instant::now());
+        self.session.answer(Frame::Error(reference, Box::new(failure)));
+        end
+    }
+}
+
+/// A frame with a command begins a trace, if this one is wanted.
+fn span_of(kind: &'static str, protocol: &'static str) -> Span {
+    Span::begin(kind, trace::Kind::Server, || {
+        vec![
+            KeyValue::new("network.protocol.name", protocol),
+            KeyValue::new("messaging.system", "switchboard"),
+            KeyValue::new("messaging.operation.name", kind),
+            KeyValue::new("switchboard.command", kind),
+        ]
+    })
+}
+
+fn say_outcome(span: &Span, answer: &Result<Answer, Failure>) {
+    match answer {
+        Ok(Answer::Sent(conversation, sent)) => {
+            span.set("messaging.destination.name", conversation.to_string());
+            span.set("messaging.message.id", sent.seq.to_string());
+        }
+        Ok(_) => {}
+        Err(failure) => span.failed(failure.code.as_str()),
+    }
+}
