@@ -1,30 +1,41 @@
 //! The router: decides who may do what and writes it. Stateless replicas, with
 //! nothing in memory that another one could not read from the store.
 //!
-//! In reading order: [`Args`] and [`Config`], [`Service`] (the gRPC service, over
-//! a socket or in process), [`serve`] (on a listener, with health and drain);
-//! within: `link` (one gateway's stream), `dispatch` (which command goes
-//! where), `batcher` (what gathers goes to the store at once), `command` (one
-//! file a kind), `receipts`, `absences` (who is away), `members` (of groups, for a
-//! moment), `nodes` (those that died), `pause` (this process stood still), `rates` (what
-//! users do, counted for all gateways), `sweep`.
+//! In reading order: [`Args`] and [`Config`] (flags and limits), [`Service`]
+//! (the gRPC service, over a socket or in process), [`serve`] (it on a listener,
+//! with health and drain). Within:
+//!
+//! - `link` (the stream of one gateway), `answers` (what goes back on it),
+//!   `dispatch` (which command goes where), `command` (one file for each kind);
+//! - `core` (what all links share), `batcher` (many items, one call to the
+//!   store), `measured_store` (counts and times those calls);
+//! - `receipts` (who is told how far a member has read), `absences` (who has
+//!   gone offline), `nodes` (which gateways have died), `sweep` (what a crash
+//!   left half done), [`webhook`] (tells a backend of messages for absent users);
+//! - `members` (of groups, remembered for a second), `rates` (what users do,
+//!   counted for all gateways), `standstill` (this process was stopped for a
+//!   while), [`metrics`], `error`.
+//!
+//! Imports between these modules run one way (`tests/rooms.rs`).
 
 mod absences;
+mod answers;
 mod batcher;
 mod command;
 mod config;
+mod core;
 mod dispatch;
 mod error;
 mod link;
-mod measured;
+mod measured_store;
 mod members;
 pub mod metrics;
 mod nodes;
-mod pause;
 mod rates;
 mod receipts;
 mod server;
 mod service;
+mod standstill;
 mod sweep;
 pub mod webhook;
 

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::config::Config;
-use crate::dispatch::Core;
+use crate::core::Core;
 use crate::link;
 
 /// A router. Cheap to clone; its background work ends with the last clone.

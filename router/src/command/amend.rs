@@ -8,8 +8,7 @@ use proto::wire::{self, entry, reply};
 use proto::{ClientMessageId, ConversationId, Seq, UserId, label};
 use store::model::{Amendment, Post, PostKind, Posted, Who};
 
-use super::{check_body, field, new_entry, now};
-use crate::dispatch::done;
+use super::{check_body, done, field, new_entry, now};
 use crate::error::{Error, NO_CONVERSATION, Result};
 
 /// Its sender gives a message another body: what is asked of the store.

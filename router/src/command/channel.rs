@@ -5,9 +5,9 @@ use proto::wire::{self, Publication, reply};
 use proto::{Seq, UserId};
 use store::model::{Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery};
 
-use super::field;
 use super::send::message;
-use crate::dispatch::{Core, done};
+use super::{done, field};
+use crate::core::Core;
 use crate::error::{Error, Result};
 
 /// Publications of a page at most, and when the gateway does not say. The store

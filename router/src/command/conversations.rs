@@ -5,7 +5,7 @@ use proto::{ConversationId, Position, UserId};
 use store::model::{Conversation, Member};
 
 use super::{history, shown};
-use crate::dispatch::Core;
+use crate::core::Core;
 use crate::error::{Error, Result};
 
 /// Reads and answers a page. The page token is the activity of the last

@@ -9,9 +9,9 @@ use proto::{ConversationId, UserId, label};
 use rustc_hash::FxHashSet;
 use store::model::{Change, Conversation, Group, Member, Post, PostKind, Posted, Version};
 
-use super::{field, new_entry, now};
+use super::{done, field, new_entry, now};
 use crate::config::AddToGroups;
-use crate::dispatch::{Core, done};
+use crate::core::Core;
 use crate::error::{Error, NO_CONVERSATION, Result};
 
 /// Decisions in a race before it is called off: with the pauses between them

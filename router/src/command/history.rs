@@ -5,7 +5,7 @@ use proto::{ConversationId, Seq, UserId};
 use store::model::{HistoryQuery, HistoryRange};
 
 use super::{field, shown};
-use crate::dispatch::Core;
+use crate::core::Core;
 use crate::error::{Error, NO_CONVERSATION, Result};
 
 const MAX_LIMIT: u32 = 200;

@@ -4,8 +4,8 @@
 use proto::wire::{self, Notice, notice, reply};
 use proto::{DeviceId, UserId};
 
-use super::field;
-use crate::dispatch::{Core, done};
+use super::{done, field};
+use crate::core::Core;
 use crate::error::Result;
 
 /// Answers when the nodes have been told, or there was nobody to tell.

@@ -4,8 +4,7 @@ use proto::wire::{self, reply};
 use proto::{ConversationId, Seq, UserId};
 use store::model::{Acknowledged, Mark, MarkKind, Marked};
 
-use super::field;
-use crate::dispatch::done;
+use super::{done, field};
 use crate::error::{Error, NO_CONVERSATION, Result};
 use crate::receipts::Receipts;
 

@@ -19,7 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, fixed32, uint64};
-use proto::wire::{Entry, Event, Reactions, State, entry};
+use proto::wire::{self, Entry, Event, Reactions, State, entry, reply};
 use proto::{Fingerprint, Invalid, UserId};
 use store::model::{Logged, NewEntry, Shown};
 
@@ -27,6 +27,11 @@ use crate::error::{Error, Result};
 
 /// Bodies at most, as sent (PROTOCOL.md §5).
 const MAX_BODY: usize = 65_536;
+
+/// The answer to a command that was done and has nothing else to say.
+pub(crate) fn done() -> reply::Result {
+    reply::Result::Done(wire::Done {})
+}
 
 /// Checks a message's body.
 fn check_body(body: &[u8]) -> Result<()> {

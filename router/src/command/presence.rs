@@ -4,9 +4,9 @@ use proto::wire::{self, reply};
 use proto::{NodeIncarnation, UserId};
 use store::model::{Attached, Seen};
 
-use super::field;
+use super::{done, field};
 use crate::absences::{Absences, GRACE};
-use crate::dispatch::{Core, done};
+use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::receipts::{self, Notices};
 

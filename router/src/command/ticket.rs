@@ -5,7 +5,8 @@ use std::time::Duration;
 use prost::Message as _;
 use proto::wire::{self, Grant, Redeemed, reply};
 
-use crate::dispatch::{Core, done};
+use super::done;
+use crate::core::Core;
 use crate::error::{Error, Result};
 
 /// The longest that a ticket may live; gateways ask for less.

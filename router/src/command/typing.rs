@@ -3,8 +3,8 @@
 use proto::wire::{Notice, SayTyping, Typing, notice, reply};
 use proto::{ConversationId, UserId};
 
-use super::field;
-use crate::dispatch::{Core, done};
+use super::{done, field};
+use crate::core::Core;
 use crate::error::{NO_CONVERSATION, Result};
 use crate::members::Members;
 use crate::receipts;

@@ -7,8 +7,6 @@ use daemon::args::hidden;
 use http::Uri;
 use proto::SecretUrl;
 
-use super::Pace;
-
 /// Bytes of the secret at least.
 const MIN_SECRET_BYTES: usize = 32;
 
@@ -96,6 +94,30 @@ pub struct Webhook {
     pub timeout: Duration,
     /// When it is looked, and tried again.
     pub pace: Pace,
+}
+
+/// When the queue is looked at, and failed requests are repeated.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Between two looks when nothing waits.
+    pub look: Duration,
+    /// After the first failure; twice as long after each further one.
+    pub retry: Duration,
+    /// The longest time between two tries.
+    pub longest_retry: Duration,
+    /// How long a batch is held in the store, beyond one request's timeout.
+    pub hold: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            look: Duration::from_secs(1),
+            retry: Duration::from_secs(1),
+            longest_retry: Duration::from_secs(5 * 60),
+            hold: Duration::from_secs(30),
+        }
+    }
 }
 
 /// An http or https URL. Not shown beyond its host: what follows may be secret.

@@ -24,7 +24,7 @@ use store::model::{HistoryQuery, HistoryRange, Logged, Shown, Unheard};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-pub use self::args::{Webhook, WebhookArgs, WebhookSecret, WebhookUrl};
+pub use self::args::{Pace, Webhook, WebhookArgs, WebhookSecret, WebhookUrl};
 use self::receiver::Receiver;
 use crate::metrics::Metrics;
 
@@ -32,30 +32,6 @@ use crate::metrics::Metrics;
 const MAX_REQUEST_BYTES: usize = 1 << 20;
 /// Messages read from the store at the same time.
 const READS: usize = 8;
-
-/// When the queue is looked at, and failed requests are repeated.
-#[derive(Debug, Clone, Copy)]
-pub struct Pace {
-    /// Between two looks when nothing waits.
-    pub look: Duration,
-    /// After the first failure; twice as long after each further one.
-    pub retry: Duration,
-    /// The longest time between two tries.
-    pub longest_retry: Duration,
-    /// How long a batch is held in the store, beyond one request's timeout.
-    pub hold: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            look: Duration::from_secs(1),
-            retry: Duration::from_secs(1),
-            longest_retry: Duration::from_secs(5 * 60),
-            hold: Duration::from_secs(30),
-        }
-    }
-}
 
 /// Runs until `stop`. What is under way then is told again by another router.
 pub(crate) async fn run(hook: Webhook, store: Arc<dyn Store>, metrics: Metrics, stop: CancellationToken) {

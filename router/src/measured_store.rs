@@ -19,12 +19,12 @@ use store::{Result, Store};
 use crate::metrics::Metrics;
 
 /// The measured store.
-pub(crate) struct Measured {
+pub(crate) struct MeasuredStore {
     inner: Arc<dyn Store>,
     metrics: Metrics,
 }
 
-impl Measured {
+impl MeasuredStore {
     pub(crate) fn new(inner: Arc<dyn Store>, metrics: Metrics) -> Self {
         Self { inner, metrics }
     }
@@ -47,7 +47,7 @@ impl Measured {
 }
 
 #[async_trait]
-impl Store for Measured {
+impl Store for MeasuredStore {
     async fn post(&self, batch: Vec<Post>) -> Result<Vec<Posted>> {
         self.time("post", self.inner.post(batch)).await
     }

@@ -15,13 +15,13 @@ const STILL: Duration = Duration::from_secs(1);
 
 /// How often this process stood still.
 #[derive(Debug)]
-pub(crate) struct Pauses {
+pub(crate) struct Standstills {
     /// The last sign of life, and how often there was none for too long. Held
     /// for moments.
     seen: Lock<LEAF, (Instant, u64)>,
 }
 
-impl Pauses {
+impl Standstills {
     pub(crate) fn new() -> Self {
         Self { seen: Lock::new((Instant::now(), 0)) }
     }
@@ -64,9 +64,9 @@ mod tests {
 
     #[test]
     fn a_second_without_a_sign_of_life_counts_once() {
-        let pauses = Pauses::new();
+        let standstills = Standstills::new();
         let begun = Instant::now();
-        let at = |ms| pauses.count_at(begun + Duration::from_millis(ms));
+        let at = |ms| standstills.count_at(begun + Duration::from_millis(ms));
         assert_eq!([at(900), at(1_000), at(1_990)], [0, 0, 0]);
         assert_eq!([at(3_100), at(3_100), at(3_200)], [1, 1, 1]);
         assert_eq!(at(9_000), 2);

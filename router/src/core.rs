@@ -1,0 +1,183 @@
+//! What all links of one router share: the store with a batcher before each
+//! frequent call, the background loops, and what is remembered for a moment.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use daemon::trace;
+use proto::wire::reply;
+use store::Store;
+use store::model::{
+    Acknowledge, Acknowledged, Attach, Attached, Broadcast, Broadcasted, ChannelPage, ChannelQuery, Detach,
+    InboxPage, InboxQuery, Mark, Marked, Post, Posted,
+};
+use tokio::sync::{Semaphore, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::absences::Absences;
+use crate::answers::Responder;
+use crate::batcher::{Batch, Batcher};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::measured_store::MeasuredStore;
+use crate::members::Groups;
+use crate::metrics::Metrics;
+use crate::nodes;
+use crate::rates::Rates;
+use crate::receipts::{Notices, Receipts};
+use crate::standstill::Standstills;
+use crate::sweep;
+use crate::webhook;
+
+/// Rare commands that talk to the store at the same time.
+const RARE_AT_ONCE: usize = 128;
+/// Rare commands that wait or run; one more is answered `unavailable` at once.
+const RARE_WAITING: usize = 8_192;
+
+/// Between two batches of acknowledgements, for which nobody waits.
+const ACKNOWLEDGE_PAUSE: Duration = Duration::from_millis(25);
+
+/// What the links of one router share.
+pub(crate) struct Core {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) config: Config,
+    pub(crate) metrics: Metrics,
+    pub(crate) notices: Notices,
+    pub(crate) groups: Groups,
+    pub(crate) absences: Absences,
+    pub(crate) receipts: Receipts,
+    pub(crate) posts: Batcher<Post, Posted>,
+    pub(crate) attaches: Batcher<Attach, Attached>,
+    pub(crate) detaches: Batcher<Detach, bool>,
+    pub(crate) inboxes: Batcher<InboxQuery, InboxPage>,
+    pub(crate) acknowledges: Batcher<Acknowledge, Acknowledged>,
+    pub(crate) marks: Batcher<Mark, Marked>,
+    pub(crate) broadcasts: Batcher<Broadcast, Broadcasted>,
+    pub(crate) channels: Batcher<ChannelQuery, ChannelPage>,
+    tasks: TaskTracker,
+    rare_waiting: Arc<Semaphore>,
+    rare_running: Arc<Semaphore>,
+    /// How many links are open.
+    pub(crate) links: Arc<AtomicU64>,
+    pub(crate) standstills: Arc<Standstills>,
+    pub(crate) rates: Rates,
+    _stop: DropGuard,
+}
+
+impl Core {
+    /// Starts the loops; they end when this is dropped. `tasks` tracks the
+    /// commands that run as tasks.
+    pub(crate) fn start(store: Arc<dyn Store>, config: Config, tasks: TaskTracker) -> Self {
+        let metrics = Metrics::new();
+        let store: Arc<dyn Store> = Arc::new(MeasuredStore::new(store, metrics.clone()));
+        let stop = CancellationToken::new();
+        // Ended by `stop` or by their queues' ends, not waited for: whatever
+        // was acknowledged is in the store.
+        let loops = TaskTracker::new();
+        // A batcher of one of the store's calls.
+        macro_rules! batcher {
+            ($call:ident) => {
+                batcher!($call, Duration::ZERO, Batch::WRITES)
+            };
+            ($call:ident, $pause:expr, $batch:expr) => {{
+                let store = store.clone();
+                Batcher::start(stringify!($call), $pause, $batch, &loops, &metrics, move |batch| {
+                    let store = store.clone();
+                    async move { store.$call(batch).await }
+                })
+            }};
+        }
+        // The answer to a batch that is done or not as a whole.
+        macro_rules! batcher_of_all {
+            ($call:ident) => {{
+                let store = store.clone();
+                let call = move |batch: Vec<_>| {
+                    let store = store.clone();
+                    async move {
+                        let count = batch.len();
+                        store.$call(batch).await.map(|()| vec![(); count])
+                    }
+                };
+                Batcher::start(stringify!($call), Duration::ZERO, Batch::WRITES, &loops, &metrics, call)
+            }};
+        }
+        let notices: Notices = batcher_of_all!(publish);
+        let receipts = Receipts::new(metrics.clone());
+        let groups = Groups::new(store.clone());
+        loops.spawn(receipts.clone().run(store.clone(), groups.clone(), notices.clone(), stop.clone()));
+        let absences = Absences::new(metrics.clone());
+        loops.spawn(absences.clone().run(store.clone(), notices.clone(), stop.clone()));
+        loops.spawn(nodes::run(store.clone(), stop.clone()));
+        let standstills = Arc::new(Standstills::new());
+        let (beating, ending) = (standstills.clone(), stop.clone());
+        loops.spawn(async move { ending.run_until_cancelled(beating.beat()).await });
+        loops.spawn(sweep::run(store.clone(), metrics.clone(), stop.clone()));
+        if let Some(hook) = config.webhook.clone() {
+            loops.spawn(webhook::run(hook, store.clone(), metrics.clone(), stop.clone()));
+        }
+        Self {
+            posts: batcher!(post, config.batch_pause, Batch::WRITES),
+            attaches: batcher!(attach, Duration::ZERO, Batch::PAGES),
+            detaches: batcher!(detach),
+            inboxes: batcher!(read_inbox, Duration::ZERO, Batch::PAGES),
+            acknowledges: batcher!(acknowledge, ACKNOWLEDGE_PAUSE, Batch::WRITES),
+            marks: batcher!(mark),
+            broadcasts: batcher!(broadcast, config.batch_pause, Batch::WRITES),
+            channels: batcher!(read_channels, Duration::ZERO, Batch::PAGES),
+            receipts,
+            notices,
+            groups,
+            absences,
+            tasks,
+            rare_waiting: Arc::new(Semaphore::new(RARE_WAITING)),
+            rare_running: Arc::new(Semaphore::new(RARE_AT_ONCE)),
+            links: Arc::default(),
+            standstills,
+            rates: Rates::default(),
+            store,
+            config,
+            metrics,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    /// Posts among the others' posts, and waits for the outcome.
+    pub(crate) async fn post(&self, post: Post) -> Result<Posted> {
+        let (sender, outcome) = oneshot::channel();
+        let bytes = post.entries.iter().map(|entry| entry.bytes.len()).sum();
+        self.posts.submit(traced(post), bytes, move |answer| {
+            // Whoever waited may be gone.
+            let _ = sender.send(answer);
+        });
+        outcome.await.map_err(|_| Error::Internal)?
+    }
+
+    /// Runs a rare command as a task.
+    pub(crate) fn run(
+        &self,
+        to: Responder,
+        command: impl Future<Output = Result<reply::Result>> + Send + 'static,
+    ) {
+        let Ok(waiting) = self.rare_waiting.clone().try_acquire_owned() else {
+            return to.answer(Err(Error::Unavailable("too much waits for the store")));
+        };
+        let running = self.rare_running.clone();
+        self.tasks.spawn(async move {
+            let _running = running.acquire().await.expect("the semaphore is never closed");
+            let outcome = to.span().clone().hold(command).await;
+            to.answer(outcome);
+            drop(waiting);
+        });
+    }
+}
+
+/// With this thread's place in a trace, if it is in one: readers go on from it.
+pub(crate) fn traced(post: Post) -> Post {
+    match trace::current() {
+        None => post,
+        Some(place) => Post { trace: place.wire(), ..post },
+    }
+}
