@@ -48,6 +48,10 @@ client: tools ## The JavaScript client and the page: lint, units, and Chromium a
 	$(CARGO) build --locked --bins -p gateway -p router -p standalone
 	cd clients/javascript && npm run lint && npm test && npm run e2e
 
+.PHONY: conformance
+conformance: ## The suites of protocol authors in FOLDER against the transports with an echo inside (.ci/conformance says which)
+	.ci/conformance '$(FOLDER)'
+
 .PHONY: check
 check: tools lint docs openapi-check instructions deploy-lint client test ## All that CI runs
 
