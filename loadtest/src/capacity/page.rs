@@ -71,7 +71,7 @@ fn measured() -> bus::Plan {
 }
 
 /// Puts a text between `<!-- name -->` and `<!-- /name -->`.
-fn put(page: &str, name: &str, text: &str) -> Result<String> {
+pub(crate) fn put(page: &str, name: &str, text: &str) -> Result<String> {
     let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
     let (before, rest) = page.split_once(&open).with_context(|| format!("no mark `{name}`"))?;
     let (_, after) = rest.split_once(&close).with_context(|| format!("no end of `{name}`"))?;
@@ -80,7 +80,7 @@ fn put(page: &str, name: &str, text: &str) -> Result<String> {
 
 fn costs_table() -> Result<String> {
     let mut text = String::from("| cost | | measured by |\n| --- | ---: | --- |\n");
-    for cost in costs::ALL {
+    for cost in costs::ALL.iter() {
         writeln!(text, "| {} | {} {} | {} |", cost.of, plain(cost.value), cost.unit, cost.how)?;
     }
     Ok(text)
