@@ -130,13 +130,12 @@ impl Sheet {
     pub fn markdown(&self) -> String {
         let versions: Vec<_> =
             self.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
-        let mut text = format!(
-            "Measured on {} on {}: {}. Medians of {} runs, the range in brackets.\n",
-            self.date,
-            self.machine,
-            versions.join(", "),
-            self.runs
-        );
+        let medians = match self.runs {
+            1 => "One run".to_owned(),
+            runs => format!("Medians of {runs} runs, the range in brackets"),
+        };
+        let mut text =
+            format!("Measured on {} on {}: {}. {medians}.\n", self.date, self.machine, versions.join(", "));
         for table in &self.tables {
             let _ = write!(text, "\n{}", table.markdown());
         }

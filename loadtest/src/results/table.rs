@@ -111,9 +111,10 @@ impl Cell {
         }
     }
 
-    /// The median with its unit: `173 µs`.
+    /// The median with its unit: `173 µs`, `13,900/s`.
     pub fn text(&self) -> String {
-        self.median().map_or("–".to_owned(), |median| format!("{} {}", figure(median), self.unit))
+        let space = if self.unit.starts_with('/') { "" } else { " " };
+        self.median().map_or("–".to_owned(), |median| format!("{}{space}{}", figure(median), self.unit))
     }
 
     /// The same with the lowest and the highest run: `173 µs (162 to 212)`.

@@ -164,7 +164,14 @@ async fn measure(
         }
         Scenario::Idle => {
             let settings = Settings { users: plan.idle, duration: Duration::from_secs(2), ..settings };
-            let memory = workload::idle::run(servers, &settings).await?.memory.unwrap_or_default();
+            let summary = workload::idle::run(servers, &settings).await?;
+            // The generator is the last.
+            if let Some((_, processes)) = summary.processes.split_last() {
+                let cores: f64 = processes.iter().map(|process| process.cores).sum();
+                let each = cores * 1e6 / plan.idle as f64;
+                board.add(contender, "idle: CPU of each connection, a second", "µs", each);
+            }
+            let memory = summary.memory.unwrap_or_default();
             let kib = |bytes: f64| bytes / 1024.0;
             board.add_known(
                 contender,
@@ -203,10 +210,16 @@ async fn direct(plan: &Plan, contender: Contender, servers: &Servers, board: &mu
     let summary = workload::direct::run(servers, &closed).await?;
     sound(&summary, board)?;
     let delivered = summary.messages.as_ref().map_or(0.0, |messages| messages.delivered_rate);
-    board.add(contender, "direct, closed loop: delivered", "1/s", delivered);
+    board.add(contender, "direct, closed loop: delivered", "/s", delivered);
+    board.add_known(
+        contender,
+        "direct, closed loop: CPU per message",
+        "µs",
+        summary.cpu.as_ref().and_then(|cpu| cpu.servers),
+    );
 
     let largest = search::largest(plan, contender, servers, board).await?;
-    board.add(contender, "direct: largest rate without loss", "1/s", largest);
+    board.add(contender, "direct: largest rate without loss", "/s", largest);
     let half = Settings { rate: largest / 2.0, ..settings.clone() };
     let summary = workload::direct::run(servers, &half).await?;
     let latency = summary.latency.as_ref();
@@ -219,6 +232,8 @@ fn costs(summary: &Summary, contender: Contender, name: &str, scenario: &str, bo
     let latency = summary.latency.as_ref();
     let at = name.split(':').next().unwrap_or(scenario);
     board.add_known(contender, name, "µs", summary.cpu.as_ref().and_then(|cpu| cpu.servers));
+    let delivered = summary.messages.as_ref().map(|messages| messages.delivered_rate);
+    board.add_known(contender, &format!("{at}: delivered"), "/s", delivered);
     board.add_known(contender, &format!("{at}: p50"), "ms", latency.map(|latency| latency.p50));
     board.add_known(contender, &format!("{at}: p99"), "ms", latency.map(|latency| latency.p99));
 }
