@@ -44,7 +44,7 @@ fn commands() -> Vec<Piece> {
     };
     let decode = |bytes: Vec<u8>| {
         let (kind, fields) = binary::decode(&bytes).unwrap();
-        Command::parse(kind, &fields).unwrap()
+        Command::of(kind, &fields).unwrap()
     };
     vec![
         Piece::new("command: send, 128 bytes, JSON", || send_text(128), parse),

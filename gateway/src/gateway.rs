@@ -18,9 +18,9 @@ use crate::channels::Channels;
 use crate::config::Config;
 use crate::link::{Commands, NodeContext, Routers};
 use crate::metrics;
-use crate::protocol::class::Class;
 use crate::protocol::failure::Failure;
 use crate::session::{SessionConfig, Sessions};
+use proto::Class;
 
 /// One running gateway. Only transports, resources and [`crate::node`] know it;
 /// each service below has what it needs.

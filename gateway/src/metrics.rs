@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use daemon::metric::{Counter, Gauge, Histogram, Label, Metric, SECONDS};
-use proto::{End, ErrorCode};
+use proto::{CommandKind, End, ErrorCode};
 
 use crate::protocol::unauthorized::Reason;
 
@@ -86,30 +86,7 @@ pub(crate) static UNAUTHORIZED: Metric = Metric::counter(
 static COMMANDS: Metric =
     Metric::counter("switchboard.gateway.commands", "{command}", "commands of clients that were answered")
         .labelled(&[
-            Label {
-                name: "type",
-                values: &[
-                    "send",
-                    "ack",
-                    "read",
-                    "typing",
-                    "publish",
-                    "history",
-                    "conversations",
-                    "create_group",
-                    "members",
-                    "add_members",
-                    "remove_member",
-                    "rename",
-                    "edit",
-                    "recall",
-                    "react",
-                    "presence",
-                    "subscribe",
-                    "unsubscribe",
-                    "kick",
-                ],
-            },
+            Label { name: "type", values: CommandKind::NAMES },
             Label {
                 name: "result",
                 values: &[
@@ -289,8 +266,8 @@ impl Metrics {
     }
 
     /// A command has been answered.
-    pub fn command(&self, kind: &'static str, refused: Option<ErrorCode>) {
-        self.commands.add(&[kind, refused.map_or("ok", ErrorCode::as_str)], 1);
+    pub fn command(&self, kind: CommandKind, refused: Option<ErrorCode>) {
+        self.commands.add(&[kind.as_str(), refused.map_or("ok", ErrorCode::as_str)], 1);
     }
 
     /// A transport has taken events, the oldest live one of them so many

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use proto::UserId;
 use proto::wire::{Request, reply, request};
+use proto::{RequestKind, UserId};
 
 use crate::answers::Responder;
 use crate::batcher::Batcher;
@@ -23,7 +23,7 @@ pub(crate) fn dispatch(core: &Arc<Core>, request: Request, mut to: Responder) {
     let Some(command) = request.command else {
         return to.answer(Err(Error::BadRequest("no command that is known here".to_owned())));
     };
-    to.command(name(&command), &request.trace);
+    to.command(RequestKind::of(&command).as_str(), &request.trace);
     let _span = to.span().enter();
     let user = match UserId::parse(&request.user) {
         Ok(user) => user,
@@ -134,39 +134,5 @@ fn gather<I, O>(
     match item {
         Ok(item) => queue.submit(item, bytes, move |outcome| to.answer(outcome.and_then(convert))),
         Err(refusal) => to.answer(Err(refusal)),
-    }
-}
-
-fn name(command: &request::Command) -> &'static str {
-    use request::Command;
-    match command {
-        Command::Send(_) => "send",
-        Command::Attach(_) => "attach",
-        Command::Detach(_) => "detach",
-        Command::ReadInbox(_) => "read_inbox",
-        Command::Ack(_) => "ack",
-        Command::Read(_) => "read",
-        Command::Typing(_) => "typing",
-        Command::History(_) => "history",
-        Command::Conversations(_) => "conversations",
-        Command::CreateGroup(_) => "create_group",
-        Command::Members(_) => "members",
-        Command::AddMembers(_) => "add_members",
-        Command::RemoveMember(_) => "remove_member",
-        Command::Rename(_) => "rename",
-        Command::IssueTicket(_) => "issue_ticket",
-        Command::RedeemTicket(_) => "redeem_ticket",
-        Command::ReturnTicket(_) => "return_ticket",
-        Command::Edit(_) => "edit",
-        Command::Recall(_) => "recall",
-        Command::React(_) => "react",
-        Command::Presence(_) => "presence",
-        Command::Unwatch(_) => "unwatch",
-        Command::Kick(_) => "kick",
-        Command::Publish(_) => "publish",
-        Command::JoinChannel(_) => "join_channel",
-        Command::LeaveChannel(_) => "leave_channel",
-        Command::ReadChannel(_) => "read_channel",
-        Command::CountRates(_) => "count_rates",
     }
 }

@@ -7,9 +7,9 @@ use super::auth::Authenticator;
 use super::identity::Caller;
 use super::rates::RateLimits;
 use crate::link::NodeContext;
-use crate::protocol::class::Class;
 use crate::protocol::failure::Failure;
 use crate::protocol::query::Query;
+use proto::Class;
 
 /// Who may come in, and how much each may do.
 pub struct Callers {

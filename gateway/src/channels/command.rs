@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use proto::{ChannelId, Seq};
+use proto::{ChannelId, CommandKind, Seq};
 
 use super::feed::Feed;
 use super::{Channels, PAGE};
@@ -39,7 +39,7 @@ impl Channels {
                 there.then_some(()).ok_or_else(|| Failure::conflict("unsubscribed before it began"))
             });
             let refused = result.as_ref().err().map(|failure| failure.code);
-            channels.context.metrics.command("subscribe", refused);
+            channels.context.metrics.command(CommandKind::Subscribe, refused);
             if let Err(failure) = result {
                 if session.subscription_failed(&channel) {
                     channels.remove(&channel, &session);
@@ -55,7 +55,7 @@ impl Channels {
         if session.unsubscribe(channel) {
             self.remove(channel, session);
         }
-        self.context.metrics.command("unsubscribe", None);
+        self.context.metrics.command(CommandKind::Unsubscribe, None);
         session.answer(Frame::Ok(reference, Box::new(Answer::Done)));
     }
 

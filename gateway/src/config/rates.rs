@@ -4,7 +4,7 @@
 use proto::Rate;
 
 use super::Wrong;
-use crate::protocol::class::Class;
+use proto::Class;
 
 /// What may be done at once after a pause, in seconds' worth.
 const BURST_SECONDS: f64 = 4.0;

@@ -2,10 +2,10 @@
 //! and the form of what it takes and answers. The routes ([`crate::http::resources`])
 //! and the document about them ([`crate::http::openapi`]) are both made from it.
 
-use axum::routing::MethodFilter;
+use proto::command::Method;
+use proto::limits::{MAX_PAGE, MAX_USERS};
+use proto::{Class, CommandKind};
 
-use crate::protocol::class::Class;
-use crate::protocol::command::MAX_USERS;
 use crate::transport::{poll, stream};
 
 /// What can be asked for over HTTP.
@@ -35,48 +35,11 @@ pub struct Resource {
     pub refusals: &'static [u16],
 }
 
-/// The methods in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "as RFC 9110 has them")]
-pub enum Method {
-    Get,
-    Put,
-    Post,
-    Delete,
-}
-
-impl Method {
-    /// As a description of an interface writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Get => "get",
-            Self::Put => "put",
-            Self::Post => "post",
-            Self::Delete => "delete",
-        }
-    }
-
-    /// For a route.
-    pub fn filter(self) -> MethodFilter {
-        match self {
-            Self::Get => MethodFilter::GET,
-            Self::Put => MethodFilter::PUT,
-            Self::Post => MethodFilter::POST,
-            Self::Delete => MethodFilter::DELETE,
-        }
-    }
-
-    /// Whether requests have a body: one that needs no fields may be empty.
-    pub fn has_body(self) -> bool {
-        matches!(self, Self::Put | Self::Post)
-    }
-}
-
 /// Who serves a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Served {
     /// It is a command, with these fields set by the resource itself.
-    Command(&'static [(&'static str, &'static str)]),
+    Command(CommandKind, &'static [(&'static str, &'static str)]),
     /// A file of its own; here it is only described, and what each request
     /// counts for.
     Elsewhere(Class),
@@ -86,7 +49,7 @@ pub enum Served {
 pub fn class_of(path: &str) -> Option<Class> {
     RESOURCES.iter().find(|resource| resource.path == path).and_then(|resource| match resource.served {
         Served::Elsewhere(class) => Some(class),
-        Served::Command(_) => None,
+        Served::Command(..) => None,
     })
 }
 
@@ -174,17 +137,18 @@ const GROUP: Field = must("conversation", Form::Group);
 const SEQ: Field = must("seq", Form::Seq);
 const BODY: Field = must("body", Form::Body);
 const CLIENT_MSG_ID: Field = may("client_msg_id", Form::ClientMessageId);
-const LIMIT: Field = may("limit", Form::Number { least: 1, most: 200, default: 50 });
+const LIMIT: Field = may("limit", Form::Number { least: 1, most: MAX_PAGE as u64, default: 50 });
 const START: Field = may("cursor", Form::Start);
 const CHANNELS: Field = may("channels", Form::Channels);
+const OF_REACTION: &[Field] = &[CONVERSATION, SEQ, must("emoji", Form::Emoji)];
 const STREAMED: &[Field] = &[START, CHANNELS];
 
-/// A resource with nothing but what most have; the table says the rest.
+/// A resource that is no command, with what most have; the table says the rest.
 const PLAIN: Resource = Resource {
     method: Method::Get,
     path: "",
     name: "",
-    served: Served::Command(&[]),
+    served: Served::Elsewhere(Class::Attach),
     summary: "",
     more: "",
     in_path: &[],
@@ -193,18 +157,37 @@ const PLAIN: Resource = Resource {
     answer: Answer::Json("Done"),
     refusals: &[],
 };
+const STREAM: Resource = Resource { in_query: STREAMED, ..PLAIN };
 
-/// What is there for it depends on the state of a conversation.
-const OF_CONVERSATION: Resource = Resource { in_path: &[CONVERSATION], refusals: &[404], ..PLAIN };
-const OF_MESSAGE: Resource = Resource { in_path: &[CONVERSATION, SEQ], refusals: &[404], ..PLAIN };
-const STREAM: Resource = Resource { served: Served::Elsewhere(Class::Attach), in_query: STREAMED, ..PLAIN };
+/// A command, at the first of its routes.
+const fn of(kind: CommandKind) -> Resource {
+    at(kind, 0, &[])
+}
+
+/// A command at one of its routes, which sets these fields.
+const fn at(kind: CommandKind, route: usize, fixed: &'static [(&'static str, &'static str)]) -> Resource {
+    let (method, path) = kind.routes()[route];
+    Resource { method, path, name: kind.as_str(), served: Served::Command(kind, fixed), ..PLAIN }
+}
+
+/// A command whose answer depends on the state of a conversation.
+const fn of_conversation(kind: CommandKind) -> Resource {
+    Resource { in_path: &[CONVERSATION], refusals: &[404], ..of(kind) }
+}
+
+/// The same for a message.
+const fn of_message(kind: CommandKind) -> Resource {
+    Resource { in_path: &[CONVERSATION, SEQ], refusals: &[404, 409], ..of(kind) }
+}
+
+/// A reaction, set or taken back.
+const fn reaction(route: usize, fixed: &'static [(&'static str, &'static str)]) -> Resource {
+    Resource { in_path: OF_REACTION, refusals: &[404, 409], ..at(CommandKind::React, route, fixed) }
+}
 
 /// Every resource.
 pub const RESOURCES: &[Resource] = &[
     Resource {
-        method: Method::Post,
-        path: "/v1/messages",
-        name: "send",
         summary: "Sends a message",
         more: "To a user (the direct conversation with them) or to a conversation. Once it is answered the \
                message is kept, and in the inbox of every member. Safe to repeat with the same \
@@ -213,164 +196,103 @@ pub const RESOURCES: &[Resource] = &[
         in_body: &[may("to", Form::Recipients), may("conversation", Form::Conversation), BODY, CLIENT_MSG_ID],
         answer: Answer::Json("SentOrResults"),
         refusals: &[404],
-        ..PLAIN
+        ..of(CommandKind::Send)
     },
     Resource {
-        method: Method::Post,
-        path: "/v1/ack",
-        name: "ack",
         summary: "Says that this device has everything up to a place in its user's inbox",
         more: "Makes `delivered` receipts. Name the device with `device` where the token does not.",
         in_body: &[must("cursor", Form::Cursor)],
-        ..PLAIN
+        ..of(CommandKind::Ack)
     },
     Resource {
-        path: "/v1/conversations",
-        name: "conversations",
         summary: "Lists the user's conversations, newest activity first",
         in_query: &[LIMIT, may("page", Form::Page)],
         answer: Answer::Json("Conversations"),
-        ..PLAIN
+        ..of(CommandKind::Conversations)
     },
     Resource {
-        method: Method::Post,
-        path: "/v1/conversations",
-        name: "create_group",
         summary: "Makes a group, of which the user is a member and the owner",
         in_body: &[must("name", Form::GroupName), must("members", Form::Users { least: 0, most: None })],
         answer: Answer::Json("Created"),
         refusals: &[409],
-        ..PLAIN
+        ..of(CommandKind::CreateGroup)
     },
     Resource {
-        method: Method::Put,
-        path: "/v1/conversations/{conversation}",
-        name: "rename",
         summary: "Gives a group another name (its owner may)",
         in_path: &[GROUP],
         in_body: &[must("name", Form::GroupName)],
         refusals: &[404, 409],
-        ..PLAIN
+        ..of(CommandKind::Rename)
     },
     Resource {
-        method: Method::Post,
-        path: "/v1/conversations/{conversation}/read",
-        name: "read",
         summary: "Says that the user has read everything up to a message",
         more: "A lower `seq` than before changes nothing; one beyond the newest message is refused.",
         in_body: &[SEQ],
-        ..OF_CONVERSATION
+        ..of_conversation(CommandKind::Read)
     },
     Resource {
-        method: Method::Post,
-        path: "/v1/conversations/{conversation}/typing",
-        name: "typing",
         summary: "Says that the user is typing",
         more: "Passed on to the other members at most once a second; may be lost.",
-        ..OF_CONVERSATION
+        ..of_conversation(CommandKind::Typing)
     },
     Resource {
-        path: "/v1/conversations/{conversation}/messages",
-        name: "history",
         summary: "Reads messages, in their present state",
         more: "The newest, or those before or after a `seq` (give one of the two at most).",
         in_query: &[may("before", Form::Seq), may("after", Form::Seq), LIMIT],
         answer: Answer::Json("History"),
-        ..OF_CONVERSATION
+        ..of_conversation(CommandKind::History)
     },
     Resource {
-        method: Method::Put,
-        path: "/v1/conversations/{conversation}/messages/{seq}",
-        name: "edit",
         summary: "Gives a message another body (its sender may)",
         in_body: &[BODY],
-        refusals: &[404, 409],
-        ..OF_MESSAGE
+        ..of_message(CommandKind::Edit)
     },
     Resource {
-        method: Method::Delete,
-        path: "/v1/conversations/{conversation}/messages/{seq}",
-        name: "recall",
         summary: "Takes a message's body away (its sender or the group's owner may)",
-        refusals: &[404, 409],
-        ..OF_MESSAGE
+        ..of_message(CommandKind::Recall)
     },
+    Resource { summary: "Reacts to a message", ..reaction(0, &[("on", "true")]) },
+    Resource { summary: "Takes a reaction back", ..reaction(1, &[("on", "false")]) },
     Resource {
-        method: Method::Put,
-        path: "/v1/conversations/{conversation}/messages/{seq}/reactions/{emoji}",
-        name: "react",
-        served: Served::Command(&[("on", "true")]),
-        summary: "Reacts to a message",
-        in_path: &[CONVERSATION, SEQ, must("emoji", Form::Emoji)],
-        refusals: &[404, 409],
-        ..OF_MESSAGE
-    },
-    Resource {
-        method: Method::Delete,
-        path: "/v1/conversations/{conversation}/messages/{seq}/reactions/{emoji}",
-        name: "react",
-        served: Served::Command(&[("on", "false")]),
-        summary: "Takes a reaction back",
-        in_path: &[CONVERSATION, SEQ, must("emoji", Form::Emoji)],
-        refusals: &[404, 409],
-        ..OF_MESSAGE
-    },
-    Resource {
-        path: "/v1/conversations/{conversation}/members",
-        name: "members",
         summary: "Lists the members of a conversation, and how far each has received and read",
         answer: Answer::Json("Members"),
-        ..OF_CONVERSATION
+        ..of_conversation(CommandKind::Members)
     },
     Resource {
-        method: Method::Post,
-        path: "/v1/conversations/{conversation}/members",
-        name: "add_members",
         summary: "Adds members to a group (any member may)",
         in_path: &[GROUP],
         in_body: &[must("members", Form::Users { least: 1, most: None })],
         refusals: &[404, 409],
-        ..PLAIN
+        ..of(CommandKind::AddMembers)
     },
     Resource {
-        method: Method::Delete,
-        path: "/v1/conversations/{conversation}/members/{user}",
-        name: "remove_member",
         summary: "Leaves a group, or removes a member of it (its owner may)",
         in_path: &[GROUP, must("user", Form::User)],
         refusals: &[404, 409],
-        ..PLAIN
+        ..of(CommandKind::RemoveMember)
     },
     Resource {
-        path: "/v1/presence",
-        name: "presence",
         summary: "Says who is online",
         in_query: &[
             must("users", Form::Users { least: 1, most: Some(MAX_USERS) }),
             may("watch", Form::OnlyFalse),
         ],
         answer: Answer::Json("Presence"),
-        ..PLAIN
+        ..of(CommandKind::Presence)
     },
     Resource {
-        method: Method::Post,
-        path: "/v1/channels/{channel}/messages",
-        name: "publish",
         summary: "Publishes to a channel's subscribers",
         more: "Needs the scope `publish` or `service`. Safe to repeat like a message.",
         in_path: &[must("channel", Form::Channel)],
         in_body: &[BODY, CLIENT_MSG_ID],
         answer: Answer::Json("Published"),
-        ..PLAIN
+        ..of(CommandKind::Publish)
     },
     Resource {
-        method: Method::Post,
-        path: "/v1/kick",
-        name: "kick",
         summary: "Ends a user's sessions, or those of one device",
         more: "Needs the scope `service`. The sessions are told `goaway` with the reason `kicked`.",
         in_body: &[must("user", Form::User), may("device", Form::Device)],
-        ..PLAIN
+        ..of(CommandKind::Kick)
     },
     Resource {
         method: Method::Post,

@@ -12,13 +12,15 @@ use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::MethodRouter;
+use axum::routing::{MethodFilter, MethodRouter};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use prost::Message as _;
+use proto::CommandKind;
+use proto::command::Method;
 
 use crate::caller::half_sent::Part;
 use crate::caller::identity::Caller;
@@ -38,9 +40,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 pub fn routes() -> axum::Router<Arc<Gateway>> {
     let mut paths: BTreeMap<&str, MethodRouter<Arc<Gateway>>> = BTreeMap::new();
     for resource in RESOURCES {
-        if let Served::Command(fixed) = resource.served {
+        if let Served::Command(kind, fixed) = resource.served {
             let methods = paths.remove(resource.path).unwrap_or_default();
-            paths.insert(resource.path, methods.on(resource.method.filter(), serve(resource, fixed)));
+            paths.insert(resource.path, methods.on(filter(resource.method), serve(resource, kind, fixed)));
         }
     }
     paths.into_iter().fold(axum::Router::new(), |routes, (path, methods)| routes.route(path, methods))
@@ -57,12 +59,22 @@ pub async fn no_such_path() -> Failure {
     Failure::not_found("there is nothing at this path")
 }
 
+fn filter(method: Method) -> MethodFilter {
+    match method {
+        Method::Get => MethodFilter::GET,
+        Method::Put => MethodFilter::PUT,
+        Method::Post => MethodFilter::POST,
+        Method::Delete => MethodFilter::DELETE,
+    }
+}
+
 type Answering = std::pin::Pin<Box<dyn Future<Output = Result<Response, Response>> + Send>>;
 
 /// Does the resource's command with the fields of body, query and path, of
 /// which the latter count.
 fn serve(
     resource: &'static Resource,
+    kind: CommandKind,
     fixed: &'static [(&'static str, &'static str)],
 ) -> impl Fn(State<Arc<Gateway>>, Request) -> Answering + Clone {
     move |State(gateway), request| {
@@ -71,19 +83,19 @@ fn serve(
             let (parts, body) = request.into_parts();
             let bytes = if resource.method.has_body() {
                 let part = Part::new(&gateway.half_sent, &caller.identity.user);
-                read_body(resource.name, &parts.headers, body, part).await?
+                read_body(kind, &parts.headers, body, part).await?
             } else {
                 Bytes::new()
             };
             // What needs no fields needs no body either.
-            let mut fields = match resource.name {
+            let mut fields = match kind {
                 _ if bytes.is_empty() => Fields::empty(),
                 kind if has_protobuf(&parts.headers) => binary::decode_alone(kind, &bytes)?,
                 _ => Fields::from_json(&bytes)?,
             };
             path.into_iter().chain(query).for_each(|(name, text)| fields.set(name, text));
             fixed.iter().for_each(|(name, text)| fields.set(name, (*text).to_owned()));
-            let command = Command::parse_resource(resource.name, &fields)?;
+            let command = Command::of(kind, &fields)?;
             answer(&gateway, &caller, command, &parts.headers).await
         })
     }
@@ -149,7 +161,12 @@ async fn answer(
 
 /// The whole body, within bounds of size and time. While it is on its way it is
 /// a `part` of all that are.
-async fn read_body(kind: &str, headers: &HeaderMap, body: Body, part: Part) -> Result<Bytes, Response> {
+async fn read_body(
+    kind: CommandKind,
+    headers: &HeaderMap,
+    body: Body,
+    part: Part,
+) -> Result<Bytes, Response> {
     let Ok(gathered) = tokio::time::timeout(BODY_TIMEOUT, gather(body, part)).await else {
         let failure = Failure::bad_request("the request's body did not arrive in time");
         return Err((StatusCode::REQUEST_TIMEOUT, failure).into_response_with_status());

@@ -18,7 +18,7 @@ use super::cost;
 use super::pending::Pending;
 use super::stream::Link;
 use super::{Outcome, Routers};
-use crate::protocol::class::Class;
+use proto::Class;
 
 /// For an answer; some more until the clock ticks.
 const TIMEOUT: Duration = Duration::from_millis(200);

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use proto::wire::{self, reply, request};
-use proto::{ClientMessageId, ConversationId, UserId};
+use proto::{ClientMessageId, CommandKind, ConversationId, UserId};
 use tokio::time::Instant;
 
 use super::execute::Commands;
@@ -43,7 +43,9 @@ impl Commands {
             let message = wire::Send { conversation: conversation.to_string(), ..message.clone() };
             async move {
                 let sent = self.send_one(user, message, until).await;
-                self.context.metrics.command("send", sent.as_ref().err().map(|failure| failure.code));
+                self.context
+                    .metrics
+                    .command(CommandKind::Send, sent.as_ref().err().map(|failure| failure.code));
                 sent.map(|sent| (conversation, sent))
             }
         });

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use daemon::lock::{Lock, Locked};
 use daemon::trace::Span;
 use proto::Bound;
+use proto::request::Repeat;
 use proto::wire::Request;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
 
-use super::cost::{Kind, Repeat};
+use super::cost::RequestCost;
 use super::stream::Link;
 use super::{Completion, Outcome};
 use crate::order;
@@ -25,7 +26,7 @@ pub(super) struct Pending {
     pub(super) bytes: usize,
     /// Of the user.
     pub(super) hash: u64,
-    pub(super) kind: Kind,
+    pub(super) kind: RequestCost,
     pub(super) completion: Completion,
     /// Ends with the answer, if it is traced.
     pub(super) span: Span,

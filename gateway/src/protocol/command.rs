@@ -2,7 +2,11 @@
 //! request to a checked value. One place for every rule on their form.
 
 use bytes::Bytes;
-use proto::{ChannelId, ClientMessageId, ConversationId, Cursor, DeviceId, Invalid, Seq, UserId, label};
+use proto::limits::MAX_PAGE;
+use proto::{
+    ChannelId, Class, ClientMessageId, CommandKind, ConversationId, Cursor, DeviceId, Invalid, Seq, UserId,
+    label,
+};
 use rustc_hash::FxHashSet;
 
 use crate::protocol::failure::Failure;
@@ -10,15 +14,7 @@ use crate::protocol::fields::{Fields, missing};
 use crate::protocol::readable::unreadable;
 use crate::protocol::scopes::Scopes;
 
-/// Bytes of a message's body at most, as sent.
-pub const MAX_BODY_BYTES: usize = 65_536;
-/// Bytes of a frame or HTTP request at most.
-pub const MAX_FRAME_BYTES: usize = 262_144;
-
-/// Users that one message is sent to at once, at most.
-pub const MAX_RECIPIENTS: usize = 1_000;
-/// Users whose presence is asked for at once, at most.
-pub const MAX_USERS: usize = 500;
+pub use proto::limits::{MAX_BODY_BYTES, MAX_FRAME_BYTES, MAX_RECIPIENTS, MAX_USERS};
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -143,13 +139,27 @@ pub enum Recipient {
 }
 
 impl Command {
-    /// Reads the command of this `type` from its fields.
-    pub fn parse(kind: &str, fields: &Fields<'_>) -> Result<Self, Failure> {
+    /// Reads the command of this `type` from the fields of a frame. Fails when there
+    /// is no such command in frames, or a field is missing or has the wrong form.
+    pub fn parse(name: &str, fields: &Fields<'_>) -> Result<Self, Failure> {
+        match CommandKind::parse(name) {
+            // A backend has HTTP for it.
+            None | Some(CommandKind::Kick) => {
+                let shown: String = name.chars().take(40).collect();
+                Err(Failure::bad_request(format!("`type` {shown:?} is not a command")))
+            }
+            Some(kind) => Self::of(kind, fields),
+        }
+    }
+
+    /// Reads a command from its fields. Fails when a field is missing or has the
+    /// wrong form.
+    pub fn of(kind: CommandKind, fields: &Fields<'_>) -> Result<Self, Failure> {
         let conversation = || fields.required_id("conversation", ConversationId::parse);
         let seq = || fields.number("seq")?.map(Seq).ok_or_else(|| missing("seq"));
         let name = || fields.required_text("name").map(|name| name.into_owned());
         Ok(match kind {
-            "send" => {
+            CommandKind::Send => {
                 let client_msg_id = || fields.id("client_msg_id", ClientMessageId::parse);
                 if fields.is_list("to") {
                     let (to, body) = (recipients(fields)?, body(fields)?);
@@ -159,72 +169,66 @@ impl Command {
                     Self::Send { to, body, client_msg_id: client_msg_id()? }
                 }
             }
-            "ack" => Self::Ack(cursor(fields)?),
-            "read" => Self::Read(conversation()?, seq()?),
-            "typing" => Self::Typing(conversation()?),
-            "history" => {
+            CommandKind::Ack => Self::Ack(cursor(fields)?),
+            CommandKind::Read => Self::Read(conversation()?, seq()?),
+            CommandKind::Typing => Self::Typing(conversation()?),
+            CommandKind::History => {
                 let (before, after) = (fields.number("before")?.map(Seq), fields.number("after")?.map(Seq));
                 if before.is_some() && after.is_some() {
                     return Err(Failure::bad_request("give `before` or `after`, not both"));
                 }
-                Self::History { conversation: conversation()?, before, after, limit: limit(fields, 200, 50)? }
+                Self::History {
+                    conversation: conversation()?,
+                    before,
+                    after,
+                    limit: limit(fields, MAX_PAGE, 50)?,
+                }
             }
-            "conversations" => Self::Conversations {
-                limit: limit(fields, 200, 50)?,
+            CommandKind::Conversations => Self::Conversations {
+                limit: limit(fields, MAX_PAGE, 50)?,
                 page: fields.text("page")?.map(|page| page.into_owned()),
             },
-            "create_group" => Self::CreateGroup {
+            CommandKind::CreateGroup => Self::CreateGroup {
                 name: group_name(name()?)?,
                 members: fields.ids("members", UserId::parse)?.ok_or_else(|| missing("members"))?,
             },
-            "members" => Self::Members(conversation()?),
-            "add_members" => Self::AddMembers(
+            CommandKind::Members => Self::Members(conversation()?),
+            CommandKind::AddMembers => Self::AddMembers(
                 conversation()?,
                 fields.ids("members", UserId::parse)?.ok_or_else(|| missing("members"))?,
             ),
-            "remove_member" => {
+            CommandKind::RemoveMember => {
                 Self::RemoveMember(conversation()?, fields.required_id("user", UserId::parse)?)
             }
-            "rename" => Self::Rename(conversation()?, group_name(name()?)?),
-            "edit" => Self::Edit(conversation()?, seq()?, body(fields)?),
-            "recall" => Self::Recall(conversation()?, seq()?),
-            "react" => Self::React {
+            CommandKind::Rename => Self::Rename(conversation()?, group_name(name()?)?),
+            CommandKind::Edit => Self::Edit(conversation()?, seq()?, body(fields)?),
+            CommandKind::Recall => Self::Recall(conversation()?, seq()?),
+            CommandKind::React => Self::React {
                 conversation: conversation()?,
                 seq: seq()?,
                 emoji: emoji(fields)?,
                 on: fields.flag("on")?.ok_or_else(|| missing("on"))?,
             },
-            "presence" => {
+            CommandKind::Presence => {
                 Self::Presence { users: users(fields)?, watch: fields.flag("watch")?.unwrap_or(false) }
             }
-            "subscribe" => Self::Subscribe {
+            CommandKind::Subscribe => Self::Subscribe {
                 channel: fields.required_id("channel", ChannelId::parse)?,
                 after: fields.number("after")?.map(Seq),
             },
-            "unsubscribe" => Self::Unsubscribe(fields.required_id("channel", ChannelId::parse)?),
-            "publish" => Self::Publish {
+            CommandKind::Unsubscribe => Self::Unsubscribe(fields.required_id("channel", ChannelId::parse)?),
+            CommandKind::Publish => Self::Publish {
                 channel: fields.required_id("channel", ChannelId::parse)?,
                 body: body(fields)?,
                 client_msg_id: fields.id("client_msg_id", ClientMessageId::parse)?,
             },
-            "auth" => Self::Auth(fields.required_text("token")?.into_owned()),
-            "ping" => Self::Ping,
-            unknown => {
-                let shown: String = unknown.chars().take(40).collect();
-                return Err(Failure::bad_request(format!("`type` {shown:?} is not a command")));
-            }
-        })
-    }
-
-    /// The same for HTTP, which has a command that frames do not.
-    pub fn parse_resource(kind: &str, fields: &Fields<'_>) -> Result<Self, Failure> {
-        match kind {
-            "kick" => Ok(Self::Kick {
+            CommandKind::Auth => Self::Auth(fields.required_text("token")?.into_owned()),
+            CommandKind::Ping => Self::Ping,
+            CommandKind::Kick => Self::Kick {
                 user: fields.required_id("user", UserId::parse)?,
                 device: fields.id("device", DeviceId::parse)?,
-            }),
-            kind => Self::parse(kind, fields),
-        }
+            },
+        })
     }
 
     /// Whether a token with these scopes allows it.
@@ -243,30 +247,43 @@ impl Command {
         }
     }
 
-    /// The `type`, for metrics and limits.
-    pub fn kind(&self) -> &'static str {
+    /// Which command it is.
+    pub fn kind(&self) -> CommandKind {
         match self {
-            Self::Send { .. } | Self::SendToMany { .. } => "send",
-            Self::Ack(_) => "ack",
-            Self::Read(..) => "read",
-            Self::Typing(_) => "typing",
-            Self::History { .. } => "history",
-            Self::Conversations { .. } => "conversations",
-            Self::CreateGroup { .. } => "create_group",
-            Self::Members(_) => "members",
-            Self::AddMembers(..) => "add_members",
-            Self::RemoveMember(..) => "remove_member",
-            Self::Rename(..) => "rename",
-            Self::Edit(..) => "edit",
-            Self::Recall(..) => "recall",
-            Self::React { .. } => "react",
-            Self::Presence { .. } => "presence",
-            Self::Subscribe { .. } => "subscribe",
-            Self::Unsubscribe(_) => "unsubscribe",
-            Self::Publish { .. } => "publish",
-            Self::Kick { .. } => "kick",
-            Self::Auth(_) => "auth",
-            Self::Ping => "ping",
+            Self::Send { .. } | Self::SendToMany { .. } => CommandKind::Send,
+            Self::Ack(_) => CommandKind::Ack,
+            Self::Read(..) => CommandKind::Read,
+            Self::Typing(_) => CommandKind::Typing,
+            Self::History { .. } => CommandKind::History,
+            Self::Conversations { .. } => CommandKind::Conversations,
+            Self::CreateGroup { .. } => CommandKind::CreateGroup,
+            Self::Members(_) => CommandKind::Members,
+            Self::AddMembers(..) => CommandKind::AddMembers,
+            Self::RemoveMember(..) => CommandKind::RemoveMember,
+            Self::Rename(..) => CommandKind::Rename,
+            Self::Edit(..) => CommandKind::Edit,
+            Self::Recall(..) => CommandKind::Recall,
+            Self::React { .. } => CommandKind::React,
+            Self::Presence { .. } => CommandKind::Presence,
+            Self::Subscribe { .. } => CommandKind::Subscribe,
+            Self::Unsubscribe(_) => CommandKind::Unsubscribe,
+            Self::Publish { .. } => CommandKind::Publish,
+            Self::Kick { .. } => CommandKind::Kick,
+            Self::Auth(_) => CommandKind::Auth,
+            Self::Ping => CommandKind::Ping,
+        }
+    }
+
+    /// The class that it counts for, unless a backend gives it.
+    pub fn class(&self) -> Class {
+        self.kind().class()
+    }
+
+    /// How much it counts for: 1, or what it stands for.
+    pub fn units(&self) -> u32 {
+        match self {
+            Self::SendToMany { to, .. } => u32::try_from(to.len()).unwrap_or(u32::MAX),
+            _ => 1,
         }
     }
 }
@@ -446,7 +463,7 @@ mod tests {
     fn publishing_and_kicking_need_a_scope_and_the_rest_does_not() {
         let publish = parse(r#"{"type":"publish","channel":"c_news","body":1}"#).unwrap();
         let kick = Fields::from_text(r#"{"user":"bob","device":"phone"}"#).unwrap();
-        let kick = Command::parse_resource("kick", &kick).unwrap();
+        let kick = Command::of(CommandKind::Kick, &kick).unwrap();
         let none = Scopes::default();
         let (publisher, backend) = (Scopes { publish: true, ..none }, Scopes { service: true, ..none });
         let permitted =

@@ -1,6 +1,6 @@
 //! The words of the client protocol (docs/PROTOCOL.md), without any I/O.
 //! [`fields`] are a command's members in either form, [`command`] what they ask
-//! for, [`class`] the limit that a command counts for, [`scopes`] what a token
+//! for (the table of all commands is [`proto::command`]), [`scopes`] what a token
 //! allows, [`unauthorized`] why one does not hold, [`query`] a request's parameters. [`frame`] is what a client gets,
 //! made of an [`answer`], an [`event`], a [`publication`] or a [`failure`];
 //! [`mark`] and [`jump`] are two that others look at. [`json`] and [`binary`]
@@ -8,7 +8,6 @@
 
 pub mod answer;
 pub mod binary;
-pub mod class;
 pub mod command;
 pub mod event;
 pub mod failure;

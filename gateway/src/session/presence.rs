@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use daemon::lock::{Lock, Locked};
 use proto::wire::{self, request};
-use proto::{SessionId, UserId};
+use proto::{CommandKind, SessionId, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -94,7 +94,7 @@ pub(crate) fn watch(
     reference: Reference,
 ) -> Result<(), Failure> {
     let question = sessions.presence.begin(session, users).inspect_err(|failure| {
-        sessions.context.metrics.command("presence", Some(failure.code));
+        sessions.context.metrics.command(CommandKind::Presence, Some(failure.code));
     })?;
     let command = ask(sessions, &question);
     let (to, session) = (sessions.clone(), session.clone());
@@ -106,7 +106,7 @@ pub(crate) fn watch(
             Ok(_) => Err(Failure::internal("the router gave an answer of the wrong kind")),
             Err(failure) => Err(failure),
         };
-        to.context.metrics.command("presence", answer.as_ref().err().map(|failure| failure.code));
+        to.context.metrics.command(CommandKind::Presence, answer.as_ref().err().map(|failure| failure.code));
         match answer {
             Ok(states) => to.presence.answered(&session, question, states, reference),
             Err(failure) => {

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::future::try_join_all;
 use prost::Message as _;
+use proto::limits;
 use proto::weight::PAGE;
 use proto::wire::{self, ResetReason as WireReset, client};
 use proto::{Bound, Cursor, End, Position, ResetReason};
@@ -22,7 +23,6 @@ use crate::accept::long_response;
 use crate::caller::identity::Caller;
 use crate::gateway::Gateway;
 use crate::protocol::binary::{self, accepts_protobuf};
-use crate::protocol::class::Class;
 use crate::protocol::event::Event;
 use crate::protocol::failure::Failure;
 use crate::protocol::fields::MAX_NUMBER;
@@ -33,6 +33,7 @@ use crate::session::expiry;
 use crate::session::positions::{self, Places, Starts};
 use crate::session::receipts;
 use crate::session::tail::{Opening, StartAt, Tail, acknowledge, page, place_only, resolve};
+use proto::Class;
 
 /// Seconds that a poll waits at most, however many it asks for: several proxies
 /// give up on an answer after 50 s.
@@ -40,7 +41,7 @@ pub const MAX_WAIT: u64 = 45;
 /// Seconds that a poll waits when it does not say.
 pub(crate) const DEFAULT_WAIT: u64 = 25;
 /// Events in one answer.
-pub(crate) const MAX_EVENTS: u64 = 1_000;
+pub(crate) const MAX_EVENTS: u64 = limits::MAX_EVENTS as u64;
 /// Events in one answer when the poll does not say.
 pub(crate) const DEFAULT_EVENTS: u64 = 100;
 

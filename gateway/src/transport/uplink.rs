@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use daemon::trace::{self, KeyValue, Span};
-use proto::{End, ErrorCode, UserId};
+use proto::{CommandKind, End, ErrorCode, UserId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -92,8 +92,8 @@ impl Uplink {
             Ok(parsed) => parsed,
             Err(failure) => return self.refuse(None, failure),
         };
-        let result =
-            fields.required_text("type").and_then(|kind| self.command(&kind, &fields, reference.clone()));
+        let command = fields.required_text("type").and_then(|name| Command::parse(&name, &fields));
+        let result = command.and_then(|command| self.command(command, &fields, reference.clone()));
         result.err().and_then(|failure| self.refuse(reference, failure))
     }
 
@@ -105,7 +105,8 @@ impl Uplink {
             Ok(parsed) => parsed,
             Err(failure) => return self.refuse(None, failure),
         };
-        let result = self.command(kind, &fields, reference.clone());
+        let command = Command::of(kind, &fields);
+        let result = command.and_then(|command| self.command(command, &fields, reference.clone()));
         result.err().and_then(|failure| self.refuse(reference, failure))
     }
 
@@ -115,8 +116,12 @@ impl Uplink {
         self.refuse(None, failure)
     }
 
-    fn command(&mut self, kind: &str, fields: &Fields<'_>, reference: Reference) -> Result<(), Failure> {
-        let command = Command::parse(kind, fields)?;
+    fn command(
+        &mut self,
+        command: Command,
+        fields: &Fields<'_>,
+        reference: Reference,
+    ) -> Result<(), Failure> {
         let acting = fields.id("as", UserId::parse)?;
         if acting.is_some() && !self.scopes.get().service {
             return Err(Failure::forbidden("`as` needs a token with the scope `service`"));
@@ -270,7 +275,7 @@ impl Uplink {
                 (Ok(Answer::Published(channel, sent)), _) => {
                     session.answer(Frame::Published { reference, channel, sent: Box::new(sent) });
                 }
-                (Ok(answer), _) if kind == "ack" => {
+                (Ok(answer), _) if kind == CommandKind::Ack => {
                     if session.answer_late(Frame::Ok(reference, Box::new(answer))) {
                         to.sessions.hub.hurry_later(session);
                     }
@@ -323,7 +328,8 @@ impl Uplink {
 }
 
 /// A frame with a command begins a trace, if this one is wanted.
-fn span_of(kind: &'static str, protocol: &'static str) -> Span {
+fn span_of(kind: CommandKind, protocol: &'static str) -> Span {
+    let kind = kind.as_str();
     Span::begin(kind, trace::Kind::Server, || {
         vec![
             KeyValue::new("network.protocol.name", protocol),

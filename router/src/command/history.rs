@@ -1,5 +1,6 @@
 //! `history`: messages of a conversation.
 
+use proto::limits::MAX_PAGE;
 use proto::wire::{self, History, reply};
 use proto::{ConversationId, Seq, UserId};
 use store::model::{HistoryQuery, HistoryRange};
@@ -8,7 +9,6 @@ use super::{field, shown};
 use crate::core::Core;
 use crate::error::{Error, NO_CONVERSATION, Result};
 
-const MAX_LIMIT: u32 = 200;
 const USUAL_LIMIT: u32 = 50;
 
 /// Reads and answers a page. A limit of 0 is one that was not given.
@@ -36,7 +36,7 @@ pub(crate) async fn page(core: &Core, user: UserId, query: History) -> Result<re
 pub(super) fn limit(limit: u32) -> Result<usize> {
     match limit {
         0 => Ok(USUAL_LIMIT as usize),
-        1..=MAX_LIMIT => Ok(limit as usize),
-        _ => Err(Error::BadRequest(format!("`limit` must be 1 to {MAX_LIMIT}"))),
+        1..=MAX_PAGE => Ok(limit as usize),
+        _ => Err(Error::BadRequest(format!("`limit` must be 1 to {MAX_PAGE}"))),
     }
 }

@@ -19,14 +19,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, fixed32, uint64};
+use proto::limits::MAX_BODY_BYTES;
 use proto::wire::{self, Entry, Event, Reactions, State, entry, reply};
 use proto::{Fingerprint, Invalid, UserId};
 use store::model::{Logged, NewEntry, Shown};
 
 use crate::error::{Error, Result};
-
-/// Bodies at most, as sent (PROTOCOL.md §5).
-const MAX_BODY: usize = 65_536;
 
 /// The answer to a command that was done and has nothing else to say.
 pub(crate) fn done() -> reply::Result {
@@ -38,8 +36,8 @@ fn check_body(body: &[u8]) -> Result<()> {
     if body.is_empty() {
         return Err(Error::BadRequest("`body` is missing".to_owned()));
     }
-    if body.len() > MAX_BODY {
-        return Err(Error::TooLarge(format!("`body` has more than {MAX_BODY} bytes")));
+    if body.len() > MAX_BODY_BYTES {
+        return Err(Error::TooLarge(format!("`body` has more than {MAX_BODY_BYTES} bytes")));
     }
     Ok(())
 }
@@ -127,7 +125,7 @@ mod tests {
     #[test]
     fn a_message_put_together_by_hand_is_the_entry_of_the_contract() {
         let by = UserId::parse("alice").unwrap();
-        for (length, id) in [(1, "m-1"), (200, ""), (MAX_BODY, "m-2")] {
+        for (length, id) in [(1, "m-1"), (200, ""), (MAX_BODY_BYTES, "m-2")] {
             let body = Bytes::from(vec![b'1'; length]);
             let made = new_message(&by, 1_732_000_000_000, &body, id);
             let what = entry::What::Message(Message { body, client_msg_id: id.to_owned() });

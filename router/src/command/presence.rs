@@ -1,5 +1,6 @@
 //! `presence`: who is online, and who is told of it.
 
+use proto::limits::MAX_USERS;
 use proto::wire::{self, reply};
 use proto::{NodeIncarnation, UserId};
 use store::model::{Attached, Seen};
@@ -9,9 +10,6 @@ use crate::absences::{Absences, GRACE};
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::receipts::{self, Notices};
-
-/// Users asked for at once, at most (PROTOCOL.md §5).
-const MAX_USERS: usize = 500;
 
 /// Answers in the order asked.
 pub(crate) async fn ask(core: &Core, asked: wire::AskPresence) -> Result<reply::Result> {

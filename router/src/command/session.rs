@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use proto::limits::MAX_EVENTS;
 use proto::wire::{self, Notice, notice, reply};
 use proto::{Cursor, DeviceId, UserId};
 use store::model::{
@@ -14,8 +15,6 @@ use super::{event, field, presence};
 use crate::error::{Error, Result};
 use crate::receipts::{self, Notices};
 
-/// Events of a page at most, and when the gateway does not say.
-const MAX_EVENTS: u32 = 1_000;
 const USUAL_EVENTS: u32 = 100;
 
 /// What is asked of the store.

@@ -27,8 +27,8 @@ use crate::config::RateLimitConfig;
 use crate::link::Routers;
 use crate::link::count::UserSpending;
 use crate::metrics::RATE_LIMITED;
-use crate::protocol::class::Class;
 use crate::protocol::failure::Failure;
+use proto::Class;
 
 /// How often it is told what users have done who did little.
 const TELL_EVERY: Duration = Duration::from_secs(1);

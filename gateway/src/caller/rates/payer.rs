@@ -2,7 +2,7 @@
 
 use proto::UserId;
 
-use crate::protocol::class::Class;
+use proto::Class;
 
 /// Whose limit counts: the token's user's, whomever it acts for.
 #[derive(Debug, Clone, Copy)]

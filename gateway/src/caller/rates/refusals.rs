@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::protocol::class::Class;
+use proto::Class;
 
 /// The classes of which something was refused, and until when.
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::config::RateLimitConfig;
 use crate::link::count::{RateKey, UserSpending};
-use crate::protocol::class::Class;
+use proto::Class;
 
 /// Users and classes that are remembered, some 250 bytes each. Beyond it
 /// whoever is new passes and is not counted: so many users at once are no

@@ -19,7 +19,7 @@ use http::{HeaderValue, header};
 use serde_json::{Map, Value, json};
 
 use crate::gateway::Gateway;
-use crate::http::catalogue::{Answer, Field, Form, RESOURCES, Resource};
+use crate::http::catalogue::{Answer, Field, Form, RESOURCES, Resource, Served};
 use crate::protocol::binary;
 use crate::protocol::command::{MAX_BODY_BYTES, MAX_FRAME_BYTES};
 
@@ -140,6 +140,14 @@ fn content_of_body(resource: &Resource) -> Value {
     json!({ "application/json": { "schema": schema, "example": example } })
 }
 
+/// Whether its answer has a protobuf form, too.
+fn comes_in_protobuf(resource: &Resource) -> bool {
+    match resource.served {
+        Served::Command(kind, _) => binary::comes_alone(kind),
+        Served::Elsewhere(_) => resource.name == "poll",
+    }
+}
+
 fn responses(resource: &Resource) -> Value {
     let mut responses = Map::new();
     match resource.answer {
@@ -147,7 +155,7 @@ fn responses(resource: &Resource) -> Value {
             let example = answers::example(schema);
             let schema = answers::reference(schema);
             let mut content = json!({ "application/json": { "schema": schema, "example": example } });
-            if binary::comes_alone(resource.name) || resource.name == "poll" {
+            if comes_in_protobuf(resource) {
                 content[binary::CONTENT_TYPE] = json!({ "schema": { "type": "string", "format": "binary" } });
             }
             responses.insert("200".into(), json!({ "description": "Done", "content": content }));

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message as _;
+use proto::CommandKind;
 use proto::wire::client::{self, command};
 use serde_json::value::RawValue;
 
@@ -10,7 +11,7 @@ use crate::protocol::fields::Fields;
 
 /// A command's `type` and fields, to be checked like those of a JSON frame;
 /// `ref` and `as` are among them.
-pub fn decode(bytes: &[u8]) -> Result<(&'static str, Fields<'static>), Failure> {
+pub fn decode(bytes: &[u8]) -> Result<(CommandKind, Fields<'static>), Failure> {
     let command = client::Command::decode(bytes)
         .map_err(|error| Failure::bad_request(format!("not a protobuf Command: {error}")))?;
     let mut fields = Fields::empty();
@@ -26,24 +27,28 @@ pub fn decode(bytes: &[u8]) -> Result<(&'static str, Fields<'static>), Failure> 
 }
 
 /// Whether a command of this kind may come over HTTP as its own message.
-pub fn comes_alone(kind: &str) -> bool {
-    matches!(kind, "send" | "publish")
+pub fn comes_alone(kind: CommandKind) -> bool {
+    matches!(kind, CommandKind::Send | CommandKind::Publish)
 }
 
 /// The fields of such a command, as HTTP has it.
-pub fn decode_alone<'a>(kind: &str, bytes: &[u8]) -> Result<Fields<'a>, Failure> {
-    let wrong = |error| Failure::bad_request(format!("not the protobuf message of `{kind}`: {error}"));
+pub fn decode_alone<'a>(kind: CommandKind, bytes: &[u8]) -> Result<Fields<'a>, Failure> {
+    let wrong =
+        |error| Failure::bad_request(format!("not the protobuf message of `{}`: {error}", kind.as_str()));
     let command = match kind {
-        "send" => command::Command::Send(client::Send::decode(bytes).map_err(wrong)?),
-        "publish" => command::Command::Publish(client::Publish::decode(bytes).map_err(wrong)?),
-        _ => return Err(Failure::bad_request(format!("`{kind}` does not come as protobuf"))),
+        CommandKind::Send => command::Command::Send(client::Send::decode(bytes).map_err(wrong)?),
+        CommandKind::Publish => command::Command::Publish(client::Publish::decode(bytes).map_err(wrong)?),
+        _ => {
+            let name = kind.as_str();
+            return Err(Failure::bad_request(format!("`{name}` does not come as protobuf")));
+        }
     };
     let mut fields = Fields::empty();
     fill(&mut fields, command)?;
     Ok(fields)
 }
 
-fn fill(fields: &mut Fields<'_>, command: command::Command) -> Result<&'static str, Failure> {
+fn fill(fields: &mut Fields<'_>, command: command::Command) -> Result<CommandKind, Failure> {
     use command::Command;
     Ok(match command {
         Command::Send(send) => {
@@ -57,100 +62,100 @@ fn fill(fields: &mut Fields<'_>, command: command::Command) -> Result<&'static s
             set(fields, "conversation", send.conversation);
             set(fields, "client_msg_id", send.client_msg_id);
             set_body(fields, send.body)?;
-            "send"
+            CommandKind::Send
         }
         Command::Ack(ack) => {
             set(fields, "cursor", Some(ack.cursor));
-            "ack"
+            CommandKind::Ack
         }
         Command::Read(read) => {
             set(fields, "conversation", Some(read.conversation));
             set(fields, "seq", Some(read.seq));
-            "read"
+            CommandKind::Read
         }
         Command::Typing(typing) => {
             set(fields, "conversation", Some(typing.conversation));
-            "typing"
+            CommandKind::Typing
         }
         Command::History(history) => {
             set(fields, "conversation", Some(history.conversation));
             set(fields, "before", history.before);
             set(fields, "after", history.after);
             set(fields, "limit", history.limit);
-            "history"
+            CommandKind::History
         }
         Command::Conversations(conversations) => {
             set(fields, "limit", conversations.limit);
             set(fields, "page", conversations.page);
-            "conversations"
+            CommandKind::Conversations
         }
         Command::CreateGroup(group) => {
             set(fields, "name", Some(group.name));
             fields.set_json("members", json(&group.members));
-            "create_group"
+            CommandKind::CreateGroup
         }
         Command::Members(members) => {
             set(fields, "conversation", Some(members.conversation));
-            "members"
+            CommandKind::Members
         }
         Command::AddMembers(added) => {
             set(fields, "conversation", Some(added.conversation));
             fields.set_json("members", json(&added.members));
-            "add_members"
+            CommandKind::AddMembers
         }
         Command::RemoveMember(removed) => {
             set(fields, "conversation", Some(removed.conversation));
             set(fields, "user", Some(removed.user));
-            "remove_member"
+            CommandKind::RemoveMember
         }
         Command::Rename(rename) => {
             set(fields, "conversation", Some(rename.conversation));
             set(fields, "name", Some(rename.name));
-            "rename"
+            CommandKind::Rename
         }
         Command::Edit(edit) => {
             set(fields, "conversation", Some(edit.conversation));
             set(fields, "seq", Some(edit.seq));
             set_body(fields, edit.body)?;
-            "edit"
+            CommandKind::Edit
         }
         Command::Recall(recall) => {
             set(fields, "conversation", Some(recall.conversation));
             set(fields, "seq", Some(recall.seq));
-            "recall"
+            CommandKind::Recall
         }
         Command::React(react) => {
             set(fields, "conversation", Some(react.conversation));
             set(fields, "seq", Some(react.seq));
             set(fields, "emoji", Some(react.emoji));
             set(fields, "on", react.on);
-            "react"
+            CommandKind::React
         }
         Command::Presence(presence) => {
             fields.set_json("users", json(&presence.users));
             set(fields, "watch", presence.watch);
-            "presence"
+            CommandKind::Presence
         }
         Command::Subscribe(subscribe) => {
             set(fields, "channel", Some(subscribe.channel));
             set(fields, "after", subscribe.after);
-            "subscribe"
+            CommandKind::Subscribe
         }
         Command::Unsubscribe(unsubscribe) => {
             set(fields, "channel", Some(unsubscribe.channel));
-            "unsubscribe"
+            CommandKind::Unsubscribe
         }
         Command::Publish(publish) => {
             set(fields, "channel", Some(publish.channel));
             set(fields, "client_msg_id", publish.client_msg_id);
             set_body(fields, publish.body)?;
-            "publish"
+            CommandKind::Publish
         }
         Command::Auth(auth) => {
             set(fields, "token", Some(auth.token));
-            "auth"
+            CommandKind::Auth
         }
-        Command::Ping(_) => "ping",
+        Command::Ping(_) => CommandKind::Ping,
     })
 }
 
@@ -201,7 +206,7 @@ mod tests {
     fn a_command_is_read_by_the_same_rules_as_json() {
         let bytes = send(b" {\"a\":1}\n");
         let (kind, fields) = decode(&bytes).unwrap();
-        let command = Command::parse(kind, &fields).unwrap();
+        let command = Command::of(kind, &fields).unwrap();
         let expected = Command::Send {
             to: Recipient::User("bob".parse().unwrap()),
             body: "{\"a\":1}".into(),
@@ -214,7 +219,7 @@ mod tests {
     fn parsed(command: command::Command) -> Result<Command, Failure> {
         let bytes = client::Command { command: Some(command), ..Default::default() }.encode_to_vec();
         let (kind, fields) = decode(&bytes)?;
-        Command::parse(kind, &fields)
+        Command::of(kind, &fields)
     }
 
     #[test]
