@@ -8,6 +8,7 @@ use proto::{Bound, Load, Seq};
 
 use crate::protocol::publication::Publication;
 use crate::session::channel_page::Page;
+use crate::session::log_reader::LogEnd;
 
 /// Publications that wait for an earlier one or for their turn. What is more is
 /// read from the log instead.
@@ -21,8 +22,8 @@ const RECENT: Bound = Bound::new(256 << 10, 64);
 pub(super) struct Early {
     waiting: BTreeMap<Seq, Arc<Publication>>,
     load: Load,
-    /// The channel is known to reach this far.
-    announced: Seq,
+    /// How far the channel is known to reach.
+    end: LogEnd<Seq>,
     /// Announcements may be missing: the log has to be asked.
     pub(super) doubted: bool,
 }
@@ -40,7 +41,7 @@ pub(super) enum Next {
 
 impl Default for Early {
     fn default() -> Self {
-        Self { waiting: BTreeMap::new(), load: EARLY.load(), announced: Seq(0), doubted: false }
+        Self { waiting: BTreeMap::new(), load: EARLY.load(), end: LogEnd::new(Seq(0)), doubted: false }
     }
 }
 
@@ -48,7 +49,7 @@ impl Early {
     /// Keeps it for its turn. What is too much is dropped and leaves a hole,
     /// which is read from the log.
     pub(super) fn add(&mut self, publication: Arc<Publication>) {
-        self.announced = self.announced.max(publication.seq());
+        self.end.reaches(publication.seq());
         if !self.waiting.contains_key(&publication.seq()) && self.load.add(publication.size()) {
             self.waiting.insert(publication.seq(), publication);
         }
@@ -56,12 +57,12 @@ impl Early {
 
     /// The channel reaches at least this far.
     pub(super) fn reaches(&mut self, head: Seq) {
-        self.announced = self.announced.max(head);
+        self.end.reaches(head);
     }
 
     /// How far the channel is known to reach.
     pub(super) fn announced(&self) -> Seq {
-        self.announced
+        self.end.number()
     }
 
     /// What comes after `passed`. Takes it, and forgets what came before it.
@@ -77,16 +78,15 @@ impl Early {
                 return Next::Pass(publication);
             }
         }
-        if self.announced > passed { Next::Hole } else { Next::Nothing }
+        if self.end.number() > passed { Next::Hole } else { Next::Nothing }
     }
 
     /// The log ends at `head`. What was announced beyond it before the log was
     /// asked (`announced` then) is no more: the store has lost its last writes.
     pub(super) fn log_ends_at(&mut self, head: Seq, announced: Seq) {
-        if self.announced > announced {
+        if !self.end.is_read(head, announced) {
             return;
         }
-        self.announced = head;
         let gone = self.waiting.split_off(&head.next());
         gone.values().for_each(|publication| self.load.remove(publication.size()));
     }

@@ -154,8 +154,7 @@ impl Session {
         F: IntoIterator<Item = Frame, IntoIter: DoubleEndedIterator>,
     {
         let mut state = self.lock();
-        state.handed = start;
-        state.queued = start;
+        state.inbox.begin_at(start);
         // Before a goodbye that came while it attached.
         first.into_iter().rev().for_each(|frame| state.outbox.push_front(frame));
         state.settle(head);
@@ -195,7 +194,7 @@ impl Session {
         if position > Position(0) && !comparable {
             state.catch_up(CatchUp::Bus);
         }
-        let next = matches!(state.feed, Feed::Live(_)) && position == state.queued.position.next();
+        let next = matches!(state.feed, Feed::Live(_)) && position == state.inbox.queued.position.next();
         state.outbox.push_back(Frame::Sent {
             reference,
             conversation: conversation.into(),
@@ -203,8 +202,8 @@ impl Session {
             cursor: next.then_some(cursor),
         });
         let offered = if next {
-            state.queued = cursor;
-            state.announced = state.announced.max(position);
+            state.inbox.queued = cursor;
+            state.inbox.end.reaches(position);
             state.follow();
             Offered::Settled
         } else if position > Position(0) {
@@ -219,8 +218,8 @@ impl Session {
     /// The inbox reaches at least this far, although nothing was announced.
     pub fn offer_head(&self, position: Position) {
         let mut state = self.lock();
-        state.announced = state.announced.max(position);
-        if position > state.queued.position {
+        state.inbox.end.reaches(position);
+        if position > state.inbox.queued.position {
             state.catch_up(CatchUp::Hole);
         }
         wake(state);
@@ -358,7 +357,7 @@ impl Session {
     /// Whether this is the last place that its client has been given.
     pub fn stands_at(&self, cursor: Cursor) -> bool {
         let state = self.lock();
-        state.ended.is_none() && state.handed == cursor
+        state.ended.is_none() && state.inbox.handed == cursor
     }
 
     /// Moves at most `most` frames to `out`, or says what to do instead.
@@ -371,7 +370,7 @@ impl Session {
     pub(crate) fn begin_page(&self) -> Asked {
         let mut state = self.lock();
         state.doubted = false;
-        Asked { announced: state.announced, marks: state.marks.ask() }
+        Asked { announced: state.inbox.end.number(), marks: state.marks.ask() }
     }
 
     /// Takes over a page that was read after `queued`, in which the session
@@ -386,19 +385,18 @@ impl Session {
             let behind = cause == CatchUp::Behind && reason == ResetReason::Trimmed;
             let reason = if behind { ResetReason::Behind } else { reason };
             state.outbox.push_back(Frame::Reset(reason, restart));
-            state.queued = restart;
-            state.announced = restart.position;
+            state.inbox.jump_to(restart);
             head = restart.position;
             state.marks.reset();
         }
         for filed in page.events {
             let position = Position(filed.position);
-            if position != state.queued.position.next() {
+            if position != state.inbox.queued.position.next() {
                 break;
             }
             let live = cause != CatchUp::Resume;
             let event = Arc::new(Event::read(filed.event.unwrap_or_default(), live));
-            state.queued = event.cursor(position);
+            state.inbox.queued = event.cursor(position);
             if let Some(mark) = event.mark() {
                 state.marks.pass(&mark);
             }
@@ -409,15 +407,13 @@ impl Session {
         }
         // Marks come with the page that reaches the head; as many at a time as
         // the routers give, and only to an outbox that was empty.
-        if reset.is_none() && state.queued.position >= head {
+        if reset.is_none() && state.inbox.queued.position >= head {
             state.marks.answered(&page.marks, page.marks_next);
             state.outbox.extend(page.marks.into_iter().map(|mark| Frame::Receipt(Arc::new(mark))));
         }
         // A head lower than what was announced before it was read: the store
         // has lost its last writes, and what was announced is no more.
-        if state.announced <= asked.announced {
-            state.announced = head;
-        }
+        state.inbox.end.is_read(head, asked.announced);
         state.settle(head);
     }
 

@@ -1,6 +1,6 @@
 //! Sessions: one device's presence on this node, which outlives its
 //! connections. [`handle`] is the session itself, fed by the bus and emptied by its
-//! transport; `state` holds what it does next, `outbox` its frames, `marks` the
+//! transport; `state` holds what it does next, `log_reader` how far it has read a log, `outbox` its frames, `marks` the
 //! delivered and read marks that it is owed, `subscriptions` its channels, `ending`
 //! its end. [`sessions`] are all of them with what they share; [`tail`] is the reading end that a transport owns. [`hub`] finds the
 //! sessions of a user, [`bus_reader`] feeds them, [`presence`] is whom they watch,
@@ -16,6 +16,7 @@ pub mod expiry;
 pub mod farewell;
 pub mod handle;
 pub mod hub;
+pub(crate) mod log_reader;
 mod marks;
 pub mod newest_marks;
 mod outbox;

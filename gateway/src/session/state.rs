@@ -6,6 +6,7 @@ use std::task::Waker;
 use proto::{Bound, Cursor, End, Position, wire};
 use tokio::time::Instant;
 
+use super::log_reader::LogReader;
 use super::marks::Marks;
 use super::outbox::Outbox;
 use super::subscriptions::Subscriptions;
@@ -30,15 +31,11 @@ pub(super) struct State {
     pub(super) late: usize,
     /// Somebody sees to it that what is late goes in time.
     pub(super) hurried: bool,
-    /// The last place given to the transport.
-    pub(super) handed: Cursor,
-    /// The last place in the outbox.
-    pub(super) queued: Cursor,
+    /// How far the inbox has been read.
+    pub(super) inbox: LogReader<Cursor>,
     /// Something was said since the last page was asked for that makes it
     /// unsure whether `queued` is a place of this history.
     pub(super) doubted: bool,
-    /// The inbox is known to reach this far.
-    pub(super) announced: Position,
     /// A state of presence had no room.
     pub(super) presence_owed: bool,
     /// Marks of others that it is still to be given.
@@ -75,10 +72,8 @@ impl State {
             outbox: Outbox::new(bound),
             late: 0,
             hurried: false,
-            handed: Cursor::ORIGIN,
-            queued: Cursor::ORIGIN,
+            inbox: LogReader::at(Cursor::ORIGIN),
             doubted: false,
-            announced: Position(0),
             presence_owed: false,
             marks: Marks::default(),
             in_flight: 0,
@@ -92,15 +87,15 @@ impl State {
     }
 
     pub(super) fn offer(&mut self, position: Position, event: &Arc<Event>) -> Offered {
-        self.announced = self.announced.max(position);
+        self.inbox.end.reaches(position);
         let Feed::Live(early) = &mut self.feed else { return Offered::Settled };
-        if position == self.queued.position && event.cursor(position) != self.queued {
+        if position == self.inbox.queued.position && event.cursor(position) != self.inbox.queued {
             return self.catch_up(CatchUp::Bus);
         }
-        if position <= self.queued.position {
+        if position <= self.inbox.queued.position {
             return Offered::Settled;
         }
-        if position > self.queued.position.next() {
+        if position > self.inbox.queued.position.next() {
             let mut load = EARLY.load();
             early.iter().for_each(|(_, event)| load.take(event.weight(), 1));
             if !load.add(event.weight()) {
@@ -109,7 +104,7 @@ impl State {
             early.push((position, event.clone()));
             return Offered::Gap;
         }
-        self.queued = event.cursor(position);
+        self.inbox.queued = event.cursor(position);
         self.outbox.push_back(Frame::Event(position, event.clone()));
         self.follow();
         if self.outbox.is_over() { self.catch_up(CatchUp::Behind) } else { Offered::Settled }
@@ -147,8 +142,7 @@ impl State {
     /// Goes live when everything up to `head` and what is known beyond it has
     /// been read, and no marks are owed.
     pub(super) fn settle(&mut self, head: Position) {
-        let read = self.queued.position >= head.max(self.announced);
-        if read && !self.doubted && self.marks.are_settled() {
+        if self.inbox.has_all(head) && !self.doubted && self.marks.are_settled() {
             self.feed = Feed::Live(Vec::new());
             let held = self.marks.release();
             self.outbox.extend(held.into_iter().map(Frame::Receipt));
@@ -159,11 +153,11 @@ impl State {
     pub(super) fn follow(&mut self) {
         let Feed::Live(early) = &mut self.feed else { return };
         while !early.is_empty() {
-            early.retain(|(position, _)| *position > self.queued.position);
-            let next = self.queued.position.next();
+            early.retain(|(position, _)| *position > self.inbox.queued.position);
+            let next = self.inbox.queued.position.next();
             let Some(at) = early.iter().position(|(position, _)| *position == next) else { break };
             let (position, event) = early.swap_remove(at);
-            self.queued = event.cursor(position);
+            self.inbox.queued = event.cursor(position);
             self.outbox.push_back(Frame::Event(position, event));
         }
         if early.is_empty() {
@@ -178,7 +172,7 @@ impl State {
             let count = most.min(self.outbox.len());
             for _ in 0..count {
                 let Some(frame) = self.outbox.pop_front() else { break };
-                self.handed = frame.cursor().unwrap_or(self.handed);
+                self.inbox.handed = frame.cursor().unwrap_or(self.inbox.handed);
                 self.handed(&frame);
                 self.in_flight -= usize::from(frame.is_answer());
                 out.push(frame);
@@ -190,7 +184,7 @@ impl State {
             (Some(_), _) if self.in_flight > 0 => Taken::Nothing,
             (Some(_), _) if self.untold => Taken::Nothing,
             (Some(end), _) => Taken::Ended(end),
-            (None, Feed::CatchingUp(_)) => Taken::Read(self.queued),
+            (None, Feed::CatchingUp(_)) => Taken::Read(self.inbox.queued),
             (None, Feed::Live(_)) if self.presence_owed => {
                 self.presence_owed = false;
                 Taken::Presence
@@ -230,7 +224,7 @@ impl State {
                 }
                 frame => !frame.is_feed(),
             });
-            self.queued = self.handed;
+            self.inbox.drop_queued();
             self.publications_dropped();
         }
         // Where an event is missing, marks may be.

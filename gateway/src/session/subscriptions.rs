@@ -11,6 +11,7 @@ use proto::{ChannelId, Seq};
 use smallvec::SmallVec;
 
 use super::Session;
+use super::log_reader::{LogEnd, LogReader};
 use super::outbox::Outbox;
 use super::state::State;
 use crate::protocol::failure::Failure;
@@ -30,12 +31,8 @@ pub(super) struct Subscriptions {
 struct Subscription {
     channel: ChannelId,
     stage: Stage,
-    /// The last that the transport has been given.
-    handed: Seq,
-    /// The last in the outbox.
-    queued: Seq,
-    /// The channel is known to reach this far.
-    announced: Seq,
+    /// How far the channel's log has been read.
+    log: LogReader<Seq>,
 }
 
 /// Where a subscription's publications come from.
@@ -97,9 +94,7 @@ impl Session {
         subscriptions.list.push(Subscription {
             channel: channel.clone(),
             stage: Stage::Beginning,
-            handed: Seq(0),
-            queued: Seq(0),
-            announced: Seq(0),
+            log: LogReader::at(Seq(0)),
         });
         Ok(())
     }
@@ -118,12 +113,12 @@ impl Session {
         else {
             return false;
         };
-        subscription.announced = subscription.announced.max(start.head);
+        subscription.log.end.reaches(start.head);
         if start.again || subscription.stage == Stage::Beginning {
             drop_queued(&mut state.outbox, channel.as_str());
-            (subscription.handed, subscription.queued) = (start.place, start.place);
-            // A place beyond the head is compared with the log.
-            let live = subscription.queued == subscription.announced;
+            subscription.log.begin_at(start.place);
+            // A position beyond the head is compared with the log.
+            let live = subscription.log.queued == subscription.log.end.number();
             subscription.stage = if live { Stage::Live } else { Stage::Behind };
         }
         state.outbox.extend(first);
@@ -179,9 +174,11 @@ impl Session {
         let state = &mut *guard;
         let subscription = state.subscriptions.as_mut().and_then(|all| all.find(channel.as_str()));
         // Whoever is behind finds out when it reads.
-        if let Some(subscription) = subscription.filter(|one| one.stage == Stage::Live && one.queued < head) {
-            state.outbox.extend(Jump::between(channel, subscription.queued, head));
-            (subscription.queued, subscription.announced) = (head, head);
+        if let Some(subscription) =
+            subscription.filter(|one| one.stage == Stage::Live && one.log.queued < head)
+        {
+            state.outbox.extend(Jump::between(channel, subscription.log.queued, head));
+            subscription.log.jump_to(head);
         }
         super::handle::wake(guard);
     }
@@ -194,15 +191,14 @@ impl Session {
         else {
             return;
         };
-        subscription.announced = head;
-        if subscription.stage != Stage::Beginning && subscription.queued > head {
+        subscription.log.end = LogEnd::new(head);
+        if subscription.stage != Stage::Beginning && subscription.log.queued > head {
             drop_queued(&mut state.outbox, channel.as_str());
-            subscription.queued = subscription.handed;
-            subscription.stage = Stage::Behind;
+            subscription.fall_behind();
             // What it has been given and is no more, it is told; the rest is read again.
-            if subscription.handed > head {
-                state.outbox.extend(Jump::between(channel, subscription.handed, head));
-                subscription.queued = head;
+            if subscription.log.handed > head {
+                state.outbox.extend(Jump::between(channel, subscription.log.handed, head));
+                subscription.log.queued = head;
                 subscription.stage = Stage::Live;
             }
         }
@@ -224,16 +220,14 @@ impl Session {
         else {
             return 0;
         };
-        if subscription.stage != Stage::Behind || subscription.queued != missing.after {
+        if subscription.stage != Stage::Behind || subscription.log.queued != missing.after {
             return 0;
         }
         let (count, head) = (page.publications.len(), page.head);
-        subscription.queued = page.end();
+        subscription.log.queued = page.end();
         state.outbox.extend(page.frames(&missing.channel, missing.after));
-        if subscription.announced <= missing.announced {
-            subscription.announced = head;
-        }
-        if subscription.queued >= head.max(subscription.announced) {
+        subscription.log.end.is_read(head, missing.announced);
+        if subscription.log.has_all(head) {
             subscription.stage = Stage::Live;
         }
         count
@@ -245,19 +239,19 @@ impl State {
     pub(super) fn missing(&self) -> Option<Missing> {
         let subscriptions = self.subscriptions.as_ref().filter(|_| self.ended.is_none())?;
         let behind = subscriptions.list.iter().find(|one| one.stage == Stage::Behind)?;
-        let Subscription { channel, queued, announced, .. } = behind;
-        Some(Missing { channel: channel.clone(), after: *queued, announced: *announced })
+        let Subscription { channel, log, .. } = behind;
+        Some(Missing { channel: channel.clone(), after: log.queued, announced: log.end.number() })
     }
 
     fn offer_publication(&mut self, previous: Seq, publication: &Arc<Publication>) -> bool {
         let Some(subscriptions) = &mut self.subscriptions else { return false };
         let Some(subscription) = subscriptions.find(publication.channel()) else { return false };
         let seq = publication.seq();
-        subscription.announced = subscription.announced.max(seq);
-        if subscription.stage != Stage::Live || seq <= subscription.queued || self.ended.is_some() {
+        subscription.log.end.reaches(seq);
+        if subscription.stage != Stage::Live || seq <= subscription.log.queued || self.ended.is_some() {
             return false;
         }
-        if previous > subscription.queued {
+        if previous > subscription.log.queued {
             subscription.stage = Stage::Behind;
             return false;
         }
@@ -267,8 +261,8 @@ impl State {
             return false;
         }
         // The log had nothing between them when the node read on.
-        self.outbox.extend(Jump::before(&subscription.channel, subscription.queued, publication));
-        subscription.queued = seq;
+        self.outbox.extend(Jump::before(&subscription.channel, subscription.log.queued, publication));
+        subscription.log.queued = seq;
         self.outbox.push_back(Frame::Publication(publication.clone()));
         true
     }
@@ -277,14 +271,14 @@ impl State {
     pub(super) fn handed(&mut self, frame: &Frame) {
         let Some((channel, seq)) = frame.place_in_channel() else { return };
         if let Some(subscription) = self.subscriptions.as_mut().and_then(|all| all.find(channel)) {
-            subscription.handed = seq;
+            subscription.log.handed = seq;
         }
     }
 
     /// The publications in the outbox have been dropped.
     pub(super) fn publications_dropped(&mut self) {
         for subscription in self.subscriptions.iter_mut().flat_map(|all| &mut all.list) {
-            if subscription.queued != subscription.handed {
+            if subscription.log.queued != subscription.log.handed {
                 subscription.fall_behind();
             }
         }
@@ -300,7 +294,7 @@ impl Subscriptions {
 impl Subscription {
     fn fall_behind(&mut self) {
         if self.stage != Stage::Beginning {
-            self.queued = self.handed;
+            self.log.drop_queued();
             self.stage = Stage::Behind;
         }
     }

@@ -5,6 +5,7 @@
 pub mod engineio;
 pub mod iframe;
 pub mod inside;
+mod opening;
 pub mod poll;
 mod pump;
 pub mod socketio;

@@ -32,7 +32,7 @@ use crate::session;
 use crate::session::expiry;
 use crate::session::positions::{self, Places, Starts};
 use crate::session::receipts;
-use crate::session::tail::{Opening, StartAt, Tail, acknowledge, page, place_only, resolve};
+use crate::session::tail::{StartAt, Tail, acknowledge, page, place_only, resolve};
 use proto::Class;
 
 /// Seconds that a poll waits at most, however many it asks for: several proxies
@@ -296,15 +296,8 @@ async fn begin(
     poll: &Poll,
 ) -> Result<(Tail, Places), Failure> {
     gateway.callers.rates.enter(caller.payer(), Class::Attach, 1).await?;
-    let opening = Opening {
-        user: caller.user,
-        device: caller.device,
-        from: StartAt::Cursor(start),
-        expires: caller.identity.expires,
-    };
-    let tail = Tail::open(&gateway.sessions, opening).await?;
-    let begun = gateway.channels.begin(&tail.session, &poll.channels).await?;
-    Ok((tail, Places::new(start, &begun)))
+    super::opening::open_with_channels(gateway, &caller, (StartAt::Cursor(start), start), &poll.channels)
+        .await
 }
 
 /// Counts a waiting poll for as long as it waits.

@@ -21,7 +21,7 @@ use crate::protocol::query::Query;
 use crate::session::Session;
 use crate::session::expiry;
 use crate::session::positions::{self, Places};
-use crate::session::tail::{Opening, StartAt, Tail};
+use crate::session::tail::{StartAt, Tail};
 
 /// Frames written at a time.
 const BATCH: usize = 128;
@@ -74,16 +74,9 @@ pub(super) async fn open<F: Framing>(
     let query = Query::parse(uri.query().unwrap_or_default())?;
     let last_event = last_event(headers, &query)?;
     let starts = positions::starts(&query, last_event, gateway.config.limits.max_subscriptions)?;
-    let opening = Opening {
-        user: caller.user,
-        device: caller.device,
-        from: StartAt::parse(last_event)?,
-        expires: caller.identity.expires,
-    };
-    let tail = Tail::open(&gateway.sessions, opening).await?;
-    let begun = gateway.channels.begin(&tail.session, &starts).await?;
-    // The first frame says where the inbox's place is.
-    let places = Places::new(Cursor::ORIGIN, &begun);
+    // The first frame says where the inbox's position is.
+    let start = (StartAt::parse(last_event)?, Cursor::ORIGIN);
+    let (tail, places) = super::opening::open_with_channels(&gateway, &caller, start, &starts).await?;
     let heartbeat = gateway.config.heartbeat;
     gateway.context.metrics.connection(F::NAME, 1);
     let session = tail.session.clone();

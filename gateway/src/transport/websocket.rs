@@ -36,7 +36,7 @@ use crate::protocol::query::Query;
 use crate::protocol::scopes::Scopes;
 use crate::session;
 use crate::session::expiry;
-use crate::session::tail::{Opening, StartAt, Tail};
+use crate::session::tail::{StartAt, Tail};
 
 /// The subprotocol with JSON frames; also what none means.
 const JSON: &str = "switchboard.v1.json";
@@ -66,13 +66,7 @@ async fn upgrade(
     let (upgrade, accept) = handshake::accept(&mut request)?;
     let query = Query::parse(request.uri().query().unwrap_or_default())?;
     let subprotocol = subprotocol(request.headers())?;
-    let opening = Opening {
-        user: caller.user.clone(),
-        device: caller.device.clone(),
-        from: StartAt::parse(query.get("cursor"))?,
-        expires: caller.identity.expires,
-    };
-    let tail = Tail::open(&gateway.sessions, opening).await?;
+    let tail = super::opening::open(&gateway, &caller, StartAt::parse(query.get("cursor"))?).await?;
     let form = if subprotocol == Some(PROTOBUF) { Form::Protobuf } else { Form::Json };
     let to = gateway.clone();
     gateway.context.tracker.spawn(async move {

@@ -1,0 +1,35 @@
+//! How every transport opens its session.
+
+use proto::{ChannelId, Cursor, Seq};
+
+use crate::caller::identity::Caller;
+use crate::gateway::Gateway;
+use crate::protocol::failure::Failure;
+use crate::session::positions::Places;
+use crate::session::tail::{Opening, StartAt, Tail};
+
+/// Opens a session of the caller's that begins here. Fails when this node takes
+/// none, or no router answers.
+pub(super) async fn open(gateway: &Gateway, caller: &Caller, from: StartAt) -> Result<Tail, Failure> {
+    let opening = Opening {
+        user: caller.user.clone(),
+        device: caller.device.clone(),
+        from,
+        expires: caller.identity.expires,
+    };
+    Tail::open(&gateway.sessions, opening).await
+}
+
+/// The same for one-way transports, which subscribe to these channels at once.
+/// `start` is where the inbox is read, and what its position is until a frame says
+/// it.
+pub(super) async fn open_with_channels(
+    gateway: &Gateway,
+    caller: &Caller,
+    start: (StartAt, Cursor),
+    channels: &[(ChannelId, Option<Seq>)],
+) -> Result<(Tail, Places), Failure> {
+    let tail = open(gateway, caller, start.0).await?;
+    let begun = gateway.channels.begin(&tail.session, channels).await?;
+    Ok((tail, Places::new(start.1, &begun)))
+}
