@@ -11,28 +11,82 @@ use std::time::Duration;
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
-use clap::{Arg, Command, ValueEnum};
+use clap::{Arg, ArgAction, Command, ValueEnum};
 
 use crate::duration;
+
+/// The groups that help shows flags in, one for all programs.
+pub mod heading {
+    /// The flags that somebody must give, or gives first.
+    pub const NEEDED: &str = "What it needs";
+    /// Keys, and what is asked of tokens.
+    pub const TOKENS: &str = "Whose tokens are believed";
+    /// The certificate that clients see.
+    pub const TLS: &str = "TLS for clients";
+    /// Origins and the chat page.
+    pub const BROWSERS: &str = "Browsers";
+    /// Rates.
+    pub const USER_LIMITS: &str = "Limits for each user";
+    /// Connections, memory and times of one gateway.
+    pub const GATEWAY_LIMITS: &str = "Limits of one gateway";
+    /// Groups, sessions and reactions, which routers see to.
+    pub const MESSAGE_LIMITS: &str = "Limits of groups and sessions";
+    /// Counts and ages.
+    pub const KEPT: &str = "What the store keeps";
+    /// How routers write.
+    pub const WRITING: &str = "How messages are written";
+    /// Messages for users who are away.
+    pub const WEBHOOK: &str = "Webhook";
+    /// The way from gateway to gateway.
+    pub const PEERS: &str = "Between gateways";
+    /// Name, admin server, end, threads.
+    pub const PROCESS: &str = "The process";
+    /// Logs, and what is exported.
+    pub const TELEMETRY: &str = "Logs and telemetry";
+    /// `--help` and `--version`.
+    pub const HELP: &str = "Help";
+}
+
+/// What stands below the flags in the long help of a serving program.
+pub const ABOUT_TELEMETRY: &str = "\
+Telemetry by OTLP: the variables of the OpenTelemetry specification. Without any of them nothing is exported.
+  OTEL_EXPORTER_OTLP_ENDPOINT     where traces, metrics and logs go, such as http://collector:4318
+  OTEL_EXPORTER_OTLP_PROTOCOL     http/protobuf (the default) or grpc
+  OTEL_EXPORTER_OTLP_HEADERS      credentials, such as api-key=...
+  OTEL_TRACES_EXPORTER, OTEL_METRICS_EXPORTER, OTEL_LOGS_EXPORTER
+                                  `none` switches one of the three off
+  OTEL_TRACES_SAMPLER             which messages are traced: parentbased_always_on (the default),
+                                  parentbased_traceidratio, ...
+  OTEL_TRACES_SAMPLER_ARG         the part of them, from 0 to 1, such as 0.01
+  OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES
+                                  what this process is called
+Metrics are also served for Prometheus at /metrics of --admin-listen, always.";
 
 /// Flatten these into a binary's own flags.
 #[derive(Debug, Clone, clap::Args)]
 // The default id is the type's name, which binaries give their own flags, too.
 #[group(id = "daemon")]
+#[command(next_help_heading = heading::PROCESS)]
 pub struct Args {
-    /// Where /healthz, /readyz and /metrics are served.
+    /// The address and port of /healthz, /readyz and /metrics.
+    ///
+    /// Operators and Prometheus use it. It has no password: keep it from clients.
     #[arg(long, env = "SWITCHBOARD_ADMIN_LISTEN", default_value = "0.0.0.0:9090", value_name = "ADDRESS", value_parser = listen_address)]
     pub admin_listen: SocketAddr,
 
-    /// After SIGTERM: how long what is under way may take to end. A gateway tells
-    /// its clients to go elsewhere within half of it (5 s at most), and serves
-    /// each until it has, for a quarter of it longer (5 s at most).
-    #[arg(long, env = "SWITCHBOARD_DRAIN", default_value = "30s", value_parser = duration::parse)]
+    /// The time that the process may take to end after SIGTERM.
+    ///
+    /// A gateway tells its clients to go elsewhere within half of it (5s at
+    /// most), and serves each of them until it has gone, for a quarter of it
+    /// longer (5s at most). A router answers what it was asked.
+    #[arg(long, env = "SWITCHBOARD_DRAIN", default_value = "30s", value_parser = duration::parse, value_name = "DURATION")]
     pub drain: Duration,
 
-    /// Threads that do the work. By default as many as there are cores, or as
-    /// the cgroup's CPU limit allows. Where several processes share a machine,
-    /// fewer for each cost less CPU.
+    /// Threads that do the work [default: one a core].
+    ///
+    /// The default is the number of cores, or what the cgroup's CPU limit
+    /// allows. Where several processes share a machine, fewer threads in each
+    /// cost less CPU.
     #[arg(long, env = "SWITCHBOARD_WORKER_THREADS", value_name = "N")]
     pub worker_threads: Option<NonZeroUsize>,
 
@@ -43,13 +97,16 @@ pub struct Args {
 
 /// The flags of logging alone, for programs without an admin server.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = heading::TELEMETRY)]
 pub struct LogArgs {
-    /// What is logged: a level (error, warn, info, debug, trace) or a list
-    /// such as `info,router=debug`.
+    /// What is logged: error, warn, info, debug or trace, or a list.
+    ///
+    /// A list has a level for each program part, such as `info,router=debug`.
+    /// Lines go to standard error.
     #[arg(long, env = "SWITCHBOARD_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
 
-    /// How lines are written.
+    /// How log lines are written.
     #[arg(long, env = "SWITCHBOARD_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
 }
@@ -98,10 +155,31 @@ where
     }
 }
 
-/// Makes help show no value of the environment: any may be secret, or hold one.
-/// To be put around the whole command of a binary.
-pub fn without_values(command: Command) -> Command {
-    command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(without_values)
+/// Gives a command and its subcommands the help that all our programs have: `-h`
+/// has a line for each flag, `--help` all that there is to say, and neither shows
+/// a value of the environment, which may be a secret. To be put around the whole
+/// command of a program.
+pub fn with_help(command: Command) -> Command {
+    let short = std::env::args_os().any(|argument| argument == "-h");
+    with_help_of(command, short)
+}
+
+/// `short`: the help will be asked for by `-h`, where clap itself would still
+/// name every flag's variable.
+fn with_help_of(command: Command, short: bool) -> Command {
+    let help = Arg::new("help").short('h').long("help").action(ArgAction::Help).help_heading(heading::HELP);
+    let help = help.help("Print help: -h a line for each flag, --help all there is to say");
+    let version = command.get_version().is_some().then(|| {
+        let version = Arg::new("version").short('V').long("version").action(ArgAction::Version);
+        version.help("Print the version").help_heading(heading::HELP)
+    });
+    command
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .mut_args(|arg| arg.hide_env_values(true).hide_env(short))
+        .arg(help)
+        .args(version)
+        .mut_subcommands(|subcommand| with_help_of(subcommand, short))
 }
 
 /// Reads where to listen: an address and a port, or a name and a port, of which

@@ -1,11 +1,11 @@
-//! Variables that look like flags of ours and are none: a misspelt one would
-//! otherwise be ignored without a word.
+//! Environment variables that are named like our flags' and belong to none: a
+//! misspelt one would otherwise be ignored without a word.
 
 /// What all our variables begin with.
 const PREFIX: &str = "SWITCHBOARD_";
 
-/// The variables of all programs: they are often given to several at once. A
-/// test of `standalone`, which knows them all, compares this with the flags.
+/// The variables of all our programs, because one environment is often given to
+/// several of them. A test in `standalone` compares this list with the flags.
 pub const KNOWN: &[&str] = &[
     "SWITCHBOARD_ADD_TO_GROUPS",
     "SWITCHBOARD_ADMIN_LISTEN",
@@ -66,28 +66,25 @@ pub const KNOWN: &[&str] = &[
     "SWITCHBOARD_WORKER_THREADS",
 ];
 
-/// Warns of each that no program reads, and names the one that may be meant.
-/// Never shows a value.
-pub fn warn_of_unknown() {
+/// A warning for each variable that no program reads, with the name of the
+/// variable that may be meant. Never shows a value.
+pub fn warnings() -> Vec<String> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    for name in names.filter(|name| is_unknown(name)) {
-        match nearest(&name) {
-            Some(near) => {
-                let flag = flag(near);
-                tracing::warn!("{name} is set, and no flag has this variable: is {near} ({flag}) meant?");
-            }
-            None => tracing::warn!(
-                "{name} is set, and no flag has this variable: --help lists those that there are"
-            ),
+    let warning = |name: String| match nearest(&name) {
+        Some(near) => {
+            let flag = flag(near);
+            format!("{name} is set, and no flag has this variable: is {near} ({flag}) meant?")
         }
-    }
+        None => format!("{name} is set, and no flag has this variable: --help lists those that there are"),
+    };
+    names.filter(|name| is_unknown(name)).map(warning).collect()
 }
 
 fn is_unknown(name: &str) -> bool {
     name.starts_with(PREFIX) && !KNOWN.contains(&name) && !is_of_a_service(name)
 }
 
-/// Kubernetes makes such for every service of a namespace: `NAME_SERVICE_HOST`,
+/// Kubernetes sets these for every service of a namespace: `NAME_SERVICE_HOST`,
 /// `NAME_PORT_8080_TCP_ADDR`.
 fn is_of_a_service(name: &str) -> bool {
     name.contains("_SERVICE_HOST")
@@ -98,12 +95,13 @@ fn is_of_a_service(name: &str) -> bool {
             .is_some_and(|(_, rest)| rest.starts_with(|first: char| first.is_ascii_digit()))
 }
 
-/// As the flag of a variable is written.
+/// The flag of a variable.
 fn flag(name: &str) -> String {
     format!("--{}", name.trim_start_matches(PREFIX).to_ascii_lowercase().replace('_', "-"))
 }
 
-/// The known one that differs least, if it does not differ by much.
+/// The known variable that is spelt most alike, if a third of its letters differ
+/// at most.
 fn nearest(name: &str) -> Option<&'static str> {
     let own = |name: &str| name.trim_start_matches(PREFIX).to_owned();
     let distance = |known: &str| strsim::damerau_levenshtein(&own(known), &own(name));

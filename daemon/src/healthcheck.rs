@@ -1,18 +1,19 @@
-//! `healthcheck`: a subcommand that asks the process of its own machine whether
-//! it is ready, for container images that have neither a shell nor curl. One
-//! line says the answer; the exit code is 0 or 1.
+//! `healthcheck`: a subcommand that asks the process that runs on the same machine
+//! whether it is ready, for container images without a shell and curl. It prints
+//! one line; the exit code is 0 or 1.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
+use clap::{Args as _, Command};
 
 use crate::args::listen_address;
 use crate::duration;
 
-const NAME: &str = "healthcheck";
+/// The subcommand's name.
+pub const NAME: &str = "healthcheck";
 /// An answer is a few lines; what goes on longer is not ours.
 const MAX_ANSWER_BYTES: u64 = 16 * 1024;
 
@@ -20,11 +21,13 @@ const MAX_ANSWER_BYTES: u64 = 16 * 1024;
 #[derive(Debug, Clone, clap::Args)]
 #[group(id = "healthcheck")]
 pub struct Healthcheck {
-    /// The --admin-listen of the process; 0.0.0.0 stands for this machine, as its IPv6 form does.
+    /// The --admin-listen of the running process.
+    ///
+    /// 0.0.0.0 and [::] stand for this machine.
     #[arg(long, env = "SWITCHBOARD_ADMIN_LISTEN", default_value = "0.0.0.0:9090", value_name = "ADDRESS", value_parser = listen_address)]
     pub admin_listen: SocketAddr,
 
-    /// How long the answer may take.
+    /// The time for the answer.
     #[arg(long, default_value = "4s", value_parser = duration::parse, value_name = "DURATION")]
     pub timeout: Duration,
 }
@@ -35,11 +38,6 @@ pub fn subcommand() -> Command {
     Healthcheck::augment_args(Command::new(NAME))
         .about("Asks the running process whether it is ready; exit code 0 or 1")
         .long_about(None)
-}
-
-/// The flags, where the command line asks for `healthcheck`.
-pub fn asked(matches: &ArgMatches) -> Option<Result<Healthcheck, clap::Error>> {
-    matches.subcommand_matches(NAME).map(Healthcheck::from_arg_matches)
 }
 
 impl Healthcheck {

@@ -3,14 +3,17 @@
 //!
 //! In reading order: [`args`] (the flags), [`duration`] (how durations are
 //! written), [`environment`] (variables that nobody reads), [`mod@run`] (from `main` to the exit code), [`signals`] (when to
-//! stop), [`settings`] (the `OTEL_*` variables), [`telemetry`] (what leaves, and
+//! stop), [`causes`] (of errors), [`settings`] (the `OTEL_*` variables), [`telemetry`] (what leaves, and
 //! how it ends; `otlp` are its exporters), [`metric`] (instruments), [`process`]
 //! (what the process takes), [`trace`] (spans), [`logs`], [`seldom`] (lines that
 //! others cause), [`admin`] (`/healthz`, `/readyz`, `/metrics`), [`healthcheck`]
-//! (asks them), [`lock`] (locks that know their order).
+//! (asks them), [`check`] (whether a configuration would work), [`lock`] (locks
+//! that know their order).
 
 pub mod admin;
 pub mod args;
+pub mod causes;
+pub mod check;
 pub mod duration;
 pub mod environment;
 pub mod healthcheck;

@@ -46,7 +46,7 @@ pub(crate) fn start_with(args: &LogArgs, export: Option<&SdkLoggerProvider>) -> 
     registry.try_init().context("logging was started twice")
 }
 
-fn filter(log: &str) -> anyhow::Result<EnvFilter> {
+pub(crate) fn filter(log: &str) -> anyhow::Result<EnvFilter> {
     EnvFilter::try_new(format!("{QUIET},{log}"))
         .with_context(|| format!("--log: `{log}` is not a filter such as info or info,router=debug"))
 }

@@ -75,7 +75,9 @@ where
         telemetry::start(program, &settings)?
     };
     logs::start_with(&args.log, telemetry.loggers())?;
-    environment::warn_of_unknown();
+    for warning in environment::warnings() {
+        tracing::warn!("{warning}");
+    }
     let outcome = runtime.block_on(async {
         let tasks = TaskTracker::new();
         let shutdown = signals::shutdown(&tasks).context("cannot listen for signals")?;

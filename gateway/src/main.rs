@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use daemon::{Process, Program};
 use gateway::caller::auth::token::TokenArgs;
+use gateway::cli::check_token::CheckTokenArgs;
 use gateway::cli::{self, Task};
-use gateway::config::{Config, GatewayArgs};
+use gateway::config::{Config, GatewayArgs, Wrong};
 use gateway::{Node, RouterSource};
 
 #[global_allocator]
@@ -24,33 +25,31 @@ struct Args {
 
 fn main() -> ExitCode {
     let program = clap::Command::new("gateway").version(env!("CARGO_PKG_VERSION")).about(
-        "Holds clients' connections and carries messages between them and the routers. Every flag is also an \
-         environment variable of the same name: --store is SWITCHBOARD_STORE",
+        "The gateway holds clients' connections and carries messages between them and the routers. Every flag is also \
+         an environment variable of the same name: --store is SWITCHBOARD_STORE",
     );
-    let args = match cli::parse::<Args, TokenArgs>(program, |command| command) {
-        Task::Serve(args) => args,
-        Task::Healthcheck(healthcheck) => return healthcheck.run(),
-        Task::Token(token) => match token.mint() {
-            Ok(token) => {
-                println!("{token}");
-                return ExitCode::SUCCESS;
-            }
-            Err(reason) => return cli::wrong("gateway", &reason),
-        },
+    let done = match cli::parse::<Args, TokenArgs, CheckTokenArgs>(program, |command| command) {
+        Task::Serve(args) => serve(args),
+        Task::Check(args) => check(&args),
+        Task::Healthcheck(healthcheck) => Ok(healthcheck.run()),
+        Task::Token(token) => token.print(),
+        Task::CheckToken(token) => token.auth.check().and_then(|auth| token.run(&auth)),
     };
-    if let store::Url::Embedded(_) = args.gateway.store {
-        return cli::wrong(
-            "gateway",
-            &"--store: the embedded store is for standalone only; gateways share a Redis",
-        );
-    }
-    match args.gateway.front.check() {
-        Ok(config) => {
-            let program = Program::new("gateway", &config.node);
-            daemon::run(program, &args.daemon.clone(), |process| run(args, config, process))
-        }
-        Err(reason) => cli::wrong("gateway", &reason),
-    }
+    done.unwrap_or_else(|reason| cli::wrong("gateway", &reason))
+}
+
+fn serve(args: Args) -> Result<ExitCode, Wrong> {
+    args.gateway.check_store()?;
+    let config = args.gateway.front.check()?;
+    let program = Program::new("gateway", &config.node);
+    Ok(daemon::run(program, &args.daemon.clone(), |process| run(args, config, process)))
+}
+
+fn check(args: &Args) -> Result<ExitCode, Wrong> {
+    args.gateway.check_store()?;
+    let mut checks = cli::check::gateway(&args.gateway)?;
+    checks.process(args.gateway.listen, &args.daemon, false);
+    Ok(checks.run())
 }
 
 async fn run(args: Args, config: Config, process: Process) -> anyhow::Result<()> {

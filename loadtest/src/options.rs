@@ -1,6 +1,5 @@
 //! The command line.
 
-mod measure;
 mod simulate;
 mod versus;
 
@@ -15,9 +14,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use loadtest::workload::{Mix, Settings};
 use testbed::Binaries;
 
-pub(crate) use measure::Measure;
 pub(crate) use simulate::{Simulate, What};
 pub(crate) use versus::Versus;
+
+/// The groups of flags in the help of `run`.
+const LOAD: &str = "The load";
+const SERVERS: &str = "The servers";
+const REPORT: &str = "The report";
 
 /// Loads a Switchboard cluster, checks that it keeps its promises, and says
 /// what it costs.
@@ -32,16 +35,11 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Runs one scenario; fails when a promise was broken.
     Run(Box<Run>),
-    /// Runs the workloads of docs/PERFORMANCE.md several times each, on this
-    /// machine; takes some twenty minutes.
-    Measure(Measure),
     /// Runs the same workloads against Switchboard, Socket.IO with the Redis
     /// adapter, Centrifugo with Redis, and a bare relay, in turns.
     Versus(Box<Versus>),
     /// Simulates what one machine cannot run.
     Simulate(Simulate),
-    /// Writes the documents anew from docs/performance.json.
-    Pages(Pages),
     /// The bare relay that `versus` measures as the floor.
     #[command(hide = true)]
     Relay(Relay),
@@ -68,13 +66,6 @@ pub(crate) struct StandBy {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Pages {
-    /// The repository's folder.
-    #[arg(default_value = ".")]
-    pub(crate) folder: PathBuf,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Relay {
     /// Where to listen.
     #[arg(long)]
@@ -83,6 +74,7 @@ pub(crate) struct Relay {
 
 /// Where the gateway and the router come from.
 #[derive(Debug, Args)]
+#[command(next_help_heading = SERVERS)]
 pub(crate) struct Programs {
     /// How what is started is built.
     #[arg(long, value_enum, default_value = "release")]
@@ -96,92 +88,97 @@ pub(crate) struct Programs {
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// What the users do.
-    #[arg(long, value_enum, default_value = "direct")]
+    #[arg(long, value_enum, default_value = "direct", help_heading = LOAD)]
     pub(crate) scenario: Scenario,
 
     /// Processes to start, with a redis-server of their own.
-    #[arg(long, value_name = "gateways=N,routers=N", conflicts_with = "gateways")]
+    #[arg(long, value_name = "gateways=N,routers=N", conflicts_with = "gateways", help_heading = SERVERS)]
     pub(crate) spawn: Option<Spawn>,
 
     #[command(flatten)]
     pub(crate) programs: Programs,
 
-    /// Has the spawned Redis written step by step, as a Cluster is.
-    #[arg(long, requires = "spawn")]
+    /// Write to the spawned Redis step by step, as to a Cluster.
+    #[arg(long, requires = "spawn", help_heading = SERVERS)]
     pub(crate) steps: bool,
 
-    /// Gateways that run already, separated by commas. Give them
-    /// --messages-per-second 0, --invites-per-minute 0 and so on, or what is
-    /// measured is those limits.
-    #[arg(long, value_delimiter = ',', value_name = "URL", requires = "jwt_secret")]
+    /// Gateways that run already, instead of --spawn.
+    ///
+    /// A list with commas. Start them with --messages-per-second 0,
+    /// --invites-per-minute 0 and so on, or those limits are what is measured.
+    #[arg(long, value_delimiter = ',', value_name = "URL", requires = "jwt_secret", help_heading = SERVERS)]
     pub(crate) gateways: Vec<String>,
 
-    /// What those gateways were given as --jwt-secret.
-    #[arg(long, alias = "secret", env = "SWITCHBOARD_JWT_SECRET", hide_env_values = true)]
+    /// The --jwt-secret of those gateways.
+    #[arg(long, alias = "secret", env = "SWITCHBOARD_JWT_SECRET", hide_env_values = true, help_heading = SERVERS)]
     pub(crate) jwt_secret: Option<String>,
 
     /// Server processes to count the CPU and memory of, with --gateways.
-    #[arg(long, value_delimiter = ',', value_name = "PID", requires = "gateways")]
+    #[arg(long, value_delimiter = ',', value_name = "PID", requires = "gateways", help_heading = SERVERS)]
     pub(crate) pids: Vec<u32>,
 
     /// Connected users; in `room` subscribers.
-    #[arg(long, default_value_t = 200)]
-    pub(crate) users: usize,
+    #[arg(long, default_value_t = 200, help_heading = LOAD)]
+    users: usize,
 
-    /// Idle WebSocket sessions of other users beside them, which are not counted as
-    /// users; in processes of their own.
-    #[arg(long, value_name = "SESSIONS", default_value_t = 0)]
+    /// Idle WebSocket sessions beside the load.
+    ///
+    /// They are of other users, which do not count as --users, and in processes
+    /// of their own.
+    #[arg(long, value_name = "SESSIONS", default_value_t = 0, help_heading = SERVERS)]
     pub(crate) beside: usize,
 
     /// Messages a second, of all users together; in `room` publications.
-    #[arg(long, default_value_t = 1000.0)]
+    #[arg(long, default_value_t = 1000.0, help_heading = LOAD)]
     rate: f64,
 
-    /// Closed loop: instead of a rate, each user has one message in flight.
-    #[arg(long, conflicts_with = "rate")]
+    /// A closed loop instead of a rate: each user has one message in flight.
+    #[arg(long, conflicts_with = "rate", help_heading = LOAD)]
     closed: bool,
 
     /// Seconds that are measured (for `idle`: until memory is looked at).
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 10.0, help_heading = LOAD)]
     duration: f64,
 
     /// Seconds of the same load before.
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = 3.0, help_heading = LOAD)]
     warmup: f64,
 
     /// Bytes of a message's body; `mixed` has its own.
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, help_heading = LOAD)]
     body: usize,
 
     /// Members of each group; as many groups as there are users for.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, help_heading = LOAD)]
     members: usize,
 
     /// Users who publish to the room.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, help_heading = LOAD)]
     publishers: usize,
 
-    /// Messages of --body bytes that wait for each user who comes back: in
-    /// `storm` 1 if nothing is said, in `catchup` 2000.
-    #[arg(long)]
+    /// Messages that wait for each user who comes back.
+    ///
+    /// Of --body bytes. The default is 1 in `storm` and 2000 in `catchup`.
+    #[arg(long, help_heading = LOAD)]
     backlog: Option<usize>,
 
-    /// How clients connect: one of websocket, websocket-protobuf, sse, stream,
-    /// iframe, long-poll (or poll), long-poll-protobuf, short-poll, or several
-    /// by weight.
-    #[arg(long, default_value = "websocket", value_name = "websocket=70,sse=20,poll=10")]
+    /// How clients connect: one transport, or several by weight.
+    ///
+    /// websocket, websocket-protobuf, sse, stream, iframe, long-poll (or poll),
+    /// long-poll-protobuf, short-poll.
+    #[arg(long, default_value = "websocket", value_name = "websocket=70,sse=20,poll=10", help_heading = LOAD)]
     transport: Mix,
 
-    /// Decides who writes what when. By default another one each time.
-    #[arg(long)]
+    /// Decides who writes what when [default: another one each time].
+    #[arg(long, help_heading = LOAD)]
     seed: Option<u64>,
 
     /// Also writes the summary here as JSON.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = REPORT)]
     pub(crate) json: Option<PathBuf>,
 
     /// Also writes the summary and its plots here as one HTML file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = REPORT)]
     pub(crate) report: Option<PathBuf>,
 }
 
@@ -277,13 +274,6 @@ impl Run {
         };
         settings.check()?;
         Ok(settings)
-    }
-}
-
-impl Run {
-    /// Warm-up and measured time.
-    pub(crate) fn measured_time(&self) -> Duration {
-        Duration::try_from_secs_f64(self.warmup + self.duration).unwrap_or_default()
     }
 }
 

@@ -1,9 +1,10 @@
-//! What a router can be told: flags, and the limits that its library takes.
+//! The router's flags, and the limits that its library takes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
+use daemon::args::heading;
 use store::redis::Step;
 use store::{Bounds, Url};
 
@@ -13,7 +14,7 @@ use crate::webhook::{Webhook, WebhookArgs};
 /// routers that came later.
 const LINK_AGE: Duration = Duration::from_secs(30 * 60);
 
-/// Switchboard's router: decides who may do what, and writes it to the store.
+/// The router decides who may do what, and writes it to the store.
 ///
 /// Any number of routers work on one store; gateways find them with --router.
 /// Each flag is also an environment variable of the same name: --store is
@@ -21,15 +22,23 @@ const LINK_AGE: Duration = Duration::from_secs(30 * 60);
 #[derive(Debug, Clone, Parser)]
 #[command(name = "router", version)]
 pub struct Args {
-    /// Where gateways reach this router (gRPC).
-    #[arg(long, env = "SWITCHBOARD_LISTEN", default_value = "0.0.0.0:7100", value_name = "ADDRESS",
-          value_parser = daemon::args::listen_address)]
-    pub listen: SocketAddr,
-
-    /// The store: redis://HOST:PORT, redis-sentinel://…, redis-cluster://…, or
-    /// with TLS rediss://…; user and password as in any URL.
-    #[arg(long, env = "SWITCHBOARD_STORE", value_name = "URL", value_parser = daemon::args::hidden::<Url>())]
+    /// The store, such as redis://redis:6379.
+    ///
+    /// redis://HOST:PORT, redis-sentinel://HOST:PORT?service=NAME or
+    /// redis-cluster://HOST:PORT. With TLS: rediss, rediss-sentinel,
+    /// rediss-cluster. User and password stand before the host:
+    /// redis://USER:PASSWORD@HOST.
+    #[arg(long, env = "SWITCHBOARD_STORE", value_name = "URL", value_parser = daemon::args::hidden::<Url>(),
+          help_heading = heading::NEEDED)]
     pub store: Url,
+
+    /// The address and port for gateways (gRPC, without TLS).
+    ///
+    /// Whoever reaches it can read and write everything: keep it from all but
+    /// gateways.
+    #[arg(long, env = "SWITCHBOARD_LISTEN", default_value = "0.0.0.0:7100", value_name = "ADDRESS",
+          value_parser = daemon::args::listen_address, help_heading = heading::NEEDED)]
+    pub listen: SocketAddr,
 
     /// Limits and durability.
     #[command(flatten)]
@@ -43,61 +52,78 @@ pub struct Args {
 /// The flags that standalone shares with the router.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// Replicas that must have a write before it is acknowledged. Safe only
-    /// when it is every replica that may become the primary.
-    #[arg(long, env = "SWITCHBOARD_STORE_REPLICAS", default_value_t = 0, value_name = "N")]
-    pub store_replicas: u32,
-
-    /// Events kept in one user's inbox; the oldest go first.
-    #[arg(long, env = "SWITCHBOARD_INBOX_EVENTS", default_value_t = 10_000, value_name = "N",
-          value_parser = clap::value_parser!(u64).range(1..))]
-    pub inbox_events: u64,
-
-    /// Messages kept in one conversation; the oldest go first.
-    #[arg(long, env = "SWITCHBOARD_CONVERSATION_MESSAGES", default_value_t = 100_000, value_name = "N",
-          value_parser = clap::value_parser!(u64).range(1..))]
-    pub conversation_messages: u64,
-
-    /// How long events and messages are kept.
-    #[arg(long, env = "SWITCHBOARD_MAX_AGE", default_value = "90d", value_parser = daemon::duration::parse,
-          value_name = "DURATION")]
-    pub max_age: Duration,
-
-    /// Members of one group at most.
+    /// Members of one group; one more is a `conflict`.
+    ///
+    /// 1 at least. A message to a group is written once for each member.
     #[arg(long, env = "SWITCHBOARD_MAX_GROUP_MEMBERS", default_value_t = 500, value_name = "N",
-          value_parser = clap::value_parser!(u32).range(1..))]
+          value_parser = clap::value_parser!(u32).range(1..), help_heading = heading::MESSAGE_LIMITS)]
     pub max_group_members: u32,
 
-    /// Who may add a user to a group, when it is made and later. `contacts`: who
-    /// has exchanged messages with the user. Both must have written in their
-    /// direct conversation; its 32 newest and 32 oldest messages that are kept
-    /// are looked at. `service`: only tokens with that scope. Those may add
-    /// anyone in any case.
-    #[arg(long, env = "SWITCHBOARD_ADD_TO_GROUPS", default_value = "anyone", value_enum, value_name = "WHO")]
+    /// Who may add a user to a group, when it is made and later.
+    ///
+    /// Tokens with the scope `service` may add anybody, whatever is said here.
+    #[arg(long, env = "SWITCHBOARD_ADD_TO_GROUPS", default_value = "anyone", value_enum, value_name = "WHO",
+          help_heading = heading::MESSAGE_LIMITS)]
     pub add_to_groups: AddToGroups,
 
-    /// Sessions of one user at once, over all devices and nodes; one more takes
-    /// the place of the oldest, whose client is told `replaced`.
+    /// Sessions of one user at once, on all devices and gateways.
+    ///
+    /// One more takes the place of the oldest, whose client is told `replaced`.
+    /// From 1 to 10000.
     #[arg(long, env = "SWITCHBOARD_MAX_SESSIONS", default_value_t = 100, value_name = "N",
-          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+          value_parser = clap::value_parser!(u32).range(1..=10_000), help_heading = heading::MESSAGE_LIMITS)]
     pub max_sessions: u32,
 
-    /// Reactions of one message at most, all emoji together.
+    /// Reactions to one message, all emoji together; one more is a `conflict`.
+    ///
+    /// 1 at least.
     #[arg(long, env = "SWITCHBOARD_MAX_REACTIONS", default_value_t = 1_000, value_name = "N",
-          value_parser = clap::value_parser!(u64).range(1..))]
+          value_parser = clap::value_parser!(u64).range(1..), help_heading = heading::MESSAGE_LIMITS)]
     pub max_reactions: u64,
 
-    /// Publications kept in one channel; the oldest go first.
+    /// How long messages and events are kept.
+    #[arg(long, env = "SWITCHBOARD_MAX_AGE", default_value = "90d", value_parser = daemon::duration::parse,
+          value_name = "DURATION", help_heading = heading::KEPT)]
+    pub max_age: Duration,
+
+    /// Messages in one conversation; the oldest go first.
+    ///
+    /// 1 at least.
+    #[arg(long, env = "SWITCHBOARD_CONVERSATION_MESSAGES", default_value_t = 100_000, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..), help_heading = heading::KEPT)]
+    pub conversation_messages: u64,
+
+    /// Events in one user's inbox; the oldest go first.
+    ///
+    /// A client that was away for longer than its inbox reaches back is told
+    /// `reset` and reads the history instead. 1 at least.
+    #[arg(long, env = "SWITCHBOARD_INBOX_EVENTS", default_value_t = 10_000, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..), help_heading = heading::KEPT)]
+    pub inbox_events: u64,
+
+    /// Publications in one channel; the oldest go first.
+    ///
+    /// 1 at least.
     #[arg(long, env = "SWITCHBOARD_CHANNEL_MESSAGES", default_value_t = 1_000, value_name = "N",
-          value_parser = clap::value_parser!(u64).range(1..))]
+          value_parser = clap::value_parser!(u64).range(1..), help_heading = heading::KEPT)]
     pub channel_messages: u64,
 
-    /// The least time between two batches of messages to the store: what comes
-    /// meanwhile goes together. It saves CPU (a call of Redis costs as much as
-    /// two messages in it) and is what a message waits at most; the first after
-    /// a pause does not wait. 0s: a batch begins when the last one has ended.
+    /// Redis replicas that must have a message before it is acknowledged.
+    ///
+    /// Give the number of all replicas that may become the primary: with fewer,
+    /// a failover may lose acknowledged messages. 0: the primary alone.
+    #[arg(long, env = "SWITCHBOARD_STORE_REPLICAS", default_value_t = 0, value_name = "N",
+          help_heading = heading::WRITING)]
+    pub store_replicas: u32,
+
+    /// The shortest time from one batch of messages to the next.
+    ///
+    /// Messages that come meanwhile are written together. That saves CPU, for a
+    /// call of Redis costs as much as two messages in it, and it is what a
+    /// message waits at most; the first one after a pause does not wait. 0s: a
+    /// batch begins when the last one has ended.
     #[arg(long, env = "SWITCHBOARD_BATCH_PAUSE", default_value = "1ms", value_parser = daemon::duration::parse,
-          value_name = "DURATION")]
+          value_name = "DURATION", help_heading = heading::WRITING)]
     pub batch_pause: Duration,
 
     /// Who is told of messages for users who are away.
@@ -113,11 +139,12 @@ pub struct Options {
 /// Who may add a user to a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum AddToGroups {
-    /// Every user, as far as the command itself is allowed.
+    /// Every user, as far as the command itself is allowed
     Anyone,
-    /// Who has written to the user and been written to by the user.
+    /// Those with whom the user has a direct conversation in which both have
+    /// written; its 32 newest and 32 oldest messages that are kept are looked at
     Contacts,
-    /// Only a backend.
+    /// Nobody but tokens with the scope `service`
     Service,
 }
 
@@ -128,7 +155,7 @@ pub struct Config {
     pub max_group_members: usize,
     /// Who may add a user to a group; others are `forbidden` to.
     pub add_to_groups: AddToGroups,
-    /// The least time between two batches of messages.
+    /// The shortest time from one batch of messages to the next.
     pub batch_pause: Duration,
     /// How long what is under way may take to end at shutdown.
     pub drain: Duration,
@@ -152,6 +179,16 @@ impl Default for Config {
 }
 
 impl Args {
+    /// Checks what clap cannot. Fails with the flag and what is wrong with it.
+    pub fn check(&self) -> Result<(), String> {
+        if let Url::Embedded(_) = self.store {
+            return Err(
+                "--store: the embedded store is for standalone only; routers share a Redis".to_owned()
+            );
+        }
+        self.options.check()
+    }
+
     /// The limits of a router that serves sockets.
     pub fn config(&self) -> Config {
         Config { link_age: Some(LINK_AGE), ..self.options.config(self.daemon.drain) }
@@ -159,8 +196,8 @@ impl Args {
 }
 
 impl Options {
-    /// What clap cannot check without showing a secret: the flag and what is
-    /// wrong with it.
+    /// Checks what clap cannot without showing a secret. Fails with the flag and
+    /// what is wrong with it.
     pub fn check(&self) -> Result<(), String> {
         self.webhook.check()
     }

@@ -1,9 +1,10 @@
 //! The router: decides who may do what and writes it. Stateless replicas, with
 //! nothing in memory that another one could not read from the store.
 //!
-//! In reading order: [`Args`] and [`Config`] (flags and limits), [`Service`]
-//! (the gRPC service, over a socket or in process), [`serve`] (it on a listener,
-//! with health and drain). Within:
+//! In reading order: [`Args`] and [`Config`] (flags and limits), [`mod@check`]
+//! (whether the flags would work here), [`Service`] (the gRPC service, over a
+//! socket or in process), [`serve`] (it on a listener, with health and drain).
+//! Within:
 //!
 //! - `link` (the stream of one gateway), `answers` (what goes back on it),
 //!   `dispatch` (which command goes where), `command` (one file for each kind);
@@ -21,6 +22,7 @@
 mod absences;
 mod answers;
 mod batcher;
+pub mod check;
 mod command;
 mod config;
 mod core;

@@ -3,34 +3,48 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{CommandFactory as _, FromArgMatches as _};
-use daemon::{Process, Program, healthcheck};
+use clap::{Args as _, CommandFactory as _, FromArgMatches as _};
+use daemon::healthcheck::{self, Healthcheck};
+use daemon::{Process, Program};
 use router::{Args, Service};
-use store::Url;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let command = Args::command()
+    let telemetry = |command: clap::Command| command.after_long_help(daemon::args::ABOUT_TELEMETRY);
+    let command = telemetry(Args::command())
+        .subcommand(daemon::check::subcommand(|check| telemetry(Args::augment_args(check))))
         .subcommand(healthcheck::subcommand())
         .subcommand_negates_reqs(true)
         .args_conflicts_with_subcommands(true);
-    let mut command = daemon::args::without_values(command);
+    let mut command = daemon::args::with_help(command);
     let matches = command.get_matches_mut();
-    if let Some(asked) = healthcheck::asked(&matches) {
-        return asked.unwrap_or_else(|error| error.format(&mut command).exit()).run();
+    let done = match matches.subcommand() {
+        Some((healthcheck::NAME, asked)) => Healthcheck::from_arg_matches(asked).map(|asked| asked.run()),
+        Some((_, flags)) => Args::from_arg_matches(flags).map(|args| check(&args)),
+        None => Args::from_arg_matches(&matches).map(serve),
+    };
+    done.unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
+fn check(args: &Args) -> ExitCode {
+    match router::check::check(args) {
+        Ok(checks) => checks.run(),
+        Err(wrong) => {
+            eprintln!("router: {wrong}");
+            ExitCode::from(2)
+        }
     }
-    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
+}
+
+fn serve(args: Args) -> ExitCode {
     let program = Program::on_port("router", args.listen.port());
     daemon::run(program, &args.daemon.clone(), |process| run(args, process))
 }
 
 async fn run(args: Args, process: Process) -> anyhow::Result<()> {
-    if let Url::Embedded(_) = args.store {
-        anyhow::bail!("--store: the embedded store is for standalone only; routers share a Redis");
-    }
-    args.options.check().map_err(anyhow::Error::msg)?;
+    args.check().map_err(anyhow::Error::msg)?;
     let listener = daemon::run::bind(&args.listen.to_string(), "--listen").await?;
     let address = listener.local_addr()?;
     // The store lives on through the drain and ends with the process.

@@ -1,18 +1,21 @@
-//! The flags: the gateway's and the router's together, with defaults for one's
-//! own machine.
+//! The flags: the gateway's and the router's together, with defaults for a
+//! developer's own machine.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
+use daemon::args::heading;
 use gateway::caller::auth::token::TokenArgs;
+use gateway::cli::check_token::CheckTokenArgs;
 use gateway::config::{AuthConfig, FrontArgs, Secret, Wrong};
 use store::Url;
 
 use crate::secret;
 
-/// The admin server's default: not to be reached from elsewhere.
+/// The admin server's default: on loopback, so that nobody else reaches it.
 pub const ADMIN_LISTEN: &str = "127.0.0.1:9090";
-/// Where the data is when the store is not a folder itself.
+/// The folder of the secret when the store is no folder.
 const DATA: &str = "./switchboard-data";
 
 /// The flags of serving.
@@ -20,27 +23,35 @@ const DATA: &str = "./switchboard-data";
 // Its name is that of daemon's, too.
 #[group(skip)]
 pub struct Args {
-    /// Where clients connect.
+    /// The address and port for clients.
+    ///
+    /// An IP address or a name, and a port: 127.0.0.1:8080, [::1]:8080,
+    /// localhost:8080. Beyond loopback it needs --jwt-secret or another key.
     #[arg(long, env = "SWITCHBOARD_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS",
-          value_parser = daemon::args::listen_address)]
+          value_parser = daemon::args::listen_address, help_heading = heading::NEEDED)]
     pub listen: SocketAddr,
 
-    /// The store: a folder (embedded:PATH), or a Redis, as for gateway and
-    /// router.
+    /// The store: a folder on this machine, or a Redis.
+    ///
+    /// embedded:PATH is a folder, which is made if it is missing. A Redis as for
+    /// gateway and router: redis://HOST:PORT,
+    /// redis-sentinel://HOST:PORT?service=NAME, redis-cluster://HOST:PORT, or
+    /// with TLS rediss, rediss-sentinel, rediss-cluster.
     #[arg(
         long,
         env = "SWITCHBOARD_STORE",
         default_value = "embedded:./switchboard-data",
         value_parser = daemon::args::hidden::<Url>(),
-        value_name = "URL"
+        value_name = "URL",
+        help_heading = heading::NEEDED
     )]
     pub store: Url,
 
-    /// The gateway's.
+    /// The gateway's flags.
     #[command(flatten)]
     pub front: FrontArgs,
 
-    /// The router's.
+    /// The router's flags.
     #[command(flatten)]
     pub router: router::Options,
 
@@ -52,12 +63,34 @@ pub struct Args {
 /// The flags of `token`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct TokenCommand {
-    /// What it says.
+    /// The flags that `gateway token` has, too.
     #[command(flatten)]
     pub token: TokenArgs,
 
-    /// The --store of the server that shall believe the token: without
-    /// --jwt-secret it is signed with the secret in that folder.
+    /// The --store of the running server.
+    ///
+    /// Without --jwt-secret the token is signed with the secret in that folder.
+    #[arg(
+        long,
+        env = "SWITCHBOARD_STORE",
+        default_value = "embedded:./switchboard-data",
+        value_parser = daemon::args::hidden::<Url>(),
+        value_name = "URL"
+    )]
+    pub store: Url,
+}
+
+/// The flags of `check-token`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CheckTokenCommand {
+    /// The flags that `gateway check-token` has, too.
+    #[command(flatten)]
+    pub token: CheckTokenArgs,
+
+    /// The --store of the running server.
+    ///
+    /// Without --jwt-secret or another key the token is checked with the secret
+    /// in that folder.
     #[arg(
         long,
         env = "SWITCHBOARD_STORE",
@@ -85,15 +118,8 @@ pub struct Config {
 impl Args {
     /// Checks the flags, and makes a secret where there is none.
     pub fn check(&self) -> Result<Config, Wrong> {
-        self.router.check().map_err(Wrong)?;
+        self.check_beside_files()?;
         let (gateway, dev) = if self.front.auth.is_empty() {
-            if !self.listen.ip().is_loopback() {
-                return Err(Wrong(format!(
-                    "--listen: without --jwt-secret, --jwt-public-key or --jwks-url anybody gets a token for the \
-                     asking, so only loopback addresses are possible, not {}",
-                    self.listen
-                )));
-            }
             // Whatever else is asked of tokens would refuse those given here.
             let secret = secret::read_or_make(data_folder(&self.store))?;
             let max_token_life = self.front.auth.life()?;
@@ -110,30 +136,71 @@ impl Args {
         })
     }
 
-    /// Whether nobody asked for an admin server at this address: then it may as
-    /// well be missing.
+    /// Checks the flags that name no file, and makes nothing. Fails with the
+    /// first one that is wrong.
+    pub fn check_values(&self) -> Result<(), Wrong> {
+        self.check_beside_files()?;
+        self.front.auth.life()?;
+        self.front.check_values(AuthConfig::default(), None).map(drop)
+    }
+
+    fn check_beside_files(&self) -> Result<(), Wrong> {
+        self.router.check().map_err(Wrong)?;
+        if self.front.auth.is_empty() && !self.listen.ip().is_loopback() {
+            return Err(Wrong(format!(
+                "--listen: without --jwt-secret, --jwt-public-key or --jwks-url anybody gets a token for the asking, \
+                 so only loopback addresses are possible, not {}",
+                self.listen
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether the admin server's address is the default one, which nobody asked
+    /// for: the system then serves without an admin server, too.
     pub fn admin_is_optional(&self) -> bool {
         self.daemon.admin_listen.to_string() == ADMIN_LISTEN
     }
 }
 
 impl TokenCommand {
-    /// The token, signed with the secret given or with the folder's.
-    pub fn mint(&self) -> Result<String, Wrong> {
-        if let Some(secret) = self.token.secret()? {
-            return self.token.mint_with(&secret);
-        }
-        let secret = secret::read(data_folder(&self.store))?.ok_or_else(|| {
-            Wrong(format!(
-                "--jwt-secret: not given, and {} has none yet: start standalone first",
-                data_folder(&self.store).display()
-            ))
-        })?;
-        self.token.mint_with(&secret)
+    /// Prints the token, signed with the secret given or with the folder's. Fails
+    /// where a flag is wrong, or the folder has no secret.
+    pub fn print(&self) -> Result<ExitCode, Wrong> {
+        let secret = match self.token.secret()? {
+            Some(secret) => secret,
+            None => secret_of(&self.store)?,
+        };
+        println!("{}", self.token.mint_with(&secret)?);
+        Ok(ExitCode::SUCCESS)
     }
 }
 
-fn data_folder(store: &Url) -> &Path {
+impl CheckTokenCommand {
+    /// As [`CheckTokenArgs::run`], with the folder's secret where no key is given.
+    pub fn run(&self) -> Result<ExitCode, Wrong> {
+        let auth = if self.token.auth.is_empty() {
+            let max_token_life = self.token.auth.life()?;
+            AuthConfig { secret: Some(secret_of(&self.store)?), max_token_life, ..AuthConfig::default() }
+        } else {
+            self.token.auth.check()?
+        };
+        self.token.run(&auth)
+    }
+}
+
+fn secret_of(store: &Url) -> Result<Secret, Wrong> {
+    let folder = data_folder(store);
+    secret::read(folder)?.ok_or_else(|| {
+        Wrong(format!(
+            "--jwt-secret: not given, and {} has none yet: start standalone first",
+            folder.display()
+        ))
+    })
+}
+
+/// Where the system keeps its own secret.
+pub(crate) fn data_folder(store: &Url) -> &Path {
     match store {
         Url::Embedded(folder) => folder,
         Url::Redis(_) => Path::new(DATA),

@@ -21,7 +21,7 @@ use proto::{DeviceId, UserId};
 /// How long these tokens live, where `--max-token-life` allows it.
 pub const TTL: Duration = Duration::from_secs(24 * 3_600);
 
-/// The route, signing with this secret tokens that live so long.
+/// The route. Its tokens are signed with `secret` and live for `ttl`.
 pub fn routes(secret: Secret, ttl: Duration) -> axum::Router<Arc<Gateway>> {
     let give = move |uri: Uri, headers: HeaderMap, body: Bytes| {
         let secret = secret.clone();
@@ -67,8 +67,9 @@ fn give(
         .into_response())
 }
 
-/// A page from elsewhere must not get a token through its visitor's browser:
-/// neither openly (`Origin`) nor by a name that it lets point here (`Host`).
+/// A page of another site must not get a token through its visitor's browser.
+/// `Origin` tells such a page; `Host` tells one whose own name points to this
+/// machine (DNS rebinding).
 fn is_from_here(uri: &Uri, headers: &HeaderMap) -> bool {
     let origin = headers.get(header::ORIGIN).map(|value| value.to_str().unwrap_or_default());
     host::of(uri, headers).is_none_or(host::is_loopback)

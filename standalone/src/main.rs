@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+use daemon::check::Checks;
 use daemon::{Process, Program};
 use gateway::cli::{self, Task};
-use standalone::args::{ADMIN_LISTEN, TokenCommand};
+use gateway::config::Wrong;
+use standalone::args::{ADMIN_LISTEN, CheckTokenCommand, TokenCommand};
 use standalone::{Args, Config, System, hints};
 
 #[global_allocator]
@@ -17,24 +19,20 @@ fn main() -> ExitCode {
     );
     let admin =
         |command: clap::Command| command.mut_arg("admin_listen", |arg| arg.default_value(ADMIN_LISTEN));
-    let args = match cli::parse::<Args, TokenCommand>(program, admin) {
-        Task::Serve(args) => args,
-        Task::Healthcheck(healthcheck) => return healthcheck.run(),
-        Task::Token(token) => match token.mint() {
-            Ok(token) => {
-                println!("{token}");
-                return ExitCode::SUCCESS;
-            }
-            Err(reason) => return cli::wrong("standalone", &reason),
-        },
+    let done = match cli::parse::<Args, TokenCommand, CheckTokenCommand>(program, admin) {
+        Task::Serve(args) => serve(args),
+        Task::Check(args) => standalone::check::check(&args).map(Checks::run),
+        Task::Healthcheck(healthcheck) => Ok(healthcheck.run()),
+        Task::Token(token) => token.print(),
+        Task::CheckToken(token) => token.run(),
     };
-    match args.check() {
-        Ok(config) => {
-            let program = Program::on_port("standalone", args.listen.port());
-            daemon::run(program, &args.daemon.clone(), |process| run(args, config, process))
-        }
-        Err(reason) => cli::wrong("standalone", &reason),
-    }
+    done.unwrap_or_else(|reason| cli::wrong("standalone", &reason))
+}
+
+fn serve(args: Args) -> Result<ExitCode, Wrong> {
+    let config = args.check()?;
+    let program = Program::on_port("standalone", args.listen.port());
+    Ok(daemon::run(program, &args.daemon.clone(), |process| run(args, config, process)))
 }
 
 async fn run(args: Args, config: Config, process: Process) -> anyhow::Result<()> {

@@ -11,7 +11,8 @@ use gateway::config::{Secret, Wrong};
 /// The file's name in the data folder.
 pub const FILE: &str = "jwt-secret";
 
-/// The folder's secret, made if there is none.
+/// The folder's secret, which is made if there is none. Fails when the file
+/// cannot be made or read, or others may read it.
 pub fn read_or_make(folder: &Path) -> Result<Secret, Wrong> {
     if let Some(secret) = read(folder)? {
         return Ok(secret);
@@ -25,7 +26,7 @@ pub fn read_or_make(folder: &Path) -> Result<Secret, Wrong> {
     read(folder)?.ok_or_else(|| cannot(folder, "read", &io::ErrorKind::NotFound.into()))
 }
 
-/// The folder's secret, if it has one.
+/// The folder's secret, if it has one. Fails when others may read it.
 pub fn read(folder: &Path) -> Result<Option<Secret>, Wrong> {
     let path = folder.join(FILE);
     let text = match fs::read_to_string(&path) {
@@ -43,7 +44,8 @@ pub fn read(folder: &Path) -> Result<Option<Secret>, Wrong> {
         .map_err(|_| Wrong(format!("{} holds no secret: delete it, and a new one is made", path.display())))
 }
 
-/// Whole or not at all: it gets its name when it is written.
+/// Writes the file under another name first: one with the right name is always
+/// whole.
 fn make(folder: &Path) -> io::Result<()> {
     store::embedded::private::folder(folder)?;
     let draft = folder.join(format!(".{FILE}.{:016x}", rand::random::<u64>()));

@@ -16,14 +16,14 @@ use tokio_util::sync::CancellationToken;
 use crate::args::Config;
 use crate::dev;
 
-/// Time for the parts behind the gateway to end when their turn has come; by
-/// then they have nothing left to do.
+/// The time for router and store to end, one after the other, after the gateway:
+/// by then they have nothing left to do.
 const END: Duration = Duration::from_secs(5);
 
-/// A system that cannot serve by then ends, so that nobody takes it for one
-/// that can.
+/// A system that is not ready after this time ends with an error, so that nobody
+/// takes it for one that serves.
 const BEGIN: Duration = Duration::from_secs(10);
-/// Between two looks whether it can.
+/// Between two looks whether it is ready.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A whole system that runs.
@@ -79,8 +79,7 @@ impl System {
         })
     }
 
-    /// Waits until it can serve; or says what keeps it from that, after
-    /// [`BEGIN`].
+    /// Waits until it is ready. Fails after [`BEGIN`] with what is missing.
     pub async fn becomes_ready(&self) -> anyhow::Result<()> {
         let ready = self.ready();
         let mut tick = tokio::time::interval(LOOK);

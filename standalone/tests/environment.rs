@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use clap::{Args as _, Command, CommandFactory as _};
 use daemon::environment::KNOWN;
 use gateway::config::GatewayArgs;
-use standalone::args::{Args, TokenCommand};
+use standalone::args::{Args, CheckTokenCommand, TokenCommand};
 
 /// As `--store` is `SWITCHBOARD_STORE`.
 fn variables(command: &Command) -> BTreeSet<String> {
@@ -22,6 +22,7 @@ fn every_flag_has_its_variable_and_each_is_known() {
         router::Args::command(),
         Args::augment_args(Command::new("standalone")),
         TokenCommand::augment_args(Command::new("token")),
+        CheckTokenCommand::augment_args(Command::new("check-token")),
     ];
     let flags: BTreeSet<String> = commands.iter().flat_map(variables).collect();
     let known: BTreeSet<String> = KNOWN.iter().map(|name| (*name).to_owned()).collect();

@@ -20,6 +20,10 @@ mod store;
 mod trouble;
 mod unheard;
 
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
 pub use bus::{Bus, Heard, Loss, Subscription};
 pub use config::{Bounds, Config, Url};
 pub use damage::damaged_skipped;
@@ -28,10 +32,6 @@ pub use store::Store;
 pub use trouble::{Reason, bus_errors, bus_trouble, store_errors, store_trouble};
 pub use unheard::unheard_dropped;
 
-use std::sync::Arc;
-
-use tokio_util::sync::CancellationToken;
-
 /// Opens the store that `config` names for a router. Its background work
 /// (watchdogs, the store's incarnation) ends with `shutdown`.
 pub async fn open(config: Config, shutdown: CancellationToken) -> Result<Arc<dyn Store>> {
@@ -39,6 +39,35 @@ pub async fn open(config: Config, shutdown: CancellationToken) -> Result<Arc<dyn
         Url::Embedded(_) => Ok(embedded::Embedded::open(config, shutdown).await?),
         Url::Redis(_) => Ok(redis::Redis::connect(config, shutdown).await?),
     }
+}
+
+/// What one look at a store found, for a check of a configuration.
+#[derive(Debug)]
+pub struct Look {
+    /// What answers, in a few words.
+    pub what: String,
+    /// The settings that lose messages, each with what to change.
+    pub warnings: Vec<String>,
+}
+
+/// Looks whether a router could work with the store that `config` names, and
+/// writes nothing to it. The error says what to change. Takes some seconds at
+/// most.
+pub async fn look(config: &Config) -> std::result::Result<Look, String> {
+    let looked = match &config.url {
+        Url::Embedded(folder) => embedded::look(folder).await,
+        Url::Redis(_) => redis::look(config).await,
+    };
+    looked.map_err(|error| trouble::explained(&error))
+}
+
+/// The same for a gateway, which uses the bus alone.
+pub async fn look_at_bus(config: &Config) -> std::result::Result<Look, String> {
+    let looked = match &config.url {
+        Url::Embedded(_) => Err(Error::Config(format!("{} has no bus for other processes", config.url))),
+        Url::Redis(_) => redis::look_at_bus(config).await,
+    };
+    looked.map_err(|error| trouble::explained(&error))
 }
 
 /// Opens the bus of the Redis that `config` names, for a gateway. The embedded

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::Error;
+
 /// The same reason is said again after so long.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 /// A refused command counts as trouble for so long, unless it is done before.
@@ -186,7 +188,27 @@ impl Seen {
     }
 
     fn line(&self, who: &str) -> String {
-        format!("{who}: {} ({}: {})", self.reason.words(), self.reason.as_str(), self.text)
+        format!("{who}: {self}")
+    }
+}
+
+impl std::fmt::Display for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({}: {})", self.reason.words(), self.reason.as_str(), self.text)
+    }
+}
+
+/// What somebody can change about an error that a store gave, and the error.
+pub(crate) fn explained(error: &Error) -> String {
+    match error {
+        Error::Config(text) => text.clone(),
+        Error::Corrupt(_) => error.to_string(),
+        Error::Unavailable(text) => {
+            // A line of `Trouble` is explained already.
+            let line =
+                [&STORE, &BUS].iter().find_map(|trouble| text.strip_prefix(trouble.who)?.strip_prefix(": "));
+            line.map_or_else(|| Seen::new(text).to_string(), str::to_owned)
+        }
     }
 }
 

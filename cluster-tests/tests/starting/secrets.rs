@@ -65,13 +65,43 @@ fn said(program: &Path, arguments: &[&str], environment: &[(String, String)]) ->
 fn help_shows_no_secret_of_the_environment() {
     let environment = environment("redis://hidden:hidden@127.0.0.1:1/0?key=hidden", NOBODY);
     for (name, program) in programs() {
-        for arguments in
-            [&["--help"][..], &["-h"], &["serve", "--help"], &["token", "--help"], &["healthcheck", "--help"]]
-        {
+        for arguments in [
+            &["--help"][..],
+            &["-h"],
+            &["serve", "--help"],
+            &["check", "--help"],
+            &["token", "--help"],
+            &["check-token", "-h"],
+            &["healthcheck", "--help"],
+        ] {
             let said = said(&program, arguments, &environment);
             assert_none(&format!("{name} {arguments:?}"), &said);
-            let known = name != "router" || !matches!(arguments[0], "serve" | "token");
+            let known = name != "router" || !matches!(arguments[0], "serve" | "token" | "check-token");
             assert!(!known || said.contains("Usage"), "{name} {arguments:?}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_check_shows_no_secret() {
+    let (somebody, _server) = answering().await;
+    for (store, peer) in [
+        ("redis://hidden:hidden@127.0.0.1:1/0?key=hidden", NOBODY),
+        ("redis-sentinel://hidden:hidden@127.0.0.1:1?service=hidden", &somebody),
+        ("redis://hidden:hidden@no.such.host.invalid", "no.such.host.invalid"),
+    ] {
+        let environment = environment(store, peer);
+        for (name, program) in programs() {
+            let environment = environment.clone();
+            let router = format!("--router=http://{NOBODY}");
+            let ask = move || {
+                let flags: &[&str] = if name == "gateway" { &["check", &router] } else { &["check"] };
+                said(&program, flags, &environment)
+            };
+            let said = tokio::task::spawn_blocking(ask).await.unwrap();
+            assert_none(&format!("{name} check of {peer}"), &said);
+            assert!(said.contains("fail  --store"), "{name}: {said}");
+            assert!(said.contains("is SWITCHBOARD_JWT_SECRET (--jwt-secret) meant"), "{name}: {said}");
         }
     }
 }

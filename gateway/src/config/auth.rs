@@ -1,17 +1,18 @@
-//! Whose tokens are believed: a shared secret, public keys in files, keys
-//! fetched from a URL. At least one, any of them together.
+//! Whose tokens are believed: those signed with a shared secret, with keys in
+//! files, or with keys that are fetched from a URL. At least one of the three,
+//! and any of them together.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use daemon::args::hidden;
+use daemon::args::{heading, hidden};
 use daemon::duration;
 use proto::SecretUrl;
 use url::Url;
 
-use super::Wrong;
+use super::{Wrong, readable_by_all};
 
 /// A shorter secret can be guessed (RFC 7518 §3.2 asks for the hash's size).
 pub const MIN_SECRET_BYTES: usize = 32;
@@ -21,41 +22,53 @@ pub const MAX_TOKEN_LIFE: &str = "366d";
 
 /// The flags.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = heading::TOKENS)]
 pub struct AuthArgs {
-    /// Tokens signed with this secret (HS256) are believed. Raw bytes, at
-    /// least 32.
+    /// Believe tokens that are signed with this secret (HS256).
+    ///
+    /// Raw bytes, 32 at least. `openssl rand -hex 32` makes one.
     #[arg(long, env = "SWITCHBOARD_JWT_SECRET", value_name = "SECRET")]
     pub jwt_secret: Option<Secret>,
 
-    /// The same from a file, so that it stands in no environment. A line's end
-    /// at the end does not belong to it.
+    /// The same secret, read from a file.
+    ///
+    /// One line's end at the end of the file is not part of the secret.
     #[arg(long, env = "SWITCHBOARD_JWT_SECRET_FILE", value_name = "FILE", conflicts_with = "jwt_secret")]
     pub jwt_secret_file: Option<PathBuf>,
 
-    /// Tokens signed with this key's private half are believed: a PEM file
-    /// with an RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA) public key. May be
-    /// repeated, or separated by commas.
+    /// Believe tokens that are signed with the private half of this key.
+    ///
+    /// A PEM file with one public key: RSA (RS256), P-256 (ES256) or Ed25519
+    /// (EdDSA). May be given several times, or as a list with commas.
     #[arg(long, env = "SWITCHBOARD_JWT_PUBLIC_KEY", value_name = "FILE", value_delimiter = ',')]
     pub jwt_public_key: Vec<PathBuf>,
 
-    /// Tokens signed by a key of this set (RFC 7517) are believed. Fetched at
-    /// start and from time to time, and when a token names a new key. User and
-    /// password in it are sent (Basic). Give --jwt-audience with it.
+    /// Believe tokens that are signed by a key of the set at this URL.
+    ///
+    /// http or https, a JSON Web Key Set (RFC 7517). It is fetched at start,
+    /// every 15 minutes, and when a token names a key that is not known. User
+    /// and password in the URL are sent (Basic). Give --jwt-audience with it.
     #[arg(long, env = "SWITCHBOARD_JWKS_URL", value_name = "URL", value_parser = hidden::<JwksUrl>())]
     pub jwks_url: Option<JwksUrl>,
 
-    /// Tokens must have one of these in `aud`. May be repeated, or separated by
-    /// commas.
+    /// Refuse tokens that do not have this in `aud`.
+    ///
+    /// May be given several times, or as a list with commas: one of them is
+    /// enough. Without it `aud` is not looked at.
     #[arg(long, env = "SWITCHBOARD_JWT_AUDIENCE", value_name = "AUDIENCE", value_delimiter = ',')]
     pub jwt_audience: Vec<String>,
 
-    /// Tokens must have one of these as `iss`. May be repeated, or separated by
-    /// commas.
+    /// Refuse tokens that do not have this as `iss`.
+    ///
+    /// May be given several times, or as a list with commas: one of them is
+    /// enough. Without it `iss` is not looked at.
     #[arg(long, env = "SWITCHBOARD_JWT_ISSUER", value_name = "ISSUER", value_delimiter = ',')]
     pub jwt_issuer: Vec<String>,
 
-    /// Tokens whose `exp` lies further ahead are refused: a token cannot be
-    /// taken back.
+    /// Refuse tokens that end later than this from now.
+    ///
+    /// A token that was given out cannot be taken back before its `exp`. From 1s
+    /// to 36525d.
     #[arg(long, env = "SWITCHBOARD_MAX_TOKEN_LIFE", default_value = MAX_TOKEN_LIFE, value_parser = duration::parse,
           value_name = "DURATION")]
     pub max_token_life: Duration,
@@ -95,6 +108,20 @@ impl Default for AuthConfig {
     }
 }
 
+impl AuthConfig {
+    /// The warning where there is a key set and no audience.
+    pub const NO_AUDIENCE: &str = "--jwks-url is given without --jwt-audience: tokens that its keys sign for any \
+                                   other service are believed here, too";
+
+    /// What works, but not as one may think; each names its flag.
+    pub fn warnings(&self) -> Vec<String> {
+        let readable = self.secret_file.as_deref().and_then(readable_by_all);
+        let no_audience = self.jwks.is_some() && self.audiences.is_empty();
+        let readable = readable.map(|why| format!("--jwt-secret-file: {why}"));
+        readable.into_iter().chain(no_audience.then(|| Self::NO_AUDIENCE.to_owned())).collect()
+    }
+}
+
 /// Where a key set is: http or https. Not shown beyond its host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JwksUrl(SecretUrl);
@@ -131,6 +158,15 @@ pub struct PublicKey {
     pub path: PathBuf,
     /// What it holds.
     pub pem: Vec<u8>,
+}
+
+impl PublicKey {
+    /// Reads the file; whether it holds a key is found by the authenticator.
+    pub fn read(path: &Path) -> Result<Self, Wrong> {
+        let pem = std::fs::read(path)
+            .map_err(|error| Wrong(format!("--jwt-public-key: cannot read {}: {error}", path.display())))?;
+        Ok(Self { path: path.to_owned(), pem })
+    }
 }
 
 /// Raw bytes that are never shown.
@@ -193,6 +229,10 @@ impl fmt::Debug for Secret {
 }
 
 impl AuthArgs {
+    /// What is wrong where [`Self::is_empty`].
+    pub const NONE: &str = "give at least one of --jwt-secret, --jwt-secret-file, --jwt-public-key and --jwks-url: \
+                            without them nobody can connect";
+
     /// Whether nothing says whose tokens are believed.
     pub fn is_empty(&self) -> bool {
         self.jwt_secret.is_none()
@@ -211,18 +251,9 @@ impl AuthArgs {
     /// Reads the files and checks the rest.
     pub fn check(&self) -> Result<AuthConfig, Wrong> {
         if self.is_empty() {
-            return Err(Wrong(
-                "give at least one of --jwt-secret, --jwt-secret-file, --jwt-public-key and --jwks-url: without them \
-                 nobody can connect"
-                    .to_owned(),
-            ));
+            return Err(Wrong(Self::NONE.to_owned()));
         }
-        let public_keys = self.jwt_public_key.iter().map(|path| {
-            let pem = std::fs::read(path).map_err(|error| {
-                Wrong(format!("--jwt-public-key: cannot read {}: {error}", path.display()))
-            })?;
-            Ok(PublicKey { path: path.clone(), pem })
-        });
+        let public_keys = self.jwt_public_key.iter().map(|path| PublicKey::read(path));
         Ok(AuthConfig {
             secret: secret(self.jwt_secret.as_ref(), self.jwt_secret_file.as_deref())?,
             public_keys: public_keys.collect::<Result<_, Wrong>>()?,

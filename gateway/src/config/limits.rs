@@ -2,65 +2,94 @@
 
 use std::time::Duration;
 
+use daemon::args::heading;
 use daemon::duration;
 
 use super::Wrong;
 
 /// The flags.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = heading::GATEWAY_LIMITS)]
 pub struct LimitArgs {
-    /// Connections at once; beyond it a new one is answered 503.
+    /// Connections at once; further ones are answered 503.
+    ///
+    /// From 1 to 10000000. The process needs as many file descriptors.
     #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS", default_value_t = 200_000, value_name = "N")]
     pub max_connections: usize,
 
-    /// Connections at once from one address. 0: no limit, as behind a load
-    /// balancer, where all come from a few.
+    /// Connections at once from one IP address; 0: no limit.
+    ///
+    /// Leave it 0 behind a load balancer, where all connections come from a few
+    /// addresses.
     #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 0, value_name = "N")]
     pub max_connections_per_address: usize,
 
-    /// Time for a request's header, from the end of the request before: also
-    /// how long an HTTP/1.1 connection may stay idle.
-    #[arg(long, env = "SWITCHBOARD_HEADER_TIMEOUT", default_value = "10s", value_parser = duration::parse, value_name = "DURATION")]
-    pub header_timeout: Duration,
-
-    /// Time from a connection's beginning to its first whole request header.
-    #[arg(long, env = "SWITCHBOARD_HANDSHAKE_TIMEOUT", default_value = "10s", value_parser = duration::parse, value_name = "DURATION")]
+    /// The time from connecting to the end of the first request's header.
+    ///
+    /// It includes the TLS handshake. A slower connection is closed. From 100ms
+    /// to 10m.
+    #[arg(long, env = "SWITCHBOARD_HANDSHAKE_TIMEOUT", default_value = "10s", value_parser = duration::parse,
+          value_name = "DURATION")]
     pub handshake_timeout: Duration,
 
-    /// Bytes of a request's header, with its URL; beyond it 431.
+    /// The time from one request to the end of the next one's header.
+    ///
+    /// So it is also how long an HTTP/1.1 connection may stay idle. From 100ms to
+    /// 10m.
+    #[arg(long, env = "SWITCHBOARD_HEADER_TIMEOUT", default_value = "10s", value_parser = duration::parse,
+          value_name = "DURATION")]
+    pub header_timeout: Duration,
+
+    /// Bytes of one request's header with its URL; a larger one is answered 431.
+    ///
+    /// From 8192 to 1048576.
     #[arg(long, env = "SWITCHBOARD_MAX_HEADER_BYTES", default_value_t = 16_384, value_name = "BYTES")]
     pub max_header_bytes: usize,
 
-    /// Bytes of half-sent requests and frames held at once, of all clients; one
-    /// user has an eighth of them at most. Beyond it what comes is refused.
+    /// Bytes of requests and frames that have come in part, of all clients.
+    ///
+    /// One user may have an eighth of them. What is beyond it is refused. From
+    /// 4194304 (4 MiB) to 1099511627776; the default is 64 MiB.
     #[arg(long, env = "SWITCHBOARD_MAX_REQUEST_BYTES_HELD", default_value_t = 64 << 20, value_name = "BYTES")]
     pub max_request_bytes_held: usize,
 
-    /// Frames queued for a session before it reads on from the log instead.
+    /// Frames that wait for one session to take them.
+    ///
+    /// When there are more, they are dropped here, and the session reads on from
+    /// the stored log: nothing is lost. From 1 to 65536.
     #[arg(long, env = "SWITCHBOARD_SESSION_QUEUE", default_value_t = 256, value_name = "N")]
     pub session_queue: usize,
 
-    /// Channels that one session is subscribed to at once; beyond it
-    /// `conflict`.
+    /// Channels that one session subscribes to; one more is a `conflict`.
+    ///
+    /// From 1 to 4096.
     #[arg(long, env = "SWITCHBOARD_MAX_SUBSCRIPTIONS", default_value_t = 64, value_name = "N")]
     pub max_subscriptions: usize,
 
-    /// Users whose presence one session watches at once; beyond it
-    /// `bad_request`.
+    /// Users whose presence one session watches; one more is a `bad_request`.
+    ///
+    /// From 1 to 1000000.
     #[arg(long, env = "SWITCHBOARD_MAX_WATCHED", default_value_t = 5_000, value_name = "N")]
     pub max_watched: usize,
 
-    /// Commands of one connection under way at once; beyond it no more are
-    /// read from its socket.
+    /// Commands of one connection that are not answered yet.
+    ///
+    /// When there are so many, no more are read from its socket until one is
+    /// answered. From 1 to 65536.
     #[arg(long, env = "SWITCHBOARD_COMMANDS_IN_FLIGHT", default_value_t = 64, value_name = "N")]
     pub commands_in_flight: usize,
 
-    /// Sessions beginning at once; the rest wait in line.
+    /// Sessions that begin at the same time; the others wait in line.
+    ///
+    /// From 1 to 65536.
     #[arg(long, env = "SWITCHBOARD_ATTACHES_AT_ONCE", default_value_t = 256, value_name = "N")]
     pub attaches_at_once: usize,
 
-    /// Time for a command, over all tries on all routers; then `unavailable`.
-    #[arg(long, env = "SWITCHBOARD_COMMAND_TIMEOUT", default_value = "8s", value_parser = duration::parse, value_name = "DURATION")]
+    /// The time for one command, over all tries on all routers.
+    ///
+    /// After it the command is answered `unavailable`. From 100ms to 10m.
+    #[arg(long, env = "SWITCHBOARD_COMMAND_TIMEOUT", default_value = "8s", value_parser = duration::parse,
+          value_name = "DURATION")]
     pub command_timeout: Duration,
 }
 
@@ -102,7 +131,7 @@ impl LimitArgs {
                 .then_some(self.max_connections_per_address),
             header_timeout: between("--header-timeout", self.header_timeout, least, most)?,
             handshake_timeout: between("--handshake-timeout", self.handshake_timeout, least, most)?,
-            // Below 8 KiB hyper has no buffer, and tokens in URLs no place.
+            // hyper's buffer has 8 KiB at least, and tokens in URLs need the room.
             max_header_bytes: within("--max-header-bytes", self.max_header_bytes, 8_192, 1 << 20)?,
             // So that an eighth of it is more than the largest frame.
             max_request_bytes_held: within(

@@ -1,9 +1,9 @@
 //! The gateway's configuration: flags with environment variables of the same
 //! names, and what they mean once they are checked.
 //!
-//! [`GatewayArgs`] is what the gateway binary takes, [`FrontArgs`] the part of
-//! it that a whole system in one process takes too. `check` turns flags into
-//! the configuration, or says in one line what is wrong with which flag.
+//! [`GatewayArgs`] are the flags of the gateway binary, [`FrontArgs`] those of
+//! them that standalone has, too. `check` turns flags into the configuration, or
+//! says in one line what is wrong with which flag.
 
 mod auth;
 pub mod host;
@@ -14,6 +14,7 @@ mod peer;
 mod rates;
 mod router;
 mod tls;
+mod validity;
 
 pub use auth::{AuthArgs, AuthConfig, JwksUrl, MAX_TOKEN_LIFE, MIN_SECRET_BYTES, PublicKey, Secret, secret};
 pub use limits::{LimitArgs, Limits};
@@ -22,51 +23,61 @@ pub use peer::Peer;
 pub use rates::{RateArgs, RateLimitConfig};
 pub use router::RouterUrl;
 pub use tls::{Fingerprint, Pem, Tls, TlsArgs, TlsFiles};
+pub use validity::Untimely;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
+use daemon::args::heading;
 use daemon::duration;
 
 /// The flags of the gateway binary.
 #[derive(Debug, Clone, clap::Args)]
 pub struct GatewayArgs {
-    /// Where clients connect.
+    /// The address and port for clients.
+    ///
+    /// An IP address or a name, and a port: 0.0.0.0:8080, [::1]:8080,
+    /// localhost:8080.
     #[arg(long, env = "SWITCHBOARD_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS",
-          value_parser = daemon::args::listen_address)]
+          value_parser = daemon::args::listen_address, help_heading = heading::NEEDED)]
     pub listen: SocketAddr,
 
-    /// The routers, for example http://router:7100. A DNS name stands for all
-    /// of its addresses; several are separated by commas.
+    /// The routers, such as http://router:7100.
+    ///
+    /// A name stands for all of its addresses, and is looked up every 3 seconds.
+    /// Without a port it is 7100. May be given several times, or as a list with
+    /// commas.
     #[arg(
         long = "router",
         env = "SWITCHBOARD_ROUTER",
         value_name = "URL",
         value_delimiter = ',',
         value_parser = daemon::args::hidden::<RouterUrl>(),
-        required = true
+        required = true,
+        help_heading = heading::NEEDED
     )]
     pub routers: Vec<RouterUrl>,
 
-    /// The store whose bus this node listens to: redis://, rediss:// (TLS),
-    /// redis-cluster://, redis-sentinel://, with user and password.
-    #[arg(long, env = "SWITCHBOARD_STORE", value_name = "URL", value_parser = daemon::args::hidden::<store::Url>())]
+    /// The store, the same as the routers' --store, such as redis://redis:6379.
+    ///
+    /// redis://HOST:PORT, redis-sentinel://HOST:PORT?service=NAME or
+    /// redis-cluster://HOST:PORT. With TLS: rediss, rediss-sentinel,
+    /// rediss-cluster. User and password stand before the host:
+    /// redis://USER:PASSWORD@HOST.
+    #[arg(long, env = "SWITCHBOARD_STORE", value_name = "URL",
+          value_parser = daemon::args::hidden::<store::Url>(), help_heading = heading::NEEDED)]
     pub store: store::Url,
 
-    /// All that a gateway has wherever it runs.
+    /// The flags that standalone has, too.
     #[command(flatten)]
     pub front: FrontArgs,
 }
 
-/// The flags of a gateway wherever it runs.
+/// The flags of a gateway that standalone has, too.
 #[derive(Debug, Clone, clap::Args)]
 pub struct FrontArgs {
-    /// This node's name, shown to clients in `welcome`. Each gateway of a
-    /// cluster has its own [default: the host's name]
-    #[arg(long, env = "SWITCHBOARD_NODE", value_name = "NAME")]
-    pub node: Option<String>,
-
     /// Whose tokens are believed.
     #[command(flatten)]
     pub auth: AuthArgs,
@@ -75,46 +86,62 @@ pub struct FrontArgs {
     #[command(flatten)]
     pub tls: TlsArgs,
 
-    /// What one user may do.
-    #[command(flatten)]
-    pub rates: RateArgs,
-
-    /// Time between two heartbeats; a client that stays silent for two is
-    /// dropped.
-    #[arg(long, env = "SWITCHBOARD_HEARTBEAT", default_value = "25s", value_parser = duration::parse, value_name = "DURATION")]
-    pub heartbeat: Duration,
-
-    /// Web origins that may use this server: `*`, https://app.example.com, or
-    /// https://*.example.com. May be repeated, or separated by commas. Without
-    /// `*` a page from elsewhere is refused; the server's own page too, unless it
-    /// is opened by an address or as localhost, or its origin is in the list.
+    /// Web pages that may use this server, by origin.
+    ///
+    /// `*` is every page. Otherwise an origin, such as https://app.example.com,
+    /// or all names below one: https://*.example.com. May be given several
+    /// times, or as a list with commas. Pages of other origins are refused. The
+    /// server's own page is refused, too, unless it is opened by an IP address,
+    /// as localhost, or by an origin of the list.
     #[arg(
         long,
         env = "SWITCHBOARD_ALLOW_ORIGIN",
         default_value = "*",
         value_delimiter = ',',
-        value_name = "ORIGIN"
+        value_name = "ORIGIN",
+        help_heading = heading::BROWSERS
     )]
     pub allow_origin: Vec<Origin>,
 
-    /// Does nothing yet: gateways do not talk to each other in this version. It
-    /// will be the address to listen on for other gateways.
-    #[arg(long, env = "SWITCHBOARD_PEER_LISTEN", value_name = "ADDRESS", requires = "peer_address",
-          value_parser = daemon::args::listen_address)]
-    pub peer_listen: Option<SocketAddr>,
-
-    /// Does nothing yet, like --peer-listen. It will be the URL by which other
-    /// gateways reach this one, for example http://gw-1:7200.
-    #[arg(long, env = "SWITCHBOARD_PEER_ADDRESS", value_name = "URL", requires = "peer_listen")]
-    pub peer_address: Option<String>,
-
     /// Whether the chat page is served at `/`.
-    #[arg(long, env = "SWITCHBOARD_PAGE", default_value = "on", value_name = "on|off")]
+    #[arg(long, env = "SWITCHBOARD_PAGE", default_value = "on", value_name = "on|off",
+          help_heading = heading::BROWSERS)]
     pub page: Page,
+
+    /// What one user may do.
+    #[command(flatten)]
+    pub rates: RateArgs,
 
     /// What one gateway takes on.
     #[command(flatten)]
     pub limits: LimitArgs,
+
+    /// The time between two heartbeats of a connection.
+    ///
+    /// A client that sends nothing for two heartbeats is dropped. From 100ms to
+    /// 1h.
+    #[arg(long, env = "SWITCHBOARD_HEARTBEAT", default_value = "25s", value_parser = duration::parse,
+          value_name = "DURATION", help_heading = heading::GATEWAY_LIMITS)]
+    pub heartbeat: Duration,
+
+    /// Does nothing yet: the address and port for other gateways.
+    #[arg(long, env = "SWITCHBOARD_PEER_LISTEN", value_name = "ADDRESS", requires = "peer_address",
+          value_parser = daemon::args::listen_address, help_heading = heading::PEERS)]
+    pub peer_listen: Option<SocketAddr>,
+
+    /// Does nothing yet: the URL at which other gateways reach this one.
+    ///
+    /// Such as http://gw-1:7200.
+    #[arg(long, env = "SWITCHBOARD_PEER_ADDRESS", value_name = "URL", requires = "peer_listen",
+          help_heading = heading::PEERS)]
+    pub peer_address: Option<String>,
+
+    /// This node's name [default: the host's name].
+    ///
+    /// Each gateway of a cluster has its own. Clients see it in `welcome`. 1 to
+    /// 64 characters of A-Z a-z 0-9 . _ -
+    #[arg(long, env = "SWITCHBOARD_NODE", value_name = "NAME", help_heading = heading::PROCESS)]
+    pub node: Option<String>,
 }
 
 /// Whether the chat page and the JavaScript client are served.
@@ -137,7 +164,7 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// What one user may do.
     pub rates: RateLimitConfig,
-    /// Between two heartbeats.
+    /// The time between two heartbeats of a connection.
     pub heartbeat: Duration,
     /// Which pages may use this server.
     pub origins: Origins,
@@ -154,8 +181,21 @@ pub struct Config {
 #[error("{0}")]
 pub struct Wrong(pub String);
 
+impl GatewayArgs {
+    /// Fails for a store that only one process can use.
+    pub fn check_store(&self) -> Result<(), Wrong> {
+        match self.store {
+            store::Url::Embedded(_) => Err(Wrong(
+                "--store: the embedded store is for standalone only; gateways share a Redis".to_owned(),
+            )),
+            store::Url::Redis(_) => Ok(()),
+        }
+    }
+}
+
 impl FrontArgs {
-    /// Reads what the flags name and checks all that clap could not.
+    /// Reads the files that the flags name and checks all that clap could not.
+    /// Fails with the first flag that is wrong.
     pub fn check(&self) -> Result<Config, Wrong> {
         let auth = self.auth.check()?;
         self.check_with(auth)
@@ -163,10 +203,16 @@ impl FrontArgs {
 
     /// The same with credentials from elsewhere than the flags.
     pub fn check_with(&self, auth: AuthConfig) -> Result<Config, Wrong> {
+        self.check_values(auth, self.tls.check()?)
+    }
+
+    /// Checks the flags that name no file. Fails with the first one that is
+    /// wrong.
+    pub fn check_values(&self, auth: AuthConfig, tls: Option<Tls>) -> Result<Config, Wrong> {
         Ok(Config {
             node: node::name(self.node.as_deref())?,
             auth,
-            tls: self.tls.check()?,
+            tls,
             rates: self.rates.check()?,
             heartbeat: limits::between(
                 "--heartbeat",
@@ -183,25 +229,31 @@ impl FrontArgs {
 }
 
 impl Config {
-    /// Warns of what works, but not as one may think. To be called when logs are
-    /// there.
+    /// Logs what works, but not as one may think. Called once at start.
     pub fn warn(&self) {
         if self.peer.is_some() {
             tracing::warn!(
                 "--peer-listen and --peer-address do nothing in this version: gateways do not talk to each other"
             );
         }
-        let key = self.tls.as_ref().map(|tls| ("--tls-key", tls.files.key()));
-        let secret = self.auth.secret_file.as_deref().map(|file| ("--jwt-secret-file", file));
-        for (flag, file) in [key, secret].into_iter().flatten() {
-            // What is no file any more is another's to say.
-            let mode = std::fs::metadata(file).map_or(0, |metadata| metadata.permissions().mode());
-            if mode & 0o007 != 0 {
-                let file = file.display();
-                tracing::warn!("{flag}: every user of this machine may read {file}: chmod o= it");
-            }
+        if let Some(Untimely::Refused(why) | Untimely::EndsSoon(why)) =
+            self.tls.as_ref().and_then(|tls| tls.untimely.as_ref())
+        {
+            tracing::warn!("--tls-cert: the certificate {why}");
+        }
+        let key = self.tls.as_ref().and_then(|tls| readable_by_all(tls.files.key()));
+        for warning in key.map(|why| format!("--tls-key: {why}")).into_iter().chain(self.auth.warnings()) {
+            tracing::warn!("{warning}");
         }
     }
+}
+
+/// A warning for a file with a secret that every user of the machine may read.
+pub fn readable_by_all(file: &Path) -> Option<String> {
+    // A file that is gone is found by whoever reads it.
+    let mode = std::fs::metadata(file).map_or(0, |metadata| metadata.permissions().mode());
+    let file = file.display();
+    (mode & 0o007 != 0).then(|| format!("every user of this machine may read {file}: chmod o= it"))
 }
 
 #[cfg(test)]

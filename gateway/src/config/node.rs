@@ -2,10 +2,10 @@
 
 use super::Wrong;
 
-/// Leaves room for the random part of the incarnation's 96 characters.
+/// Characters. An incarnation has 96; its random part takes the rest.
 const MAX: usize = 64;
 
-/// The name to use.
+/// The name to use. Fails for a given name with other characters.
 pub(super) fn name(given: Option<&str>) -> Result<String, Wrong> {
     match given {
         Some(name) if (1..=MAX).contains(&name.len()) && name.bytes().all(fits) => Ok(name.to_owned()),

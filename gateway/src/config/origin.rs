@@ -31,7 +31,7 @@ impl FromStr for Origin {
             return Ok(Self::Any);
         }
         let text = text.to_ascii_lowercase();
-        // A name alone allows both schemes' pages of nobody: ask for the scheme.
+        // Browsers' origins have a scheme: a name alone would be none of them.
         let (scheme, host) = text.split_once("://").ok_or(RULE)?;
         if scheme != "http" && scheme != "https" {
             return Err(RULE.to_owned());
@@ -79,8 +79,7 @@ impl Origin {
             Self::Exact(exact) => **exact == *origin,
             Self::Below { scheme, suffix } => {
                 let names = origin.strip_prefix(&**scheme).and_then(|host| host.strip_suffix(&**suffix));
-                // What is no name of a server may be a browser's or a library's
-                // mistake; it is nobody's that was allowed.
+                // The flag allows names of servers, and nothing else in their place.
                 names.is_some_and(host::is_name)
             }
         }
@@ -102,8 +101,8 @@ impl Origins {
         self.0.contains(&Origin::Any)
     }
 
-    /// Who may frame this server's pages, as a `Content-Security-Policy`;
-    /// nothing where everybody may.
+    /// The pages that may frame this server's own, as a
+    /// `Content-Security-Policy`; nothing where every page may.
     pub fn frame_policy(&self) -> Option<HeaderValue> {
         if self.any() {
             return None;
@@ -113,7 +112,7 @@ impl Origins {
         Some(HeaderValue::try_from(policy).expect("origins are visible ASCII: they were parsed as URLs"))
     }
 
-    /// Whether pages of this `Origin` header are.
+    /// Whether pages with this `Origin` header are allowed.
     pub fn allows(&self, origin: &str) -> bool {
         self.0.iter().any(|one| one.allows(origin))
     }

@@ -1,51 +1,63 @@
 //! How much one user may do: a limit for each class of commands and requests
-//! (`crate::caller::rates`), over all gateways together.
+//! (`crate::caller::rates`), on all gateways together.
 
+use daemon::args::heading;
 use proto::Rate;
 
 use super::Wrong;
 use proto::Class;
 
-/// What may be done at once after a pause, in seconds' worth.
+/// What may be done at once after a pause, in seconds of the limit.
 const BURST_SECONDS: f64 = 4.0;
-/// The most that a flag may say: what is counted in stays exact.
+/// The largest value of a flag: beyond it the counts would not be exact.
 const MOST: u32 = 1_000_000;
 
 /// The flags.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = heading::USER_LIMITS)]
 pub struct RateArgs {
-    /// Messages a second for each user, over send, publish, edit, recall,
-    /// react, rename and remove_member; four times that at once after a pause.
-    /// 0: no limit.
+    /// Messages a second.
+    ///
+    /// Counts send, publish, edit, recall, react, rename and remove_member. Four
+    /// times as many at once after a pause. 0: no limit; 1000000 at most.
     #[arg(long, env = "SWITCHBOARD_MESSAGES_PER_SECOND", default_value_t = 50, value_name = "N")]
     pub messages_per_second: u32,
 
-    /// Groups made and additions to groups a minute for each user
-    /// (create_group, add_members); all of them at once after a pause. 0: no
-    /// limit.
+    /// New groups and additions to groups, a minute.
+    ///
+    /// Counts create_group and add_members. All of them at once after a pause.
+    /// 0: no limit; 1000000 at most.
     #[arg(long, env = "SWITCHBOARD_INVITES_PER_MINUTE", default_value_t = 30, value_name = "N")]
     pub invites_per_minute: u32,
 
-    /// Pages a second for each user, over history, conversations, members,
-    /// presence, subscribe, unsubscribe and polls; four times that at once
-    /// after a pause. 0: no limit.
+    /// Requests that read, a second.
+    ///
+    /// Counts history, conversations, members, presence, subscribe, unsubscribe
+    /// and polls. Four times as many at once after a pause. 0: no limit; 1000000
+    /// at most.
     #[arg(long, env = "SWITCHBOARD_READS_PER_SECOND", default_value_t = 50, value_name = "N")]
     pub reads_per_second: u32,
 
-    /// Signals a second for each user, over ack, read, typing and ping; four
-    /// times that at once after a pause. 0: no limit.
+    /// Acknowledgements, read marks, typing signals and pings, a second.
+    ///
+    /// Counts ack, read, typing and ping. Four times as many at once after a
+    /// pause. 0: no limit; 1000000 at most.
     #[arg(long, env = "SWITCHBOARD_SIGNALS_PER_SECOND", default_value_t = 200, value_name = "N")]
     pub signals_per_second: u32,
 
-    /// Sessions that begin, tickets and renewed tokens a second for each user;
-    /// a poll that waits where its last one did not begins a session, too. Four
-    /// times that at once after a pause. 0: no limit.
+    /// New sessions, tickets and renewed tokens, a second.
+    ///
+    /// A poll that waits begins a session, too, where the last poll did not wait
+    /// on the same gateway. Four times as many at once after a pause. 0: no
+    /// limit; 1000000 at most.
     #[arg(long, env = "SWITCHBOARD_ATTACHES_PER_SECOND", default_value_t = 20, value_name = "N")]
     pub attaches_per_second: u32,
 
-    /// Commands and requests of any kind a second for each user whose token has
-    /// the scope `service`, instead of the limits above, whomever it acts for;
-    /// four times that at once after a pause. 0: no limit.
+    /// Requests of any kind of a user with the scope `service`, a second.
+    ///
+    /// It replaces the limits above for tokens with that scope, whomever they
+    /// act for. Four times as many at once after a pause. 0: no limit; 1000000
+    /// at most.
     #[arg(long, env = "SWITCHBOARD_SERVICE_REQUESTS_PER_SECOND", default_value_t = 2_000, value_name = "N")]
     pub service_requests_per_second: u32,
 }

@@ -6,30 +6,36 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use daemon::args::heading;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::Wrong;
+use super::{Untimely, Wrong};
 
 /// The flags.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = heading::TLS)]
 pub struct TlsArgs {
-    /// Serve clients over TLS with this certificate: a PEM file, the server's
-    /// certificate first, then those between it and the root. Read again when
-    /// it changes.
+    /// Serve clients over TLS with this certificate; needs --tls-key.
+    ///
+    /// A PEM file: the server's certificate first, then those between it and the
+    /// root. The file is read again when it changes, without a restart.
     #[arg(long, env = "SWITCHBOARD_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
 
-    /// The certificate's private key: a PEM file (PKCS#8, PKCS#1 or SEC1).
+    /// The private key of --tls-cert.
+    ///
+    /// A PEM file (PKCS#8, PKCS#1 or SEC1), read again when it changes.
     #[arg(long, env = "SWITCHBOARD_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 }
 
 impl TlsArgs {
     /// Reads both files; nothing where there are none.
-    pub(super) fn check(&self) -> Result<Option<Tls>, Wrong> {
+    pub fn check(&self) -> Result<Option<Tls>, Wrong> {
         match (&self.tls_cert, &self.tls_key) {
             (None, None) => Ok(None),
             (Some(certificate), Some(key)) => Tls::open(certificate, key).map(Some),
@@ -49,6 +55,8 @@ pub struct Tls {
     pub seen: Fingerprint,
     /// For connections that begin now.
     pub server: Arc<ServerConfig>,
+    /// What is wrong with the time of the first such certificate of the file.
+    pub untimely: Option<Untimely>,
 }
 
 /// `--tls-cert` and `--tls-key`.
@@ -69,12 +77,12 @@ pub struct Pem {
 }
 
 impl Tls {
-    /// Reads a certificate and its key.
+    /// Reads a certificate and its key. Fails where they cannot be used together.
     pub fn open(certificate: &Path, key: &Path) -> Result<Self, Wrong> {
         let files = TlsFiles { certificate: certificate.to_owned(), key: key.to_owned() };
         let pem = files.read()?;
         let server = files.parse(&pem)?;
-        Ok(Self { files, seen: pem.fingerprint(), server })
+        Ok(Self { files, seen: pem.fingerprint(), server, untimely: pem.untimely(SystemTime::now()) })
     }
 }
 
@@ -84,14 +92,14 @@ impl TlsFiles {
         &self.key
     }
 
-    /// Reads both files. Blocks.
+    /// Reads both files. Blocks. Fails with the flag of a file that cannot be read.
     pub fn read(&self) -> Result<Pem, Wrong> {
         let read =
             |flag, path: &Path| std::fs::read(path).map_err(|error| wrong(flag, "cannot read", path, &error));
         Ok(Pem { certificate: read("--tls-cert", &self.certificate)?, key: read("--tls-key", &self.key)? })
     }
 
-    /// What is in them, if the two belong together.
+    /// What is in them. Fails where the two do not belong together.
     pub fn parse(&self, pem: &Pem) -> Result<Arc<ServerConfig>, Wrong> {
         let chain = CertificateDer::pem_slice_iter(&pem.certificate)
             .collect::<Result<Vec<_>, _>>()
@@ -128,6 +136,11 @@ impl TlsFiles {
 }
 
 impl Pem {
+    fn untimely(&self, now: SystemTime) -> Option<Untimely> {
+        let chain = CertificateDer::pem_slice_iter(&self.certificate).filter_map(Result::ok);
+        chain.into_iter().find_map(|certificate| Untimely::of(&certificate, now))
+    }
+
     /// To be compared with an earlier one.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hasher = DefaultHasher::new();

@@ -30,18 +30,22 @@ struct Remote {
 
 impl Remote {
     fn new(address: SocketAddr) -> Self {
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .expect("a socket address makes a URL")
-            .tcp_nodelay(true)
-            .connect_timeout(Duration::from_secs(2))
-            // A router whose machine is gone is noticed within seconds.
-            .http2_keep_alive_interval(Duration::from_secs(2))
-            .keep_alive_timeout(Duration::from_secs(3))
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(4 << 20)
-            .initial_connection_window_size(8 << 20);
-        Self { name: address.to_string(), endpoint }
+        Self { name: address.to_string(), endpoint: endpoint(address) }
     }
+}
+
+/// How a router at this address is connected to.
+pub(super) fn endpoint(address: SocketAddr) -> Endpoint {
+    Endpoint::from_shared(format!("http://{address}"))
+        .expect("a socket address makes a URL")
+        .tcp_nodelay(true)
+        .connect_timeout(Duration::from_secs(2))
+        // A router whose machine is gone is noticed within seconds.
+        .http2_keep_alive_interval(Duration::from_secs(2))
+        .keep_alive_timeout(Duration::from_secs(3))
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(8 << 20)
 }
 
 #[async_trait]
@@ -71,7 +75,7 @@ pub(super) async fn run(
     loop {
         // A name that cannot be looked up now keeps the addresses that it had:
         // a resolver that is away is no reason to drop routers that answer.
-        if let Some(found) = look_up(&urls).await {
+        if let Some(found) = look_up_all(&urls).await {
             known.retain(|address, retire| {
                 let stays = found.contains(address);
                 if !stays {
@@ -96,10 +100,10 @@ pub(super) async fn run(
 }
 
 /// Every address of every name; nothing when one of them cannot be looked up.
-async fn look_up(urls: &[RouterUrl]) -> Option<Vec<SocketAddr>> {
+async fn look_up_all(urls: &[RouterUrl]) -> Option<Vec<SocketAddr>> {
     let mut found = Vec::new();
     for url in urls {
-        match tokio::net::lookup_host((url.host.as_str(), url.port)).await {
+        match look_up(url).await {
             Ok(these) => found.extend(these),
             Err(error) => {
                 tracing::warn!(host = url.host, %error, "a router's name cannot be looked up");
@@ -110,4 +114,9 @@ async fn look_up(urls: &[RouterUrl]) -> Option<Vec<SocketAddr>> {
     found.sort_unstable();
     found.dedup();
     Some(found)
+}
+
+/// Every address of a name. Fails when it cannot be looked up.
+pub async fn look_up(url: &RouterUrl) -> std::io::Result<Vec<SocketAddr>> {
+    Ok(tokio::net::lookup_host((url.host.as_str(), url.port)).await?.collect())
 }

@@ -3,21 +3,25 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use daemon::args::hidden;
+use daemon::args::{heading, hidden};
 use http::Uri;
 use proto::SecretUrl;
 
 /// Bytes of the secret at least.
 const MIN_SECRET_BYTES: usize = 32;
 
-/// The flags. Every router of a store is given the same ones: each keeps what
-/// it files, and tells what any has kept.
+/// The flags. Every router of a store must be given the same ones: each keeps
+/// what it files, and posts what any of them has kept.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
+#[command(next_help_heading = heading::WEBHOOK)]
 pub struct WebhookArgs {
-    /// Messages for members without a session are posted to this URL (http or
-    /// https) as signed JSON, at least once each; somebody who connects at that
-    /// moment may be among them.
+    /// Post messages for users without a session to this URL; needs
+    /// --webhook-secret.
+    ///
+    /// http or https. Signed JSON, each message at least once. A user who
+    /// connects at that moment may be among them. Every router of one store must
+    /// have the same --webhook flags.
     #[arg(
         long,
         env = "SWITCHBOARD_WEBHOOK_URL",
@@ -27,23 +31,27 @@ pub struct WebhookArgs {
     )]
     pub webhook_url: Option<WebhookUrl>,
 
-    /// Signs what is posted to the webhook (HMAC-SHA256). Raw bytes, at least
-    /// 32.
+    /// The secret that signs what is posted (HMAC-SHA256).
+    ///
+    /// Raw bytes, 32 at least. `openssl rand -hex 32` makes one.
     #[arg(long, env = "SWITCHBOARD_WEBHOOK_SECRET", value_name = "SECRET")]
     pub webhook_secret: Option<WebhookSecret>,
 
-    /// Messages that wait for the webhook at most, in the whole store; the
-    /// oldest go first.
+    /// Messages in the store that are not posted yet; the oldest go first.
+    ///
+    /// 1 at least.
     #[arg(long, env = "SWITCHBOARD_WEBHOOK_QUEUE", default_value_t = 100_000, value_name = "N",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub webhook_queue: u64,
 
-    /// Messages in one request to the webhook at most.
+    /// Messages in one request.
+    ///
+    /// From 1 to 10000.
     #[arg(long, env = "SWITCHBOARD_WEBHOOK_BATCH", default_value_t = 100, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub webhook_batch: u32,
 
-    /// The webhook answers within this time, or the request is repeated.
+    /// The time for one request; without an answer it is sent again.
     #[arg(long, env = "SWITCHBOARD_WEBHOOK_TIMEOUT", default_value = "10s",
           value_parser = daemon::duration::parse, value_name = "DURATION")]
     pub webhook_timeout: Duration,
@@ -133,6 +141,16 @@ impl WebhookUrl {
             .as_str()
             .parse()
             .map_err(|_| "the webhook's URL has no form that can be asked".to_owned())
+    }
+}
+
+impl WebhookUrl {
+    /// The host and port that are connected to.
+    pub fn peer(&self) -> (String, u16) {
+        let url = self.0.url();
+        // An IPv6 address stands in brackets in a URL.
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        (host, url.port_or_known_default().unwrap_or_default())
     }
 }
 

@@ -13,6 +13,7 @@ mod failure;
 mod file;
 mod history;
 mod inbox;
+mod look;
 mod marks;
 mod page;
 mod post;
@@ -42,6 +43,8 @@ use crate::model::{
     Mark, Marked, Membership, Post, PostKind, Posted, Seen, Standing, Unheard,
 };
 use crate::{Bounds, Bus, Config, Error, Result, Store, Subscription, Url, trouble};
+pub(crate) use look::look;
+
 use exchange::{Before, Exchange, Known};
 use file::StoreFile;
 use page::{first_page, page};
@@ -407,6 +410,16 @@ fn open_database(folder: &Path) -> Result<Database> {
     Ok(Database::builder().set_cache_size(CACHE).create_file(file)?)
 }
 
+/// Fails with `Corrupt` for a file of another version's format.
+fn readable(format: Option<String>) -> Result<()> {
+    match format {
+        Some(format) if format != FORMAT => {
+            Err(Error::Corrupt(format!("the file has format {format}, this version reads {FORMAT}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Opens or makes the file, with all its tables, and returns the store's
 /// incarnation.
 fn open_file(folder: &Path) -> Result<(Database, String)> {
@@ -419,12 +432,7 @@ fn open_file(folder: &Path) -> Result<(Database, String)> {
         drop(channels::ChannelTables::open(&txn)?);
         drop(unheard::UnheardTables::open(&txn)?);
         let mut meta = txn.open_table(tables::META)?;
-        let format = meta.get("format")?.map(|row| row.value().to_owned());
-        if let Some(format) = format
-            && format != FORMAT
-        {
-            return Err(Error::Corrupt(format!("the file has format {format}, this version reads {FORMAT}")));
-        }
+        readable(meta.get("format")?.map(|row| row.value().to_owned()))?;
         meta.insert("format", FORMAT)?;
         let known = meta.get("incarnation")?.map(|row| row.value().to_owned());
         let incarnation = known.unwrap_or_else(|| format!("{:016x}.1", rand::random::<u64>()));

@@ -6,8 +6,9 @@
 //! `single` (one call does it all: a server alone) and `stepwise` (number,
 //! file, announce: Cluster, or with replicas to wait for) with `filing`,
 //! `announce`, `repair` and `rewrite`; then reading: `session`, `inbox`, `conversation`,
-//! `mark`; then `upkeep` (incarnation, live nodes) and `bus` (a node's
-//! subscription, with `tracking`).
+//! `mark`; then `upkeep` (incarnation, live nodes) with `settings`, `bus` (a
+//! node's subscription, with `tracking`), and `look` (for a check of a
+//! configuration).
 
 mod acknowledge;
 mod address;
@@ -21,6 +22,7 @@ mod filing;
 mod inbox;
 mod key;
 mod link;
+mod look;
 mod mark;
 mod presence;
 mod reference;
@@ -29,6 +31,7 @@ mod reply;
 mod rewrite;
 mod script;
 mod session;
+mod settings;
 mod single;
 mod step;
 mod stepwise;
@@ -56,6 +59,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::bus::connect_bus;
+pub(crate) use self::look::{look, look_at_bus};
 pub use self::step::Step;
 
 use self::address::Address;

@@ -129,6 +129,34 @@ impl RedisSubscription {
     }
 }
 
+/// Hears one message that is published to a channel of its own; nothing is
+/// written. Fails when none is heard in time.
+pub(super) async fn hear_once(address: &Address, link: &Link) -> Result<()> {
+    let client = address.subscriber();
+    let mut messages = client.message_rx();
+    client.connect();
+    let node = format!("check-{:016x}", rand::random::<u64>());
+    let ear = Ear { client, channel: channel(&node), cluster: address.is_cluster() };
+    let heard = timeout(address.timeout().max(CONNECT), async {
+        connected(&ear.client).await;
+        ear.listen().await?;
+        loop {
+            link.publish(&node, Bytes::from_static(b"check")).await?;
+            match timeout(FIRST, messages.recv()).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(_)) => return Err(Error::Unavailable("the connection broke".into())),
+                Err(_) => {}
+            }
+        }
+    });
+    let heard = heard.await;
+    quit(ear.client).await;
+    heard.unwrap_or_else(|_| {
+        let why = trouble::BUS.now();
+        Err(Error::Unavailable(why.unwrap_or_else(|| "what is published is not heard".into())))
+    })
+}
+
 /// The lease and the nonce, over a connection that is not subscribed: that one
 /// may be deaf.
 struct Lease {

@@ -12,11 +12,9 @@ use rustc_hash::FxHashSet;
 use tokio_util::sync::CancellationToken;
 
 use super::link::Link;
+use super::settings::{self, field};
 use super::{Redis, script, write};
 use crate::{Error, Result};
-
-/// The oldest Redis with sharded channels and effects replication of scripts.
-const OLDEST: u64 = 7;
 
 /// What is known of the store as a whole.
 pub(super) struct Upkeep {
@@ -66,9 +64,9 @@ impl Upkeep {
     /// The first look: refuses a server that is too old, warns of settings.
     pub(super) async fn begin(&self, replicas: u32) -> Result<()> {
         let info = self.info(InfoKind::All).await?;
-        let refusal = info.iter().find_map(|info| too_old(info));
-        for info in &info {
-            warn_of_settings(info, replicas);
+        let refusal = info.iter().find_map(|info| settings::too_old(info));
+        for warning in info.iter().flat_map(|info| settings::warnings(info, replicas)) {
+            tracing::warn!("{warning}");
         }
         {
             let mut known = self.known();
@@ -85,9 +83,7 @@ impl Upkeep {
     pub(super) async fn look(&self) -> Result<()> {
         let mut primaries: Vec<String> = Vec::new();
         for info in self.info(InfoKind::Replication).await? {
-            if field(&info, "role") != Some("master") {
-                return Err(Error::Unavailable("a replica answers in the place of its primary".into()));
-            }
+            settings::primary(&info)?;
             primaries.extend(field(&info, "master_replid").map(str::to_owned));
         }
         primaries.sort_unstable();
@@ -143,7 +139,7 @@ impl Upkeep {
     }
 
     /// `INFO` of every primary.
-    async fn info(&self, kind: InfoKind) -> Result<Vec<String>> {
+    pub(super) async fn info(&self, kind: InfoKind) -> Result<Vec<String>> {
         let client = self.link.client();
         let failed = |error: fred::error::Error| {
             self.link.trouble().refused("info", error.details());
@@ -250,51 +246,5 @@ impl Redis {
 impl Upkeep {
     fn known_live(&self) -> FxHashSet<NodeIncarnation> {
         self.known().live.clone()
-    }
-}
-
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
-}
-
-fn too_old(info: &str) -> Option<String> {
-    let version = field(info, "redis_version")?;
-    let major: u64 = version.split('.').next()?.parse().ok()?;
-    (major < OLDEST).then(|| format!("this is Redis {version}; version {OLDEST} or newer is needed"))
-}
-
-fn warn_of_settings(info: &str, replicas: u32) {
-    if let Some(policy) = field(info, "maxmemory_policy")
-        && policy != "noeviction"
-    {
-        tracing::warn!(policy, "redis evicts keys when memory is short: set maxmemory-policy noeviction");
-    }
-    let connected: u32 = field(info, "connected_slaves").and_then(|count| count.parse().ok()).unwrap_or(0);
-    if replicas > 0 && connected != replicas {
-        tracing::warn!(
-            replicas,
-            connected,
-            "the number of replicas to wait for is not the number of replicas: with fewer connected nothing \
-             is acknowledged, with more a replica that lacks acknowledged messages can become the primary"
-        );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_old_redis_is_refused_with_its_version() {
-        assert!(too_old("# Server\r\nredis_version:6.2.7\r\n").unwrap().contains("6.2.7"));
-        assert_eq!(too_old("redis_version:7.0.15\r\n"), None);
-        assert_eq!(too_old("redis_version:10.0.0\r\n"), None);
-    }
-
-    #[test]
-    fn fields_of_info_are_found_by_their_whole_name() {
-        let info = "role:master\r\nmaster_replid2:00\r\nmaster_replid:ab\r\n";
-        assert_eq!(field(info, "master_replid"), Some("ab"));
-        assert_eq!(field(info, "slave"), None);
     }
 }

@@ -8,17 +8,16 @@ use proto::{DeviceId, UserId};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::refusal::refused;
+use super::refusal::Refusal;
 use crate::caller::identity::Identity;
-use crate::protocol::failure::Failure;
 use crate::protocol::scopes::Scopes;
 use crate::protocol::unauthorized::Reason;
 
 /// Seconds by which clocks may differ (PROTOCOL.md §3).
 const LEEWAY: u64 = 5;
 
-/// The claims that count here, of whatever form they are: each is looked at by
-/// its name, so that the right one is named when it is wrong.
+/// The claims that count here, each of any form: an error then names the claim
+/// that is wrong.
 #[derive(Debug, Deserialize)]
 pub(super) struct Claims {
     #[serde(default)]
@@ -63,8 +62,8 @@ impl Rules {
 
     /// Who the holder of a token with these claims is; its signature and its
     /// times have been looked at.
-    pub(super) fn identity(&self, claims: &Claims) -> Result<Identity, Failure> {
-        let claim = |text: String| refused(Reason::Claim, text);
+    pub(super) fn identity(&self, claims: &Claims) -> Result<Identity, Refusal> {
+        let claim = |text: String| Refusal::new(Reason::Claim, text);
         let sub = text("sub", &claims.sub, "a string")?;
         let sub = sub.ok_or_else(|| claim("the token's `sub` is missing".to_owned()))?;
         let user = UserId::parse(sub).map_err(|rule| claim(format!("the token's `sub` {rule}")))?;
@@ -80,7 +79,7 @@ impl Rules {
     }
 
     /// Unix seconds.
-    fn end(&self, exp: &Value) -> Result<u64, Failure> {
+    fn end(&self, exp: &Value) -> Result<u64, Refusal> {
         let exp = seconds(exp);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let latest = now.saturating_add(self.longest).as_secs().saturating_add(LEEWAY);
@@ -88,7 +87,7 @@ impl Rules {
             return Ok(exp);
         }
         let most = self.longest.as_secs();
-        Err(refused(Reason::TooLong, format!("the token's `exp` lies more than {most} seconds ahead")))
+        Err(Refusal::new(Reason::TooLong, format!("the token's `exp` lies more than {most} seconds ahead")))
     }
 }
 
@@ -100,7 +99,7 @@ fn seconds(exp: &Value) -> u64 {
 }
 
 /// A claim that is a string, if it is there.
-fn text<'a>(name: &str, value: &'a Value, form: &str) -> Result<Option<&'a str>, Failure> {
+fn text<'a>(name: &str, value: &'a Value, form: &str) -> Result<Option<&'a str>, Refusal> {
     let found = match value {
         Value::Null => return Ok(None),
         Value::String(text) => return Ok(Some(text)),
@@ -109,12 +108,12 @@ fn text<'a>(name: &str, value: &'a Value, form: &str) -> Result<Option<&'a str>,
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     };
-    Err(refused(Reason::Claim, format!("the token's `{name}` must be {form}, not {found}")))
+    Err(Refusal::new(Reason::Claim, format!("the token's `{name}` must be {form}, not {found}")))
 }
 
 /// What is wrong with a token, for whoever holds it; nothing when only the
 /// signature does not match, so that the next key may be tried.
-pub(super) fn refusal(kind: &ErrorKind) -> Option<Failure> {
+pub(super) fn refusal(kind: &ErrorKind) -> Option<Refusal> {
     let (reason, text) = match kind {
         ErrorKind::InvalidSignature => return None,
         ErrorKind::MissingRequiredClaim(name) => {
@@ -132,5 +131,5 @@ pub(super) fn refusal(kind: &ErrorKind) -> Option<Failure> {
         ErrorKind::Json(_) => (Reason::Claim, "the token's claims are not of the right form".to_owned()),
         _ => (Reason::Malformed, "the token is not a JWT".to_owned()),
     };
-    Some(refused(reason, text))
+    Some(Refusal::new(reason, text))
 }

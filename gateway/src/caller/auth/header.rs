@@ -5,11 +5,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
-use super::refusal::refused;
-use crate::protocol::failure::Failure;
+use super::refusal::Refusal;
 use crate::protocol::unauthorized::Reason;
 
-/// Longer ones come from nobody honest.
+/// No honest token is longer.
 const MAX_TOKEN_BYTES: usize = 16_384;
 
 /// What counts of a JOSE header (RFC 7515 §4.1).
@@ -23,19 +22,19 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Of a token that is still not believed in anything.
-    pub(super) fn of(token: &str) -> Result<Self, Failure> {
-        let not_a_token = || refused(Reason::Malformed, "the token is not a JWT");
+    /// Reads the header of a token of which nothing has been checked yet.
+    pub(super) fn of(token: &str) -> Result<Self, Refusal> {
+        let not_a_token = || Refusal::new(Reason::Malformed, "the token is not a JWT");
         if token.len() > MAX_TOKEN_BYTES || token.split('.').count() != 3 {
             return Err(not_a_token());
         }
         let (encoded, _) = token.split_once('.').ok_or_else(not_a_token)?;
         let json = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| not_a_token())?;
         let header: Self = serde_json::from_slice(&json).map_err(|_| not_a_token())?;
-        // Whoever does not understand these must refuse (RFC 7515 §4.1.11), and
-        // none is understood here.
+        // A token with an extension that is not understood must be refused
+        // (RFC 7515 §4.1.11), and none is understood here.
         if header.crit.is_some() {
-            return Err(refused(
+            return Err(Refusal::new(
                 Reason::Malformed,
                 "the token's header has `crit` extensions, and none is known here",
             ));
@@ -45,13 +44,13 @@ impl Header {
 
     /// The refusal of its algorithm. Shows no more than a name: the header is
     /// not trusted.
-    pub(super) fn not_configured(&self) -> Failure {
+    pub(super) fn not_configured(&self) -> Refusal {
         let name = Some(self.alg.as_str())
             .filter(|alg| (1..=16).contains(&alg.len()) && alg.bytes().all(|b| b.is_ascii_alphanumeric()));
         let text = match name {
             Some(name) => format!("the token's algorithm {name} is not configured here"),
             None => "the token's algorithm is not configured here".to_owned(),
         };
-        refused(Reason::Algorithm, text)
+        Refusal::new(Reason::Algorithm, text)
     }
 }

@@ -1,8 +1,8 @@
 //! Keys from a URL (RFC 7517): fetched at start, from time to time, and when a
-//! token is signed by a key that is not known. Anybody can make up such tokens,
-//! so those fetches have a budget, and a name that was looked for in vain is not
-//! looked for again for a while: made-up names cause little traffic, and do not
-//! keep a key that is really new from being found.
+//! token names a key that is not known. Anybody can make up such tokens, so those
+//! fetches have a budget, and a name that was looked for in vain is not looked for
+//! again for a while. So made-up names cause little traffic, and a key that is
+//! really new is found.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
@@ -13,6 +13,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use daemon::causes::with_causes;
 use daemon::lock::{LEAF, SharedLock};
 use http::{HeaderValue, Request, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
@@ -37,8 +38,8 @@ const MAX_SET_BYTES: usize = 512 * 1024;
 /// From connecting to the last byte.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Names that were looked for in vain and are remembered, 16 bytes each; beyond
-/// it the oldest are forgotten, and the budget alone counts.
+/// Names that were looked for in vain and are remembered, of 16 bytes each. When
+/// there are more, the oldest are forgotten, and the budget alone counts.
 const MISSED: usize = 1_024;
 
 /// How often the set is fetched.
@@ -51,9 +52,9 @@ pub struct Pace {
     pub retry: Duration,
     /// A key that was looked for in vain is not looked for again for so long.
     pub unknown: Duration,
-    /// Fetches for keys that are not known: so many at once after a pause,
+    /// Fetches for keys that are not known, at once after a pause.
     pub burst: NonZeroU32,
-    /// and one more after each such time.
+    /// After this time one more such fetch may be made.
     pub refill: Duration,
 }
 
@@ -86,19 +87,40 @@ pub(super) struct Keys {
 
 struct Source {
     shown: JwksUrl,
+    place: Place,
+    pace: Pace,
+    /// What the last fetch that went well brought; nothing before.
+    keys: SharedLock<LEAF, Option<Keys>>,
+    /// Hashes names of keys, with a random seed: nobody can choose two names with
+    /// one hash.
+    names: RandomState,
+    /// Held while fetching, so that one fetch serves all who wait.
+    fetching: Mutex<Fetching>,
+}
+
+/// Where a key set is, and how it is asked for.
+struct Place {
     /// Without user and password.
     uri: Uri,
     /// What they are sent as.
     authorization: Option<HeaderValue>,
-    pace: Pace,
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
-    /// What the last fetch that went well brought; nothing before.
-    keys: SharedLock<LEAF, Option<Keys>>,
-    /// Names of keys become numbers at random, so that nobody can choose two
-    /// that are the same.
-    names: RandomState,
-    /// Held while fetching, so that one fetch serves all who wait.
-    fetching: Mutex<Fetching>,
+}
+
+/// What a key set held.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Keys of any kind.
+    pub all: usize,
+    /// Keys that tokens may be signed with here.
+    pub usable: usize,
+}
+
+/// Fetches a key set once, for a check of the configuration; or says why that
+/// is not possible. Takes five seconds at most.
+pub async fn fetch_once(url: &JwksUrl) -> Result<Fetched, String> {
+    let (keys, all) = Place::of(url).map_err(|wrong| wrong.0)?.fetch().await?;
+    Ok(Fetched { all, usable: keys.len() })
 }
 
 struct Fetching {
@@ -120,14 +142,10 @@ impl std::fmt::Debug for Source {
 impl KeySet {
     /// Begins to fetch.
     pub(super) fn fetch_from(shown: &JwksUrl, pace: Pace) -> Result<Self, Wrong> {
-        let (uri, authorization) = target(shown.url())?;
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector(&uri)?);
         let source = Arc::new(Source {
             shown: shown.clone(),
-            uri,
-            authorization,
+            place: Place::of(shown)?,
             pace,
-            client,
             keys: SharedLock::new(None),
             names: RandomState::new(),
             fetching: Mutex::new(Fetching::new(pace.budget())),
@@ -298,9 +316,8 @@ impl Source {
 
     /// Whether it went well; the keys stay as they were when it did not.
     async fn fetch(&self) -> bool {
-        let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.try_fetch());
-        match fetched.await.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
-            Ok(keys) => {
+        match self.place.fetch().await {
+            Ok((keys, _)) => {
                 tracing::debug!(url = %self.shown, keys = keys.len(), "fetched the key set");
                 let mut known = self.keys.write();
                 let fetch = known.as_ref().map_or(0, |known| known.fetch) + 1;
@@ -313,13 +330,31 @@ impl Source {
             }
         }
     }
+}
 
-    async fn try_fetch(&self) -> Result<Vec<Key>, String> {
+impl Place {
+    fn of(url: &JwksUrl) -> Result<Self, Wrong> {
+        let (uri, authorization) = target(url.url())?;
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector(&uri)?);
+        Ok(Self { uri, authorization, client })
+    }
+
+    /// The keys that can be used, and how many there are of all kinds.
+    async fn fetch(&self) -> Result<(Vec<Key>, usize), String> {
+        let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.try_fetch());
+        fetched.await.unwrap_or_else(|_| Err(format!("no answer within {FETCH_TIMEOUT:?}")))
+    }
+
+    async fn try_fetch(&self) -> Result<(Vec<Key>, usize), String> {
         let mut request = Request::get(self.uri.clone()).body(Empty::new()).expect("a URI is enough");
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
         }
-        let response = self.client.request(request).await.map_err(|error| format!("no answer: {error}"))?;
+        let response = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| format!("no answer: {}", with_causes(&error)))?;
         if response.status() != http::StatusCode::OK {
             return Err(format!("answered {}", response.status()));
         }
@@ -329,14 +364,15 @@ impl Source {
     }
 }
 
-/// The keys of a set that can be used here; those of kinds that are not known
-/// do not spoil the others.
-fn parse(json: &[u8]) -> Result<Vec<Key>, String> {
+/// The keys of a set that can be used here, and how many there are of all kinds:
+/// one of a kind that is not known does not spoil the others.
+fn parse(json: &[u8]) -> Result<(Vec<Key>, usize), String> {
     #[derive(Deserialize)]
     struct Set {
         keys: Vec<serde_json::Value>,
     }
     let set: Set = serde_json::from_slice(json).map_err(|error| format!("not a key set: {error}"))?;
+    let all = set.keys.len();
     let keys = set.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
-    Ok(keys.filter_map(|jwk| Key::from_jwk(&jwk)).collect())
+    Ok((keys.filter_map(|jwk| Key::from_jwk(&jwk)).collect(), all))
 }

@@ -5,7 +5,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, P
 use jsonwebtoken::{AlgorithmFamily, DecodingKey};
 
 use super::claims::{self, Claims, Rules};
-use crate::protocol::failure::Failure;
+use super::refusal::Refusal;
 
 /// The algorithms of PROTOCOL.md §3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,14 +17,20 @@ pub(super) enum Algorithm {
 }
 
 impl Algorithm {
-    /// As tokens name it.
+    const ALL: [Self; 4] = [Self::Hs256, Self::Rs256, Self::Es256, Self::EdDsa];
+
+    /// The one that tokens name so.
     pub(super) fn named(name: &str) -> Option<Self> {
-        match name {
-            "HS256" => Some(Self::Hs256),
-            "RS256" => Some(Self::Rs256),
-            "ES256" => Some(Self::Es256),
-            "EdDSA" => Some(Self::EdDsa),
-            _ => None,
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+
+    /// As tokens name it (RFC 7518 §3.1, RFC 8037 §3.1).
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Hs256 => "HS256",
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
         }
     }
 
@@ -109,7 +115,7 @@ impl Key {
 
     /// The claims of a token that this key has signed and that follows the
     /// rules; nothing when another key has signed it.
-    pub(super) fn open(&self, token: &str, rules: &Rules) -> Result<Option<Claims>, Failure> {
+    pub(super) fn open(&self, token: &str, rules: &Rules) -> Result<Option<Claims>, Refusal> {
         debug_assert_eq!(self.key.family() == AlgorithmFamily::Hmac, self.algorithm == Algorithm::Hs256);
         match jsonwebtoken::decode::<Claims>(token, &self.key, &rules.validation(self.algorithm.jwt())) {
             Ok(token) => Ok(Some(token.claims)),

@@ -3,6 +3,7 @@
 //! algorithm that neither has a key for is refused, whatever the token says.
 
 mod claims;
+mod contents;
 mod header;
 mod jwks;
 mod key;
@@ -12,7 +13,7 @@ pub mod token;
 use std::sync::Arc;
 
 use crate::caller::identity::Identity;
-use crate::config::{AuthConfig, Wrong};
+use crate::config::{AuthConfig, PublicKey, Wrong};
 use crate::protocol::failure::Failure;
 use claims::Rules;
 use header::Header;
@@ -20,8 +21,9 @@ use jwks::KeySet;
 use key::{Algorithm, Key};
 
 pub use crate::protocol::unauthorized::Reason;
-pub use jwks::Pace;
-pub use refusal::refused;
+pub use contents::Contents;
+pub use jwks::{Fetched, Pace, fetch_once};
+pub use refusal::{Refusal, refused};
 
 /// Believes some tokens; cheap to clone.
 #[derive(Debug, Clone)]
@@ -47,17 +49,9 @@ impl Authenticator {
     pub fn with_pace(config: &AuthConfig, pace: Pace) -> Result<Self, Wrong> {
         let mut keys: Vec<Key> = config.secret.iter().map(|secret| Key::shared(secret.bytes())).collect();
         for file in &config.public_keys {
-            let key = Key::from_pem(&file.pem)
-                .map_err(|reason| Wrong(format!("--jwt-public-key: {}: {reason}", file.path.display())))?;
-            keys.push(key);
+            keys.push(public_key(file)?);
         }
         let fetched = config.jwks.as_ref().map(|url| KeySet::fetch_from(url, pace)).transpose()?;
-        if config.jwks.is_some() && config.audiences.is_empty() {
-            tracing::warn!(
-                "--jwks-url is given without --jwt-audience: tokens that its keys sign for any other service are \
-                 believed here, too"
-            );
-        }
         let rules = Rules {
             audiences: config.audiences.clone(),
             issuers: config.issuers.clone(),
@@ -69,6 +63,11 @@ impl Authenticator {
     /// Who the holder of this token is. Fails with `unauthorized` and what is
     /// wrong with the token, or `unavailable` when the key set cannot be had.
     pub async fn verify(&self, token: &str) -> Result<Identity, Failure> {
+        self.examine(token).await.map_err(Failure::from)
+    }
+
+    /// The same, without counting or logging a refusal.
+    pub async fn examine(&self, token: &str) -> Result<Identity, Refusal> {
         let header = Header::of(token)?;
         let algorithm = Algorithm::named(&header.alg).filter(|algorithm| self.knows(*algorithm));
         let Some(algorithm) = algorithm else { return Err(header.not_configured()) };
@@ -103,9 +102,9 @@ impl Authenticator {
             }
         }
         Err(if tried {
-            refused(Reason::Signature, "the token's signature does not match")
+            Refusal::new(Reason::Signature, "the token's signature does not match")
         } else {
-            refused(Reason::UnknownKey, "the token's signing key (its `kid`) is not known here")
+            Refusal::new(Reason::UnknownKey, "the token's signing key (its `kid`) is not known here")
         })
     }
 
@@ -113,6 +112,17 @@ impl Authenticator {
         self.inner.keys.iter().any(|key| key.algorithm() == algorithm)
             || (self.inner.fetched.is_some() && algorithm.is_public())
     }
+}
+
+fn public_key(file: &PublicKey) -> Result<Key, Wrong> {
+    Key::from_pem(&file.pem)
+        .map_err(|reason| Wrong(format!("--jwt-public-key: {}: {reason}", file.path.display())))
+}
+
+/// The algorithm of the tokens that the key in this file is for, as tokens name
+/// it; or why the file cannot be used.
+pub fn algorithm_of(file: &PublicKey) -> Result<&'static str, Wrong> {
+    Ok(public_key(file)?.algorithm().name())
 }
 
 #[cfg(test)]

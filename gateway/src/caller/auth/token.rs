@@ -2,6 +2,7 @@
 //! `POST /dev/token`.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use daemon::duration;
@@ -15,46 +16,54 @@ use crate::protocol::scopes::Scopes;
 /// The flags of the `token` subcommand.
 #[derive(Debug, Clone, clap::Args)]
 pub struct TokenArgs {
-    /// Whose token it is: its `sub`.
+    /// The user that the token is for: its `sub`.
     #[arg(long, value_name = "USER")]
     pub user: UserId,
 
-    /// Binds it to one device.
+    /// The one device that the token is for; without it any device.
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceId>,
 
-    /// What it allows: `service` (acts for any user), `publish`. May be
-    /// repeated, or separated by commas.
+    /// What the token allows beyond acting as its user.
+    ///
+    /// `service`: to act for any user. `publish`: to publish to channels. May be
+    /// given several times, or as a list with commas.
     #[arg(long, value_name = "SCOPE", value_delimiter = ',', value_parser = Scopes::NAMES)]
     pub scope: Vec<String>,
 
-    /// How long it lives: from 1s to --max-token-life.
+    /// The time until the token ends: from 1s to --max-token-life.
     #[arg(long, default_value = "24h", value_parser = duration::parse, value_name = "DURATION")]
     pub ttl: Duration,
 
-    /// As the servers have it, which refuse tokens that live longer.
+    /// The servers' --max-token-life: they refuse a token that ends later.
     #[arg(long, env = "SWITCHBOARD_MAX_TOKEN_LIFE", default_value = MAX_TOKEN_LIFE, value_parser = duration::parse,
           value_name = "DURATION")]
     pub max_token_life: Duration,
 
-    /// Its `aud`.
+    /// The token's `aud`, where the servers have --jwt-audience.
     #[arg(long, value_name = "AUDIENCE")]
     pub audience: Option<String>,
 
-    /// Its `iss`.
+    /// The token's `iss`, where the servers have --jwt-issuer.
     #[arg(long, value_name = "ISSUER")]
     pub issuer: Option<String>,
 
-    /// Signs it (HS256): the servers' --jwt-secret.
+    /// The servers' --jwt-secret, which signs the token (HS256).
     #[arg(long, env = "SWITCHBOARD_JWT_SECRET", value_name = "SECRET")]
     pub jwt_secret: Option<Secret>,
 
-    /// The same from a file.
+    /// The same secret, read from a file.
     #[arg(long, env = "SWITCHBOARD_JWT_SECRET_FILE", value_name = "FILE", conflicts_with = "jwt_secret")]
     pub jwt_secret_file: Option<PathBuf>,
 }
 
 impl TokenArgs {
+    /// Prints the token. Fails where a flag is wrong.
+    pub fn print(&self) -> Result<ExitCode, Wrong> {
+        println!("{}", self.mint()?);
+        Ok(ExitCode::SUCCESS)
+    }
+
     /// The token, signed with `--jwt-secret` or what is in `--jwt-secret-file`.
     pub fn mint(&self) -> Result<String, Wrong> {
         let secret = self
@@ -70,7 +79,7 @@ impl TokenArgs {
 
     /// The token, signed with this secret.
     pub fn mint_with(&self, secret: &Secret) -> Result<String, Wrong> {
-        // It would have expired when it is there.
+        // A shorter one would have expired before it is used.
         if self.ttl < Duration::from_secs(1) {
             return Err(Wrong(format!("--ttl: must be at least 1s, not {:?}", self.ttl)));
         }

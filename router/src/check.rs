@@ -1,0 +1,34 @@
+//! `check`: whether the flags of serving would work here.
+
+use daemon::check::{Checks, Finding, somebody_listens};
+use store::Url;
+
+use crate::config::{Args, Options};
+
+/// The checks of a router's flags. Fails with the flag whose value is wrong by
+/// itself.
+pub fn check(args: &Args) -> Result<Checks, String> {
+    args.check()?;
+    let mut checks = Checks::default();
+    parts(&mut checks, &args.options, &args.store);
+    checks.process(args.listen, &args.daemon, false);
+    Ok(checks)
+}
+
+/// Adds the checks that standalone has, too: of the store and the webhook.
+pub fn parts(checks: &mut Checks, options: &Options, store: &Url) {
+    let config = options.store_config(store.clone());
+    checks.add("--store", async move {
+        let looked = store::look(&config).await;
+        Finding::of(&config.url, looked.map(|look| (look.what, look.warnings)))
+    });
+    if let Some(url) = options.webhook.webhook_url.clone() {
+        checks.add("--webhook-url", async move {
+            let (host, port) = url.peer();
+            vec![match somebody_listens(&host, port).await {
+                Ok(()) => Finding::ok(format!("{url}: somebody listens there; nothing was posted")),
+                Err(why) => Finding::fail(format!("{url}: {why}: check the URL, and that the receiver runs")),
+            }]
+        });
+    }
+}
