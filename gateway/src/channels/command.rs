@@ -34,7 +34,8 @@ impl Channels {
             let found = channels.find(&session, &feed, &channel, after).await;
             let result = found.and_then(|(start, publications, jump)| {
                 let answer = Answer::Subscribed { seq: start.head, publications };
-                let first = jump.into_iter().chain([Frame::Ok(reference.clone(), Box::new(answer))]);
+                let first =
+                    Frame::of_jump(jump).into_iter().chain([Frame::Ok(reference.clone(), Box::new(answer))]);
                 let there = session.subscribed(&channel, start, first);
                 there.then_some(()).ok_or_else(|| Failure::conflict("unsubscribed before it began"))
             });
@@ -67,7 +68,7 @@ impl Channels {
         feed: &Feed,
         channel: &ChannelId,
         after: Option<Seq>,
-    ) -> Result<(Start, Vec<Arc<Publication>>, Option<Frame>), Failure> {
+    ) -> Result<(Start, Vec<Arc<Publication>>, Option<Jump>), Failure> {
         let head = feed.joined().await?;
         let Some(after) = after else {
             return Ok((Start { place: head, head, again: false }, Vec::new(), None));

@@ -9,8 +9,8 @@ use proto::{ChannelId, ConversationId, Cursor, Fingerprint, Position, Seq};
 
 use crate::protocol::event::write_present;
 use crate::protocol::failure::Failure;
-use crate::protocol::frame::{write_failure, write_presence, write_published, write_sent};
 use crate::protocol::json::{escape, member};
+use crate::protocol::parts::{write_presence, write_published, write_sent};
 use crate::protocol::publication::Publication;
 
 /// What a command has brought.
@@ -157,7 +157,7 @@ fn write_result(out: &mut String, result: &Result<(ConversationId, wire::Sent), 
         }
         Err(failure) => {
             out.push_str(r#"{"type":"error","#);
-            write_failure(out, failure);
+            failure.write_members(out);
         }
     }
     out.push('}');

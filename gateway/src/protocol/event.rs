@@ -6,12 +6,13 @@ use std::sync::{Arc, OnceLock};
 
 use daemon::trace::{self, KeyValue, Span};
 use prost::Message as _;
-use proto::wire::{self, Edited, Reaction, Recalled, change, client, entry::What};
+use proto::wire::{self, Edited, Reaction, Recalled, client, entry::What};
 use proto::{ConversationId, Cursor, Fingerprint, Position, Seq};
 
 use crate::protocol::binary::entry_frame;
 use crate::protocol::json::{escape, member};
 use crate::protocol::mark::Mark;
+use crate::protocol::parts::change_word;
 
 /// An entry at its place in a conversation. Where it is in whose inbox is said
 /// beside it: that differs from reader to reader.
@@ -265,18 +266,6 @@ fn list(out: &mut String, texts: &[String]) {
         escape(out, text);
     }
     out.push(']');
-}
-
-/// The word of a change, as clients see it.
-pub fn change_word(kind: change::Kind) -> &'static str {
-    match kind {
-        change::Kind::Created => "created",
-        change::Kind::Renamed => "renamed",
-        change::Kind::MembersAdded => "members_added",
-        change::Kind::MemberRemoved => "member_removed",
-        change::Kind::OwnerChanged => "owner_changed",
-        change::Kind::Unknown => "unknown",
-    }
 }
 
 #[cfg(test)]

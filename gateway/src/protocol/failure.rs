@@ -1,9 +1,13 @@
 //! Why a command was not done, as clients see it: the `error` frame's fields
 //! and the HTTP answer (PROTOCOL.md §4).
 
+use std::fmt::Write as _;
+
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use proto::{ErrorCode, Invalid, wire};
+
+use crate::protocol::json::member;
 
 /// A refused command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +32,15 @@ macro_rules! constructors {
 }
 
 impl Failure {
+    /// `"code":…,"message":…` and how long to wait.
+    pub fn write_members(&self, out: &mut String) {
+        let _ = write!(out, r#""code":"{}""#, self.code.as_str());
+        member(out, "message", &self.message);
+        if let Some(milliseconds) = self.retry_after_ms {
+            let _ = write!(out, r#","retry_after_ms":{milliseconds}"#);
+        }
+    }
+
     constructors! {
         /// 400: not of the right form, or beyond a limit.
         bad_request = BadRequest,
@@ -73,7 +86,7 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.code.status()).expect("the codes' statuses are valid");
         let mut body = String::from("{");
-        crate::protocol::frame::write_failure(&mut body, &self);
+        self.write_members(&mut body);
         body.push('}');
         let mut response =
             (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body)

@@ -11,6 +11,7 @@ use crate::protocol::event::Event;
 use crate::protocol::failure::Failure;
 use crate::protocol::json::member;
 use crate::protocol::jump::Jump;
+use crate::protocol::parts::{write_presence, write_published, write_sent};
 use crate::protocol::publication::Publication;
 
 /// A `ref` as JSON, to be echoed.
@@ -203,7 +204,7 @@ impl Frame {
             Self::Error(reference, failure) => {
                 write_reference(out, reference);
                 out.push(',');
-                write_failure(out, failure);
+                failure.write_members(out);
             }
             Self::Pong(reference) => write_reference(out, reference),
             Self::Typing(typing) => {
@@ -228,52 +229,16 @@ impl Frame {
         out.push('}');
     }
 
+    /// That a channel goes on elsewhere, if it does.
+    pub(crate) fn of_jump(jump: Option<Jump>) -> Option<Self> {
+        jump.map(|jump| Self::ChannelReset(Box::new(jump)))
+    }
+
     /// The JSON object.
     pub fn to_json(&self) -> String {
         let mut out = String::with_capacity(192);
         self.write_json(&mut out);
         out
-    }
-}
-
-/// `"code":…,"message":…` and how long to wait.
-pub fn write_failure(out: &mut String, failure: &Failure) {
-    let _ = write!(out, r#""code":"{}""#, failure.code.as_str());
-    member(out, "message", &failure.message);
-    if let Some(milliseconds) = failure.retry_after_ms {
-        let _ = write!(out, r#","retry_after_ms":{milliseconds}"#);
-    }
-}
-
-/// `"conversation":…,"seq":…,"time":…` and whether it is a repeat.
-pub fn write_sent(out: &mut String, conversation: &str, sent: &wire::Sent) {
-    let _ = write!(out, r#""conversation":"{conversation}""#);
-    write_number(out, sent);
-}
-
-/// The same with `channel` in the place of `conversation`.
-pub fn write_published(out: &mut String, channel: &str, sent: &wire::Sent) {
-    let _ = write!(out, r#""channel":"{channel}""#);
-    write_number(out, sent);
-}
-
-/// `"user":…,"online":…` and, for those who are not, when they were last seen.
-pub fn write_presence(out: &mut String, presence: &wire::Presence) {
-    let _ = write!(out, r#""user":"{}","online":{}"#, presence.user, presence.online);
-    if let Some(last_seen) = last_seen(presence) {
-        let _ = write!(out, r#","last_seen":{last_seen}"#);
-    }
-}
-
-/// Unix milliseconds; nothing for who is online, and for who never was.
-pub fn last_seen(presence: &wire::Presence) -> Option<u64> {
-    (!presence.online && presence.last_seen > 0).then_some(presence.last_seen)
-}
-
-fn write_number(out: &mut String, sent: &wire::Sent) {
-    let _ = write!(out, r#","seq":{},"time":{}"#, sent.seq, sent.time);
-    if sent.duplicate {
-        out.push_str(r#","duplicate":true"#);
     }
 }
 
@@ -304,7 +269,7 @@ fn write_welcome(out: &mut String, welcome: &Welcome) {
         r#","resumed":{},"heartbeat_ms":{},"max_body_bytes":{}"#,
         welcome.resumed,
         welcome.heartbeat_ms,
-        crate::protocol::command::MAX_BODY_BYTES
+        proto::limits::MAX_BODY_BYTES
     );
 }
 

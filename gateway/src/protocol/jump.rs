@@ -3,7 +3,6 @@
 
 use proto::{ChannelId, ResetReason, Seq};
 
-use super::frame::Frame;
 use super::publication::Publication;
 
 /// What comes next comes after `seq`, and that is not where the reader was.
@@ -19,13 +18,13 @@ pub struct Jump {
 
 impl Jump {
     /// From a reader's place to where it must go on, unless that is the same.
-    pub(crate) fn between(channel: &ChannelId, place: Seq, seq: Seq) -> Option<Frame> {
+    pub(crate) fn between(channel: &ChannelId, place: Seq, seq: Seq) -> Option<Self> {
         let reason = if seq < place { ResetReason::Rewritten } else { ResetReason::Trimmed };
-        (seq != place).then(|| Frame::ChannelReset(Box::new(Self { channel: channel.clone(), seq, reason })))
+        (seq != place).then(|| Self { channel: channel.clone(), seq, reason })
     }
 
     /// To one that comes next for a reader at this place.
-    pub(crate) fn before(channel: &ChannelId, place: Seq, next: &Publication) -> Option<Frame> {
+    pub(crate) fn before(channel: &ChannelId, place: Seq, next: &Publication) -> Option<Self> {
         Self::between(channel, place, Seq(next.seq().0.saturating_sub(1)))
     }
 }

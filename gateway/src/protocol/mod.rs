@@ -4,7 +4,7 @@
 //! allows, [`unauthorized`] why one does not hold, [`query`] a request's parameters. [`frame`] is what a client gets,
 //! made of an [`answer`], an [`event`], a [`publication`] or a [`failure`];
 //! [`mark`] and [`jump`] are two that others look at. [`json`] and [`binary`]
-//! write them; [`readable`] says how deep and how long JSON may be.
+//! write them, `parts` what several have; [`readable`] says how deep and how long JSON may be.
 
 pub mod answer;
 pub mod binary;
@@ -16,6 +16,7 @@ pub mod frame;
 pub mod json;
 pub mod jump;
 pub mod mark;
+mod parts;
 pub mod publication;
 pub mod query;
 pub mod readable;

@@ -33,11 +33,11 @@ impl Page {
         // Nothing is kept after the place: the rest was trimmed, or never was
         // in this history of the store.
         if self.publications.is_empty() {
-            frames.extend(Jump::between(channel, after, self.head));
+            frames.extend(Frame::of_jump(Jump::between(channel, after, self.head)));
         }
         let mut place = after;
         for publication in self.publications {
-            frames.extend(Jump::before(channel, place, &publication));
+            frames.extend(Frame::of_jump(Jump::before(channel, place, &publication)));
             place = publication.seq();
             frames.push(Frame::Publication(publication));
         }

@@ -177,7 +177,7 @@ impl Session {
         if let Some(subscription) =
             subscription.filter(|one| one.stage == Stage::Live && one.log.queued < head)
         {
-            state.outbox.extend(Jump::between(channel, subscription.log.queued, head));
+            state.outbox.extend(Frame::of_jump(Jump::between(channel, subscription.log.queued, head)));
             subscription.log.jump_to(head);
         }
         super::handle::wake(guard);
@@ -197,7 +197,7 @@ impl Session {
             subscription.fall_behind();
             // What it has been given and is no more, it is told; the rest is read again.
             if subscription.log.handed > head {
-                state.outbox.extend(Jump::between(channel, subscription.log.handed, head));
+                state.outbox.extend(Frame::of_jump(Jump::between(channel, subscription.log.handed, head)));
                 subscription.log.queued = head;
                 subscription.stage = Stage::Live;
             }
@@ -261,7 +261,11 @@ impl State {
             return false;
         }
         // The log had nothing between them when the node read on.
-        self.outbox.extend(Jump::before(&subscription.channel, subscription.log.queued, publication));
+        self.outbox.extend(Frame::of_jump(Jump::before(
+            &subscription.channel,
+            subscription.log.queued,
+            publication,
+        )));
         subscription.log.queued = seq;
         self.outbox.push_back(Frame::Publication(publication.clone()));
         true

@@ -333,7 +333,7 @@ pub(super) mod tests {
     #[test]
     fn a_refusal_is_as_it_is_described() {
         let mut body = String::from("{");
-        crate::protocol::frame::write_failure(&mut body, &Failure::rate_limited("slow down", 20));
+        Failure::rate_limited("slow down", 20).write_members(&mut body);
         body.push('}');
         let schemas = schemas();
         check(&schemas, &schemas["Error"], &serde_json::from_str(&body).unwrap());

@@ -4,12 +4,13 @@ use bytes::Bytes;
 use prost::Message as _;
 use proto::ConversationId;
 use proto::wire::client::{self, frame, ok};
-use proto::wire::{self, entry::What, receipt};
+use proto::wire::{self, receipt};
 
+use super::entry::entry_frame;
 use crate::protocol::answer::Answer;
-use crate::protocol::event::change_word;
 use crate::protocol::failure::Failure;
-use crate::protocol::frame::{Frame, Reference, last_seen};
+use crate::protocol::frame::{Frame, Reference};
+use crate::protocol::parts::last_seen;
 
 /// A frame as protobuf.
 pub fn encode(frame: &Frame) -> Bytes {
@@ -49,7 +50,7 @@ fn to_message(frame: &Frame, cursor: Option<String>) -> client::Frame {
                 node: welcome.node.clone(),
                 resumed: welcome.resumed,
                 heartbeat_ms: welcome.heartbeat_ms,
-                max_body_bytes: crate::protocol::command::MAX_BODY_BYTES as u64,
+                max_body_bytes: proto::limits::MAX_BODY_BYTES as u64,
             };
             (None, Wire::Welcome(welcome))
         }
@@ -136,22 +137,6 @@ pub fn published_message(channel: &str, sent: &wire::Sent) -> client::Sent {
     client::Sent { channel: Some(channel.to_owned()), ..sent_message("", sent) }
 }
 
-/// What was published.
-pub fn publication_message(publication: wire::Publication) -> client::Publication {
-    let entry = publication.entry.unwrap_or_default();
-    let body = match entry.what {
-        Some(What::Message(message)) => message.body,
-        _ => Bytes::new(),
-    };
-    client::Publication {
-        channel: publication.channel,
-        seq: publication.seq,
-        from: entry.by,
-        time: entry.time,
-        body,
-    }
-}
-
 fn presence(presence: &wire::Presence) -> client::Presence {
     client::Presence { user: presence.user.clone(), online: presence.online, last_seen: last_seen(presence) }
 }
@@ -228,60 +213,11 @@ fn present_message(event: &wire::Event) -> Option<client::Message> {
     })
 }
 
-/// An entry at its place, as the frame that shows it.
-pub fn entry_frame(conversation: &str, seq: u64, entry: &wire::Entry) -> frame::Frame {
-    match &entry.what {
-        Some(What::Change(change)) => frame::Frame::Conversation(client::Change {
-            conversation: conversation.to_owned(),
-            change: change_word(change.kind()).to_owned(),
-            by: entry.by.clone(),
-            time: entry.time,
-            name: (!change.name.is_empty()).then(|| change.name.clone()),
-            members: change.members.clone(),
-            user: (!change.user.is_empty()).then(|| change.user.clone()),
-        }),
-        Some(What::Edited(edited)) => frame::Frame::Edited(client::Edited {
-            conversation: conversation.to_owned(),
-            seq: edited.seq,
-            body: edited.body.clone(),
-            time: entry.time,
-            by: entry.by.clone(),
-        }),
-        Some(What::Recalled(recalled)) => frame::Frame::Recalled(client::Recalled {
-            conversation: conversation.to_owned(),
-            seq: recalled.seq,
-            time: entry.time,
-            by: entry.by.clone(),
-        }),
-        Some(What::Reaction(reaction)) => frame::Frame::Reaction(client::Reaction {
-            conversation: conversation.to_owned(),
-            seq: reaction.seq,
-            user: entry.by.clone(),
-            emoji: reaction.emoji.clone(),
-            on: reaction.on,
-            time: entry.time,
-        }),
-        other => {
-            let message = match other {
-                Some(What::Message(message)) => message.clone(),
-                _ => wire::Message::default(),
-            };
-            frame::Frame::Message(client::Message {
-                conversation: conversation.to_owned(),
-                seq,
-                from: entry.by.clone(),
-                time: entry.time,
-                body: message.body,
-                client_msg_id: (!message.client_msg_id.is_empty()).then_some(message.client_msg_id),
-                ..client::Message::default()
-            })
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use proto::wire::entry::What;
 
     use proto::{Position, Seq};
 

@@ -1,17 +1,17 @@
 //! The protobuf form of commands and frames (`client.proto`): the same
 //! vocabulary, checked by the same rules. [`command`] (what comes in),
-//! [`frame`] (what goes out).
+//! [`frame`] (what goes out), [`entry`] (the part of it that
+//! all readers share).
 
 mod command;
+mod entry;
 mod frame;
 
 use axum::http::{HeaderMap, header};
 
 pub use command::{comes_alone, decode, decode_alone};
-pub use frame::{
-    encode, entry_frame, message, message_at, publication_message, published_message, results_message,
-    sent_message,
-};
+pub use entry::{entry_frame, publication_message};
+pub use frame::{encode, message, message_at, published_message, results_message, sent_message};
 
 /// Of requests and answers in protobuf over HTTP.
 pub const CONTENT_TYPE: &str = "application/x-protobuf";
