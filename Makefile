@@ -48,6 +48,10 @@ client: tools ## The JavaScript client and the page: lint, units, and Chromium a
 	$(CARGO) build --locked --bins -p gateway -p router -p standalone
 	cd clients/javascript && npm run lint && npm test && npm run e2e
 
+.PHONY: conformance
+conformance: ## The suites of protocol authors in FOLDER against the transports with an echo inside (.ci/conformance says which)
+	.ci/conformance '$(FOLDER)'
+
 .PHONY: check
 check: tools lint docs openapi-check instructions deploy-lint client test ## All that CI runs
 
@@ -55,25 +59,29 @@ check: tools lint docs openapi-check instructions deploy-lint client test ## All
 bench: ## Benchmarks of the hot pieces (criterion)
 	$(CARGO) bench --workspace --locked --benches
 
-TRANSPORTS := websocket websocket-protobuf sse stream iframe long-poll
-MEASURE := target/release/loadtest run --spawn gateways=2,routers=2 --seed 1
+# Optimized programs, for figures that are kept.
+OPTIMIZED := --release
+MEASURE := target/release/loadtest
+
+.PHONY: measured-programs
+measured-programs: tools
+	$(CARGO) build $(OPTIMIZED) --locked --bins -p loadtest -p gateway -p router
 
 .PHONY: measure
-measure: tools ## CPU per delivered message and memory per idle client, for each transport, on this machine
-	$(CARGO) build --release --locked --bins -p loadtest -p gateway -p router
-	$(MEASURE) --scenario direct --users 2000 --rate 5000
-	@for transport in $(TRANSPORTS); do \
-		echo "== $$transport"; \
-		$(MEASURE) --scenario direct --users 500 --rate 1000 --transport $$transport || exit 1; \
-		$(MEASURE) --scenario idle --users 4000 --duration 5 --transport $$transport || exit 1; \
-	done
+measure: measured-programs ## Measures messages, transports, memory and storms (20 minutes), and writes docs/PERFORMANCE.md
+	$(MEASURE) measure --binaries $(dir $(MEASURE)) --record .
+
+.PHONY: versus
+versus: measured-programs ## Measures Socket.IO, Centrifugo and a bare relay beside it (an hour), and writes docs/PERFORMANCE.md
+	$(MEASURE) versus --binaries $(dir $(MEASURE)) --record . --users 2000 --rates 5000,20000 --most 80000 \
+		--subscribers 1000 --deliveries 20000 --members 200 --idle 4000 --storm 10000
 
 .PHONY: deploy-lint
 deploy-lint: ## Checks the compose file, configurations, dashboards and alerts (with their tests)
 	deploy/test/check --without-chart
 
 .PHONY: capacity
-capacity: ## Writes the tables and simulations of docs/CAPACITY.md anew, from loadtest/src/capacity/costs.rs
+capacity: ## Writes the tables and simulations of docs/CAPACITY.md anew, from what was measured
 	$(CARGO) run --profile profiling --locked -p loadtest -- simulate page
 
 .PHONY: telemetry-cost

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each part may need of the others, tests aside.
-const MAY_NEED: [(&str, &[&str]); 9] = [
+const MAY_NEED: [(&str, &[&str]); 10] = [
     ("proto", &[]),
     ("daemon", &[]),
     ("testbed", &[]),
@@ -17,6 +17,7 @@ const MAY_NEED: [(&str, &[&str]); 9] = [
     ("gateway", &["proto", "store", "daemon"]),
     ("standalone", &["proto", "store", "daemon", "router", "gateway"]),
     ("loadtest", &["proto", "testbed"]),
+    ("conformance", &["gateway"]),
     ("cluster-tests", &["proto", "testbed", "loadtest"]),
 ];
 

@@ -1,6 +1,8 @@
 //! The ranks of locks under which other ones are taken, from the first to the
 //! last ([`daemon::lock`]). All others are leaves.
 
+/// A client of another framing: its exchange is asked under it.
+pub(crate) const FRAMING: u8 = 5;
 /// The channels of this node.
 pub(crate) const FEEDS: u8 = 10;
 /// Who is subscribed to one channel. Who leaves last looks under the lock of

@@ -5,8 +5,9 @@
 //!
 //! In reading order: [`client`], [`token`], [`history`], [`fleet`] (gateways
 //! and routers as processes), [`workload`] (and `foreign`, the clients of other
-//! servers), [`summary`], [`report`], [`versus`]; and [`capacity`], which
-//! reckons and simulates what no machine here can run.
+//! servers), [`summary`], [`report`], [`versus`], [`results`] (what was
+//! measured, and the documents that say it); and [`capacity`], which reckons
+//! and simulates what no machine here can run.
 
 pub mod capacity;
 pub mod client;
@@ -14,6 +15,7 @@ pub mod fleet;
 pub(crate) mod foreign;
 pub mod history;
 pub mod report;
+pub mod results;
 pub mod summary;
 pub mod token;
 pub mod versus;

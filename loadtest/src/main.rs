@@ -1,8 +1,10 @@
 //! `loadtest run`: one scenario against a cluster that runs already or that is
-//! spawned for it. `loadtest versus`: the same against other servers. `loadtest
-//! simulate`: what one machine cannot run.
+//! spawned for it. `loadtest measure`: all that docs/PERFORMANCE.md says of it.
+//! `loadtest versus`: the same against other servers. `loadtest simulate`: what
+//! one machine cannot run.
 
 mod beside;
+mod measure;
 mod open;
 mod options;
 
@@ -14,17 +16,21 @@ use anyhow::{Context as _, Result, ensure};
 use beside::Beside;
 use clap::Parser;
 use loadtest::capacity::{bus, page, storm};
+use loadtest::results::Results;
+use loadtest::summary::Summary;
 use loadtest::{report, versus, workload};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use options::{Command, Options, Run, Scenario, Versus, What};
+use options::{Command, Measure, Options, Run, Scenario, Versus, What};
 use serde::Serialize;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Options::parse().command {
-        Command::Run(options) => measure(&options).await,
+        Command::Run(options) => run(&options).await,
+        Command::Measure(options) => measure_all(&options).await,
         Command::Versus(options) => compare(&options).await,
         Command::Simulate(options) => simulate(&options.what),
+        Command::Pages(options) => Results::record(&options.folder, |_| {}),
         Command::Relay(options) => relay(options.listen).await,
         Command::StandBy(options) => stand_by(&options).await,
     };
@@ -37,7 +43,21 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn measure(run: &Run) -> Result<()> {
+async fn run(run: &Run) -> Result<()> {
+    let summary = measured(run).await?;
+    print!("{summary}");
+    if let Some(file) = &run.json {
+        write_json(file, &summary)?;
+    }
+    if let Some(file) = &run.report {
+        write(file, report::html(&summary)?.as_bytes())?;
+    }
+    ensure!(summary.is_clean(), "a promise was broken");
+    Ok(())
+}
+
+/// One run from its servers' start to their end.
+async fn measured(run: &Run) -> Result<Summary> {
     let settings = run.settings()?;
     many_sockets()?;
     // They live as long as the run, and end with it.
@@ -56,14 +76,21 @@ async fn measure(run: &Run) -> Result<()> {
         Scenario::Restless => workload::restless::run(servers, &settings).await?,
     };
     beside.all_there()?;
-    print!("{summary}");
-    if let Some(file) = &run.json {
-        write_json(file, &summary)?;
+    Ok(summary)
+}
+
+async fn measure_all(options: &Measure) -> Result<()> {
+    let outcome = measure::run(options).await?;
+    print!("{}", outcome.sheet.markdown());
+    let failures = outcome.failures.len();
+    match &options.record {
+        Some(folder) if outcome.complete => {
+            Results::record(folder, |results| results.measure = Some(outcome.sheet))?;
+        }
+        Some(_) => eprintln!("loadtest: not recorded, because a workload has no sound run"),
+        None => {}
     }
-    if let Some(file) = &run.report {
-        write(file, report::html(&summary)?.as_bytes())?;
-    }
-    ensure!(summary.is_clean(), "a promise was broken");
+    ensure!(failures == 0, "{failures} runs failed:\n{}", outcome.failures.join("\n"));
     Ok(())
 }
 
@@ -71,10 +98,13 @@ async fn compare(options: &Versus) -> Result<()> {
     let plan = options.plan()?;
     many_sockets()?;
     let binaries = options.programs.binaries().await?;
-    let board = versus::run(&plan, &binaries).await?;
-    print!("{board}");
-    match &options.json {
-        Some(file) => write_json(file, &board),
+    let sheet = versus::run(&plan, &binaries).await?;
+    print!("{}", sheet.markdown());
+    if let Some(file) = &options.json {
+        write_json(file, &sheet)?;
+    }
+    match &options.record {
+        Some(folder) => Results::record(folder, |results| results.versus = Some(sheet)),
         None => Ok(()),
     }
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod measure;
 mod simulate;
 mod versus;
 
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use loadtest::workload::{Mix, Settings};
 use testbed::Binaries;
 
+pub(crate) use measure::Measure;
 pub(crate) use simulate::{Simulate, What};
 pub(crate) use versus::Versus;
 
@@ -35,11 +37,16 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Runs one scenario; fails when a promise was broken.
     Run(Box<Run>),
+    /// Runs the workloads of docs/PERFORMANCE.md several times each, on this
+    /// machine; takes some twenty minutes.
+    Measure(Measure),
     /// Runs the same workloads against Switchboard, Socket.IO with the Redis
     /// adapter, Centrifugo with Redis, and a bare relay, in turns.
     Versus(Box<Versus>),
     /// Simulates what one machine cannot run.
     Simulate(Simulate),
+    /// Writes the documents anew from docs/performance.json.
+    Pages(Pages),
     /// The bare relay that `versus` measures as the floor.
     #[command(hide = true)]
     Relay(Relay),
@@ -63,6 +70,13 @@ pub(crate) struct StandBy {
 
     #[arg(long)]
     pub(crate) users: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pages {
+    /// The repository's folder.
+    #[arg(default_value = ".")]
+    pub(crate) folder: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -119,7 +133,7 @@ pub(crate) struct Run {
 
     /// Connected users; in `room` subscribers.
     #[arg(long, default_value_t = 200, help_heading = LOAD)]
-    users: usize,
+    pub(crate) users: usize,
 
     /// Idle WebSocket sessions beside the load.
     ///
@@ -274,6 +288,13 @@ impl Run {
         };
         settings.check()?;
         Ok(settings)
+    }
+}
+
+impl Run {
+    /// Warm-up and measured time.
+    pub(crate) fn measured_time(&self) -> Duration {
+        Duration::try_from_secs_f64(self.warmup + self.duration).unwrap_or_default()
     }
 }
 

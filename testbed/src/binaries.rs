@@ -68,6 +68,11 @@ impl Binaries {
         Self { folder: folder.to_owned() }
     }
 
+    /// Where they are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The gateway.
     pub fn gateway(&self) -> PathBuf {
         self.folder.join("gateway")

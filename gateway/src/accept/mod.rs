@@ -4,9 +4,11 @@
 //! holds the TLS certificate, `socket` is a connection that a WebSocket takes
 //! over, `stream` the bytes below. [`long_response`] marks streams and waiting
 //! polls, and `long_response_writer` writes them without hyper. [`busy`] answers
-//! an EventSource that cannot be served now. Nothing here knows of sessions.
+//! an EventSource that cannot be served now, [`body`] gathers what a request brings.
+//! Nothing here knows of sessions.
 
 pub mod acceptor;
+pub mod body;
 pub mod busy;
 mod certificate;
 mod connection;

@@ -9,7 +9,7 @@ use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use hyper::ext::Protocol;
 
 use crate::protocol::failure::Failure;
@@ -76,7 +76,7 @@ pub fn wrong<B>(request: &Request<B>) -> Option<Refusal> {
     if request.extensions().get::<Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket") {
         return wrong_version(headers);
     }
-    if request.version() <= Version::HTTP_11 && asks_for_websocket(headers) {
+    if asks_for_websocket(request) {
         return wrong_version(headers).or_else(|| wrong_key(headers));
     }
     None
@@ -100,10 +100,15 @@ pub(crate) fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool 
     lists.flat_map(|list| list.split(',')).any(|one| one.trim().eq_ignore_ascii_case(word))
 }
 
-/// Whoever takes it for one asks here, so that its key and version have been
-/// looked at.
-pub(crate) fn asks_for_websocket(headers: &HeaderMap) -> bool {
-    headers.get_all(UPGRADE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+/// Whether an HTTP/1.1 request asks for a WebSocket (RFC 6455 §4.2.1). Whoever
+/// takes it for one asks here, so that its key and version have been looked at.
+pub(crate) fn asks_for_websocket<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    let upgrades = || headers.get_all(UPGRADE).iter();
+    request.version() <= Version::HTTP_11
+        && request.method() == Method::GET
+        && lists(headers, &CONNECTION, "upgrade")
+        && upgrades().any(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 fn several(headers: &HeaderMap, name: HeaderName) -> bool {

@@ -2,11 +2,13 @@
 //! and its framing, and one line in [`TRANSPORTS`]. They pull: a transport
 //! opens a session ([`crate::session::tail::Tail`]) and asks it for what comes next.
 
+pub mod engineio;
 pub mod iframe;
 pub mod inside;
 mod opening;
 pub mod poll;
 mod pump;
+pub mod socketio;
 pub mod sse;
 pub mod stream;
 mod uplink;

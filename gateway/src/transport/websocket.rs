@@ -1,9 +1,11 @@
 //! WebSocket (RFC 6455): a JSON frame in each text message, or with the
 //! subprotocol `switchboard.v1.proto` a protobuf one in each binary message.
 
-mod codec;
-mod handshake;
-mod socket;
+pub(in crate::transport) mod carry;
+pub(in crate::transport) mod codec;
+pub(in crate::transport) mod handshake;
+pub mod plain;
+pub(in crate::transport) mod socket;
 
 use std::cell::Cell;
 use std::future::{Future as _, poll_fn};
@@ -27,6 +29,7 @@ use crate::caller::half_sent::Part;
 use crate::caller::identity::Caller;
 use crate::gateway::Gateway;
 use crate::protocol::binary;
+use crate::protocol::command::MAX_FRAME_BYTES;
 use crate::protocol::failure::Failure;
 use crate::protocol::frame::Frame;
 use crate::protocol::query::Query;
@@ -69,7 +72,13 @@ async fn upgrade(
     gateway.context.tracker.spawn(async move {
         // Otherwise the client has gone before it was answered.
         if let Ok(upgraded) = upgrade.await {
-            let connection = Connection::new(to, tail, caller.identity.scopes, form, Socket::new(upgraded));
+            let connection = Connection::new(
+                to,
+                tail,
+                caller.identity.scopes,
+                form,
+                Socket::new(upgraded, MAX_FRAME_BYTES),
+            );
             connection.serve().await;
         }
     });
@@ -118,16 +127,16 @@ struct Connection {
     /// have their answers, or at this time.
     last: Option<Instant>,
     /// The peer has said goodbye or broken the rules: what it is told.
-    farewell: Option<Farewell>,
+    farewell: Option<Farewell<'static>>,
 }
 
 /// The last frame to a peer.
 #[derive(Debug, Clone, Copy)]
-enum Farewell {
+enum Farewell<'a> {
     /// The answer to its own, with the code that it gave (RFC 6455 §5.5.1).
     Answer(Option<u16>),
     /// Ours, which it is to answer.
-    Close(u16, &'static str),
+    Close(u16, &'a str),
 }
 
 /// A thread's room for what is on its way from sessions to sockets: used
@@ -398,7 +407,7 @@ impl Connection {
 /// Says goodbye and ends what is sent to the peer (RFC 6455 §7.1.1: the server
 /// closes first). What the peer still sends is read for a moment: with bytes
 /// unread the kernel would reset the connection, and the close frame be lost.
-async fn close(socket: &mut Socket, farewell: Farewell) {
+async fn close(socket: &mut Socket, farewell: Farewell<'_>) {
     match farewell {
         Farewell::Answer(code) => socket.push_close(code, ""),
         Farewell::Close(code, reason) => socket.push_close(Some(code), reason),

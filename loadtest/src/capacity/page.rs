@@ -71,7 +71,7 @@ fn measured() -> bus::Plan {
 }
 
 /// Puts a text between `<!-- name -->` and `<!-- /name -->`.
-fn put(page: &str, name: &str, text: &str) -> Result<String> {
+pub(crate) fn put(page: &str, name: &str, text: &str) -> Result<String> {
     let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
     let (before, rest) = page.split_once(&open).with_context(|| format!("no mark `{name}`"))?;
     let (_, after) = rest.split_once(&close).with_context(|| format!("no end of `{name}`"))?;
@@ -80,7 +80,7 @@ fn put(page: &str, name: &str, text: &str) -> Result<String> {
 
 fn costs_table() -> Result<String> {
     let mut text = String::from("| cost | | measured by |\n| --- | ---: | --- |\n");
-    for cost in costs::ALL {
+    for cost in costs::ALL.iter() {
         writeln!(text, "| {} | {} {} | {} |", cost.of, plain(cost.value), cost.unit, cost.how)?;
     }
     Ok(text)
@@ -194,7 +194,9 @@ fn amount(value: f64) -> String {
 }
 
 fn plain(value: f64) -> String {
-    if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value}") }
+    // A median of measured values has digits that mean nothing.
+    let text = if value < 10.0 { format!("{value:.2}") } else { format!("{value:.1}") };
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! [`Client`], then the transports.
 
 mod binary;
+mod engine;
 mod error;
 mod frame;
 pub mod http;
@@ -15,19 +16,23 @@ mod one_way;
 mod poll;
 mod resource;
 mod socket;
+mod socketio;
 mod sse;
 mod stream;
 mod uplink;
-mod websocket;
+pub(crate) mod websocket;
 
 use serde_json::{Value, json};
 
 pub use binary::Form;
+pub use engine::Carrier;
+pub(crate) use engine::Engine;
 pub use error::{Close, Error, Refusal, Result};
 pub use frame::Frame;
 pub use lines::Lines;
 pub use one_way::OneWay;
 pub use poll::Poll;
+pub use socketio::SocketIo;
 pub use websocket::WebSocket;
 
 /// Who connects, where, and from which place on.
@@ -68,6 +73,23 @@ pub enum Transport {
     LongPollProtobuf,
     /// `GET /v1/poll?wait=0`, again and again.
     ShortPoll,
+    /// `/socket.io/` over one WebSocket.
+    SocketIoWebSocket,
+    /// `/socket.io/` over polls.
+    SocketIoPolling,
+}
+
+impl Transport {
+    /// Whether commands go the way that frames come.
+    pub fn is_two_way(self) -> bool {
+        match self {
+            Self::WebSocket | Self::WebSocketProtobuf | Self::SocketIoWebSocket | Self::SocketIoPolling => {
+                true
+            }
+            Self::Sse | Self::Stream | Self::Iframe => false,
+            Self::LongPoll | Self::LongPollProtobuf | Self::ShortPoll => false,
+        }
+    }
 }
 
 /// Seconds that a long poll waits.
@@ -82,6 +104,8 @@ pub enum Client {
     OneWay(Box<OneWay>),
     /// Over polls.
     Poll(Box<Poll>),
+    /// Over Socket.IO.
+    SocketIo(Box<SocketIo>),
 }
 
 impl Account {
@@ -137,6 +161,7 @@ impl Client {
     pub async fn connect(transport: Transport, account: &Account) -> Result<Self> {
         let one_way = |client| Self::OneWay(Box::new(client));
         let poll = |client| Self::Poll(Box::new(client));
+        let socket_io = |client| Self::SocketIo(Box::new(client));
         Ok(match transport {
             Transport::WebSocket => Self::WebSocket(Box::new(WebSocket::connect(account).await?)),
             Transport::WebSocketProtobuf => {
@@ -148,6 +173,8 @@ impl Client {
             Transport::LongPoll => poll(Poll::connect(account, WAIT).await?),
             Transport::LongPollProtobuf => poll(Poll::connect_as(account, WAIT, Form::Protobuf).await?),
             Transport::ShortPoll => poll(Poll::connect(account, 0).await?),
+            Transport::SocketIoWebSocket => socket_io(SocketIo::connect(account, Carrier::WebSocket).await?),
+            Transport::SocketIoPolling => socket_io(SocketIo::connect(account, Carrier::Polling).await?),
         })
     }
 
@@ -156,6 +183,7 @@ impl Client {
         match self {
             Self::WebSocket(client) => Some(client.welcome()),
             Self::OneWay(client) => Some(client.welcome()),
+            Self::SocketIo(client) => Some(client.welcome()),
             Self::Poll(_) => None,
         }
     }
@@ -166,6 +194,7 @@ impl Client {
             Self::WebSocket(client) => client.cursor(),
             Self::OneWay(client) => client.cursor(),
             Self::Poll(client) => client.cursor(),
+            Self::SocketIo(client) => client.cursor(),
         }
     }
 
@@ -176,6 +205,7 @@ impl Client {
             Self::WebSocket(client) => client.next_frame().await,
             Self::OneWay(client) => client.next_frame().await,
             Self::Poll(client) => client.next_frame().await,
+            Self::SocketIo(client) => client.next_frame().await,
         }
     }
 
@@ -198,6 +228,7 @@ impl Client {
             Self::WebSocket(client) => client.start(command).await,
             Self::OneWay(client) => client.start(command).await,
             Self::Poll(client) => client.start(command).await,
+            Self::SocketIo(client) => client.start(command).await,
         }
     }
 
@@ -209,6 +240,7 @@ impl Client {
             Self::WebSocket(client) => client.command(command).await,
             Self::OneWay(client) => client.command(command).await,
             Self::Poll(client) => client.command(command).await,
+            Self::SocketIo(client) => client.command(command).await,
         }
     }
 
@@ -225,8 +257,10 @@ impl Client {
 
     /// Ends the session in an orderly way where the transport knows one.
     pub async fn close(self) {
-        if let Self::WebSocket(client) = self {
-            client.close().await;
+        match self {
+            Self::WebSocket(client) => client.close().await,
+            Self::SocketIo(client) => client.close().await,
+            Self::OneWay(_) | Self::Poll(_) => {}
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use futures_util::{SinkExt, StreamExt};
-use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{AUTHORIZATION, HeaderName, SEC_WEBSOCKET_PROTOCOL};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -39,22 +39,14 @@ impl WebSocket {
 
     /// Connects and reads `welcome`.
     pub async fn connect_as(account: &Account, form: Form) -> Result<Self> {
-        let authority = account.authority()?;
-        let url = format!("ws://{authority}/v1/ws{}", account.query());
-        let mut request = url.into_client_request().map_err(Error::broken)?;
+        let mut headers = Vec::new();
         if !account.token.is_empty() {
-            let bearer = format!("Bearer {}", account.token).parse().map_err(Error::broken)?;
-            request.headers_mut().insert(AUTHORIZATION, bearer);
+            headers.push((AUTHORIZATION, format!("Bearer {}", account.token)));
         }
         if form == Form::Protobuf {
-            let name = http::HeaderValue::from_static("switchboard.v1.proto");
-            request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
+            headers.push((SEC_WEBSOCKET_PROTOCOL, "switchboard.v1.proto".to_owned()));
         }
-        // Small buffers: a load test holds thousands of these.
-        let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
-        let socket = socket::open(authority, account.receive_buffer).await?;
-        let (stream, _) =
-            client_async_with_config(request, socket, Some(config)).await.map_err(handshake_error)?;
+        let stream = open(account, &format!("/v1/ws{}", account.query()), &headers).await?;
         let mut client = Self {
             stream,
             form,
@@ -150,26 +142,45 @@ impl WebSocket {
     }
 
     async fn read(&mut self) -> Result<Frame> {
-        loop {
-            match self.stream.next().await {
-                Some(Ok(Message::Text(text))) if self.form == Form::Json => {
-                    return Frame::parse(text.as_bytes());
-                }
-                Some(Ok(Message::Binary(bytes))) if self.form == Form::Protobuf => {
-                    return binary::decode(&bytes);
-                }
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(Message::Close(close))) => {
-                    let close = close.map(|close| (close.code.into(), close.reason.as_str().to_owned()));
-                    let (code, reason) = close.unzip();
-                    return Err(Error::Closed(Close { code, reason: reason.unwrap_or_default() }));
-                }
-                Some(Ok(other)) => {
-                    return Err(Error::broken(format!("a message of the wrong kind: {other:?}")));
-                }
-                Some(Err(error)) => return Err(stream_error(error)),
-                None => return Err(Error::Closed(Close { code: None, reason: String::new() })),
+        match read(&mut self.stream).await? {
+            Message::Text(text) if self.form == Form::Json => Frame::parse(text.as_bytes()),
+            Message::Binary(bytes) if self.form == Form::Protobuf => binary::decode(&bytes),
+            other => Err(Error::broken(format!("a message of the wrong kind: {other:?}"))),
+        }
+    }
+}
+
+/// Opens a WebSocket at a path of the account's gateway, without its token.
+pub(crate) async fn open(
+    account: &Account,
+    path: &str,
+    headers: &[(HeaderName, String)],
+) -> Result<WebSocketStream<TcpStream>> {
+    let authority = account.authority()?;
+    let mut request = format!("ws://{authority}{path}").into_client_request().map_err(Error::broken)?;
+    for (name, value) in headers {
+        request.headers_mut().insert(name, value.parse().map_err(Error::broken)?);
+    }
+    // Small buffers: a load test holds thousands of these.
+    let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
+    let socket = socket::open(authority, account.receive_buffer).await?;
+    let connected = client_async_with_config(request, socket, Some(config)).await;
+    Ok(connected.map_err(handshake_error)?.0)
+}
+
+/// The next text or binary message; a close is an error. Safe to drop half way.
+pub(crate) async fn read(stream: &mut WebSocketStream<TcpStream>) -> Result<Message> {
+    loop {
+        match stream.next().await {
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Close(close))) => {
+                let close = close.map(|close| (close.code.into(), close.reason.as_str().to_owned()));
+                let (code, reason) = close.unzip();
+                return Err(Error::Closed(Close { code, reason: reason.unwrap_or_default() }));
             }
+            Some(Ok(message)) => return Ok(message),
+            Some(Err(error)) => return Err(stream_error(error)),
+            None => return Err(Error::Closed(Close { code: None, reason: String::new() })),
         }
     }
 }
@@ -186,7 +197,7 @@ fn handshake_error(error: tungstenite::Error) -> Error {
     }
 }
 
-fn stream_error(error: tungstenite::Error) -> Error {
+pub(super) fn stream_error(error: tungstenite::Error) -> Error {
     match error {
         tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => {
             Error::Closed(Close { code: None, reason: String::new() })

@@ -1,5 +1,5 @@
 //! Clients of the servers that `versus` measures beside this one. Each speaks
-//! its server's own protocol over one WebSocket and translates to and from the
+//! its server's own protocol and translates to and from the
 //! vocabulary of PROTOCOL.md, so that the same workloads run against all and
 //! the generator does the same work for each.
 //!
@@ -14,19 +14,17 @@ mod socketio;
 use std::collections::VecDeque;
 use std::fmt;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::SinkExt;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use crate::client::{Close, Error, Frame, Result};
+use crate::client::{Account, Carrier, Engine, Error, Frame, Result, websocket};
 use crate::workload::Kind;
 
 /// A server's protocol, as far as the workloads need it. Texts are WebSocket
-/// messages.
+/// messages, or Engine.IO's.
 trait Dialect: fmt::Debug + Send + Sync {
     /// Where the WebSocket is.
     fn path(&self) -> String;
@@ -60,10 +58,17 @@ enum Heard {
     Bodies(Vec<(String, Value)>),
 }
 
+/// How texts travel.
+#[derive(Debug)]
+enum Way {
+    WebSocket(Box<WebSocketStream<TcpStream>>),
+    Engine(Box<Engine>),
+}
+
 /// A connected user of another server.
 #[derive(Debug)]
 pub(crate) struct Foreign {
-    stream: WebSocketStream<TcpStream>,
+    way: Way,
     dialect: Box<dyn Dialect>,
     /// Read and not yet handed out; as long as one message of the server, and
     /// own answers.
@@ -72,25 +77,26 @@ pub(crate) struct Foreign {
 }
 
 impl Foreign {
-    /// Connects; returns when the user would hear what is sent to it, and to
-    /// the channel.
-    pub(crate) async fn connect(kind: Kind, url: &str, user: &str, channel: Option<&str>) -> Result<Self> {
+    /// Connects; returns when the user, who is the account's device, would hear
+    /// what is sent to it, and to the channel. Only Socket.IO knows carriers.
+    pub(crate) async fn connect(
+        kind: Kind,
+        account: &Account,
+        carrier: Carrier,
+        channel: Option<&str>,
+    ) -> Result<Self> {
+        let user = account.device.as_deref().unwrap_or_default();
         let dialect: Box<dyn Dialect> = match kind {
             Kind::SocketIo => Box::new(socketio::SocketIo::new(user)),
             Kind::Centrifugo => Box::new(centrifugo::Centrifugo::new(user)),
             Kind::Relay => Box::new(relay::Relay::new(user)),
             Kind::Switchboard => return Err(Error::broken("not another server")),
         };
-        let authority = url.strip_prefix("http://").unwrap_or(url);
-        let request = format!("ws://{authority}{}", dialect.path());
-        let request = request.into_client_request().map_err(Error::broken)?;
-        let socket = TcpStream::connect(authority).await.map_err(Error::broken)?;
-        socket.set_nodelay(true).map_err(Error::broken)?;
-        // As our own client has it: a load test holds thousands of these.
-        let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
-        let (stream, _) =
-            client_async_with_config(request, socket, Some(config)).await.map_err(Error::broken)?;
-        let mut foreign = Self { stream, dialect, waiting: VecDeque::new(), last_ref: 0 };
+        let way = match kind {
+            Kind::SocketIo => Way::Engine(Box::new(Engine::open(account, &dialect.path(), carrier).await?)),
+            _ => Way::WebSocket(Box::new(websocket::open(account, &dialect.path(), &[]).await?)),
+        };
+        let mut foreign = Self { way, dialect, waiting: VecDeque::new(), last_ref: 0 };
         if let Some(text) = foreign.dialect.greet() {
             foreign.write(text).await?;
         }
@@ -136,16 +142,12 @@ impl Foreign {
 
     /// One message of the server; true if what was asked for is there.
     async fn hear(&mut self) -> Result<bool> {
-        let text = match self.stream.next().await {
-            Some(Ok(Message::Text(text))) => text,
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(false),
-            Some(Ok(Message::Close(close))) => {
-                let code = close.map(|close| close.code.into());
-                return Err(Error::Closed(Close { code, reason: String::new() }));
-            }
-            Some(Ok(other)) => return Err(Error::broken(format!("a message of the wrong kind: {other:?}"))),
-            Some(Err(error)) => return Err(Error::broken(error)),
-            None => return Err(Error::Closed(Close { code: None, reason: String::new() })),
+        let text = match &mut self.way {
+            Way::Engine(engine) => engine.next().await?,
+            Way::WebSocket(stream) => match websocket::read(stream).await? {
+                Message::Text(text) => text.as_str().to_owned(),
+                other => return Err(Error::broken(format!("a message of the wrong kind: {other:?}"))),
+            },
         };
         match self.dialect.hear(&text)? {
             Heard::Ready => return Ok(true),
@@ -162,7 +164,10 @@ impl Foreign {
     }
 
     async fn write(&mut self, text: String) -> Result<()> {
-        self.stream.send(Message::text(text)).await.map_err(Error::broken)
+        match &mut self.way {
+            Way::Engine(engine) => engine.send(&text).await,
+            Way::WebSocket(stream) => stream.send(Message::text(text)).await.map_err(Error::broken),
+        }
     }
 }
 

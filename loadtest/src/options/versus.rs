@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
-use loadtest::versus::{Plan, Scenario};
-use loadtest::workload::Kind;
+use loadtest::versus::{Contender, Plan, Scenario};
 
 use super::{Programs, seconds};
 
@@ -15,8 +14,13 @@ pub(crate) struct Versus {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "idle,direct,room,groups,storm")]
     scenarios: Vec<ScenarioName>,
 
-    /// What is compared.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "switchboard,socketio,centrifugo,relay")]
+    /// What is compared; `-polling` is over polls, the rest over WebSockets.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "switchboard,switchboard-socketio,switchboard-socketio-polling,socketio,socketio-polling,centrifugo,relay"
+    )]
     servers: Vec<ServerName>,
 
     #[command(flatten)]
@@ -77,6 +81,11 @@ pub(crate) struct Versus {
     /// Also writes the figures here as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+
+    /// The repository's folder: writes docs/performance.json and the documents
+    /// that are made from it.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) record: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -91,7 +100,10 @@ enum ScenarioName {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ServerName {
     Switchboard,
+    SwitchboardSocketio,
+    SwitchboardSocketioPolling,
     Socketio,
+    SocketioPolling,
     Centrifugo,
     Relay,
 }
@@ -100,7 +112,7 @@ impl Versus {
     /// What is compared, and for how long.
     pub(crate) fn plan(&self) -> Result<Plan> {
         let plan = Plan {
-            kinds: self.servers.iter().map(|name| kind(*name)).collect(),
+            contenders: self.servers.iter().map(|name| contender(*name)).collect(),
             scenarios: self.scenarios.iter().map(|name| scenario(*name)).collect(),
             rounds: self.rounds,
             seconds: seconds(self.seconds)?,
@@ -121,12 +133,15 @@ impl Versus {
     }
 }
 
-fn kind(name: ServerName) -> Kind {
+fn contender(name: ServerName) -> Contender {
     match name {
-        ServerName::Switchboard => Kind::Switchboard,
-        ServerName::Socketio => Kind::SocketIo,
-        ServerName::Centrifugo => Kind::Centrifugo,
-        ServerName::Relay => Kind::Relay,
+        ServerName::Switchboard => Contender::Switchboard,
+        ServerName::SwitchboardSocketio => Contender::SwitchboardSocketIo,
+        ServerName::SwitchboardSocketioPolling => Contender::SwitchboardSocketIoPolling,
+        ServerName::Socketio => Contender::SocketIo,
+        ServerName::SocketioPolling => Contender::SocketIoPolling,
+        ServerName::Centrifugo => Contender::Centrifugo,
+        ServerName::Relay => Contender::Relay,
     }
 }
 

@@ -2,10 +2,12 @@
 //! against Centrifugo, and against a bare relay: in turns on one machine,
 //! because nothing else can be compared.
 //!
-//! In reading order: [`Plan`], `servers` (how each is started), [`relay`]
-//! (the floor), `search` (the largest rate), `board` (medians and ratios).
+//! In reading order: [`Plan`], [`Contender`] (what is compared), `servers` (how
+//! each is started), [`relay`] (the floor), `search` (the largest rate), `board`
+//! (figures and ratios).
 
 mod board;
+mod contender;
 pub mod relay;
 mod search;
 mod servers;
@@ -17,9 +19,11 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use testbed::Binaries;
 
-pub use board::Board;
+use board::Board;
+pub use contender::Contender;
 pub use servers::{Running, switchboard, switchboard_on};
 
+use crate::results::Sheet;
 use crate::summary::Summary;
 use crate::workload::{self, Kind, Servers, Settings};
 
@@ -27,7 +31,7 @@ use crate::workload::{self, Kind, Servers, Settings};
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// In turns.
-    pub kinds: Vec<Kind>,
+    pub contenders: Vec<Contender>,
     /// What is measured.
     pub scenarios: Vec<Scenario>,
     /// How often; each starts every server anew.
@@ -76,38 +80,51 @@ pub enum Scenario {
 /// Measures all. A server that cannot be started is left out with a line that
 /// says why; a measurement that fails is an error of this project's servers and
 /// a line for others.
-pub async fn run(plan: &Plan, binaries: &Arc<Binaries>) -> Result<Board> {
-    let mut board = Board::default();
+pub async fn run(plan: &Plan, binaries: &Arc<Binaries>) -> Result<Sheet> {
+    let mut board = Board::new(plan.rounds);
     let mut left_out = Vec::new();
+    let turns = plan.rounds * plan.contenders.len();
+    eprintln!(
+        "versus: {turns} turns of {} scenarios, at most {} minutes. Nothing else should run on this machine \
+         meanwhile.",
+        plan.scenarios.len(),
+        (plan.turn() * u32::try_from(turns)?).as_secs().div_ceil(60)
+    );
     for round in 1..=plan.rounds {
-        for &kind in plan.kinds.iter().filter(|kind| **kind == Kind::Switchboard || plan.rounds > 0) {
-            if left_out.contains(&kind) {
+        for (index, &contender) in plan.contenders.iter().enumerate() {
+            if left_out.contains(&contender) {
                 continue;
             }
-            eprintln!("round {round} of {}: {}", plan.rounds, kind.name());
+            let (kind, name) = (contender.kind(), contender.name());
+            let turn = (round - 1) * plan.contenders.len() + index + 1;
+            eprintln!("versus: turn {turn} of {turns}: {name}, round {round} of {}", plan.rounds);
             let running = match start(plan, kind, binaries).await {
                 Ok(running) => running,
                 Err(error) if kind != Kind::Switchboard => {
-                    left_out.push(kind);
-                    let line = format!("{} left out: {error:#}", kind.name());
-                    eprintln!("{line}");
+                    left_out.push(contender);
+                    let line = format!("{name} left out: {error:#}");
+                    eprintln!("versus: {line}");
                     board.note(line);
                     continue;
                 }
                 Err(error) => return Err(error),
             };
+            for (program, version) in servers::versions(kind, &plan.work) {
+                board.version(program, version);
+            }
             for &scenario in &plan.scenarios {
-                match measure(plan, &running.servers, scenario, &mut board).await {
+                eprintln!("versus:   {scenario:?}");
+                match measure(plan, contender, &running.servers, scenario, &mut board).await {
                     Ok(()) => {}
                     Err(error) if kind != Kind::Switchboard => {
-                        board.note(format!("{}: {scenario:?} failed: {error:#}", kind.name()));
+                        board.note(format!("{name}: {scenario:?} failed: {error:#}"));
                     }
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(error.context(format!("{name}: {scenario:?}"))),
                 }
             }
         }
     }
-    Ok(board)
+    Ok(board.finish(&plan.contenders))
 }
 
 async fn start(plan: &Plan, kind: Kind, binaries: &Arc<Binaries>) -> Result<Running> {
@@ -119,18 +136,23 @@ async fn start(plan: &Plan, kind: Kind, binaries: &Arc<Binaries>) -> Result<Runn
     }
 }
 
-async fn measure(plan: &Plan, servers: &Servers, scenario: Scenario, board: &mut Board) -> Result<()> {
-    let settings = plan.settings();
-    let kind = servers.kind;
+async fn measure(
+    plan: &Plan,
+    contender: Contender,
+    servers: &Servers,
+    scenario: Scenario,
+    board: &mut Board,
+) -> Result<()> {
+    let settings = plan.settings(contender);
     match scenario {
-        Scenario::Direct => direct(plan, servers, board).await?,
+        Scenario::Direct => direct(plan, contender, servers, board).await?,
         Scenario::Room => {
             let rate = plan.deliveries / plan.subscribers as f64;
             let settings = Settings { users: plan.subscribers, rate, ..settings };
             let summary = workload::room::run(servers, &settings).await?;
             sound(&summary, board)?;
             let name = format!("room of {} at {:.0}/s: CPU per delivery", plan.subscribers, plan.deliveries);
-            costs(&summary, kind, &name, "room", board);
+            costs(&summary, contender, &name, "room", board);
         }
         Scenario::Groups => {
             let rate = plan.deliveries / plan.members as f64;
@@ -138,21 +160,28 @@ async fn measure(plan: &Plan, servers: &Servers, scenario: Scenario, board: &mut
             let summary = workload::groups::run(servers, &settings).await?;
             sound(&summary, board)?;
             let name = format!("group of {} at {:.0}/s: CPU per delivery", plan.members, plan.deliveries);
-            costs(&summary, kind, &name, "group", board);
+            costs(&summary, contender, &name, "group", board);
         }
         Scenario::Idle => {
             let settings = Settings { users: plan.idle, duration: Duration::from_secs(2), ..settings };
-            let memory = workload::idle::run(servers, &settings).await?.memory.unwrap_or_default();
+            let summary = workload::idle::run(servers, &settings).await?;
+            // The generator is the last.
+            if let Some((_, processes)) = summary.processes.split_last() {
+                let cores: f64 = processes.iter().map(|process| process.cores).sum();
+                let each = cores * 1e6 / plan.idle as f64;
+                board.add(contender, "idle: CPU of each connection, a second", "µs", each);
+            }
+            let memory = summary.memory.unwrap_or_default();
             let kib = |bytes: f64| bytes / 1024.0;
             board.add_known(
-                kind,
+                contender,
                 "idle: memory of gateways per connection",
                 "KiB",
                 memory.gateway_bytes.map(kib),
             );
             let all = [memory.gateway_bytes, memory.router_bytes, memory.redis_bytes];
             let all = memory.gateway_bytes.map(|_| all.into_iter().flatten().sum()).map(kib);
-            board.add_known(kind, "idle: memory of all per connection", "KiB", all);
+            board.add_known(contender, "idle: memory of all per connection", "KiB", all);
         }
         Scenario::Storm => {
             let settings = Settings { users: plan.storm, ..settings };
@@ -160,9 +189,9 @@ async fn measure(plan: &Plan, servers: &Servers, scenario: Scenario, board: &mut
             sound(&summary, board)?;
             let returns = summary.returns.unwrap_or_default();
             let name = format!("storm of {}", plan.storm);
-            board.add(kind, &format!("{name}: all back"), "ms", returns.back.max);
-            board.add(kind, &format!("{name}: all back and caught up"), "ms", returns.caught_up.max);
-            board.add_known(kind, &format!("{name}: CPU per user"), "µs", returns.cpu_per_user);
+            board.add(contender, &format!("{name}: all back"), "ms", returns.back.max);
+            board.add(contender, &format!("{name}: all back and caught up"), "ms", returns.caught_up.max);
+            board.add_known(contender, &format!("{name}: CPU per user"), "µs", returns.cpu_per_user);
         }
     }
     Ok(())
@@ -170,35 +199,43 @@ async fn measure(plan: &Plan, servers: &Servers, scenario: Scenario, board: &mut
 
 /// CPU at fixed rates, a closed loop, the largest rate, and latencies at half
 /// of that.
-async fn direct(plan: &Plan, servers: &Servers, board: &mut Board) -> Result<()> {
-    let kind = servers.kind;
+async fn direct(plan: &Plan, contender: Contender, servers: &Servers, board: &mut Board) -> Result<()> {
+    let settings = plan.settings(contender);
     for &rate in &plan.rates {
-        let summary = workload::direct::run(servers, &Settings { rate, ..plan.settings() }).await?;
+        let summary = workload::direct::run(servers, &Settings { rate, ..settings.clone() }).await?;
         sound(&summary, board)?;
-        costs(&summary, kind, &format!("direct at {rate:.0}/s: CPU per message"), "direct", board);
+        costs(&summary, contender, &format!("direct at {rate:.0}/s: CPU per message"), "direct", board);
     }
-    let closed = Settings { closed: true, ..plan.settings() };
+    let closed = Settings { closed: true, ..settings.clone() };
     let summary = workload::direct::run(servers, &closed).await?;
     sound(&summary, board)?;
     let delivered = summary.messages.as_ref().map_or(0.0, |messages| messages.delivered_rate);
-    board.add(kind, "direct, closed loop: delivered", "1/s", delivered);
+    board.add(contender, "direct, closed loop: delivered", "/s", delivered);
+    board.add_known(
+        contender,
+        "direct, closed loop: CPU per message",
+        "µs",
+        summary.cpu.as_ref().and_then(|cpu| cpu.servers),
+    );
 
-    let largest = search::largest(plan, servers, board).await?;
-    board.add(kind, "direct: largest rate without loss", "1/s", largest);
-    let half = Settings { rate: largest / 2.0, ..plan.settings() };
+    let largest = search::largest(plan, contender, servers, board).await?;
+    board.add(contender, "direct: largest rate without loss", "/s", largest);
+    let half = Settings { rate: largest / 2.0, ..settings.clone() };
     let summary = workload::direct::run(servers, &half).await?;
     let latency = summary.latency.as_ref();
-    board.add_known(kind, "direct at half of its largest rate: p50", "ms", latency.map(|of| of.p50));
-    board.add_known(kind, "direct at half of its largest rate: p99", "ms", latency.map(|of| of.p99));
+    board.add_known(contender, "direct at half of its largest rate: p50", "ms", latency.map(|of| of.p50));
+    board.add_known(contender, "direct at half of its largest rate: p99", "ms", latency.map(|of| of.p99));
     Ok(())
 }
 
-fn costs(summary: &Summary, kind: Kind, name: &str, scenario: &str, board: &mut Board) {
+fn costs(summary: &Summary, contender: Contender, name: &str, scenario: &str, board: &mut Board) {
     let latency = summary.latency.as_ref();
     let at = name.split(':').next().unwrap_or(scenario);
-    board.add_known(kind, name, "µs", summary.cpu.as_ref().and_then(|cpu| cpu.servers));
-    board.add_known(kind, &format!("{at}: p50"), "ms", latency.map(|latency| latency.p50));
-    board.add_known(kind, &format!("{at}: p99"), "ms", latency.map(|latency| latency.p99));
+    board.add_known(contender, name, "µs", summary.cpu.as_ref().and_then(|cpu| cpu.servers));
+    let delivered = summary.messages.as_ref().map(|messages| messages.delivered_rate);
+    board.add_known(contender, &format!("{at}: delivered"), "/s", delivered);
+    board.add_known(contender, &format!("{at}: p50"), "ms", latency.map(|latency| latency.p50));
+    board.add_known(contender, &format!("{at}: p99"), "ms", latency.map(|latency| latency.p99));
 }
 
 /// A figure of a run that lost something is none.
@@ -218,21 +255,32 @@ impl Plan {
     /// Refuses what cannot be measured.
     pub fn check(&self) -> Result<()> {
         ensure!(self.rounds > 0, "--rounds: at least 1");
-        ensure!(!self.kinds.is_empty() && !self.scenarios.is_empty(), "nothing to measure");
+        ensure!(!self.contenders.is_empty() && !self.scenarios.is_empty(), "nothing to measure");
         ensure!(self.subscribers >= 2 && self.idle >= 10 && self.storm >= 2, "too few users");
         ensure!((2..=500).contains(&self.members), "--members: 2 to 500");
         ensure!(self.rates.iter().all(|rate| rate.is_finite() && *rate > 0.0), "--rates: more than nothing");
         ensure!(self.deliveries.is_finite() && self.deliveries > 0.0, "--deliveries: more than nothing");
-        self.settings().check()
+        self.settings(Contender::Switchboard).check()
     }
 
-    fn settings(&self) -> Settings {
+    /// What one contender takes in one round, at most about.
+    fn turn(&self) -> Duration {
+        let around = Duration::from_secs(8);
+        // Fixed rates, closed loop, half of the largest; and the search for it.
+        let direct = self.rates.len() as u32 + 2 + search::STEPS;
+        let runs =
+            self.scenarios.iter().map(|scenario| if *scenario == Scenario::Direct { direct } else { 1 });
+        around + (self.seconds + around / 2) * runs.sum::<u32>()
+    }
+
+    fn settings(&self, contender: Contender) -> Settings {
         Settings {
             rate: 1000.0,
             duration: self.seconds,
             warmup: Duration::from_secs(1).min(self.seconds),
             body: self.body,
             seed: self.seed,
+            transports: contender.transports(),
             ..Settings::idle(self.users)
         }
     }

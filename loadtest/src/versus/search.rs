@@ -2,12 +2,15 @@
 
 use anyhow::Result;
 
-use super::{Board, Plan};
+use super::{Board, Contender, Plan};
 use crate::summary::Summary;
 use crate::workload::{self, Servers, Settings};
 
 /// Halvings between the last rate that was kept and the first that was not.
 const HALVINGS: usize = 3;
+
+/// Runs of a search, about: doublings first.
+pub(super) const STEPS: u32 = 3 + HALVINGS as u32;
 
 /// Of what should have been delivered in the measured time.
 const SHARE: f64 = 0.97;
@@ -16,25 +19,29 @@ const SHARE: f64 = 0.97;
 const LATEST: f64 = 1000.0;
 
 /// Doubles the rate until it is not kept, then halves the difference.
-pub(super) async fn largest(plan: &Plan, servers: &Servers, board: &mut Board) -> Result<f64> {
+pub(super) async fn largest(
+    plan: &Plan,
+    contender: Contender,
+    servers: &Servers,
+    board: &mut Board,
+) -> Result<f64> {
+    let settings = plan.settings(contender);
+    let name = contender.name();
     let first = plan.rates.iter().copied().fold(100.0, f64::max).min(plan.most);
     let mut kept = 0.0;
     let mut rate = first;
-    while rate <= plan.most && keeps(plan, servers, rate, board).await {
+    while rate <= plan.most && keeps(&settings, servers, rate, name, board).await {
         kept = rate;
         rate *= 2.0;
     }
     if kept >= plan.most || rate > plan.most {
-        board.note(format!(
-            "{}: the largest rate may be above the highest tried, {kept:.0}/s",
-            servers.kind.name()
-        ));
+        board.note(format!("{name}: the largest rate may be above the highest tried, {kept:.0}/s"));
         return Ok(kept.max(first / 2.0));
     }
     let mut lost = rate;
     for _ in 0..HALVINGS {
         let middle = f64::midpoint(kept, lost);
-        if keeps(plan, servers, middle, board).await {
+        if keeps(&settings, servers, middle, name, board).await {
             kept = middle;
         } else {
             lost = middle;
@@ -43,16 +50,13 @@ pub(super) async fn largest(plan: &Plan, servers: &Servers, board: &mut Board) -
     Ok(kept.max(1.0))
 }
 
-async fn keeps(plan: &Plan, servers: &Servers, rate: f64, board: &mut Board) -> bool {
-    let settings = Settings { rate, ..plan.settings() };
+async fn keeps(settings: &Settings, servers: &Servers, rate: f64, name: &str, board: &mut Board) -> bool {
+    let settings = Settings { rate, ..settings.clone() };
     match workload::direct::run(servers, &settings).await {
         Ok(summary) => {
             let kept = is_kept(&summary, rate);
             if !kept && summary.is_generators() {
-                board.note(format!(
-                    "{}: at its largest rate the generator was the limit",
-                    servers.kind.name()
-                ));
+                board.note(format!("{name}: at its largest rate the generator was the limit"));
             }
             kept
         }

@@ -10,12 +10,34 @@ use testbed::{Binaries, Process, RedisServer, port, wait};
 use tokio::net::TcpStream;
 
 use crate::fleet::{Fleet, Plan};
+use crate::results::says;
 use crate::workload::{Kind, Role, ServerProcess, Servers};
 
 const START: Duration = Duration::from_secs(60);
 
 /// What `go install` is asked for.
 const CENTRIFUGO: &str = "github.com/centrifugal/centrifugo/v6@v6.5.1";
+
+/// The programs of a contender and their versions, once it is installed.
+pub(super) fn versions(kind: Kind, folder: &Path) -> Vec<(&'static str, String)> {
+    let package = |name: &str| {
+        let file = folder.join("socketio/node_modules").join(name).join("package.json");
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let package: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        package["version"].as_str().unwrap_or("unknown").to_owned()
+    };
+    match kind {
+        Kind::SocketIo => vec![
+            ("socket.io", package("socket.io")),
+            ("@socket.io/redis-adapter", package("@socket.io/redis-adapter")),
+            ("node", says("node", &["--version"])),
+        ],
+        Kind::Centrifugo => {
+            vec![("centrifugo", CENTRIFUGO.rsplit('@').next().unwrap_or("unknown").to_owned())]
+        }
+        Kind::Switchboard | Kind::Relay => Vec::new(),
+    }
+}
 
 const SOCKETIO_FILES: [(&str, &str); 4] = [
     ("package.json", include_str!("../../versus/socketio/package.json")),

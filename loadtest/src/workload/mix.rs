@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::client::Transport;
 
 /// The names that the command line knows.
-const NAMES: [(&str, Transport); 8] = [
+const NAMES: [(&str, Transport); 10] = [
     ("websocket", Transport::WebSocket),
     ("websocket-protobuf", Transport::WebSocketProtobuf),
     ("sse", Transport::Sse),
@@ -17,6 +17,8 @@ const NAMES: [(&str, Transport); 8] = [
     ("long-poll", Transport::LongPoll),
     ("long-poll-protobuf", Transport::LongPollProtobuf),
     ("short-poll", Transport::ShortPoll),
+    ("socketio-websocket", Transport::SocketIoWebSocket),
+    ("socketio-polling", Transport::SocketIoPolling),
 ];
 
 /// Transports by weight: `websocket`, or `websocket=70,sse=20,poll=10`.
@@ -50,8 +52,7 @@ impl Mix {
 
     /// Whether any user connects so that commands have a way of their own.
     pub fn has_one_way(&self) -> bool {
-        let two_way = |transport| matches!(transport, Transport::WebSocket | Transport::WebSocketProtobuf);
-        self.parts.iter().any(|part| !two_way(part.0))
+        self.parts.iter().any(|part| !part.0.is_two_way())
     }
 }
 

@@ -38,7 +38,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 pub use mix::Mix;
 pub use record::Sample;
 
-use crate::client::{Account, Client, Transport};
+use crate::client::{Account, Carrier, Client, Transport};
 use crate::foreign::Foreign;
 use crate::token::Issuer;
 use line::Line;
@@ -183,10 +183,13 @@ impl Servers {
         let gateway = self.gateway(user);
         let line: Result<Line> = match self.kind {
             Kind::Switchboard => self.session(settings.transports.transport(user), gateway, name, seat).await,
-            kind => match Foreign::connect(kind, gateway, name, seat.channel.as_deref()).await {
-                Ok(foreign) => Ok(Line::Foreign(Box::new(foreign))),
-                Err(error) => Err(error.into()),
-            },
+            kind => {
+                let polls = settings.transports.transport(user) == Transport::SocketIoPolling;
+                let carrier = if polls { Carrier::Polling } else { Carrier::WebSocket };
+                let account = Account::new(gateway, "", name);
+                let foreign = Foreign::connect(kind, &account, carrier, seat.channel.as_deref()).await;
+                foreign.map(|foreign| Line::Foreign(Box::new(foreign))).map_err(Into::into)
+            }
         };
         line.with_context(|| format!("{name} could not connect to {gateway}"))
     }
@@ -200,7 +203,7 @@ impl Servers {
         let mut account = Account::new(gateway, &token, "load");
         account.cursor.clone_from(&seat.cursor);
         account.receive_buffer = seat.slow.then_some(SMALL_BUFFER);
-        let two_way = matches!(transport, Transport::WebSocket | Transport::WebSocketProtobuf);
+        let two_way = transport.is_two_way();
         if !two_way {
             account.channels.clone_from(&seat.channel);
         }

@@ -18,7 +18,7 @@ const subscriber = publisher.duplicate();
 const http = createServer((_request, response) => response.end("ok\n"));
 const io = new Server(http, {
   adapter: createAdapter(publisher, subscriber),
-  transports: ["websocket"],
+  transports: ["polling", "websocket"],
 });
 
 io.on("connection", (socket) => {

@@ -8,12 +8,10 @@ use std::io::Cursor;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use crate::protocol::command::MAX_FRAME_BYTES;
-
-pub(super) const TEXT: OpCode = OpCode::Data(Data::Text);
-pub(super) const BINARY: OpCode = OpCode::Data(Data::Binary);
-pub(super) const PING: OpCode = OpCode::Control(Control::Ping);
-pub(super) const PONG: OpCode = OpCode::Control(Control::Pong);
+pub(in crate::transport) const TEXT: OpCode = OpCode::Data(Data::Text);
+pub(in crate::transport) const BINARY: OpCode = OpCode::Data(Data::Binary);
+pub(in crate::transport) const PING: OpCode = OpCode::Control(Control::Ping);
+pub(in crate::transport) const PONG: OpCode = OpCode::Control(Control::Pong);
 const CONTINUATION: OpCode = OpCode::Data(Data::Continue);
 const CLOSE: OpCode = OpCode::Control(Control::Close);
 
@@ -22,7 +20,7 @@ const MAX_CONTROL: u64 = 125;
 
 /// What the peer has said.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Message<'a> {
+pub(in crate::transport) enum Message<'a> {
     Text(Cow<'a, str>),
     Binary(Cow<'a, [u8]>),
     Ping(&'a [u8]),
@@ -35,10 +33,10 @@ pub(super) enum Message<'a> {
 
 /// Why a connection cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wrong {
+pub(in crate::transport) enum Wrong {
     /// Not RFC 6455.
     Protocol,
-    /// Beyond [`MAX_FRAME_BYTES`].
+    /// Beyond the decoder's limit.
     TooLarge,
     /// Text that is not UTF-8.
     Utf8,
@@ -46,7 +44,7 @@ pub(super) enum Wrong {
 
 impl Wrong {
     /// The close code (RFC 6455 §7.4.1) and its reason.
-    pub(super) fn close(self) -> (u16, &'static str) {
+    pub(in crate::transport) fn close(self) -> (u16, &'static str) {
         match self {
             Self::Protocol => (1002, "not RFC 6455"),
             Self::TooLarge => (1009, "frame too large"),
@@ -57,8 +55,10 @@ impl Wrong {
 
 /// Takes messages from bytes. Keeps nothing but the fragments of a message that
 /// is not whole yet.
-#[derive(Debug, Default)]
-pub(super) struct Decoder {
+#[derive(Debug)]
+pub(in crate::transport) struct Decoder {
+    /// Bytes of one message.
+    most: usize,
     fragments: Option<Box<Fragments>>,
 }
 
@@ -78,14 +78,22 @@ struct Header {
 }
 
 impl Decoder {
+    /// For messages of at most so many bytes.
+    pub(in crate::transport) fn new(most: usize) -> Self {
+        Self { most, fragments: None }
+    }
+
     /// Bytes of a message that is not whole.
-    pub(super) fn held(&self) -> usize {
+    pub(in crate::transport) fn held(&self) -> usize {
         self.fragments.as_ref().map_or(0, |fragments| fragments.bytes.len())
     }
 
     /// What the first frame of `bytes` says, and how long it is; nothing when
     /// it is not all there.
-    pub(super) fn decode<'a>(&mut self, bytes: &'a mut [u8]) -> Result<Option<(Message<'a>, usize)>, Wrong> {
+    pub(in crate::transport) fn decode<'a>(
+        &mut self,
+        bytes: &'a mut [u8],
+    ) -> Result<Option<(Message<'a>, usize)>, Wrong> {
         let Some(header) = self.header(bytes)? else { return Ok(None) };
         let Header { last, opcode, mask, payload } = header;
         let end = payload.end;
@@ -124,7 +132,7 @@ impl Decoder {
         let before = self.fragments.as_ref().filter(|_| opcode == CONTINUATION);
         let before = before.map_or(0, |fragments| fragments.bytes.len());
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if length > MAX_FRAME_BYTES - before {
+        if length > self.most - before {
             return Err(Wrong::TooLarge);
         }
         let from = bytes.len().min(usize::try_from(cursor.position()).unwrap_or(usize::MAX));
@@ -177,14 +185,14 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
 }
 
 /// Appends a frame: a whole message, or a control frame.
-pub(super) fn encode(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8]) {
+pub(in crate::transport) fn encode(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8]) {
     let header = FrameHeader { opcode, ..FrameHeader::default() };
     header.format(payload.len() as u64, out).expect("writing to memory never fails");
     out.extend_from_slice(payload);
 }
 
 /// Appends a close frame; without a code, for a peer that gave none.
-pub(super) fn encode_close(out: &mut Vec<u8>, code: Option<u16>, reason: &str) {
+pub(in crate::transport) fn encode_close(out: &mut Vec<u8>, code: Option<u16>, reason: &str) {
     let mut payload = code.map(|code| code.to_be_bytes().to_vec()).unwrap_or_default();
     payload.extend_from_slice(reason.as_bytes());
     encode(out, CLOSE, &payload);
@@ -196,6 +204,7 @@ mod tests {
 
     use super::*;
 
+    const MAX_FRAME_BYTES: usize = 262_144;
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
     /// Bits of a frame's first and second byte, and opcodes (RFC 6455 §5.2).
     const LAST: u8 = 0x80;
@@ -219,7 +228,7 @@ mod tests {
     }
 
     fn decode(bytes: &mut [u8]) -> Result<Option<(Message<'_>, usize)>, Wrong> {
-        Decoder::default().decode(bytes)
+        Decoder::new(MAX_FRAME_BYTES).decode(bytes)
     }
 
     #[test]
@@ -230,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_message_in_fragments_is_put_together_around_a_ping() {
-        let mut decoder = Decoder::default();
+        let mut decoder = Decoder::new(MAX_FRAME_BYTES);
         let pieces = [
             (frame(TEXT, b"He"), Message::Part),
             (frame(LAST | PING, b"p"), Message::Ping(b"p")),

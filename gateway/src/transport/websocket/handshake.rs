@@ -20,7 +20,9 @@ const NO_HANDSHAKE: &str = "this path is for WebSocket handshakes, and the reque
 /// Of a request for a WebSocket the bytes that come after its answer, once that
 /// has gone, and what proves to the client that the answer is for its key. Over
 /// HTTP/2 there is no key.
-pub(super) fn accept(request: &mut Request) -> Result<(OnUpgrade, Option<HeaderValue>), Failure> {
+pub(in crate::transport) fn accept(
+    request: &mut Request,
+) -> Result<(OnUpgrade, Option<HeaderValue>), Failure> {
     let no_handshake = || Failure::bad_request(NO_HANDSHAKE);
     if !asks(request) {
         return Err(no_handshake());
@@ -40,13 +42,14 @@ fn asks(request: &Request) -> bool {
         return request.method() == Method::CONNECT
             && protocol.is_some_and(|protocol| protocol.as_str() == "websocket");
     }
-    request.method() == Method::GET
-        && strict::lists(request.headers(), &header::CONNECTION, "upgrade")
-        && strict::asks_for_websocket(request.headers())
+    strict::asks_for_websocket(request)
 }
 
 /// The answer with which the WebSocket begins.
-pub(super) fn answer(accept: Option<HeaderValue>, subprotocol: Option<&'static str>) -> Response {
+pub(in crate::transport) fn answer(
+    accept: Option<HeaderValue>,
+    subprotocol: Option<&'static str>,
+) -> Response {
     let mut response = match accept {
         None => StatusCode::OK.into_response(),
         Some(accept) => {

@@ -24,7 +24,7 @@ thread_local! {
 }
 
 /// One WebSocket.
-pub(super) struct Socket {
+pub(in crate::transport) struct Socket {
     bytes: Bytes,
     decoder: Decoder,
     /// What has come and is not taken yet: less than a frame, or frames that
@@ -50,7 +50,7 @@ enum Bytes {
 }
 
 /// What a read has brought, to be taken frame by frame.
-pub(super) struct Heard {
+pub(in crate::transport) struct Heard {
     bytes: Vec<u8>,
     from: usize,
     to: usize,
@@ -59,7 +59,8 @@ pub(super) struct Heard {
 }
 
 impl Socket {
-    pub(super) fn new(upgraded: Upgraded) -> Self {
+    /// For messages of at most so many bytes.
+    pub(in crate::transport) fn new(upgraded: Upgraded, most: usize) -> Self {
         let (bytes, unread) = match upgraded.downcast::<accept::Socket>() {
             Ok(parts) => (Bytes::Own(parts.io), parts.read_buf.to_vec()),
             Err(upgraded) => (Bytes::Stream(TokioIo::new(upgraded)), Vec::new()),
@@ -67,7 +68,7 @@ impl Socket {
         let waiting = !unread.is_empty();
         Self {
             bytes,
-            decoder: Decoder::default(),
+            decoder: Decoder::new(most),
             unread,
             waiting,
             out: Vec::new(),
@@ -78,7 +79,10 @@ impl Socket {
 
     /// Waits for bytes; none at the end. What is not taken of them is to be
     /// given back with [`Socket::keep`].
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Heard>>> {
+    pub(in crate::transport) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<Heard>>> {
         if self.waiting {
             return Poll::Ready(Ok(Some(Heard::all(std::mem::take(&mut self.unread)))));
         }
@@ -101,7 +105,10 @@ impl Socket {
     }
 
     /// The next message, if all of it is there.
-    pub(super) fn decode<'a>(&mut self, heard: &'a mut Heard) -> Result<Option<Message<'a>>, codec::Wrong> {
+    pub(in crate::transport) fn decode<'a>(
+        &mut self,
+        heard: &'a mut Heard,
+    ) -> Result<Option<Message<'a>>, codec::Wrong> {
         let decoded = self.decoder.decode(&mut heard.bytes[heard.from..heard.to])?;
         Ok(decoded.map(|(message, length)| {
             heard.from += length;
@@ -111,7 +118,7 @@ impl Socket {
 
     /// Keeps what has not been taken. `waiting`: there may be whole frames, to
     /// be taken before more is read.
-    pub(super) fn keep(&mut self, mut heard: Heard, waiting: bool) {
+    pub(in crate::transport) fn keep(&mut self, mut heard: Heard, waiting: bool) {
         self.waiting = waiting && heard.from < heard.to;
         if heard.lent {
             self.unread.extend_from_slice(&heard.bytes[heard.from..heard.to]);
@@ -123,7 +130,7 @@ impl Socket {
     }
 
     /// Gives frames on their way. What the peer does not take at once is kept.
-    pub(super) fn write(&mut self, cx: &mut Context<'_>, frames: &[u8]) -> io::Result<()> {
+    pub(in crate::transport) fn write(&mut self, cx: &mut Context<'_>, frames: &[u8]) -> io::Result<()> {
         let taken = if self.out.is_empty() { self.bytes.write_some(cx, frames)? } else { 0 };
         self.out.extend_from_slice(&frames[taken..]);
         self.unflushed = true;
@@ -131,17 +138,17 @@ impl Socket {
     }
 
     /// Adds a frame to what is on its way.
-    pub(super) fn push(&mut self, opcode: OpCode, payload: &[u8]) {
+    pub(in crate::transport) fn push(&mut self, opcode: OpCode, payload: &[u8]) {
         codec::encode(&mut self.out, opcode, payload);
     }
 
     /// Adds a close frame.
-    pub(super) fn push_close(&mut self, code: Option<u16>, reason: &str) {
+    pub(in crate::transport) fn push_close(&mut self, code: Option<u16>, reason: &str) {
         codec::encode_close(&mut self.out, code, reason);
     }
 
     /// Waits until all has gone that is on its way.
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(in crate::transport) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.out.is_empty() {
             self.gone += self.bytes.write_some(cx, &self.out[self.gone..])?;
             if self.gone < self.out.len() {
@@ -157,7 +164,7 @@ impl Socket {
     }
 
     /// Waits until the peer knows that nothing more comes.
-    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(in crate::transport) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.bytes {
             Bytes::Own(socket) => socket.poll_shutdown(cx),
             Bytes::Stream(stream) => Pin::new(stream).poll_shutdown(cx),
@@ -165,7 +172,11 @@ impl Socket {
     }
 
     /// Drops what comes, up to the end or to so many bytes.
-    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, left: &mut usize) -> Poll<io::Result<()>> {
+    pub(in crate::transport) fn poll_drain(
+        &mut self,
+        cx: &mut Context<'_>,
+        left: &mut usize,
+    ) -> Poll<io::Result<()>> {
         (self.unread, self.waiting) = (Vec::new(), false);
         loop {
             let Some(heard) = ready!(self.poll_read(cx))? else { return Poll::Ready(Ok(())) };
@@ -179,7 +190,7 @@ impl Socket {
 
     /// Bytes of what has come and could not be taken: of a frame or a message that
     /// is not whole, or of frames that must wait.
-    pub(super) fn held(&self) -> usize {
+    pub(in crate::transport) fn held(&self) -> usize {
         self.unread.len() + self.decoder.held()
     }
 }

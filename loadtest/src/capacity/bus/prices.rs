@@ -15,14 +15,14 @@ pub(super) struct Prices {
 impl Prices {
     /// From the costs that were measured.
     pub(super) fn new(plan: &Plan) -> Self {
-        let micros = |cost: cost::Cost| cost.value / 1e6;
+        let micros = |cost: &cost::Cost| cost.value / 1e6;
         let steps = cost::REDIS_STEPS.value / cost::REDIS_MESSAGE.value;
         // A third for the number and a third for each of two filings.
-        let third = micros(cost::REDIS_BATCHED) / 3.0;
+        let third = micros(&cost::REDIS_BATCHED) / 3.0;
         Self {
-            send: micros(cost::GATEWAY_BATCHED) / 2.0 / plan.cores,
-            deliver: micros(cost::GATEWAY_BATCHED) / 2.0 / plan.cores,
-            take: micros(cost::ROUTER_BATCHED) / plan.cores,
+            send: micros(&cost::GATEWAY_BATCHED) / 2.0 / plan.cores,
+            deliver: micros(&cost::GATEWAY_BATCHED) / 2.0 / plan.cores,
+            take: micros(&cost::ROUTER_BATCHED) / plan.cores,
             number: third * steps,
             file: third * steps,
             post: third,
@@ -36,12 +36,12 @@ impl Prices {
 /// message and the acknowledgement, and for what Redis answers to both; Redis
 /// for both.
 pub(super) fn wakes(plan: &Plan) -> [f64; 3] {
-    let wake = |alone: cost::Cost, batched: cost::Cost, times: f64| {
+    let wake = |alone: &cost::Cost, batched: &cost::Cost, times: f64| {
         (alone.value - batched.value).max(0.0) / 1e6 / times
     };
     [
-        wake(cost::GATEWAY_ALONE, cost::GATEWAY_BATCHED, 5.0) / plan.cores,
-        wake(cost::ROUTER_ALONE, cost::ROUTER_BATCHED, 4.0) / plan.cores,
-        wake(cost::REDIS_ALONE, cost::REDIS_BATCHED, 2.0),
+        wake(&cost::GATEWAY_ALONE, &cost::GATEWAY_BATCHED, 5.0) / plan.cores,
+        wake(&cost::ROUTER_ALONE, &cost::ROUTER_BATCHED, 4.0) / plan.cores,
+        wake(&cost::REDIS_ALONE, &cost::REDIS_BATCHED, 2.0),
     ]
 }

@@ -1,0 +1,275 @@
+//! One client's connection: packets to and from the namespaces that it is in.
+
+use std::collections::VecDeque;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::packet::{Kind, Packet, Payload, Wrong, name, write};
+use super::{Connecting, Event, Leave, Said, Socket, Visitor};
+use crate::transport::inside::{Close, Exchange, Message, Refusal};
+
+/// What is against the protocol closes the connection (as Socket.IO's own servers).
+const BROKEN: Close = Close::new(1002, "not Socket.IO 5");
+const NOT_CONNECTED: Close = Close::new(1000, "connected to no namespace in time");
+/// Answers of the connection's own that wait to be said, beyond which nothing more
+/// is heard.
+const MOST: usize = 16;
+
+/// What an Engine.IO client is, to Socket.IO.
+pub(super) struct Connection {
+    visitor: Box<dyn Visitor>,
+    connect_timeout: Duration,
+    /// When it is let go for being in no namespace.
+    until: Option<Pin<Box<Sleep>>>,
+    namespaces: Vec<Namespace>,
+    /// A packet whose attachments have not all come.
+    partial: Option<Packet>,
+    /// Answers to what it wanted, to be said before what namespaces say.
+    own: VecDeque<Message>,
+    ready: Option<Waker>,
+    say: Option<Waker>,
+}
+
+/// A namespace that it is in.
+struct Namespace {
+    name: String,
+    state: State,
+}
+
+enum State {
+    /// Nothing more is heard until that is known.
+    Connecting(Connecting),
+    Connected(Box<dyn Socket>),
+}
+
+impl Connection {
+    pub(super) fn new(visitor: Box<dyn Visitor>, connect_timeout: Duration) -> Self {
+        Self {
+            visitor,
+            connect_timeout,
+            until: Some(timer(connect_timeout)),
+            namespaces: Vec::new(),
+            partial: None,
+            own: VecDeque::new(),
+            ready: None,
+            say: None,
+        }
+    }
+
+    /// Goes on with what is being connected; whether all of it is.
+    fn settle(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut settled = true;
+        let mut at = 0;
+        while let Some(known) = self.namespaces.get_mut(at) {
+            let State::Connecting(connecting) = &mut known.state else {
+                at += 1;
+                continue;
+            };
+            let Poll::Ready(result) = connecting.as_mut().poll(cx) else {
+                settled = false;
+                at += 1;
+                continue;
+            };
+            match result {
+                Ok(socket) => {
+                    self.own.push_back(write::connect(&known.name, &socket.connected()));
+                    known.state = State::Connected(socket);
+                    self.until = None;
+                }
+                Err(error) => {
+                    self.own.push_back(write::connect_error(&known.name, &error));
+                    self.namespaces.remove(at);
+                }
+            }
+            wake(&mut self.say);
+            wake(&mut self.ready);
+        }
+        settled
+    }
+
+    fn packet(&mut self, packet: Packet) -> Result<(), Close> {
+        let Packet { kind, namespace, id, .. } = packet;
+        let known = self.namespaces.iter_mut().find(|known| known.name == namespace);
+        match (kind, known.map(|known| &mut known.state)) {
+            (Kind::Connect(auth), None) => self.connect(namespace, auth),
+            (Kind::Disconnect, Some(_)) => self.leave(&namespace),
+            (Kind::Event(payload), Some(State::Connected(socket))) => {
+                if let Err(leave) = event(socket.as_mut(), id, payload)? {
+                    self.sent_away(&namespace, leave)?;
+                }
+            }
+            (Kind::Ack(payload), Some(State::Connected(socket))) => {
+                let elements = payload.elements().map_err(broken)?;
+                socket.acknowledged(id.ok_or(BROKEN)?, &elements);
+            }
+            // It was never connected there, or is already.
+            _ => return Err(BROKEN),
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, namespace: String, auth: Option<String>) {
+        match self.visitor.connect(&namespace, auth) {
+            Some(connecting) => {
+                self.namespaces.push(Namespace { name: namespace, state: State::Connecting(connecting) });
+            }
+            None => {
+                let error = r#"{"message":"Invalid namespace"}"#;
+                self.own.push_back(write::connect_error(&namespace, error));
+            }
+        }
+        wake(&mut self.say);
+    }
+
+    fn leave(&mut self, namespace: &str) {
+        self.namespaces.retain(|known| known.name != namespace);
+        if self.namespaces.is_empty() {
+            self.until = Some(timer(self.connect_timeout));
+            wake(&mut self.say);
+        }
+    }
+
+    fn sent_away(&mut self, namespace: &str, leave: Leave) -> Result<(), Close> {
+        match leave {
+            Leave::Namespace => {
+                self.own.push_back(write::disconnect(namespace));
+                self.leave(namespace);
+                Ok(())
+            }
+            Leave::Connection(close) => Err(close),
+        }
+    }
+
+    /// What one namespace after the other says. Whether any has.
+    fn namespaces_say(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Message>,
+        most: usize,
+    ) -> Result<(), Close> {
+        let mut said = Vec::new();
+        let mut left: Vec<(String, Leave)> = Vec::new();
+        for known in &mut self.namespaces {
+            let State::Connected(socket) = &mut known.state else { continue };
+            let Poll::Ready(result) = socket.poll_say(cx, &mut said, most) else { continue };
+            for said in said.drain(..) {
+                match said {
+                    Said::Event(id, payload) => write::event(&known.name, id, payload, out),
+                    Said::Ack(id, payload) => write::ack(&known.name, id, payload, out),
+                }
+            }
+            if let Err(leave) = result {
+                left.push((known.name.clone(), leave));
+            }
+        }
+        left.into_iter().try_for_each(|(namespace, leave)| self.sent_away(&namespace, leave))
+    }
+}
+
+/// An event for a namespace. The outer error is against the protocol.
+fn event(socket: &mut dyn Socket, id: Option<u64>, payload: Payload) -> Result<Result<(), Leave>, Close> {
+    let elements = payload.elements().map_err(broken)?;
+    let name = name(elements.first()).map_err(broken)?;
+    let rest = elements.get(1..).unwrap_or_default();
+    Ok(socket.hear(Event { name, elements: rest, attachments: payload.attachments.clone(), id }))
+}
+
+impl Exchange for Connection {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let settled = self.settle(cx);
+        let room = self.own.len() < MOST;
+        let mut ready = settled && room;
+        for known in &mut self.namespaces {
+            if let State::Connected(socket) = &mut known.state {
+                ready &= socket.poll_ready(cx).is_ready();
+            }
+        }
+        if ready {
+            return Poll::Ready(());
+        }
+        self.ready = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn hear(&mut self, message: Message) -> Result<(), Close> {
+        let packet = match (message, self.partial.take()) {
+            (Message::Text(text), None) => Packet::decode(&text).map_err(broken)?,
+            (Message::Binary(bytes), Some(mut packet)) => {
+                packet.attach(bytes);
+                packet
+            }
+            (Message::Text(_), Some(_)) | (Message::Binary(_), None) => return Err(BROKEN),
+        };
+        if packet.missing == 0 {
+            return self.packet(packet);
+        }
+        self.partial = Some(packet);
+        Ok(())
+    }
+
+    fn poll_say(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Message>,
+        most: usize,
+    ) -> Poll<Result<(), Close>> {
+        let before = out.len();
+        self.settle(cx);
+        loop {
+            if !self.own.is_empty() {
+                out.extend(self.own.drain(..));
+                wake(&mut self.ready);
+            }
+            if let Err(close) = self.namespaces_say(cx, out, most) {
+                return Poll::Ready(Err(close));
+            }
+            if self.own.is_empty() {
+                break;
+            }
+        }
+        if out.len() > before {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(until) = &mut self.until
+            && until.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(NOT_CONNECTED));
+        }
+        self.say = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn hold(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let partial = self.partial.as_ref().map_or(0, weight);
+        self.visitor.hold(bytes + partial)
+    }
+}
+
+/// Bytes of a packet that is not whole.
+fn weight(packet: &Packet) -> usize {
+    match &packet.kind {
+        Kind::Event(payload) | Kind::Ack(payload) => {
+            payload.json.len() + payload.attachments.iter().map(Bytes::len).sum::<usize>()
+        }
+        Kind::Connect(_) | Kind::Disconnect => 0,
+    }
+}
+
+fn broken(_: Wrong) -> Close {
+    BROKEN
+}
+
+fn timer(pause: Duration) -> Pin<Box<Sleep>> {
+    Box::pin(sleep_until(Instant::now() + pause))
+}
+
+fn wake(waiting: &mut Option<Waker>) {
+    if let Some(waker) = waiting.take() {
+        waker.wake();
+    }
+}

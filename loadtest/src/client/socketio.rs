@@ -1,0 +1,232 @@
+//! The protocol as Socket.IO's clients speak it (PROTOCOL.md §6): `emit(type,
+//! fields, ack)` is a command and its acknowledgement the answer; frames come as
+//! events that are named after their type, their cursor as the last argument.
+//!
+//! A packet is a digit, the number of its acknowledgement where it has one, and
+//! JSON: `0` connect, `1` disconnect, `2` event, `3` acknowledgement, `4` refused.
+
+use std::collections::VecDeque;
+
+use serde_json::{Value, json};
+
+use super::engine::{Carrier, Engine};
+use super::error::{Close, Error, Refusal, Result};
+use super::{Account, Frame};
+
+/// Where Engine.IO is.
+const PATH: &str = "/socket.io/";
+
+/// Frames that may come while a command's answer is waited for.
+const WAITING: usize = 1_000_000;
+
+/// A session over Socket.IO.
+#[derive(Debug)]
+pub struct SocketIo {
+    engine: Engine,
+    welcome: Frame,
+    cursor: String,
+    waiting: VecDeque<Frame>,
+    last_ref: u64,
+}
+
+impl SocketIo {
+    /// Connects with the token, device and cursor of the account, and reads
+    /// `welcome`.
+    pub async fn connect(account: &Account, carrier: Carrier) -> Result<Self> {
+        let mut engine = Engine::open(account, PATH, carrier).await?;
+        engine.send(&connect_packet(account)).await?;
+        let mut client = Self {
+            engine,
+            welcome: Frame(Value::Null),
+            cursor: String::new(),
+            waiting: VecDeque::new(),
+            last_ref: 0,
+        };
+        let welcome = client.read().await?;
+        if welcome.kind() != "welcome" {
+            return Err(Error::broken(format!("`{}` instead of `welcome`", welcome.kind())));
+        }
+        client.cursor = welcome.cursor().unwrap_or_default().to_owned();
+        client.welcome = welcome;
+        Ok(client)
+    }
+
+    /// The frame that the session began with.
+    pub fn welcome(&self) -> &Frame {
+        &self.welcome
+    }
+
+    /// The position of the last event handed out.
+    pub fn cursor(&self) -> &str {
+        &self.cursor
+    }
+
+    /// The next frame of any type. Safe to drop half way.
+    pub async fn next_frame(&mut self) -> Result<Frame> {
+        let frame = match self.waiting.pop_front() {
+            Some(frame) => frame,
+            None => self.read().await?,
+        };
+        if let Some(cursor) = frame.cursor() {
+            cursor.clone_into(&mut self.cursor);
+        }
+        Ok(frame)
+    }
+
+    /// Sends a command; its answer comes out of [`next_frame`](Self::next_frame).
+    pub async fn start(&mut self, command: Value) -> Result<u64> {
+        self.last_ref += 1;
+        let packet = event_packet(self.last_ref, command)?;
+        self.engine.send(&packet).await?;
+        Ok(self.last_ref)
+    }
+
+    /// Sends a command and waits for its answer.
+    pub async fn command(&mut self, command: Value) -> Result<Frame> {
+        let reference = self.start(command).await?;
+        loop {
+            let frame = self.read().await?;
+            let answers = frame.answers() == Some(reference);
+            if !answers || frame.is_event() {
+                if self.waiting.len() >= WAITING {
+                    return Err(Error::broken("too many frames before an answer"));
+                }
+                self.waiting.push_back(frame.clone());
+            }
+            if answers {
+                return frame.accepted();
+            }
+        }
+    }
+
+    /// Leaves the namespace and closes the connection.
+    pub async fn close(mut self) {
+        // A connection that is broken is closed too.
+        if self.engine.send("1").await.is_ok() {
+            self.engine.close().await;
+        }
+    }
+
+    async fn read(&mut self) -> Result<Frame> {
+        loop {
+            let packet = self.engine.next().await?;
+            if let Some(frame) = read_packet(&packet)? {
+                return Ok(frame);
+            }
+        }
+    }
+}
+
+fn connect_packet(account: &Account) -> String {
+    let mut auth = json!({});
+    let fields = [("device", &account.device), ("cursor", &account.cursor)];
+    for (name, value) in fields {
+        if let Some(value) = value {
+            auth[name] = json!(value);
+        }
+    }
+    if !account.token.is_empty() {
+        auth["token"] = json!(account.token);
+    }
+    format!("0{auth}")
+}
+
+fn event_packet(number: u64, mut command: Value) -> Result<String> {
+    let kind = command.as_object_mut().and_then(|fields| fields.remove("type"));
+    let kind = kind.ok_or_else(|| Error::broken("a command without `type`"))?;
+    Ok(format!("2{number}{}", json!([kind, command])))
+}
+
+/// The frame in a packet; a connect has none.
+fn read_packet(packet: &str) -> Result<Option<Frame>> {
+    let broken = || Error::broken(format!("a packet that was not expected: {packet}"));
+    let (kind, rest) = packet.split_at_checked(1).ok_or_else(broken)?;
+    let digits = rest.len() - rest.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
+    let (number, text) = rest.split_at(digits);
+    let parse = || serde_json::from_str::<Value>(text).map_err(|_| broken());
+    match kind {
+        "0" => Ok(None),
+        "1" => Err(Error::Closed(Close { code: None, reason: "disconnected".to_owned() })),
+        "2" => event(parse()?).map(Some),
+        "3" => {
+            let mut answer = parse()?.get_mut(0).map(Value::take).ok_or_else(broken)?;
+            answer["ref"] = json!(number.parse::<u64>().map_err(|_| broken())?);
+            Frame::checked(answer).map(Some)
+        }
+        "4" => {
+            let mut refused = parse()?;
+            let mut refusal = Refusal::read(0, &refused["data"]);
+            if let Value::String(message) = refused["message"].take() {
+                refusal.message = message;
+            }
+            Err(Error::Refused(refusal))
+        }
+        _ => Err(broken()),
+    }
+}
+
+/// `["message", {…}, "cursor"]`; what the arguments say must agree.
+fn event(packet: Value) -> Result<Frame> {
+    let broken = |what: &str| Error::broken(format!("{what}: {packet}"));
+    let name = packet[0].as_str().ok_or_else(|| broken("an event without a name"))?;
+    let frame = Frame::checked(packet[1].clone())?;
+    if frame.kind() != name {
+        return Err(broken("an event with a frame of another type"));
+    }
+    let last = packet.get(2).and_then(Value::as_str);
+    if frame.is_event() && last != frame.cursor() {
+        return Err(broken("an event with another cursor"));
+    }
+    Ok(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_read_from_events_and_acknowledgements() {
+        assert_eq!(read_packet(r#"0{"sid":"x","pid":"y"}"#).unwrap(), None);
+        let frame = read_packet(r#"2["message",{"type":"message","cursor":"1.a"},"1.a"]"#).unwrap().unwrap();
+        assert_eq!((frame.kind(), frame.cursor()), ("message", Some("1.a")));
+        let frame = read_packet(r#"2["typing",{"type":"typing"}]"#).unwrap().unwrap();
+        assert_eq!(frame.kind(), "typing");
+        let answer = read_packet(r#"317[{"type":"sent","seq":4}]"#).unwrap().unwrap();
+        assert_eq!((answer.answers(), answer.number("seq")), (Some(17), Some(4)));
+    }
+
+    #[test]
+    fn a_refusal_has_its_code_and_a_disconnect_is_an_end() {
+        let refused = read_packet(r#"4{"message":"token","data":{"code":"unauthorized"}}"#).unwrap_err();
+        assert_eq!(refused.code(), Some("unauthorized"));
+        assert!(matches!(read_packet("1").unwrap_err(), Error::Closed(_)));
+    }
+
+    #[test]
+    fn what_no_server_of_ours_sends_is_an_error() {
+        for packet in [
+            "",
+            "9",
+            "2",
+            "2{}",
+            r#"2["message"]"#,
+            r#"2["typing",{"type":"message"}]"#,
+            r#"2["message",{"type":"message","cursor":"1.b"},"1.a"]"#,
+            r#"2["message",{"type":"message","cursor":"1.b"}]"#,
+            "3[]",
+            r#"3[{"type":"ok"}]"#,
+            "é",
+        ] {
+            assert!(read_packet(packet).is_err(), "{packet}");
+        }
+    }
+
+    #[test]
+    fn a_command_is_an_event_with_an_acknowledgement() {
+        let packet = event_packet(3, json!({"type": "send", "to": "bob"})).unwrap();
+        assert_eq!(packet, r#"23["send",{"to":"bob"}]"#);
+        assert!(event_packet(3, json!({})).is_err());
+        let account = Account::new("http://x", "t", "d").from("1.a");
+        assert_eq!(connect_packet(&account), r#"0{"cursor":"1.a","device":"d","token":"t"}"#);
+    }
+}

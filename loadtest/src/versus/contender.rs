@@ -1,0 +1,68 @@
+//! What is compared: a server, and how clients connect to it.
+
+use crate::client::Transport;
+use crate::workload::{Kind, Mix};
+
+/// A server and a transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contender {
+    /// This project over WebSockets.
+    Switchboard,
+    /// This project over Socket.IO in WebSockets.
+    SwitchboardSocketIo,
+    /// This project over Socket.IO in polls.
+    SwitchboardSocketIoPolling,
+    /// Two nodes of Socket.IO with the Redis adapter, over WebSockets.
+    SocketIo,
+    /// The same over polls.
+    SocketIoPolling,
+    /// Two nodes of Centrifugo with the Redis engine, over WebSockets.
+    Centrifugo,
+    /// The bare relay over WebSockets: the floor.
+    Relay,
+}
+
+impl Contender {
+    /// Its column in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Switchboard => "switchboard",
+            Self::SwitchboardSocketIo => "switchboard over socket.io",
+            Self::SwitchboardSocketIoPolling => "switchboard over socket.io, polling",
+            Self::SocketIo => "socket.io",
+            Self::SocketIoPolling => "socket.io, polling",
+            Self::Centrifugo => "centrifugo",
+            Self::Relay => "relay",
+        }
+    }
+
+    /// The server.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Switchboard | Self::SwitchboardSocketIo | Self::SwitchboardSocketIoPolling => {
+                Kind::Switchboard
+            }
+            Self::SocketIo | Self::SocketIoPolling => Kind::SocketIo,
+            Self::Centrifugo => Kind::Centrifugo,
+            Self::Relay => Kind::Relay,
+        }
+    }
+
+    pub(super) fn transports(self) -> Mix {
+        Mix::only(match self {
+            Self::SwitchboardSocketIo => Transport::SocketIoWebSocket,
+            Self::SwitchboardSocketIoPolling | Self::SocketIoPolling => Transport::SocketIoPolling,
+            Self::Switchboard | Self::SocketIo | Self::Centrifugo | Self::Relay => Transport::WebSocket,
+        })
+    }
+
+    /// Whose figures this one's are divided by.
+    pub(super) fn rivals(self) -> &'static [Self] {
+        match self {
+            Self::Switchboard => &[Self::SocketIo, Self::Relay],
+            Self::SwitchboardSocketIo => &[Self::SocketIo],
+            Self::SwitchboardSocketIoPolling => &[Self::SocketIoPolling],
+            Self::SocketIo | Self::SocketIoPolling | Self::Centrifugo | Self::Relay => &[],
+        }
+    }
+}
