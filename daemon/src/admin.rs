@@ -44,31 +44,37 @@ where
     Arc::new(move || Box::pin(ask()))
 }
 
-/// Serves until `stop`; requests under way then are given up.
+/// Serves until `stop`; requests under way then are given up. Ends when its
+/// connections have ended.
 pub async fn serve(listener: TcpListener, ready: Ready, telemetry: Telemetry, stop: CancellationToken) {
     let routes = axum::Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz).with_state(ready))
         .route("/metrics", get(metrics).with_state(telemetry));
     let connections = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    stop.run_until_cancelled(accept(listener, routes, &connections, &stop)).await;
+    connections.close();
+    connections.wait().await;
+}
+
+async fn accept(
+    listener: TcpListener,
+    routes: axum::Router,
+    connections: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let place = tokio::select! {
-            () = stop.cancelled() => return,
-            place = places.clone().acquire_owned() => place.expect("the semaphore is never closed"),
-        };
-        let stream = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    // Most often out of file descriptors: give others time to
-                    // return some.
-                    tracing::warn!(%error, "the admin server could not accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
+        let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Most often out of file descriptors: give others time to
+                // return some.
+                tracing::warn!(%error, "the admin server could not accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
         };
         let service = TowerToHyperService::new(routes.clone());
         let stop = stop.clone();
@@ -77,13 +83,10 @@ pub async fn serve(listener: TcpListener, ready: Ready, telemetry: Telemetry, st
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
                 .serve_connection(TokioIo::new(stream), service);
-            tokio::select! {
-                () = stop.cancelled() => {}
-                result = connection => if let Err(error) = result {
-                    tracing::debug!(%error, "an admin connection broke");
-                },
+            if let Some(Err(error)) = stop.run_until_cancelled(connection).await {
+                tracing::debug!(%error, "an admin connection broke");
             }
-            drop(place);
+            drop(slot);
         });
     }
 }

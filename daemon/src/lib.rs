@@ -8,10 +8,12 @@
 //! (what the process takes), [`trace`] (spans), [`logs`], [`seldom`] (lines that
 //! others cause), [`admin`] (`/healthz`, `/readyz`, `/metrics`), [`healthcheck`]
 //! (asks them), [`check`] (whether a configuration would work), [`lock`] (locks
-//! that know their order).
+//! that know their order), [`Tasks`] (what is stopped and waited for together),
+//! [`Backoff`] (pauses between tries).
 
 pub mod admin;
 pub mod args;
+mod backoff;
 pub mod causes;
 pub mod check;
 pub mod duration;
@@ -26,9 +28,12 @@ pub mod run;
 pub mod seldom;
 pub mod settings;
 pub mod signals;
+mod tasks;
 pub mod telemetry;
 pub mod trace;
 
 pub use args::Args;
+pub use backoff::Backoff;
 pub use run::{Process, run};
+pub use tasks::Tasks;
 pub use telemetry::Program;

@@ -17,6 +17,7 @@ use crate::admin::{self, Ready};
 use crate::args::Args;
 use crate::seldom::Seldom;
 use crate::settings::Settings;
+use crate::tasks::Tasks;
 use crate::telemetry::{self, Program, Telemetry};
 use crate::{environment, logs, signals};
 
@@ -39,8 +40,8 @@ pub struct Process {
     /// Cancelled by the first SIGTERM or SIGINT.
     pub shutdown: CancellationToken,
     telemetry: Telemetry,
-    tasks: TaskTracker,
-    stopped: CancellationToken,
+    /// The admin server, which goes on through the drain.
+    admin: Arc<Tasks>,
 }
 
 /// Runs a program; `main` returns what this returns. The future of `serve` ends
@@ -79,13 +80,14 @@ where
         tracing::warn!("{warning}");
     }
     let outcome = runtime.block_on(async {
-        let tasks = TaskTracker::new();
-        let shutdown = signals::shutdown(&tasks).context("cannot listen for signals")?;
-        let stopped = CancellationToken::new();
-        let process = Process { shutdown, telemetry: telemetry.clone(), tasks, stopped: stopped.clone() };
+        // Not waited for: a second signal counts until the process has ended.
+        let listening = TaskTracker::new();
+        let shutdown = signals::shutdown(&listening).context("cannot listen for signals")?;
+        let admin = Arc::new(Tasks::new("the admin server"));
+        let process = Process { shutdown, telemetry: telemetry.clone(), admin: admin.clone() };
         // Boxed: the program is large and block_on would keep it on the stack.
         let outcome = Box::pin(serve(process)).await;
-        stopped.cancel();
+        admin.end().await;
         outcome
     });
     telemetry.stop(LAST_EXPORT.min(args.drain));
@@ -110,7 +112,8 @@ impl Process {
             }
         });
         tracing::info!(address = %listener.local_addr()?, "admin server listens");
-        self.tasks.spawn(admin::serve(listener, ready, self.telemetry.clone(), self.stopped.clone()));
+        let serving = admin::serve(listener, ready, self.telemetry.clone(), self.admin.stop().clone());
+        self.admin.tracker().spawn(serving);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use daemon::{Process, Program};
+use daemon::{Process, Program, Tasks};
 use gateway::caller::auth::token::TokenArgs;
 use gateway::cli::check_token::CheckTokenArgs;
 use gateway::cli::{self, Task};
@@ -56,11 +56,11 @@ async fn run(args: Args, config: Config, process: Process) -> anyhow::Result<()>
     let reserved = daemon::run::reserve(args.gateway.listen, "--listen")?;
     let address = reserved.address;
     // The bus lives on through the drain.
-    let bus_stop = tokio_util::sync::CancellationToken::new();
-    let _stop_bus_at_end = bus_stop.clone().drop_guard();
+    let bus_tasks = Tasks::new("the bus");
     let store = args.gateway.store;
-    let bus = store::open_bus(&store::Config::new(store.clone()), bus_stop)
-        .with_context(|| format!("--store {store}"))?;
+    let bus =
+        store::open_bus(&store::Config::new(store.clone()), bus_tasks.tracker(), bus_tasks.stop().clone())
+            .with_context(|| format!("--store {store}"))?;
     let name = config.node.clone();
     let node = Node::start(config, bus, RouterSource::Urls(args.gateway.routers))?;
     let gateway = node.gateway.clone();
@@ -72,5 +72,6 @@ async fn run(args: Args, config: Config, process: Process) -> anyhow::Result<()>
     let listener = reserved.listen_when(&ready, &process.shutdown).await?;
     tracing::info!(%address, node = name, %store, "gateway listens");
     node.serve(listener, axum::Router::new(), args.daemon.drain, process.shutdown).await;
+    bus_tasks.end().await;
     Ok(())
 }

@@ -161,22 +161,7 @@ pub(crate) static BUS_ERRORS: Metric = Metric::counter(
     "{error}",
     "connections to the store's bus that failed, and what it refused or did not answer there",
 )
-.labelled(&[Label {
-    name: "reason",
-    values: &[
-        "name",
-        "refused",
-        "credentials",
-        "permission",
-        "memory",
-        "disk",
-        "read_only",
-        "loading",
-        "tls",
-        "timeout",
-        "other",
-    ],
-}]);
+.labelled(&[Label { name: "reason", values: store::Reason::WORDS }]);
 static DROPPED: Metric = Metric::counter(
     "switchboard.gateway.ephemeral.dropped",
     "{frame}",

@@ -1,17 +1,16 @@
 //! A gateway from start to drain: the one function that binaries, standalone
 //! and tests call.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use daemon::Tasks;
 use proto::NodeIncarnation;
 use store::Bus;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::accept::Acceptor;
 use crate::caller::auth::Authenticator;
@@ -36,8 +35,9 @@ pub struct Node {
     pub gateway: Arc<Gateway>,
     /// The only gateway: its router is in this process.
     alone: bool,
-    /// Ends what must outlive the drain: the bus and the routers.
-    stop: CancellationToken,
+    /// All tasks of the gateway, those too that must outlive the drain: the
+    /// reader of the bus and the links to the routers.
+    tasks: Tasks,
 }
 
 impl Node {
@@ -46,7 +46,8 @@ impl Node {
     pub fn start(config: Config, bus: Arc<dyn Bus>, source: RouterSource) -> anyhow::Result<Self> {
         let node =
             NodeIncarnation::new(&config.node).map_err(|rule| anyhow::anyhow!("--node: the name {rule}"))?;
-        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let tasks = Tasks::new("the gateway");
+        let (tracker, stop) = (tasks.tracker().clone(), tasks.stop().clone());
         let link = LinkConfig { timeout: config.limits.command_timeout, ..LinkConfig::default() };
         let routers = Routers::new(link, &tracker, stop.clone());
         let alone = matches!(source, RouterSource::Local(_));
@@ -59,20 +60,16 @@ impl Node {
         let class_of = crate::http::catalogue::class_of;
         let gateway = Gateway::new(config, node, auth, routers, tracker, stop.child_token(), class_of);
         let (context, sessions) = (&gateway.context, &gateway.sessions);
-        // Each ends with `stop`, which comes after the drain.
-        let until_stop = |task: Pin<Box<dyn Future<Output = ()> + Send>>| {
-            let ending = stop.clone();
-            context.tracker.spawn(async move { ending.run_until_cancelled(task).await });
-        };
-        until_stop(Box::pin(listen(sessions.clone(), bus, stop.clone())));
-        until_stop(Box::pin(presence::run(sessions.clone())));
+        tasks.spawn_until_stop(gateway.callers.auth.clone().keep_fresh());
+        tasks.spawn_until_stop(listen(sessions.clone(), bus, stop));
+        tasks.spawn_until_stop(presence::run(sessions.clone()));
         let hurrying = sessions.clone();
-        until_stop(Box::pin(async move { hurrying.hub.hurry().await }));
+        tasks.spawn_until_stop(async move { hurrying.hub.hurry().await });
         let (counting, routers) = (gateway.callers.rates.clone(), context.routers.clone());
-        until_stop(Box::pin(async move { counting.run(routers).await }));
-        until_stop(Box::pin(farewell::run(sessions.clone())));
+        tasks.spawn_until_stop(async move { counting.run(routers).await });
+        tasks.spawn_until_stop(farewell::run(sessions.clone()));
         context.tracker.spawn(between_polls::sweep(Arc::downgrade(sessions)));
-        Ok(Self { gateway, alone, stop })
+        Ok(Self { gateway, alone, tasks })
     }
 
     /// Serves clients on `listener` until `shutdown`, then drains: not ready at
@@ -113,11 +110,7 @@ impl Node {
             () = Departure::within(drain, self.alone).run(&gateway.sessions) => {}
         }
         acceptor.finish(over.saturating_duration_since(Instant::now())).await;
-        self.stop.cancel();
-        gateway.context.tracker.close();
-        if tokio::time::timeout(Duration::from_secs(2), gateway.context.tracker.wait()).await.is_err() {
-            tracing::warn!(tasks = gateway.context.tracker.len(), "tasks did not end in time");
-        }
+        self.tasks.end().await;
         tracing::info!("stopped");
     }
 }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use daemon::Tasks;
 use daemon::trace::{self, KeyValue, Span};
 use proto::{Bound, weight};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -43,7 +44,8 @@ impl Batch {
     pub(crate) const PAGES: Self = Self { bound: Bound::new(weight::PAGES, 256), answer: weight::LEAST_PAGE };
 }
 
-/// The handle: cheap to clone. The loop ends when the last one is gone.
+/// The handle: cheap to clone. The loop ends when the last one is gone, or when
+/// its tasks are to end and nothing waits.
 #[derive(Debug)]
 pub(crate) struct Batcher<I, O> {
     queue: mpsc::Sender<Job<I, O>>,
@@ -79,7 +81,7 @@ where
         name: &'static str,
         pause: Duration,
         batch: Batch,
-        tasks: &TaskTracker,
+        tasks: &Tasks,
         metrics: &Metrics,
         call: F,
     ) -> Self
@@ -91,7 +93,8 @@ where
         let (weak, waiting) = (queue.downgrade(), Arc::new(AtomicUsize::new(0)));
         metrics.queue(name, move || weak.upgrade().map(|queue| queue.max_capacity() - queue.capacity()));
         let queued = Queued { jobs, bytes: waiting.clone() };
-        tasks.spawn(work(name, pause, batch, queued, metrics.clone(), call));
+        let working = work(name, pause, batch, queued, metrics.clone(), tasks.stop().clone(), call);
+        tasks.tracker().spawn(working);
         Self { queue, waiting }
     }
 
@@ -124,6 +127,7 @@ async fn work<I, O, F, Fut>(
     batch: Batch,
     Queued { jobs: mut waiting, bytes }: Queued<I, O>,
     metrics: Metrics,
+    stop: CancellationToken,
     call: F,
 ) where
     I: Clone + Send + Sync + 'static,
@@ -135,8 +139,15 @@ async fn work<I, O, F, Fut>(
     let mut jobs = Vec::new();
     let mut next = Instant::now();
     loop {
-        if jobs.is_empty() && waiting.recv_many(&mut jobs, most).await == 0 {
-            return;
+        if jobs.is_empty() {
+            let count = tokio::select! {
+                biased;
+                count = waiting.recv_many(&mut jobs, most) => count,
+                () = stop.cancelled() => 0,
+            };
+            if count == 0 {
+                return;
+            }
         }
         // One timer for the whole pause. It may be a millisecond late, so that
         // what comes after the pause ends it, too.
@@ -246,20 +257,15 @@ mod tests {
     type Seen = Arc<Mutex<Vec<Vec<u64>>>>;
 
     /// A store that works when `gate` lets it, and the batches that it saw.
-    fn gated(gate: Arc<Semaphore>) -> (Batcher<u64, u64>, Seen) {
-        paused(gate, Duration::ZERO)
+    fn gated(gate: Arc<Semaphore>, tasks: &Tasks) -> (Batcher<u64, u64>, Seen) {
+        paused(gate, Duration::ZERO, tasks)
     }
 
-    fn paused(gate: Arc<Semaphore>, pause: Duration) -> (Batcher<u64, u64>, Seen) {
+    fn paused(gate: Arc<Semaphore>, pause: Duration, tasks: &Tasks) -> (Batcher<u64, u64>, Seen) {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = seen.clone();
-        let batcher = Batcher::start(
-            "test",
-            pause,
-            Batch::WRITES,
-            &TaskTracker::new(),
-            &Metrics::new(),
-            move |items: Vec<u64>| {
+        let batcher =
+            Batcher::start("test", pause, Batch::WRITES, tasks, &Metrics::new(), move |items: Vec<u64>| {
                 let (gate, log) = (gate.clone(), log.clone());
                 async move {
                     gate.acquire().await.expect("the gate stays").forget();
@@ -269,15 +275,15 @@ mod tests {
                     }
                     Ok(items.iter().map(|item| item * 2).collect())
                 }
-            },
-        );
+            });
         (batcher, seen)
     }
 
     #[tokio::test]
     async fn what_gathers_goes_together_and_in_order() {
+        let tasks = Tasks::new("a test");
         let gate = Arc::new(Semaphore::new(0));
-        let (batcher, seen) = gated(gate.clone());
+        let (batcher, seen) = gated(gate.clone(), &tasks);
         let mut answers = Vec::new();
         for item in 1_000..1_600 {
             answers.push(ask(&batcher, item, 10).await);
@@ -294,7 +300,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_in_a_pause_goes_together_and_the_first_does_not_wait() {
-        let (batcher, seen) = paused(Arc::new(Semaphore::new(100)), Duration::from_secs(1));
+        let tasks = Tasks::new("a test");
+        let (batcher, seen) = paused(Arc::new(Semaphore::new(100)), Duration::from_secs(1), &tasks);
         assert!(matches!(ask(&batcher, 1, 1).await.await.unwrap(), Ok(2)));
         let second = ask(&batcher, 2, 1).await;
         // The loop has taken it, and would be done with it.
@@ -309,8 +316,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_batch_has_a_bound_of_bytes() {
+        let tasks = Tasks::new("a test");
         let gate = Arc::new(Semaphore::new(100));
-        let (batcher, seen) = gated(gate);
+        let (batcher, seen) = gated(gate, &tasks);
         let mut answers = Vec::new();
         for item in 0..6 {
             answers.push(ask(&batcher, item, Batch::WRITES.bound.bytes / 2).await);
@@ -323,8 +331,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_refuses_at_once() {
+        let tasks = Tasks::new("a test");
         let gate = Arc::new(Semaphore::new(0));
-        let (batcher, _seen) = gated(gate);
+        let (batcher, _seen) = gated(gate, &tasks);
         let mut waiting = Vec::new();
         for item in 0..(QUEUE.entries + Batch::WRITES.bound.entries) as u64 {
             waiting.push(ask(&batcher, item, 1).await);
@@ -335,8 +344,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_queue_is_full_by_what_it_carries_too_and_has_room_again() {
+        let tasks = Tasks::new("a test");
         let gate = Arc::new(Semaphore::new(0));
-        let (batcher, _seen) = gated(gate.clone());
+        let (batcher, _seen) = gated(gate.clone(), &tasks);
         let mut waiting = Vec::new();
         for item in 0..4 {
             waiting.push(ask(&batcher, item, QUEUE.bytes / 4).await);
@@ -358,7 +368,7 @@ mod tests {
             log.lock().unwrap().push(items.len());
             async move { Ok(items) }
         };
-        let (tasks, metrics) = (TaskTracker::new(), Metrics::new());
+        let (tasks, metrics) = (Tasks::new("a test"), Metrics::new());
         let batcher = Batcher::start("test", Duration::ZERO, Batch::PAGES, &tasks, &metrics, call);
         let mut answers = Vec::new();
         for item in 0..200 {
@@ -373,7 +383,8 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_has_waited_too_long_is_refused_and_the_store_is_not_asked() {
-        let (batcher, seen) = gated(Arc::new(Semaphore::new(100)));
+        let tasks = Tasks::new("a test");
+        let (batcher, seen) = gated(Arc::new(Semaphore::new(100)), &tasks);
         let (sender, late) = oneshot::channel();
         let answer = Box::new(|answer| drop(sender.send(answer)));
         let job = Job { item: 1, bytes: 0, since: Instant::now() - MAX_WAIT * 2, trace: None, answer };
@@ -386,8 +397,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_record_that_cannot_be_read_fails_nobody_else() {
+        let tasks = Tasks::new("a test");
         let gate = Arc::new(Semaphore::new(0));
-        let (batcher, _seen) = gated(gate.clone());
+        let (batcher, _seen) = gated(gate.clone(), &tasks);
         let mut answers = Vec::new();
         for item in 10..16 {
             answers.push(ask(&batcher, item, 1).await);
@@ -399,5 +411,19 @@ mod tests {
                 Err(error) => assert!(item == 13 && matches!(error, Error::Internal)),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn the_end_waits_for_what_was_queued_before_it() {
+        let tasks = Tasks::new("a test");
+        let gate = Arc::new(Semaphore::new(0));
+        let (batcher, _seen) = gated(gate.clone(), &tasks);
+        let answer = ask(&batcher, 1, 1).await;
+        tasks.stop().cancel();
+        gate.add_permits(1);
+        assert!(matches!(answer.await.unwrap(), Ok(2)));
+        tasks.end().await;
+        assert!(tasks.tracker().is_empty(), "although the handle is there");
+        assert!(ask(&batcher, 2, 1).await.await.unwrap().is_err());
     }
 }

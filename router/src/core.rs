@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use daemon::trace;
+use daemon::{Tasks, trace};
 use proto::wire::reply;
 use store::Store;
 use store::model::{
@@ -14,7 +14,6 @@ use store::model::{
     InboxPage, InboxQuery, Mark, Marked, Post, Posted,
 };
 use tokio::sync::{Semaphore, oneshot};
-use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::absences::Absences;
@@ -57,26 +56,26 @@ pub(crate) struct Core {
     pub(crate) marks: Batcher<Mark, Marked>,
     pub(crate) broadcasts: Batcher<Broadcast, Broadcasted>,
     pub(crate) channels: Batcher<ChannelQuery, ChannelPage>,
-    tasks: TaskTracker,
+    under_way: TaskTracker,
     rare_waiting: Arc<Semaphore>,
     rare_running: Arc<Semaphore>,
     /// How many links are open.
     pub(crate) links: Arc<AtomicU64>,
     pub(crate) standstills: Arc<Standstills>,
     pub(crate) rates: Rates,
-    _stop: DropGuard,
+    /// What runs in the background, and gives the batchers something to do.
+    loops: Tasks,
+    batchers: Tasks,
 }
 
 impl Core {
-    /// Starts the loops; they end when this is dropped. `tasks` tracks the
-    /// commands that run as tasks.
-    pub(crate) fn start(store: Arc<dyn Store>, config: Config, tasks: TaskTracker) -> Self {
+    /// Starts the loops and batchers. They run until [`Self::end`], or until this
+    /// is dropped. `under_way` tracks the commands that run as tasks.
+    pub(crate) fn start(store: Arc<dyn Store>, config: Config, under_way: TaskTracker) -> Self {
         let metrics = Metrics::new();
         let store: Arc<dyn Store> = Arc::new(MeasuredStore::new(store, metrics.clone()));
-        let stop = CancellationToken::new();
-        // Ended by `stop` or by their queues' ends, not waited for: whatever
-        // was acknowledged is in the store.
-        let loops = TaskTracker::new();
+        let (loops, batchers) = (Tasks::new("the router's loops"), Tasks::new("the router's batchers"));
+        let stop = loops.stop().clone();
         // A batcher of one of the store's calls.
         macro_rules! batcher {
             ($call:ident) => {
@@ -84,7 +83,7 @@ impl Core {
             };
             ($call:ident, $pause:expr, $batch:expr) => {{
                 let store = store.clone();
-                Batcher::start(stringify!($call), $pause, $batch, &loops, &metrics, move |batch| {
+                Batcher::start(stringify!($call), $pause, $batch, &batchers, &metrics, move |batch| {
                     let store = store.clone();
                     async move { store.$call(batch).await }
                 })
@@ -101,22 +100,23 @@ impl Core {
                         store.$call(batch).await.map(|()| vec![(); count])
                     }
                 };
-                Batcher::start(stringify!($call), Duration::ZERO, Batch::WRITES, &loops, &metrics, call)
+                Batcher::start(stringify!($call), Duration::ZERO, Batch::WRITES, &batchers, &metrics, call)
             }};
         }
         let notices: Notices = batcher_of_all!(publish);
         let receipts = Receipts::new(metrics.clone());
         let groups = Groups::new(store.clone());
-        loops.spawn(receipts.clone().run(store.clone(), groups.clone(), notices.clone(), stop.clone()));
+        let telling = receipts.clone().run(store.clone(), groups.clone(), notices.clone(), stop.clone());
+        loops.tracker().spawn(telling);
         let absences = Absences::new(metrics.clone());
-        loops.spawn(absences.clone().run(store.clone(), notices.clone(), stop.clone()));
-        loops.spawn(nodes::run(store.clone(), stop.clone()));
+        loops.tracker().spawn(absences.clone().run(store.clone(), notices.clone(), stop.clone()));
+        loops.tracker().spawn(nodes::run(store.clone(), stop.clone()));
         let standstills = Arc::new(Standstills::new());
-        let (beating, ending) = (standstills.clone(), stop.clone());
-        loops.spawn(async move { ending.run_until_cancelled(beating.beat()).await });
-        loops.spawn(sweep::run(store.clone(), metrics.clone(), stop.clone()));
+        let beating = standstills.clone();
+        loops.spawn_until_stop(async move { beating.beat().await });
+        loops.tracker().spawn(sweep::run(store.clone(), metrics.clone(), stop.clone()));
         if let Some(hook) = config.webhook.clone() {
-            loops.spawn(webhook::run(hook, store.clone(), metrics.clone(), stop.clone()));
+            loops.tracker().spawn(webhook::run(hook, store.clone(), metrics.clone(), stop));
         }
         Self {
             posts: batcher!(post, config.batch_pause, Batch::WRITES),
@@ -131,7 +131,7 @@ impl Core {
             notices,
             groups,
             absences,
-            tasks,
+            under_way,
             rare_waiting: Arc::new(Semaphore::new(RARE_WAITING)),
             rare_running: Arc::new(Semaphore::new(RARE_AT_ONCE)),
             links: Arc::default(),
@@ -140,8 +140,16 @@ impl Core {
             store,
             config,
             metrics,
-            _stop: stop.drop_guard(),
+            loops,
+            batchers,
         }
+    }
+
+    /// Ends what [`Self::start`] has started, and waits for it. The loops come
+    /// first: what they tell last still goes through a batcher.
+    pub(crate) async fn end(&self) {
+        self.loops.end().await;
+        self.batchers.end().await;
     }
 
     /// Posts among the others' posts, and waits for the outcome.
@@ -165,7 +173,7 @@ impl Core {
             return to.answer(Err(Error::Unavailable("too much waits for the store")));
         };
         let running = self.rare_running.clone();
-        self.tasks.spawn(async move {
+        self.under_way.spawn(async move {
             let _running = running.acquire().await.expect("the semaphore is never closed");
             let outcome = to.span().clone().hold(command).await;
             to.answer(outcome);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _};
 use daemon::healthcheck::{self, Healthcheck};
-use daemon::{Process, Program};
+use daemon::{Process, Program, Tasks};
 use router::{Args, Service};
 
 #[global_allocator]
@@ -47,10 +47,10 @@ async fn run(args: Args, process: Process) -> anyhow::Result<()> {
     args.check().map_err(anyhow::Error::msg)?;
     let listener = daemon::run::bind(&args.listen.to_string(), "--listen").await?;
     let address = listener.local_addr()?;
-    // The store lives on through the drain and ends with the process.
-    let store_stop = tokio_util::sync::CancellationToken::new();
-    let _stop_store_at_end = store_stop.clone().drop_guard();
-    let store = store::open(args.options.store_config(args.store.clone()), store_stop)
+    // The store lives on through the drain.
+    let store_tasks = Tasks::new("the store");
+    let config = args.options.store_config(args.store.clone());
+    let store = store::open(config, store_tasks.tracker(), store_tasks.stop().clone())
         .await
         .with_context(|| format!("--store {}", args.store))?;
     let service = Service::new(store, args.config(), process.shutdown.clone());
@@ -64,6 +64,7 @@ async fn run(args: Args, process: Process) -> anyhow::Result<()> {
     process.serve_admin(&args.daemon, ready).await?;
     tracing::info!(%address, store = %args.store, "router listens");
     router::serve(listener, service, process.shutdown).await.context("the gRPC server failed")?;
+    store_tasks.end().await;
     tracing::info!("router has drained");
     Ok(())
 }

@@ -186,22 +186,7 @@ static STORE_ERRORS: Metric = Metric::counter(
     "{error}",
     "calls to the store that it refused or did not answer, and connections to it that failed",
 )
-.labelled(&[Label {
-    name: "reason",
-    values: &[
-        "name",
-        "refused",
-        "credentials",
-        "permission",
-        "memory",
-        "disk",
-        "read_only",
-        "loading",
-        "tls",
-        "timeout",
-        "other",
-    ],
-}]);
+.labelled(&[Label { name: "reason", values: store::Reason::WORDS }]);
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]

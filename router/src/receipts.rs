@@ -101,6 +101,10 @@ impl Receipts {
                 if let Err(error) = tell(&*store, &groups, &notices, chunk).await {
                     self.metrics.dropped("receipt", chunk.len());
                     tracing::debug!(%error, "receipts were given up");
+                    if stop.is_cancelled() {
+                        // A store that is away must not hold up the end.
+                        return;
+                    }
                 }
             }
             if stop.is_cancelled() {

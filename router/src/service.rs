@@ -52,12 +52,13 @@ impl Service {
         }
     }
 
-    /// Waits, after `shutdown`, until every link has ended and every command
-    /// is answered.
+    /// Waits, after `shutdown`, until every link has ended and every command is
+    /// answered; then ends what the router does in the background.
     pub async fn drained(&self) {
         self.shutdown.cancelled().await;
         self.under_way.close();
         self.under_way.wait().await;
+        self.core.end().await;
     }
 
     pub(crate) fn config(&self) -> &Config {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use daemon::Tasks;
 use gateway::link::InProcess;
 use gateway::{Node, RouterSource};
 use router::Service;
@@ -40,7 +41,7 @@ struct Opened {
     store: Arc<dyn Store>,
     bus: Arc<dyn Bus>,
     embedded: Option<Arc<Embedded>>,
-    stop: CancellationToken,
+    tasks: Tasks,
 }
 
 /// Runs a system from start to drain.
@@ -114,22 +115,23 @@ impl System {
 
 impl Opened {
     async fn open(config: &store::Config) -> store::Result<Self> {
-        let stop = CancellationToken::new();
+        let tasks = Tasks::new("the store");
+        let stop = tasks.stop().clone();
         match config.url {
             Url::Embedded(_) => {
-                let embedded = Embedded::open(config.clone(), stop.clone()).await?;
-                Ok(Self { store: embedded.clone(), bus: embedded.clone(), embedded: Some(embedded), stop })
+                let embedded = Embedded::open(config.clone(), stop).await?;
+                Ok(Self { store: embedded.clone(), bus: embedded.clone(), embedded: Some(embedded), tasks })
             }
             Url::Redis(_) => {
-                let store = store::open(config.clone(), stop.clone()).await?;
-                let bus = store::open_bus(config, stop.clone())?;
-                Ok(Self { store, bus, embedded: None, stop })
+                let store = store::open(config.clone(), tasks.tracker(), stop.clone()).await?;
+                let bus = store::open_bus(config, tasks.tracker(), stop)?;
+                Ok(Self { store, bus, embedded: None, tasks })
             }
         }
     }
 
     async fn close(self) {
-        self.stop.cancel();
+        self.tasks.end().await;
         let Some(embedded) = self.embedded else { return };
         if tokio::time::timeout(END, embedded.closed()).await.is_err() {
             tracing::warn!("the store did not close in time");

@@ -12,6 +12,7 @@ use proto::{ConversationId, Fingerprint, UserId};
 use store::model::{NewEntry, Post, PostKind};
 use store::{Config, Store, Url};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// A message of 128 bytes between one of a thousand pairs of users.
 fn post(number: u64) -> Post {
@@ -50,16 +51,17 @@ fn bench(criterion: &mut Criterion, runtime: &tokio::runtime::Runtime, name: &st
 fn benches(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let shutdown = CancellationToken::new();
+    let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
 
     let config = Config::new(Url::Embedded(folder.path().join("data")));
-    let embedded = runtime.block_on(store::open(config, shutdown.clone())).unwrap();
+    let embedded = runtime.block_on(store::open(config, &tasks, shutdown.clone())).unwrap();
     bench(criterion, &runtime, "embedded", &embedded);
 
     let server = runtime.block_on(testbed::RedisServer::start()).unwrap();
     for (name, suffix) in [("redis, one call", ""), ("redis, step by step", "?steps=separate")] {
         let url: Url = format!("{}{suffix}", server.url()).parse().unwrap();
-        let redis = runtime.block_on(store::open(Config::new(url), shutdown.clone())).unwrap();
+        let open = store::open(Config::new(url), &tasks, shutdown.clone());
+        let redis = runtime.block_on(open).unwrap();
         bench(criterion, &runtime, name, &redis);
     }
     shutdown.cancel();

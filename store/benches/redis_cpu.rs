@@ -17,6 +17,7 @@ use store::model::{
 use store::{Config, Store, Url};
 use testbed::RedisServer;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Pairs of users.
 const PAIRS: usize = 1_000;
@@ -48,8 +49,9 @@ impl Yardstick {
     async fn new(suffix: &str, shutdown: &CancellationToken) -> Self {
         let server = RedisServer::start().await.unwrap();
         let url: Url = format!("{}{suffix}", server.url()).parse().unwrap();
-        let store = store::open(Config::new(url.clone()), shutdown.clone()).await.unwrap();
-        let bus = store::open_bus(&Config::new(url), shutdown.clone()).unwrap();
+        let tasks = TaskTracker::new();
+        let store = store::open(Config::new(url.clone()), &tasks, shutdown.clone()).await.unwrap();
+        let bus = store::open_bus(&Config::new(url), &tasks, shutdown.clone()).unwrap();
         let nodes = [NodeIncarnation::new("gw-1").unwrap(), NodeIncarnation::new("gw-2").unwrap()];
         for node in &nodes {
             let mut ear = bus.subscribe(node.clone()).await.unwrap();

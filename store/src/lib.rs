@@ -23,6 +23,7 @@ mod unheard;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use bus::{Bus, Heard, Loss, Subscription};
 pub use config::{Bounds, Config, Url};
@@ -33,11 +34,18 @@ pub use trouble::{Reason, bus_errors, bus_trouble, store_errors, store_trouble};
 pub use unheard::unheard_dropped;
 
 /// Opens the store that `config` names for a router. Its background work
-/// (watchdogs, the store's incarnation) ends with `shutdown`.
-pub async fn open(config: Config, shutdown: CancellationToken) -> Result<Arc<dyn Store>> {
+/// (watchdogs, the store's incarnation) runs on `tasks` and ends soon after
+/// `shutdown` is cancelled. Fails when `config` cannot be used; a Redis that is
+/// away is no failure. The embedded store has its own tasks: see
+/// [`embedded::Embedded::closed`].
+pub async fn open(
+    config: Config,
+    tasks: &TaskTracker,
+    shutdown: CancellationToken,
+) -> Result<Arc<dyn Store>> {
     match &config.url {
         Url::Embedded(_) => Ok(embedded::Embedded::open(config, shutdown).await?),
-        Url::Redis(_) => Ok(redis::Redis::connect(config, shutdown).await?),
+        Url::Redis(_) => Ok(redis::Redis::connect(config, tasks, shutdown).await?),
     }
 }
 
@@ -70,11 +78,13 @@ pub async fn look_at_bus(config: &Config) -> std::result::Result<Look, String> {
     looked.map_err(|error| trouble::explained(&error))
 }
 
-/// Opens the bus of the Redis that `config` names, for a gateway. The embedded
-/// store is its own bus.
-pub fn open_bus(config: &Config, shutdown: CancellationToken) -> Result<Arc<dyn Bus>> {
+/// Opens the bus of the Redis that `config` names, for a gateway. What its
+/// subscriptions do runs on `tasks` and ends soon after `shutdown` is cancelled:
+/// waiting for it gives a node's lease back. Fails when `config` cannot be used,
+/// and for the embedded store, which is its own bus.
+pub fn open_bus(config: &Config, tasks: &TaskTracker, shutdown: CancellationToken) -> Result<Arc<dyn Bus>> {
     match &config.url {
         Url::Embedded(_) => Err(Error::Config(format!("{} has no bus for other processes", config.url))),
-        Url::Redis(_) => redis::connect_bus(config, shutdown),
+        Url::Redis(_) => redis::connect_bus(config, tasks, shutdown),
     }
 }

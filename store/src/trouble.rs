@@ -84,8 +84,19 @@ impl Reason {
         Self::Other,
     ];
 
+    /// The words of all of them, in the same order: the values of metrics' labels.
+    pub const WORDS: &[&str] = &{
+        let mut words = [""; Self::ALL.len()];
+        let mut index = 0;
+        while index < words.len() {
+            words[index] = Self::ALL[index].as_str();
+            index += 1;
+        }
+        words
+    };
+
     /// In metrics and logs.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Name => "name",
             Self::Refused => "refused",

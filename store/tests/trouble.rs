@@ -13,6 +13,7 @@ use store::model::{NewEntry, Post, PostKind};
 use store::{Config, Reason, Store, Url};
 use testbed::RedisServer;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 const SECRET: &str = "a-secret-word";
 
@@ -21,7 +22,7 @@ async fn open(url: &str) -> (Arc<dyn Store>, DropGuard) {
     let stop = CancellationToken::new();
     let mut config = Config::new(Url::Redis(url.parse().unwrap()));
     config.timeout = Duration::from_secs(2);
-    (store::open(config, stop.clone()).await.unwrap(), stop.drop_guard())
+    (store::open(config, &TaskTracker::new(), stop.clone()).await.unwrap(), stop.drop_guard())
 }
 
 async fn post(store: &dyn Store, key: &str) -> store::Result<()> {
@@ -108,7 +109,7 @@ async fn each_kind_of_trouble_is_said_and_over_when_it_is_over() {
     assert_eq!(store::bus_trouble(), None);
     server.kill();
     let config = Config::new(Url::Redis(server.url().parse().unwrap()));
-    let bus = store::open_bus(&config, CancellationToken::new()).unwrap();
+    let bus = store::open_bus(&config, &TaskTracker::new(), CancellationToken::new()).unwrap();
     let subscribed = bus.subscribe(NodeIncarnation::new("gw").unwrap()).await;
     assert!(subscribed.map(|_| ()).unwrap_err().to_string().contains("refused"));
     assert!(store::bus_trouble().unwrap().contains("nobody listens there"));

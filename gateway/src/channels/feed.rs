@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use daemon::Backoff;
 use daemon::lock::{LEAF, Lock, Locked};
 use proto::wire::{self, request};
 use proto::{ChannelId, Seq, SessionId, UserId};
@@ -221,7 +222,7 @@ struct Keeper {
     read_at: Option<Instant>,
     /// While there is no subscriber: when to leave.
     leave_at: Option<Instant>,
-    retry: Duration,
+    retry: Backoff,
     gone: bool,
 }
 
@@ -239,7 +240,7 @@ impl Keeper {
             asking: false,
             read_at: None,
             leave_at: None,
-            retry: RETRY.0,
+            retry: Backoff::new(RETRY.0, RETRY.1),
             gone: false,
         }
     }
@@ -266,7 +267,8 @@ impl Keeper {
         match self.channels.ask(&self.user, request::Command::JoinChannel(join)).await {
             Ok(page) => {
                 self.joined_at(page.head, announced);
-                (self.asking, self.retry) = (false, RETRY.0);
+                self.asking = false;
+                self.retry.reset();
                 self.join_at = Instant::now() + JOIN_AGAIN.mul_f64(rand::random_range(0.75..=1.0));
             }
             Err(failure) => {
@@ -331,7 +333,7 @@ impl Keeper {
         let (passed, announced) = (self.feed.passed(), self.feed.early().announced());
         match self.channels.read(&self.user, &self.feed.channel, passed, PAGE).await {
             Ok(page) => {
-                self.retry = RETRY.0;
+                self.retry.reset();
                 // What is still missing then is asked for at once.
                 self.read_at = Some(Instant::now());
                 if page.publications.is_empty() {
@@ -416,8 +418,7 @@ impl Keeper {
 
     /// When to try again what has failed just now.
     fn later(&mut self) -> Instant {
-        let pause = self.retry.mul_f64(rand::random_range(0.5..=1.0));
-        self.retry = (self.retry * 2).min(RETRY.1);
+        let pause = self.retry.pause();
         if self.channels.context.draining.is_cancelled() {
             // Its sessions have been told to go on elsewhere.
             self.gone = true;

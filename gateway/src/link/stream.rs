@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use daemon::Backoff;
 use daemon::lock::Lock;
 use prost::Message as _;
 use proto::weight::{FRAME, FRAME_LIMIT, in_list};
@@ -28,6 +29,8 @@ use crate::order;
 /// Requests that are not urgent leave with the next that is, or when the link
 /// has been quiet for so long. [`super::Routers`] looks after it.
 const QUIET: Duration = Duration::from_millis(25);
+/// Pauses between tries to reach a router that is away.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// How to open a stream to one router.
 #[async_trait]
@@ -214,7 +217,8 @@ pub(super) async fn run(
     tasks: TaskTracker,
     retire: CancellationToken,
 ) {
-    let mut pause = Pause::default();
+    // So that a restarted router is not met by all gateways at once.
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     while !retire.is_cancelled() {
         let (link, outbound) = Link::new(dial.name());
         let link = Arc::new(link);
@@ -225,7 +229,7 @@ pub(super) async fn run(
         match opened {
             Ok(Ok(mut replies)) => {
                 tracing::info!(router = %link.name, "connected to a router");
-                pause = Pause::default();
+                backoff.reset();
                 routers.opened(&link);
                 let ended = tokio::select! {
                     ended = read(&routers, &link, &mut replies, Until::Draining) => ended,
@@ -251,7 +255,7 @@ pub(super) async fn run(
         }
         tokio::select! {
             () = retire.cancelled() => break,
-            () = tokio::time::sleep(pause.next()) => {}
+            () = tokio::time::sleep(backoff.pause()) => {}
         }
     }
 }
@@ -298,18 +302,5 @@ async fn read(
             Ok(None) => return Some("closed by the router".into()),
             Err(status) => return Some(status.message().to_owned()),
         }
-    }
-}
-
-/// Growing pauses with jitter, 50 ms to 2 s, so that a restarted router is not
-/// met by all gateways at once.
-#[derive(Default)]
-struct Pause(u32);
-
-impl Pause {
-    fn next(&mut self) -> Duration {
-        let ceiling = 50_u64 << self.0.min(5);
-        self.0 += 1;
-        Duration::from_millis(rand::random_range(ceiling / 2..=ceiling.min(2_000)))
     }
 }

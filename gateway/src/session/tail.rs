@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use daemon::Backoff;
 use proto::wire::{self, Standing, reply, request};
 use proto::{Cursor, DeviceId, End, Position, ResetReason, UserId};
 
@@ -22,6 +23,8 @@ use crate::session::{Asked, CatchUp, MarksAsked, Missing, Session, Since, Taken}
 
 /// Events in one page of catching up.
 const PAGE: u32 = 100;
+/// Pauses between tries while the store or every router is away.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// Where a session or a reader begins (PROTOCOL.md §6, `cursor`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -318,7 +321,7 @@ pub(crate) fn place_only(device: &DeviceId, from: StartAt) -> wire::Attach {
 /// Reads a page, however long that takes: a store that is away comes back. A
 /// session that was swept with its node's lease attaches again.
 async fn read(sessions: Arc<Sessions>, session: Arc<Session>, after: Cursor) -> (wire::InboxPage, Asked) {
-    let mut pause = 50;
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     loop {
         let asked = session.begin_page();
         let mut query = wire::ReadInbox {
@@ -342,8 +345,7 @@ async fn read(sessions: Arc<Sessions>, session: Arc<Session>, after: Cursor) -> 
                 tracing::debug!(session = %session.id, %failure, "catching up waits");
             }
         }
-        tokio::time::sleep(Duration::from_millis(rand::random_range(pause / 2..=pause))).await;
-        pause = (pause * 2).min(2_000);
+        tokio::time::sleep(backoff.pause()).await;
     }
 }
 
@@ -368,14 +370,13 @@ fn ask_marks(query: &mut wire::ReadInbox, MarksAsked { since, after }: MarksAske
 
 /// Reads a page of a channel, however long that takes.
 async fn read_channel(sessions: Arc<Sessions>, user: UserId, missing: Missing) -> Page {
-    let mut pause = 50;
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     loop {
         match sessions.channels.page(&user, &missing.channel, missing.after).await {
             Ok(page) => return page,
             Err(failure) => tracing::debug!(channel = %missing.channel, %failure, "reading a channel waits"),
         }
-        tokio::time::sleep(Duration::from_millis(rand::random_range(pause / 2..=pause))).await;
-        pause = (pause * 2).min(2_000);
+        tokio::time::sleep(backoff.pause()).await;
     }
 }
 

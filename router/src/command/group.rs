@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use daemon::Backoff;
 use proto::wire::{self, change, entry, reply};
 use proto::{ConversationId, UserId, label};
 use rustc_hash::FxHashSet;
@@ -17,8 +18,8 @@ use crate::error::{Error, NO_CONVERSATION, Result};
 /// Decisions in a race before it is called off: with the pauses between them
 /// about a second in all.
 const TRIES: u32 = 10;
-const FIRST_PAUSE_MS: u64 = 4;
-const LONGEST_PAUSE_MS: u64 = 200;
+const FIRST_PAUSE: Duration = Duration::from_millis(4);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Makes a group of the creator, who owns it, and others.
 pub(crate) async fn create(core: &Core, by: UserId, create: wire::CreateGroup) -> Result<reply::Result> {
@@ -247,7 +248,8 @@ async fn change(
     decide: impl Fn(&Conversation, &Group) -> Result<Option<Decision>>,
 ) -> Result<reply::Result> {
     let conversation: ConversationId = field("conversation", conversation)?;
-    for attempt in 0..TRIES {
+    let mut backoff = Backoff::from_zero(FIRST_PAUSE, LONGEST_PAUSE);
+    for _ in 0..TRIES {
         let state = state(core, by, &conversation).await?;
         let Some(group) = &state.group else {
             return Err(Error::BadRequest("a direct conversation cannot be changed".to_owned()));
@@ -262,16 +264,10 @@ async fn change(
         match core.post(decision.post(&conversation, by)).await? {
             Posted::Done { .. } => return Ok(done()),
             Posted::NotMember => return Err(NO_CONVERSATION),
-            _ => tokio::time::sleep(pause(attempt)).await,
+            _ => tokio::time::sleep(backoff.pause()).await,
         }
     }
     Err(Error::Unavailable("the group is being changed by many at once"))
-}
-
-/// Grows with each lost race; at random, so that those who race part.
-fn pause(attempt: u32) -> Duration {
-    let longest = (FIRST_PAUSE_MS << attempt.min(16)).min(LONGEST_PAUSE_MS);
-    Duration::from_millis(rand::random_range(0..=longest))
 }
 
 fn check_name(name: &str) -> Result<()> {

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use daemon::Backoff;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use proto::Seq;
 use proto::wire::entry;
@@ -44,7 +45,17 @@ pub(crate) async fn run(hook: Webhook, store: Arc<dyn Store>, metrics: Metrics, 
     };
     let waiting = Arc::default();
     metrics.webhook_waiting(&waiting);
-    let mut teller = Teller { hook, receiver, store, metrics, waiting, failures: 0 };
+    let backoff = Backoff::new(hook.pace.retry, hook.pace.longest_retry);
+    let mut teller = Teller {
+        hook,
+        receiver,
+        store,
+        metrics,
+        waiting,
+        webhook_backoff: backoff.clone(),
+        store_backoff: backoff,
+        failures: 0,
+    };
     tokio::select! {
         () = stop.cancelled() => {}
         () = teller.go_on() => {}
@@ -58,12 +69,17 @@ struct Teller {
     metrics: Metrics,
     /// In the whole store, at the last look.
     waiting: Arc<AtomicU64>,
-    /// One after the other, without a success between.
+    webhook_backoff: Backoff,
+    /// Begins anew with each round that goes well, whether something waited or not.
+    store_backoff: Backoff,
+    /// Requests to the webhook that failed since the last that did not.
     failures: u32,
 }
 
-/// Whoever could not be told or read is taken again after its hold.
-struct Failed;
+/// A round that failed. Its messages come again when their hold has ended.
+struct Failure {
+    retry_after: Duration,
+}
 
 /// What goes into one request.
 #[derive(Default)]
@@ -77,16 +93,21 @@ impl Teller {
     async fn go_on(&mut self) {
         loop {
             let pause = match Box::pin(self.round()).await {
-                Ok(true) => continue,
-                Ok(false) => self.hook.pace.look.mul_f64(rand::random_range(0.75..=1.0)),
-                Err(Failed) => self.pause(),
+                Ok(is_any) => {
+                    self.store_backoff.reset();
+                    if is_any {
+                        continue;
+                    }
+                    self.hook.pace.look.mul_f64(rand::random_range(0.75..=1.0))
+                }
+                Err(Failure { retry_after }) => retry_after,
             };
             sleep(pause).await;
         }
     }
 
     /// Takes what waits and tells it; whether there was anything.
-    async fn round(&mut self) -> Result<bool, Failed> {
+    async fn round(&mut self) -> Result<bool, Failure> {
         let hold = self.hook.timeout + self.hook.pace.hold;
         let taken_at = Instant::now();
         let taken = self.store.take_unheard(self.hook.batch, hold).await;
@@ -107,7 +128,7 @@ impl Teller {
 
     /// The messages as JSON, and those that are gone: trimmed, recalled, or
     /// no longer to be seen by their reader.
-    async fn read(&mut self, taken: Vec<Unheard>) -> Result<(Vec<Batch>, Vec<Unheard>), Failed> {
+    async fn read(&mut self, taken: Vec<Unheard>) -> Result<(Vec<Batch>, Vec<Unheard>), Failure> {
         let store = &self.store;
         let messages = stream::iter(taken).map(|unheard| async move {
             let query = HistoryQuery {
@@ -146,7 +167,7 @@ impl Teller {
     }
 
     /// Tries while the batch is held.
-    async fn tell(&mut self, batch: Batch, until: Instant) -> Result<(), Failed> {
+    async fn tell(&mut self, batch: Batch, until: Instant) -> Result<(), Failure> {
         let id = ulid::Ulid::new().to_string();
         let body = Bytes::from(format!(r#"{{"id":"{id}","messages":[{}]}}"#, batch.json));
         loop {
@@ -164,36 +185,28 @@ impl Teller {
                 }
             }
             self.failures = self.failures.saturating_add(1);
-            let pause = self.pause();
+            let pause = self.webhook_backoff.pause();
             if Instant::now() + pause >= until {
-                return Err(Failed);
+                return Err(Failure { retry_after: pause });
             }
             sleep(pause).await;
         }
         self.failures = 0;
+        self.webhook_backoff.reset();
         self.metrics.webhook_told(batch.unheard.len());
         self.heard(&batch.unheard).await
     }
 
-    async fn heard(&mut self, told: &[Unheard]) -> Result<(), Failed> {
+    async fn heard(&mut self, told: &[Unheard]) -> Result<(), Failure> {
         if told.is_empty() {
             return Ok(());
         }
         self.store.heard(told).await.map_err(|error| self.not_stored(&error))
     }
 
-    fn not_stored(&mut self, error: &store::Error) -> Failed {
-        self.failures = self.failures.saturating_add(1);
+    fn not_stored(&mut self, error: &store::Error) -> Failure {
         tracing::debug!(%error, "the webhook waits for the store");
-        Failed
-    }
-
-    /// Doubled with each failure, with jitter so that routers that failed
-    /// together do not try together.
-    fn pause(&self) -> Duration {
-        let pace = &self.hook.pace;
-        let doubled = pace.retry.saturating_mul(1 << self.failures.saturating_sub(1).min(16));
-        doubled.min(pace.longest_retry).mul_f64(rand::random_range(0.5..=1.0))
+        Failure { retry_after: self.store_backoff.pause() }
     }
 }
 

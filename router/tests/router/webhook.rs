@@ -289,7 +289,7 @@ async fn what_a_router_did_not_come_to_tell_another_tells() {
         let shutdown = CancellationToken::new();
         let mut config = store::Config::new(server.url().parse().unwrap());
         config.bounds.unheard = 100;
-        let store = store::open(config, shutdown.clone()).await.unwrap();
+        let store = store::open(config, &TaskTracker::new(), shutdown.clone()).await.unwrap();
         let config = Config { webhook: Some(hook), ..Config::default() };
         let service = Service::new(store.clone(), config, shutdown.clone());
         (service, store, shutdown.drop_guard())

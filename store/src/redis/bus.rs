@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use proto::NodeIncarnation;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::address::Address;
 use super::subscription::RedisSubscription;
@@ -12,19 +13,25 @@ use crate::{Bus, Config, Result, Subscription};
 
 /// Opens the bus of the Redis that `config` names. Nothing connects before
 /// something is subscribed to.
-pub fn connect_bus(config: &Config, shutdown: CancellationToken) -> Result<Arc<dyn Bus>> {
-    Ok(Arc::new(RedisBus { address: Address::parse(&config.url, config.timeout)?, shutdown }))
+pub fn connect_bus(
+    config: &Config,
+    tasks: &TaskTracker,
+    shutdown: CancellationToken,
+) -> Result<Arc<dyn Bus>> {
+    let address = Address::parse(&config.url, config.timeout)?;
+    Ok(Arc::new(RedisBus { address, tasks: tasks.clone(), shutdown }))
 }
 
 struct RedisBus {
     address: Address,
+    tasks: TaskTracker,
     shutdown: CancellationToken,
 }
 
 #[async_trait]
 impl Bus for RedisBus {
     async fn subscribe(&self, node: NodeIncarnation) -> Result<Box<dyn Subscription>> {
-        let subscription = RedisSubscription::begin(&self.address, node, &self.shutdown).await?;
+        let subscription = RedisSubscription::begin(&self.address, node, &self.tasks, &self.shutdown).await?;
         Ok(Box::new(subscription))
     }
 }

@@ -105,15 +105,18 @@ pub struct Redis {
 impl Redis {
     /// Connects. When Redis is away it goes on trying in the background:
     /// `ping` says when it is there.
-    pub async fn connect(config: Config, shutdown: CancellationToken) -> Result<Arc<dyn Store>> {
-        Ok(Self::open(config, shutdown).await?)
+    pub async fn connect(
+        config: Config,
+        tasks: &TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Result<Arc<dyn Store>> {
+        Ok(Self::open(config, tasks, shutdown).await?)
     }
 
-    async fn open(config: Config, shutdown: CancellationToken) -> Result<Arc<Self>> {
+    async fn open(config: Config, tasks: &TaskTracker, shutdown: CancellationToken) -> Result<Arc<Self>> {
         let address = Address::parse(&config.url, config.timeout)?;
-        let tasks = TaskTracker::new();
-        let append = Link::open(&address, &trouble::STORE, &tasks, &shutdown);
-        let read = Link::open(&address, &trouble::STORE, &tasks, &shutdown);
+        let append = Link::open(&address, &trouble::STORE, tasks, &shutdown);
+        let read = Link::open(&address, &trouble::STORE, tasks, &shutdown);
         let store = Arc::new(Self {
             append: append.clone(),
             read,

@@ -71,13 +71,13 @@ impl RedisSubscription {
     pub(super) async fn begin(
         address: &Address,
         node: NodeIncarnation,
+        tasks: &TaskTracker,
         shutdown: &CancellationToken,
     ) -> Result<Self> {
         let end = shutdown.child_token();
         let guard = end.clone().drop_guard();
-        let tasks = TaskTracker::new();
         let lease = Lease {
-            link: Link::open(address, &trouble::BUS, &tasks, &end.child_token()),
+            link: Link::open(address, &trouble::BUS, tasks, &end.child_token()),
             node: node.clone(),
             salt: rand::random(),
             number: 0,

@@ -21,6 +21,7 @@ use store::{Bounds, Bus, Config, Heard, Store, Subscription, Url};
 use testbed::{RedisCluster, RedisServer};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// The implementations.
 #[derive(Debug, Clone, Copy)]
@@ -133,10 +134,11 @@ async fn redis(url: String, bounds: Bounds, tag: String, shutdown: CancellationT
         config.timeout = Duration::from_secs(30);
         config
     };
+    let tasks = TaskTracker::new();
     Stores {
-        one: store::open(config(), shutdown.clone()).await.unwrap(),
-        two: store::open(config(), shutdown.clone()).await.unwrap(),
-        bus: store::open_bus(&config(), shutdown.clone()).unwrap(),
+        one: store::open(config(), &tasks, shutdown.clone()).await.unwrap(),
+        two: store::open(config(), &tasks, shutdown.clone()).await.unwrap(),
+        bus: store::open_bus(&config(), &tasks, shutdown.clone()).unwrap(),
         tag,
         shutdown,
         _kept: Box::new(()),

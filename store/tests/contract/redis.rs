@@ -18,12 +18,14 @@ use store::{Bus, Config, Error, Heard, Loss, Store, Subscription, Url};
 use testbed::{RedisSentinel, RedisServer};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::harness::{Done, message, text};
 
 struct Open {
     store: Arc<dyn Store>,
     bus: Arc<dyn Bus>,
+    tasks: TaskTracker,
     shutdown: CancellationToken,
 }
 
@@ -40,10 +42,11 @@ fn config(url: String) -> Config {
 }
 
 async fn open(config: Config) -> Open {
-    let shutdown = CancellationToken::new();
+    let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
     Open {
-        store: store::open(config.clone(), shutdown.clone()).await.unwrap(),
-        bus: store::open_bus(&config, shutdown.clone()).unwrap(),
+        store: store::open(config.clone(), &tasks, shutdown.clone()).await.unwrap(),
+        bus: store::open_bus(&config, &tasks, shutdown.clone()).unwrap(),
+        tasks,
         shutdown,
     }
 }
@@ -148,6 +151,20 @@ async fn hears_an_announcement(subscription: &mut dyn Subscription) {
         }
     });
     heard.await.expect("an announcement is heard within 30 seconds");
+}
+
+#[tokio::test]
+async fn whoever_waits_for_the_tasks_of_a_bus_has_given_the_lease_back() {
+    let server = RedisServer::start().await.unwrap();
+    let (leaving, staying) = (open(config(server.url())).await, open(config(server.url())).await);
+    let node = NodeIncarnation::new("gw").unwrap();
+    let _ear = leaving.bus.subscribe(node.clone()).await.unwrap();
+    assert_eq!(staying.store.nodes().await.unwrap(), [node]);
+    leaving.shutdown.cancel();
+    leaving.tasks.close();
+    assert!(!leaving.tasks.is_empty(), "the tasks are those of the owner");
+    timeout(Duration::from_secs(10), leaving.tasks.wait()).await.unwrap();
+    assert_eq!(staying.store.nodes().await.unwrap(), []);
 }
 
 #[tokio::test]

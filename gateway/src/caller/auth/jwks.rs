@@ -26,7 +26,6 @@ use proto::{Allowance, Rate};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use url::Url;
 
 use super::key::{Algorithm, Key};
@@ -70,12 +69,9 @@ impl Default for Pace {
     }
 }
 
-/// A key set that keeps itself fresh until it is dropped.
-#[derive(Debug)]
-pub(super) struct KeySet {
-    source: Arc<Source>,
-    _refresh: AbortOnDropHandle<()>,
-}
+/// A key set. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct KeySet(Arc<Source>);
 
 /// The keys that one fetch brought.
 #[derive(Debug, Clone)]
@@ -140,31 +136,48 @@ impl std::fmt::Debug for Source {
 }
 
 impl KeySet {
-    /// Begins to fetch.
-    pub(super) fn fetch_from(shown: &JwksUrl, pace: Pace) -> Result<Self, Wrong> {
-        let source = Arc::new(Source {
+    /// A set that is fetched when it is first needed. Fails when the URL has no
+    /// form that can be asked, or TLS cannot be set up.
+    pub(super) fn new(shown: &JwksUrl, pace: Pace) -> Result<Self, Wrong> {
+        Ok(Self(Arc::new(Source {
             shown: shown.clone(),
             place: Place::of(shown)?,
             pace,
             keys: SharedLock::new(None),
             names: RandomState::new(),
             fetching: Mutex::new(Fetching::new(pace.budget())),
-        });
-        let refresh = TaskTracker::new().spawn(keep_fresh(source.clone()));
-        Ok(Self { source, _refresh: AbortOnDropHandle::new(refresh) })
+        })))
+    }
+
+    /// Fetches the keys now and then from time to time. Does not end.
+    pub(super) async fn keep_fresh(&self) {
+        let source = &*self.0;
+        let mut first = true;
+        loop {
+            let fetched = {
+                let mut fetching = source.fetching.lock().await;
+                // The first token may have been faster to ask than this task.
+                if std::mem::take(&mut first) && std::mem::replace(&mut fetching.begun, true) {
+                    source.known().is_some()
+                } else {
+                    source.fetch().await
+                }
+            };
+            tokio::time::sleep(if fetched { source.pace.refresh } else { source.pace.retry }).await;
+        }
     }
 
     /// The keys as they are known. Waits for the first fetch; `unavailable` when
     /// that has failed.
     pub(super) async fn keys(&self) -> Result<Keys, Failure> {
-        if let Some(keys) = self.source.known() {
+        if let Some(keys) = self.0.known() {
             return Ok(keys);
         }
-        let mut fetching = self.source.fetching.lock().await;
+        let mut fetching = self.0.fetching.lock().await;
         if !std::mem::replace(&mut fetching.begun, true) {
-            self.source.fetch().await;
+            self.0.fetch().await;
         }
-        self.source.known().ok_or_else(cannot_be_had)
+        self.0.known().ok_or_else(cannot_be_had)
     }
 
     /// Keys newer than those, none of which has signed a token that names `kid`;
@@ -177,7 +190,7 @@ impl KeySet {
         kid: Option<&str>,
         needed: bool,
     ) -> Result<Option<Keys>, Failure> {
-        let source = &*self.source;
+        let source = &*self.0;
         let name = source.names.hash_one(kid);
         let mut fetching = source.fetching.lock().await;
         let newer = source.known().filter(|now| now.fetch > known.fetch);
@@ -291,22 +304,6 @@ fn connector(uri: &Uri) -> Result<HttpsConnector<HttpConnector>, Wrong> {
         HttpsConnectorBuilder::new().with_tls_config(config).https_or_http()
     };
     Ok(builder.enable_http1().build())
-}
-
-async fn keep_fresh(source: Arc<Source>) {
-    let mut first = true;
-    loop {
-        let fetched = {
-            let mut fetching = source.fetching.lock().await;
-            // The first token may have been faster to ask than this task.
-            if std::mem::take(&mut first) && std::mem::replace(&mut fetching.begun, true) {
-                source.known().is_some()
-            } else {
-                source.fetch().await
-            }
-        };
-        tokio::time::sleep(if fetched { source.pace.refresh } else { source.pace.retry }).await;
-    }
 }
 
 impl Source {

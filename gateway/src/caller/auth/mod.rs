@@ -39,8 +39,8 @@ struct Inner {
 }
 
 impl Authenticator {
-    /// Reads the keys. Where a key set has a URL this starts to fetch it, so a
-    /// Tokio runtime must be there; the fetching ends with the last clone.
+    /// Reads the keys. A key set that has a URL is fetched when a token first
+    /// needs it; see [`Self::keep_fresh`]. Fails when a key cannot be used.
     pub fn new(config: &AuthConfig) -> Result<Self, Wrong> {
         Self::with_pace(config, Pace::default())
     }
@@ -51,13 +51,21 @@ impl Authenticator {
         for file in &config.public_keys {
             keys.push(public_key(file)?);
         }
-        let fetched = config.jwks.as_ref().map(|url| KeySet::fetch_from(url, pace)).transpose()?;
+        let fetched = config.jwks.as_ref().map(|url| KeySet::new(url, pace)).transpose()?;
         let rules = Rules {
             audiences: config.audiences.clone(),
             issuers: config.issuers.clone(),
             longest: config.max_token_life,
         };
         Ok(Self { inner: Arc::new(Inner { keys, fetched, rules }) })
+    }
+
+    /// Fetches the key set, if there is one, now and from time to time. To be run
+    /// for as long as tokens are verified; without a key set it ends at once.
+    pub async fn keep_fresh(self) {
+        if let Some(fetched) = self.inner.fetched.clone() {
+            fetched.keep_fresh().await;
+        }
     }
 
     /// Who the holder of this token is. Fails with `unauthorized` and what is

@@ -436,6 +436,8 @@ async fn a_set_that_cannot_be_had_is_our_fault_until_it_can() {
     let server = KeyServer::start(500, json!({})).await;
     let pace = Pace { retry: Duration::from_millis(20), ..Pace::default() };
     let authenticator = Authenticator::with_pace(&server.config(), pace).unwrap();
+    let tasks = daemon::Tasks::new("a test");
+    tasks.spawn_until_stop(authenticator.clone().keep_fresh());
     let token = sign(Algorithm::EdDSA, &alice());
     let failure = authenticator.verify(&token).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::Unavailable);
