@@ -1,21 +1,23 @@
-//! Metrics: what there is, declared as constants (docs/METRICS.md is compared
-//! with them), and the instruments that count. Label values are words known
-//! beforehand, so counting is one addition and allocates nothing.
+//! Instruments. Each is a `static` that says what it measures and is counted on
+//! by its name: `LINKS.add(&[], 1)`. A crate lists its own in `METRICS`, which
+//! docs/METRICS.md is compared with. The values of labels are words known
+//! beforehand, so that counting is one addition and allocates nothing.
+//!
+//! An instrument begins to report when it is first used, or in [`report`]; both
+//! come after [`crate::telemetry::start`], without which (tests) nothing is
+//! reported.
 
-use std::fmt;
-use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
-use crate::lock::{INNERMOST, Lock};
-
 /// With no more combinations of labels than this all are reported from the
 /// start, so that a first increase is seen as one.
 const FROM_THE_START: usize = 16;
 
-/// One metric.
+/// What an instrument measures, and how it is called.
 #[derive(Debug)]
 pub struct Metric {
     /// As OpenTelemetry writes it, with dots.
@@ -56,31 +58,6 @@ pub const SECONDS: &[f64] = &[
 ];
 
 impl Metric {
-    /// One that only grows.
-    pub const fn counter(name: &'static str, unit: &'static str, about: &'static str) -> Self {
-        Self { name, kind: Kind::Counter, unit, about, labels: &[] }
-    }
-
-    /// One that goes up and down.
-    pub const fn gauge(name: &'static str, unit: &'static str, about: &'static str) -> Self {
-        Self { name, kind: Kind::Gauge, unit, about, labels: &[] }
-    }
-
-    /// One that counts values between boundaries.
-    pub const fn histogram(
-        name: &'static str,
-        unit: &'static str,
-        about: &'static str,
-        boundaries: &'static [f64],
-    ) -> Self {
-        Self { name, kind: Kind::Histogram(boundaries), unit, about, labels: &[] }
-    }
-
-    /// With these labels.
-    pub const fn labelled(self, labels: &'static [Label]) -> Self {
-        Self { labels, ..self }
-    }
-
     /// Its name at `/metrics`, which is also what the collector's Prometheus
     /// exporter makes of it.
     pub fn prometheus(&self) -> String {
@@ -100,21 +77,20 @@ impl Metric {
         self.labels.iter().map(|label| label.values.len()).product()
     }
 
-    /// The place of a combination of values; nothing for one that was not
-    /// declared.
-    fn place(&self, values: &[&str]) -> Option<usize> {
+    /// The index of a combination of values; `None` for one that was not declared.
+    fn index(&self, values: &[&str]) -> Option<usize> {
         debug_assert_eq!(values.len(), self.labels.len(), "{}", self.name);
-        let mut place = 0;
+        let mut number = 0;
         for (label, value) in self.labels.iter().zip(values) {
             let index = label.values.iter().position(|known| known == value);
             debug_assert!(index.is_some(), "{}: {value} is not declared for {}", self.name, label.name);
-            place = place * label.values.len() + index?;
+            number = number * label.values.len() + index?;
         }
-        Some(place)
+        Some(number)
     }
 
-    fn attributes(&self, place: usize) -> Vec<KeyValue> {
-        let mut rest = place;
+    fn attributes(&self, index: usize) -> Vec<KeyValue> {
+        let mut rest = index;
         let mut attributes: Vec<_> = self
             .labels
             .iter()
@@ -130,78 +106,124 @@ impl Metric {
     }
 }
 
-/// Counts up. All that are made of one metric count together.
-#[derive(Clone, Debug)]
-pub struct Counter(Arc<Cells>);
+/// An instrument, as the list of a crate's metrics has it.
+pub trait Instrument: Sync {
+    /// What it measures.
+    fn metric(&self) -> &Metric;
 
-/// Counts up and down. All that are made of one metric count together.
-#[derive(Clone, Debug)]
-pub struct Gauge(Arc<Cells>);
+    /// Begins to report, before anything is counted. Called again it does nothing.
+    fn report(&'static self);
+}
+
+/// Has all of these report from now on: with no more than sixteen combinations
+/// of labels each is there with 0, so that its first increase is seen as one.
+pub fn report(metrics: &[&'static dyn Instrument]) {
+    metrics.iter().for_each(|instrument| instrument.report());
+}
+
+/// Counts up.
+#[derive(Debug)]
+pub struct Counter(Cells);
+
+/// Counts up and down.
+#[derive(Debug)]
+pub struct Gauge(Cells);
 
 /// A number for each combination of labels.
+#[derive(Debug)]
 struct Cells {
-    metric: &'static Metric,
-    numbers: Box<[AtomicI64]>,
+    metric: Metric,
+    numbers: OnceLock<Box<[AtomicI64]>>,
 }
 
 impl Counter {
-    /// Of this metric, whose kind must be the same.
-    pub fn of(metric: &'static Metric) -> Self {
-        debug_assert_eq!(metric.kind, Kind::Counter, "{}", metric.name);
-        Self(Cells::of(metric))
+    /// For a `static`.
+    pub const fn new(
+        name: &'static str,
+        unit: &'static str,
+        about: &'static str,
+        labels: &'static [Label],
+    ) -> Self {
+        Self(Cells::new(Metric { name, kind: Kind::Counter, unit, about, labels }))
     }
 
     /// Adds to the number for these values, in the order of the labels.
     #[inline]
-    pub fn add(&self, values: &[&str], count: u64) {
+    pub fn add(&'static self, values: &[&str], count: u64) {
         self.0.add(values, i64::try_from(count).unwrap_or(i64::MAX));
     }
 }
 
 impl Gauge {
-    /// Of this metric, whose kind must be the same.
-    pub fn of(metric: &'static Metric) -> Self {
-        debug_assert_eq!(metric.kind, Kind::Gauge, "{}", metric.name);
-        Self(Cells::of(metric))
+    /// For a `static`.
+    pub const fn new(
+        name: &'static str,
+        unit: &'static str,
+        about: &'static str,
+        labels: &'static [Label],
+    ) -> Self {
+        Self(Cells::new(Metric { name, kind: Kind::Gauge, unit, about, labels }))
     }
 
     /// Changes the number for these values, in the order of the labels.
     #[inline]
-    pub fn add(&self, values: &[&str], change: i64) {
+    pub fn add(&'static self, values: &[&str], change: i64) {
         self.0.add(values, change);
     }
 }
 
-impl Cells {
-    /// Those of this metric: one set in a process, so that two parts that count
-    /// the same are not two numbers of one name.
-    fn of(metric: &'static Metric) -> Arc<Self> {
-        static KNOWN: Lock<INNERMOST, Vec<Arc<Cells>>> = Lock::new(Vec::new());
-        let mut known = KNOWN.lock();
-        if let Some(cells) = known.iter().find(|cells| cells.metric.name == metric.name) {
-            return cells.clone();
-        }
-        let numbers = (0..metric.combinations()).map(|_| AtomicI64::new(0)).collect();
-        let cells = Arc::new(Self { metric, numbers });
-        known.push(cells.clone());
-        drop(known);
-        cells.clone().register(&super::telemetry::meter());
-        cells
+impl Instrument for Counter {
+    fn metric(&self) -> &Metric {
+        &self.0.metric
     }
 
-    fn add(&self, values: &[&str], change: i64) {
-        if let Some(number) = self.metric.place(values).and_then(|place| self.numbers.get(place)) {
+    fn report(&'static self) {
+        self.0.numbers();
+    }
+}
+
+impl Instrument for Gauge {
+    fn metric(&self) -> &Metric {
+        &self.0.metric
+    }
+
+    fn report(&'static self) {
+        self.0.numbers();
+    }
+}
+
+impl Cells {
+    const fn new(metric: Metric) -> Self {
+        Self { metric, numbers: OnceLock::new() }
+    }
+
+    fn add(&'static self, values: &[&str], change: i64) {
+        if let Some(number) = self.metric.index(values).and_then(|index| self.numbers().get(index)) {
             number.fetch_add(change, Ordering::Relaxed);
         }
     }
 
+    fn numbers(&'static self) -> &'static [AtomicI64] {
+        if let Some(numbers) = self.numbers.get() {
+            return numbers;
+        }
+        let new = (0..self.metric.combinations()).map(|_| AtomicI64::new(0)).collect();
+        // Whoever set them has them reported, once.
+        let is_first = self.numbers.set(new).is_ok();
+        let numbers = self.numbers.get().expect("they were set");
+        if is_first {
+            self.register(numbers, &meter());
+        }
+        numbers
+    }
+
     /// Reports the numbers whenever somebody reads metrics.
-    fn register(self: Arc<Self>, meter: &Meter) {
-        let metric = self.metric;
-        let attributes: Vec<_> = (0..self.numbers.len()).map(|place| metric.attributes(place)).collect();
-        let all = self.numbers.len() <= FROM_THE_START;
+    fn register(&'static self, numbers: &'static [AtomicI64], meter: &Meter) {
+        let metric = &self.metric;
+        let attributes: Vec<_> = (0..numbers.len()).map(|index| metric.attributes(index)).collect();
+        let all = numbers.len() <= FROM_THE_START;
         let each = move |report: &mut dyn FnMut(i64, &[KeyValue])| {
-            for (number, attributes) in self.numbers.iter().zip(&attributes) {
+            for (number, attributes) in numbers.iter().zip(&attributes) {
                 let number = number.load(Ordering::Relaxed);
                 if all || number != 0 {
                     report(number, attributes);
@@ -235,91 +257,151 @@ impl Cells {
     }
 }
 
-impl fmt::Debug for Cells {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.metric.name)
-    }
-}
-
 /// Counts values between boundaries. About 100 ns each: for what happens once a
 /// batch rather than once a message.
-#[derive(Clone)]
+#[derive(Debug)]
 pub struct Histogram {
-    metric: &'static Metric,
-    inner: opentelemetry::metrics::Histogram<f64>,
+    metric: Metric,
+    inner: OnceLock<Sink>,
+}
+
+#[derive(Debug)]
+struct Sink {
+    histogram: opentelemetry::metrics::Histogram<f64>,
     /// The attributes of each combination, made once.
-    attributes: Arc<[Vec<KeyValue>]>,
+    attributes: Vec<Vec<KeyValue>>,
 }
 
 impl Histogram {
-    /// Of this metric, whose kind must be the same.
-    pub fn of(metric: &'static Metric) -> Self {
+    /// For a `static`; counts values between these boundaries.
+    pub const fn new(
+        name: &'static str,
+        unit: &'static str,
+        about: &'static str,
+        boundaries: &'static [f64],
+        labels: &'static [Label],
+    ) -> Self {
+        let metric = Metric { name, kind: Kind::Histogram(boundaries), unit, about, labels };
+        Self { metric, inner: OnceLock::new() }
+    }
+
+    /// Counts a value for these values of the labels, in their order.
+    #[inline]
+    pub fn record(&'static self, values: &[&str], value: f64) {
+        let inner = self.inner.get_or_init(|| self.begin());
+        if let Some(attributes) = self.metric.index(values).and_then(|index| inner.attributes.get(index)) {
+            inner.histogram.record(value, attributes);
+        }
+    }
+
+    fn begin(&self) -> Sink {
+        let metric = &self.metric;
         let boundaries = match metric.kind {
             Kind::Histogram(boundaries) => boundaries.to_vec(),
             Kind::Counter | Kind::Gauge => Vec::new(),
         };
-        let inner = super::telemetry::meter()
+        let histogram = meter()
             .f64_histogram(metric.name)
             .with_unit(metric.unit)
             .with_description(metric.about)
             .with_boundaries(boundaries)
             .build();
-        let attributes = (0..metric.combinations()).map(|place| metric.attributes(place)).collect();
-        Self { metric, inner, attributes }
-    }
-
-    /// Counts a value for these values of the labels, in their order.
-    #[inline]
-    pub fn record(&self, values: &[&str], value: f64) {
-        if let Some(attributes) = self.metric.place(values).and_then(|place| self.attributes.get(place)) {
-            self.inner.record(value, attributes);
+        Sink {
+            histogram,
+            attributes: (0..metric.combinations()).map(|index| metric.attributes(index)).collect(),
         }
     }
 }
 
-impl fmt::Debug for Histogram {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.metric.name)
+impl Instrument for Histogram {
+    fn metric(&self) -> &Metric {
+        &self.metric
+    }
+
+    fn report(&'static self) {
+        self.inner.get_or_init(|| self.begin());
     }
 }
 
-/// Asks for a number whenever somebody reads metrics, for these values of the
-/// labels; nothing when there is none at the moment. What is asked for ever:
-/// give it weak references.
-pub fn observe(
-    metric: &'static Metric,
-    values: &[&'static str],
-    read: impl Fn() -> Option<f64> + Send + Sync + 'static,
-) {
-    let Some(place) = metric.place(values) else { return };
-    let attributes = metric.attributes(place);
-    let meter = super::telemetry::meter();
-    match metric.kind {
-        Kind::Counter => {
-            let builder = meter.f64_observable_counter(metric.name);
-            builder
-                .with_unit(metric.unit)
-                .with_description(metric.about)
-                .with_callback(move |observer| {
-                    if let Some(number) = read() {
-                        observer.observe(number, &attributes);
-                    }
-                })
-                .build();
-        }
-        Kind::Gauge | Kind::Histogram(_) => {
-            let builder = meter.f64_observable_gauge(metric.name);
-            builder
-                .with_unit(metric.unit)
-                .with_description(metric.about)
-                .with_callback(move |observer| {
-                    if let Some(number) = read() {
-                        observer.observe(number, &attributes);
-                    }
-                })
-                .build();
+/// A number that somebody else keeps, and that is asked for whenever metrics are
+/// read.
+#[derive(Debug)]
+pub struct Observable(Metric);
+
+impl Observable {
+    /// For a `static`: a number that only grows.
+    pub const fn counter(
+        name: &'static str,
+        unit: &'static str,
+        about: &'static str,
+        labels: &'static [Label],
+    ) -> Self {
+        Self(Metric { name, kind: Kind::Counter, unit, about, labels })
+    }
+
+    /// For a `static`: a number that goes up and down.
+    pub const fn gauge(
+        name: &'static str,
+        unit: &'static str,
+        about: &'static str,
+        labels: &'static [Label],
+    ) -> Self {
+        Self(Metric { name, kind: Kind::Gauge, unit, about, labels })
+    }
+
+    /// Asks `read` for the number for these values of the labels, for as long as
+    /// the process lives: give it weak references. `None` when there is none at
+    /// the moment.
+    pub fn observe(
+        &'static self,
+        values: &[&'static str],
+        read: impl Fn() -> Option<f64> + Send + Sync + 'static,
+    ) {
+        let metric = &self.0;
+        let Some(index) = metric.index(values) else { return };
+        let attributes = metric.attributes(index);
+        let meter = meter();
+        match metric.kind {
+            Kind::Counter => {
+                let builder = meter.f64_observable_counter(metric.name);
+                builder
+                    .with_unit(metric.unit)
+                    .with_description(metric.about)
+                    .with_callback(move |observer| {
+                        if let Some(number) = read() {
+                            observer.observe(number, &attributes);
+                        }
+                    })
+                    .build();
+            }
+            Kind::Gauge | Kind::Histogram(_) => {
+                let builder = meter.f64_observable_gauge(metric.name);
+                builder
+                    .with_unit(metric.unit)
+                    .with_description(metric.about)
+                    .with_callback(move |observer| {
+                        if let Some(number) = read() {
+                            observer.observe(number, &attributes);
+                        }
+                    })
+                    .build();
+            }
         }
     }
+}
+
+impl Instrument for Observable {
+    fn metric(&self) -> &Metric {
+        &self.0
+    }
+
+    /// Nothing: it reports what it is told to observe.
+    fn report(&'static self) {}
+}
+
+/// Where instruments are made.
+fn meter() -> Meter {
+    opentelemetry::global::meter("switchboard")
 }
 
 #[cfg(test)]
@@ -328,27 +410,25 @@ mod tests {
 
     const LABELS: &[Label] =
         &[Label { name: "a", values: &["x", "y", "z"] }, Label { name: "b", values: &["ok", "error"] }];
-    static METRIC: Metric =
-        Metric::counter("switchboard.test.counts", "{thing}", "for tests").labelled(LABELS);
+    static COUNTS: Counter = Counter::new("switchboard.test.counts", "{thing}", "for tests", LABELS);
+    static BYTES: Gauge = Gauge::new("process.memory.usage", "By", "", &[]);
+    static SECONDS_TAKEN: Histogram = Histogram::new("a.duration", "s", "", SECONDS, &[]);
 
     #[test]
     fn every_combination_has_its_own_number() {
-        let counter = Counter::of(&METRIC);
-        counter.add(&["y", "error"], 2);
-        Counter::of(&METRIC).add(&["y", "error"], 3);
-        counter.add(&["z", "ok"], 1);
-        let numbers: Vec<_> = counter.0.numbers.iter().map(|number| number.load(Ordering::Relaxed)).collect();
+        COUNTS.add(&["y", "error"], 2);
+        COUNTS.add(&["y", "error"], 3);
+        COUNTS.add(&["z", "ok"], 1);
+        let numbers: Vec<_> =
+            COUNTS.0.numbers().iter().map(|number| number.load(Ordering::Relaxed)).collect();
         assert_eq!(numbers, [0, 0, 0, 5, 1, 0]);
-        assert_eq!(METRIC.attributes(3), [KeyValue::new("a", "y"), KeyValue::new("b", "error")]);
+        assert_eq!(COUNTS.metric().attributes(3), [KeyValue::new("a", "y"), KeyValue::new("b", "error")]);
     }
 
     #[test]
     fn names_for_prometheus_have_the_unit_and_total() {
-        assert_eq!(METRIC.prometheus(), "switchboard_test_counts_total");
-        assert_eq!(
-            Metric::gauge("process.memory.usage", "By", "").prometheus(),
-            "process_memory_usage_bytes"
-        );
-        assert_eq!(Metric::histogram("a.duration", "s", "", SECONDS).prometheus(), "a_duration_seconds");
+        assert_eq!(COUNTS.metric().prometheus(), "switchboard_test_counts_total");
+        assert_eq!(BYTES.metric().prometheus(), "process_memory_usage_bytes");
+        assert_eq!(SECONDS_TAKEN.metric().prometheus(), "a_duration_seconds");
     }
 }

@@ -6,24 +6,35 @@ use std::time::Instant;
 
 use tokio::runtime::Handle;
 
-use crate::metric::{self, Label, Metric};
+use crate::metric::{Instrument, Label, Observable};
 
 /// In the order of `docs/METRICS.md`.
-pub static METRICS: &[&Metric] = &[&CPU, &MEMORY, &VIRTUAL, &THREADS, &FILES, &UPTIME, &TASKS, &QUEUE];
+pub static METRICS: &[&'static dyn Instrument] =
+    &[&CPU, &MEMORY, &VIRTUAL, &THREADS, &FILES, &UPTIME, &TASKS, &QUEUE];
 
-static CPU: Metric = Metric::counter("process.cpu.time", "s", "CPU seconds of this process")
-    .labelled(&[Label { name: "cpu.mode", values: &["user", "system"] }]);
-static MEMORY: Metric = Metric::gauge("process.memory.usage", "By", "resident memory");
-static VIRTUAL: Metric = Metric::gauge("process.memory.virtual", "By", "virtual memory");
-static THREADS: Metric = Metric::gauge("process.threads", "{thread}", "threads");
-static FILES: Metric = Metric::gauge("process.open_fds", "{file_descriptor}", "open file descriptors");
-static UPTIME: Metric = Metric::gauge("process.uptime", "s", "since the process began");
-static TASKS: Metric =
-    Metric::gauge("switchboard.runtime.tasks", "{task}", "tasks of the async runtime that are alive");
-static QUEUE: Metric = Metric::gauge(
+static CPU: Observable = Observable::counter(
+    "process.cpu.time",
+    "s",
+    "CPU seconds of this process",
+    &[Label { name: "cpu.mode", values: &["user", "system"] }],
+);
+static MEMORY: Observable = Observable::gauge("process.memory.usage", "By", "resident memory", &[]);
+static VIRTUAL: Observable = Observable::gauge("process.memory.virtual", "By", "virtual memory", &[]);
+static THREADS: Observable = Observable::gauge("process.threads", "{thread}", "threads", &[]);
+static FILES: Observable =
+    Observable::gauge("process.open_fds", "{file_descriptor}", "open file descriptors", &[]);
+static UPTIME: Observable = Observable::gauge("process.uptime", "s", "since the process began", &[]);
+static TASKS: Observable = Observable::gauge(
+    "switchboard.runtime.tasks",
+    "{task}",
+    "tasks of the async runtime that are alive",
+    &[],
+);
+static QUEUE: Observable = Observable::gauge(
     "switchboard.runtime.queue.depth",
     "{task}",
     "tasks that wait in the runtime's shared queue",
+    &[],
 );
 
 /// `/proc` counts CPU time in these on every Linux there is (`getconf CLK_TCK`).
@@ -36,20 +47,20 @@ const SYSTEM_TICKS: usize = 12;
 pub(crate) fn observe(runtime: &Handle) {
     static BEGUN: OnceLock<Instant> = OnceLock::new();
     let begun = *BEGUN.get_or_init(Instant::now);
-    metric::observe(&CPU, &["user"], || stat(USER_TICKS).map(|ticks| ticks / TICKS_A_SECOND));
-    metric::observe(&CPU, &["system"], || stat(SYSTEM_TICKS).map(|ticks| ticks / TICKS_A_SECOND));
-    metric::observe(&MEMORY, &[], || status("VmRSS:").map(|kib| kib * 1024.0));
-    metric::observe(&VIRTUAL, &[], || status("VmSize:").map(|kib| kib * 1024.0));
-    metric::observe(&THREADS, &[], || status("Threads:"));
-    metric::observe(&FILES, &[], || {
+    CPU.observe(&["user"], || stat(USER_TICKS).map(|ticks| ticks / TICKS_A_SECOND));
+    CPU.observe(&["system"], || stat(SYSTEM_TICKS).map(|ticks| ticks / TICKS_A_SECOND));
+    MEMORY.observe(&[], || status("VmRSS:").map(|kib| kib * 1024.0));
+    VIRTUAL.observe(&[], || status("VmSize:").map(|kib| kib * 1024.0));
+    THREADS.observe(&[], || status("Threads:"));
+    FILES.observe(&[], || {
         // The one that reads the folder counts itself.
         Some((std::fs::read_dir("/proc/self/fd").ok()?.count() as f64 - 1.0).max(0.0))
     });
-    metric::observe(&UPTIME, &[], move || Some(begun.elapsed().as_secs_f64()));
+    UPTIME.observe(&[], move || Some(begun.elapsed().as_secs_f64()));
     let of = runtime.metrics();
-    metric::observe(&TASKS, &[], move || Some(of.num_alive_tasks() as f64));
+    TASKS.observe(&[], move || Some(of.num_alive_tasks() as f64));
     let of = runtime.metrics();
-    metric::observe(&QUEUE, &[], move || Some(of.global_queue_depth() as f64));
+    QUEUE.observe(&[], move || Some(of.global_queue_depth() as f64));
 }
 
 fn stat(field: usize) -> Option<f64> {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::Meter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
@@ -16,11 +15,6 @@ use tokio::runtime::Handle;
 
 use crate::settings::Settings;
 use crate::{otlp, process, trace};
-
-/// Where instruments are made; without [`start`] (tests) they do nothing.
-pub(crate) fn meter() -> Meter {
-    opentelemetry::global::meter("switchboard")
-}
 
 /// Who exports.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use daemon::healthcheck::Healthcheck;
-use daemon::metric::{Counter, Metric};
+use daemon::metric::Counter;
 use daemon::settings::Settings;
 use daemon::{Program, admin, telemetry};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-static TESTS: Metric = Metric::counter("switchboard.tests", "{test}", "of this test");
+static TESTS: Counter = Counter::new("switchboard.tests", "{test}", "of this test", &[]);
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -41,7 +41,7 @@ async fn get(address: SocketAddr, path: &str) -> String {
 #[tokio::test]
 async fn the_admin_server_says_how_the_process_is() {
     let telemetry = telemetry::start(&Program::new("test", "one"), &Settings::NONE).unwrap();
-    Counter::of(&TESTS).add(&[], 3);
+    TESTS.add(&[], 3);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let is_ready = Arc::new(AtomicBool::new(false));

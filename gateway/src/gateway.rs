@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use daemon::metric::{self, Counter, Metric};
+use daemon::metric::{self, Observable};
 use http::request::Parts;
 use proto::NodeIncarnation;
 use tokio_util::sync::CancellationToken;
@@ -105,11 +105,10 @@ type Count = fn(&Gateway) -> usize;
 fn observe(gateway: &Arc<Gateway>) {
     for reason in store::Reason::ALL {
         let errors = move || Some(store::bus_errors(reason) as f64);
-        metric::observe(&metrics::BUS_ERRORS, &[reason.as_str()], errors);
+        metrics::BUS_ERRORS.observe(&[reason.as_str()], errors);
     }
-    // Made here, so that they are reported before the first one.
-    let _ = (Counter::of(&metrics::CATCHUPS), Counter::of(&metrics::UNAUTHORIZED));
-    let reports: [(&'static Metric, Count); 5] = [
+    metric::report(metrics::METRICS);
+    let reports: [(&'static Observable, Count); 5] = [
         (&metrics::BEHIND, |gateway| gateway.sessions.hub.behind()),
         (&metrics::ROUTERS, |gateway| gateway.context.routers.available()),
         (&metrics::LATE_ROUTERS, |gateway| gateway.context.routers.late()),
@@ -118,6 +117,6 @@ fn observe(gateway: &Arc<Gateway>) {
     ];
     for (metric, count) in reports {
         let gateway = Arc::downgrade(gateway);
-        metric::observe(metric, &[], move || gateway.upgrade().map(|gateway| count(&gateway) as f64));
+        metric.observe(&[], move || gateway.upgrade().map(|gateway| count(&gateway) as f64));
     }
 }

@@ -1,15 +1,13 @@
 //! The gateway's instruments. Label sets are bounded: words of the protocol
 //! only.
 
-use std::sync::LazyLock;
-
-use daemon::metric::{Counter, Gauge, Histogram, Label, Metric, SECONDS};
+use daemon::metric::{Counter, Gauge, Histogram, Instrument, Label, Observable, SECONDS};
 use proto::{CommandKind, End, ErrorCode};
 
 use crate::protocol::unauthorized::Reason;
 
 /// In the order of `docs/METRICS.md`.
-pub static METRICS: &[&Metric] = &[
+pub static METRICS: &[&'static dyn Instrument] = &[
     &CONNECTIONS,
     &ENDED,
     &BEHIND,
@@ -37,18 +35,12 @@ pub static METRICS: &[&Metric] = &[
     &REPEATED,
 ];
 
-static CONNECTIONS: Metric = Metric::gauge(
-    "switchboard.gateway.connections",
+static CONNECTIONS: Gauge = Gauge::new("switchboard.gateway.connections",
     "{connection}",
-    "open sessions of streams and WebSockets, and polls under way",
-)
-.labelled(&[Label { name: "transport", values: &["websocket", "sse", "stream", "iframe", "poll"] }]);
-static ENDED: Metric = Metric::counter(
-    "switchboard.gateway.sessions.ended",
+    "open sessions of streams and WebSockets, and polls under way", &[Label { name: "transport", values: &["websocket", "sse", "stream", "iframe", "poll"] }]);
+static ENDED: Counter = Counter::new("switchboard.gateway.sessions.ended",
     "{session}",
-    "sessions of streams and WebSockets that have ended",
-)
-.labelled(&[Label {
+    "sessions of streams and WebSockets that have ended", &[Label {
     name: "reason",
     values: &[
         "bye",
@@ -61,31 +53,19 @@ static ENDED: Metric = Metric::counter(
         "heartbeat_missed",
     ],
 }]);
-pub(crate) static BEHIND: Metric = Metric::gauge(
-    "switchboard.gateway.sessions.behind",
+pub(crate) static BEHIND: Observable = Observable::gauge("switchboard.gateway.sessions.behind",
     "{session}",
-    "slow readers: sessions whose queue was full and that read on from the log",
-);
-pub(crate) static SOCKETS: Metric = Metric::gauge(
-    "switchboard.gateway.sockets",
+    "slow readers: sessions whose queue was full and that read on from the log", &[]);
+pub(crate) static SOCKETS: Gauge = Gauge::new("switchboard.gateway.sockets",
     "{connection}",
-    "open connections of clients, idle ones too",
-);
-pub(crate) static REFUSED: Metric = Metric::counter(
-    "switchboard.gateway.sockets.refused",
+    "open connections of clients, idle ones too", &[]);
+pub(crate) static REFUSED: Counter = Counter::new("switchboard.gateway.sockets.refused",
     "{connection}",
-    "connections refused at once, by the limit that they met",
-)
-.labelled(&[Label { name: "limit", values: &["all", "address"] }]);
-pub(crate) static UNAUTHORIZED: Metric = Metric::counter(
-    "switchboard.gateway.unauthorized",
+    "connections refused at once, by the limit that they met", &[Label { name: "limit", values: &["all", "address"] }]);
+pub(crate) static UNAUTHORIZED: Counter = Counter::new("switchboard.gateway.unauthorized",
     "{request}",
-    "requests and `auth` frames whose credential did not hold (401)",
-)
-.labelled(&[Label { name: "reason", values: Reason::WORDS }]);
-static COMMANDS: Metric =
-    Metric::counter("switchboard.gateway.commands", "{command}", "commands of clients that were answered")
-        .labelled(&[
+    "requests and `auth` frames whose credential did not hold (401)", &[Label { name: "reason", values: Reason::WORDS }]);
+static COMMANDS: Counter = Counter::new("switchboard.gateway.commands", "{command}", "commands of clients that were answered", &[
             Label { name: "type", values: CommandKind::NAMES },
             Label {
                 name: "result",
@@ -103,205 +83,129 @@ static COMMANDS: Metric =
                 ],
             },
         ]);
-pub(crate) static RATE_LIMITED: Metric = Metric::counter(
-    "switchboard.gateway.rate.limited",
+pub(crate) static RATE_LIMITED: Counter = Counter::new("switchboard.gateway.rate.limited",
     "{request}",
-    "commands and requests refused because their user did too much of the class",
-)
-.labelled(&[Label { name: "class", values: &["write", "invite", "read", "signal", "attach", "service"] }]);
-pub(crate) static COMMAND_DURATION: Metric = Metric::histogram(
-    "switchboard.gateway.command.duration",
+    "commands and requests refused because their user did too much of the class", &[Label { name: "class", values: &["write", "invite", "read", "signal", "attach", "service"] }]);
+pub(crate) static COMMAND_DURATION: Histogram = Histogram::new("switchboard.gateway.command.duration",
     "s",
     "from a request to a router to its answer",
-    SECONDS,
-);
-static DELIVERY_DURATION: Metric = Metric::histogram(
-    "switchboard.gateway.delivery.duration",
+    SECONDS, &[]);
+static DELIVERY_DURATION: Histogram = Histogram::new("switchboard.gateway.delivery.duration",
     "s",
     "end to end: from an entry's time to the socket's transport taking it",
-    SECONDS,
-);
-static DELIVERIES: Metric = Metric::counter(
-    "switchboard.gateway.deliveries",
+    SECONDS, &[]);
+static DELIVERIES: Counter = Counter::new("switchboard.gateway.deliveries",
     "{event}",
-    "events of conversations given to transports",
-);
-static FANOUT: Metric = Metric::histogram(
-    "switchboard.gateway.fanout",
+    "events of conversations given to transports", &[]);
+static FANOUT: Histogram = Histogram::new("switchboard.gateway.fanout",
     "{session}",
     "sessions of this node that one announced event was for",
-    &[0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0],
-);
-static PUBLICATIONS: Metric = Metric::counter(
-    "switchboard.gateway.publications",
+    &[0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0], &[]);
+static PUBLICATIONS: Counter = Counter::new("switchboard.gateway.publications",
     "{publication}",
-    "publications of channels given to sessions",
-);
-static SUBSCRIBERS: Metric = Metric::gauge(
-    "switchboard.gateway.channel.subscribers",
+    "publications of channels given to sessions", &[]);
+static SUBSCRIBERS: Gauge = Gauge::new("switchboard.gateway.channel.subscribers",
     "{subscription}",
-    "subscriptions of sessions to channels",
-);
-static CHANNEL_HOLES: Metric = Metric::counter(
-    "switchboard.gateway.channel.holes",
+    "subscriptions of sessions to channels", &[]);
+static CHANNEL_HOLES: Counter = Counter::new("switchboard.gateway.channel.holes",
     "{hole}",
-    "publications were missing and were read from a channel's log",
-);
-pub(crate) static CATCHUPS: Metric =
-    Metric::counter("switchboard.gateway.catchups", "{catchup}", "a session began to read from the log")
-        .labelled(&[Label { name: "cause", values: &["resume", "hole", "bus", "behind", "marks"] }]);
-static BUS_LOST: Metric = Metric::counter(
-    "switchboard.gateway.bus.lost",
+    "publications were missing and were read from a channel's log", &[]);
+pub(crate) static CATCHUPS: Counter = Counter::new("switchboard.gateway.catchups", "{catchup}", "a session began to read from the log", &[Label { name: "cause", values: &["resume", "hole", "bus", "behind", "marks"] }]);
+static BUS_LOST: Counter = Counter::new("switchboard.gateway.bus.lost",
     "{loss}",
-    "bus holes: the bus may have lost announcements, and every session reads on",
-)
-.labelled(&[Label { name: "cause", values: &["hole", "deaf", "lagged", "lease", "store"] }]);
-pub(crate) static BUS_ERRORS: Metric = Metric::counter(
-    "switchboard.gateway.bus.errors",
+    "bus holes: the bus may have lost announcements, and every session reads on", &[Label { name: "cause", values: &["hole", "deaf", "lagged", "lease", "store"] }]);
+pub(crate) static BUS_ERRORS: Observable = Observable::counter("switchboard.gateway.bus.errors",
     "{error}",
-    "connections to the store's bus that failed, and what it refused or did not answer there",
-)
-.labelled(&[Label { name: "reason", values: store::Reason::WORDS }]);
-static DROPPED: Metric = Metric::counter(
-    "switchboard.gateway.ephemeral.dropped",
+    "connections to the store's bus that failed, and what it refused or did not answer there", &[Label { name: "reason", values: store::Reason::WORDS }]);
+static DROPPED: Counter = Counter::new("switchboard.gateway.ephemeral.dropped",
     "{frame}",
-    "frames that may be lost (typing) and were, for slow or busy sessions",
-);
-static ATTACH_QUEUE: Metric =
-    Metric::gauge("switchboard.gateway.attach.queue", "{request}", "attaches and pages that wait in line");
-pub(crate) static ROUTERS: Metric =
-    Metric::gauge("switchboard.gateway.routers", "{router}", "routers that take requests of this gateway");
-pub(crate) static LATE_ROUTERS: Metric = Metric::gauge(
-    "switchboard.gateway.routers.late",
+    "frames that may be lost (typing) and were, for slow or busy sessions", &[]);
+static ATTACH_QUEUE: Gauge = Gauge::new("switchboard.gateway.attach.queue", "{request}", "attaches and pages that wait in line", &[]);
+pub(crate) static ROUTERS: Observable = Observable::gauge("switchboard.gateway.routers", "{router}", "routers that take requests of this gateway", &[]);
+pub(crate) static LATE_ROUTERS: Observable = Observable::gauge("switchboard.gateway.routers.late",
     "{router}",
-    "routers that answer late while others do not, and get no new requests until they answer",
-);
-pub(crate) static HALF_SENT: Metric = Metric::gauge(
-    "switchboard.gateway.half_sent",
+    "routers that answer late while others do not, and get no new requests until they answer", &[]);
+pub(crate) static HALF_SENT: Observable = Observable::gauge("switchboard.gateway.half_sent",
     "By",
-    "bytes of requests and frames that clients have begun to send and not ended",
-);
-pub(crate) static PENDING: Metric = Metric::gauge(
-    "switchboard.gateway.requests.pending",
+    "bytes of requests and frames that clients have begun to send and not ended", &[]);
+pub(crate) static PENDING: Observable = Observable::gauge("switchboard.gateway.requests.pending",
     "{request}",
-    "requests to routers without an answer",
-);
-pub(crate) static REPEATED: Metric = Metric::counter(
-    "switchboard.gateway.requests.repeated",
+    "requests to routers without an answer", &[]);
+pub(crate) static REPEATED: Counter = Counter::new("switchboard.gateway.requests.repeated",
     "{request}",
-    "requests that were sent to another router because the first failed or was slow",
-);
+    "requests that were sent to another router because the first failed or was slow", &[]);
 
 /// A session begins to read from the log, for this cause.
 pub(crate) fn catchup(cause: &'static str) {
-    static COUNTER: LazyLock<Counter> = LazyLock::new(|| Counter::of(&CATCHUPS));
-    COUNTER.add(&[cause], 1);
+    CATCHUPS.add(&[cause], 1);
 }
 
 /// A credential did not hold.
 pub(crate) fn unauthorized(reason: Reason) {
-    static COUNTER: LazyLock<Counter> = LazyLock::new(|| Counter::of(&UNAUTHORIZED));
-    COUNTER.add(&[reason.as_str()], 1);
+    UNAUTHORIZED.add(&[reason.as_str()], 1);
 }
 
-/// All instruments of a gateway.
-#[derive(Debug)]
-pub struct Metrics {
-    connections: Gauge,
-    ended: Counter,
-    commands: Counter,
-    delivery_duration: Histogram,
-    deliveries: Counter,
-    fanout: Histogram,
-    lost: Counter,
-    dropped: Counter,
-    queue: Gauge,
-    publications: Counter,
-    channel_holes: Counter,
-    subscribers: Gauge,
-}
+/// Counts what a gateway's parts do, on the instruments above.
+#[derive(Debug, Default)]
+pub struct Metrics;
 
 impl Metrics {
-    /// Registers them.
-    pub fn new() -> Self {
-        Self {
-            connections: Gauge::of(&CONNECTIONS),
-            ended: Counter::of(&ENDED),
-            commands: Counter::of(&COMMANDS),
-            delivery_duration: Histogram::of(&DELIVERY_DURATION),
-            deliveries: Counter::of(&DELIVERIES),
-            fanout: Histogram::of(&FANOUT),
-            lost: Counter::of(&BUS_LOST),
-            dropped: Counter::of(&DROPPED),
-            queue: Gauge::of(&ATTACH_QUEUE),
-            publications: Counter::of(&PUBLICATIONS),
-            channel_holes: Counter::of(&CHANNEL_HOLES),
-            subscribers: Gauge::of(&SUBSCRIBERS),
-        }
-    }
-
     /// A session has begun or ended.
     pub fn connection(&self, transport: &'static str, change: i64) {
-        self.connections.add(&[transport], change);
+        CONNECTIONS.add(&[transport], change);
     }
 
     /// A session has ended for this reason.
     pub fn session_ended(&self, end: End) {
-        self.ended.add(&[end.as_str()], 1);
+        ENDED.add(&[end.as_str()], 1);
     }
 
     /// A command has been answered.
     pub fn command(&self, kind: CommandKind, refused: Option<ErrorCode>) {
-        self.commands.add(&[kind.as_str(), refused.map_or("ok", ErrorCode::as_str)], 1);
+        COMMANDS.add(&[kind.as_str(), refused.map_or("ok", ErrorCode::as_str)], 1);
     }
 
     /// A transport has taken events, the oldest live one of them so many
     /// seconds after it was written.
     pub fn delivered(&self, events: usize, oldest: Option<f64>) {
-        self.deliveries.add(&[], events as u64);
+        DELIVERIES.add(&[], events as u64);
         if let Some(seconds) = oldest {
-            self.delivery_duration.record(&[], seconds);
+            DELIVERY_DURATION.record(&[], seconds);
         }
     }
 
     /// An announced event was for so many sessions here.
     pub fn fanout(&self, sessions: usize) {
-        self.fanout.record(&[], sessions as f64);
+        FANOUT.record(&[], sessions as f64);
     }
 
     /// The bus may have lost something.
     pub fn bus_lost(&self, cause: &'static str) {
-        self.lost.add(&[cause], 1);
+        BUS_LOST.add(&[cause], 1);
     }
 
     /// A frame that may be lost was.
     pub fn ephemeral_dropped(&self) {
-        self.dropped.add(&[], 1);
+        DROPPED.add(&[], 1);
     }
 
     /// Sessions have been given a publication, or one has been given several.
     pub fn publications(&self, count: usize) {
-        self.publications.add(&[], count as u64);
+        PUBLICATIONS.add(&[], count as u64);
     }
 
     /// A channel's log is read because publications are missing.
     pub fn channel_hole(&self) {
-        self.channel_holes.add(&[], 1);
+        CHANNEL_HOLES.add(&[], 1);
     }
 
     /// A subscription has begun or ended.
     pub fn subscribers(&self, change: i64) {
-        self.subscribers.add(&[], change);
+        SUBSCRIBERS.add(&[], change);
     }
 
     /// Somebody queues or has been served.
     pub fn attach_queue(&self, change: i64) {
-        self.queue.add(&[], change);
-    }
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
+        ATTACH_QUEUE.add(&[], change);
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::metrics;
 use crate::receipts::{self, Notices};
 
 /// A user is away so long after the last session ended (PROTOCOL.md §5).
@@ -37,7 +37,6 @@ const TRIES: u8 = 30;
 #[derive(Clone)]
 pub(crate) struct Absences {
     pending: Arc<Pending>,
-    metrics: Metrics,
 }
 
 #[derive(Default)]
@@ -66,8 +65,8 @@ struct Check {
 }
 
 impl Absences {
-    pub(crate) fn new(metrics: Metrics) -> Self {
-        Self { pending: Arc::default(), metrics }
+    pub(crate) fn new() -> Self {
+        Self { pending: Arc::default() }
     }
 
     /// The user has no session since `ago`, as far as is known.
@@ -86,7 +85,7 @@ impl Absences {
             self.pending.sooner.notify_one();
         }
         if !kept {
-            self.metrics.dropped("presence", 1);
+            metrics::DROPPED.add(&["presence"], 1);
         }
     }
 
@@ -141,7 +140,7 @@ impl Absences {
 
     fn retry(&self, check: Check) {
         if check.failed >= TRIES {
-            return self.metrics.dropped("presence", 1);
+            return metrics::DROPPED.add(&["presence"], 1);
         }
         let pause = Duration::from_millis(rand::random_range(RETRY_MS));
         self.put(Check { at: Instant::now() + pause, failed: check.failed + 1, ..check });

@@ -13,7 +13,7 @@ use proto::wire::{Reply, reply};
 use tokio::sync::{Notify, mpsc};
 
 use crate::error::{Error, Result};
-use crate::metrics::Metrics;
+use crate::metrics;
 
 /// Requests under way on one stream. Each has room reserved in the queue of
 /// answers, so that answering never waits. When no room is left, the link reads
@@ -25,10 +25,10 @@ const UNDER_WAY: usize = 8_192;
 const UNWRITTEN: Bound = Bound::new(32 << 20, UNDER_WAY);
 
 /// The queue of one link's answers: where they go in, and where they come out.
-pub(crate) fn queue(metrics: Metrics) -> (AnswerSender, AnswerReceiver) {
+pub(crate) fn queue() -> (AnswerSender, AnswerReceiver) {
     let (replies, queue) = mpsc::channel(UNDER_WAY);
     let backlog = Arc::new(Backlog::default());
-    let sender = AnswerSender { replies, backlog: backlog.clone(), metrics };
+    let sender = AnswerSender { replies, backlog: backlog.clone() };
     (sender, AnswerReceiver { queue, gathered: VecDeque::new(), backlog })
 }
 
@@ -50,7 +50,6 @@ struct Backlog {
 pub(crate) struct AnswerSender {
     replies: mpsc::Sender<QueuedReply>,
     backlog: Arc<Backlog>,
-    metrics: Metrics,
 }
 
 impl AnswerSender {
@@ -62,7 +61,6 @@ impl AnswerSender {
             backlog: self.backlog.clone(),
             id,
             command: "unknown",
-            metrics: self.metrics.clone(),
             span: Span::NONE,
         })
     }
@@ -90,7 +88,6 @@ pub(crate) struct Responder {
     backlog: Arc<Backlog>,
     id: u64,
     command: &'static str,
-    metrics: Metrics,
     /// Of the request, if it is traced.
     span: Span,
 }
@@ -115,7 +112,7 @@ impl Responder {
     fn send(&mut self, outcome: Result<reply::Result>) {
         let Some(room) = self.room.take() else { return };
         let code = outcome.as_ref().map_or_else(|error| error.code().as_str(), |_| "ok");
-        self.metrics.command(self.command, code);
+        metrics::COMMANDS.add(&[self.command, code], 1);
         if let Err(error) = &outcome {
             self.span.failed(error.code().as_str());
         }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
-use crate::metrics::Metrics;
+use crate::metrics;
 
 /// Items that wait at most, and the bytes that they carry; one more is answered
 /// `unavailable` at once.
@@ -82,7 +82,6 @@ where
         pause: Duration,
         batch: Batch,
         tasks: &Tasks,
-        metrics: &Metrics,
         call: F,
     ) -> Self
     where
@@ -91,9 +90,12 @@ where
     {
         let (queue, jobs) = mpsc::channel(QUEUE.entries);
         let (weak, waiting) = (queue.downgrade(), Arc::new(AtomicUsize::new(0)));
-        metrics.queue(name, move || weak.upgrade().map(|queue| queue.max_capacity() - queue.capacity()));
+        metrics::QUEUE_DEPTH.observe(&[name], move || {
+            let queue = weak.upgrade()?;
+            Some((queue.max_capacity() - queue.capacity()) as f64)
+        });
         let queued = Queued { jobs, bytes: waiting.clone() };
-        let working = work(name, pause, batch, queued, metrics.clone(), tasks.stop().clone(), call);
+        let working = work(name, pause, batch, queued, tasks.stop().clone(), call);
         tasks.tracker().spawn(working);
         Self { queue, waiting }
     }
@@ -126,7 +128,6 @@ async fn work<I, O, F, Fut>(
     pause: Duration,
     batch: Batch,
     Queued { jobs: mut waiting, bytes }: Queued<I, O>,
-    metrics: Metrics,
     stop: CancellationToken,
     call: F,
 ) where
@@ -172,7 +173,7 @@ async fn work<I, O, F, Fut>(
         let late: Vec<_> = taken.extract_if(.., |job| now - job.since > MAX_WAIT).collect();
         refuse(late, &Error::Unavailable("waited too long for the store"));
         if !taken.is_empty() {
-            metrics.batch(name, taken.len());
+            metrics::BATCH_SIZE.record(&[name], taken.len() as f64);
             process(name, taken, &call).await;
         }
     }
@@ -264,18 +265,17 @@ mod tests {
     fn paused(gate: Arc<Semaphore>, pause: Duration, tasks: &Tasks) -> (Batcher<u64, u64>, Seen) {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = seen.clone();
-        let batcher =
-            Batcher::start("test", pause, Batch::WRITES, tasks, &Metrics::new(), move |items: Vec<u64>| {
-                let (gate, log) = (gate.clone(), log.clone());
-                async move {
-                    gate.acquire().await.expect("the gate stays").forget();
-                    log.lock().unwrap().push(items.clone());
-                    if items.contains(&13) {
-                        return Err(store::Error::Corrupt("thirteen".into()));
-                    }
-                    Ok(items.iter().map(|item| item * 2).collect())
+        let batcher = Batcher::start("test", pause, Batch::WRITES, tasks, move |items: Vec<u64>| {
+            let (gate, log) = (gate.clone(), log.clone());
+            async move {
+                gate.acquire().await.expect("the gate stays").forget();
+                log.lock().unwrap().push(items.clone());
+                if items.contains(&13) {
+                    return Err(store::Error::Corrupt("thirteen".into()));
                 }
-            });
+                Ok(items.iter().map(|item| item * 2).collect())
+            }
+        });
         (batcher, seen)
     }
 
@@ -368,8 +368,8 @@ mod tests {
             log.lock().unwrap().push(items.len());
             async move { Ok(items) }
         };
-        let (tasks, metrics) = (Tasks::new("a test"), Metrics::new());
-        let batcher = Batcher::start("test", Duration::ZERO, Batch::PAGES, &tasks, &metrics, call);
+        let tasks = Tasks::new("a test");
+        let batcher = Batcher::start("test", Duration::ZERO, Batch::PAGES, &tasks, call);
         let mut answers = Vec::new();
         for item in 0..200 {
             answers.push(ask(&batcher, item, 0).await);

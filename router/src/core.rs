@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::measured_store::MeasuredStore;
 use crate::members::Groups;
-use crate::metrics::Metrics;
+use crate::metrics;
 use crate::nodes;
 use crate::rates::Rates;
 use crate::receipts::{Notices, Receipts};
@@ -43,7 +43,6 @@ const ACKNOWLEDGE_PAUSE: Duration = Duration::from_millis(25);
 pub(crate) struct Core {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) config: Config,
-    pub(crate) metrics: Metrics,
     pub(crate) notices: Notices,
     pub(crate) groups: Groups,
     pub(crate) absences: Absences,
@@ -72,8 +71,8 @@ impl Core {
     /// Starts the loops and batchers. They run until [`Self::end`], or until this
     /// is dropped. `under_way` tracks the commands that run as tasks.
     pub(crate) fn start(store: Arc<dyn Store>, config: Config, under_way: TaskTracker) -> Self {
-        let metrics = Metrics::new();
-        let store: Arc<dyn Store> = Arc::new(MeasuredStore::new(store, metrics.clone()));
+        metrics::report();
+        let store: Arc<dyn Store> = Arc::new(MeasuredStore::new(store));
         let (loops, batchers) = (Tasks::new("the router's loops"), Tasks::new("the router's batchers"));
         let stop = loops.stop().clone();
         // A batcher of one of the store's calls.
@@ -83,7 +82,7 @@ impl Core {
             };
             ($call:ident, $pause:expr, $batch:expr) => {{
                 let store = store.clone();
-                Batcher::start(stringify!($call), $pause, $batch, &batchers, &metrics, move |batch| {
+                Batcher::start(stringify!($call), $pause, $batch, &batchers, move |batch| {
                     let store = store.clone();
                     async move { store.$call(batch).await }
                 })
@@ -100,23 +99,23 @@ impl Core {
                         store.$call(batch).await.map(|()| vec![(); count])
                     }
                 };
-                Batcher::start(stringify!($call), Duration::ZERO, Batch::WRITES, &batchers, &metrics, call)
+                Batcher::start(stringify!($call), Duration::ZERO, Batch::WRITES, &batchers, call)
             }};
         }
         let notices: Notices = batcher_of_all!(publish);
-        let receipts = Receipts::new(metrics.clone());
+        let receipts = Receipts::new();
         let groups = Groups::new(store.clone());
         let telling = receipts.clone().run(store.clone(), groups.clone(), notices.clone(), stop.clone());
         loops.tracker().spawn(telling);
-        let absences = Absences::new(metrics.clone());
+        let absences = Absences::new();
         loops.tracker().spawn(absences.clone().run(store.clone(), notices.clone(), stop.clone()));
         loops.tracker().spawn(nodes::run(store.clone(), stop.clone()));
         let standstills = Arc::new(Standstills::new());
         let beating = standstills.clone();
         loops.spawn_until_stop(async move { beating.beat().await });
-        loops.tracker().spawn(sweep::run(store.clone(), metrics.clone(), stop.clone()));
+        loops.tracker().spawn(sweep::run(store.clone(), stop.clone()));
         if let Some(hook) = config.webhook.clone() {
-            loops.tracker().spawn(webhook::run(hook, store.clone(), metrics.clone(), stop));
+            loops.tracker().spawn(webhook::run(hook, store.clone(), stop));
         }
         Self {
             posts: batcher!(post, config.batch_pause, Batch::WRITES),
@@ -139,7 +138,6 @@ impl Core {
             rates: Rates::default(),
             store,
             config,
-            metrics,
             loops,
             batchers,
         }

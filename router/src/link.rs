@@ -16,7 +16,7 @@ use tonic::{Status, Streaming};
 use crate::answers::{self, AnswerReceiver, AnswerSender};
 use crate::core::Core;
 use crate::dispatch::dispatch;
-use crate::metrics::Metrics;
+use crate::metrics;
 
 /// How long requests are still read after the gateway was told of the drain:
 /// for those that it had sent before it heard of it.
@@ -31,7 +31,7 @@ pub(crate) fn open(
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
 ) -> impl Stream<Item = Result<Replies, Status>> + Send + 'static {
-    let (sender, receiver) = answers::queue(core.metrics.clone());
+    let (sender, receiver) = answers::queue();
     let draining = shutdown.child_token();
     let outgoing =
         Outgoing { receiver, draining: draining.clone(), drain_sent: false, open: OpenLink::new(&core) };
@@ -124,20 +124,19 @@ impl Outgoing {
 struct OpenLink {
     /// How many links this router has open.
     links: Arc<AtomicU64>,
-    metrics: Metrics,
 }
 
 impl OpenLink {
     fn new(core: &Core) -> Self {
         core.links.fetch_add(1, Ordering::Relaxed);
-        core.metrics.links(1);
-        Self { links: core.links.clone(), metrics: core.metrics.clone() }
+        metrics::LINKS.add(&[], 1);
+        Self { links: core.links.clone() }
     }
 }
 
 impl Drop for OpenLink {
     fn drop(&mut self) {
         self.links.fetch_sub(1, Ordering::Relaxed);
-        self.metrics.links(-1);
+        metrics::LINKS.add(&[], -1);
     }
 }

@@ -16,23 +16,21 @@ use store::model::{
 };
 use store::{Result, Store};
 
-use crate::metrics::Metrics;
+use crate::metrics;
 
 /// The measured store.
-pub(crate) struct MeasuredStore {
-    inner: Arc<dyn Store>,
-    metrics: Metrics,
-}
+pub(crate) struct MeasuredStore(Arc<dyn Store>);
 
 impl MeasuredStore {
-    pub(crate) fn new(inner: Arc<dyn Store>, metrics: Metrics) -> Self {
-        Self { inner, metrics }
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self(store)
     }
 
     async fn time<T>(&self, operation: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
         let begun = Instant::now();
         let outcome = call.await;
-        self.metrics.stored(operation, begun.elapsed(), outcome.is_ok());
+        let result = if outcome.is_ok() { "ok" } else { "error" };
+        metrics::STORE_DURATION.record(&[operation, result], begun.elapsed().as_secs_f64());
         match &outcome {
             Err(error @ (store::Error::Corrupt(_) | store::Error::Config(_))) => {
                 tracing::error!(operation, %error, "what is stored cannot be read");
@@ -49,43 +47,43 @@ impl MeasuredStore {
 #[async_trait]
 impl Store for MeasuredStore {
     async fn post(&self, batch: Vec<Post>) -> Result<Vec<Posted>> {
-        self.time("post", self.inner.post(batch)).await
+        self.time("post", self.0.post(batch)).await
     }
 
     async fn settle(&self, conversation: &ConversationId) -> Result<()> {
-        self.time("settle", self.inner.settle(conversation)).await
+        self.time("settle", self.0.settle(conversation)).await
     }
 
     async fn repair(&self, age: Duration) -> Result<usize> {
-        self.time("repair", self.inner.repair(age)).await
+        self.time("repair", self.0.repair(age)).await
     }
 
     async fn attach(&self, batch: Vec<Attach>) -> Result<Vec<Attached>> {
-        self.time("attach", self.inner.attach(batch)).await
+        self.time("attach", self.0.attach(batch)).await
     }
 
     async fn detach(&self, batch: Vec<Detach>) -> Result<Vec<bool>> {
-        self.time("detach", self.inner.detach(batch)).await
+        self.time("detach", self.0.detach(batch)).await
     }
 
     async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<Location>>> {
-        self.time("locate", self.inner.locate(users)).await
+        self.time("locate", self.0.locate(users)).await
     }
 
     async fn read_inbox(&self, batch: Vec<InboxQuery>) -> Result<Vec<InboxPage>> {
-        self.time("read_inbox", self.inner.read_inbox(batch)).await
+        self.time("read_inbox", self.0.read_inbox(batch)).await
     }
 
     async fn acknowledge(&self, batch: Vec<Acknowledge>) -> Result<Vec<Acknowledged>> {
-        self.time("acknowledge", self.inner.acknowledge(batch)).await
+        self.time("acknowledge", self.0.acknowledge(batch)).await
     }
 
     async fn mark(&self, batch: Vec<Mark>) -> Result<Vec<Marked>> {
-        self.time("mark", self.inner.mark(batch)).await
+        self.time("mark", self.0.mark(batch)).await
     }
 
     async fn history(&self, query: HistoryQuery) -> Result<Option<HistoryPage>> {
-        self.time("history", self.inner.history(query)).await
+        self.time("history", self.0.history(query)).await
     }
 
     async fn conversations(
@@ -93,74 +91,74 @@ impl Store for MeasuredStore {
         ids: &[ConversationId],
         reader: Option<&UserId>,
     ) -> Result<Vec<Option<Conversation>>> {
-        self.time("conversations", self.inner.conversations(ids, reader)).await
+        self.time("conversations", self.0.conversations(ids, reader)).await
     }
 
     async fn presence(&self, users: &[UserId], watcher: Option<&NodeIncarnation>) -> Result<Vec<Seen>> {
-        self.time("presence", self.inner.presence(users, watcher)).await
+        self.time("presence", self.0.presence(users, watcher)).await
     }
 
     async fn unwatch(&self, users: &[UserId], watcher: &NodeIncarnation) -> Result<()> {
-        self.time("unwatch", self.inner.unwatch(users, watcher)).await
+        self.time("unwatch", self.0.unwatch(users, watcher)).await
     }
 
     async fn nodes(&self) -> Result<Vec<NodeIncarnation>> {
-        self.time("nodes", self.inner.nodes()).await
+        self.time("nodes", self.0.nodes()).await
     }
 
     async fn broadcast(&self, batch: Vec<Broadcast>) -> Result<Vec<Broadcasted>> {
-        self.time("broadcast", self.inner.broadcast(batch)).await
+        self.time("broadcast", self.0.broadcast(batch)).await
     }
 
     async fn join_channels(&self, batch: Vec<Audience>) -> Result<Vec<Seq>> {
-        self.time("join_channels", self.inner.join_channels(batch)).await
+        self.time("join_channels", self.0.join_channels(batch)).await
     }
 
     async fn leave_channels(&self, batch: Vec<Audience>) -> Result<()> {
-        self.time("leave_channels", self.inner.leave_channels(batch)).await
+        self.time("leave_channels", self.0.leave_channels(batch)).await
     }
 
     async fn read_channels(&self, batch: Vec<ChannelQuery>) -> Result<Vec<ChannelPage>> {
-        self.time("read_channels", self.inner.read_channels(batch)).await
+        self.time("read_channels", self.0.read_channels(batch)).await
     }
 
     async fn take_unheard(&self, limit: usize, hold: Duration) -> Result<Vec<Unheard>> {
-        self.time("take_unheard", self.inner.take_unheard(limit, hold)).await
+        self.time("take_unheard", self.0.take_unheard(limit, hold)).await
     }
 
     async fn heard(&self, told: &[Unheard]) -> Result<()> {
-        self.time("heard", self.inner.heard(told)).await
+        self.time("heard", self.0.heard(told)).await
     }
 
     async fn unheard(&self) -> Result<u64> {
-        self.time("unheard", self.inner.unheard()).await
+        self.time("unheard", self.0.unheard()).await
     }
 
     async fn talked(&self, ids: &[ConversationId]) -> Result<Vec<bool>> {
-        self.time("talked", self.inner.talked(ids)).await
+        self.time("talked", self.0.talked(ids)).await
     }
 
     async fn memberships(&self, user: &UserId) -> Result<Vec<Membership>> {
-        self.time("memberships", self.inner.memberships(user)).await
+        self.time("memberships", self.0.memberships(user)).await
     }
 
     async fn publish(&self, notices: Vec<(NodeIncarnation, Notice)>) -> Result<()> {
-        self.time("publish", self.inner.publish(notices)).await
+        self.time("publish", self.0.publish(notices)).await
     }
 
     async fn keep_ticket(&self, ticket: &str, grant: Bytes, life: Duration) -> Result<()> {
-        self.time("keep_ticket", self.inner.keep_ticket(ticket, grant, life)).await
+        self.time("keep_ticket", self.0.keep_ticket(ticket, grant, life)).await
     }
 
     async fn take_ticket(&self, ticket: &str, by: &str) -> Result<Option<Bytes>> {
-        self.time("take_ticket", self.inner.take_ticket(ticket, by)).await
+        self.time("take_ticket", self.0.take_ticket(ticket, by)).await
     }
 
     async fn return_ticket(&self, ticket: &str, by: &str) -> Result<()> {
-        self.time("return_ticket", self.inner.return_ticket(ticket, by)).await
+        self.time("return_ticket", self.0.return_ticket(ticket, by)).await
     }
 
     async fn ping(&self) -> Result<()> {
-        self.time("ping", self.inner.ping()).await
+        self.time("ping", self.0.ping()).await
     }
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batcher::Batcher;
 use crate::members::{Groups, Members};
-use crate::metrics::Metrics;
+use crate::metrics;
 
 /// How long marks gather.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -38,7 +38,6 @@ pub(crate) type Notices = Batcher<(NodeIncarnation, Notice), ()>;
 #[derive(Clone)]
 pub(crate) struct Receipts {
     pending: Arc<Pending>,
-    metrics: Metrics,
 }
 
 #[derive(Default)]
@@ -59,8 +58,8 @@ struct Marks {
 }
 
 impl Receipts {
-    pub(crate) fn new(metrics: Metrics) -> Self {
-        Self { pending: Arc::default(), metrics }
+    pub(crate) fn new() -> Self {
+        Self { pending: Arc::default() }
     }
 
     /// A mark has advanced.
@@ -70,7 +69,7 @@ impl Receipts {
         let waiting = marks.order.len();
         drop(marks);
         if dropped {
-            self.metrics.dropped("receipt", 1);
+            metrics::DROPPED.add(&["receipt"], 1);
         }
         self.pending.some.notify_one();
         if waiting >= FLUSH_AT {
@@ -99,7 +98,7 @@ impl Receipts {
             let marks = self.pending.marks.lock().take();
             for chunk in marks.chunks(CHUNK) {
                 if let Err(error) = tell(&*store, &groups, &notices, chunk).await {
-                    self.metrics.dropped("receipt", chunk.len());
+                    metrics::DROPPED.add(&["receipt"], chunk.len() as u64);
                     tracing::debug!(%error, "receipts were given up");
                     if stop.is_cancelled() {
                         // A store that is away must not hold up the end.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use store::Store;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::metrics;
 
 /// Younger marks belong to writes that are under way.
 const AGE: Duration = Duration::from_secs(5);
@@ -15,7 +15,7 @@ const AGE: Duration = Duration::from_secs(5);
 const PAUSE_MS: std::ops::Range<u64> = 800..1_200;
 
 /// Runs until `stop`.
-pub(crate) async fn run(store: Arc<dyn Store>, metrics: Metrics, stop: CancellationToken) {
+pub(crate) async fn run(store: Arc<dyn Store>, stop: CancellationToken) {
     loop {
         let pause = Duration::from_millis(rand::random_range(PAUSE_MS));
         tokio::select! {
@@ -26,7 +26,7 @@ pub(crate) async fn run(store: Arc<dyn Store>, metrics: Metrics, stop: Cancellat
         match store.repair(AGE).await {
             Ok(0) => {}
             Ok(conversations) => {
-                metrics.repaired(conversations);
+                metrics::REPAIRED.add(&[], conversations as u64);
                 tracing::info!(conversations, "finished what a crash had left half filed");
             }
             Err(error) => tracing::debug!(%error, "the sweep could not look"),

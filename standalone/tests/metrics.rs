@@ -9,7 +9,7 @@ use daemon::metric::{Kind, Metric};
 
 fn declared() -> impl Iterator<Item = &'static Metric> {
     let all = [gateway::metrics::METRICS, router::metrics::METRICS, daemon::process::METRICS];
-    all.into_iter().flatten().copied()
+    all.into_iter().flatten().map(|instrument| instrument.metric())
 }
 
 fn root() -> PathBuf {

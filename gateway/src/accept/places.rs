@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use daemon::lock::{LEAF, Lock};
-use daemon::metric::{Counter, Gauge};
 use rustc_hash::FxHashMap;
 
 use crate::metrics::{REFUSED, SOCKETS};
@@ -19,8 +18,6 @@ pub(super) struct Places {
     /// The open connections; of each address only where there is a limit.
     open: Lock<LEAF, Open>,
     refused: AtomicU64,
-    sockets_gauge: Gauge,
-    refused_counter: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -63,25 +60,18 @@ pub(super) struct Place {
 
 impl Places {
     pub(super) fn new(most: usize, most_per_address: Option<usize>) -> Arc<Self> {
-        Arc::new(Self {
-            most,
-            most_per_address,
-            open: Lock::default(),
-            refused: AtomicU64::new(0),
-            sockets_gauge: Gauge::of(&SOCKETS),
-            refused_counter: Counter::of(&REFUSED),
-        })
+        Arc::new(Self { most, most_per_address, open: Lock::default(), refused: AtomicU64::new(0) })
     }
 
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
         let address = network(address);
         match self.try_take(address) {
             Ok(()) => {
-                self.sockets_gauge.add(&[], 1);
+                SOCKETS.add(&[], 1);
                 Ok(Place { places: self.clone(), address })
             }
             Err(full) => {
-                self.refused_counter.add(&[full.as_str()], 1);
+                REFUSED.add(&[full.as_str()], 1);
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 Err(full)
             }
@@ -112,7 +102,7 @@ impl Places {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.sockets_gauge.add(&[], -1);
+        SOCKETS.add(&[], -1);
         let mut open = self.places.open.lock();
         open.all -= 1;
         if let Entry::Occupied(mut of_address) = open.by_address.entry(self.address) {

@@ -37,7 +37,7 @@ impl NodeContext {
         draining: CancellationToken,
         turns: usize,
     ) -> Self {
-        let (metrics, turns) = (Arc::new(Metrics::new()), Arc::new(Semaphore::new(turns)));
+        let (metrics, turns) = (Arc::new(Metrics), Arc::new(Semaphore::new(turns)));
         Self { node, routers, metrics, tracker, draining, turns }
     }
 

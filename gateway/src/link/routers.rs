@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use daemon::lock::{Guard, SharedLock};
-use daemon::metric::{Counter, Histogram};
 use daemon::trace::{self, KeyValue, Span};
 use prost::Message as _;
 use proto::wire::{self, reply, request};
@@ -96,9 +95,6 @@ pub(super) struct Shared {
     cost: AtomicU64,
     pub(super) unanswered: Unanswered,
     usual: Usual,
-    /// Instruments: until an answer comes, and requests that were repeated.
-    duration: Histogram,
-    repeated: Counter,
     /// A stream has ended, since this was last asked.
     ended: Notify,
     /// One has without a farewell, since this was last asked.
@@ -118,8 +114,6 @@ impl Routers {
                 cost: AtomicU64::new(0),
                 unanswered: Unanswered::default(),
                 usual: Usual::default(),
-                duration: Histogram::of(&COMMAND_DURATION),
-                repeated: Counter::of(&REPEATED),
                 ended: Notify::new(),
                 broken: Notify::new(),
             }),
@@ -263,7 +257,7 @@ impl Routers {
         let not = from.map(|link| link.id);
         let ids = self.shared.unanswered.send_again(not, which, |user| self.choose(user, None, not));
         if let Some(from) = from {
-            self.shared.repeated.add(&[], ids.len() as u64);
+            REPEATED.add(&[], ids.len() as u64);
             // What has not left yet need not be done there, too.
             from.take_back(&ids);
         }
@@ -334,7 +328,7 @@ impl Routers {
     /// A router has answered, in a frame that was read `now`.
     pub(super) fn answered(&self, reply: wire::Reply, now: Instant) {
         let Some(pending) = self.shared.unanswered.remove(reply.id) else { return };
-        self.shared.duration.record(&[], (now - pending.asked).as_secs_f64());
+        COMMAND_DURATION.record(&[], (now - pending.asked).as_secs_f64());
         if pending.kind.hot && pending.attempts == 1 {
             self.shared.usual.took(now - pending.sent);
         }

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::args::{Pace, Webhook, WebhookArgs, WebhookSecret, WebhookUrl};
 use self::receiver::Receiver;
-use crate::metrics::Metrics;
+use crate::metrics;
 
 /// Bytes of one request at most; what does not fit goes into the next one.
 const MAX_REQUEST_BYTES: usize = 1 << 20;
@@ -35,7 +35,7 @@ const MAX_REQUEST_BYTES: usize = 1 << 20;
 const READS: usize = 8;
 
 /// Runs until `stop`. What is under way then is told again by another router.
-pub(crate) async fn run(hook: Webhook, store: Arc<dyn Store>, metrics: Metrics, stop: CancellationToken) {
+pub(crate) async fn run(hook: Webhook, store: Arc<dyn Store>, stop: CancellationToken) {
     let receiver = match Receiver::new(&hook) {
         Ok(receiver) => receiver,
         Err(error) => {
@@ -43,14 +43,14 @@ pub(crate) async fn run(hook: Webhook, store: Arc<dyn Store>, metrics: Metrics, 
             return;
         }
     };
-    let waiting = Arc::default();
-    metrics.webhook_waiting(&waiting);
+    let waiting = Arc::new(AtomicU64::new(0));
+    let weak = Arc::downgrade(&waiting);
+    metrics::WAITING.observe(&[], move || Some(weak.upgrade()?.load(Ordering::Relaxed) as f64));
     let backoff = Backoff::new(hook.pace.retry, hook.pace.longest_retry);
     let mut teller = Teller {
         hook,
         receiver,
         store,
-        metrics,
         waiting,
         webhook_backoff: backoff.clone(),
         store_backoff: backoff,
@@ -66,7 +66,6 @@ struct Teller {
     hook: Webhook,
     receiver: Receiver,
     store: Arc<dyn Store>,
-    metrics: Metrics,
     /// In the whole store, at the last look.
     waiting: Arc<AtomicU64>,
     webhook_backoff: Backoff,
@@ -174,7 +173,7 @@ impl Teller {
             match self.receiver.post(&id, body.clone()).await {
                 Ok(()) => break,
                 Err(reason) => {
-                    self.metrics.webhook_failed();
+                    metrics::FAILED.add(&[], 1);
                     tracing::warn!(
                         webhook = %self.hook.url,
                         reason,
@@ -193,7 +192,7 @@ impl Teller {
         }
         self.failures = 0;
         self.webhook_backoff.reset();
-        self.metrics.webhook_told(batch.unheard.len());
+        metrics::TOLD.add(&[], batch.unheard.len() as u64);
         self.heard(&batch.unheard).await
     }
 

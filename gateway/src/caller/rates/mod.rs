@@ -18,7 +18,6 @@ pub use refusals::Refusals;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::metric::Counter;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -48,7 +47,6 @@ struct Shared {
     table: Table,
     /// Somebody's spending is to be told now.
     urgent: Notify,
-    refused: Counter,
 }
 
 /// Whether something may be done now.
@@ -66,8 +64,7 @@ impl RateLimits {
     /// With nobody in them yet.
     pub fn new(limits: RateLimitConfig) -> Self {
         let table = Table::new(limits);
-        let refused = Counter::of(&RATE_LIMITED);
-        Self { shared: Arc::new(Shared { limits, table, urgent: Notify::new(), refused }) }
+        Self { shared: Arc::new(Shared { limits, table, urgent: Notify::new() }) }
     }
 
     /// Decides about something of this class that counts for `units`. Does not
@@ -110,7 +107,7 @@ impl RateLimits {
     }
 
     fn refuse(&self, class: Class, rate: proto::Rate, wait: Duration) -> Failure {
-        self.shared.refused.add(&[class.as_str()], 1);
+        RATE_LIMITED.add(&[class.as_str()], 1);
         let milliseconds = u64::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
         let (name, burst) = (class.as_str(), rate.burst);
         let most = match class {
