@@ -35,105 +35,184 @@ pub static METRICS: &[&'static dyn Instrument] = &[
     &REPEATED,
 ];
 
-static CONNECTIONS: Gauge = Gauge::new("switchboard.gateway.connections",
+static CONNECTIONS: Gauge = Gauge::new(
+    "switchboard.gateway.connections",
     "{connection}",
-    "open sessions of streams and WebSockets, and polls under way", &[Label { name: "transport", values: &["websocket", "sse", "stream", "iframe", "poll"] }]);
-static ENDED: Counter = Counter::new("switchboard.gateway.sessions.ended",
+    "open sessions of streams and WebSockets, and polls under way",
+    &[Label { name: "transport", values: &["websocket", "sse", "stream", "iframe", "poll"] }],
+);
+static ENDED: Counter = Counter::new(
+    "switchboard.gateway.sessions.ended",
     "{session}",
-    "sessions of streams and WebSockets that have ended", &[Label {
-    name: "reason",
-    values: &[
-        "bye",
-        "shutdown",
-        "replaced",
-        "token_expired",
-        "kicked",
-        "bad_frames",
-        "rate_limited",
-        "heartbeat_missed",
+    "sessions of streams and WebSockets that have ended",
+    &[Label {
+        name: "reason",
+        values: &[
+            "bye",
+            "shutdown",
+            "replaced",
+            "token_expired",
+            "kicked",
+            "bad_frames",
+            "rate_limited",
+            "heartbeat_missed",
+        ],
+    }],
+);
+pub(crate) static BEHIND: Observable = Observable::gauge(
+    "switchboard.gateway.sessions.behind",
+    "{session}",
+    "slow readers: sessions whose queue was full and that read on from the log",
+    &[],
+);
+pub(crate) static SOCKETS: Gauge = Gauge::new(
+    "switchboard.gateway.sockets",
+    "{connection}",
+    "open connections of clients, idle ones too",
+    &[],
+);
+pub(crate) static REFUSED: Counter = Counter::new(
+    "switchboard.gateway.sockets.refused",
+    "{connection}",
+    "connections refused at once, by the limit that they met",
+    &[Label { name: "limit", values: &["all", "address"] }],
+);
+pub(crate) static UNAUTHORIZED: Counter = Counter::new(
+    "switchboard.gateway.unauthorized",
+    "{request}",
+    "requests and `auth` frames whose credential did not hold (401)",
+    &[Label { name: "reason", values: Reason::WORDS }],
+);
+static COMMANDS: Counter = Counter::new(
+    "switchboard.gateway.commands",
+    "{command}",
+    "commands of clients that were answered",
+    &[
+        Label { name: "type", values: CommandKind::NAMES },
+        Label {
+            name: "result",
+            values: &[
+                "ok",
+                "bad_request",
+                "unauthorized",
+                "forbidden",
+                "not_found",
+                "conflict",
+                "too_large",
+                "rate_limited",
+                "unavailable",
+                "internal",
+            ],
+        },
     ],
-}]);
-pub(crate) static BEHIND: Observable = Observable::gauge("switchboard.gateway.sessions.behind",
-    "{session}",
-    "slow readers: sessions whose queue was full and that read on from the log", &[]);
-pub(crate) static SOCKETS: Gauge = Gauge::new("switchboard.gateway.sockets",
-    "{connection}",
-    "open connections of clients, idle ones too", &[]);
-pub(crate) static REFUSED: Counter = Counter::new("switchboard.gateway.sockets.refused",
-    "{connection}",
-    "connections refused at once, by the limit that they met", &[Label { name: "limit", values: &["all", "address"] }]);
-pub(crate) static UNAUTHORIZED: Counter = Counter::new("switchboard.gateway.unauthorized",
+);
+pub(crate) static RATE_LIMITED: Counter = Counter::new(
+    "switchboard.gateway.rate.limited",
     "{request}",
-    "requests and `auth` frames whose credential did not hold (401)", &[Label { name: "reason", values: Reason::WORDS }]);
-static COMMANDS: Counter = Counter::new("switchboard.gateway.commands", "{command}", "commands of clients that were answered", &[
-            Label { name: "type", values: CommandKind::NAMES },
-            Label {
-                name: "result",
-                values: &[
-                    "ok",
-                    "bad_request",
-                    "unauthorized",
-                    "forbidden",
-                    "not_found",
-                    "conflict",
-                    "too_large",
-                    "rate_limited",
-                    "unavailable",
-                    "internal",
-                ],
-            },
-        ]);
-pub(crate) static RATE_LIMITED: Counter = Counter::new("switchboard.gateway.rate.limited",
-    "{request}",
-    "commands and requests refused because their user did too much of the class", &[Label { name: "class", values: &["write", "invite", "read", "signal", "attach", "service"] }]);
-pub(crate) static COMMAND_DURATION: Histogram = Histogram::new("switchboard.gateway.command.duration",
+    "commands and requests refused because their user did too much of the class",
+    &[Label { name: "class", values: &["write", "invite", "read", "signal", "attach", "service"] }],
+);
+pub(crate) static COMMAND_DURATION: Histogram = Histogram::new(
+    "switchboard.gateway.command.duration",
     "s",
     "from a request to a router to its answer",
-    SECONDS, &[]);
-static DELIVERY_DURATION: Histogram = Histogram::new("switchboard.gateway.delivery.duration",
+    SECONDS,
+    &[],
+);
+static DELIVERY_DURATION: Histogram = Histogram::new(
+    "switchboard.gateway.delivery.duration",
     "s",
     "end to end: from an entry's time to the socket's transport taking it",
-    SECONDS, &[]);
-static DELIVERIES: Counter = Counter::new("switchboard.gateway.deliveries",
+    SECONDS,
+    &[],
+);
+static DELIVERIES: Counter = Counter::new(
+    "switchboard.gateway.deliveries",
     "{event}",
-    "events of conversations given to transports", &[]);
-static FANOUT: Histogram = Histogram::new("switchboard.gateway.fanout",
+    "events of conversations given to transports",
+    &[],
+);
+static FANOUT: Histogram = Histogram::new(
+    "switchboard.gateway.fanout",
     "{session}",
     "sessions of this node that one announced event was for",
-    &[0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0], &[]);
-static PUBLICATIONS: Counter = Counter::new("switchboard.gateway.publications",
+    &[0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0],
+    &[],
+);
+static PUBLICATIONS: Counter = Counter::new(
+    "switchboard.gateway.publications",
     "{publication}",
-    "publications of channels given to sessions", &[]);
-static SUBSCRIBERS: Gauge = Gauge::new("switchboard.gateway.channel.subscribers",
+    "publications of channels given to sessions",
+    &[],
+);
+static SUBSCRIBERS: Gauge = Gauge::new(
+    "switchboard.gateway.channel.subscribers",
     "{subscription}",
-    "subscriptions of sessions to channels", &[]);
-static CHANNEL_HOLES: Counter = Counter::new("switchboard.gateway.channel.holes",
+    "subscriptions of sessions to channels",
+    &[],
+);
+static CHANNEL_HOLES: Counter = Counter::new(
+    "switchboard.gateway.channel.holes",
     "{hole}",
-    "publications were missing and were read from a channel's log", &[]);
-pub(crate) static CATCHUPS: Counter = Counter::new("switchboard.gateway.catchups", "{catchup}", "a session began to read from the log", &[Label { name: "cause", values: &["resume", "hole", "bus", "behind", "marks"] }]);
-static BUS_LOST: Counter = Counter::new("switchboard.gateway.bus.lost",
+    "publications were missing and were read from a channel's log",
+    &[],
+);
+pub(crate) static CATCHUPS: Counter = Counter::new(
+    "switchboard.gateway.catchups",
+    "{catchup}",
+    "a session began to read from the log",
+    &[Label { name: "cause", values: &["resume", "hole", "bus", "behind", "marks"] }],
+);
+static BUS_LOST: Counter = Counter::new(
+    "switchboard.gateway.bus.lost",
     "{loss}",
-    "bus holes: the bus may have lost announcements, and every session reads on", &[Label { name: "cause", values: &["hole", "deaf", "lagged", "lease", "store"] }]);
-pub(crate) static BUS_ERRORS: Observable = Observable::counter("switchboard.gateway.bus.errors",
+    "bus holes: the bus may have lost announcements, and every session reads on",
+    &[Label { name: "cause", values: &["hole", "deaf", "lagged", "lease", "store"] }],
+);
+pub(crate) static BUS_ERRORS: Observable = Observable::counter(
+    "switchboard.gateway.bus.errors",
     "{error}",
-    "connections to the store's bus that failed, and what it refused or did not answer there", &[Label { name: "reason", values: store::Reason::WORDS }]);
-static DROPPED: Counter = Counter::new("switchboard.gateway.ephemeral.dropped",
+    "connections to the store's bus that failed, and what it refused or did not answer there",
+    &[Label { name: "reason", values: store::Reason::WORDS }],
+);
+static DROPPED: Counter = Counter::new(
+    "switchboard.gateway.ephemeral.dropped",
     "{frame}",
-    "frames that may be lost (typing) and were, for slow or busy sessions", &[]);
-static ATTACH_QUEUE: Gauge = Gauge::new("switchboard.gateway.attach.queue", "{request}", "attaches and pages that wait in line", &[]);
-pub(crate) static ROUTERS: Observable = Observable::gauge("switchboard.gateway.routers", "{router}", "routers that take requests of this gateway", &[]);
-pub(crate) static LATE_ROUTERS: Observable = Observable::gauge("switchboard.gateway.routers.late",
+    "frames that may be lost (typing) and were, for slow or busy sessions",
+    &[],
+);
+static ATTACH_QUEUE: Gauge =
+    Gauge::new("switchboard.gateway.attach.queue", "{request}", "attaches and pages that wait in line", &[]);
+pub(crate) static ROUTERS: Observable = Observable::gauge(
+    "switchboard.gateway.routers",
     "{router}",
-    "routers that answer late while others do not, and get no new requests until they answer", &[]);
-pub(crate) static HALF_SENT: Observable = Observable::gauge("switchboard.gateway.half_sent",
+    "routers that take requests of this gateway",
+    &[],
+);
+pub(crate) static LATE_ROUTERS: Observable = Observable::gauge(
+    "switchboard.gateway.routers.late",
+    "{router}",
+    "routers that answer late while others do not, and get no new requests until they answer",
+    &[],
+);
+pub(crate) static HALF_SENT: Observable = Observable::gauge(
+    "switchboard.gateway.half_sent",
     "By",
-    "bytes of requests and frames that clients have begun to send and not ended", &[]);
-pub(crate) static PENDING: Observable = Observable::gauge("switchboard.gateway.requests.pending",
+    "bytes of requests and frames that clients have begun to send and not ended",
+    &[],
+);
+pub(crate) static PENDING: Observable = Observable::gauge(
+    "switchboard.gateway.requests.pending",
     "{request}",
-    "requests to routers without an answer", &[]);
-pub(crate) static REPEATED: Counter = Counter::new("switchboard.gateway.requests.repeated",
+    "requests to routers without an answer",
+    &[],
+);
+pub(crate) static REPEATED: Counter = Counter::new(
+    "switchboard.gateway.requests.repeated",
     "{request}",
-    "requests that were sent to another router because the first failed or was slow", &[]);
+    "requests that were sent to another router because the first failed or was slow",
+    &[],
+);
 
 /// A session begins to read from the log, for this cause.
 pub(crate) fn catchup(cause: &'static str) {

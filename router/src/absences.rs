@@ -1,6 +1,7 @@
-//! Users whose last session has ended, until they may be said to be away: a
-//! reload or a change of networks is no absence. Then the record is looked at
-//! once more, and who watches is told.
+//! Users whose last session has just ended. They may come back at once (a page is
+//! loaded again, a phone changes networks), so nobody is told yet. After five
+//! seconds the user's record is read again, and when the user is still away the
+//! nodes that watch the user are told.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -19,36 +20,37 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics;
 use crate::receipts::{self, Notices};
 
-/// A user is away so long after the last session ended (PROTOCOL.md §5).
+/// A user is offline this long after the last session ended (PROTOCOL.md §5).
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
-/// So long after it was said that a user is away, whether that still holds: the
-/// word that the user has come, by another router, may have overtaken it.
+/// This long after nodes were told that a user is offline, the record is read once
+/// more: another router may have told them before that the user is back.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Users that wait. When there are more the new one is not looked at: who
-/// watches does not hear of it until it asks.
+/// How many users wait at most. A further one is not looked at: nodes that watch
+/// that user learn of the absence when they ask.
 const CAPACITY: usize = 65_536;
-/// Users looked up in one call.
+/// Users whose records are read in one call.
 const CHUNK: usize = 500;
-/// The store was away: a user is looked at again after this, at most so often.
+/// After a failure of the store a user is looked at again after this time (in
+/// milliseconds), so often at most.
 const RETRY_MS: std::ops::Range<u64> = 1_000..2_000;
 const TRIES: u8 = 30;
 
-/// The handle: cheap to clone.
+/// Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Absences {
-    pending: Arc<Pending>,
+    pending: Arc<Shared>,
 }
 
 #[derive(Default)]
-struct Pending {
-    /// Protects who waits; held for a few instructions.
-    waiting: Lock<LEAF, Waiting>,
+struct Shared {
+    /// The users who wait. Held for a few instructions.
+    waiting: Lock<LEAF, CheckQueue>,
     sooner: Notify,
 }
 
 /// Invariant: `users` are those in `order`.
 #[derive(Default)]
-struct Waiting {
+struct CheckQueue {
     order: BinaryHeap<Reverse<Check>>,
     users: FxHashSet<UserId>,
 }
@@ -58,9 +60,9 @@ struct Waiting {
 struct Check {
     at: Instant,
     user: UserId,
-    /// It was said that the user is away.
+    /// Nodes were told that the user is offline.
     told: bool,
-    /// Looks that failed.
+    /// How many looks have failed.
     failed: u8,
 }
 
@@ -69,7 +71,7 @@ impl Absences {
         Self { pending: Arc::default() }
     }
 
-    /// The user has no session since `ago`, as far as is known.
+    /// The user's last known session ended `ago`.
     pub(crate) fn note(&self, user: UserId, ago: Duration) {
         let at = Instant::now() + GRACE.saturating_sub(ago);
         self.put(Check { at, user, told: false, failed: 0 });
@@ -85,12 +87,12 @@ impl Absences {
             self.pending.sooner.notify_one();
         }
         if !kept {
-            metrics::DROPPED.add(&["presence"], 1);
+            metrics::NOTICES_DROPPED.add(&["presence"], 1);
         }
     }
 
-    /// Looks at those whose time has come, until `stop`. Who waits then is not
-    /// looked at any more.
+    /// Looks at the users whose time has come, until `stop`. Those who wait then are
+    /// forgotten.
     pub(crate) async fn run(self, store: Arc<dyn Store>, notices: Notices, stop: CancellationToken) {
         loop {
             let next = self.pending.waiting.lock().next();
@@ -124,12 +126,13 @@ impl Absences {
     fn judge(&self, check: Check, seen: &Seen, notices: &Notices) {
         let ago = seen.ended.map_or(GRACE, |(_, ago)| ago);
         if seen.here {
-            // Who was said to be away has come meanwhile: perhaps in that order.
+            // Came back while the nodes were told of the absence, which may have
+            // reached them last.
             if check.told {
                 receipts::tell_presence(notices, &seen.watchers, &check.user, None);
             }
         } else if ago < GRACE {
-            // Came, and has gone again.
+            // Came back, and left again.
             self.note(check.user, ago);
         } else if !check.told && !seen.watchers.is_empty() {
             let last_seen = seen.ended.map_or(0, |(time, _)| time);
@@ -140,16 +143,16 @@ impl Absences {
 
     fn retry(&self, check: Check) {
         if check.failed >= TRIES {
-            return metrics::DROPPED.add(&["presence"], 1);
+            return metrics::NOTICES_DROPPED.add(&["presence"], 1);
         }
         let pause = Duration::from_millis(rand::random_range(RETRY_MS));
         self.put(Check { at: Instant::now() + pause, failed: check.failed + 1, ..check });
     }
 }
 
-impl Waiting {
-    /// False when it was given up. A user who waits already is looked at then,
-    /// and again if that is too early.
+impl CheckQueue {
+    /// False when there was no room. For a user who waits already the first check
+    /// stands; it makes another one if it comes too early.
     fn put(&mut self, check: Check) -> bool {
         if self.users.contains(&check.user) {
             return true;
@@ -166,7 +169,7 @@ impl Waiting {
         self.order.peek().map(|Reverse(check)| check.at)
     }
 
-    /// Those whose time has come, as many as fit in a call.
+    /// The checks whose time has come, as many as fit into one call.
     fn take(&mut self, now: Instant) -> Vec<Check> {
         let mut due = Vec::new();
         while due.len() < CHUNK && self.next().is_some_and(|at| at <= now) {
@@ -189,7 +192,7 @@ mod tests {
 
     #[test]
     fn whoever_waits_longest_is_looked_at_first_and_nobody_too_early() {
-        let mut waiting = Waiting::default();
+        let mut waiting = CheckQueue::default();
         for (user, seconds) in [("bob", 2), ("alice", 1), ("carol", 9), ("alice", 0)] {
             assert!(waiting.put(check(user, Duration::from_secs(seconds))));
         }
@@ -203,7 +206,7 @@ mod tests {
 
     #[test]
     fn when_too_many_wait_the_new_one_is_given_up() {
-        let mut waiting = Waiting::default();
+        let mut waiting = CheckQueue::default();
         for number in 0..CAPACITY {
             assert!(waiting.put(check(&format!("u{number}"), Duration::ZERO)));
         }

@@ -34,7 +34,7 @@ pub(crate) fn queue() -> (AnswerSender, AnswerReceiver) {
 
 struct QueuedReply {
     reply: Reply,
-    /// That it takes in a frame.
+    /// Its size in a frame.
     bytes: usize,
 }
 

@@ -1,6 +1,6 @@
-//! What gathers while the store works on one batch becomes the next one: items
-//! come in one at a time, go to the store together and in order, and each gets
-//! its own answer.
+//! Batches of items for one call of the store. While the store works on a batch,
+//! items gather; they become the next batch, in the order in which they came.
+//! Each item gets its own answer.
 
 use std::future::Future;
 use std::pin::pin;
@@ -18,29 +18,29 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, Result};
 use crate::metrics;
 
-/// Items that wait at most, and the bytes that they carry; one more is answered
-/// `unavailable` at once.
+/// Items that wait at most, and their bytes. One more is answered `unavailable`
+/// at once.
 const QUEUE: Bound = Bound::new(64 << 20, 16_384);
-/// Whoever has waited longer has been given up by its gateway, or soon will
-/// be: answered `unavailable` without asking the store, so that a store that
-/// was away is not met by a queue of the dead.
+/// An item that has waited longer is answered `unavailable`, and the store is not
+/// asked: its gateway has given it up, or soon will. So a store that comes back
+/// does not begin with work that nobody waits for.
 const MAX_WAIT: Duration = Duration::from_secs(5);
-/// Links of one span; OpenTelemetry's own limit.
+/// Links of one span at most; OpenTelemetry's own limit.
 const MAX_LINKS: usize = 128;
 
-/// What goes into one call of the store.
+/// How much goes into one call of the store.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Batch {
-    /// Items, and bytes both ways.
+pub(crate) struct BatchLimits {
+    /// Items, and their bytes with those of the answers.
     pub(crate) bound: Bound,
-    /// Bytes that one is answered with, when there are many.
+    /// Bytes of one item's answer, as they count for `bound`.
     pub(crate) answer: usize,
 }
 
-impl Batch {
-    /// Of what carries much and is answered with little.
+impl BatchLimits {
+    /// For items that are large and have small answers.
     pub(crate) const WRITES: Self = Self { bound: Bound::new(1 << 20, 256), answer: 0 };
-    /// Of what is answered with pages.
+    /// For items that are answered with pages.
     pub(crate) const PAGES: Self = Self { bound: Bound::new(weight::PAGES, 256), answer: weight::LEAST_PAGE };
 }
 
@@ -49,7 +49,7 @@ impl Batch {
 #[derive(Debug)]
 pub(crate) struct Batcher<I, O> {
     queue: mpsc::Sender<Job<I, O>>,
-    /// Bytes of what waits.
+    /// Bytes of the items that wait.
     waiting: Arc<AtomicUsize>,
 }
 
@@ -57,7 +57,7 @@ struct Job<I, O> {
     item: I,
     bytes: usize,
     since: Instant,
-    /// What it is a part of, if that is traced.
+    /// The trace that it belongs to, if any.
     trace: Option<Box<trace::Place>>,
     answer: Box<dyn FnOnce(Result<O>) + Send>,
 }
@@ -73,14 +73,15 @@ where
     I: Clone + Send + Sync + 'static,
     O: Send + 'static,
 {
-    /// Starts a loop over `call`, which answers each item at its index.
+    /// Starts a loop that gives batches to `call`. Its answers have the order of
+    /// the items.
     ///
-    /// A batch begins no sooner than `pause` after the last one did, unless it
-    /// is full: what nobody waits for is cheaper by the dozen.
+    /// A batch begins `pause` after the last one began, or sooner when it is full.
+    /// Large batches cost less CPU for each item.
     pub(crate) fn start<F, Fut>(
         name: &'static str,
         pause: Duration,
-        batch: Batch,
+        batch: BatchLimits,
         tasks: &Tasks,
         call: F,
     ) -> Self
@@ -94,14 +95,14 @@ where
             let queue = weak.upgrade()?;
             Some((queue.max_capacity() - queue.capacity()) as f64)
         });
-        let queued = Queued { jobs, bytes: waiting.clone() };
+        let queued = JobQueue { jobs, bytes: waiting.clone() };
         let working = work(name, pause, batch, queued, tasks.stop().clone(), call);
         tasks.tracker().spawn(working);
         Self { queue, waiting }
     }
 
-    /// Puts an item behind those before it; `bytes` is what it carries. The
-    /// answer is called once, perhaps at once, and must not block.
+    /// Queues an item of `bytes` bytes. `answer` is called once, perhaps before
+    /// this returns, and must not block.
     pub(crate) fn submit(&self, item: I, bytes: usize, answer: impl FnOnce(Result<O>) + Send + 'static) {
         let trace = trace::current().map(Box::new);
         let job = Job { item, bytes, since: Instant::now(), trace, answer: Box::new(answer) };
@@ -117,8 +118,8 @@ where
     }
 }
 
-/// What waits, as the loop has it.
-struct Queued<I, O> {
+/// The queue, as the loop has it.
+struct JobQueue<I, O> {
     jobs: mpsc::Receiver<Job<I, O>>,
     bytes: Arc<AtomicUsize>,
 }
@@ -126,8 +127,8 @@ struct Queued<I, O> {
 async fn work<I, O, F, Fut>(
     name: &'static str,
     pause: Duration,
-    batch: Batch,
-    Queued { jobs: mut waiting, bytes }: Queued<I, O>,
+    batch: BatchLimits,
+    JobQueue { jobs: mut waiting, bytes }: JobQueue<I, O>,
     stop: CancellationToken,
     call: F,
 ) where
@@ -136,7 +137,7 @@ async fn work<I, O, F, Fut>(
     Fut: Future<Output = store::Result<Vec<O>>>,
 {
     let most = batch.bound.entries;
-    // Taken from the queue, in its order.
+    // Out of the queue, in its order.
     let mut jobs = Vec::new();
     let mut next = Instant::now();
     loop {
@@ -150,8 +151,8 @@ async fn work<I, O, F, Fut>(
                 return;
             }
         }
-        // One timer for the whole pause. It may be a millisecond late, so that
-        // what comes after the pause ends it, too.
+        // One timer for the whole pause. It may fire a millisecond late, so an item
+        // that comes after the pause ends the pause, too.
         let mut over = pin!(tokio::time::sleep_until(next));
         while jobs.len() < most && Instant::now() < next {
             let room = most - jobs.len();
@@ -202,8 +203,9 @@ where
             );
             refuse(jobs, &Error::Internal);
         }
-        // One record that cannot be read must not fail those who were in the
-        // same batch by chance. Repeating is safe: see `store::Store`.
+        // One record that cannot be read must not fail the other items of its
+        // batch. Each is tried alone; that is safe, as every call of `store::Store`
+        // may be repeated.
         Err(store::Error::Corrupt(_)) if jobs.len() > 1 => {
             for job in jobs {
                 let answer = match call(vec![job.item]).await {
@@ -217,8 +219,8 @@ where
     }
 }
 
-/// The call to the store: a part of the first one that is traced, with links to
-/// the others.
+/// The span of a call to the store. It belongs to the trace of the first item that
+/// has one, with links to those of the others.
 fn span_of<I, O>(name: &'static str, jobs: &[Job<I, O>]) -> Span {
     let mut traced = jobs.iter().filter_map(|job| job.trace.as_deref().cloned());
     let Some(parent) = traced.next() else { return Span::NONE };
@@ -265,7 +267,7 @@ mod tests {
     fn paused(gate: Arc<Semaphore>, pause: Duration, tasks: &Tasks) -> (Batcher<u64, u64>, Seen) {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = seen.clone();
-        let batcher = Batcher::start("test", pause, Batch::WRITES, tasks, move |items: Vec<u64>| {
+        let batcher = Batcher::start("test", pause, BatchLimits::WRITES, tasks, move |items: Vec<u64>| {
             let (gate, log) = (gate.clone(), log.clone());
             async move {
                 gate.acquire().await.expect("the gate stays").forget();
@@ -321,7 +323,7 @@ mod tests {
         let (batcher, seen) = gated(gate, &tasks);
         let mut answers = Vec::new();
         for item in 0..6 {
-            answers.push(ask(&batcher, item, Batch::WRITES.bound.bytes / 2).await);
+            answers.push(ask(&batcher, item, BatchLimits::WRITES.bound.bytes / 2).await);
         }
         for answer in answers {
             answer.await.unwrap().unwrap();
@@ -335,7 +337,7 @@ mod tests {
         let gate = Arc::new(Semaphore::new(0));
         let (batcher, _seen) = gated(gate, &tasks);
         let mut waiting = Vec::new();
-        for item in 0..(QUEUE.entries + Batch::WRITES.bound.entries) as u64 {
+        for item in 0..(QUEUE.entries + BatchLimits::WRITES.bound.entries) as u64 {
             waiting.push(ask(&batcher, item, 1).await);
         }
         let answer = ask(&batcher, 0, 1).await.await.unwrap();
@@ -369,7 +371,7 @@ mod tests {
             async move { Ok(items) }
         };
         let tasks = Tasks::new("a test");
-        let batcher = Batcher::start("test", Duration::ZERO, Batch::PAGES, &tasks, call);
+        let batcher = Batcher::start("test", Duration::ZERO, BatchLimits::PAGES, &tasks, call);
         let mut answers = Vec::new();
         for item in 0..200 {
             answers.push(ask(&batcher, item, 0).await);

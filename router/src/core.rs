@@ -18,11 +18,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::absences::Absences;
 use crate::answers::Responder;
-use crate::batcher::{Batch, Batcher};
+use crate::batcher::{BatchLimits, Batcher};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::measured_store::MeasuredStore;
-use crate::members::Groups;
+use crate::members::MemberCache;
 use crate::metrics;
 use crate::nodes;
 use crate::rates::Rates;
@@ -31,20 +31,21 @@ use crate::standstill::Standstills;
 use crate::sweep;
 use crate::webhook;
 
-/// Rare commands that talk to the store at the same time.
+/// Rare commands that use the store at the same time.
 const RARE_AT_ONCE: usize = 128;
-/// Rare commands that wait or run; one more is answered `unavailable` at once.
+/// Rare commands that wait or run. One more is answered `unavailable` at once.
 const RARE_WAITING: usize = 8_192;
 
-/// Between two batches of acknowledgements, for which nobody waits.
+/// The least time between two batches of acknowledgements. Clients do not wait
+/// for these.
 const ACKNOWLEDGE_PAUSE: Duration = Duration::from_millis(25);
 
-/// What the links of one router share.
+/// What the links and commands of one router share.
 pub(crate) struct Core {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) config: Config,
     pub(crate) notices: Notices,
-    pub(crate) groups: Groups,
+    pub(crate) groups: MemberCache,
     pub(crate) absences: Absences,
     pub(crate) receipts: Receipts,
     pub(crate) posts: Batcher<Post, Posted>,
@@ -62,7 +63,7 @@ pub(crate) struct Core {
     pub(crate) links: Arc<AtomicU64>,
     pub(crate) standstills: Arc<Standstills>,
     pub(crate) rates: Rates,
-    /// What runs in the background, and gives the batchers something to do.
+    /// The background work. Some of it gives items to the batchers.
     loops: Tasks,
     batchers: Tasks,
 }
@@ -75,10 +76,10 @@ impl Core {
         let store: Arc<dyn Store> = Arc::new(MeasuredStore::new(store));
         let (loops, batchers) = (Tasks::new("the router's loops"), Tasks::new("the router's batchers"));
         let stop = loops.stop().clone();
-        // A batcher of one of the store's calls.
+        // A batcher for one of the store's calls.
         macro_rules! batcher {
             ($call:ident) => {
-                batcher!($call, Duration::ZERO, Batch::WRITES)
+                batcher!($call, Duration::ZERO, BatchLimits::WRITES)
             };
             ($call:ident, $pause:expr, $batch:expr) => {{
                 let store = store.clone();
@@ -88,7 +89,7 @@ impl Core {
                 })
             }};
         }
-        // The answer to a batch that is done or not as a whole.
+        // The same for a call whose batch succeeds or fails as a whole.
         macro_rules! batcher_of_all {
             ($call:ident) => {{
                 let store = store.clone();
@@ -99,12 +100,12 @@ impl Core {
                         store.$call(batch).await.map(|()| vec![(); count])
                     }
                 };
-                Batcher::start(stringify!($call), Duration::ZERO, Batch::WRITES, &batchers, call)
+                Batcher::start(stringify!($call), Duration::ZERO, BatchLimits::WRITES, &batchers, call)
             }};
         }
         let notices: Notices = batcher_of_all!(publish);
         let receipts = Receipts::new();
-        let groups = Groups::new(store.clone());
+        let groups = MemberCache::new(store.clone());
         let telling = receipts.clone().run(store.clone(), groups.clone(), notices.clone(), stop.clone());
         loops.tracker().spawn(telling);
         let absences = Absences::new();
@@ -118,14 +119,14 @@ impl Core {
             loops.tracker().spawn(webhook::run(hook, store.clone(), stop));
         }
         Self {
-            posts: batcher!(post, config.batch_pause, Batch::WRITES),
-            attaches: batcher!(attach, Duration::ZERO, Batch::PAGES),
+            posts: batcher!(post, config.batch_pause, BatchLimits::WRITES),
+            attaches: batcher!(attach, Duration::ZERO, BatchLimits::PAGES),
             detaches: batcher!(detach),
-            inboxes: batcher!(read_inbox, Duration::ZERO, Batch::PAGES),
-            acknowledges: batcher!(acknowledge, ACKNOWLEDGE_PAUSE, Batch::WRITES),
+            inboxes: batcher!(read_inbox, Duration::ZERO, BatchLimits::PAGES),
+            acknowledges: batcher!(acknowledge, ACKNOWLEDGE_PAUSE, BatchLimits::WRITES),
             marks: batcher!(mark),
-            broadcasts: batcher!(broadcast, config.batch_pause, Batch::WRITES),
-            channels: batcher!(read_channels, Duration::ZERO, Batch::PAGES),
+            broadcasts: batcher!(broadcast, config.batch_pause, BatchLimits::WRITES),
+            channels: batcher!(read_channels, Duration::ZERO, BatchLimits::PAGES),
             receipts,
             notices,
             groups,
@@ -150,7 +151,8 @@ impl Core {
         self.batchers.end().await;
     }
 
-    /// Posts among the others' posts, and waits for the outcome.
+    /// Puts a post into the batcher of posts, and waits for the outcome. Fails as
+    /// the store does, or with `unavailable` when too much waits.
     pub(crate) async fn post(&self, post: Post) -> Result<Posted> {
         let (sender, outcome) = oneshot::channel();
         let bytes = post.entries.iter().map(|entry| entry.bytes.len()).sum();
@@ -161,7 +163,7 @@ impl Core {
         outcome.await.map_err(|_| Error::Internal)?
     }
 
-    /// Runs a rare command as a task.
+    /// Runs a rare command as a task, and answers what it returns.
     pub(crate) fn run(
         &self,
         to: Responder,
@@ -180,7 +182,8 @@ impl Core {
     }
 }
 
-/// With this thread's place in a trace, if it is in one: readers go on from it.
+/// Adds the trace that this thread is in, if any. Gateways that deliver the post
+/// continue it.
 pub(crate) fn traced(post: Post) -> Post {
     match trace::current() {
         None => post,

@@ -1,5 +1,6 @@
-//! Which command goes where: the frequent ones to batchers, in the order in
-//! which they come; the rare ones to tasks, a bounded number at once.
+//! Which command goes where. Frequent commands go to batchers, in the order in
+//! which they come. Each rare command runs as a task; the number of tasks is
+//! bounded.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,8 +16,8 @@ use crate::command::{
 use crate::core::{Core, traced};
 use crate::error::{Error, Result};
 
-/// Sees to it that the request is answered. Does not wait: what comes from
-/// one link goes on in its order.
+/// Begins a request, whose answer goes to `to`. Does not wait, so that the
+/// frequent commands of one link keep their order.
 pub(crate) fn dispatch(core: &Arc<Core>, request: Request, mut to: Responder) {
     use request::Command;
 
@@ -85,7 +86,7 @@ pub(crate) fn dispatch(core: &Arc<Core>, request: Request, mut to: Responder) {
         Command::IssueTicket(issue) => core.run(to, async move { ticket::issue(&shared, issue).await }),
         Command::RedeemTicket(redeem) => core.run(to, async move { ticket::redeem(&shared, redeem).await }),
         Command::ReturnTicket(back) => core.run(to, async move { ticket::give_back(&shared, back).await }),
-        // In the order in which they come, as messages: one may take back another.
+        // In one queue with messages: an edit may follow right behind its message.
         Command::Edit(asked) => {
             let bytes = asked.body.len();
             gather(&core.posts, amend::edit(user, asked).map(traced), bytes, to, amend::amended);
@@ -120,7 +121,7 @@ pub(crate) fn dispatch(core: &Arc<Core>, request: Request, mut to: Responder) {
     }
 }
 
-/// Refuses what cannot be asked, and queues the rest.
+/// Queues `item`, or answers why there is none.
 fn gather<I, O>(
     queue: &Batcher<I, O>,
     item: Result<I>,

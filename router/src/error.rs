@@ -6,28 +6,28 @@ use std::borrow::Cow;
 use proto::wire::{Failure, reply};
 use proto::{ErrorCode, Invalid};
 
-/// A router's answer.
+/// The outcome of a command.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
-/// A refusal.
+/// Why a command is refused. The text goes to the client.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Error {
     /// Not of the right form, or beyond a limit.
     #[error("{0}")]
     BadRequest(String),
-    /// Known, but not allowed.
+    /// The user may not do this.
     #[error("{0}")]
     Forbidden(Cow<'static, str>),
-    /// Not there, or not for this user to know of.
+    /// Not there, or hidden from this user.
     #[error("{0}")]
     NotFound(&'static str),
-    /// Against the present state.
+    /// It does not fit the present state.
     #[error("{0}")]
     Conflict(String),
     /// Larger than a limit.
     #[error("{0}")]
     TooLarge(String),
-    /// The store is out of reach, or too much waits already.
+    /// The store is away, or too much waits already. The client may try again.
     #[error("{0}")]
     Unavailable(&'static str),
     /// A fault of ours; the log says more.
@@ -35,25 +35,25 @@ pub(crate) enum Error {
     Internal,
 }
 
-/// The refusal of whoever is no member: the same whether the conversation is
-/// there or not, so that ids leak nothing.
+/// The refusal for somebody who is not a member. It is the same when there is no
+/// such conversation, so that nobody learns which ids are in use.
 pub(crate) const NO_CONVERSATION: Error = Error::NotFound("no such conversation");
 
 /// How long a client should wait after `unavailable`.
 const RETRY_AFTER_MS: u64 = 1_000;
 
 impl Error {
-    /// A field that is not of the right form.
+    /// The field `name` does not have the right form.
     pub(crate) fn field(name: &str, invalid: Invalid) -> Self {
         Self::BadRequest(format!("`{name}` {invalid}"))
     }
 
-    /// Known, but not allowed.
+    /// The user may not do this, for this reason.
     pub(crate) fn forbidden(why: impl Into<Cow<'static, str>>) -> Self {
         Self::Forbidden(why.into())
     }
 
-    /// The code, also the result in metrics.
+    /// The code that clients see; also the `result` in metrics.
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
             Self::BadRequest(_) => ErrorCode::BadRequest,

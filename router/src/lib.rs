@@ -1,5 +1,6 @@
-//! The router: decides who may do what and writes it. Stateless replicas, with
-//! nothing in memory that another one could not read from the store.
+//! The router: it decides who may do what, and writes it to the store. Any number
+//! of routers run side by side: none has anything in memory that another could not
+//! read from the store.
 //!
 //! In reading order: [`Args`] and [`Config`] (flags and limits), [`mod@check`]
 //! (whether the flags would work here), [`Service`] (the gRPC service, over a

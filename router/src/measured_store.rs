@@ -1,5 +1,5 @@
-//! A store that measures another one: how long each operation took, and a log
-//! line where what is stored cannot be read.
+//! A store around another one. It measures how long each call takes, and logs
+//! records that cannot be read.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use store::{Result, Store};
 
 use crate::metrics;
 
-/// The measured store.
+/// A store whose calls are measured.
 pub(crate) struct MeasuredStore(Arc<dyn Store>);
 
 impl MeasuredStore {

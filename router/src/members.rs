@@ -1,5 +1,5 @@
-//! Who is in a group, remembered for a moment: for what is told and not kept,
-//! where it does not matter if somebody joined or left within that moment.
+//! The members of groups, remembered for a second. Typing and receipts use it:
+//! nobody minds if they go to somebody who has just left.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,28 +10,29 @@ use rustc_hash::FxHashMap;
 use store::Store;
 use tokio::time::Instant;
 
-/// How long what was read is taken for true.
+/// How long members are used after they were read.
 const AGE: Duration = Duration::from_secs(1);
-/// Groups remembered; when there are more, all are forgotten and read anew.
+/// How many groups are remembered. When there are more, all are forgotten and
+/// read again.
 const GROUPS: usize = 1_024;
 
-/// The members of a group; none when it is not there.
+/// The members of a group; empty when there is no such group.
 pub(crate) type Members = Arc<[UserId]>;
 
-/// The handle: cheap to clone.
+/// Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Groups {
+pub(crate) struct MemberCache {
     store: Arc<dyn Store>,
-    /// Protects what is remembered; held for a few instructions.
-    known: Arc<Lock<LEAF, FxHashMap<ConversationId, (Instant, Members)>>>,
+    /// When each group was read, and its members. Held for a few instructions.
+    cached: Arc<Lock<LEAF, FxHashMap<ConversationId, (Instant, Members)>>>,
 }
 
-impl Groups {
+impl MemberCache {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, known: Arc::default() }
+        Self { store, cached: Arc::default() }
     }
 
-    /// The members of one group, and whether they were read just now.
+    /// The members of one group; true when this call has read them from the store.
     pub(crate) async fn of(&self, group: &ConversationId) -> store::Result<(Members, bool)> {
         match self.remembered(group) {
             Some(members) => Ok((members, false)),
@@ -56,7 +57,7 @@ impl Groups {
         Ok(found)
     }
 
-    /// Reads from the store, whatever is remembered.
+    /// Reads the members from the store and remembers them.
     pub(crate) async fn read(&self, groups: &[ConversationId]) -> store::Result<Vec<Members>> {
         if groups.is_empty() {
             return Ok(Vec::new());
@@ -73,19 +74,19 @@ impl Groups {
     }
 
     fn remembered(&self, group: &ConversationId) -> Option<Members> {
-        let known = self.known.lock();
-        let (since, members) = known.get(group)?;
+        let cached = self.cached.lock();
+        let (since, members) = cached.get(group)?;
         (since.elapsed() < AGE).then(|| members.clone())
     }
 
     fn remember(&self, group: &ConversationId, members: &Members) {
-        let mut known = self.known.lock();
-        if known.len() >= GROUPS && !known.contains_key(group) {
-            known.retain(|_, (since, _)| since.elapsed() < AGE);
-            if known.len() >= GROUPS {
-                known.clear();
+        let mut cached = self.cached.lock();
+        if cached.len() >= GROUPS && !cached.contains_key(group) {
+            cached.retain(|_, (since, _)| since.elapsed() < AGE);
+            if cached.len() >= GROUPS {
+                cached.clear();
             }
         }
-        known.insert(group.clone(), (Instant::now(), members.clone()));
+        cached.insert(group.clone(), (Instant::now(), members.clone()));
     }
 }

@@ -10,13 +10,13 @@ pub static METRICS: &[&'static dyn Instrument] = &[
     &LINKS,
     &BATCH_SIZE,
     &QUEUE_DEPTH,
-    &DROPPED,
+    &NOTICES_DROPPED,
     &REPAIRED,
     &STORE_DURATION,
-    &TOLD,
-    &FAILED,
-    &WAITING,
-    &UNHEARD_DROPPED,
+    &WEBHOOK_TOLD,
+    &WEBHOOK_FAILED,
+    &WEBHOOK_WAITING,
+    &WEBHOOK_DROPPED,
     &DAMAGED,
     &STORE_ERRORS,
 ];
@@ -103,7 +103,7 @@ pub(crate) static BATCH_SIZE: Histogram = Histogram::new(
 );
 pub(crate) static QUEUE_DEPTH: Observable =
     Observable::gauge("switchboard.router.queue.depth", "{item}", "items that wait for the store", &[QUEUE]);
-pub(crate) static DROPPED: Counter = Counter::new(
+pub(crate) static NOTICES_DROPPED: Counter = Counter::new(
     "switchboard.router.ephemeral.dropped",
     "{notice}",
     "notices given up because a queue was full",
@@ -157,26 +157,26 @@ pub(crate) static STORE_DURATION: Histogram = Histogram::new(
         Label { name: "result", values: &["ok", "error"] },
     ],
 );
-pub(crate) static TOLD: Counter = Counter::new(
+pub(crate) static WEBHOOK_TOLD: Counter = Counter::new(
     "switchboard.webhook.told",
     "{message}",
     "messages for absent users that the webhook has taken",
     &[],
 );
-pub(crate) static FAILED: Counter = Counter::new(
+pub(crate) static WEBHOOK_FAILED: Counter = Counter::new(
     "switchboard.webhook.failed",
     "{request}",
     "requests to the webhook that failed and are repeated",
     &[],
 );
-pub(crate) static WAITING: Observable = Observable::gauge(
+pub(crate) static WEBHOOK_WAITING: Observable = Observable::gauge(
     "switchboard.webhook.waiting",
     "{message}",
     "messages for absent users that wait to be told, in the whole store; only with a webhook",
     &[],
 );
 
-pub(crate) static UNHEARD_DROPPED: Observable = Observable::counter(
+pub(crate) static WEBHOOK_DROPPED: Observable = Observable::counter(
     "switchboard.webhook.dropped",
     "{message}",
     "messages for absent users that went unheard because the queue was full",
@@ -202,7 +202,7 @@ pub(crate) fn report() {
     static BEGUN: Once = Once::new();
     BEGUN.call_once(|| {
         metric::report(METRICS);
-        UNHEARD_DROPPED.observe(&[], || Some(store::unheard_dropped() as f64));
+        WEBHOOK_DROPPED.observe(&[], || Some(store::unheard_dropped() as f64));
         DAMAGED.observe(&[], || Some(store::damaged_skipped() as f64));
         for reason in store::Reason::ALL {
             STORE_ERRORS.observe(&[reason.as_str()], move || Some(store::store_errors(reason) as f64));

@@ -1,5 +1,6 @@
-//! Tells the living nodes of those that have died: who was there is gone. Every
-//! router does, and a node that hears it twice asks twice.
+//! Finds nodes whose lease has ended, and tells the other nodes: the users who
+//! were connected there may be offline. Every router does this. A node that is
+//! told twice only asks twice.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +11,8 @@ use rustc_hash::FxHashSet;
 use store::Store;
 use tokio_util::sync::CancellationToken;
 
-/// Between two looks. A lease is 10 seconds, and PROTOCOL.md §5 allows 15 until
-/// whoever was on the node is offline.
+/// The time between two looks. A lease lasts 10 seconds, and PROTOCOL.md §5 allows
+/// 15 seconds until the users of a dead node are offline.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until `stop`.
@@ -24,13 +25,14 @@ pub(crate) async fn run(store: Arc<dyn Store>, stop: CancellationToken) {
         }
         match look(&*store, &known).await {
             Ok(alive) => known = alive,
-            // What is gone is found at the next look.
+            // The next look finds it.
             Err(error) => tracing::debug!(%error, "could not look which nodes live"),
         }
     }
 }
 
-/// The nodes that live; those that did and do no more are told of.
+/// Reads which nodes live. Tells them of those that are in `known` and do not live
+/// any more.
 async fn look(
     store: &dyn Store,
     known: &FxHashSet<NodeIncarnation>,

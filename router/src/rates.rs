@@ -1,7 +1,7 @@
-//! Counts what users do, for all gateways together (ADR 0016). A gateway says
-//! what it has let through and hears what is left; it sends a user to the one
-//! router that the user's name chooses. Nothing here outlives the process: after
-//! it another router counts on from what the gateways believed.
+//! Counts what users do, for all gateways together (ADR 0016). The name of a user
+//! decides which router counts for that user. A gateway tells this router what it
+//! has let through, and is told what the user has left. The counts are only in
+//! memory: another router continues with what the gateways tell it.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -12,16 +12,16 @@ use proto::{Allowance, Rate, UserId};
 
 use crate::error::{Error, Result};
 
-/// Users and classes that are counted at once, some 150 bytes each. Beyond it
-/// nothing new is remembered: each gateway then counts for itself.
+/// How many pairs of user and class are counted, at about 150 bytes each. A new
+/// pair beyond this is not remembered, and each gateway counts it alone.
 const MOST: usize = 500_000;
-/// In one request.
+/// Spendings in one request at most.
 const MOST_ASKED: usize = 1_024;
 
-/// Everybody who has spent something that has not come back yet.
+/// The users whose allowance is not full again yet.
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
-    /// Held for a request's users at a time.
+    /// Held while one request is counted.
     counted: Lock<LEAF, Users>,
 }
 
@@ -29,27 +29,28 @@ type Key = (UserId, u32);
 
 #[derive(Debug, Default)]
 struct Users {
-    left: HashMap<Key, Left>,
-    /// When each can be forgotten, if nothing more is spent: one entry a key,
-    /// looked at in this order.
+    left: HashMap<Key, Balance>,
+    /// When each key can be forgotten if nothing more is spent. One entry for each
+    /// key, in the order in which they are looked at.
     idle: VecDeque<(Instant, Key)>,
 }
 
 #[derive(Debug)]
-struct Left {
+struct Balance {
     allowance: Allowance,
     at: Instant,
     rate: Rate,
 }
 
-impl Left {
+impl Balance {
     fn now(&self, now: Instant) -> Allowance {
         self.allowance.after(now.saturating_duration_since(self.at), self.rate)
     }
 }
 
 impl Rates {
-    /// Counts what is said, and says what is left.
+    /// Counts these spendings, and answers what each user has left. Refuses a
+    /// request that is too long or has a rate that is no number above zero.
     pub(crate) fn count(&self, asked: &CountRates, now: Instant) -> Result<Counted> {
         if asked.spendings.len() > MOST_ASKED {
             return Err(Error::BadRequest(format!("more than {MOST_ASKED} users are counted at once")));
@@ -79,7 +80,7 @@ impl Users {
             None => Allowance::of(spending.left.into(), rate),
         };
         let allowance = before.less(f64::from(spending.spent).max(0.0), rate);
-        let left = Left { allowance, at: now, rate };
+        let left = Balance { allowance, at: now, rate };
         if let Some(known) = self.left.get_mut(&key) {
             *known = left;
         } else if self.left.len() < MOST {
@@ -89,7 +90,7 @@ impl Users {
         Ok(allowance.units() as f32)
     }
 
-    /// Forgets those whose time has come and who miss nothing.
+    /// Forgets the keys whose time has come and whose allowance is full.
     fn forget(&mut self, now: Instant) {
         while let Some((at, _)) = self.idle.front()
             && *at <= now
@@ -106,7 +107,7 @@ impl Users {
     }
 }
 
-/// Whatever the limit says, an entry is looked at again after so long.
+/// An entry is looked at again after this time at the latest.
 const LONGEST: Duration = Duration::from_secs(600);
 
 #[cfg(test)]

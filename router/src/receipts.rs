@@ -1,7 +1,7 @@
-//! Tells those who are interested how far a member is. Marks come in by the
-//! thousand when many readers acknowledge, so only the newest of each
-//! (conversation, user, kind) is kept for a moment, and then all go out
-//! together. What gets lost here is caught up from the store.
+//! Tells the other members how far a member has received or read. Many readers
+//! acknowledge at the same time, so marks gather for a moment, only the newest of
+//! each (conversation, user, kind), and then go out together. A receipt may get
+//! lost: gateways read the marks from the store again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,33 +17,34 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::batcher::Batcher;
-use crate::members::{Groups, Members};
+use crate::members::{MemberCache, Members};
 use crate::metrics;
 
 /// How long marks gather.
 const PAUSE: Duration = Duration::from_millis(100);
-/// This many do not wait for the pause to end.
+/// With this many marks the pause ends early.
 const FLUSH_AT: usize = 4_096;
-/// Beyond this many the oldest is given up: the store has it.
+/// How many marks wait at most. Beyond this the oldest is given up; it is in the
+/// store.
 const CAPACITY: usize = 16_384;
-/// Marks whose audience is looked up in one call.
+/// Marks whose members are looked up in one call.
 const CHUNK: usize = 512;
 /// Larger groups get no receipts (PROTOCOL.md §4, `receipt`).
 const MAX_GROUP: usize = 100;
 
-/// What goes to nodes and may be lost.
+/// The batcher of notices: they go to nodes, and may be lost.
 pub(crate) type Notices = Batcher<(NodeIncarnation, Notice), ()>;
 
-/// The handle: cheap to clone.
+/// Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Receipts {
-    pending: Arc<Pending>,
+    pending: Arc<Shared>,
 }
 
 #[derive(Default)]
-struct Pending {
-    /// Protects the marks that wait; held for a few instructions.
-    marks: Lock<LEAF, Marks>,
+struct Shared {
+    /// The marks that wait. Held for a few instructions.
+    marks: Lock<LEAF, MarkQueue>,
     some: Notify,
     many: Notify,
 }
@@ -52,7 +53,7 @@ type Key = (ConversationId, UserId, MarkKind);
 
 /// Invariant: `order` holds the keys of `newest`, oldest first.
 #[derive(Default)]
-struct Marks {
+struct MarkQueue {
     newest: FxHashMap<Key, Seq>,
     order: VecDeque<Key>,
 }
@@ -62,14 +63,14 @@ impl Receipts {
         Self { pending: Arc::default() }
     }
 
-    /// A mark has advanced.
+    /// A mark has advanced, and members are to be told.
     pub(crate) fn note(&self, mark: Mark) {
         let mut marks = self.pending.marks.lock();
         let dropped = marks.put(mark);
         let waiting = marks.order.len();
         drop(marks);
         if dropped {
-            metrics::DROPPED.add(&["receipt"], 1);
+            metrics::NOTICES_DROPPED.add(&["receipt"], 1);
         }
         self.pending.some.notify_one();
         if waiting >= FLUSH_AT {
@@ -77,11 +78,12 @@ impl Receipts {
         }
     }
 
-    /// Sends what gathers, until `stop`.
+    /// Tells members of the marks that gather, until `stop`; then of those that
+    /// wait, once.
     pub(crate) async fn run(
         self,
         store: Arc<dyn Store>,
-        groups: Groups,
+        groups: MemberCache,
         notices: Notices,
         stop: CancellationToken,
     ) {
@@ -98,7 +100,7 @@ impl Receipts {
             let marks = self.pending.marks.lock().take();
             for chunk in marks.chunks(CHUNK) {
                 if let Err(error) = tell(&*store, &groups, &notices, chunk).await {
-                    metrics::DROPPED.add(&["receipt"], chunk.len() as u64);
+                    metrics::NOTICES_DROPPED.add(&["receipt"], chunk.len() as u64);
                     tracing::debug!(%error, "receipts were given up");
                     if stop.is_cancelled() {
                         // A store that is away must not hold up the end.
@@ -113,8 +115,8 @@ impl Receipts {
     }
 }
 
-impl Marks {
-    /// True when the oldest was given up for it.
+impl MarkQueue {
+    /// True when the oldest mark was given up for this one.
     fn put(&mut self, mark: Mark) -> bool {
         let key = (mark.conversation, mark.user, mark.kind);
         if let Some(newest) = self.newest.get_mut(&key) {
@@ -146,7 +148,12 @@ impl Marks {
     }
 }
 
-async fn tell(store: &dyn Store, groups: &Groups, notices: &Notices, marks: &[Mark]) -> store::Result<()> {
+async fn tell(
+    store: &dyn Store,
+    groups: &MemberCache,
+    notices: &Notices,
+    marks: &[Mark],
+) -> store::Result<()> {
     let named: FxHashSet<&ConversationId> =
         marks.iter().map(|mark| &mark.conversation).filter(|id| id.is_group()).collect();
     let members = groups.of_all(named.into_iter()).await?;
@@ -161,7 +168,8 @@ async fn tell(store: &dyn Store, groups: &Groups, notices: &Notices, marks: &[Ma
     Ok(())
 }
 
-/// Who is told of a mark.
+/// Who is told of a mark: the other members, and the reader's own devices of what
+/// was read.
 fn audience(mark: &Mark, members: &FxHashMap<ConversationId, Members>) -> Vec<UserId> {
     let mut audience = match mark.conversation.pair() {
         Some((one, other)) => vec![one, other],
@@ -177,7 +185,7 @@ fn audience(mark: &Mark, members: &FxHashMap<ConversationId, Members>) -> Vec<Us
     audience
 }
 
-/// Where these users' sessions are; each user is looked up once.
+/// Where these users' sessions are. Each user is looked up once.
 pub(crate) async fn locations<'a>(
     store: &dyn Store,
     users: impl Iterator<Item = &'a UserId>,
@@ -190,7 +198,7 @@ pub(crate) async fn locations<'a>(
     Ok(users.into_iter().zip(locations).collect())
 }
 
-/// The users that each node holds sessions of.
+/// For each node the users who have a session there.
 pub(crate) fn by_node(
     users: &[UserId],
     locations: &FxHashMap<UserId, Vec<Location>>,
@@ -208,8 +216,8 @@ pub(crate) fn by_node(
     nodes
 }
 
-/// Tells the nodes that watch a user that it has come, or has gone and when
-/// that was (Unix ms of the store): one notice a node, however many there watch.
+/// Tells the nodes that watch a user that the user is online, or offline since
+/// `gone` (Unix milliseconds, the store's clock). One notice for each node.
 pub(crate) fn tell_presence(
     notices: &Notices,
     watchers: &[NodeIncarnation],
@@ -224,7 +232,7 @@ pub(crate) fn tell_presence(
     }
 }
 
-/// Queues a notice; it is given up when too many wait.
+/// Queues a notice. It is given up when too many wait.
 pub(crate) fn send(notices: &Notices, node: NodeIncarnation, notice: Notice) {
     notices.submit((node, notice), 0, |outcome| {
         if let Err(error) = outcome {
@@ -245,7 +253,7 @@ mod tests {
 
     #[test]
     fn only_the_newest_mark_of_each_is_kept() {
-        let mut marks = Marks::default();
+        let mut marks = MarkQueue::default();
         for seq in [1, 3, 2] {
             marks.put(mark("alice", seq, MarkKind::Read));
         }
@@ -256,7 +264,7 @@ mod tests {
 
     #[test]
     fn too_many_marks_cost_the_oldest_one() {
-        let mut marks = Marks::default();
+        let mut marks = MarkQueue::default();
         for number in 0..=CAPACITY {
             let dropped = marks.put(mark(&format!("u{number}"), 1, MarkKind::Read));
             assert_eq!(dropped, number == CAPACITY);

@@ -1,5 +1,5 @@
-//! The service on a socket: gRPC with health, keep-alive, and an end that
-//! answers what is under way.
+//! The service on a socket: gRPC with health and keep-alive. At the end it answers
+//! what is under way.
 
 use std::time::Duration;
 
@@ -11,16 +11,17 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::service::Service;
 
-/// A gateway that vanished without a word is noticed after these two.
+/// A gateway that is gone without closing its connection is noticed after the sum
+/// of these.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// Flow control: what may be on its way before a reader that stalls stops it.
+/// Flow control: bytes that may be on their way to a reader that does not read.
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 
-/// Serves gateways on `listener` until `shutdown`, which should be the token
-/// that the service was made with; then answers what is under way and returns,
-/// at the latest after the configured drain.
+/// Serves gateways on `listener` until `shutdown`, which should be the token that
+/// the service was made with. Then it answers what is under way and returns, after
+/// the configured drain at the latest. Fails when the listener does.
 pub async fn serve(
     listener: TcpListener,
     service: Service,

@@ -16,7 +16,8 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::link;
 
-/// A router. Cheap to clone; its background work ends with the last clone.
+/// A router. Cheap to clone. Its background work ends in [`Self::drained`], or
+/// without a wait when the last clone is dropped.
 #[derive(Clone)]
 pub struct Service {
     core: Arc<Core>,
@@ -26,8 +27,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts a router over `store`, inside a tokio runtime. When `shutdown` is
-    /// cancelled its links drain; see [`Service::drained`].
+    /// Starts a router over `store`. To be called inside a tokio runtime. When
+    /// `shutdown` is cancelled its links drain; see [`Service::drained`].
     pub fn new(store: Arc<dyn Store>, config: Config, shutdown: CancellationToken) -> Self {
         let under_way = TaskTracker::new();
         let core = Arc::new(Core::start(store, config, under_way.clone()));
@@ -42,9 +43,9 @@ impl Service {
             .max_encoding_message_size(FRAME_LIMIT)
     }
 
-    /// Whether the store answers; for `/readyz`. A store that answers and
-    /// refuses something (it is full, say) can still be read: a router stays
-    /// ready then, and says what is wrong.
+    /// For `/readyz`: an error when the store does not answer. A store that answers
+    /// but refuses something (when it is full, say) can still be read; then the
+    /// router is ready, and the lines say what is wrong.
     pub async fn ready(&self) -> Result<Vec<String>, Vec<String>> {
         match self.core.store.ping().await {
             Ok(()) => Ok(store::store_trouble().into_iter().collect()),

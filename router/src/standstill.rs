@@ -1,23 +1,22 @@
 //! Notices that this process stood still (SIGSTOP, a frozen machine). Its
-//! gateways have asked other routers meanwhile, so whatever lies unread on its
-//! links is old: done now it could undo what came after it (a group's name, a
-//! reaction). The links end instead, and the gateways open new ones.
+//! gateways have sent their requests to other routers meanwhile. What lies unread
+//! on its links is old, and could undo what came later (a group's name, a
+//! reaction). So the links end without reading it, and the gateways open new ones.
 
 use std::time::{Duration, Instant};
 
 use daemon::lock::{LEAF, Lock};
 
-/// Between two signs of life.
+/// The time between two signs of life.
 const BEAT: Duration = Duration::from_millis(100);
-/// Without a sign of life for so long it stood still. Less than the 2 s after
-/// which gateways repeat everything elsewhere.
+/// After this time without a sign of life it stood still. It is less than the 2 s
+/// after which gateways repeat everything at another router.
 const STILL: Duration = Duration::from_secs(1);
 
 /// How often this process stood still.
 #[derive(Debug)]
 pub(crate) struct Standstills {
-    /// The last sign of life, and how often there was none for too long. Held
-    /// for moments.
+    /// When the last sign of life was, and the count. Held for a few instructions.
     seen: Lock<LEAF, (Instant, u64)>,
 }
 
@@ -26,8 +25,8 @@ impl Standstills {
         Self { seen: Lock::new((Instant::now(), 0)) }
     }
 
-    /// How often so far, up to this moment: asked before anything that was read
-    /// is done.
+    /// How often so far. A link asks this after it has read a frame and before it
+    /// does what the frame asks.
     pub(crate) fn count(&self) -> u64 {
         self.count_at(Instant::now())
     }
@@ -48,7 +47,7 @@ impl Standstills {
         count
     }
 
-    /// Gives signs of life.
+    /// Gives signs of life. Does not end.
     pub(crate) async fn beat(&self) {
         let mut beats = tokio::time::interval(BEAT);
         loop {

@@ -1,5 +1,7 @@
-//! The sweep: every second or so each router finishes what a crash left half
-//! filed (DESIGN.md §3). Two routers at once are harmless.
+//! The sweep. A message is numbered first, filed for its readers then, and
+//! announced last; a crash between two steps leaves it half filed. About once a
+//! second each router looks for such messages and finishes them. Two routers may
+//! do it at the same time: filing again changes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
 
-/// Younger marks belong to writes that are under way.
+/// What is younger is a write that is still under way.
 const AGE: Duration = Duration::from_secs(5);
-/// Between two looks, so that routers started together do not look together.
+/// Milliseconds between two looks, at random, so that routers that were started
+/// together do not look at the same time.
 const PAUSE_MS: std::ops::Range<u64> = 800..1_200;
 
 /// Runs until `stop`.
@@ -22,7 +25,7 @@ pub(crate) async fn run(store: Arc<dyn Store>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
-        // Not cancelled half way: a repair is bounded by the store's timeout.
+        // Not cancelled half way. The store's timeout bounds it.
         match store.repair(AGE).await {
             Ok(0) => {}
             Ok(conversations) => {

@@ -22,7 +22,9 @@ use crate::model::{
 /// round trip, so callers gather items while the last batch is under way.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Numbers, files and announces, in this order (DESIGN.md §3). When it
+    /// Numbers the entries, files them in the members' inboxes and announces them,
+    /// in this order: a crash in between leaves work that [`Self::repair`] can
+    /// finish, and nothing announced that could be lost. When it
     /// returns `Done`, the event is in the inbox of every member, once, in the
     /// order of the conversation; whoever holds a session has been announced
     /// to, except the posting session. Items of one batch that go to the same

@@ -1,7 +1,7 @@
-//! `edit`, `recall` and `react`: what becomes of messages. They go among the
-//! posts, in the order in which they come from a link, as messages do: one may
-//! follow right behind the message that it amends. Who may is said here, and
-//! judged by the store in the same step as what the message's state allows.
+//! `edit`, `recall` and `react`: amendments of messages. They share a queue with
+//! messages, as an amendment may follow right behind its message. Who may amend is
+//! said here. The store checks it, together with the message's state, in the step
+//! that writes.
 
 use bytes::Bytes;
 use proto::wire::{self, entry, reply};
@@ -11,7 +11,7 @@ use store::model::{Amendment, Post, PostKind, Posted, Who};
 use super::{check_body, done, field, new_entry, now};
 use crate::error::{Error, NO_CONVERSATION, Result};
 
-/// Its sender gives a message another body: what is asked of the store.
+/// The sender of a message gives it another body.
 pub(crate) fn edit(user: UserId, asked: wire::Edit) -> Result<Post> {
     let conversation: ConversationId = field("conversation", &asked.conversation)?;
     let key: ClientMessageId = field("key", &asked.key)?;
@@ -21,8 +21,7 @@ pub(crate) fn edit(user: UserId, asked: wire::Edit) -> Result<Post> {
     post(user, conversation, PostKind::Amend { seq: Seq(asked.seq), who: Who::Sender, amendment }, what)
 }
 
-/// Its sender, or the group's owner, takes a message back: what is asked of the
-/// store.
+/// The sender of a message, or the group's owner, takes it back.
 pub(crate) fn recall(user: UserId, asked: &wire::Recall) -> Result<Post> {
     let conversation: ConversationId = field("conversation", &asked.conversation)?;
     let what = entry::What::Recalled(wire::Recalled { seq: asked.seq });
@@ -30,8 +29,7 @@ pub(crate) fn recall(user: UserId, asked: &wire::Recall) -> Result<Post> {
     post(user, conversation, PostKind::Amend { seq, who: Who::SenderOrOwner, amendment }, what)
 }
 
-/// Any member reacts to a message, or takes a reaction of its own back: what is
-/// asked of the store.
+/// A member reacts to a message, or takes its own reaction back.
 pub(crate) fn react(user: UserId, asked: wire::React) -> Result<Post> {
     let conversation: ConversationId = field("conversation", &asked.conversation)?;
     label::check_emoji(&asked.emoji).map_err(|rule| Error::field("emoji", rule))?;
@@ -48,10 +46,10 @@ fn post(by: UserId, conversation: ConversationId, kind: PostKind, what: entry::W
     Ok(Post { entries: [new_entry(&by, now(), what)].into(), conversation, by, kind, trace: Bytes::new() })
 }
 
-/// What is answered.
+/// The answer to an amendment.
 pub(crate) fn amended(posted: Posted) -> Result<reply::Result> {
     match posted {
-        // A repeat finds it as it wants it.
+        // `Unchanged`: a repeat finds it done.
         Posted::Done { .. } | Posted::Unchanged => Ok(done()),
         Posted::NotMember => Err(NO_CONVERSATION),
         Posted::NoSuchMessage => Err(Error::NotFound("no such message")),

@@ -1,5 +1,5 @@
-//! Channels: `publish`, and what nodes need for their subscribers. Who may
-//! publish or subscribe is checked by the gateway.
+//! Channels: `publish`, and what nodes need for their subscribers. The gateway
+//! checks who may publish or subscribe.
 
 use proto::wire::{self, Publication, reply};
 use proto::{Seq, UserId};
@@ -10,19 +10,19 @@ use super::{done, field};
 use crate::core::Core;
 use crate::error::{Error, Result};
 
-/// Publications of a page at most, and when the gateway does not say. The store
-/// gives fewer where they are large.
+/// Publications of a page at most, and when the gateway gives no limit. The store
+/// gives fewer when they are large.
 const MAX_PUBLICATIONS: u32 = 1_000;
 const USUAL_PUBLICATIONS: u32 = 100;
 
-/// What is asked of the store.
+/// The store's call for a publication.
 pub(crate) fn broadcast(user: UserId, publish: wire::Publish) -> Result<Broadcast> {
     let channel = field("channel", &publish.channel)?;
     let (entry, id) = message(&user, &publish.body, &publish.client_msg_id, publish.hidden_id)?;
     Ok(Broadcast { channel, by: user, entry, repeat_key: id.as_str().into() })
 }
 
-/// What is answered: it is in nobody's inbox and so has no place.
+/// The answer to a publication. It has no position, as it is in nobody's inbox.
 pub(crate) fn published(done: Broadcasted) -> reply::Result {
     reply::Result::Sent(wire::Sent {
         seq: done.seq.0,
@@ -32,7 +32,8 @@ pub(crate) fn published(done: Broadcasted) -> reply::Result {
     })
 }
 
-/// The node is told from now on; what was published before is up to the head.
+/// The node is told of publications from now on. Those before have a seq up to the
+/// head that is answered.
 pub(crate) async fn join(core: &Core, _user: UserId, asked: wire::JoinChannel) -> Result<reply::Result> {
     let audience = Audience { channel: field("channel", &asked.channel)?, node: field("node", &asked.node)? };
     let heads = core.store.join_channels(vec![audience]).await?;
@@ -40,13 +41,14 @@ pub(crate) async fn join(core: &Core, _user: UserId, asked: wire::JoinChannel) -
     Ok(reply::Result::Channel(wire::ChannelPage { publications: Vec::new(), head }))
 }
 
+/// The node is told of this channel's publications no more.
 pub(crate) async fn leave(core: &Core, _user: UserId, asked: wire::LeaveChannel) -> Result<reply::Result> {
     let audience = Audience { channel: field("channel", &asked.channel)?, node: field("node", &asked.node)? };
     core.store.leave_channels(vec![audience]).await?;
     Ok(done())
 }
 
-/// What is asked of the store.
+/// The store's call for a part of a channel's log.
 pub(crate) fn query(asked: &wire::ReadChannel) -> Result<ChannelQuery> {
     let limit = match asked.limit {
         0 => USUAL_PUBLICATIONS,
@@ -59,7 +61,7 @@ pub(crate) fn query(asked: &wire::ReadChannel) -> Result<ChannelQuery> {
     })
 }
 
-/// What is answered.
+/// The answer with a part of a channel's log.
 pub(crate) fn page(channel: &str, page: ChannelPage) -> reply::Result {
     let publications = page.publications.into_iter().map(|(seq, entry)| Publication {
         channel: channel.to_owned(),

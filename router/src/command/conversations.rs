@@ -1,4 +1,5 @@
-//! `conversations`: what a user is in, newest activity first.
+//! `conversations`: the conversations of a user, those with the newest activity
+//! first.
 
 use proto::wire::{self, Conversations, Summary, reply};
 use proto::{ConversationId, Position, UserId};
@@ -8,8 +9,8 @@ use super::{history, shown};
 use crate::core::Core;
 use crate::error::{Error, Result};
 
-/// Reads and answers a page. The page token is the activity of the last
-/// conversation on the page before. A limit of 0 is one that was not given.
+/// Answers a page. The page's token is the activity of the last conversation on
+/// the page before. A limit of 0 means that none was given.
 pub(crate) async fn page(core: &Core, user: UserId, query: Conversations) -> Result<reply::Result> {
     let limit = history::limit(query.limit)?;
     let before = match query.page.as_str() {
@@ -37,18 +38,18 @@ pub(crate) async fn page(core: &Core, user: UserId, query: Conversations) -> Res
     let next = if more { memberships.last().map(|membership| membership.activity) } else { None };
     let mut summaries = Vec::with_capacity(states.len());
     for (membership, state) in memberships.into_iter().zip(states) {
-        // Gone, or left, since the memberships were read.
+        // `None` when the user has left since the memberships were read.
         summaries.extend(state.and_then(|state| summary(&user, membership.conversation, state)));
     }
     let page = next.map_or_else(String::new, |activity| activity.0.to_string());
     Ok(reply::Result::Conversations(wire::ConversationsPage { conversations: summaries, page }))
 }
 
-/// Nothing when the user is no member.
+/// `None` when the user is not a member.
 fn summary(user: &UserId, conversation: ConversationId, state: Conversation) -> Option<Summary> {
     let own = state.members.iter().find(|member| member.user == *user)?;
     let peer = peer(&conversation, user, &state.members);
-    // Whoever joined sees nothing from before.
+    // A member does not see messages from before it joined.
     let last_message = state.last_message.filter(|last| last.message.seq > own.since);
     Some(Summary {
         head_seq: state.head.0,
@@ -62,7 +63,7 @@ fn summary(user: &UserId, conversation: ConversationId, state: Conversation) -> 
     })
 }
 
-/// The other one of a direct conversation, who may be the same.
+/// The other member of a direct conversation, who may be the user, too.
 fn peer<'a>(conversation: &ConversationId, user: &UserId, members: &'a [Member]) -> Option<&'a Member> {
     let (one, other) = conversation.pair()?;
     let peer = if one == *user { other } else { one };

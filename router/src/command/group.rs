@@ -1,5 +1,6 @@
-//! Groups: who may change what, decided on a state that was read and written
-//! only if that state still stands; else read and decided again.
+//! Groups: who may change what. The group is read, the change is decided, and it is
+//! written only if the group is still as it was read. Otherwise it is read and
+//! decided again.
 
 use std::time::Duration;
 
@@ -15,13 +16,13 @@ use crate::config::AddToGroups;
 use crate::core::Core;
 use crate::error::{Error, NO_CONVERSATION, Result};
 
-/// Decisions in a race before it is called off: with the pauses between them
-/// about a second in all.
+/// How often a change is decided when others change the group at the same time.
+/// With the pauses between it takes about a second.
 const TRIES: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
-/// Makes a group of the creator, who owns it, and others.
+/// Makes a group. Its creator is its owner.
 pub(crate) async fn create(core: &Core, by: UserId, create: wire::CreateGroup) -> Result<reply::Result> {
     let conversation: ConversationId = field("conversation", &create.conversation)?;
     if !conversation.is_group() {
@@ -47,7 +48,8 @@ pub(crate) async fn create(core: &Core, by: UserId, create: wire::CreateGroup) -
     decision.permit(core, &by).await?;
     match core.post(decision.post(&conversation, &by)).await? {
         Posted::Done { .. } => {}
-        // `Stale` or `NotMember`: there is one, by a repeat of this command, or of somebody else.
+        // `Stale` or `NotMember`: this id is in use, for a group that this command
+        // made before, or for somebody else's.
         _ => match state(core, &by, &conversation).await {
             Ok(state) if state.group.as_ref().is_some_and(|group| group.owner == by) => {
                 core.store.settle(&conversation).await?;
@@ -61,7 +63,7 @@ pub(crate) async fn create(core: &Core, by: UserId, create: wire::CreateGroup) -
     Ok(reply::Result::Created(wire::Created { conversation: conversation.into() }))
 }
 
-/// Lists the members of a conversation, direct ones too.
+/// Lists the members of a conversation, also of a direct one.
 pub(crate) async fn members(core: &Core, user: UserId, query: wire::Members) -> Result<reply::Result> {
     let conversation: ConversationId = field("conversation", &query.conversation)?;
     let state = state(core, &user, &conversation).await?;
@@ -77,7 +79,7 @@ pub(crate) async fn members(core: &Core, user: UserId, query: wire::Members) -> 
     }))
 }
 
-/// Any member adds others; those who are members already stay what they are.
+/// A member adds others. For those who are members already nothing changes.
 pub(crate) async fn add(core: &Core, by: UserId, add: wire::AddMembers) -> Result<reply::Result> {
     let named = distinct(users(&add.members)?.into_iter());
     if named.is_empty() {
@@ -125,7 +127,7 @@ pub(crate) async fn remove(core: &Core, by: UserId, remove: wire::RemoveMember) 
         if group.owner == user
             && let Some(heir) = state.members.iter().find(|member| member.user != user)
         {
-            // Before the removal, which is the last that the leaver gets.
+            // Before the removal, which is the last entry that the leaver gets.
             let new_owner = wire::Change {
                 kind: change::Kind::OwnerChanged.into(),
                 user: heir.user.to_string(),
@@ -160,8 +162,9 @@ pub(crate) async fn rename(core: &Core, by: UserId, rename: wire::Rename) -> Res
     .await
 }
 
-/// The state of a conversation that the user is in; `NO_CONVERSATION` for
-/// everyone else. A direct one without messages is there for its two.
+/// The state of a conversation that the user is in. Fails with `NO_CONVERSATION`
+/// for everyone else. A direct conversation is there for its two members before
+/// its first message.
 pub(crate) async fn state(core: &Core, user: &UserId, conversation: &ConversationId) -> Result<Conversation> {
     if !conversation.admits(user) {
         return Err(NO_CONVERSATION);
@@ -174,7 +177,7 @@ pub(crate) async fn state(core: &Core, user: &UserId, conversation: &Conversatio
     }
 }
 
-/// A direct conversation without messages.
+/// The state of a direct conversation without messages.
 fn untouched(one: UserId, other: UserId) -> Conversation {
     let mut users = vec![one, other];
     users.dedup();
@@ -193,17 +196,17 @@ fn untouched(one: UserId, other: UserId) -> Conversation {
     }
 }
 
-/// What shall become of a group, and how its members are told.
+/// A change of a group, and the entries that tell its members.
 struct Decision {
-    /// `expect` is filled in from the state that was decided on.
+    /// Its `expect` is set later, to the version that the decision was made on.
     change: Change,
     entries: Vec<wire::Change>,
-    /// A backend has decided it.
+    /// A backend decided it, by a token with the scope `service`.
     service: bool,
 }
 
 impl Decision {
-    /// Whether `by` may add those whom it adds (`--add-to-groups`).
+    /// Fails when `by` may not add the users whom it adds (`--add-to-groups`).
     async fn permit(&self, core: &Core, by: &UserId) -> Result<()> {
         let added: Vec<&UserId> = self.change.add.iter().filter(|user| *user != by).collect();
         let Some(first) = added.first() else { return Ok(()) };
@@ -239,8 +242,8 @@ impl Decision {
     }
 }
 
-/// Reads the group, decides, and writes; when the group has changed between,
-/// does so again. `decide` answers nothing when all is as it should be.
+/// Reads the group, decides, and writes; again when the group has changed in
+/// between. `decide` gives `None` when nothing is to be changed.
 async fn change(
     core: &Core,
     by: &UserId,
@@ -255,7 +258,7 @@ async fn change(
             return Err(Error::BadRequest("a direct conversation cannot be changed".to_owned()));
         };
         let Some(mut decision) = decide(&state, group)? else {
-            // Perhaps by this very command, that failed half way.
+            // Perhaps this command did it before, and failed half way.
             core.store.settle(&conversation).await?;
             return Ok(done());
         };
@@ -286,7 +289,7 @@ fn users(names: &[String]) -> Result<Vec<UserId>> {
     names.iter().map(|name| field("members", name)).collect()
 }
 
-/// Each once, in the order in which they come.
+/// Each user once, in the order in which they come.
 fn distinct(users: impl Iterator<Item = UserId>) -> Vec<UserId> {
     let mut seen = FxHashSet::default();
     users.filter(|user| seen.insert(user.clone())).collect()

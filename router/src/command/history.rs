@@ -11,7 +11,7 @@ use crate::error::{Error, NO_CONVERSATION, Result};
 
 const USUAL_LIMIT: u32 = 50;
 
-/// Reads and answers a page. A limit of 0 is one that was not given.
+/// Answers a page. A limit of 0 means that none was given.
 pub(crate) async fn page(core: &Core, user: UserId, query: History) -> Result<reply::Result> {
     let conversation: ConversationId = field("conversation", &query.conversation)?;
     let limit = limit(query.limit)?;
@@ -32,7 +32,7 @@ pub(crate) async fn page(core: &Core, user: UserId, query: History) -> Result<re
     Ok(reply::Result::History(wire::HistoryPage { messages, more: page.more }))
 }
 
-/// Checks a `limit` of pages that clients see.
+/// The entries of a page, from a client's `limit`. Fails when that is too large.
 pub(super) fn limit(limit: u32) -> Result<usize> {
     match limit {
         0 => Ok(USUAL_LIMIT as usize),

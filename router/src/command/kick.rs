@@ -25,8 +25,8 @@ pub(crate) async fn kick(core: &Core, user: UserId, asked: wire::Kick) -> Result
         })
         .collect();
     if !notices.is_empty() {
-        // At once, not through the queue that may give a notice up; all of one
-        // node go in one envelope.
+        // Not through the queue of notices, which may give one up. All notices of
+        // one node go in one envelope.
         core.store.publish(notices).await?;
     }
     Ok(done())

@@ -1,4 +1,4 @@
-//! How far members are: what an `ack` delivers, and `read`.
+//! Marks: what an `ack` says was delivered, and `read`.
 
 use proto::wire::{self, reply};
 use proto::{ConversationId, Seq, UserId};
@@ -8,10 +8,10 @@ use super::{done, field};
 use crate::error::{Error, NO_CONVERSATION, Result};
 use crate::receipts::Receipts;
 
-/// What is answered to an `ack`; the interested are told.
+/// The answer to an `ack`. The other members are told.
 pub(crate) fn delivered(user: UserId, outcome: Acknowledged, receipts: &Receipts) -> Result<reply::Result> {
     let Acknowledged::Marks(marks) = outcome else {
-        return Err(Error::BadRequest("`cursor` names no place in this inbox".to_owned()));
+        return Err(Error::BadRequest("`cursor` names no position in this inbox".to_owned()));
     };
     for (conversation, seq) in marks {
         receipts.note(Mark { conversation, user: user.clone(), kind: MarkKind::Delivered, seq });
@@ -19,7 +19,7 @@ pub(crate) fn delivered(user: UserId, outcome: Acknowledged, receipts: &Receipts
     Ok(done())
 }
 
-/// What is asked of the store.
+/// The store's call for a `read`.
 pub(crate) fn read(user: UserId, read: &wire::Read) -> Result<Mark> {
     let conversation: ConversationId = field("conversation", &read.conversation)?;
     if !conversation.admits(&user) {
@@ -28,7 +28,7 @@ pub(crate) fn read(user: UserId, read: &wire::Read) -> Result<Mark> {
     Ok(Mark { conversation, user, kind: MarkKind::Read, seq: Seq(read.seq) })
 }
 
-/// What is answered to a `read`; the interested are told.
+/// The answer to a `read`. The members are told when the mark has advanced.
 pub(crate) fn marked(mark: Mark, outcome: Marked, receipts: &Receipts) -> Result<reply::Result> {
     match outcome {
         Marked::Advanced => receipts.note(mark),

@@ -1,5 +1,5 @@
-//! The commands, one file a kind: what is asked is checked and decided here,
-//! and turned into what the store is asked.
+//! The commands, one file for each kind. Each checks what a user asks, decides
+//! whether the user may, and makes a call of the store from it.
 
 pub(crate) mod amend;
 pub(crate) mod channel;
@@ -31,7 +31,7 @@ pub(crate) fn done() -> reply::Result {
     reply::Result::Done(wire::Done {})
 }
 
-/// Checks a message's body.
+/// Fails when a message's body is missing or too large.
 fn check_body(body: &[u8]) -> Result<()> {
     if body.is_empty() {
         return Err(Error::BadRequest("`body` is missing".to_owned()));
@@ -42,22 +42,22 @@ fn check_body(body: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Reads a field that is an identifier.
+/// Parses a field that is an identifier. Fails with the field's name.
 fn field<T: std::str::FromStr<Err = Invalid>>(name: &str, text: &str) -> Result<T> {
     text.parse().map_err(|invalid| Error::field(name, invalid))
 }
 
-/// Encodes what is to be written, once for the log, the bus and all readers.
+/// Encodes an entry, once for the log, the bus and all readers.
 fn new_entry(by: &UserId, time: u64, what: entry::What) -> NewEntry {
     let fingerprint = Fingerprint::random();
     let entry = Entry { fingerprint: fingerprint.0, time, by: by.to_string(), what: Some(what) };
     NewEntry { fingerprint, time, bytes: Bytes::from(entry.encode_to_vec()) }
 }
 
-/// The same of a message: most entries are, and by hand nothing is copied to be
-/// encoded, nor measured twice.
+/// The same for a message. Most entries are messages, so this one is encoded by
+/// hand: nothing is copied first, and no length is computed twice.
 fn new_message(by: &UserId, time: u64, body: &[u8], client_msg_id: &str) -> NewEntry {
-    // At most, of all fields but their texts.
+    // Bytes of all fields without their texts, at most.
     const FRAME: usize = 64;
     let texts = body.len() + client_msg_id.len();
     let fingerprint = Fingerprint::random();
@@ -75,7 +75,7 @@ fn new_message(by: &UserId, time: u64, body: &[u8], client_msg_id: &str) -> NewE
     NewEntry { fingerprint, time, bytes: bytes.into() }
 }
 
-/// A field of less than 16.
+/// Writes a field whose number is below 16.
 fn put_text(field: u32, text: &[u8], into: &mut Vec<u8>) {
     encode_key(field, WireType::LengthDelimited, into);
     encode_varint(text.len() as u64, into);
@@ -86,7 +86,7 @@ fn text_len(length: usize) -> usize {
     1 + encoded_len_varint(length as u64) + length
 }
 
-/// As gateways get it.
+/// An entry as gateways get it.
 fn event(logged: Logged) -> Event {
     Event {
         conversation: logged.conversation.into(),
@@ -96,7 +96,7 @@ fn event(logged: Logged) -> Event {
     }
 }
 
-/// As gateways get a message in its present state.
+/// A message in its present state, as gateways get it.
 fn shown(shown: Shown) -> Event {
     let reactions = shown
         .reactions

@@ -1,4 +1,4 @@
-//! `presence`: who is online, and who is told of it.
+//! `presence`: who is online, and which nodes are told when that changes.
 
 use proto::limits::MAX_USERS;
 use proto::wire::{self, reply};
@@ -11,7 +11,7 @@ use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::receipts::{self, Notices};
 
-/// Answers in the order asked.
+/// Answers in the order of the users in the request.
 pub(crate) async fn ask(core: &Core, asked: wire::AskPresence) -> Result<reply::Result> {
     let users = users(&asked.users)?;
     let watcher: Option<NodeIncarnation> = match asked.node.as_str() {
@@ -22,8 +22,9 @@ pub(crate) async fn ask(core: &Core, asked: wire::AskPresence) -> Result<reply::
     let mut presences = Vec::with_capacity(users.len());
     for (user, seen) in users.into_iter().zip(seen) {
         let online = is_online(&seen);
-        // It is told who watches when that is over, whichever router saw the
-        // session end.
+        // The last session has ended, and the user counts as online for some
+        // seconds. The watchers are told when these are over, whichever router saw
+        // the session end.
         if let Some((_, ago)) = seen.ended.filter(|_| online && !seen.here && watcher.is_some()) {
             core.absences.note(user.clone(), ago);
         }
@@ -33,14 +34,14 @@ pub(crate) async fn ask(core: &Core, asked: wire::AskPresence) -> Result<reply::
     Ok(reply::Result::Presences(wire::Presences { presences }))
 }
 
-/// The node is told of these users no more.
+/// The node does not watch these users any more.
 pub(crate) async fn unwatch(core: &Core, asked: wire::Unwatch) -> Result<reply::Result> {
     let users = users(&asked.users)?;
     core.store.unwatch(&users, &field("node", &asked.node)?).await?;
     Ok(done())
 }
 
-/// Tells who watches that the user has come, if it was away.
+/// Tells the nodes that watch a user that the user is online, if it was offline.
 pub(crate) fn came(user: &UserId, attached: &Attached, notices: &Notices) {
     let Some(absence) = &attached.absence else { return };
     if absence.ended_ago.is_none_or(|ago| ago >= GRACE) {
@@ -48,8 +49,8 @@ pub(crate) fn came(user: &UserId, attached: &Attached, notices: &Notices) {
     }
 }
 
-/// A session of the user has ended: if it was the last and somebody watches, the
-/// user may be away.
+/// A session of the user has ended. `last` is true when the user has no other
+/// session and somebody watches: then the user may be offline soon.
 pub(crate) fn left(user: UserId, last: bool, absences: &Absences) {
     if last {
         absences.note(user, std::time::Duration::ZERO);

@@ -8,7 +8,7 @@ use store::model::{NewEntry, Post, PostKind, Posted};
 use super::{check_body, field, new_message, now};
 use crate::error::{Error, NO_CONVERSATION, Result};
 
-/// What is asked of the store.
+/// The store's call for a message.
 pub(crate) fn post(user: UserId, send: wire::Send) -> Result<Post> {
     let conversation: ConversationId = field("conversation", &send.conversation)?;
     let session: Option<SessionId> = match send.session.as_str() {
@@ -28,8 +28,8 @@ pub(crate) fn post(user: UserId, send: wire::Send) -> Result<Post> {
     })
 }
 
-/// Checks and encodes a message, and gives the id that repeats are known by;
-/// readers do not see one that is hidden.
+/// Checks and encodes a message. Gives its `client_msg_id`, too, by which repeats
+/// are found; readers do not see that id when it is `hidden`.
 pub(super) fn message(
     user: &UserId,
     body: &[u8],
@@ -42,7 +42,7 @@ pub(super) fn message(
     Ok((new_message(user, now(), body, shown), id))
 }
 
-/// What is answered.
+/// The answer to a message.
 pub(crate) fn sent(posted: Posted) -> Result<reply::Result> {
     match posted {
         Posted::Done { seq, time, duplicate, place } => {

@@ -1,5 +1,5 @@
-//! `attach`, `detach`, `read_inbox` and `ack`: what sessions need of their
-//! user's record and inbox.
+//! `attach`, `detach`, `read_inbox` and `ack`: how sessions use their user's record
+//! and inbox.
 
 use std::time::Duration;
 
@@ -15,9 +15,11 @@ use super::{event, field, presence};
 use crate::error::{Error, Result};
 use crate::receipts::{self, Notices};
 
+/// Events of a page when the gateway gives no limit.
 const USUAL_EVENTS: u32 = 100;
 
-/// What is asked of the store.
+/// The store's call for an attach: it begins a session, or only looks up where to
+/// begin when no node is named.
 pub(crate) fn attach(user: UserId, attach: &wire::Attach) -> Result<Attach> {
     let location = match attach.node.as_str() {
         "" => None,
@@ -35,7 +37,7 @@ pub(crate) fn attach(user: UserId, attach: &wire::Attach) -> Result<Attach> {
     Ok(Attach { user, location, from })
 }
 
-/// What is answered; those that were replaced are told.
+/// The answer to an attach. Sessions that it replaced are told.
 pub(crate) fn attached(
     user: &UserId,
     asked: &wire::Attach,
@@ -43,10 +45,10 @@ pub(crate) fn attached(
     notices: &Notices,
 ) -> reply::Result {
     presence::came(user, &attached, notices);
-    let from_a_place =
+    let from_a_position =
         matches!(asked.from, Some(wire::attach::From::Start(true) | wire::attach::From::Cursor(_)));
     for location in attached.replaced {
-        // A repeated attach finds itself.
+        // A repeated attach finds its own session.
         if location.session.as_str() == asked.session {
             continue;
         }
@@ -59,7 +61,7 @@ pub(crate) fn attached(
     }
     reply::Result::Attached(wire::Attached {
         start: Some(attached.start.into()),
-        resumed: from_a_place && attached.reset.is_none(),
+        resumed: from_a_position && attached.reset.is_none(),
         reset: wire::ResetReason::from(attached.reset).into(),
         head: attached.head.0,
         page: attached.page.map(inbox_page),
@@ -67,12 +69,12 @@ pub(crate) fn attached(
     })
 }
 
-/// What is asked of the store.
+/// The store's call for the end of a session.
 pub(crate) fn detach(user: UserId, detach: &wire::Detach) -> Result<Detach> {
     Ok(Detach { user, session: field("session", &detach.session)? })
 }
 
-/// What is asked of the store.
+/// The store's call for a page of an inbox.
 pub(crate) fn query(user: UserId, query: &wire::ReadInbox) -> Result<InboxQuery> {
     let session = match query.session.as_str() {
         "" => None,
@@ -91,7 +93,7 @@ pub(crate) fn query(user: UserId, query: &wire::ReadInbox) -> Result<InboxQuery>
     })
 }
 
-/// Which marks are wanted, if any.
+/// Which marks the gateway wants, if any.
 fn marks(query: &wire::ReadInbox) -> Option<MarksQuery> {
     let since = match (query.marks_since, query.marks_within_ms) {
         (Some(place), _) => MarksSince::Place(place.into()),
@@ -101,7 +103,7 @@ fn marks(query: &wire::ReadInbox) -> Option<MarksQuery> {
     Some(MarksQuery { since, after: query.marks_after })
 }
 
-/// What is answered.
+/// The answer with a page of an inbox.
 pub(crate) fn page(page: InboxPage) -> reply::Result {
     reply::Result::Inbox(inbox_page(page))
 }
@@ -128,11 +130,11 @@ fn inbox_page(page: InboxPage) -> wire::InboxPage {
     }
 }
 
-/// What is asked of the store.
+/// The store's call for an `ack`.
 pub(crate) fn acknowledge(user: UserId, ack: &wire::Ack) -> Result<Acknowledge> {
     if !ack.device.is_empty() {
         field::<DeviceId>("device", &ack.device)?;
     }
-    let place = ack.cursor.ok_or_else(|| Error::BadRequest("`cursor` is missing".to_owned()))?;
-    Ok(Acknowledge { user, cursor: place.into() })
+    let cursor = ack.cursor.ok_or_else(|| Error::BadRequest("`cursor` is missing".to_owned()))?;
+    Ok(Acknowledge { user, cursor: cursor.into() })
 }

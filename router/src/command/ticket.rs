@@ -1,4 +1,5 @@
-//! One-time tickets: kept by one router, taken through another, once.
+//! One-time tickets. One router keeps what a ticket stands for; any router gives it
+//! out, once.
 
 use std::time::Duration;
 
@@ -9,9 +10,10 @@ use super::done;
 use crate::core::Core;
 use crate::error::{Error, Result};
 
-/// The longest that a ticket may live; gateways ask for less.
+/// The longest life of a ticket. Gateways ask for less.
 const LONGEST_LIFE: Duration = Duration::from_secs(600);
 
+/// Keeps what a ticket stands for.
 pub(crate) async fn issue(core: &Core, issue: wire::IssueTicket) -> Result<reply::Result> {
     let life = Duration::from_millis(issue.life_ms);
     if life.is_zero() || life > LONGEST_LIFE {
@@ -22,6 +24,7 @@ pub(crate) async fn issue(core: &Core, issue: wire::IssueTicket) -> Result<reply
     Ok(done())
 }
 
+/// Gives what a ticket stands for to the first who asks.
 pub(crate) async fn redeem(core: &Core, redeem: wire::RedeemTicket) -> Result<reply::Result> {
     let (ticket, by) = (word("ticket", &redeem.ticket)?, word("by", &redeem.by)?);
     let bytes = core.store.take_ticket(ticket, by).await?;
@@ -29,12 +32,13 @@ pub(crate) async fn redeem(core: &Core, redeem: wire::RedeemTicket) -> Result<re
     Ok(reply::Result::Redeemed(Redeemed { grant }))
 }
 
+/// Lets a ticket be used again that was taken and not used.
 pub(crate) async fn give_back(core: &Core, back: wire::ReturnTicket) -> Result<reply::Result> {
     core.store.return_ticket(word("ticket", &back.ticket)?, word("by", &back.by)?).await?;
     Ok(done())
 }
 
-/// It becomes part of a key, or is kept.
+/// Checks a word that becomes part of a key of the store.
 fn word<'a>(name: &str, text: &'a str) -> Result<&'a str> {
     let word = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
     if word {

@@ -1,4 +1,4 @@
-//! `typing`: told to the sessions of the other members, and nowhere kept.
+//! `typing`: told to the sessions of the other members, and not stored.
 
 use proto::wire::{Notice, SayTyping, Typing, notice, reply};
 use proto::{ConversationId, UserId};
@@ -28,8 +28,8 @@ pub(crate) async fn say(core: &Core, user: UserId, say: SayTyping) -> Result<rep
     Ok(done())
 }
 
-/// Of a group that the user is in. It may be wrong for a second about who has
-/// left or joined, but not about the user, whose joining is looked for.
+/// The members of a group that the user is in. For a second this may not know who
+/// has joined or left. Only when the user is not among them, it is read again.
 async fn members(core: &Core, user: &UserId, group: &ConversationId) -> Result<Members> {
     let (mut members, fresh) = core.groups.of(group).await?;
     if !members.contains(user) && !fresh {

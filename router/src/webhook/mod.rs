@@ -1,10 +1,11 @@
-//! Tells a backend of messages for members who had no session when they were
-//! filed, so that it can send push notifications: batches of JSON, signed, over
-//! HTTP, at least once each, and nothing else of the router waits for it.
+//! Tells a backend of messages for members who had no session when the messages
+//! were filed, so that it can send push notifications. It posts batches of signed
+//! JSON over HTTP. Each message is told at least once. Nothing else in the router
+//! waits for it.
 //!
-//! A batch is held in the store while it is told; a router that dies lets go of
-//! it by the hold's end, and another tells it. So a receiver may see a message
-//! twice, known by its `id`, and may see one whose reader has just connected.
+//! While a batch is told, it is held in the store. When the router dies, the hold
+//! ends and another router tells the batch. So a receiver may see a message twice,
+//! with the same `id`, and may see one whose reader has just connected.
 
 mod args;
 mod receiver;
@@ -29,12 +30,12 @@ pub use self::args::{Pace, Webhook, WebhookArgs, WebhookSecret, WebhookUrl};
 use self::receiver::Receiver;
 use crate::metrics;
 
-/// Bytes of one request at most; what does not fit goes into the next one.
+/// Bytes of one request at most. What does not fit goes into the next request.
 const MAX_REQUEST_BYTES: usize = 1 << 20;
 /// Messages read from the store at the same time.
 const READS: usize = 8;
 
-/// Runs until `stop`. What is under way then is told again by another router.
+/// Runs until `stop`. What is under way then, another router tells again.
 pub(crate) async fn run(hook: Webhook, store: Arc<dyn Store>, stop: CancellationToken) {
     let receiver = match Receiver::new(&hook) {
         Ok(receiver) => receiver,
@@ -45,7 +46,7 @@ pub(crate) async fn run(hook: Webhook, store: Arc<dyn Store>, stop: Cancellation
     };
     let waiting = Arc::new(AtomicU64::new(0));
     let weak = Arc::downgrade(&waiting);
-    metrics::WAITING.observe(&[], move || Some(weak.upgrade()?.load(Ordering::Relaxed) as f64));
+    metrics::WEBHOOK_WAITING.observe(&[], move || Some(weak.upgrade()?.load(Ordering::Relaxed) as f64));
     let backoff = Backoff::new(hook.pace.retry, hook.pace.longest_retry);
     let mut teller = Teller {
         hook,
@@ -66,7 +67,7 @@ struct Teller {
     hook: Webhook,
     receiver: Receiver,
     store: Arc<dyn Store>,
-    /// In the whole store, at the last look.
+    /// How many messages wait in the whole store, at the last look.
     waiting: Arc<AtomicU64>,
     webhook_backoff: Backoff,
     /// Begins anew with each round that goes well, whether something waited or not.
@@ -105,7 +106,7 @@ impl Teller {
         }
     }
 
-    /// Takes what waits and tells it; whether there was anything.
+    /// Takes messages that wait, and tells them. False when there were none.
     async fn round(&mut self) -> Result<bool, Failure> {
         let hold = self.hook.timeout + self.hook.pace.hold;
         let taken_at = Instant::now();
@@ -125,8 +126,8 @@ impl Teller {
         Ok(true)
     }
 
-    /// The messages as JSON, and those that are gone: trimmed, recalled, or
-    /// no longer to be seen by their reader.
+    /// Reads the messages as JSON. The second list has those that need not be told
+    /// any more: trimmed, recalled, or hidden from their reader by now.
     async fn read(&mut self, taken: Vec<Unheard>) -> Result<(Vec<Batch>, Vec<Unheard>), Failure> {
         let store = &self.store;
         let messages = stream::iter(taken).map(|unheard| async move {
@@ -146,7 +147,7 @@ impl Teller {
         let (mut batches, mut gone) = (Vec::new(), Vec::new());
         let mut batch = Batch::default();
         for (unheard, shown) in messages {
-            let Some(json) = shown.and_then(|shown| told(&unheard, &shown)) else {
+            let Some(json) = shown.and_then(|shown| notification(&unheard, &shown)) else {
                 gone.push(unheard);
                 continue;
             };
@@ -165,7 +166,7 @@ impl Teller {
         Ok((batches, gone))
     }
 
-    /// Tries while the batch is held.
+    /// Posts a batch, again and again until `until`, while it is held.
     async fn tell(&mut self, batch: Batch, until: Instant) -> Result<(), Failure> {
         let id = ulid::Ulid::new().to_string();
         let body = Bytes::from(format!(r#"{{"id":"{id}","messages":[{}]}}"#, batch.json));
@@ -173,7 +174,7 @@ impl Teller {
             match self.receiver.post(&id, body.clone()).await {
                 Ok(()) => break,
                 Err(reason) => {
-                    metrics::FAILED.add(&[], 1);
+                    metrics::WEBHOOK_FAILED.add(&[], 1);
                     tracing::warn!(
                         webhook = %self.hook.url,
                         reason,
@@ -192,7 +193,7 @@ impl Teller {
         }
         self.failures = 0;
         self.webhook_backoff.reset();
-        metrics::TOLD.add(&[], batch.unheard.len() as u64);
+        metrics::WEBHOOK_TOLD.add(&[], batch.unheard.len() as u64);
         self.heard(&batch.unheard).await
     }
 
@@ -211,7 +212,7 @@ impl Teller {
 
 /// A message as the receiver gets it.
 #[derive(Serialize)]
-struct Told<'a> {
+struct Notification<'a> {
     id: &'a str,
     user: &'a str,
     conversation: &'a str,
@@ -224,9 +225,9 @@ struct Told<'a> {
     client_msg_id: &'a str,
 }
 
-/// Nothing for what is no message, or has a body that is no JSON: gateways let
-/// none through.
-fn told(unheard: &Unheard, Shown { message, .. }: &Shown) -> Option<String> {
+/// The JSON of a message. `None` for other entries, and for a body that is not
+/// JSON, which gateways refuse.
+fn notification(unheard: &Unheard, Shown { message, .. }: &Shown) -> Option<String> {
     let Logged { seq, entry, .. } = message;
     let Some(entry::What::Message(message)) = &entry.what else { return None };
     let body: Result<&RawValue, _> = serde_json::from_slice(&message.body);
@@ -234,7 +235,7 @@ fn told(unheard: &Unheard, Shown { message, .. }: &Shown) -> Option<String> {
         tracing::error!(conversation = %unheard.conversation, seq = seq.0, "a message's body is no JSON");
         return None;
     };
-    let told = Told {
+    let notification = Notification {
         id: &unheard.id,
         user: unheard.user.as_str(),
         conversation: unheard.conversation.as_str(),
@@ -244,5 +245,5 @@ fn told(unheard: &Unheard, Shown { message, .. }: &Shown) -> Option<String> {
         body,
         client_msg_id: &message.client_msg_id,
     };
-    serde_json::to_string(&told).ok()
+    serde_json::to_string(&notification).ok()
 }

@@ -1,4 +1,4 @@
-//! The other end of the webhook: signed requests over HTTP, one at a time.
+//! The webhook as an HTTP client sees it: posts signed requests, one at a time.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,12 +14,14 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::args::Webhook;
 
-/// An answer's body is of no interest; so much is read to keep the connection.
+/// The body of a response is not used. So many bytes of it are read, so that the
+/// connection can be used again.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// Kept for the next request: below what servers and balancers usually allow.
+/// How long a connection is kept for the next request. Servers and balancers
+/// usually allow more.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// Where requests go.
+/// The server that requests go to.
 pub(super) struct Receiver {
     url: Uri,
     key: hmac::Key,
@@ -39,15 +41,16 @@ impl Receiver {
         Ok(Self { url, key, timeout: hook.timeout, client })
     }
 
-    /// Posts once; an answer of 2xx in time is success. Redirects are not
-    /// followed: a signed request goes nowhere but where it was meant to.
+    /// Posts once. A response of 2xx in time is success; anything else fails with
+    /// the reason. Redirects are not followed, so that a signed request goes only
+    /// where it was meant to go.
     pub(super) async fn post(&self, id: &str, body: Bytes) -> Result<(), String> {
         let posted = tokio::time::timeout(self.timeout, self.try_post(id, body));
         posted.await.unwrap_or_else(|_| Err(format!("no answer within {:?}", self.timeout)))
     }
 
     async fn try_post(&self, id: &str, body: Bytes) -> Result<(), String> {
-        // Signed anew each time: receivers refuse what is old.
+        // Signed again for each try: receivers refuse old timestamps.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let request = Request::post(self.url.clone())
             .header(header::CONTENT_TYPE, "application/json")
@@ -59,7 +62,7 @@ impl Receiver {
             .map_err(|error| error.to_string())?;
         let response = self.client.request(request).await.map_err(|error| reason(&error))?;
         let status = response.status();
-        // What the receiver has taken is taken, even if the rest breaks off.
+        // The status counts, even when the body breaks off.
         let _ = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
         if status.is_success() { Ok(()) } else { Err(format!("answered {status}")) }
     }
@@ -77,7 +80,7 @@ fn signature(key: &hmac::Key, timestamp: u64, body: &[u8]) -> String {
     })
 }
 
-/// hyper's own text says only in which step it failed.
+/// The error and its causes. hyper's own text says only which step failed.
 fn reason(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -88,7 +91,8 @@ fn reason(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A host without certificates can still post by http.
+/// TLS for https URLs only: a host without root certificates can still post by
+/// http.
 fn connector(url: &Uri) -> Result<HttpsConnector<HttpConnector>, String> {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let builder = if url.scheme_str() == Some("https") {
