@@ -76,8 +76,11 @@ impl RedisSubscription {
     ) -> Result<Self> {
         let end = shutdown.child_token();
         let guard = end.clone().drop_guard();
+        // Not `end`: the lease is given back on this connection after that.
+        let connection = CancellationToken::new();
         let lease = Lease {
-            link: Link::open(address, &trouble::BUS, tasks, &end.child_token()),
+            link: Link::open(address, &trouble::BUS, tasks, &connection),
+            _connection: connection.drop_guard(),
             node: node.clone(),
             salt: rand::random(),
             number: 0,
@@ -161,6 +164,8 @@ pub(super) async fn hear_once(address: &Address, link: &Link) -> Result<()> {
 /// may be deaf.
 struct Lease {
     link: Link,
+    /// Ends the connection.
+    _connection: DropGuard,
     node: NodeIncarnation,
     /// Tells this ear's nonces from an earlier one's of the same node.
     salt: u32,
