@@ -1,4 +1,5 @@
-//! Compiles the contract with protox, so that no `protoc` is needed.
+//! Compiles the .proto files. protox is written in Rust, so a build needs no
+//! `protoc`.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");

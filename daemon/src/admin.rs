@@ -1,6 +1,6 @@
 //! The admin server: `/healthz` (the process runs), `/readyz` (it should get
-//! traffic), `/metrics` (Prometheus text). Goes on during a drain, so that
-//! `/readyz` can say so.
+//! traffic), `/metrics` (Prometheus text). It goes on during a drain, so that
+//! `/readyz` can say that the process drains.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,33 +20,32 @@ use tokio_util::task::TaskTracker;
 
 use crate::telemetry::Telemetry;
 
-/// Connections at once; more wait in the listener's backlog.
+/// The most connections at once; more wait in the listener's backlog.
 const MAX_CONNECTIONS: usize = 128;
-/// A client must have sent its request's header by then.
+/// The time that a client has for sending its request's header.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whether the process should get traffic: nothing, or the reasons why not.
+/// Reasons in words, one line each, for an operator.
 pub type Reasons = Vec<String>;
 
-/// Asked for each `/readyz`: what is wrong although the process should get
-/// traffic, or why it should not.
-pub type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
+/// Called for each request of `/readyz`.
+pub type ReadinessCheck = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Readiness> + Send>> + Send + Sync>;
 
-/// Lines for an operator: beside `ok`, or in its place.
-pub type Answer = Result<Reasons, Reasons>;
+/// Whether the process should get traffic. `Ok`: yes, with notes that `/readyz`
+/// shows below its `ok`. `Err`: no, with the reasons.
+pub type Readiness = Result<Reasons, Reasons>;
 
-/// Makes a [`Ready`] of an asynchronous closure.
-pub fn ready<F, Fut>(ask: F) -> Ready
+/// Makes a [`ReadinessCheck`] from an asynchronous closure.
+pub fn ready<F, Fut>(ask: F) -> ReadinessCheck
 where
     F: Fn() -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Answer> + Send + 'static,
+    Fut: Future<Output = Readiness> + Send + 'static,
 {
     Arc::new(move || Box::pin(ask()))
 }
 
-/// Serves until `stop`; requests under way then are given up. Ends when its
-/// connections have ended.
-pub async fn serve(listener: TcpListener, ready: Ready, telemetry: Telemetry, stop: CancellationToken) {
+/// Serves until `stop` is cancelled; requests under way are dropped then.
+pub async fn serve(listener: TcpListener, ready: ReadinessCheck, telemetry: Telemetry, stop: CancellationToken) {
     let routes = axum::Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz).with_state(ready))
@@ -69,8 +68,8 @@ async fn accept(
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Most often out of file descriptors: give others time to
-                // return some.
+                // Most often the process is out of file descriptors: wait until
+                // some are free.
                 tracing::warn!(%error, "the admin server could not accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
@@ -91,7 +90,7 @@ async fn accept(
     }
 }
 
-async fn readyz(State(ready): State<Ready>) -> impl IntoResponse {
+async fn readyz(State(ready): State<ReadinessCheck>) -> impl IntoResponse {
     match ready().await {
         Ok(notes) => {
             let lines: Vec<String> = std::iter::once("ok".to_owned()).chain(notes).collect();

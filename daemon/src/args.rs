@@ -1,4 +1,4 @@
-//! The flags that every serving binary has; each is also an environment
+//! The flags that every serving binary has. Each is also an environment
 //! variable of the same name.
 
 use std::ffi::OsStr;
@@ -62,7 +62,7 @@ Telemetry by OTLP: the variables of the OpenTelemetry specification. Without any
                                   what this process is called
 Metrics are also served for Prometheus at /metrics of --admin-listen, always.";
 
-/// Flatten these into a binary's own flags.
+/// The common flags; a binary flattens them into its own.
 #[derive(Debug, Clone, clap::Args)]
 // The default id is the type's name, which binaries give their own flags, too.
 #[group(id = "daemon")]
@@ -90,12 +90,12 @@ pub struct Args {
     #[arg(long, env = "SWITCHBOARD_WORKER_THREADS", value_name = "N")]
     pub worker_threads: Option<NonZeroUsize>,
 
-    /// What is logged, to standard error.
+    /// Logging, to standard error.
     #[command(flatten)]
     pub log: LogArgs,
 }
 
-/// The flags of logging alone, for programs without an admin server.
+/// The flags of logging, for programs without an admin server, too.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = heading::TELEMETRY)]
 pub struct LogArgs {
@@ -114,19 +114,19 @@ pub struct LogArgs {
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
     /// One JSON object a line.
     Json,
 }
 
-/// Reads the value of a flag that may hold a secret; to be given to clap as
-/// `value_parser`. Clap's own errors quote what they refuse, this one does not.
+/// A parser for flags that may hold a secret, for clap's `value_parser`. Clap's
+/// own errors quote the value that they refuse; this one's do not.
 pub fn hidden<T>() -> Hidden<T> {
     Hidden(PhantomData)
 }
 
-/// See [`hidden`].
+/// The parser that [`hidden`] makes.
 #[derive(Debug)]
 pub struct Hidden<T>(PhantomData<fn() -> T>);
 
@@ -182,9 +182,10 @@ fn with_help_of(command: Command, short: bool) -> Command {
         .mut_subcommands(|subcommand| with_help_of(subcommand, short))
 }
 
-/// Reads where to listen: an address and a port, or a name and a port, of which
-/// the first IPv4 address counts, else the first. To be given to clap as
-/// `value_parser`; asks the resolver.
+/// Reads an address and a port, or a host name and a port; of a name's
+/// addresses the first IPv4 address is taken, or else the first. For clap's
+/// `value_parser`. Asks the resolver; fails when the text has another form or
+/// the name has no address.
 pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 const RULE: &str = "must be a whole number and a unit (ms, s, m, h or d), for example 30s or 90d";
 
-/// Reads a duration; to be given to clap as `value_parser`.
+/// Reads a duration, for clap's `value_parser`. Fails for any other form, and
+/// for more than 2^64 ms.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

@@ -1,7 +1,7 @@
 //! Environment variables that are named like our flags' and belong to none: a
 //! misspelt one would otherwise be ignored without a word.
 
-/// What all our variables begin with.
+/// The prefix of all our variables.
 const PREFIX: &str = "SWITCHBOARD_";
 
 /// The variables of all our programs, because one environment is often given to

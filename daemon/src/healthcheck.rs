@@ -1,6 +1,6 @@
-//! `healthcheck`: a subcommand that asks the process that runs on the same machine
-//! whether it is ready, for container images without a shell and curl. It prints
-//! one line; the exit code is 0 or 1.
+//! The subcommand `healthcheck`: asks the process on the same machine whether
+//! it is ready. For container images, which have neither a shell nor curl.
+//! Prints one line; the exit code is 0 (ready) or 1.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -14,8 +14,8 @@ use crate::duration;
 
 /// The subcommand's name.
 pub const NAME: &str = "healthcheck";
-/// An answer is a few lines; what goes on longer is not ours.
-const MAX_ANSWER_BYTES: u64 = 16 * 1024;
+/// The most bytes read of a response. Ours have a few lines.
+const MAX_RESPONSE_BYTES: u64 = 16 * 1024;
 
 /// The flags of `healthcheck`.
 #[derive(Debug, Clone, clap::Args)]
@@ -32,16 +32,16 @@ pub struct Healthcheck {
     pub timeout: Duration,
 }
 
-/// The subcommand, to be added to a serving binary's own.
+/// The subcommand, which a serving binary adds to its own.
 pub fn subcommand() -> Command {
-    // After the flags, which bring their own type's description.
+    // Last, since the flags bring the description of their own type.
     Healthcheck::augment_args(Command::new(NAME))
         .about("Asks the running process whether it is ready; exit code 0 or 1")
         .long_about(None)
 }
 
 impl Healthcheck {
-    /// Asks, and says the answer in one line.
+    /// Asks, and prints the answer in one line.
     pub fn run(&self) -> ExitCode {
         match self.ask() {
             Ok(()) => {
@@ -55,7 +55,8 @@ impl Healthcheck {
         }
     }
 
-    /// `/readyz` of the process, or in one line why it is not ready.
+    /// Asks `/readyz` of the process. The error says in one line why the
+    /// process is not ready, or that it does not answer.
     pub fn ask(&self) -> Result<(), String> {
         let address = reachable(self.admin_listen);
         let answer = self
@@ -81,7 +82,7 @@ impl Healthcheck {
             stream.set_read_timeout(left())?;
             let read = stream.read(&mut piece)?;
             answer.extend_from_slice(&piece[..read]);
-            let over = Instant::now() >= deadline || answer.len() as u64 > MAX_ANSWER_BYTES;
+            let over = Instant::now() >= deadline || answer.len() as u64 > MAX_RESPONSE_BYTES;
             if read == 0 || over {
                 return Ok(String::from_utf8_lossy(&answer).into_owned());
             }
@@ -89,7 +90,7 @@ impl Healthcheck {
     }
 }
 
-/// Where something that listens at this address is reached from here.
+/// The address at which a listener of this machine is reached from here.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -1,15 +1,17 @@
-//! What every binary of the cluster shares: flags, signals, telemetry, and the
-//! admin server. Nothing of messaging.
+//! What the binaries of the cluster share: flags, signals, telemetry and the
+//! admin server. It knows nothing of messaging.
 //!
-//! In reading order: [`args`] (the flags), [`duration`] (how durations are
-//! written), [`environment`] (variables that nobody reads), [`mod@run`] (from `main` to the exit code), [`signals`] (when to
-//! stop), [`causes`] (of errors), [`settings`] (the `OTEL_*` variables), [`telemetry`] (what leaves, and
-//! how it ends; `otlp` are its exporters), [`metric`] (instruments), [`process`]
-//! (what the process takes), [`trace`] (spans), [`logs`], [`seldom`] (lines that
-//! others cause), [`admin`] (`/healthz`, `/readyz`, `/metrics`), [`healthcheck`]
-//! (asks them), [`check`] (whether a configuration would work), [`lock`] (locks
-//! that know their order), [`Tasks`] (what is stopped and waited for together),
-//! [`Backoff`] (pauses between tries).
+//! In reading order: [`mod@run`] (from `main` to the exit code), [`args`]
+//! (flags), [`duration`] (how flags write durations), [`environment`] (warns of
+//! misspelt variables), [`signals`] (SIGTERM and SIGINT), [`settings`] (the
+//! `OTEL_*` variables), [`telemetry`] (export of metrics, traces and logs;
+//! `otlp` has the exporters), [`metric`] (instruments), [`process`] (metrics of
+//! the process itself), [`trace`] (spans), [`logs`], [`log_limit`] (limits log
+//! lines that others can cause), [`admin`] (`/healthz`, `/readyz`, `/metrics`),
+//! [`healthcheck`] (the subcommand that asks for `/readyz`), [`check`]
+//! (whether a configuration would work), [`causes`] (of errors), `backoff`
+//! (pauses between attempts), `tasks` (tasks that their owner waits for),
+//! [`lock`] (locks with a checked order).
 
 pub mod admin;
 pub mod args;
@@ -20,12 +22,12 @@ pub mod duration;
 pub mod environment;
 pub mod healthcheck;
 pub mod lock;
+pub mod log_limit;
 pub mod logs;
 pub mod metric;
 mod otlp;
 pub mod process;
 pub mod run;
-pub mod seldom;
 pub mod settings;
 pub mod signals;
 mod tasks;

@@ -1,20 +1,22 @@
-//! Locks that know their order. Each has a rank as part of its type, and a
-//! thread that holds one may only take one of a higher rank. Where that is so
-//! everywhere, no two threads wait for each other. Builds with debug assertions
-//! (tests, `cargo run`) check it at every turn and panic with the names of both;
-//! others check nothing and keep nothing.
+//! Locks with a rank. The rank is part of the lock's type, and a thread that
+//! holds a lock may only take locks of a higher rank. If all threads do so,
+//! they cannot deadlock. Builds with debug assertions (tests, `cargo run`)
+//! check it each time and panic with the names of both locks; release builds
+//! check nothing.
 //!
-//! A crate that nests locks lists its ranks in one file. Locks that are never
-//! held while another one is taken have the rank [`LEAF`].
+//! A crate that nests locks lists its ranks in one file. A lock that is never
+//! held while another one is taken has the rank [`LEAF`].
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// While such a lock is held no other one is taken, but to log and to count.
+/// The rank of locks under which no other lock is taken, except by logging and
+/// counting.
 pub const LEAF: u8 = INNERMOST - 1;
 
-/// What logging and instruments take: that may happen anywhere.
+/// The rank of the locks of logging and of instruments, which are used
+/// everywhere.
 pub(crate) const INNERMOST: u8 = u8::MAX;
 
 const NO_PANIC: &str = "no code that holds this lock panics";
@@ -22,20 +24,21 @@ const NO_PANIC: &str = "no code that holds this lock panics";
 /// A mutex with a rank.
 pub struct Lock<const RANK: u8, T>(Mutex<T>);
 
-/// A lock for many readers or one writer, with a rank. A thread takes it once
-/// at a time, for reading too: a writer that waits between two reads would stop
-/// the second one.
+/// A read-write lock with a rank. A thread takes it only once at a time, for
+/// reading, too: a writer that waits between two reads would block the second
+/// read for ever.
 pub struct SharedLock<const RANK: u8, T>(RwLock<T>);
 
-/// Holds a lock until it is dropped. Not to be kept across an await.
+/// Holds a lock until it is dropped. Never keep one across an await.
 pub struct Guard<G> {
-    // Dropped before it is said that it is.
+    // Fields are dropped in this order: the lock is released first, then
+    // `_held` notes it.
     inner: G,
     _held: Held,
 }
 
-/// Of a [`Lock`].
-pub type Locked<'a, T> = Guard<MutexGuard<'a, T>>;
+/// The guard of a [`Lock`].
+pub type LockGuard<'a, T> = Guard<MutexGuard<'a, T>>;
 
 impl<const RANK: u8, T> Lock<RANK, T> {
     /// A lock that is free.
@@ -43,8 +46,8 @@ impl<const RANK: u8, T> Lock<RANK, T> {
         Self(Mutex::new(value))
     }
 
-    /// Waits until it is free.
-    pub fn lock(&self) -> Locked<'_, T> {
+    /// Waits until the lock is free, and takes it.
+    pub fn lock(&self) -> LockGuard<'_, T> {
         let _held = Held::new::<T>(RANK);
         Guard { inner: self.0.lock().expect(NO_PANIC), _held }
     }
@@ -56,13 +59,13 @@ impl<const RANK: u8, T> SharedLock<RANK, T> {
         Self(RwLock::new(value))
     }
 
-    /// Waits until nobody writes.
+    /// Waits until nobody writes, and takes the lock for reading.
     pub fn read(&self) -> Guard<RwLockReadGuard<'_, T>> {
         let _held = Held::new::<T>(RANK);
         Guard { inner: self.0.read().expect(NO_PANIC), _held }
     }
 
-    /// Waits until it is free.
+    /// Waits until nobody reads or writes, and takes the lock for writing.
     pub fn write(&self) -> Guard<RwLockWriteGuard<'_, T>> {
         let _held = Held::new::<T>(RANK);
         Guard { inner: self.0.write().expect(NO_PANIC), _held }
@@ -118,11 +121,12 @@ mod checked {
     use std::cell::RefCell;
 
     thread_local! {
-        /// What this thread holds: rank and name, in the order of taking.
+        /// The locks that this thread holds, in the order of taking: rank and
+        /// name.
         static HELD: RefCell<Vec<(u8, &'static str)>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// A lock that this thread holds, or is about to.
+    /// A lock that this thread holds or waits for.
     pub(super) struct Held(u8);
 
     impl Held {
@@ -142,7 +146,7 @@ mod checked {
 
     impl Drop for Held {
         fn drop(&mut self) {
-            // Not there any more while the thread itself ends.
+            // While the thread ends, the list is gone already.
             let _ = HELD.try_with(|held| {
                 let mut held = held.borrow_mut();
                 let at = held.iter().rposition(|(rank, _)| *rank == self.0);

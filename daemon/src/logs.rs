@@ -1,6 +1,7 @@
-//! Structured logs: to standard error, and by OTLP where that is exported.
-//! What is logged within a span says its trace. Tokens, tickets and bodies are
-//! never given to them, and of what dependencies log only the message is kept.
+//! Structured logs: to standard error, and by OTLP where that is configured. A
+//! line within a span has the ids of trace and span. Our code never logs
+//! tokens, tickets or bodies; of a dependency's events only the message is
+//! kept.
 
 mod line;
 
@@ -17,24 +18,24 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 use crate::args::LogArgs;
 use line::Lines;
 
-/// Dependencies that say too much of what only their own developers need, or
-/// what any peer can make them say (h2 warns of each strange frame). Whoever
-/// names one in the filter gets it: later directives count.
+/// Filters for dependencies whose logs only help their own developers, or which
+/// any peer can cause (h2 warns of each odd frame). `--log` comes after them,
+/// so naming one there overrides this.
 const QUIET: &str = "opentelemetry=warn,h2=error";
-/// The crates of this project: what others log is theirs.
+/// The crates of this project; other targets are dependencies.
 const OURS: [&str; 7] = ["daemon", "gateway", "loadtest", "proto", "router", "standalone", "store"];
 
-/// Starts logging, once a process. Fails when the filter cannot be read.
+/// Starts logging; called once in a process. Fails when `--log` is no filter.
 pub fn start(args: &LogArgs) -> anyhow::Result<()> {
     start_with(args, None)
 }
 
-/// The same; what is logged goes to `export`, too.
+/// The same, and also gives events to `export`.
 pub(crate) fn start_with(args: &LogArgs, export: Option<&SdkLoggerProvider>) -> anyhow::Result<()> {
     let filter = filter(&args.log)?;
     let export = export.map(|provider| {
-        // Only ours: what exporting itself says would never end, and other
-        // dependencies give attributes of their own.
+        // Only our crates: the exporter's own lines would cause more of them
+        // without end, and other dependencies have attributes of their own.
         let targets = Targets::new().with_targets(OURS.map(|name| (name, LevelFilter::TRACE)));
         OpenTelemetryTracingBridge::new(provider).with_filter(targets)
     });

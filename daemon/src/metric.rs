@@ -13,53 +13,53 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
-/// With no more combinations of labels than this all are reported from the
-/// start, so that a first increase is seen as one.
+/// A metric with up to this many combinations of labels reports all of them
+/// from the start, so that the first increase is seen as one.
 const FROM_THE_START: usize = 16;
 
 /// What an instrument measures, and how it is called.
 #[derive(Debug)]
 pub struct Metric {
-    /// As OpenTelemetry writes it, with dots.
+    /// The name with dots, as OpenTelemetry has it.
     pub name: &'static str,
-    /// What it does with numbers.
+    /// Counter, gauge or histogram.
     pub kind: Kind,
-    /// UCUM, as OpenTelemetry has it: `s`, `By`, `{message}`.
+    /// The unit in UCUM, as OpenTelemetry has it: `s`, `By`, `{message}`.
     pub unit: &'static str,
-    /// In a few words.
+    /// A description of a few words, shown as `# HELP`.
     pub about: &'static str,
-    /// Every combination of their values may occur.
+    /// The labels. Every combination of their values may occur.
     pub labels: &'static [Label],
 }
 
-/// What a metric does with numbers.
+/// The kinds of metrics.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
     /// Only grows.
     Counter,
     /// Goes up and down.
     Gauge,
-    /// Counts values between these boundaries.
+    /// A histogram with these bucket boundaries.
     Histogram(&'static [f64]),
 }
 
 /// A label and all values that it may have.
 #[derive(Debug)]
 pub struct Label {
-    /// Its name.
+    /// The name of the label.
     pub name: &'static str,
-    /// The frequent ones first: they are found first.
+    /// All values, frequent ones first: they are searched in this order.
     pub values: &'static [&'static str],
 }
 
-/// Seconds, for what takes from half a millisecond to ten seconds.
+/// Bucket boundaries in seconds, from half a millisecond to ten seconds.
 pub const SECONDS: &[f64] = &[
     0.000_5, 0.001, 0.002, 0.003, 0.005, 0.007_5, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
 impl Metric {
-    /// Its name at `/metrics`, which is also what the collector's Prometheus
-    /// exporter makes of it.
+    /// The name at `/metrics`. The collector's Prometheus exporter makes the
+    /// same one.
     pub fn prometheus(&self) -> String {
         let mut name = self.name.replace('.', "_");
         name.push_str(match self.unit {
@@ -129,7 +129,7 @@ pub struct Counter(Cells);
 #[derive(Debug)]
 pub struct Gauge(Cells);
 
-/// A number for each combination of labels.
+/// The numbers of one metric, one for each combination of labels.
 #[derive(Debug)]
 struct Cells {
     metric: Metric,
@@ -147,7 +147,7 @@ impl Counter {
         Self(Cells::new(Metric { name, kind: Kind::Counter, unit, about, labels }))
     }
 
-    /// Adds to the number for these values, in the order of the labels.
+    /// Adds `count` for these label values, given in the order of the labels.
     #[inline]
     pub fn add(&'static self, values: &[&str], count: u64) {
         self.0.add(values, i64::try_from(count).unwrap_or(i64::MAX));
@@ -165,7 +165,7 @@ impl Gauge {
         Self(Cells::new(Metric { name, kind: Kind::Gauge, unit, about, labels }))
     }
 
-    /// Changes the number for these values, in the order of the labels.
+    /// Adds `change` for these label values, given in the order of the labels.
     #[inline]
     pub fn add(&'static self, values: &[&str], change: i64) {
         self.0.add(values, change);
@@ -217,7 +217,7 @@ impl Cells {
         numbers
     }
 
-    /// Reports the numbers whenever somebody reads metrics.
+    /// Reports the numbers whenever metrics are read.
     fn register(&'static self, numbers: &'static [AtomicI64], meter: &Meter) {
         let metric = &self.metric;
         let attributes: Vec<_> = (0..numbers.len()).map(|index| metric.attributes(index)).collect();
@@ -257,8 +257,8 @@ impl Cells {
     }
 }
 
-/// Counts values between boundaries. About 100 ns each: for what happens once a
-/// batch rather than once a message.
+/// A histogram. Recording takes about 100 ns: use it once a batch rather than
+/// once a message.
 #[derive(Debug)]
 pub struct Histogram {
     metric: Metric,
@@ -268,7 +268,7 @@ pub struct Histogram {
 #[derive(Debug)]
 struct Sink {
     histogram: opentelemetry::metrics::Histogram<f64>,
-    /// The attributes of each combination, made once.
+    /// The attributes of each combination of labels, made once.
     attributes: Vec<Vec<KeyValue>>,
 }
 
@@ -285,7 +285,8 @@ impl Histogram {
         Self { metric, inner: OnceLock::new() }
     }
 
-    /// Counts a value for these values of the labels, in their order.
+    /// Records a value for these label values, given in the order of the
+    /// labels.
     #[inline]
     pub fn record(&'static self, values: &[&str], value: f64) {
         let inner = self.inner.get_or_init(|| self.begin());

@@ -1,6 +1,6 @@
-//! Exporters of OTLP. They run on threads of their own behind bounded queues:
-//! a collector that cannot be reached slows nothing, and what does not fit is
-//! dropped.
+//! OTLP exporters. They run on their own threads behind bounded queues: a
+//! collector that cannot be reached slows nothing down, and what does not fit
+//! into the queue is dropped.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,9 +22,10 @@ use tokio::runtime::Handle;
 
 use crate::settings::Protocol;
 
-/// Of a collector's answer, which says nothing of use.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// The exporters' own timeout is shorter, unless somebody set it otherwise.
+/// The most bytes read of a collector's response; it says nothing that we use.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
+/// An upper bound of a request. The exporters' own timeout (10 s, or as
+/// `OTEL_EXPORTER_OTLP_TIMEOUT` says) is usually shorter.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) fn spans(protocol: Protocol) -> anyhow::Result<SpanExporter> {
@@ -51,7 +52,8 @@ pub(crate) fn logs(protocol: Protocol) -> anyhow::Result<LogExporter> {
     exporter.context("logs cannot be exported")
 }
 
-/// Posts on the process's runtime, whichever thread asks.
+/// An HTTP client that runs on the process's runtime, whichever thread calls
+/// it.
 struct Http {
     runtime: Handle,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -74,26 +76,26 @@ impl Http {
 impl HttpClient for Http {
     async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         send_credentials_apart(&mut request)?;
-        let asked = self.client.request(request.map(Full::new));
+        let response = self.client.request(request.map(Full::new));
         #[allow(
             clippy::disallowed_methods,
             reason = "waited for right here, by a thread outside the runtime"
         )]
-        let answer = self.runtime.spawn(async move {
+        let task = self.runtime.spawn(async move {
             tokio::time::timeout(TIMEOUT, async move {
-                let (parts, body) = asked.await?.into_parts();
-                let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await?.to_bytes();
+                let (parts, body) = response.await?.into_parts();
+                let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await?.to_bytes();
                 Ok::<_, HttpError>(Response::from_parts(parts, body))
             })
             .await?
         });
-        answer.await?
+        task.await?
     }
 }
 
-/// User and password of an endpoint go as credentials (RFC 7617), unless a header
-/// gives others. Left in the URL they would not be sent at all, and hyper logs
-/// whom it is connected to.
+/// Sends user and password of an endpoint's URL as Basic credentials (RFC
+/// 7617), unless a header has others. In the URL they would not be sent at all,
+/// and hyper would log them.
 fn send_credentials_apart(request: &mut Request<Bytes>) -> Result<(), HttpError> {
     let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
     let Some((credentials, host)) = authority.as_deref().and_then(|text| text.rsplit_once('@')) else {

@@ -1,5 +1,5 @@
-//! What the process itself takes: CPU, memory, threads, files, and what the
-//! async runtime has to do. Read from `/proc` when somebody reads metrics.
+//! Metrics of the process itself: CPU, memory, threads, files, and the async
+//! runtime's work. Read from `/proc` whenever metrics are read.
 
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -37,13 +37,13 @@ static QUEUE: Observable = Observable::gauge(
     &[],
 );
 
-/// `/proc` counts CPU time in these on every Linux there is (`getconf CLK_TCK`).
+/// Clock ticks per second in `/proc`: 100 on every Linux (`getconf CLK_TCK`).
 const TICKS_A_SECOND: f64 = 100.0;
 /// Fields of `/proc/self/stat` after the program's name (proc_pid_stat(5)).
 const USER_TICKS: usize = 11;
 const SYSTEM_TICKS: usize = 12;
 
-/// Begins to report, once a process.
+/// Starts to report. A second call in a process has the same start time.
 pub(crate) fn observe(runtime: &Handle) {
     static BEGUN: OnceLock<Instant> = OnceLock::new();
     let begun = *BEGUN.get_or_init(Instant::now);
@@ -53,7 +53,7 @@ pub(crate) fn observe(runtime: &Handle) {
     VIRTUAL.observe(&[], || status("VmSize:").map(|kib| kib * 1024.0));
     THREADS.observe(&[], || status("Threads:"));
     FILES.observe(&[], || {
-        // The one that reads the folder counts itself.
+        // Without the descriptor that reads the folder.
         Some((std::fs::read_dir("/proc/self/fd").ok()?.count() as f64 - 1.0).max(0.0))
     });
     UPTIME.observe(&[], move || Some(begun.elapsed().as_secs_f64()));
@@ -65,7 +65,8 @@ pub(crate) fn observe(runtime: &Handle) {
 
 fn stat(field: usize) -> Option<f64> {
     let text = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The name may hold blanks; it ends with the last bracket.
+    // The program's name may contain blanks and brackets; the last bracket ends
+    // it.
     let (_, fields) = text.rsplit_once(')')?;
     fields.split_ascii_whitespace().nth(field)?.parse().ok()
 }

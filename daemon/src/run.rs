@@ -1,5 +1,5 @@
-//! From `main` to the exit code: starts the runtime, logs, metrics and signals,
-//! runs the program, and says in one clear line why it could not.
+//! From `main` to the exit code: starts the runtime, logs, telemetry and
+//! signals, runs the program, and prints one line when it fails.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -13,28 +13,29 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{self, Ready};
+use crate::admin::{self, ReadinessCheck};
 use crate::args::Args;
-use crate::seldom::Seldom;
+use crate::log_limit::LogLimit;
 use crate::settings::Settings;
 use crate::tasks::Tasks;
 use crate::telemetry::{self, Program, Telemetry};
 use crate::{environment, logs, signals};
 
-/// What is not exported when the program has ended has so long to leave; a
-/// drain that is shorter than that counts.
+/// How long the last export may take when the program has ended; never longer
+/// than `--drain`.
 const LAST_EXPORT: Duration = Duration::from_secs(3);
 
-/// Connects that wait to be accepted; the system's own limit may be lower.
+/// The most connections that wait to be accepted; the system's own limit may be
+/// lower.
 const BACKLOG: u32 = 4_096;
-/// Between two looks whether the process is ready.
+/// The time between two checks whether the process is ready.
 const LOOK: Duration = Duration::from_millis(10);
-/// A start may take so long without a word.
+/// A start that takes longer than this is logged.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Between two lines about a start that takes longer.
+/// Seconds between two log lines about a start that takes longer.
 const WAITING_EVERY_SECONDS: u64 = 30;
 
-/// What a running program has from its surroundings.
+/// What [`run`] gives to a program.
 #[derive(Debug, Clone)]
 pub struct Process {
     /// Cancelled by the first SIGTERM or SIGINT.
@@ -44,8 +45,9 @@ pub struct Process {
     admin: Arc<Tasks>,
 }
 
-/// Runs a program; `main` returns what this returns. The future of `serve` ends
-/// when it has drained; an error is printed in one line, with exit code 1.
+/// Runs a program; `main` returns the exit code that this returns. The future
+/// of `serve` ends when the program has drained; its error is printed in one
+/// line, with exit code 1.
 pub fn run<F, Fut>(program: Program, args: &Args, serve: F) -> ExitCode
 where
     F: FnOnce(Process) -> Fut,
@@ -85,7 +87,7 @@ where
         let shutdown = signals::shutdown(&listening).context("cannot listen for signals")?;
         let admin = Arc::new(Tasks::new("the admin server"));
         let process = Process { shutdown, telemetry: telemetry.clone(), admin: admin.clone() };
-        // Boxed: the program is large and block_on would keep it on the stack.
+        // Boxed: the future is large, and block_on would keep it on the stack.
         let outcome = Box::pin(serve(process)).await;
         admin.end().await;
         outcome
@@ -97,9 +99,10 @@ where
 }
 
 impl Process {
-    /// Starts the admin server at `--admin-listen`. Until the drain `/readyz`
-    /// says what `ready` says.
-    pub async fn serve_admin(&self, args: &Args, ready: Ready) -> anyhow::Result<()> {
+    /// Starts the admin server at `--admin-listen`. `/readyz` says what `ready`
+    /// says, and `draining` from the first signal on. Fails when it cannot
+    /// listen there.
+    pub async fn serve_admin(&self, args: &Args, ready: ReadinessCheck) -> anyhow::Result<()> {
         let listener = bind(&args.admin_listen.to_string(), "--admin-listen").await?;
         let shutdown = self.shutdown.clone();
         let ready = admin::ready(move || {
@@ -118,34 +121,35 @@ impl Process {
     }
 }
 
-/// An address that is taken, but not listened on: connects are refused, as if
-/// nothing were there, until [`Self::listen`].
+/// An address that is bound, but not listened on: connects are refused until
+/// [`Self::listen`].
 #[derive(Debug)]
-pub struct Reserved {
+pub struct ReservedAddress {
     socket: TcpSocket,
     flag: &'static str,
     listening: Arc<AtomicBool>,
-    /// Where it will listen.
+    /// The address, with the real port if the flag said 0.
     pub address: SocketAddr,
 }
 
-/// Takes an address for later; the error names the flag that gave it.
-pub fn reserve(address: SocketAddr, flag: &'static str) -> anyhow::Result<Reserved> {
+/// Binds an address for later. Fails when it is in use; the error names the
+/// flag.
+pub fn reserve(address: SocketAddr, flag: &'static str) -> anyhow::Result<ReservedAddress> {
     let taken = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // Connections of the process before this one may still be ending.
+        // Connections of the previous process may still be closing.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let address = socket.local_addr()?;
-        Ok::<_, std::io::Error>(Reserved { socket, flag, listening: Arc::default(), address })
+        Ok::<_, std::io::Error>(ReservedAddress { socket, flag, listening: Arc::default(), address })
     };
     taken().with_context(|| format!("{flag}: cannot listen on {address}"))
 }
 
-impl Reserved {
-    /// What `ready` says, and for as long as clients cannot connect that they
-    /// cannot: for `/readyz`.
-    pub fn ready(&self, ready: Ready) -> Ready {
+impl ReservedAddress {
+    /// The same as `ready`, but not ready until [`Self::listen`] was called.
+    /// For `/readyz`.
+    pub fn ready(&self, ready: ReadinessCheck) -> ReadinessCheck {
         let listening = self.listening.clone();
         admin::ready(move || {
             let (ask, listens) = (ready(), listening.load(Ordering::Acquire));
@@ -159,7 +163,8 @@ impl Reserved {
         })
     }
 
-    /// Listens from now on.
+    /// Starts to listen. Fails when another process has taken the port
+    /// meanwhile.
     pub fn listen(self) -> anyhow::Result<TcpListener> {
         let Self { socket, flag, listening, address } = self;
         let listener =
@@ -168,19 +173,19 @@ impl Reserved {
         Ok(listener)
     }
 
-    /// Listens as soon as `ready` says so, and says once in a while why it does
-    /// not yet; at once when the process is told to stop, for what serves sees to
-    /// that.
+    /// Waits until `ready` says yes, then listens; logs once in a while why it
+    /// still waits. When the process is told to stop it listens at once: the
+    /// caller then drains as usual.
     pub async fn listen_when(
         self,
-        ready: &Ready,
+        ready: &ReadinessCheck,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<TcpListener> {
         let begun = Instant::now();
-        let seldom = Seldom::new(WAITING_EVERY_SECONDS);
+        let limit = LogLimit::new(WAITING_EVERY_SECONDS);
         while !shutdown.is_cancelled() {
             let Err(reasons) = ready().await else { break };
-            if begun.elapsed() >= PATIENCE && seldom.again().is_some() {
+            if begun.elapsed() >= PATIENCE && limit.allow().is_some() {
                 let reasons = reasons.join("; ");
                 tracing::warn!(address = %self.address, reasons, "not ready, and so not listening for clients yet");
             }
@@ -190,7 +195,7 @@ impl Reserved {
     }
 }
 
-/// Binds a listening socket; the error names the flag that gave the address.
+/// Binds a listening socket. Fails when it cannot; the error names the flag.
 pub async fn bind(address: &str, flag: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("{flag}: cannot listen on {address}"))
 }

@@ -1,28 +1,29 @@
 //! The `OTEL_*` variables of the OpenTelemetry specification: what is exported,
-//! where to, and which messages are traced. The libraries read the rest of them
-//! (headers, timeouts, batches) themselves; a value that they would pass over
-//! in silence is refused here.
+//! where to, and which messages are traced. The libraries read the other
+//! variables (headers, timeouts, batches) themselves, and ignore values that
+//! they do not understand; such values are refused here.
 
 use std::fmt;
 
 use http::Uri;
 
-/// What is exported.
+/// What is exported, and what is traced.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// How traces leave, if they do.
+    /// How traces are exported; `None`: not at all.
     pub traces: Option<Protocol>,
-    /// How metrics leave, if they do.
+    /// How metrics are exported to a collector; `None`: not at all. `/metrics`
+    /// is always there.
     pub metrics: Option<Protocol>,
-    /// How logs leave, if they do.
+    /// How logs are exported; `None`: not at all.
     pub logs: Option<Protocol>,
-    /// Which messages are traced.
+    /// Which traces are kept.
     pub sampler: Sampler,
-    /// Whether callers' `traceparent` counts.
+    /// Whether the `traceparent` of an HTTP request is used.
     pub trace_context: bool,
 }
 
-/// How something leaves.
+/// The protocol of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// OTLP over gRPC.
@@ -34,21 +35,22 @@ pub enum Protocol {
 /// `OTEL_TRACES_SAMPLER`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampler {
-    /// The part of new traces that is kept, 0 to 1.
+    /// The share of new traces that is kept, 0 to 1.
     pub ratio: f64,
-    /// What a caller has decided counts.
+    /// Whether a caller's decision in `traceparent` is followed
+    /// (`parentbased_…`).
     pub parent: bool,
 }
 
 /// A variable whose value cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{name}: {rule}")]
-pub struct Wrong {
+pub struct InvalidVariable {
     name: String,
     rule: String,
 }
 
-impl Wrong {
+impl InvalidVariable {
     fn new(name: &str, rule: impl fmt::Display) -> Self {
         Self { name: name.to_owned(), rule: rule.to_string() }
     }
@@ -56,7 +58,7 @@ impl Wrong {
 
 /// The three kinds of telemetry, as variables name them.
 const SIGNALS: [&str; 3] = ["TRACES", "METRICS", "LOGS"];
-/// Whole numbers, most of them of milliseconds.
+/// Variables that must be whole numbers, most of them milliseconds.
 const NUMBERS: [&str; 17] = [
     "OTEL_EXPORTER_OTLP_TIMEOUT",
     "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
@@ -87,17 +89,19 @@ impl Settings {
         trace_context: true,
     };
 
-    /// As the environment says.
+    /// Reads the environment. Fails with the first variable whose value cannot
+    /// be used.
     #[allow(
         clippy::disallowed_methods,
         reason = "the variables of the specification, read in this one place"
     )]
-    pub fn from_env() -> Result<Self, Wrong> {
+    pub fn from_env() -> Result<Self, InvalidVariable> {
         Self::read(&|name| std::env::var(name).ok())
     }
 
-    /// As `variable` says; an empty value is none.
-    pub fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Wrong> {
+    /// Reads the variables through `variable`; an empty value counts as none.
+    /// Fails with the first one whose value cannot be used.
+    pub fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, InvalidVariable> {
         let get =
             |name: &str| variable(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         if get("OTEL_SDK_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
@@ -107,7 +111,7 @@ impl Settings {
             if let Some(text) = get(name)
                 && text.parse::<u64>().is_err()
             {
-                return Err(Wrong::new(name, format_args!("`{text}` is not a whole number")));
+                return Err(InvalidVariable::new(name, format_args!("`{text}` is not a whole number")));
             }
         }
         let [traces, metrics, logs] = SIGNALS.map(|signal| protocol(&get, signal));
@@ -120,15 +124,15 @@ impl Settings {
         })
     }
 
-    /// Whether nothing leaves.
+    /// Whether nothing is exported.
     pub fn is_silent(&self) -> bool {
         self.traces.is_none() && self.metrics.is_none() && self.logs.is_none()
     }
 }
 
-/// How a signal leaves: by OTLP if its exporter says so or an endpoint is
-/// given.
-fn protocol(get: &dyn Fn(&str) -> Option<String>, signal: &str) -> Result<Option<Protocol>, Wrong> {
+/// The protocol of one signal. It is exported if `OTEL_<signal>_EXPORTER` is
+/// `otlp`, or if an endpoint is set and the exporter is not `none`.
+fn protocol(get: &dyn Fn(&str) -> Option<String>, signal: &str) -> Result<Option<Protocol>, InvalidVariable> {
     let exporter = format!("OTEL_{signal}_EXPORTER");
     let endpoints =
         [format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"), "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned()];
@@ -143,7 +147,10 @@ fn protocol(get: &dyn Fn(&str) -> Option<String>, signal: &str) -> Result<Option
         Some("otlp") => {}
         Some("none") => return Ok(None),
         Some(other) => {
-            return Err(Wrong::new(&exporter, format_args!("`{other}` is neither `otlp` nor `none`")));
+            return Err(InvalidVariable::new(
+                &exporter,
+                format_args!("`{other}` is neither `otlp` nor `none`"),
+            ));
         }
         None if given => {}
         None => return Ok(None),
@@ -155,24 +162,27 @@ fn protocol(get: &dyn Fn(&str) -> Option<String>, signal: &str) -> Result<Option
         Some((text, name)) => match text.as_str() {
             "grpc" => Ok(Some(Protocol::Grpc)),
             "http/protobuf" => Ok(Some(Protocol::Http)),
-            _ => Err(Wrong::new(&name, format_args!("`{text}` is neither `grpc` nor `http/protobuf`"))),
+            _ => Err(InvalidVariable::new(
+                &name,
+                format_args!("`{text}` is neither `grpc` nor `http/protobuf`"),
+            )),
         },
     }
 }
 
-fn endpoint(name: &str, text: &str) -> Result<(), Wrong> {
+fn endpoint(name: &str, text: &str) -> Result<(), InvalidVariable> {
     let url = text
         .parse::<Uri>()
         .ok()
         .filter(|url| url.host().is_some() && matches!(url.scheme_str(), Some("http" | "https")));
     match url {
         Some(_) => Ok(()),
-        // It may have a password in it.
-        None => Err(Wrong::new(name, "is not a URL such as http://collector:4317")),
+        // Not quoted: it may contain a password.
+        None => Err(InvalidVariable::new(name, "is not a URL such as http://collector:4317")),
     }
 }
 
-fn sampler(get: &dyn Fn(&str) -> Option<String>) -> Result<Sampler, Wrong> {
+fn sampler(get: &dyn Fn(&str) -> Option<String>) -> Result<Sampler, InvalidVariable> {
     const NAME: &str = "OTEL_TRACES_SAMPLER";
     const ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
     let name = get(NAME).unwrap_or_else(|| "parentbased_always_on".to_owned());
@@ -183,18 +193,21 @@ fn sampler(get: &dyn Fn(&str) -> Option<String>) -> Result<Sampler, Wrong> {
         "traceidratio" => {
             let text = get(ARGUMENT).unwrap_or_else(|| "1".to_owned());
             let ratio = text.parse::<f64>().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
-            ratio.ok_or_else(|| Wrong::new(ARGUMENT, format_args!("`{text}` is not a number from 0 to 1")))?
+            ratio.ok_or_else(|| {
+                InvalidVariable::new(ARGUMENT, format_args!("`{text}` is not a number from 0 to 1"))
+            })?
         }
         _ => {
             let known = "always_on, always_off, traceidratio, and these with parentbased_ before them";
-            return Err(Wrong::new(NAME, format_args!("`{name}` is none of {known}")));
+            return Err(InvalidVariable::new(NAME, format_args!("`{name}` is none of {known}")));
         }
     };
     Ok(Sampler { ratio, parent })
 }
 
-/// Whether `tracecontext` is among them. Baggage is neither read nor passed on.
-fn propagators(get: &dyn Fn(&str) -> Option<String>) -> Result<bool, Wrong> {
+/// Whether `tracecontext` is in the list. Baggage is neither read nor passed
+/// on.
+fn propagators(get: &dyn Fn(&str) -> Option<String>) -> Result<bool, InvalidVariable> {
     const NAME: &str = "OTEL_PROPAGATORS";
     let Some(list) = get(NAME) else { return Ok(true) };
     let mut trace_context = false;
@@ -203,7 +216,7 @@ fn propagators(get: &dyn Fn(&str) -> Option<String>) -> Result<bool, Wrong> {
             "tracecontext" => trace_context = true,
             "baggage" | "none" => {}
             _ => {
-                return Err(Wrong::new(
+                return Err(InvalidVariable::new(
                     NAME,
                     format_args!("`{name}` is none of tracecontext, baggage, none"),
                 ));

@@ -1,15 +1,15 @@
-//! When to stop: the first SIGTERM or SIGINT asks for a drain, a second one
-//! ends the process at once.
+//! SIGTERM and SIGINT: the first one starts the drain, a second one ends the
+//! process at once.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The exit code after a second signal: as shells say "ended by SIGINT".
+/// The exit code after a second signal: 128 + SIGINT, as shells have it.
 const ENDED_AT_ONCE: i32 = 130;
 
-/// A token that is cancelled by the first signal. Fails when the process may
-/// not listen for signals.
+/// A token that the first signal cancels. Fails when the process cannot install
+/// signal handlers.
 pub fn shutdown(tasks: &TaskTracker) -> std::io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

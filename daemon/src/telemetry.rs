@@ -1,5 +1,5 @@
-//! The export of what a process says of itself: metrics as Prometheus text
-//! always, and metrics, traces and logs by OTLP as the [`Settings`] say.
+//! Telemetry of a process: metrics as Prometheus text always, and metrics,
+//! traces and logs by OTLP as the [`Settings`] say.
 
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -16,31 +16,32 @@ use tokio::runtime::Handle;
 use crate::settings::Settings;
 use crate::{otlp, process, trace};
 
-/// Who exports.
+/// The program that exports, for the resource attributes.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// The program: `gateway`, `router`, `standalone`.
+    /// The program's name: `gateway`, `router`, `standalone`.
     pub name: &'static str,
-    /// This one of them: the node's name.
+    /// The name of this instance, such as the node's name.
     pub instance: String,
 }
 
 impl Program {
-    /// A program and one of its instances.
+    /// A program and the name of this instance.
     pub fn new(name: &'static str, instance: impl Into<String>) -> Self {
         Self { name, instance: instance.into() }
     }
 
-    /// One that has no name but its machine's and the port that it listens on.
+    /// An instance named by the machine's host name and the port that it
+    /// listens on.
     pub fn on_port(name: &'static str, port: u16) -> Self {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        // Port 0 is any: many on one machine have it.
+        // Port 0 means any free port, so it names nothing: the process id does.
         let number = if port == 0 { std::process::id() } else { port.into() };
         Self::new(name, format!("{}:{number}", host.trim()))
     }
 }
 
-/// The running export of a process.
+/// The running telemetry of a process.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
     registry: Registry,
@@ -49,8 +50,8 @@ pub struct Telemetry {
     loggers: Option<SdkLoggerProvider>,
 }
 
-/// Starts the export, once a process, inside its runtime and before the first
-/// instrument is made.
+/// Starts telemetry; called once in a process, inside its runtime and before
+/// the first instrument is made. Fails when an exporter cannot be built.
 pub fn start(program: &Program, settings: &Settings) -> anyhow::Result<Telemetry> {
     let resource = resource(program);
     let registry = Registry::new();
@@ -71,7 +72,8 @@ pub fn start(program: &Program, settings: &Settings) -> anyhow::Result<Telemetry
         Some(protocol) => {
             let tracers = SdkTracerProvider::builder()
                 .with_resource(resource.clone())
-                // What is not sampled never comes here: see `trace`.
+                // `trace` samples before it makes a span, so all spans here are
+                // kept.
                 .with_sampler(Sampler::AlwaysOn)
                 .with_id_generator(trace::Ids::default())
                 .with_batch_exporter(otlp::spans(protocol)?)
@@ -90,7 +92,8 @@ pub fn start(program: &Program, settings: &Settings) -> anyhow::Result<Telemetry
     Ok(Telemetry { registry, meters, tracers, loggers })
 }
 
-/// What `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` do not say.
+/// The resource attributes: those of `OTEL_SERVICE_NAME` and
+/// `OTEL_RESOURCE_ATTRIBUTES`, and ours where these say nothing.
 fn resource(program: &Program) -> Resource {
     let given = Resource::builder().build();
     let ours = [
@@ -108,7 +111,7 @@ fn resource(program: &Program) -> Resource {
 }
 
 impl Telemetry {
-    /// Everything measured so far, as Prometheus text.
+    /// All metrics as Prometheus text. Fails when they cannot be encoded.
     pub fn prometheus_text(&self) -> anyhow::Result<String> {
         TextEncoder::new().encode_to_string(&self.registry.gather()).context("metrics could not be written")
     }
@@ -117,20 +120,21 @@ impl Telemetry {
         self.loggers.as_ref()
     }
 
-    /// Hands over what is not exported yet, and ends. Takes `within` at most: a
-    /// collector that is away does not keep a process. To be called while the
-    /// runtime lives, from outside of it.
+    /// Exports what is left, and ends. Takes `within` at most: an unreachable
+    /// collector does not keep the process alive. Call it from outside the
+    /// runtime, while the runtime is alive.
     pub fn stop(&self, within: Duration) {
         let (done, ended) = sync_channel(1);
         let this = self.clone();
-        // A thread of its own, as the libraries may wait for longer.
+        // A thread of its own, since the libraries may wait for longer than
+        // `within`.
         let stopping = std::thread::Builder::new().name("telemetry-stop".into()).spawn(move || {
             trace::stop();
             let traces = this.tracers.map(|tracers| tracers.shutdown_with_timeout(within));
             let metrics = this.meters.shutdown();
             let logs = this.loggers.map(|loggers| loggers.shutdown_with_timeout(within));
             let failed = [traces, Some(metrics), logs].into_iter().flatten().find_map(Result::err);
-            // Nobody waits any more, if it took too long.
+            // After a timeout nobody receives this.
             let _ = done.send(failed);
         });
         let failed = match stopping {

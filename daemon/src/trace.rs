@@ -1,11 +1,9 @@
-//! Traces that follow a message from process to process. A message that is not
-//! sampled costs one branch here, and nothing at all when traces are not
-//! exported: spans are made with OpenTelemetry itself rather than through
-//! `tracing`, which would build every span before anybody asks whether it is
-//! wanted.
+//! Traces that follow a message from process to process. Spans are made with
+//! OpenTelemetry directly: `tracing` would build every span before anybody asks
+//! whether it is sampled. A message that is not sampled costs one branch.
 //!
-//! Whether a trace is kept is decided where it begins; a span exists only in
-//! one that is. So the context that is passed on is empty or sampled.
+//! Whether a trace is kept is decided where it begins, and only kept traces
+//! have spans. So the context passed on is either empty or sampled.
 
 use std::cell::Cell;
 use std::fmt;
@@ -16,8 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::HeaderMap;
 use opentelemetry::trace::{
-    FutureExt as _, Link, SpanContext, SpanId, Status, TraceContextExt as _, TraceFlags, TraceId, TraceState,
-    Tracer as _, TracerProvider as _,
+    self as otel, FutureExt as _, Link, SpanId, Status, TraceContextExt as _, TraceFlags, TraceId,
+    TraceState, Tracer as _, TracerProvider as _,
 };
 use opentelemetry::{Context, ContextGuard, Value};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer, SdkTracerProvider};
@@ -27,7 +25,7 @@ pub use opentelemetry::trace::SpanKind as Kind;
 
 use crate::settings::{Sampler, Settings};
 
-/// Whether anything is traced: the one branch.
+/// Whether traces are exported: the one branch.
 static ON: AtomicBool = AtomicBool::new(false);
 static TRACING: OnceLock<Tracing> = OnceLock::new();
 
@@ -37,7 +35,7 @@ struct Tracing {
     trace_context: bool,
 }
 
-/// Begins to make spans, once a process.
+/// Starts to make spans; the first call in a process counts.
 pub(crate) fn start(provider: &SdkTracerProvider, settings: &Settings) {
     let Settings { sampler, trace_context, .. } = *settings;
     let tracing = Tracing { tracer: provider.tracer("switchboard"), sampler, trace_context };
@@ -50,7 +48,7 @@ pub(crate) fn stop() {
     ON.store(false, Ordering::Release);
 }
 
-/// Whether anything is traced in this process.
+/// Whether this process exports traces.
 #[inline]
 pub fn is_on() -> bool {
     ON.load(Ordering::Relaxed)
@@ -60,20 +58,21 @@ fn tracing() -> Option<&'static Tracing> {
     if is_on() { TRACING.get() } else { None }
 }
 
-/// Something that takes time, in a trace that is kept; or nothing. Ends when
-/// the last clone is dropped.
+/// A span in a trace that is kept, or nothing. It ends when the last clone is
+/// dropped.
 #[derive(Clone, Default)]
 pub struct Span(Option<Context>);
 
-/// A span's place, to be passed on or linked to.
+/// The ids of a span (OpenTelemetry's span context), to be passed to another
+/// process or linked to.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Place(SpanContext);
+pub struct SpanContext(otel::SpanContext);
 
 impl Span {
-    /// Nothing.
+    /// No span.
     pub const NONE: Self = Self(None);
 
-    /// Begins a new trace, if the sampler wants this one.
+    /// Begins a new trace, if the sampler keeps it.
     #[inline]
     pub fn begin(name: &'static str, kind: Kind, attributes: impl FnOnce() -> Vec<KeyValue>) -> Self {
         match tracing() {
@@ -82,8 +81,8 @@ impl Span {
         }
     }
 
-    /// Goes on with what the caller of an HTTP request says (W3C Trace
-    /// Context), or begins a new trace.
+    /// Continues the trace that an HTTP request names in `traceparent` (W3C
+    /// Trace Context), or begins a new one.
     #[inline]
     pub fn of_request(
         headers: &HeaderMap,
@@ -96,7 +95,7 @@ impl Span {
         }
     }
 
-    /// A part of what this thread is doing, if that is traced.
+    /// A child of this thread's current span, if there is one.
     #[inline]
     pub fn child(name: &'static str, kind: Kind, attributes: impl FnOnce() -> Vec<KeyValue>) -> Self {
         let Some(tracing) = tracing() else { return Self::NONE };
@@ -106,12 +105,12 @@ impl Span {
         })
     }
 
-    /// A part of what another process has passed on, with links to others'.
+    /// A child of a span of another process, with links to other spans.
     pub fn of(
-        parent: Place,
+        parent: SpanContext,
         name: &'static str,
         kind: Kind,
-        links: Vec<Place>,
+        links: Vec<SpanContext>,
         attributes: impl FnOnce() -> Vec<KeyValue>,
     ) -> Self {
         let Some(tracing) = tracing() else { return Self::NONE };
@@ -119,29 +118,29 @@ impl Span {
         tracing.span(name.into(), kind, attributes(), links, &parent)
     }
 
-    /// Whether there is one.
+    /// Whether this is a span.
     pub fn is_some(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Its place.
-    pub fn place(&self) -> Option<Place> {
-        self.0.as_ref().map(|context| Place(context.span().span_context().clone()))
+    /// The span's ids.
+    pub fn context(&self) -> Option<SpanContext> {
+        self.0.as_ref().map(|context| SpanContext(context.span().span_context().clone()))
     }
 
-    /// Its place as it is passed on; empty if there is none.
+    /// The span's ids as `Request.trace` has them; empty without a span.
     pub fn wire(&self) -> Bytes {
-        self.place().map(|place| place.wire()).unwrap_or_default()
+        self.context().map(|context| context.wire()).unwrap_or_default()
     }
 
-    /// What this thread does until the guard is dropped is part of it, and says
-    /// so in its log lines.
+    /// Makes this the thread's current span until the guard is dropped. Log
+    /// lines have its ids.
     #[must_use]
     pub fn enter(&self) -> Option<ContextGuard> {
         self.0.clone().map(Context::attach)
     }
 
-    /// The same for a future.
+    /// Runs a future with this as the current span.
     pub async fn hold<F: Future>(self, future: F) -> F::Output {
         match self.0 {
             None => future.await,
@@ -149,14 +148,14 @@ impl Span {
         }
     }
 
-    /// Says something of it.
+    /// Sets an attribute.
     pub fn set(&self, name: &'static str, value: impl Into<Value>) {
         if let Some(context) = &self.0 {
             context.span().set_attribute(KeyValue::new(name, value));
         }
     }
 
-    /// It failed, with this error code.
+    /// Marks the span as failed with this error code.
     pub fn failed(&self, code: &'static str) {
         if let Some(context) = &self.0 {
             let span = context.span();
@@ -168,33 +167,35 @@ impl Span {
 
 impl fmt::Debug for Span {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.place().fmt(formatter)
+        self.context().fmt(formatter)
     }
 }
 
-/// What this thread is doing, if that is traced.
+/// This thread's current span, if there is one.
 #[inline]
-pub fn current() -> Option<Place> {
+pub fn current() -> Option<SpanContext> {
     if !is_on() {
         return None;
     }
     Context::map_current(|current| {
-        current.has_active_span().then(|| Place(current.span().span_context().clone()))
+        current.has_active_span().then(|| SpanContext(current.span().span_context().clone()))
     })
 }
 
 /// The trace and the span that this thread's log lines belong to.
 pub(crate) fn ids() -> Option<(TraceId, SpanId)> {
-    current().map(|Place(context)| (context.trace_id(), context.span_id()))
+    current().map(|SpanContext(context)| (context.trace_id(), context.span_id()))
 }
 
-/// Bytes of the two ids.
+/// Bytes of the ids of trace and span.
 const IDS: usize = 16 + 8;
-/// What callers may add to it (W3C Trace Context §3.3.1.5); more is left out.
+/// The longest `tracestate` that is passed on (W3C Trace Context §3.3.1.5); a
+/// longer one is left out.
 const MAX_STATE: usize = 512;
 
-impl Place {
-    /// The trace's id, the span's, and the caller's `tracestate`.
+impl SpanContext {
+    /// The wire form: the trace's id, the span's id, and the caller's
+    /// `tracestate`.
     pub fn wire(&self) -> Bytes {
         let state = self.0.trace_state().header();
         let mut bytes = BytesMut::with_capacity(IDS + state.len());
@@ -206,7 +207,7 @@ impl Place {
         bytes.freeze()
     }
 
-    /// What was passed on; nothing if it is empty or none of ours.
+    /// Reads the wire form; `None` if it is empty or malformed.
     #[inline]
     pub fn of(wire: &[u8]) -> Option<Self> {
         if wire.is_empty() { None } else { Self::decode(wire) }
@@ -216,7 +217,7 @@ impl Place {
         let (ids, state) = wire.split_at_checked(IDS)?;
         let (trace, span) = ids.split_at(16);
         let state = std::str::from_utf8(state).ok().and_then(|text| text.parse::<TraceState>().ok());
-        let context = SpanContext::new(
+        let context = otel::SpanContext::new(
             TraceId::from_bytes(trace.try_into().ok()?),
             SpanId::from_bytes(span.try_into().ok()?),
             TraceFlags::SAMPLED,
@@ -259,7 +260,8 @@ impl Tracing {
         }
     }
 
-    /// Whether a new trace with this id is kept; the next one made has it.
+    /// Whether a new trace with this id is kept. If so, the next trace of this
+    /// thread gets the id.
     fn sampled(&self, id: u128) -> bool {
         let kept = self.keeps(id);
         if kept {
@@ -268,7 +270,8 @@ impl Tracing {
         kept
     }
 
-    /// As every `traceidratio` sampler decides, whoever asks.
+    /// Decides as every `traceidratio` sampler does, so that all processes
+    /// agree.
     fn keeps(&self, id: u128) -> bool {
         let ratio = self.sampler.ratio;
         let bound = (ratio * (1_u64 << 63) as f64) as u64;
@@ -280,10 +283,10 @@ impl Tracing {
         name: std::borrow::Cow<'static, str>,
         kind: Kind,
         attributes: Vec<KeyValue>,
-        links: Vec<Place>,
+        links: Vec<SpanContext>,
         parent: &Context,
     ) -> Span {
-        let links = links.into_iter().map(|Place(context)| Link::with_context(context)).collect();
+        let links = links.into_iter().map(|SpanContext(context)| Link::with_context(context)).collect();
         let builder =
             self.tracer.span_builder(name).with_kind(kind).with_attributes(attributes).with_links(links);
         Span(Some(parent.with_span(self.tracer.build_with_context(builder, parent))))
@@ -291,11 +294,11 @@ impl Tracing {
 }
 
 thread_local! {
-    /// The id of the trace that this thread begins next; 0: any.
+    /// The id of the trace that this thread begins next; 0: a random one.
     static NEXT_TRACE: Cell<u128> = const { Cell::new(0) };
 }
 
-/// Ids, of traces those that were sampled.
+/// Makes ids. A new trace gets the id that the sampler has decided on.
 #[derive(Debug, Default)]
 pub(crate) struct Ids(RandomIdGenerator);
 
@@ -312,9 +315,9 @@ impl IdGenerator for Ids {
     }
 }
 
-/// `traceparent` and `tracestate` (W3C Trace Context §3); nothing for what is
-/// not of that form.
-fn caller(headers: &HeaderMap) -> Option<SpanContext> {
+/// Reads `traceparent` and `tracestate` (W3C Trace Context §3); `None` when
+/// they are malformed.
+fn caller(headers: &HeaderMap) -> Option<otel::SpanContext> {
     let mut all = headers.get_all("traceparent").iter();
     let text = all.next()?.to_str().ok()?;
     if all.next().is_some() {
@@ -331,7 +334,7 @@ fn caller(headers: &HeaderMap) -> Option<SpanContext> {
     let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
     let state = headers.get("tracestate").and_then(|value| value.to_str().ok());
     let state = state.filter(|text| text.len() <= MAX_STATE).and_then(|text| text.parse::<TraceState>().ok());
-    let context = SpanContext::new(
+    let context = otel::SpanContext::new(
         TraceId::from_hex(trace).ok()?,
         SpanId::from_hex(span).ok()?,
         if sampled { TraceFlags::SAMPLED } else { TraceFlags::NOT_SAMPLED },
@@ -349,7 +352,7 @@ mod tests {
 
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-    fn of(text: &'static str) -> Option<SpanContext> {
+    fn of(text: &'static str) -> Option<otel::SpanContext> {
         caller(&HeaderMap::from_iter([("traceparent".parse().unwrap(), HeaderValue::from_static(text))]))
     }
 
@@ -381,13 +384,13 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_passed_on_as_bytes() {
-        let place = Place(of(PARENT).unwrap());
-        assert_eq!(place.wire().len(), IDS);
-        assert_eq!(Place::of(&place.wire()), Some(place));
-        assert_eq!(Place::of(&[]), None);
-        assert_eq!(Place::of(&[1; 23]), None);
-        assert_eq!(Place::of(&[0; 24]), None);
+    fn a_span_context_is_passed_on_as_bytes() {
+        let context = SpanContext(of(PARENT).unwrap());
+        assert_eq!(context.wire().len(), IDS);
+        assert_eq!(SpanContext::of(&context.wire()), Some(context));
+        assert_eq!(SpanContext::of(&[]), None);
+        assert_eq!(SpanContext::of(&[1; 23]), None);
+        assert_eq!(SpanContext::of(&[0; 24]), None);
     }
 
     #[test]

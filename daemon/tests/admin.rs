@@ -19,13 +19,13 @@ static TESTS: Counter = Counter::new("switchboard.tests", "{test}", "of this tes
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What `healthcheck` says of the process at this address.
+/// The result of `healthcheck` for the process at this address.
 async fn healthcheck(admin_listen: SocketAddr) -> Result<(), String> {
     let asking = Healthcheck { admin_listen, timeout: DEADLINE };
     tokio::task::spawn_blocking(move || asking.ask()).await.unwrap()
 }
 
-/// What is sent, and all that comes back until the server hangs up.
+/// Sends a request and reads until the server closes the connection.
 async fn exchange(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -77,7 +77,7 @@ async fn the_admin_server_says_how_the_process_is() {
     }
     assert!(get(address, "/nothing").await.starts_with("HTTP/1.1 404"));
 
-    // A header that never ends holds its connection for a bounded time.
+    // A header that never ends holds its connection for a limited time only.
     exchange(address, "GET /healthz HTTP/1.1\r\nhost: adm").await;
 
     stop.cancel();

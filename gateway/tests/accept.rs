@@ -251,7 +251,7 @@ async fn connections_are_limited_for_each_address_and_in_all() {
 }
 
 #[tokio::test]
-async fn an_event_source_without_a_place_is_told_to_come_back() {
+async fn an_event_source_without_a_slot_is_told_to_come_back() {
     let server = Server::start(Limits { max_connections: 1, ..limits() }).await;
     let _only = server.connect().await;
     server.until_open(1).await;
@@ -296,7 +296,7 @@ async fn what_nobody_takes_is_given_up_when_its_source_is_over() {
 }
 
 #[tokio::test]
-async fn an_upgraded_socket_keeps_its_place() {
+async fn an_upgraded_socket_keeps_its_slot() {
     let server = Server::start(limits()).await;
     let mut stream = server.connect().await;
     stream.write_all(upgrade(GOOD_UPGRADE).as_bytes()).await.unwrap();

@@ -131,7 +131,7 @@ async fn http_2_is_preferred_and_served_over_tls() {
 }
 
 #[tokio::test]
-async fn what_is_no_tls_is_closed_and_gives_its_place_back() {
+async fn what_is_no_tls_is_closed_and_gives_its_slot_back() {
     let server = Server::start(Limits {
         handshake_timeout: Duration::from_millis(300),
         max_connections: 1,

@@ -1,57 +1,60 @@
-//! What a user may do at a rate: units that are spent and come back with time.
-//! Gateways and the routers that count for them reckon alike.
+//! A rate limit as a token bucket: units are spent, and come back with time.
+//! Gateways, and the routers that count for all gateways, calculate with the
+//! same type (ADR 0016).
 
 use std::time::Duration;
 
-/// A limit.
+/// The limit: a token bucket's rate and size.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
-    /// Units that come back in a second; above zero.
+    /// Units that come back per second; above zero.
     pub per_second: f64,
-    /// Units there are at most, after a pause; at least one.
+    /// The most units that a user can have, which is what he has after a pause;
+    /// at least one.
     pub burst: f64,
 }
 
-/// What is left of it.
+/// The units that one user has left of a [`Rate`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Allowance(f64);
 
 impl Allowance {
-    /// All of it: of a user who has done nothing for a while.
+    /// A full bucket: what a user has who did nothing for a while.
     pub fn full(rate: Rate) -> Self {
         Self(rate.burst)
     }
 
-    /// So many units, within what is possible at this rate: those that were
-    /// spent beyond the burst are owed, at most another burst.
+    /// This many units, cut to the range of the rate: from minus `burst` (a
+    /// debt) to `burst`. NaN counts as a full bucket.
     pub fn of(units: f64, rate: Rate) -> Self {
-        // `clamp` would keep what is no number.
+        // `clamp` would return NaN for NaN.
         Self(if units.is_nan() { rate.burst } else { units.clamp(-rate.burst, rate.burst) })
     }
 
-    /// Units that are left; below zero they are owed.
+    /// Units that are left; negative: spent beyond the burst.
     pub fn units(self) -> f64 {
         self.0
     }
 
-    /// After this time.
+    /// What is left after `time` has passed and nothing was spent.
     #[must_use]
     pub fn after(self, time: Duration, rate: Rate) -> Self {
         Self::of(self.0 + time.as_secs_f64() * rate.per_second, rate)
     }
 
-    /// Less what is spent.
+    /// What is left after spending `units`, which may lead into debt.
     #[must_use]
     pub fn less(self, units: f64, rate: Rate) -> Self {
         Self::of(self.0 - units, rate)
     }
 
-    /// Nothing is missing: as of one who was never seen.
+    /// Whether nothing is missing. Such a user need not be remembered.
     pub fn is_full(self, rate: Rate) -> bool {
         self.0 >= rate.burst
     }
 
-    /// How long until so many units are there.
+    /// How long until `units` are there, or a full burst where `units` is more;
+    /// zero when they are there already.
     pub fn until(self, units: f64, rate: Rate) -> Duration {
         let missing = (units.min(rate.burst) - self.0).max(0.0);
         Duration::try_from_secs_f64(missing / rate.per_second).unwrap_or(Duration::MAX)

@@ -1,61 +1,64 @@
-//! The cursor of one-way transports that also carry channels: the place in the
-//! inbox and, behind it, the places in the channels (PROTOCOL.md §6).
+//! The cursor of one-way transports, which may carry channels, too: a cursor of
+//! the inbox, and a seq for each channel (PROTOCOL.md §6).
 //!
-//! `<position>.<fingerprint>` and, with channels, `.<list>.<seq>.<seq>…`: all
-//! in base 36. The list's number stands for the channels' names, so that places
-//! are only taken over for the channels that they were made for.
+//! Text form, all numbers in base 36: `<position>.<fingerprint>`, and with
+//! channels `.<list>.<seq>.<seq>…`. `list` is a hash of the channels' names, so
+//! that seqs are only used with the channels that they were made for.
 
 use std::fmt;
 
-use crate::id::{ChannelId, Invalid};
-use crate::place::{CURSOR_RULE, Cursor, MAX_CURSOR, Seq, from_base36, split_cursor, to_base36};
+use crate::id::{ChannelId, FormError};
+use crate::position::{CURSOR_RULE, Cursor, MAX_CURSOR, Seq, from_base36, split_cursor, to_base36};
 
-/// Channels of one connection at most, in the query and so in a cursor: with
-/// the longest numbers it has 417 of its 512 characters.
+/// The most channels of one connection: in its query, and so in its cursor.
+/// With the longest numbers such a cursor has 417 of the 512 characters
+/// allowed.
 pub const MAX_CHANNELS: usize = 32;
 
-/// A list of channels, in the order of their names, and the places in them.
+/// The seqs of a list of channels, in the order of the channels' names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChannelPlaces {
+pub struct ChannelSeqs {
     list: u64,
     seqs: Box<[Seq]>,
 }
 
-/// A place in an inbox and in the channels of a list.
+/// Where a reader is in its inbox and in its channels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bookmark {
-    /// In the inbox.
+    /// Everything of the inbox up to here was received.
     pub inbox: Cursor,
-    /// In the channels, if there are any.
-    pub channels: Option<ChannelPlaces>,
+    /// The last seq received of each channel; `None` without channels.
+    pub channels: Option<ChannelSeqs>,
 }
 
-impl ChannelPlaces {
-    /// The places of these channels, which must be in the order of their names
-    /// and at most [`MAX_CHANNELS`]; nothing when there is none.
-    pub fn new(places: &[(ChannelId, Seq)]) -> Option<Self> {
-        debug_assert!(places.len() <= MAX_CHANNELS && places.is_sorted_by(|a, b| a.0 < b.0));
-        let list = number_of(places.iter().map(|(channel, _)| channel));
-        let seqs = places.iter().map(|(_, seq)| *seq).collect();
-        (!places.is_empty()).then_some(Self { list, seqs })
+impl ChannelSeqs {
+    /// The channels must be sorted by name, and at most [`MAX_CHANNELS`].
+    /// `None` when there is no channel.
+    pub fn new(positions: &[(ChannelId, Seq)]) -> Option<Self> {
+        debug_assert!(positions.len() <= MAX_CHANNELS && positions.is_sorted_by(|a, b| a.0 < b.0));
+        let list = hash_of(positions.iter().map(|(channel, _)| channel));
+        let seqs = positions.iter().map(|(_, seq)| *seq).collect();
+        (!positions.is_empty()).then_some(Self { list, seqs })
     }
 
-    /// The places, if they are those of this list, in the order of names.
+    /// The seqs in the order of names, or `None` when they were made for other
+    /// channels than these.
     pub fn of<'a>(&self, channels: impl ExactSizeIterator<Item = &'a ChannelId>) -> Option<&[Seq]> {
-        (channels.len() == self.seqs.len() && number_of(channels) == self.list).then_some(&self.seqs)
+        (channels.len() == self.seqs.len() && hash_of(channels) == self.list).then_some(&self.seqs)
     }
 
-    /// The place in the channel at `index` of the list is now this one.
+    /// Sets the seq of the channel at `index` of the list.
     pub fn set(&mut self, index: usize, seq: Seq) {
-        if let Some(place) = self.seqs.get_mut(index) {
-            *place = seq;
+        if let Some(old) = self.seqs.get_mut(index) {
+            *old = seq;
         }
     }
 }
 
 impl Bookmark {
-    /// Reads the text form of any cursor. Only the form is checked.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
+    /// Reads the text form of any cursor, with or without channels. Only the
+    /// form is checked; fails with the rule to tell the client.
+    pub fn parse(text: &str) -> Result<Self, FormError> {
         if text.len() > MAX_CURSOR {
             return Err(CURSOR_RULE);
         }
@@ -67,7 +70,7 @@ impl Bookmark {
         if !(1..=MAX_CHANNELS).contains(&seqs.len()) {
             return Err(CURSOR_RULE);
         }
-        Ok(Self { inbox, channels: Some(ChannelPlaces { list, seqs }) })
+        Ok(Self { inbox, channels: Some(ChannelSeqs { list, seqs }) })
     }
 }
 
@@ -84,9 +87,9 @@ impl fmt::Display for Bookmark {
     }
 }
 
-/// FNV-1a of the names, each with a byte that no name has behind it, cut to 52
-/// bits: the same on every node and in every version.
-fn number_of<'a>(channels: impl Iterator<Item = &'a ChannelId>) -> u64 {
+/// FNV-1a over the names, with a comma after each (no name contains one), cut
+/// to 52 bits. The same on every node and in every version.
+fn hash_of<'a>(channels: impl Iterator<Item = &'a ChannelId>) -> u64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     for channel in channels {
         for byte in channel.as_str().bytes().chain([b',']) {
@@ -101,17 +104,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::place::{Fingerprint, Position};
+    use crate::position::{Fingerprint, Position};
 
     fn channels(count: usize) -> Vec<ChannelId> {
         (0..count).map(|index| ChannelId::parse(&format!("c_{index:02}")).unwrap()).collect()
     }
 
     fn bookmark(position: u64, fingerprint: u32, seqs: &[u64]) -> Bookmark {
-        let places: Vec<_> = channels(seqs.len()).into_iter().zip(seqs.iter().map(|seq| Seq(*seq))).collect();
+        let positions: Vec<_> =
+            channels(seqs.len()).into_iter().zip(seqs.iter().map(|seq| Seq(*seq))).collect();
         Bookmark {
             inbox: Cursor { position: Position(position), fingerprint: Fingerprint(fingerprint) },
-            channels: ChannelPlaces::new(&places),
+            channels: ChannelSeqs::new(&positions),
         }
     }
 
@@ -151,16 +155,16 @@ mod tests {
     }
 
     #[test]
-    fn places_are_those_of_the_same_list_only() {
-        let places = bookmark(1, 1, &[7, 8]).channels.unwrap();
-        assert_eq!(places.of(channels(2).iter()), Some(&[Seq(7), Seq(8)][..]));
-        assert_eq!(places.of(channels(3)[1..].iter()), None);
-        assert_eq!(places.of(channels(3).iter()), None);
-        assert_eq!(places.of([].iter()), None);
+    fn seqs_are_only_used_with_the_channels_that_they_were_made_for() {
+        let seqs = bookmark(1, 1, &[7, 8]).channels.unwrap();
+        assert_eq!(seqs.of(channels(2).iter()), Some(&[Seq(7), Seq(8)][..]));
+        assert_eq!(seqs.of(channels(3)[1..].iter()), None);
+        assert_eq!(seqs.of(channels(3).iter()), None);
+        assert_eq!(seqs.of([].iter()), None);
     }
 
     #[test]
-    fn the_number_of_a_list_is_the_same_for_ever() {
+    fn the_hash_of_a_list_is_the_same_for_ever() {
         assert_eq!(bookmark(0, 0, &[1, 35]).to_string(), "0.0.12sgz74vp43.1.z");
     }
 

@@ -1,7 +1,7 @@
-//! How frames of the gRPC contract are written and read: protobuf, as tonic's
-//! own codec has it. A frame is hundreds of small fields, and each one asks of
-//! tonic's buffers whether there is room; so it is put together in a plain
-//! vector, and read from one piece of memory.
+//! The codec of our gRPC services: protobuf as tonic's own codec writes it, but
+//! encoded into a plain vector and decoded from one contiguous buffer. A frame
+//! has hundreds of small fields, and tonic's buffers check for room at each
+//! one.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,19 +11,19 @@ use prost::Message;
 use tonic::Status;
 use tonic::codec::{DecodeBuf, Decoder, EncodeBuf, Encoder};
 
-/// Kept of the vector between frames at most: pages are rare.
-const KEPT: usize = 64 << 10;
+/// Bytes that the vector keeps between frames. Larger frames (pages) are rare.
+const MAX_KEPT_BYTES: usize = 64 << 10;
 
-/// The codec of the generated services.
+/// The codec that the generated services name (`build.rs`).
 pub struct Codec<T, U>(PhantomData<(T, U)>);
 
-/// Writes messages.
+/// Encodes messages.
 pub struct Writer<T> {
     frame: Vec<u8>,
     _of: PhantomData<T>,
 }
 
-/// Reads messages; their `bytes` share the memory of the frame.
+/// Decodes messages. Their `bytes` fields share the frame's memory.
 pub struct Reader<U>(PhantomData<U>);
 
 impl<T, U> Default for Codec<T, U> {
@@ -78,7 +78,7 @@ impl<T: Message> Encoder for Writer<T> {
         into.reserve(self.frame.len());
         into.put_slice(&self.frame);
         self.frame.clear();
-        self.frame.shrink_to(KEPT);
+        self.frame.shrink_to(MAX_KEPT_BYTES);
         Ok(())
     }
 }

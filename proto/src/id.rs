@@ -1,31 +1,32 @@
-//! Identifiers as types. A value of one of these has the right form: text is
-//! checked once, where it comes in, and the error names what is wrong.
+//! Identifiers as types. A text is checked once, where it comes in; after that
+//! the type says that its form is right.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Why a text is not the identifier that it should be; reads on after the
-/// name of the field: "`to` must be …".
+/// Why a text does not have the form that it should have. The text goes on
+/// after the name of the field: "`to` must be …".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Invalid(pub &'static str);
+pub struct FormError(pub &'static str);
 
-const NAME_RULE: Invalid = Invalid("must be 1 to 64 characters of A-Z a-z 0-9 . _ @ -");
-const CONVERSATION_RULE: Invalid =
-    Invalid("must be a conversation id: two user ids in byte order joined by `~`, or `g_` and 26 characters");
-const CHANNEL_RULE: Invalid =
-    Invalid("must be a channel id: `c_` and 1 to 64 characters of A-Z a-z 0-9 . _ -");
-const CLIENT_MESSAGE_RULE: Invalid = Invalid("must be 1 to 64 visible ASCII characters");
-const SESSION_RULE: Invalid = Invalid("must be 1 to 64 characters of A-Z a-z 0-9 . _ -");
-const NODE_RULE: Invalid = Invalid("must be 1 to 96 characters of A-Z a-z 0-9 . _ -");
+const NAME_RULE: FormError = FormError("must be 1 to 64 characters of A-Z a-z 0-9 . _ @ -");
+const CONVERSATION_RULE: FormError = FormError(
+    "must be a conversation id: two user ids in byte order joined by `~`, or `g_` and 26 characters",
+);
+const CHANNEL_RULE: FormError =
+    FormError("must be a channel id: `c_` and 1 to 64 characters of A-Z a-z 0-9 . _ -");
+const CLIENT_MESSAGE_RULE: FormError = FormError("must be 1 to 64 visible ASCII characters");
+const SESSION_RULE: FormError = FormError("must be 1 to 64 characters of A-Z a-z 0-9 . _ -");
+const NODE_RULE: FormError = FormError("must be 1 to 96 characters of A-Z a-z 0-9 . _ -");
 
-/// The bytes that words of one kind are made of.
+/// For each byte, whether it may stand in an identifier.
 type Alphabet = [bool; 256];
 
 const NAME: &Alphabet = &alphabet(b"._@-");
 const WORD: &Alphabet = &alphabet(b"._-");
 
-/// Letters, digits, and these.
+/// ASCII letters, ASCII digits, and `extra`.
 const fn alphabet(extra: &[u8]) -> Alphabet {
     let mut alphabet = [false; 256];
     let mut byte = 0;
@@ -41,8 +42,8 @@ const fn alphabet(extra: &[u8]) -> Alphabet {
     alphabet
 }
 
-/// Looks at every byte whatever it finds: most ids are good ones, and the loop
-/// is the shorter for it.
+/// Checks all bytes, even after a bad one. Most ids are good, and the loop
+/// without an early exit is faster.
 fn all(text: &str, good: impl Fn(u8) -> bool) -> bool {
     text.bytes().fold(true, |so_far, byte| so_far & good(byte))
 }
@@ -51,7 +52,7 @@ fn is_word(text: &str, max: usize, alphabet: &Alphabet) -> bool {
     (1..=max).contains(&text.len()) && all(text, |byte| alphabet[usize::from(byte)])
 }
 
-/// A text identifier: cheap to clone, ordered by its bytes.
+/// Defines a text identifier: cheap to clone, ordered by its bytes.
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident, $check:expr, $rule:expr) => {
         $(#[$doc])*
@@ -59,8 +60,9 @@ macro_rules! identifier {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Checks the form of `text`.
-            pub fn parse(text: &str) -> Result<Self, Invalid> {
+            /// Checks the form of `text`. The error says what the form should
+            /// be.
+            pub fn parse(text: &str) -> Result<Self, FormError> {
                 let check: fn(&str) -> bool = $check;
                 if check(text) { Ok(Self(Arc::from(text))) } else { Err($rule) }
             }
@@ -84,8 +86,8 @@ macro_rules! identifier {
         }
 
         impl std::str::FromStr for $name {
-            type Err = Invalid;
-            fn from_str(text: &str) -> Result<Self, Invalid> {
+            type Err = FormError;
+            fn from_str(text: &str) -> Result<Self, FormError> {
                 Self::parse(text)
             }
         }
@@ -123,7 +125,7 @@ identifier!(
     NAME_RULE
 );
 identifier!(
-    /// One of a user's clients.
+    /// One of a user's clients: a phone, a browser.
     DeviceId,
     |text| is_word(text, 64, NAME),
     NAME_RULE
@@ -135,27 +137,28 @@ identifier!(
     SESSION_RULE
 );
 identifier!(
-    /// One run of a gateway: its node's name and something random. Names the
-    /// bus channel and the lease, so that a restarted node is a new one.
+    /// One run of a gateway: the node's name and a random word. It names the
+    /// bus channel and the lease, so a restarted gateway is a new one.
     NodeIncarnation,
     |text| is_word(text, 96, WORD),
     NODE_RULE
 );
 identifier!(
-    /// What a sender knows its message by.
+    /// `client_msg_id`: the sender's own id of a message, by which repeats are
+    /// recognised.
     ClientMessageId,
     |text| (1..=64).contains(&text.len()) && all(text, |byte| byte.is_ascii_graphic()),
     CLIENT_MESSAGE_RULE
 );
 identifier!(
-    /// A broadcast topic.
+    /// A channel that is published to, with subscribers instead of members.
     ChannelId,
     |text| text.strip_prefix("c_").is_some_and(|name| is_word(name, 64, WORD)),
     CHANNEL_RULE
 );
 identifier!(
-    /// Where messages are written: a direct conversation of two users
-    /// (`alice~bob`) or a group (`g_` and a ULID).
+    /// A conversation: a direct one of two users (`alice~bob`), or a group
+    /// (`g_` and a ULID).
     ConversationId,
     is_conversation,
     CONVERSATION_RULE
@@ -177,25 +180,25 @@ impl ConversationId {
         Self(Arc::from(format!("{a}~{b}")))
     }
 
-    /// A new group, made at `time` (Unix ms).
+    /// The id of a new group. `time` is its creation in Unix milliseconds.
     pub fn new_group(time: u64) -> Self {
         Self(Arc::from(format!("g_{}", ulid::Ulid::from_parts(time, rand::random()))))
     }
 
-    /// The two users of a direct conversation; nothing for a group. Both are
-    /// the same in a conversation with oneself.
+    /// The two users of a direct conversation, the same twice for a
+    /// conversation with oneself; `None` for a group.
     pub fn pair(&self) -> Option<(UserId, UserId)> {
         let (one, other) = self.names()?;
         Some((UserId(Arc::from(one)), UserId(Arc::from(other))))
     }
 
-    /// Their names, for a look.
+    /// The names of [`Self::pair`], without a copy.
     pub fn names(&self) -> Option<(&str, &str)> {
         self.0.split_once('~')
     }
 
-    /// Whether the user may be in it at all: nobody is a third in a direct
-    /// conversation.
+    /// Whether the user may be a member at all: a direct conversation admits
+    /// only its two users.
     pub fn admits(&self, user: &UserId) -> bool {
         self.names().is_none_or(|(one, other)| *user.0 == *one || *user.0 == *other)
     }
@@ -207,27 +210,28 @@ impl ConversationId {
 }
 
 impl SessionId {
-    /// A new one that cannot be guessed.
+    /// A new id with 120 random bits: knowing it is proof enough.
     pub fn random() -> Self {
         Self(Arc::from(random_word::<24>()))
     }
 }
 
 impl DeviceId {
-    /// For a client that names none.
+    /// A new id for a client that names no device; 80 random bits.
     pub fn random() -> Self {
         Self(Arc::from(random_word::<16>()))
     }
 }
 
 impl NodeIncarnation {
-    /// A new run of the node of this name.
-    pub fn new(node: &str) -> Result<Self, Invalid> {
+    /// The id of a new run of this node. Fails when `node` has characters that
+    /// an id must not have, or more than 83 of them.
+    pub fn new(node: &str) -> Result<Self, FormError> {
         Self::parse(&format!("{node}.{}", random_word::<12>()))
     }
 }
 
-/// `N` characters of 5 random bits each.
+/// `N` characters with 5 random bits each.
 fn random_word<const N: usize>() -> String {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let random: [u8; N] = rand::random();

@@ -1,32 +1,34 @@
-//! Short texts for people: a group's name, and the emoji of a reaction. Gateways
-//! and routers check them by the same rules.
+//! Short texts that people read: a group's name, and the emoji of a reaction.
+//! Gateways and routers check them by the same rules.
 
-use crate::id::Invalid;
+use crate::id::FormError;
 
-/// Characters of a group's name at most.
+/// The most characters of a group's name.
 pub const MAX_NAME_CHARACTERS: usize = 128;
-/// Bytes of a reaction's emoji at most; the longest of Unicode's standard set has
-/// 35.
+/// The most bytes of a reaction's emoji. The longest emoji of Unicode's
+/// standard set has 35.
 pub const MAX_EMOJI_BYTES: usize = 64;
 
-const NAME_RULE: Invalid = Invalid("must have 1 to 128 characters, none of them a control character");
-const EMOJI_RULE: Invalid = Invalid("must have 1 to 64 bytes, none of them of a control character");
+const NAME_RULE: FormError = FormError("must have 1 to 128 characters, none of them a control character");
+const EMOJI_RULE: FormError = FormError("must have 1 to 64 bytes, none of them of a control character");
 
-/// Whether a text can be a group's name.
-pub fn check_name(text: &str) -> Result<(), Invalid> {
+/// Fails unless `text` can be a group's name: 1 to 128 characters, no control
+/// character.
+pub fn check_name(text: &str) -> Result<(), FormError> {
     let fits = (1..=MAX_NAME_CHARACTERS).contains(&text.chars().count());
     if fits && is_clean(text) { Ok(()) } else { Err(NAME_RULE) }
 }
 
-/// Whether a text can be the emoji of a reaction.
-pub fn check_emoji(text: &str) -> Result<(), Invalid> {
+/// Fails unless `text` can be a reaction's emoji: 1 to 64 bytes, no control
+/// character.
+pub fn check_emoji(text: &str) -> Result<(), FormError> {
     let fits = (1..=MAX_EMOJI_BYTES).contains(&text.len());
     if fits && is_clean(text) { Ok(()) } else { Err(EMOJI_RULE) }
 }
 
-/// No line breaks, terminal escapes and the like (Unicode's category Cc), which
-/// end up in logs, terminals and lists of others. Emoji are joined by format
-/// characters, which are none of them.
+/// No control characters (Unicode's category Cc: line breaks, terminal
+/// escapes): names appear in other people's logs and terminals. The characters
+/// that join emoji are of category Cf and pass.
 fn is_clean(text: &str) -> bool {
     !text.chars().any(char::is_control)
 }

@@ -1,14 +1,15 @@
-//! The words that all of Switchboard shares: identifiers and places as types,
-//! error codes and reasons, and the protobuf messages of the gRPC contract and
-//! the bus. No I/O and no clock.
+//! What all crates of Switchboard share: identifiers, positions, commands,
+//! limits, error codes and reasons as types, and the generated protobuf
+//! messages. No I/O and no clock.
 //!
-//! In reading order: [`id`] (who and where), [`label`] (texts for people),
-//! [`place`] (seq, position, cursor), [`bookmark`] (a cursor with places in
-//! channels), [`command`] (what clients ask for),
-//! [`limits`] (of what they ask), [`request`] (what gateways ask of routers), [`outcome`] (error codes, the ends of sessions, resets),
-//! [`allowance`] (what a user may do at a rate), [`weight`] (what may go
-//! together), [`secret_url`] (a URL that is never shown whole), [`wire`] (the
-//! generated messages) and [`codec`] (how gRPC has them written).
+//! In reading order: [`id`] (users, conversations, nodes), [`label`] (texts for
+//! people), [`position`] (seq, position, cursor), [`bookmark`] (a cursor that
+//! also covers channels), [`command`] (what clients ask for), [`limits`] (the
+//! limits of commands), [`request`] (what gateways ask routers), [`outcome`]
+//! (error codes, ends of sessions, resets), [`allowance`] (rate limits),
+//! [`weight`] (limits of batches and pages), [`secret_url`] (a URL that hides
+//! its secrets when it is printed), [`wire`] (the generated messages) and
+//! [`codec`] (how gRPC encodes them).
 
 pub mod allowance;
 pub mod bookmark;
@@ -18,20 +19,20 @@ pub mod id;
 pub mod label;
 pub mod limits;
 pub mod outcome;
-pub mod place;
+pub mod position;
 pub mod request;
 pub mod secret_url;
 pub mod weight;
 pub mod wire;
 
 pub use allowance::{Allowance, Rate};
-pub use bookmark::{Bookmark, ChannelPlaces, MAX_CHANNELS};
+pub use bookmark::{Bookmark, ChannelSeqs, MAX_CHANNELS};
 pub use command::{Class, CommandKind};
 pub use id::{
-    ChannelId, ClientMessageId, ConversationId, DeviceId, Invalid, NodeIncarnation, SessionId, UserId,
+    ChannelId, ClientMessageId, ConversationId, DeviceId, FormError, NodeIncarnation, SessionId, UserId,
 };
 pub use outcome::{End, ErrorCode, ResetReason};
-pub use place::{Cursor, Fingerprint, Position, Seq, StoreIncarnation};
+pub use position::{Cursor, Fingerprint, Position, Seq, StoreIncarnation};
 pub use request::RequestKind;
 pub use secret_url::SecretUrl;
 pub use weight::{Bound, Load};

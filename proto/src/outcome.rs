@@ -1,24 +1,24 @@
-//! How things end: error codes with their HTTP status, the reasons for which a
-//! session ends, and the reasons for a reset.
+//! Error codes with their HTTP status, the reasons for which a session ends,
+//! and the reasons for a reset.
 
 use crate::wire;
 
-/// Error codes of PROTOCOL.md §4.
+/// The error codes of PROTOCOL.md §4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
     /// 400: the request is not of the right form or goes beyond a limit.
     BadRequest,
-    /// 401: no credential, or none that holds.
+    /// 401: no credential, or one that is not valid.
     Unauthorized,
-    /// 403: known, but not allowed.
+    /// 403: the user is known, but not allowed to do this.
     Forbidden,
-    /// 404: not there, or not for this user to know of.
+    /// 404: it does not exist, or this user may not know that it does.
     NotFound,
-    /// 409: against the present state.
+    /// 409: not possible in the present state.
     Conflict,
     /// 413: larger than a limit.
     TooLarge,
-    /// 429: too fast; `retry_after_ms` says when it helps to try again.
+    /// 429: too many in a time; `retry_after_ms` says how long to wait.
     RateLimited,
     /// 500: a fault of the server.
     Internal,
@@ -40,29 +40,29 @@ impl ErrorCode {
         (Self::Unavailable, "unavailable", 503),
     ];
 
-    /// Every code.
+    /// All codes, for the tables of metrics and OpenAPI.
     pub fn all() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().map(|row| row.0)
     }
 
-    /// As clients see it.
+    /// The text that clients see.
     pub fn as_str(self) -> &'static str {
         Self::ALL[self as usize].1
     }
 
-    /// The HTTP status that goes with it.
+    /// The HTTP status that goes with the code.
     pub fn status(self) -> u16 {
         Self::ALL[self as usize].2
     }
 
-    /// From the text; a code that is not known is a fault of the server.
+    /// Finds the code of a text; a text that is not known is `Internal`.
     pub fn from_text(text: &str) -> Self {
         Self::ALL.iter().find(|row| row.1 == text).map_or(Self::Internal, |row| row.0)
     }
 }
 
-/// Why the server ends a session: the reasons of `goaway` and of WebSocket
-/// close codes (PROTOCOL.md §6).
+/// Why a session ends: the reasons of `goaway` and of WebSocket close codes
+/// (PROTOCOL.md §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum End {
     /// The node is stopping.
@@ -71,20 +71,20 @@ pub enum End {
     Replaced,
     /// The token's `exp` has passed.
     TokenExpired,
-    /// Ended by a backend.
+    /// A backend asked for it (`/v1/kick`).
     Kicked,
     /// More than 100 bad frames in a minute.
     BadFrames,
     /// More than 1,000 commands refused as `rate_limited` in a minute.
     RateLimited,
-    /// Silent for two heartbeats.
+    /// The client was silent for two heartbeats.
     HeartbeatMissed,
-    /// The client said goodbye or is gone.
+    /// The client closed the connection, or is gone.
     Bye,
 }
 
 impl End {
-    /// The `reason` of the `goaway` frame; nothing where none is sent.
+    /// The `reason` of the `goaway` frame; `None` where no such frame is sent.
     pub fn goaway(self) -> Option<&'static str> {
         match self {
             Self::Shutdown => Some("shutdown"),
@@ -95,7 +95,7 @@ impl End {
         }
     }
 
-    /// The WebSocket close code.
+    /// The WebSocket close code: of RFC 6455, or ours from 4400 on.
     pub fn close_code(self) -> u16 {
         match self {
             Self::Bye => 1000,
@@ -109,7 +109,7 @@ impl End {
         }
     }
 
-    /// The text of the close frame, and the word for logs and metrics.
+    /// The text of the close frame; also the word for logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Shutdown => "shutdown",
@@ -127,16 +127,17 @@ impl End {
 /// Why a client must read its conversations again (PROTOCOL.md §4, `reset`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ResetReason {
-    /// The place is older than what is kept.
+    /// The cursor is older than everything that is kept.
     Trimmed,
-    /// The store lost its last writes and wrote other ones over them.
+    /// The store lost its last writes and has given their positions to other
+    /// events.
     Rewritten,
     /// The reader was too slow for too long.
     Behind,
 }
 
 impl ResetReason {
-    /// As clients see it.
+    /// The text that clients see.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Trimmed => "trimmed",

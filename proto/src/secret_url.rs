@@ -1,13 +1,13 @@
-//! A URL with secrets in it, as flags give it: a password, a key in the query, or
-//! a path that only two know.
+//! A URL that may hold secrets, as flags give it: a password, a key in the
+//! query, or a path that only two parties know.
 
 use std::fmt;
 use std::str::FromStr;
 
 use url::Url;
 
-/// Never shown beyond scheme, host and port: by `Display` and `Debug` alike, so
-/// that it may stand in a log or an error. Whoever connects asks for
+/// A URL whose `Display` and `Debug` show only scheme, host and port, so that
+/// it may stand in a log or an error. Code that connects calls
 /// [`Self::reveal`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretUrl {
@@ -15,12 +15,12 @@ pub struct SecretUrl {
 }
 
 impl SecretUrl {
-    /// The whole text as it was given: for whoever connects, never for a log.
+    /// The whole text, for connecting; never for a log.
     pub fn reveal(&self) -> &str {
         &self.text
     }
 
-    /// The whole as a URL; as secret as [`Self::reveal`].
+    /// The whole URL, parsed; as secret as [`Self::reveal`].
     pub fn url(&self) -> Url {
         Url::parse(&self.text).expect("it was parsed when it was made")
     }
@@ -29,7 +29,8 @@ impl SecretUrl {
 impl FromStr for SecretUrl {
     type Err = String;
 
-    /// The error does not quote the text.
+    /// Fails for what is no URL or has no host. The error does not quote the
+    /// text.
     fn from_str(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| format!("not a URL ({error})"))?;
         if url.host_str().is_none_or(str::is_empty) {

@@ -1,16 +1,16 @@
-//! What may go together: a batch, a page, a frame, an envelope, a queue. Each
-//! is bounded by what it weighs, in bytes, and by how many are in it.
+//! Limits for whatever is put together: a batch, a page, a frame, an envelope,
+//! a queue. Each has a limit in bytes and one in entries.
 
-/// The most that may go together. A single thing that is heavier goes alone.
+/// The limits of one batch. A single entry that is heavier goes alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bound {
-    /// Bytes of all of them.
+    /// The most bytes of all entries together.
     pub bytes: usize,
-    /// How many.
+    /// The most entries.
     pub entries: usize,
 }
 
-/// What has been put together so far.
+/// The bytes and entries of a batch so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
     bound: Bound,
@@ -18,59 +18,60 @@ pub struct Load {
     entries: usize,
 }
 
-/// Bytes that gRPC takes as one frame, both ways; one that is larger ends the
-/// stream. Both sides set it.
+/// The most bytes of one gRPC message. A larger one ends the stream; both sides
+/// set this limit.
 pub const FRAME_LIMIT: usize = 16 << 20;
 
-/// Requests or replies in one frame between gateway and router. Far below what
-/// gRPC takes, so that what is small does not wait long behind what is large.
+/// One frame between gateway and router. Far below [`FRAME_LIMIT`], so that
+/// small requests do not wait long behind large ones.
 pub const FRAME: Bound = Bound::new(1 << 20, 1_024);
 
-/// One page of anything that is read for a client: of an inbox, a
-/// conversation, a channel, a list.
+/// One page of anything that is read for a client: an inbox, a conversation, a
+/// channel, a list.
 pub const PAGE: Bound = Bound::new(1 << 20, 1_000);
 
-/// Bytes of all pages that one call of the store answers together.
+/// The most bytes of all pages that one call of the store returns.
 pub const PAGES: usize = 8 << 20;
 
-/// Bytes of a page when there are many readers at once, at most.
+/// The limit of a page in bytes never goes below this, however many readers
+/// there are.
 pub const LEAST_PAGE: usize = 128 << 10;
 
-/// Bytes of a page at most where so many are read together.
+/// The limit of each page in bytes, where one call reads for this many readers.
 pub fn page_of(readers: usize) -> usize {
     (PAGES / readers.max(1)).clamp(LEAST_PAGE, PAGE.bytes)
 }
 
-// A page is in one reply, beside marks, names and places that are not weighed
-// with its entries: half of a frame is left for those.
+// A page travels in one reply together with marks and names whose size is not
+// counted: half of a frame is left for those.
 const _: () = assert!(FRAME.bytes <= FRAME_LIMIT / 2 && PAGE.bytes <= FRAME_LIMIT / 2);
 
-/// What a message of so many bytes takes as an item of a list: with the tag and
-/// the length in front of it.
+/// The bytes that a protobuf message of this size takes as an element of a
+/// repeated field: with its tag and its length.
 pub const fn in_list(message: usize) -> usize {
-    // A tag of two bytes, and a length of ten at most.
+    // At most two bytes for the tag and ten for the length.
     message + 12
 }
 
 impl Bound {
-    /// Of so many bytes and so many entries.
+    /// A limit of this many bytes and entries.
     pub const fn new(bytes: usize, entries: usize) -> Self {
         Self { bytes, entries }
     }
 
-    /// Nothing yet.
+    /// An empty batch under this limit.
     pub const fn load(self) -> Load {
         Load { bound: self, bytes: 0, entries: 0 }
     }
 
-    /// How many of these, from the first on, go together: at least one if there
-    /// are any.
+    /// How many entries from the start fit together: at least one if there is
+    /// one.
     pub fn fitting(self, weights: impl IntoIterator<Item = usize>) -> usize {
         let mut load = self.load();
         weights.into_iter().take_while(|bytes| load.add(*bytes)).count()
     }
 
-    /// Cuts a list into runs that go together, in their order.
+    /// Cuts a list into consecutive runs, each within the limit.
     pub fn runs<'a, T>(
         self,
         list: &'a [T],
@@ -86,7 +87,8 @@ impl Bound {
 }
 
 impl Load {
-    /// Adds one if it fits. The first always does.
+    /// Adds an entry of this many bytes if it fits, and says whether it did.
+    /// The first one always does.
     pub fn add(&mut self, bytes: usize) -> bool {
         let total = self.bytes.saturating_add(bytes);
         let fits = total <= self.bound.bytes && self.entries < self.bound.entries;
@@ -97,34 +99,34 @@ impl Load {
         false
     }
 
-    /// Adds so many, whether they fit or not.
+    /// Adds entries, whether they fit or not.
     pub fn take(&mut self, bytes: usize, entries: usize) {
         self.bytes = self.bytes.saturating_add(bytes);
         self.entries = self.entries.saturating_add(entries);
     }
 
-    /// Takes one off that was added.
+    /// Takes away one entry that was added.
     pub fn remove(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
         self.entries = self.entries.saturating_sub(1);
     }
 
-    /// Whether one that weighs nothing would not fit.
+    /// Whether not even an empty entry would fit.
     pub fn is_full(&self) -> bool {
         self.bytes >= self.bound.bytes || self.entries >= self.bound.entries
     }
 
-    /// Whether it is beyond its bound, other than by a single one that is.
+    /// Whether it is beyond its limit with more than one entry.
     pub fn is_over(&self) -> bool {
         self.entries > self.bound.entries || (self.bytes > self.bound.bytes && self.entries > 1)
     }
 
-    /// Bytes so far.
+    /// The bytes added so far.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// How many so far.
+    /// The entries added so far.
     pub fn entries(&self) -> usize {
         self.entries
     }

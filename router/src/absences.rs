@@ -12,7 +12,7 @@ use daemon::lock::{LEAF, Lock};
 use proto::UserId;
 use rustc_hash::FxHashSet;
 use store::Store;
-use store::model::Seen;
+use store::model::PresenceRecord;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -123,7 +123,7 @@ impl Absences {
         }
     }
 
-    fn judge(&self, check: Check, seen: &Seen, notices: &Notices) {
+    fn judge(&self, check: Check, seen: &PresenceRecord, notices: &Notices) {
         let ago = seen.ended.map_or(GRACE, |(_, ago)| ago);
         if seen.here {
             // Came back while the nodes were told of the absence, which may have

@@ -100,7 +100,7 @@ impl Responder {
     /// Says which command it is, and which trace it belongs to (empty: none).
     pub(crate) fn command(&mut self, name: &'static str, trace: &[u8]) {
         self.command = name;
-        if let Some(parent) = trace::Place::of(trace) {
+        if let Some(parent) = trace::SpanContext::of(trace) {
             self.span = span_of(parent, name);
         }
     }
@@ -130,7 +130,7 @@ impl Drop for Responder {
     }
 }
 
-fn span_of(parent: trace::Place, command: &'static str) -> Span {
+fn span_of(parent: trace::SpanContext, command: &'static str) -> Span {
     Span::of(parent, "switchboard.v1.Router/Link", trace::Kind::Server, Vec::new(), || {
         vec![
             KeyValue::new("rpc.system", "grpc"),

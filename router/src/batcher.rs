@@ -58,7 +58,7 @@ struct Job<I, O> {
     bytes: usize,
     since: Instant,
     /// The trace that it belongs to, if any.
-    trace: Option<Box<trace::Place>>,
+    trace: Option<Box<trace::SpanContext>>,
     answer: Box<dyn FnOnce(Result<O>) + Send>,
 }
 

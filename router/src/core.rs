@@ -10,8 +10,8 @@ use daemon::{Tasks, trace};
 use proto::wire::reply;
 use store::Store;
 use store::model::{
-    Acknowledge, Acknowledged, Attach, Attached, Broadcast, Broadcasted, ChannelPage, ChannelQuery, Detach,
-    InboxPage, InboxQuery, Mark, Marked, Post, Posted,
+    Acknowledge, AcknowledgeResult, Attach, AttachResult, Broadcast, BroadcastResult, ChannelPage, ChannelQuery, Detach,
+    InboxPage, InboxQuery, Mark, MarkResult, Post, PostResult,
 };
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
@@ -48,13 +48,13 @@ pub(crate) struct Core {
     pub(crate) groups: MemberCache,
     pub(crate) absences: Absences,
     pub(crate) receipts: Receipts,
-    pub(crate) posts: Batcher<Post, Posted>,
-    pub(crate) attaches: Batcher<Attach, Attached>,
+    pub(crate) posts: Batcher<Post, PostResult>,
+    pub(crate) attaches: Batcher<Attach, AttachResult>,
     pub(crate) detaches: Batcher<Detach, bool>,
     pub(crate) inboxes: Batcher<InboxQuery, InboxPage>,
-    pub(crate) acknowledges: Batcher<Acknowledge, Acknowledged>,
-    pub(crate) marks: Batcher<Mark, Marked>,
-    pub(crate) broadcasts: Batcher<Broadcast, Broadcasted>,
+    pub(crate) acknowledges: Batcher<Acknowledge, AcknowledgeResult>,
+    pub(crate) marks: Batcher<Mark, MarkResult>,
+    pub(crate) broadcasts: Batcher<Broadcast, BroadcastResult>,
     pub(crate) channels: Batcher<ChannelQuery, ChannelPage>,
     under_way: TaskTracker,
     rare_waiting: Arc<Semaphore>,
@@ -153,7 +153,7 @@ impl Core {
 
     /// Puts a post into the batcher of posts, and waits for the outcome. Fails as
     /// the store does, or with `unavailable` when too much waits.
-    pub(crate) async fn post(&self, post: Post) -> Result<Posted> {
+    pub(crate) async fn post(&self, post: Post) -> Result<PostResult> {
         let (sender, outcome) = oneshot::channel();
         let bytes = post.entries.iter().map(|entry| entry.bytes.len()).sum();
         self.posts.submit(traced(post), bytes, move |answer| {

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use proto::wire::{Failure, reply};
-use proto::{ErrorCode, Invalid};
+use proto::{ErrorCode, FormError};
 
 /// The outcome of a command.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
@@ -44,7 +44,7 @@ const RETRY_AFTER_MS: u64 = 1_000;
 
 impl Error {
     /// The field `name` does not have the right form.
-    pub(crate) fn field(name: &str, invalid: Invalid) -> Self {
+    pub(crate) fn field(name: &str, invalid: FormError) -> Self {
         Self::BadRequest(format!("`{name}` {invalid}"))
     }
 

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use proto::wire::Notice;
 use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 use store::model::{
-    Acknowledge, Acknowledged, Attach, Attached, Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery,
-    Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark, Marked,
-    Membership, Post, Posted, Seen, Unheard,
+    Acknowledge, AcknowledgeResult, Attach, AttachResult, Audience, Broadcast, BroadcastResult, ChannelPage, ChannelQuery,
+    Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark, MarkResult,
+    Membership, Post, PostResult, PresenceRecord, UnheardMessage,
 };
 use store::{Result, Store};
 
@@ -46,7 +46,7 @@ impl MeasuredStore {
 
 #[async_trait]
 impl Store for MeasuredStore {
-    async fn post(&self, batch: Vec<Post>) -> Result<Vec<Posted>> {
+    async fn post(&self, batch: Vec<Post>) -> Result<Vec<PostResult>> {
         self.time("post", self.0.post(batch)).await
     }
 
@@ -58,7 +58,7 @@ impl Store for MeasuredStore {
         self.time("repair", self.0.repair(age)).await
     }
 
-    async fn attach(&self, batch: Vec<Attach>) -> Result<Vec<Attached>> {
+    async fn attach(&self, batch: Vec<Attach>) -> Result<Vec<AttachResult>> {
         self.time("attach", self.0.attach(batch)).await
     }
 
@@ -74,11 +74,11 @@ impl Store for MeasuredStore {
         self.time("read_inbox", self.0.read_inbox(batch)).await
     }
 
-    async fn acknowledge(&self, batch: Vec<Acknowledge>) -> Result<Vec<Acknowledged>> {
+    async fn acknowledge(&self, batch: Vec<Acknowledge>) -> Result<Vec<AcknowledgeResult>> {
         self.time("acknowledge", self.0.acknowledge(batch)).await
     }
 
-    async fn mark(&self, batch: Vec<Mark>) -> Result<Vec<Marked>> {
+    async fn mark(&self, batch: Vec<Mark>) -> Result<Vec<MarkResult>> {
         self.time("mark", self.0.mark(batch)).await
     }
 
@@ -94,7 +94,7 @@ impl Store for MeasuredStore {
         self.time("conversations", self.0.conversations(ids, reader)).await
     }
 
-    async fn presence(&self, users: &[UserId], watcher: Option<&NodeIncarnation>) -> Result<Vec<Seen>> {
+    async fn presence(&self, users: &[UserId], watcher: Option<&NodeIncarnation>) -> Result<Vec<PresenceRecord>> {
         self.time("presence", self.0.presence(users, watcher)).await
     }
 
@@ -106,7 +106,7 @@ impl Store for MeasuredStore {
         self.time("nodes", self.0.nodes()).await
     }
 
-    async fn broadcast(&self, batch: Vec<Broadcast>) -> Result<Vec<Broadcasted>> {
+    async fn broadcast(&self, batch: Vec<Broadcast>) -> Result<Vec<BroadcastResult>> {
         self.time("broadcast", self.0.broadcast(batch)).await
     }
 
@@ -122,11 +122,11 @@ impl Store for MeasuredStore {
         self.time("read_channels", self.0.read_channels(batch)).await
     }
 
-    async fn take_unheard(&self, limit: usize, hold: Duration) -> Result<Vec<Unheard>> {
+    async fn take_unheard(&self, limit: usize, hold: Duration) -> Result<Vec<UnheardMessage>> {
         self.time("take_unheard", self.0.take_unheard(limit, hold)).await
     }
 
-    async fn heard(&self, told: &[Unheard]) -> Result<()> {
+    async fn heard(&self, told: &[UnheardMessage]) -> Result<()> {
         self.time("heard", self.0.heard(told)).await
     }
 

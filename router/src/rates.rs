@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use daemon::lock::{LEAF, Lock, Locked};
+use daemon::lock::{LEAF, Lock, LockGuard};
 use proto::wire::{CountRates, Counted, Spending};
 use proto::{Allowance, Rate, UserId};
 
@@ -61,7 +61,7 @@ impl Rates {
         Ok(Counted { left: left.collect::<Result<_>>()? })
     }
 
-    fn lock(&self) -> Locked<'_, Users> {
+    fn lock(&self) -> LockGuard<'_, Users> {
         self.counted.lock()
     }
 }

@@ -63,7 +63,7 @@ impl System {
     }
 
     /// For `/readyz`.
-    pub fn ready(&self) -> daemon::admin::Ready {
+    pub fn ready(&self) -> daemon::admin::ReadinessCheck {
         let (gateway, router) = (self.node.gateway.clone(), self.router.clone());
         daemon::admin::ready(move || {
             let (mut reasons, router) = (gateway.not_ready(), router.clone());

@@ -1,8 +1,8 @@
-//! What Redis itself spends, by its own account of its CPU time: on a direct
-//! message between two users with a session each, on two nodes, and on an
-//! acknowledgement of one such message with the receipt for the other. By the
-//! number of items in one call, with an append-only file as `deploy` has it.
-//! With an argument, only lines that contain it.
+//! The CPU time of Redis, as Redis itself counts it: for a direct message
+//! between two users with a session each, on two nodes, and for an
+//! acknowledgement of one such message with the receipt for the other user. For
+//! several numbers of items in one call, with an append-only file as in
+//! `deploy`. With an argument, only lines that contain it.
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use prost::Message as _;
 use proto::wire::{Entry, Message, Notice, entry::What, notice};
 use proto::{ConversationId, Cursor, DeviceId, Fingerprint, NodeIncarnation, Position, SessionId, UserId};
 use store::model::{
-    Acknowledge, Acknowledged, Attach, From, Location, Mark, MarkKind, NewEntry, Post, PostKind, Posted,
+    Acknowledge, AcknowledgeResult, Attach, Location, Mark, MarkKind, NewEntry, Post, PostKind, PostResult,
+    StartPoint,
 };
 use store::{Config, Store, Url};
 use testbed::RedisServer;
@@ -23,8 +24,8 @@ use tokio_util::task::TaskTracker;
 const PAIRS: usize = 1_000;
 /// Items measured for each line, at least.
 const ITEMS: usize = 16_000;
-/// Acknowledgements whose receipts are told together, as a router does it
-/// each 100 ms.
+/// How many acknowledgements have their receipts sent together, as a router
+/// does every 100 ms.
 const RECEIPTS: usize = 128;
 
 struct Yardstick {
@@ -32,7 +33,8 @@ struct Yardstick {
     store: Arc<dyn Store>,
     nodes: [NodeIncarnation; 2],
     sessions: Vec<[SessionId; 2]>,
-    /// Of each pair: messages so far, and the last one's fingerprint.
+    /// For each pair: how many messages there are, and the last one's
+    /// fingerprint.
     heads: Vec<(u64, Fingerprint)>,
     next: usize,
 }
@@ -70,7 +72,7 @@ impl Yardstick {
                     device: DeviceId::parse("d1").unwrap(),
                     node: nodes[side].clone(),
                 }),
-                from: From::Head,
+                from: StartPoint::Head,
             };
             store.attach(vec![attach(0), attach(1)]).await.unwrap();
         }
@@ -99,7 +101,7 @@ impl Yardstick {
     async fn post(&mut self, pairs: &[usize]) {
         let posts = pairs.iter().map(|pair| self.message(*pair)).collect();
         for (pair, posted) in pairs.iter().zip(self.store.post(posts).await.unwrap()) {
-            let Posted::Done { seq, duplicate: false, .. } = posted else { panic!("{posted:?}") };
+            let PostResult::Done { seq, duplicate: false, .. } = posted else { panic!("{posted:?}") };
             assert_eq!(seq.0, self.heads[*pair].0);
         }
     }
@@ -139,7 +141,7 @@ impl Yardstick {
             })
             .collect();
         for acknowledged in self.store.acknowledge(batch).await.unwrap() {
-            let Acknowledged::Marks(marks) = acknowledged else { panic!("no such place") };
+            let AcknowledgeResult::Marks(marks) = acknowledged else { panic!("no such place") };
             assert_eq!(marks.len(), 1);
         }
     }

@@ -1,4 +1,4 @@
-//! The bus as gateways use it: a subscription to their own node's channel.
+//! The bus as gateways use it: each subscribes to its own node's channel.
 
 use std::sync::Arc;
 
@@ -8,57 +8,59 @@ use proto::{NodeIncarnation, StoreIncarnation};
 
 use crate::Result;
 
-/// Where gateways subscribe.
+/// A bus that gateways subscribe to.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
     /// Subscribes to the node's channel and takes the node's lease; returns
-    /// when both hold, so that sessions can attach. The lease is renewed and
-    /// the subscription mended for as long as the value lives; dropping it
-    /// gives the lease back.
+    /// when it has both, so that sessions can attach. While the value lives,
+    /// the lease is renewed and a broken subscription is made again; dropping
+    /// it gives the lease back. Fails when the store is unavailable.
     async fn subscribe(&self, node: NodeIncarnation) -> Result<Box<dyn Subscription>>;
 }
 
-/// One node's ear on the bus.
+/// One node's subscription.
 #[async_trait]
 pub trait Subscription: Send + Sync + 'static {
-    /// The next thing heard. Waits for as long as it takes; never ends. Safe
-    /// to drop half way: nothing is lost by it.
-    async fn next(&mut self) -> Heard;
+    /// Waits for the next item; never ends. The future may be dropped at any
+    /// time without losing an item.
+    async fn next(&mut self) -> BusItem;
 
-    /// Says whether the bus is heard at the moment; to be asked at any time.
+    /// Returns a function that says whether the subscription works now. It may
+    /// be called at any time.
     fn health(&self) -> Arc<dyn Fn() -> bool + Send + Sync>;
 }
 
-/// What a subscription hears.
+/// What a subscription receives.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Heard {
+pub enum BusItem {
     /// Announcements and notices, in order.
     Envelope(Envelope),
-    /// Something may have been lost before this: every session reads on from
-    /// the log.
+    /// Something before this may have been lost: every session must read on
+    /// from the log.
     Lost(Loss),
-    /// The store's incarnation, when it is first heard of and when it has
-    /// become another: its history may be another one then, and every session
-    /// compares its place with the log.
+    /// The store's incarnation: the first item, and again when it has changed.
+    /// Then the history may be another one, and every session must compare its
+    /// position with the log.
     Store(StoreIncarnation),
 }
 
 /// Why something may have been lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Loss {
-    /// A number was skipped, or a count says that the last ones are missing.
+    /// An envelope's number was skipped, or an origin's count says that its
+    /// last envelopes are missing.
     Hole,
-    /// The own nonce was not heard twice, or the connection broke; the
+    /// Two nonces of our own did not come back, or the connection broke. The
     /// subscription has been made again.
     Deaf,
-    /// The reader of the subscription was too slow for its bounded queue.
+    /// The queue of the subscription was full, and envelopes were dropped.
     Lagged,
-    /// The node's lease had ended: its sessions may have been swept.
+    /// The node's lease had ended, so routers may have removed its sessions.
     Lease,
 }
 
 impl Loss {
-    /// For logs and metrics.
+    /// The word for logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Hole => "hole",

@@ -1,4 +1,4 @@
-//! Which store, and the bounds of what it keeps.
+//! Which store, and the limits of what it keeps.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proto::SecretUrl;
 
-/// Where the store is.
+/// The address of a store.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Url {
     /// `embedded:PATH`: one file in this folder.
@@ -30,7 +30,8 @@ impl FromStr for Url {
         match url.url().scheme() {
             "redis" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel"
             | "rediss-sentinel" => Ok(Self::Redis(url)),
-            // What stands before a colon may be a user's name, or a password.
+            // The scheme is not quoted: what stands before a colon may be a
+            // user's name or a password.
             _ => Err(
                 "no store's URL: there are redis, rediss, redis-cluster, rediss-cluster, redis-sentinel, \
                       rediss-sentinel and embedded"
@@ -40,7 +41,8 @@ impl FromStr for Url {
     }
 }
 
-/// Without user, password and whatever else a [`SecretUrl`] hides: for logs.
+/// Shows neither user nor password nor anything else that a [`SecretUrl`]
+/// hides; for logs.
 impl std::fmt::Display for Url {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -56,25 +58,27 @@ impl std::fmt::Debug for Url {
     }
 }
 
-/// What is kept at most; the oldest goes first.
+/// The limits of what is kept. When one is reached, the oldest is removed.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Events in one inbox.
+    /// The most events in one inbox.
     pub inbox_events: u64,
-    /// Messages in one conversation.
+    /// The most messages in one conversation.
     pub conversation_messages: u64,
-    /// Age of an event or message.
+    /// The age at which an event, message or publication is removed.
     pub age: Duration,
-    /// Publications in one channel's log.
+    /// The most publications in one channel's log.
     pub channel_messages: u64,
-    /// Reactions of one message, all emoji together.
+    /// The most reactions to one message, all emoji together.
     pub reactions: u64,
-    /// Sessions of one user at once; 1 at least. The oldest go first.
+    /// The most sessions of one user at once, at least 1. The oldest are
+    /// replaced.
     pub sessions: usize,
-    /// Members of the largest group in which marks are noted for others.
+    /// In groups with more members than this, nobody is told of the others'
+    /// marks.
     pub receipt_members: u64,
-    /// Messages for members without a session that wait to be told; 0: they
-    /// are not kept. The oldest go first.
+    /// The most messages that wait to be reported for members without a session
+    /// ([`crate::Store::take_unheard`]); 0: none are kept.
     pub unheard: u64,
 }
 
@@ -93,26 +97,28 @@ impl Default for Bounds {
     }
 }
 
-/// How a process uses its store.
+/// The configuration of a process's store.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where it is.
+    /// The address of the store.
     pub url: Url,
-    /// What it keeps.
+    /// The limits of what it keeps.
     pub bounds: Bounds,
-    /// Replicas that must have a write before it counts (`WAIT`); 0: none.
+    /// How many replicas must confirm a write before it counts (`WAIT`); 0:
+    /// none.
     pub replicas: u32,
-    /// After this long without an answer a call is `Unavailable`.
+    /// A call that takes longer than this fails as `Unavailable`.
     pub timeout: Duration,
-    /// Names this process in envelopes and locks; new with each start.
+    /// A random name of this process, in envelopes and locks; new at each
+    /// start.
     pub origin: String,
-    /// For tests of crashes: the process ends itself when it gets here. Only
-    /// in builds with debug assertions; see [`crate::redis::Step`].
+    /// For crash tests: the process ends itself at this step. Only in builds
+    /// with debug assertions; see [`crate::redis::Step`].
     pub fail_at: Option<crate::redis::Step>,
 }
 
 impl Config {
-    /// The defaults, for the store at `url`.
+    /// The default configuration for the store at `url`.
     pub fn new(url: Url) -> Self {
         Self {
             url,

@@ -1,5 +1,6 @@
-//! Entries of logs and inboxes that cannot be read. Whoever reads goes on past
-//! them, since one of them must not end a reader's day; an operator is told.
+//! Damaged entries: entries of logs and inboxes that cannot be decoded. Readers
+//! skip them, since one such entry must not stop a reader for ever. The log and
+//! a metric tell the operator.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,43 +12,43 @@ use tokio::time::Instant;
 
 use crate::{Error, Result};
 
-/// Between two log lines about entries that were skipped.
-const SAY_EVERY: Duration = Duration::from_secs(10);
+/// The time between two log lines about skipped entries.
+const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// Of all stores of this process.
+/// Counts for all stores of this process.
 static SKIPPED: AtomicU64 = AtomicU64::new(0);
-static SAID: Mutex<Option<Instant>> = Mutex::new(None);
+static LOGGED_AT: Mutex<Option<Instant>> = Mutex::new(None);
 
-/// How often a reader of this process has met an entry that cannot be read, and
-/// has gone on past it.
+/// How many damaged entries readers of this process have skipped.
 pub fn damaged_skipped() -> u64 {
     SKIPPED.load(Ordering::Relaxed)
 }
 
-/// What was read; nothing for what is damaged, which is counted and said.
-/// `place` says where it is, without what it holds. Other errors stay.
-pub(crate) fn unless_damaged<T>(read: Result<T>, place: impl fmt::Display) -> Result<Option<T>> {
+/// Turns the error of a damaged entry into `None`, counted and logged with
+/// `location` (where the entry is; never its content). Other errors stay
+/// errors.
+pub(crate) fn unless_damaged<T>(read: Result<T>, location: impl fmt::Display) -> Result<Option<T>> {
     match read {
         Ok(entry) => Ok(Some(entry)),
         Err(Error::Corrupt(why)) => {
-            skipped(&place, &why);
+            skipped(&location, &why);
             Ok(None)
         }
         Err(error) => Err(error),
     }
 }
 
-fn skipped(place: &dyn fmt::Display, why: &str) {
+fn skipped(location: &dyn fmt::Display, why: &str) {
     let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
-    if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+    let mut said = LOGGED_AT.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.is_none_or(|said| said.elapsed() >= LOG_EVERY) {
         *said = Some(Instant::now());
-        tracing::error!(%place, why, count, "an entry that is stored cannot be read: readers go on past it");
+        tracing::error!(%location, why, count, "a stored entry cannot be read: readers skip it");
     }
 }
 
-/// What stands in an inbox in the place of a damaged event, so that positions go
-/// on one by one: an entry that is nothing.
+/// An entry without content. A page of an inbox has it in place of a damaged
+/// event, so that positions stay without holes.
 pub(crate) fn nothing(fingerprint: u32) -> Entry {
     Entry { fingerprint, ..Entry::default() }
 }

@@ -1,16 +1,17 @@
-//! What can go wrong with a store, as its callers would tell it apart.
+//! The errors of a store, one variant for each thing that callers do
+//! differently.
 
-/// A store's answer.
+/// The result of a call.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a call failed as a whole. Refusals of single items are in the answers.
+/// Why a whole call failed. Refusals of single items are in the results.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// Out of reach, out of memory, or no answer in time. What was asked may
-    /// or may not have been done: every call is safe to repeat.
+    /// The store cannot be reached, is out of memory, or did not reply in time.
+    /// What was asked may have been done or not: every call may be repeated.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// What is stored there is not what this version writes.
+    /// Stored data is not in the form that this version writes.
     #[error("the store holds what cannot be read: {0}")]
     Corrupt(String),
     /// The configuration names no store that can be opened.

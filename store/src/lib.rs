@@ -1,11 +1,11 @@
-//! The durable log behind everything: conversations, inboxes, locations, and
-//! the bus that carries announcements to gateways. One small trait, two
-//! implementations side by side, one contract suite that both pass
-//! (`tests/contract.rs`). No policy: who may do what is the router's.
+//! The durable log: conversations, inboxes, locations of sessions, and the bus
+//! that carries announcements to gateways. One trait, two implementations side
+//! by side, and one contract suite that both pass (`tests/contract.rs`). It has
+//! no policy: the router decides who may do what.
 //!
-//! In reading order: [`config`] (which store, and its bounds), [`model`] (what
-//! goes in and comes out), [`Store`] (what routers use), [`Bus`] (what gateways
-//! use), [`embedded`] and [`redis`].
+//! In reading order: [`config`] (which store, and the limits of what it keeps),
+//! [`model`] (arguments and results), [`Store`] (what routers use), [`Bus`]
+//! (what gateways use), [`embedded`] and [`redis`].
 
 pub mod config;
 pub mod embedded;
@@ -13,7 +13,7 @@ mod error;
 pub mod model;
 pub mod redis;
 
-mod amended;
+mod message_state;
 mod bus;
 mod damage;
 mod store;
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use bus::{Bus, Heard, Loss, Subscription};
+pub use bus::{Bus, BusItem, Loss, Subscription};
 pub use config::{Bounds, Config, Url};
 pub use damage::damaged_skipped;
 pub use error::{Error, Result};
@@ -33,11 +33,10 @@ pub use store::Store;
 pub use trouble::{Reason, bus_errors, bus_trouble, store_errors, store_trouble};
 pub use unheard::unheard_dropped;
 
-/// Opens the store that `config` names for a router. Its background work
-/// (watchdogs, the store's incarnation) runs on `tasks` and ends soon after
-/// `shutdown` is cancelled. Fails when `config` cannot be used; a Redis that is
-/// away is no failure. The embedded store has its own tasks: see
-/// [`embedded::Embedded::closed`].
+/// Opens the store that `config` names, for a router. Its background tasks
+/// (watchdogs, the check of the store's incarnation) end with `shutdown`. Fails
+/// when the file cannot be opened or the URL is wrong; a Redis that cannot be
+/// reached is no error.
 pub async fn open(
     config: Config,
     tasks: &TaskTracker,
@@ -78,10 +77,8 @@ pub async fn look_at_bus(config: &Config) -> std::result::Result<Look, String> {
     looked.map_err(|error| trouble::explained(&error))
 }
 
-/// Opens the bus of the Redis that `config` names, for a gateway. What its
-/// subscriptions do runs on `tasks` and ends soon after `shutdown` is cancelled:
-/// waiting for it gives a node's lease back. Fails when `config` cannot be used,
-/// and for the embedded store, which is its own bus.
+/// Opens the bus of the Redis that `config` names, for a gateway. Fails for the
+/// embedded store, which is its own bus.
 pub fn open_bus(config: &Config, tasks: &TaskTracker, shutdown: CancellationToken) -> Result<Arc<dyn Bus>> {
     match &config.url {
         Url::Embedded(_) => Err(Error::Config(format!("{} has no bus for other processes", config.url))),

@@ -1,6 +1,5 @@
-//! Why the store is away or refuses what is asked of it: for the log, for
-//! `/readyz` and for a metric. Never the address with its password, and nothing
-//! of what is stored.
+//! Why the store cannot be reached or refuses a call: for the log, `/readyz`
+//! and a metric. It never has a URL with its password, and no stored data.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,66 +9,66 @@ use tokio::time::Instant;
 
 use crate::Error;
 
-/// The same reason is said again after so long.
-const SAY_EVERY: Duration = Duration::from_secs(60);
-/// A refused command counts as trouble for so long, unless it is done before.
-const LASTS: Duration = Duration::from_secs(60);
+/// The time after which the same reason is logged again.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+/// A refused call counts as trouble for this long, unless the same call
+/// succeeds before.
+const REFUSAL_LASTS: Duration = Duration::from_secs(60);
 
-/// What the routers' handle on the store meets.
+/// The trouble of calls to the store.
 pub(crate) static STORE: Trouble = Trouble::new("the store");
-/// What the gateways' subscription meets.
+/// The trouble of the gateways' subscription.
 pub(crate) static BUS: Trouble = Trouble::new("the store's bus");
 
-/// What keeps this process from the store, or the store from doing what it is
-/// asked, in one line; nothing when all is well.
+/// What is wrong with the store, in one line; `None` when nothing is.
 pub fn store_trouble() -> Option<String> {
     STORE.now()
 }
 
-/// The same of the bus.
+/// What is wrong with the bus, in one line; `None` when nothing is.
 pub fn bus_trouble() -> Option<String> {
     BUS.now()
 }
 
-/// How often calls to the store have failed for this reason.
+/// How many calls to the store have failed for this reason.
 pub fn store_errors(reason: Reason) -> u64 {
     STORE.count(reason)
 }
 
-/// The same of the bus.
+/// How often the bus has failed for this reason.
 pub fn bus_errors(reason: Reason) -> u64 {
     BUS.count(reason)
 }
 
-/// The kinds of trouble that an operator tells apart.
+/// The kinds of trouble that an operator handles differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The host's name is not known.
+    /// The host's name cannot be resolved.
     Name,
-    /// Nobody listens there.
+    /// The connection was refused: no process listens there.
     Refused,
     /// Wrong user or password, or none where one is needed.
     Credentials,
-    /// The user may not use a command, a key or a channel.
+    /// The Redis user may not use a command, a key or a channel (ACL).
     Permission,
     /// Redis has no memory left.
     Memory,
     /// The disk is full, or cannot be written to.
     Disk,
-    /// A replica answers where a primary is needed.
+    /// A replica replied where a primary is needed.
     ReadOnly,
-    /// Redis is still reading its data.
+    /// Redis is still loading its data, or busy with a script.
     Loading,
-    /// TLS does not come about.
+    /// The TLS handshake fails.
     Tls,
-    /// No answer in time.
+    /// No reply in time.
     Timeout,
     /// Anything else.
     Other,
 }
 
 impl Reason {
-    /// All of them, as metrics have them.
+    /// All reasons, in the order of the variants.
     pub const ALL: [Self; 11] = [
         Self::Name,
         Self::Refused,
@@ -95,7 +94,7 @@ impl Reason {
         words
     };
 
-    /// In metrics and logs.
+    /// The word in metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Name => "name",
@@ -112,24 +111,25 @@ impl Reason {
         }
     }
 
-    /// In words, with what can be changed.
+    /// The reason in words, with what the operator can check or change.
     fn words(self) -> &'static str {
         match self {
-            Self::Name => "the name of its host is not known: check --store and the DNS",
+            Self::Name => "its host name cannot be resolved: check --store and the DNS",
             Self::Refused => "nobody listens there: check that Redis runs, and the port in --store",
-            Self::Credentials => "it does not take the user and password: check those in --store",
-            Self::Permission => "its user may not do this: widen the user's ACL (commands, keys, channels)",
+            Self::Credentials => "it rejects the user or password: check those in --store",
+            Self::Permission => "its user lacks a permission: widen the user's ACL (commands, keys, channels)",
             Self::Memory => "it is out of memory: raise maxmemory, or shorten what is kept",
             Self::Disk => "its disk is full or cannot be written to: make room",
-            Self::ReadOnly => "a replica answers in the place of the primary",
+            Self::ReadOnly => "a replica answers instead of the primary",
             Self::Loading => "it is still loading its data, or busy with a script",
-            Self::Tls => "TLS does not come about: check its certificate and the scheme of --store",
-            Self::Timeout => "it does not answer in time",
-            Self::Other => "it is out of reach or fails",
+            Self::Tls => "the TLS handshake fails: check its certificate and the scheme of --store",
+            Self::Timeout => "it does not reply in time",
+            Self::Other => "it cannot be reached, or fails",
         }
     }
 
-    /// Of what Redis, the client for it or the operating system says.
+    /// Finds the reason in an error text of Redis, of its client library or of
+    /// the operating system.
     pub(crate) fn of(text: &str) -> Self {
         let text = text.to_ascii_lowercase();
         let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
@@ -167,33 +167,33 @@ impl Reason {
     }
 }
 
-/// What is known of one way to the store.
+/// The present trouble with the store, or with its bus.
 pub(crate) struct Trouble {
     who: &'static str,
     state: Mutex<State>,
-    /// Whether there may be any: what is asked after each call that worked.
+    /// Whether there may be trouble. Read after each call that worked.
     some: AtomicBool,
     counts: [AtomicU64; Reason::ALL.len()],
 }
 
 #[derive(Debug)]
 struct State {
-    connection: Option<Seen>,
-    /// And which call it was.
-    call: Option<(&'static str, Seen)>,
+    connection: Option<Failure>,
+    /// The last call that was refused.
+    call: Option<(&'static str, Failure)>,
     said: Option<(Reason, Instant)>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct Failure {
     reason: Reason,
     text: String,
     at: Instant,
 }
 
-impl Seen {
+impl Failure {
     fn new(text: &str) -> Self {
-        // A few words are enough, of whoever says them.
+        // An error's text may come from anywhere: 200 characters are enough.
         let text: String = text.chars().filter(|char| !char.is_control()).take(200).collect();
         Self { reason: Reason::of(&text), text, at: Instant::now() }
     }
@@ -203,7 +203,7 @@ impl Seen {
     }
 }
 
-impl std::fmt::Display for Seen {
+impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({}: {})", self.reason.words(), self.reason.as_str(), self.text)
     }
@@ -218,7 +218,7 @@ pub(crate) fn explained(error: &Error) -> String {
             // A line of `Trouble` is explained already.
             let line =
                 [&STORE, &BUS].iter().find_map(|trouble| text.strip_prefix(trouble.who)?.strip_prefix(": "));
-            line.map_or_else(|| Seen::new(text).to_string(), str::to_owned)
+            line.map_or_else(|| Failure::new(text).to_string(), str::to_owned)
         }
     }
 }
@@ -234,23 +234,24 @@ impl Trouble {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic between two lines leaves nothing half done here.
+        // A panic between two lines leaves the state consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// There is no connection, and this is why.
+    /// There is no connection, for this reason.
     pub(crate) fn no_connection(&self, text: &str) {
-        let seen = Seen::new(text);
+        let seen = Failure::new(text);
         let mut state = self.state();
         self.note(&mut state, &seen);
-        // What says more stays: a connection that ends so is tried again.
+        // A precise reason stays: reconnecting often fails with a vague one
+        // afterwards.
         let vague = matches!(seen.reason, Reason::Other | Reason::Timeout);
         if !vague || state.connection.is_none() {
             state.connection = Some(seen);
         }
     }
 
-    /// There is a connection, and it answers.
+    /// There is a connection, and it works.
     pub(crate) fn connected(&self) {
         if !self.some.load(Ordering::Relaxed) {
             return;
@@ -263,15 +264,15 @@ impl Trouble {
         self.some.store(state.call.is_some(), Ordering::Relaxed);
     }
 
-    /// A call was refused, or not answered.
+    /// A call was refused, or got no reply.
     pub(crate) fn refused(&self, call: &'static str, text: &str) {
-        let seen = Seen::new(text);
+        let seen = Failure::new(text);
         let mut state = self.state();
         self.note(&mut state, &seen);
         state.call = Some((call, seen));
     }
 
-    /// A call was done.
+    /// A call worked.
     pub(crate) fn done(&self, call: &'static str) {
         if !self.some.load(Ordering::Relaxed) {
             return;
@@ -279,15 +280,15 @@ impl Trouble {
         let mut state = self.state();
         if state.call.as_ref().is_some_and(|(refused, _)| *refused == call) {
             (state.call, state.said) = (None, None);
-            tracing::info!(call, "{} does again what it is asked", self.who);
+            tracing::info!(call, "{} accepts calls again", self.who);
         }
         self.some.store(state.call.is_some() || state.connection.is_some(), Ordering::Relaxed);
     }
 
-    fn note(&self, state: &mut State, seen: &Seen) {
+    fn note(&self, state: &mut State, seen: &Failure) {
         self.some.store(true, Ordering::Relaxed);
         self.counts[seen.reason as usize].fetch_add(1, Ordering::Relaxed);
-        let again = state.said.is_some_and(|(reason, at)| reason == seen.reason && at.elapsed() < SAY_EVERY);
+        let again = state.said.is_some_and(|(reason, at)| reason == seen.reason && at.elapsed() < LOG_EVERY);
         if !again {
             state.said = Some((seen.reason, seen.at));
             tracing::warn!(reason = seen.reason.as_str(), "{}", seen.line(self.who));
@@ -296,7 +297,7 @@ impl Trouble {
 
     pub(crate) fn now(&self) -> Option<String> {
         let state = self.state();
-        let call = state.call.as_ref().map(|(_, seen)| seen).filter(|seen| seen.at.elapsed() < LASTS);
+        let call = state.call.as_ref().map(|(_, seen)| seen).filter(|seen| seen.at.elapsed() < REFUSAL_LASTS);
         state.connection.as_ref().or(call).map(|seen| seen.line(self.who))
     }
 

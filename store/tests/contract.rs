@@ -1,6 +1,6 @@
-//! What every store does, said once and checked for each implementation: a
-//! test is a function of the [`Kind`](contract::harness::Kind) of store, and
-//! `for_every_store!` runs it on all of them.
+//! The contract of every store: a test is a function of the
+//! [`Kind`](contract::harness::Kind) of store, and `for_every_store!` runs it
+//! for each implementation.
 #![allow(unreachable_pub, reason = "a test has no outside")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,7 +1,7 @@
-//! The embedded store after kill -9, again and again on one file: nothing that
-//! was acknowledged is lost, nothing is half there, and numbering goes on. This
-//! program is its own victim: started with a folder it posts until it is
-//! killed and prints what was acknowledged.
+//! The embedded store after kill -9, several times on the same file: nothing
+//! acknowledged is lost, nothing is half written, and numbering goes on. The
+//! test starts this same program as its victim: given a folder, it posts until
+//! it is killed, and prints what was acknowledged.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
@@ -16,19 +16,21 @@ use prost::Message as _;
 use proto::wire::{Entry, Message, entry};
 use proto::{ConversationId, Cursor, Fingerprint, Seq, UserId};
 use store::embedded::Embedded;
-use store::model::{Attach, From, HistoryQuery, HistoryRange, InboxQuery, NewEntry, Post, PostKind, Posted};
+use store::model::{
+    Attach, HistoryQuery, HistoryRange, InboxQuery, NewEntry, Post, PostKind, PostResult, StartPoint,
+};
 use store::{Config, Store, Url};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 const ROUNDS: usize = 6;
 const WRITERS: usize = 24;
-/// Acknowledged messages after which a round's victim is killed; each round
-/// waits for some more, so that the kills come at different moments.
+/// The least number of acknowledged messages before a round's victim is killed.
+/// Each round waits for some more, so that the kills come at different moments.
 const AT_LEAST: usize = 150;
 
 /// (conversation, seq) to text.
-type Acknowledged = BTreeMap<(String, u64), String>;
+type Acknowledgements = BTreeMap<(String, u64), String>;
 
 fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -37,7 +39,7 @@ fn main() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let mut acknowledged = Acknowledged::new();
+    let mut acknowledged = Acknowledgements::new();
     for round in 0..ROUNDS {
         kill_one(folder.path(), AT_LEAST + round * 37, &mut acknowledged);
         runtime.block_on(check(folder.path(), &acknowledged));
@@ -58,7 +60,7 @@ fn conversations() -> Vec<(UserId, ConversationId)> {
 async fn open(folder: &Path) -> (Arc<Embedded>, CancellationToken) {
     let shutdown = CancellationToken::new();
     let mut config = Config::new(Url::Embedded(folder.to_owned()));
-    // Whatever the speed of the machine, nothing that is looked for is trimmed.
+    // Nothing that is checked is trimmed, however fast the machine is.
     config.bounds.inbox_events = u64::MAX;
     config.bounds.conversation_messages = u64::MAX;
     (Embedded::open(config, shutdown.clone()).await.unwrap(), shutdown)
@@ -96,11 +98,11 @@ async fn post_until_killed(folder: &Path) {
                 let answers = store.post(batch).await.unwrap();
                 let mut lines = String::new();
                 for (text, answer) in texts.iter().zip(answers) {
-                    let Posted::Done { seq, duplicate: false, .. } = answer else { panic!("{answer:?}") };
+                    let PostResult::Done { seq, duplicate: false, .. } = answer else { panic!("{answer:?}") };
                     lines += &format!("{conversation} {} {text}\n", seq.0);
                 }
                 if std::io::stdout().lock().write_all(lines.as_bytes()).is_err() {
-                    // Nobody listens: the test is gone.
+                    // The test is gone.
                     std::process::exit(1);
                 }
             }
@@ -109,9 +111,9 @@ async fn post_until_killed(folder: &Path) {
     writers.join_all().await;
 }
 
-/// Starts a victim, kills it once it has had enough acknowledged, and adds all
-/// that it said.
-fn kill_one(folder: &Path, at_least: usize, acknowledged: &mut Acknowledged) {
+/// Starts a victim, kills it when enough is acknowledged, and collects what it
+/// printed.
+fn kill_one(folder: &Path, at_least: usize, acknowledged: &mut Acknowledgements) {
     let program = std::env::current_exe().unwrap();
     let victim = Command::new(program).arg("--victim").arg(folder).stdout(Stdio::piped()).spawn().unwrap();
     let mut victim = Victim(victim);
@@ -120,7 +122,7 @@ fn kill_one(folder: &Path, at_least: usize, acknowledged: &mut Acknowledged) {
     let mut count = 0;
     let mut line = String::new();
     while said.read_line(&mut line).unwrap() > 0 {
-        // A line that was cut off by the kill says nothing.
+        // A line that the kill has cut off does not count.
         if line.ends_with('\n') {
             let mut words = line.split_whitespace().map(str::to_owned);
             let (conversation, seq, text) =
@@ -138,7 +140,7 @@ fn kill_one(folder: &Path, at_least: usize, acknowledged: &mut Acknowledged) {
     assert!(count >= at_least, "the victim died by itself after {count}");
 }
 
-/// Gone with the test, however that ends.
+/// Killed when the test ends, however it ends.
 struct Victim(Child);
 
 impl Drop for Victim {
@@ -149,14 +151,14 @@ impl Drop for Victim {
 }
 
 /// Opens what the victim left.
-async fn check(folder: &Path, acknowledged: &Acknowledged) {
+async fn check(folder: &Path, acknowledged: &Acknowledgements) {
     let (store, shutdown) = open(folder).await;
-    let mut filed: BTreeMap<String, Acknowledged> = BTreeMap::new();
+    let mut filed: BTreeMap<String, Acknowledgements> = BTreeMap::new();
     for name in ["alice", "bob", "carol"] {
         filed.insert(name.into(), inbox(&*store, &UserId::parse(name).unwrap()).await);
     }
     for (by, conversation) in conversations() {
-        let mut log = Acknowledged::new();
+        let mut log = Acknowledgements::new();
         let mut after = Seq(0);
         loop {
             let range = HistoryRange::After(after);
@@ -173,33 +175,35 @@ async fn check(folder: &Path, acknowledged: &Acknowledged) {
                 break;
             }
         }
-        for (place, text) in acknowledged.iter().filter(|(place, _)| place.0 == conversation.as_str()) {
-            assert_eq!(log.get(place), Some(text), "acknowledged and lost: {place:?}");
+        for (position, text) in
+            acknowledged.iter().filter(|(position, _)| position.0 == conversation.as_str())
+        {
+            assert_eq!(log.get(position), Some(text), "acknowledged and lost: {position:?}");
         }
         let (one, other) = conversation.pair().unwrap();
         for user in [one, other] {
             let inbox = &filed[user.as_str()];
-            let there: Acknowledged = inbox
+            let there: Acknowledgements = inbox
                 .iter()
-                .filter(|(place, _)| place.0 == conversation.as_str())
-                .map(|(place, text)| (place.clone(), text.clone()))
+                .filter(|(position, _)| position.0 == conversation.as_str())
+                .map(|(position, text)| (position.clone(), text.clone()))
                 .collect();
             assert_eq!(there, log, "the inbox of {user} differs from {conversation}");
         }
         // What was there without an acknowledgement counts too.
         let next = store.post(vec![post(&by, &conversation, "check")]).await.unwrap().remove(0);
-        let repeat = matches!(next, Posted::Done { duplicate: true, .. });
-        assert!(repeat || matches!(next, Posted::Done { seq, .. } if seq == after.next()), "{next:?}");
+        let repeat = matches!(next, PostResult::Done { duplicate: true, .. });
+        assert!(repeat || matches!(next, PostResult::Done { seq, .. } if seq == after.next()), "{next:?}");
     }
     shutdown.cancel();
     store.closed().await;
 }
 
 /// The messages of an inbox; no position may be missing.
-async fn inbox(store: &dyn Store, user: &UserId) -> Acknowledged {
-    let attach = Attach { user: user.clone(), location: None, from: From::Start };
+async fn inbox(store: &dyn Store, user: &UserId) -> Acknowledgements {
+    let attach = Attach { user: user.clone(), location: None, from: StartPoint::Start };
     let mut after = store.attach(vec![attach]).await.unwrap().remove(0).start;
-    let mut found = Acknowledged::new();
+    let mut found = Acknowledgements::new();
     loop {
         let query = InboxQuery { user: user.clone(), after, limit: 500, session: None, marks: None };
         let page = store.read_inbox(vec![query]).await.unwrap().remove(0);
@@ -211,8 +215,8 @@ async fn inbox(store: &dyn Store, user: &UserId) -> Acknowledged {
             assert_eq!(filed.position, after.position.next(), "a hole in the inbox of {user}");
             let fingerprint = Fingerprint(filed.event.entry.fingerprint);
             after = Cursor { position: filed.position, fingerprint };
-            let place = (filed.event.conversation.to_string(), filed.event.seq.0);
-            assert_eq!(found.insert(place, text(filed.event.entry)), None, "filed twice");
+            let position = (filed.event.conversation.to_string(), filed.event.seq.0);
+            assert_eq!(found.insert(position, text(filed.event.entry)), None, "filed twice");
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The embedded store on a disk that is full for a while. The only test of its
-//! process, whose files it limits.
+//! process, since it limits the size of the process's files.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::Path;
@@ -11,15 +11,15 @@ use prost::Message as _;
 use proto::wire::{self, Entry};
 use proto::{ConversationId, Cursor, Fingerprint, NodeIncarnation, UserId};
 use store::embedded::Embedded;
-use store::model::{InboxQuery, NewEntry, Post, PostKind, Posted};
-use store::{Bus as _, Config, Error, Heard, Loss, Store as _, Url};
+use store::model::{InboxQuery, NewEntry, Post, PostKind, PostResult};
+use store::{Bus as _, BusItem, Config, Error, Loss, Store as _, Url};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// SIGXFSZ: would end the process where a full disk only fails a write.
+/// SIGXFSZ would end the process; a full disk only fails a write.
 const TOO_LARGE: i32 = 25;
 
-/// Files of this process can be no larger than so many bytes.
+/// Limits the size of this process's files.
 fn limit_files(bytes: &str) {
     let pid = std::process::id().to_string();
     let done = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}:")]).status();
@@ -80,7 +80,7 @@ async fn a_full_disk_is_said_and_the_store_goes_on_when_there_is_room_again() {
     assert!(why.contains("disk"), "readiness says why: {why}");
     assert!(store::store_trouble().is_some_and(|why| why.contains("make room")));
     assert!(store::store_errors(store::Reason::Disk) > 0);
-    // What is there can be read meanwhile.
+    // Reading still works.
     let patience = Duration::from_secs(30);
     let read = testbed::wait::until(patience, "reading", async || inbox(&store, &bob).await.ok()).await;
     assert_eq!(read.unwrap_or_else(|_| panic!("{:?}", store::store_trouble())), sent);
@@ -90,9 +90,10 @@ async fn a_full_disk_is_said_and_the_store_goes_on_when_there_is_room_again() {
     testbed::wait::until(patience, "the store is well", async || store.ping().await.ok()).await.unwrap();
     assert_eq!(store::store_trouble(), None);
     let again = store.post(vec![post]).await.unwrap().remove(0);
-    assert!(matches!(again, Posted::Done { .. }));
+    assert!(matches!(again, PostResult::Done { .. }));
     assert_eq!(inbox(&store, &bob).await.unwrap(), sent + 1, "each once");
-    // Whether the refused one was there nobody knew: sessions have read on.
-    let told = async { while ear.next().await != Heard::Lost(Loss::Hole) {} };
+    // Nobody knew whether the refused message was written, so sessions have
+    // read on.
+    let told = async { while ear.next().await != BusItem::Lost(Loss::Hole) {} };
     tokio::time::timeout(patience, told).await.unwrap();
 }

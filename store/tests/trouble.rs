@@ -1,5 +1,5 @@
-//! What a store says of why it cannot be used. The only test of its process, as
-//! what is known is of the whole process.
+//! What a store reports when it cannot be used. The only test of its process,
+//! since the state is one for the process.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 const SECRET: &str = "a-secret-word";
 
-/// Open for as long as the guard lives.
+/// Opens a store, which stays open while the guard lives.
 async fn open(url: &str) -> (Arc<dyn Store>, DropGuard) {
     let stop = CancellationToken::new();
     let mut config = Config::new(Url::Redis(url.parse().unwrap()));
@@ -40,8 +40,8 @@ async fn post(store: &dyn Store, key: &str) -> store::Result<()> {
     store.post(vec![post]).await.map(|_| ())
 }
 
-/// Waits until this is what is wrong, which `ping` says too if the store does
-/// not answer at all.
+/// Waits until this reason is reported, by `ping`, too, if the store does not
+/// reply at all.
 async fn says(reason: Reason, ping: Option<&dyn Store>) {
     let said = testbed::wait::until(Duration::from_secs(30), reason.as_str(), async || {
         let line = store::store_trouble().filter(|line| line.contains(&format!("({}: ", reason.as_str())))?;
@@ -87,7 +87,7 @@ async fn each_kind_of_trouble_is_said_and_over_when_it_is_over() {
     let well = async || wrong.ping().await.ok();
     testbed::wait::until(Duration::from_secs(30), "the store answers", well).await.unwrap();
 
-    // The store answers, and refuses what it is asked.
+    // The store replies, and refuses calls.
     post(&*wrong, "before").await.unwrap();
     set(&["ACL", "SETUSER", "store", "-rpush"]).await;
     post(&*wrong, "one").await.unwrap_err();

@@ -1,7 +1,6 @@
 /**
- * The client: one connection over whichever transport works, frames handed to
- * the program in order and once, commands answered by promises, messages kept
- * until the server has them.
+ * The client: it keeps one connection over whichever transport works, hands each frame to the program once and in
+ * order, answers commands with promises, and keeps messages until the server has them.
  */
 
 import { Connector, type State } from './connector.js';
@@ -21,45 +20,45 @@ import type { Platform, Transport, TransportName } from './transports/transport.
 import { Vocabulary } from './vocabulary.js';
 import { websocket } from './transports/websocket.js';
 
-/** The transports that are built in, best first. */
+/** The built-in transports, best first. */
 const TRANSPORTS: Transport[] = [websocket, sse, stream, poll, shortPoll];
-/** Milliseconds until a silent connection without a `pong` is given up. */
+/** Milliseconds to wait for a `pong` before a silent connection is given up. */
 const PONG_WITHIN = 5_000;
-/** Milliseconds between what was handed out and saying so to the server. */
+/** Milliseconds after frames were handed out until they are acknowledged. */
 const ACKNOWLEDGE = 1_000;
 
 export interface Options {
   /** A JWT whose `sub` is the user. */
   token?: string;
-  /** Gives a token when there is none, and another before it ends. */
+  /** Returns a token; called when there is none, and before the old one ends. */
   getToken?: () => string | Promise<string>;
   /** The name of this device; by default each tab makes one and keeps it. */
   device?: string;
-  /** Only these, in this order: names, or transports that were imported separately. */
+  /** The transports to use, in this order: names, or transports that were imported separately. */
   transports?: (TransportName | Transport)[];
-  /** Where the cursor and unsent messages are kept; in browsers `localStorage`. `null`: nowhere. */
+  /** Where the cursor and unsent messages are kept; in browsers by default `localStorage`. `null`: nowhere. */
   storage?: Storage | null;
-  /** Where reading starts if nothing was kept: `start` is the oldest event; by default the newest. */
+  /** Where reading starts if there is no kept cursor: `start` means the oldest event; by default the newest. */
   cursor?: string;
-  /** Instead of the platform's own (a `WebSocket` for Node before 22, for one). */
+  /** Replaces the platform's own, for example in Node before 22, which has no `WebSocket`. */
   WebSocket?: unknown;
   EventSource?: unknown;
   fetch?: typeof fetch;
-  /** False: tabs do not share a connection. */
+  /** False: tabs do not share one connection. */
   share?: boolean;
 }
 
-/** What `on` takes beside the types of frames. */
+/** The events of `on` that are no frames. */
 export interface Own {
   /** The connection's state has changed. */
   state: { state: State; transport?: TransportName; error?: SwitchboardError };
-  /** A message from the outbox was kept by the server, also one of an earlier page. */
+  /** The server has a message from the outbox, perhaps one of an earlier page. */
   delivered: Sent & { client_msg_id: string };
-  /** A message from the outbox cannot be sent, and was taken out. */
+  /** A message from the outbox cannot be sent, and was removed. */
   rejected: { client_msg_id: string; entry: Entry; error: SwitchboardError };
   /** The outbox has changed. */
   outbox: Entry[];
-  /** Every frame that is handed out. */
+  /** Every frame that is handed to the program. */
   event: Frame;
 }
 
@@ -87,7 +86,7 @@ export class Switchboard extends Vocabulary {
   #renewing: ReturnType<typeof setTimeout> | undefined;
   #unlisten: (() => void) | undefined;
 
-  /** Several URLs are tried in turn; each is the server's address, for example `https://chat.example.com`. */
+  /** `urls`: the server's address, for example `https://chat.example.com`; several are tried in turn. */
   constructor(urls: string | string[], options: Options = {}) {
     super();
     this.#urls = [urls].flat().map((url) => url.replace(/^ws/, 'http').replace(/\/+$/, ''));
@@ -138,7 +137,7 @@ export class Switchboard extends Vocabulary {
     });
   }
 
-  /** Of the connection. */
+  /** The state of the connection. */
   get state(): State {
     return this.#state;
   }
@@ -152,7 +151,7 @@ export class Switchboard extends Vocabulary {
     return this.#tokens.claims.sub ?? '';
   }
 
-  /** The token that holds now; renewed first where that is due. */
+  /** A valid token; it is renewed first if it ends soon. */
   token(): Promise<string> {
     return this.#tokens.current();
   }
@@ -165,12 +164,12 @@ export class Switchboard extends Vocabulary {
     return this.#connector.transport;
   }
 
-  /** The gateway that the connection is to, where the transport says it. */
+  /** The name of the gateway, if the transport tells it. */
   get node(): string {
     return this.#node;
   }
 
-  /** The place in the inbox up to which the program has been handed everything. */
+  /** The cursor up to which the program has been handed everything. */
   get cursor(): string {
     return this.#handing.takenTo;
   }
@@ -185,9 +184,12 @@ export class Switchboard extends Vocabulary {
     return [this.user, user].sort().join('~');
   }
 
-  /** Connects, and stays so until `disconnect`; resolves at the first connection. */
+  /**
+   * Connects, and reconnects until `disconnect` is called. Resolves at the first connection; rejects when there is no
+   * token.
+   */
   async connect(): Promise<void> {
-    // One that failed is begun again by the next call.
+    // After a failure the next call begins again.
     this.#begun ??= this.#begin().catch((thrown) => {
       this.#begun = undefined;
       throw thrown;
@@ -206,7 +208,7 @@ export class Switchboard extends Vocabulary {
     });
   }
 
-  /** Ends the connection. What was not sent is kept, unless all is to be forgotten. */
+  /** Ends the connection. Unsent messages are kept, unless `forget` is true: then everything kept is removed. */
   async disconnect({ forget = false } = {}): Promise<void> {
     this.#acknowledge();
     this.#unlisten?.();
@@ -220,7 +222,7 @@ export class Switchboard extends Vocabulary {
     }
   }
 
-  /** Opens the connection anew; for trying, and after the program has changed something. */
+  /** Closes the connection and opens a new one: for tests, and after the program has changed an option. */
   reconnect(): void {
     this.#connector.reopen('asked for');
   }
@@ -234,26 +236,26 @@ export class Switchboard extends Vocabulary {
     this.#connector.reopen('another transport was chosen');
   }
 
-  /** Calls `listener` for each event of a type; returns the way to stop that. */
+  /** Calls `listener` for each event of a type. Returns a function that ends this. */
   on<T extends keyof Events>(type: T, listener: (event: Events[T]) => void): () => void {
     return this.#handing.on(type, listener);
   }
 
-  /** Frames as they come; what was not taken yet is not acknowledged. */
+  /** Frames as they come. A frame is acknowledged when the next one is asked for. */
   events(): AsyncGenerator<Frame, void, void> {
     return this.#handing.events();
   }
 
   /**
-   * Sends a message, now or when there is a connection again. Rejected only
-   * where it cannot succeed (`forbidden`, `too_large` …).
+   * Sends a message, now or when there is a connection again. Rejects only if it cannot succeed (`forbidden`,
+   * `too_large` …).
    */
   send(message: Recipient & { body: Json; client_msg_id?: string }): Promise<Sent> {
     const { body, client_msg_id = randomId() + randomId(), ...recipient } = message;
     return this.#outbox.add(recipient, body, client_msg_id);
   }
 
-  /** Brings a channel's publications, after `after` or from now on, until `unsubscribe`. */
+  /** Subscribes to a channel until `unsubscribe`: brings its publications after seq `after`, or from now on. */
   async subscribe(channel: string, after?: number): Promise<void> {
     this.#places.set(channel, after ?? -1);
     if (this.#state !== 'connected') return;
@@ -267,7 +269,7 @@ export class Switchboard extends Vocabulary {
     else this.#connector.reopen('a channel less');
   }
 
-  /** Milliseconds that the server takes to answer. */
+  /** The round trip to the server, in milliseconds. */
   async ping(): Promise<number> {
     const begun = performance.now();
     if (this.#connector.twoWay) await this.command({ type: 'ping' });
@@ -284,7 +286,7 @@ export class Switchboard extends Vocabulary {
     return this.#connector.twoWay;
   }
 
-  /** What was kept for this user, and what other tabs left. */
+  /** Loads what was kept for this user, and unsent messages of closed tabs. */
   async #begin(): Promise<void> {
     await this.#tokens.current();
     this.#keeping.end();
@@ -301,7 +303,7 @@ export class Switchboard extends Vocabulary {
     return new Keeping(chosen ?? memory(), new URL(this.#urls[0]!).host, user);
   }
 
-  /** Tries these from now on, in the list that the connector looks at. */
+  /** Replaces the transports in the list that the connector reads. */
   #try(transports: Transport[]): void {
     const tried = transports.map((transport) => this.#shared(transport));
     this.#transports.splice(0, this.#transports.length, ...tried);
@@ -354,7 +356,7 @@ export class Switchboard extends Vocabulary {
     };
   }
 
-  /** Takes a frame from the connection. */
+  /** Handles a frame from the connection. */
   #take(frame: Frame): void {
     switch (frame.type) {
       case 'welcome':
@@ -368,7 +370,8 @@ export class Switchboard extends Vocabulary {
       case 'error': {
         const command = this.#commands.answered(frame);
         if (frame.type === 'error' && !command) this.#handing.emit('error', frame);
-        // The answer takes the place of the message itself: the program gets it all the same.
+        // The answer stands for the message itself, so the program gets that,
+        // too.
         if (frame.type === 'sent' && frame.cursor && command?.type === 'send') this.#own(frame, command);
         return;
       }
@@ -445,7 +448,7 @@ export class Switchboard extends Vocabulary {
   #renewLater(): void {
     const { left } = this.#tokens;
     if (!this.#tokens.renewable || left === Infinity) return;
-    // Timers hold 24 days at most.
+    // A timer can wait for at most 24 days.
     const pause = Math.min(Math.max(left, 1000), 2 ** 31 - 1);
     this.#renewing = setTimeout(async () => {
       try {
@@ -455,7 +458,7 @@ export class Switchboard extends Vocabulary {
           else this.#connector.reopen('with another token');
         }
       } catch {
-        // The server says when the old one has ended.
+        // The server tells when the old token has ended.
       }
       if (this.#state === 'connected') this.#renewLater();
     }, pause);
@@ -465,7 +468,7 @@ export class Switchboard extends Vocabulary {
     this.#acknowledging ??= setTimeout(() => this.#acknowledge(), ACKNOWLEDGE);
   }
 
-  /** Says what has been handed out, and keeps it. */
+  /** Acknowledges what has been handed out, and keeps the cursor. */
   #acknowledge(): void {
     clearTimeout(this.#acknowledging);
     this.#acknowledging = undefined;
@@ -474,12 +477,12 @@ export class Switchboard extends Vocabulary {
     if (!cursor || cursor === this.#acknowledged || this.#state !== 'connected') return;
     this.#acknowledged = cursor;
     const { transport } = this;
-    // A poll says it by its cursor.
+    // A poll acknowledges by its cursor.
     if (transport === 'poll' || transport === 'short-poll') return;
     this.command({ type: 'ack', cursor }).catch(() => (this.#acknowledged = ''));
   }
 
-  /** Whether the server answers and has nothing that should have come. */
+  /** Whether the server answers, and the connection has not missed an event. */
   async #probe(): Promise<boolean> {
     if (this.#connector.twoWay) {
       await this.#commands.askUp({ type: 'ping' }, PONG_WITHIN);
@@ -490,7 +493,7 @@ export class Switchboard extends Vocabulary {
     return !events.some((event) => event.type !== 'receipt');
   }
 
-  /** What the page says of itself and the network. */
+  /** Listens to the page's events about visibility and network. */
   #listen(): void {
     if (this.#unlisten || typeof addEventListener !== 'function') return;
     const look = () => document.visibilityState === 'visible' && void this.#connector.look();

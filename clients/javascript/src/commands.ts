@@ -1,7 +1,4 @@
-/**
- * Commands and their answers: up the open connection where it goes both ways,
- * else as HTTP requests.
- */
+/** Commands and their answers: over the open connection if it goes both ways, else as HTTP requests. */
 
 import { errorOfFrame, SwitchboardError } from './error.js';
 import type { Command, Frame } from './frames.js';
@@ -10,18 +7,18 @@ import type { Tokens } from './token.js';
 
 /** Milliseconds until a command without an answer is given up. */
 const ANSWER_WITHIN = 15_000;
-/** Done twice these are not done once; or there is no sense in it. */
+/** Commands that are not repeated: a second attempt would act twice, or would be of no use. */
 const NOT_AGAIN = ['send', 'create_group', 'ping'];
 
 export type Answer = Record<string, unknown>;
 
-/** The ways up. */
+/** The ways to the server. */
 export interface Ways {
   readonly tokens: Tokens;
   readonly fetch: typeof fetch;
   /** Whether the connection takes commands now. */
   twoWay(): boolean;
-  /** Sends up the connection; false when there is none that takes it. */
+  /** Sends over the connection; returns false if there is none that takes commands. */
   up(text: string): boolean;
   /** The URL of a resource for this device. */
   url(path: string): string;
@@ -54,7 +51,7 @@ export class Commands {
     return this.#askHttp(command);
   }
 
-  /** Up the connection, whose end rejects it. */
+  /** Asks over the connection; rejects when the connection ends. */
   askUp(command: Command, within = ANSWER_WITHIN): Promise<Frame> {
     const ref = ++this.#reference;
     return new Promise<Frame>((resolve, reject) => {
@@ -84,7 +81,7 @@ export class Commands {
     });
   }
 
-  /** Takes an answer; gives the command that it answers, if somebody waits for it. */
+  /** Handles an answer. Returns the command that it answers, if somebody waits for it. */
   answered(frame: Frame<'sent' | 'ok' | 'pong' | 'error'>): Command | undefined {
     const pending = this.#pending.get(frame.ref as number);
     if (frame.type === 'error') pending?.reject(errorOfFrame(frame));
@@ -92,7 +89,7 @@ export class Commands {
     return pending?.command;
   }
 
-  /** The connection has ended: whatever was asked there has no answer. */
+  /** The connection has ended: rejects all commands without an answer. */
   ended(why: string): void {
     for (const pending of [...this.#pending.values()]) {
       pending.reject(new SwitchboardError('disconnected', why));

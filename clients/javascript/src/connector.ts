@@ -1,8 +1,7 @@
 /**
- * Keeps one connection up: picks a transport, opens it with a time limit, leaves
- * it for the next one where it does not work, comes back with growing pauses,
- * and tries a better one again later. The place in the inbox is the host's, so
- * that nothing is lost by a change.
+ * Keeps one connection: picks a transport, opens it with a time limit, tries the next one if it does not work,
+ * reconnects with growing pauses, and later tries a better one again. The host keeps the cursor, so a change of
+ * transport loses nothing.
  */
 
 import { asError, SwitchboardError } from './error.js';
@@ -11,22 +10,22 @@ import type { Link, Opening, Platform, Transport, TransportName } from './transp
 
 export type State = 'connecting' | 'connected' | 'disconnected';
 
-/** What a connection serves. */
+/** What the connector needs from its owner. */
 export interface Host {
   readonly transports: Transport[];
   readonly platform: Platform;
-  /** What to open with; `probe` takes a device of its own, which disturbs no session. */
+  /** The URL and options to open with. With `probe` it uses a device id of its own, which replaces no session. */
   opening(attempt: number, probe: boolean): Promise<Pick<Opening, 'url' | 'cursor' | 'headers' | 'ticket'>>;
   frame(frame: Frame): void;
   reached(cursor: string): void;
-  /** A link carries frames from now on, or none does. */
+  /** The state has changed: a connection now carries frames, or none does. */
   changed(state: State, error?: SwitchboardError): void;
-  /** Asks for another token; throws where there is none. */
+  /** Asks for a new token; throws if there is none. */
   renew(): Promise<unknown>;
   /** The transport that worked here before. */
   recall(): string | null;
   remember(transport: TransportName): void;
-  /** Whether the server answers, and has nothing that should have come. */
+  /** Whether the server answers, and the connection has not missed an event. */
   probe(): Promise<boolean>;
 }
 
@@ -35,17 +34,17 @@ const OPEN_WITHIN = 2_500;
 /** The range of pauses between attempts, in milliseconds: full jitter below a growing ceiling. */
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 20_000;
-/** A link that ends sooner than this was cut; twice in a row, and the transport is left. */
+/** A connection that ends sooner than this (ms) was cut. After two in a row the transport is left. */
 const SHORT_LIFE = 10_000;
 const CUTS = 2;
-/** How long a transport is left alone, doubled each time up to the longest. */
+/** Milliseconds before a transport that failed is tried again; doubled each time up to the longest. */
 const LEFT_FOR = 60_000;
 const LEFT_AT_MOST = 15 * 60_000;
-/** Between two looks at the clock: a gap says that the machine slept. */
+/** Milliseconds between two checks of the clock. A larger gap means that the machine slept. */
 const TICK = 5_000;
 const SLEPT = 15_000;
 
-/** What is known of a transport that did not work. */
+/** The failures of a transport. */
 interface Trouble {
   cuts: number;
   times: number;
@@ -67,7 +66,7 @@ export class Connector {
   #wanted = false;
   #running: Running | undefined;
   #attempt = 0;
-  /** Rounds in which no transport worked, one after another. */
+  /** How many rounds in a row no transport worked. */
   #rounds = 0;
   #wake: (() => void) | undefined;
   #notBefore = 0;
@@ -77,7 +76,7 @@ export class Connector {
   #looking = false;
   #ticker: ReturnType<typeof setInterval> | undefined;
   #better: ReturnType<typeof setTimeout> | undefined;
-  /** The loop that runs, so that an old one ends where a new one has begun. */
+  /** The number of the running loop: an older loop ends when a new one has begun. */
   #round = 0;
 
   constructor(host: Host) {
@@ -88,7 +87,7 @@ export class Connector {
     return this.#running?.transport.name;
   }
 
-  /** Sends up the open connection; false where commands go another way. */
+  /** Sends over the open connection; returns false if commands go another way. */
   send(text: string): boolean {
     const send = this.#running?.link.send;
     if (!send) return false;
@@ -122,26 +121,26 @@ export class Connector {
     this.#host.changed('disconnected', error);
   }
 
-  /** Tries now rather than after the pause: the network is said to be back. */
+  /** Tries now instead of after the pause, since the network is said to be back. */
   hurry(): void {
     this.#attempt = 0;
     this.#wake?.();
   }
 
-  /** Opens again, at once or after `pause`: with other channels, a new token, elsewhere. */
+  /** Opens a new connection, at once or after `pause` (ms): with other channels, a new token, or elsewhere. */
   reopen(reason: string, pause = 0): void {
     this.#notBefore = Date.now() + pause;
     this.#running?.end(new SwitchboardError('disconnected', reason));
   }
 
-  /** Leaves after `pause`, as the server asked; until then all goes on. */
+  /** Reconnects after `pause` (ms), as the server asked with `goaway`; until then the connection is used. */
   leaveAfter(pause: number): void {
     const running = this.#running;
     this.#notBefore = Date.now() + pause;
     setTimeout(() => running?.end(new SwitchboardError('disconnected', 'the server restarts')), pause);
   }
 
-  /** Makes sure that the connection still carries something; opens it again if not. */
+  /** Checks that the connection still works; opens a new one if not. */
   async look(): Promise<void> {
     const running = this.#running;
     if (!running || this.#looking) return this.hurry();
@@ -162,7 +161,7 @@ export class Connector {
     }
   }
 
-  /** Those that may work, in the order in which to try them. */
+  /** The transports that may work, in the order in which to try them. */
   #order(): Transport[] {
     const { transports, platform } = this.#host;
     const usable = transports.filter((transport) => transport.usable(platform));
@@ -195,7 +194,7 @@ export class Connector {
           last = asError(thrown);
           if (!this.#wanted || round !== this.#round) return;
           failed.push(transport);
-          // These are about the caller, not about the transport.
+          // These errors are about the caller, not about the transport.
           if (['unauthorized', 'forbidden', 'rate_limited', 'bad_request'].includes(last.code)) break;
         }
       }
@@ -229,7 +228,7 @@ export class Connector {
     }
   }
 
-  /** Judges how a link ended, and waits as long as that asks for. */
+  /** Decides what the end of a connection means, and waits accordingly. */
   async #afterwards(running: Running, error: SwitchboardError): Promise<void> {
     const asked = this.#notBefore - Date.now();
     const planned = this.#notBefore > 0;
@@ -248,7 +247,7 @@ export class Connector {
     await this.#pause();
   }
 
-  /** Opens a transport; resolves once its `welcome` has come. */
+  /** Opens a transport; resolves when its `welcome` has come. */
   async #open(transport: Transport, round: number): Promise<Running> {
     const given = await this.#host.opening(this.#attempt, false);
     if (!this.#wanted || round !== this.#round) throw new SwitchboardError('disconnected', 'stopped');
@@ -294,7 +293,7 @@ export class Connector {
     });
   }
 
-  /** Where a better transport was left, tries it beside, and changes to it if it works. */
+  /** If a better transport was left, tries it beside the present one, and changes to it if it works. */
   #seekBetter(running: Running, round: number): void {
     const { transports, platform } = this.#host;
     const rank = transports.indexOf(running.transport);
@@ -320,14 +319,14 @@ export class Connector {
     );
   }
 
-  /** Whether a transport brings its `welcome`, tried as a device of its own. */
+  /** Whether a transport brings its `welcome`, tried with a device id of its own. */
   async #works(transport: Transport): Promise<boolean> {
     const given = await this.#host.opening(0, true);
     return new Promise((resolve) => {
       let link: Link | undefined = undefined;
       const done = (works: boolean) => {
         clearTimeout(timer);
-        // Not from within its own call.
+        // Not within the transport's own call.
         setTimeout(() => (link as Link | undefined)?.close());
         resolve(works);
       };
@@ -343,7 +342,7 @@ export class Connector {
     });
   }
 
-  /** Waits: as long as was asked, else at random below a growing ceiling. */
+  /** Waits: as long as was asked, else a random time below a growing ceiling. */
   async #pause(asked?: number, exact = false): Promise<void> {
     const ceiling = Math.min(FIRST_PAUSE * 2 ** this.#attempt, LONGEST_PAUSE);
     this.#attempt++;

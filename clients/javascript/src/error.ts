@@ -30,7 +30,7 @@ export class SwitchboardError extends Error {
   constructor(
     readonly code: ErrorCode,
     message: string,
-    /** Trying again before this has passed is refused again. */
+    /** A retry before this many milliseconds have passed is refused again. */
     readonly retryAfterMs?: number,
   ) {
     super(message);
@@ -53,17 +53,17 @@ const BY_STATUS: Record<number, ErrorCode> = {
   500: 'internal',
 };
 
-/** The error of an HTTP answer that is none of success. */
+/** The error of an HTTP response that is no success. */
 export async function errorOf(response: Response): Promise<SwitchboardError> {
   let body: { code?: ErrorCode; message?: string; retry_after_ms?: number } = {};
   try {
     body = await response.json();
   } catch {
-    // A proxy's own page: the status says enough.
+    // A proxy's own page: the status is enough.
   }
   const after = Number(response.headers.get('retry-after'));
   return new SwitchboardError(
-    // A proxy's 502 and 504 say what the protocol's 503 says.
+    // A proxy's 502 and 504 mean the same as the protocol's 503.
     body.code ?? BY_STATUS[response.status] ?? 'unavailable',
     body.message ?? `the server answered with the status ${response.status}`,
     body.retry_after_ms ?? (after > 0 ? after * 1000 : undefined),
@@ -79,7 +79,7 @@ export function errorOfFrame(frame: {
   return new SwitchboardError(frame.code as ErrorCode, frame.message, frame.retry_after_ms);
 }
 
-/** Whatever was thrown, as the one class. */
+/** Converts anything that was thrown into this class. */
 export function asError(thrown: unknown): SwitchboardError {
   if (thrown instanceof SwitchboardError) return thrown;
   return new SwitchboardError('disconnected', thrown instanceof Error ? thrown.message : String(thrown));

@@ -1,6 +1,6 @@
 /**
- * The vocabulary of PROTOCOL.md: what the server says (frames) and what a
- * client asks (commands). Only types and the list of names; no behaviour.
+ * The types of PROTOCOL.md: frames (from the server) and commands (from the client). Only types and the list of
+ * names.
  */
 
 /** A message's body, and other values that programs choose: any JSON. */
@@ -25,7 +25,7 @@ export interface Message {
   reactions?: Record<string, string[]>;
 }
 
-/** Frames that stand for a place in the inbox carry the place. */
+/** Frames of inbox events have a cursor. */
 export interface Placed {
   cursor?: string;
 }
@@ -67,7 +67,7 @@ export interface Frames {
     time: number;
   };
   publication: Placed & { channel: string; seq: number; from: string; time: number; body: Json };
-  /** A part of a channel's history is gone or is another one: read on after `seq`. */
+  /** A part of a channel's log is gone, or was replaced: read on after `seq`. */
   channel_reset: Placed & { channel: string; seq: number; reason: string };
   typing: { conversation: string; user: string };
   presence: { user: string; online: boolean; last_seen?: number };
@@ -91,10 +91,7 @@ export type FrameType = keyof Frames;
 /** A frame of one type, or of any. */
 export type Frame<T extends FrameType = FrameType> = { [K in T]: { type: K } & Frames[K] }[T];
 
-/**
- * The frames that a server pushes. An EventSource must be told each name that
- * it listens to.
- */
+/** The frames that a server pushes. EventSource needs each name to listen to. */
 export const PUSHED: FrameType[] = [
   'welcome',
   'message',
@@ -123,7 +120,7 @@ export interface Sent {
   seq: number;
   /** Unix milliseconds. */
   time: number;
-  /** An earlier try had been kept already. */
+  /** True: an earlier attempt was already kept. */
   duplicate?: boolean;
 }
 

@@ -1,12 +1,12 @@
 /**
- * Hands frames to the program: to listeners at once, to `events()` as it asks.
- * It knows the place in the inbox up to which everything has been taken.
+ * Hands frames to the program: to listeners at once, to `events()` when it asks. Keeps the cursor up to which the
+ * program has taken everything.
  */
 
 import type { Switchboard, Events } from './client.js';
 import type { Frame } from './frames.js';
 
-/** What `events()` has not been asked for yet. */
+/** Frames that `events()` was not asked for yet. */
 interface Reader {
   queue: { frame: Frame; before: string; number: number }[];
   wake: () => void;
@@ -17,7 +17,7 @@ export class Handing {
   readonly #readers = new Set<Reader>();
   readonly #taken: () => void;
   #handed = 0;
-  /** The place up to which frames have come. */
+  /** The cursor up to which frames have come. */
   cursor = '';
 
   /** Calls `taken` whenever the program has taken something. */
@@ -37,7 +37,7 @@ export class Handing {
       try {
         (listener as (event: Events[T]) => void)(event);
       } catch (thrown) {
-        // The program's own mistake must not lose the events behind it.
+        // An error in the program's listener must not lose the next events.
         setTimeout(() => {
           throw thrown;
         });
@@ -53,7 +53,7 @@ export class Handing {
         const next = reader.queue[0];
         if (next) {
           yield next.frame;
-          // Asking for the next says that this one was taken.
+          // Asking for the next frame means that this one was taken.
           reader.queue.shift();
           this.#taken();
         } else {
@@ -65,7 +65,7 @@ export class Handing {
     }
   }
 
-  /** Gives a frame to the program; its place, if it has one, counts once it was taken. */
+  /** Gives a frame to the program. Its cursor, if it has one, counts once the frame was taken. */
   hand(frame: Frame, place?: string): void {
     const before = this.cursor;
     this.cursor = place ?? before;
@@ -79,7 +79,7 @@ export class Handing {
     this.#taken();
   }
 
-  /** The place before the first frame that somebody has not taken yet. */
+  /** The cursor before the first frame that was not taken yet. */
   get takenTo(): string {
     const first = [...this.#readers]
       .flatMap(({ queue }) => queue.slice(0, 1))

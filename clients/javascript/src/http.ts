@@ -50,7 +50,7 @@ export function requestOf(command: Command): { method: string; path: string; bod
   return { method, path: query ? `${path}?${query}` : path };
 }
 
-/** Fields as a query; what is not there is left out, and lists are joined. */
+/** Fields as a query; undefined ones are left out, and lists are joined. */
 export function queryOf(fields: Record<string, unknown>): string {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(fields)) {
@@ -60,8 +60,8 @@ export function queryOf(fields: Record<string, unknown>): string {
 }
 
 /**
- * Fetches, and throws the protocol's error for whatever is not a success.
- * After `timeout` milliseconds without an answer's head it gives up.
+ * Fetches. Throws the protocol's error unless the response is a success. Gives up when the response's head does not
+ * come within `timeout` milliseconds.
  */
 export async function request(
   fetcher: typeof fetch,

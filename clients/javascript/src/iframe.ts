@@ -1,7 +1,6 @@
 /**
- * The forever iframe, for pages where nothing else streams: the server's page
- * posts each frame to this one. Give it in `transports`:
- * `new Switchboard(url, { transports: ['websocket', iframe, 'poll'] })`.
+ * The forever iframe, for pages where nothing else streams: a page of the server posts each frame to this page. Use
+ * it in `transports`: `new Switchboard(url, { transports: ['websocket', iframe, 'poll'] })`.
  */
 
 import { asError, SwitchboardError } from './error.js';

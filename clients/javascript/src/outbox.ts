@@ -1,23 +1,22 @@
 /**
- * Messages on their way: kept until the server has them, sent in order within
- * a conversation, once. Each has its `client_msg_id` from the beginning, so that
- * a try whose answer was lost may be repeated.
+ * The outbox: messages are kept until the server has them, and sent once and in order within a conversation. Each has
+ * a `client_msg_id` from the beginning, so it may be sent again when an answer was lost.
  */
 
 import { SwitchboardError, asError } from './error.js';
 import type { Json, Recipient, Sent } from './frames.js';
 
-/** A message that waits. */
+/** A message that waits to be sent. */
 export interface Entry {
   client_msg_id: string;
   to?: string;
   conversation?: string;
   body: Json;
-  /** When the program gave it, Unix milliseconds. */
+  /** When the program called `send`, Unix milliseconds. */
   time: number;
 }
 
-/** The server knows a repeat for 24 hours; after that a message could come twice. */
+/** The server recognises a repeat for 24 hours; after that a message could come twice. */
 const REPEATABLE = 23 * 3_600_000;
 /** The range of pauses before another try, in milliseconds: full jitter below a growing ceiling. */
 const FIRST_PAUSE = 500;
@@ -31,11 +30,11 @@ interface Waiting {
 }
 
 export interface Sending {
-  /** The conversation that a message goes to: its line. */
+  /** The conversation that a message goes to: messages of one line are sent one after the other. */
   line(entry: Entry): string;
-  /** Asks the server once. */
+  /** Sends to the server once. */
   send(entry: Entry): Promise<Sent>;
-  /** The list has changed: keep it. */
+  /** The list has changed and should be kept. */
   changed(entries: Entry[]): void;
   sent(entry: Entry, sent: Sent): void;
   rejected(entry: Entry, error: SwitchboardError): void;
@@ -44,7 +43,7 @@ export interface Sending {
 export class Outbox {
   readonly #sending: Sending;
   readonly #waiting: Waiting[] = [];
-  /** Lines of which a message is under way. */
+  /** The lines that have a message under way. */
   readonly #busy = new Set<string>();
   #open = false;
   #notBefore = 0;
@@ -58,7 +57,7 @@ export class Outbox {
     return this.#waiting.map(({ entry }) => entry);
   }
 
-  /** Takes a message; the promise says what became of it. */
+  /** Adds a message. The promise resolves when the server has it, and rejects when it cannot be sent. */
   add(recipient: Recipient, body: Json, client_msg_id: string): Promise<Sent> {
     const entry: Entry = { ...recipient, body, client_msg_id, time: Date.now() };
     return new Promise((resolve, reject) => {
@@ -68,7 +67,7 @@ export class Outbox {
     });
   }
 
-  /** Takes what an earlier page or another tab had not sent. */
+  /** Adds messages that an earlier page or another tab had not sent. */
   restore(entries: Entry[]): void {
     const known = new Set(this.#waiting.map(({ entry }) => entry.client_msg_id));
     entries.filter((entry) => !known.has(entry.client_msg_id)).forEach((entry) => this.#push(entry));
@@ -81,13 +80,13 @@ export class Outbox {
     this.#waiting.push({ entry, line: this.#sending.line(entry), tries: 0, ...(settle && { settle }) });
   }
 
-  /** Messages may go, or must wait. */
+  /** Whether messages may be sent now. */
   set open(open: boolean) {
     this.#open = open;
     if (open) this.#go();
   }
 
-  /** Gives everything back as not sent. */
+  /** Rejects all messages, and removes them. */
   clear(error: SwitchboardError): void {
     this.#waiting.splice(0).forEach(({ settle }) => settle?.reject(error));
     this.#changed();
@@ -106,7 +105,7 @@ export class Outbox {
       return;
     }
     for (const waiting of [...this.#waiting]) {
-      // The first of its line goes; those behind it wait for its answer.
+      // The first of a line is sent; those behind it wait for its answer.
       if (this.#busy.has(waiting.line)) continue;
       this.#busy.add(waiting.line);
       void this.#try(waiting);
@@ -130,7 +129,7 @@ export class Outbox {
         const pause = Math.max(error.retryAfterMs ?? 0, Math.random() * ceiling);
         this.#notBefore = Math.max(this.#notBefore, Date.now() + pause);
       } else {
-        // It cannot succeed; those behind it may.
+        // This one cannot succeed; those behind it may.
         this.#remove(waiting);
         waiting.settle?.reject(error);
         this.#sending.rejected(entry, error);

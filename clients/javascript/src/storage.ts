@@ -1,13 +1,12 @@
 /**
- * What outlives a page: for each device of this user the cursor and the
- * messages that wait, and which transport worked. Each tab is a device of its
- * own, so two tabs do not fight; a tab that begins takes over what closed tabs
- * had not sent.
+ * What survives a page: for each device of this user the cursor and the unsent messages, and which transport worked.
+ * Each tab is a device of its own, so two tabs do not replace each other. A new tab takes over the unsent messages of
+ * closed tabs.
  */
 
 import type { Entry } from './outbox.js';
 
-/** What a program may give; `localStorage` is one. */
+/** A storage that a program may give; `localStorage` is one. */
 export interface Storage {
   getItem(key: string): string | null;
   setItem(key: string, value: string): void;
@@ -30,7 +29,7 @@ export function memory(): Storage {
   };
 }
 
-/** The browser's, where the page may use it. */
+/** The browser's storage, if the page may use it. */
 export function fromBrowser(kind: 'localStorage' | 'sessionStorage'): Storage | undefined {
   try {
     return globalThis[kind];
@@ -39,7 +38,7 @@ export function fromBrowser(kind: 'localStorage' | 'sessionStorage'): Storage | 
   }
 }
 
-/** Ten characters of 32, at random. */
+/** Ten random characters of an alphabet of 32. */
 export function randomId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(10));
   return [...bytes].map((byte) => 'abcdefghijklmnopqrstuvwxyz234567'[byte & 31]).join('');
@@ -49,10 +48,10 @@ export class Keeping {
   readonly #storage: Storage;
   readonly #prefix: string;
   #device = '';
-  /** Ends the holding of the device's lock. */
+  /** Releases the device's lock. */
   #release = () => {};
 
-  /** Of one user at one server. */
+  /** The storage of one user at one server. */
   constructor(storage: Storage, server: string, user: string) {
     this.#storage = storage;
     this.#prefix = `switchboard:${server}:${user}`;
@@ -70,12 +69,12 @@ export class Keeping {
     return `${this.#prefix}:${device}`;
   }
 
-  /** A full or forbidden storage must not stop the messages: they live in memory then. */
+  /** A full or forbidden storage must not stop messages: they are then in memory only. */
   #set(key: string, value: unknown): void {
     try {
       this.#storage.setItem(key, JSON.stringify(value));
     } catch {
-      // Only what outlives this page is lost.
+      // Then it does not survive this page.
     }
   }
 
@@ -88,8 +87,8 @@ export class Keeping {
   }
 
   /**
-   * Settles this tab's device: the one given; else the one that this tab had
-   * before a reload, unless another tab (a copy of this one) has it; else a new one.
+   * Chooses this tab's device: the one given; else the one that this tab had before a reload, unless another tab (a
+   * copy of this one) has it; else a new one.
    */
   async begin(given?: string): Promise<Kept> {
     const tab = fromBrowser('sessionStorage');
@@ -102,18 +101,18 @@ export class Keeping {
     try {
       tab?.setItem(this.#prefix, this.#device);
     } catch {
-      // Then a reload begins as a new device.
+      // Then a reload is a new device.
     }
     await this.#list((devices) => (devices.includes(this.#device) ? devices : [...devices, this.#device]));
     return this.#get<Kept>(this.#key(this.#device)) ?? {};
   }
 
-  /** Where there are no tabs, the device of the last run is the one. */
+  /** Without tabs (Node) the device of the last run is used again. */
   #lone(): string | undefined {
     return globalThis.navigator?.locks ? undefined : this.#get<string[]>(this.#prefix)?.at(-1);
   }
 
-  /** Takes the lock of a device for as long as this page lives; false when another tab has it. */
+  /** Takes the lock of a device for the life of this page; false when another tab has it. */
   #hold(device: string): Promise<boolean> {
     const locks = globalThis.navigator?.locks;
     if (!locks) return Promise.resolve(true);
@@ -135,7 +134,7 @@ export class Keeping {
     else write();
   }
 
-  /** What closed tabs had not sent. They are forgotten; what they had is the caller's. */
+  /** Takes over the unsent messages of closed tabs, and removes them from the storage. */
   async adopt(): Promise<Entry[]> {
     const locks = globalThis.navigator?.locks;
     if (!locks) return [];
@@ -166,7 +165,7 @@ export class Keeping {
     this.#set(`${this.#prefix}:transport`, name);
   }
 
-  /** Forgets this device and all that was kept for the user. */
+  /** Removes this device and everything that was kept for the user. */
   async forget(): Promise<void> {
     for (const device of this.#get<string[]>(this.#prefix) ?? []) {
       this.#storage.removeItem(this.#key(device));
@@ -177,7 +176,7 @@ export class Keeping {
     this.end();
   }
 
-  /** Gives the device's lock back. */
+  /** Releases the device's lock. */
   end(): void {
     this.#release();
   }

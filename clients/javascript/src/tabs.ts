@@ -1,19 +1,18 @@
 /**
- * Tabs of one user share a connection. Browsers open six HTTP/1.1 connections
- * to a host, so the one-way transports of many tabs would block each other: one
- * tab leads (it holds a Web Lock) and has the connection; it tells the others
- * whenever something came, and they fetch it with a short poll after their own
- * cursor. So each tab stays exact by itself. A WebSocket is not shared.
+ * Tabs of one user share a connection. A browser opens at most six HTTP/1.1 connections to a host, so the one-way
+ * transports of many tabs would block each other. So one tab leads (it holds a Web Lock) and has the connection. It
+ * tells the others whenever something came, and each fetches it with a short poll from its own cursor. A WebSocket is
+ * not shared.
  */
 
 import { asError, SwitchboardError } from './error.js';
 import { pollOnce, welcome } from './transports/poll.js';
 import { guarded, type Link, type Opening, type Transport } from './transports/transport.js';
 
-/** What the leading tab says: a frame that no poll brings, or that there is something to fetch. */
+/** A message of the leading tab: a frame that no poll brings, or a note that there is something to fetch. */
 type Word = { frame: Parameters<Opening['frame']>[0] } | { fetch: true };
 
-/** Milliseconds after which a tab looks by itself; sooner for its channels, which the leader may not have. */
+/** Milliseconds after which a tab polls by itself; sooner if it has channels, which the leader may not have. */
 const LOOK = 20_000;
 const LOOK_AT_CHANNELS = 2_000;
 
@@ -56,7 +55,7 @@ export function shared(transport: Transport, name: string): Transport {
         .request(name, { ifAvailable: true }, (lock) => {
           if (lock) return lead();
           link = follow(told, channel, abort.signal);
-          // Waits in line; the leader's end is this tab's beginning.
+          // Waits for the lock: when the leader ends, this tab leads.
           navigator.locks
             .request(name, { signal: abort.signal }, () => {
               if (following) told.end(new SwitchboardError('disconnected', 'the leading tab has gone'));
@@ -75,13 +74,14 @@ export function shared(transport: Transport, name: string): Transport {
   };
 }
 
-/** Passes on to the other tabs what this one is told. */
+/** Passes on to the other tabs what this tab receives. */
 function leading(opening: Opening, channel: BroadcastChannel): Opening {
   const say = (word: Word) => channel.postMessage(word);
   return {
     ...opening,
     frame(frame) {
-      // What has a place in the inbox or a channel is fetched; the rest is not kept anywhere.
+      // Frames of the inbox or a channel are fetched by polls; the others are
+      // not kept anywhere.
       if (['typing', 'presence', 'receipt'].includes(frame.type)) say({ frame });
       else if (frame.type !== 'goaway') say({ fetch: true });
       else if (frame.reason === 'kicked') say({ frame });
@@ -90,7 +90,7 @@ function leading(opening: Opening, channel: BroadcastChannel): Opening {
   };
 }
 
-/** Reads with short polls whenever the leading tab says so. */
+/** Polls whenever the leading tab says that something came. */
 function follow(opening: Opening, channel: BroadcastChannel, signal: AbortSignal): Link {
   let cursor = opening.cursor;
   let wanted = 1;

@@ -1,11 +1,11 @@
-/** Tokens: the one that holds now, renewed before it ends. */
+/** Tokens: keeps the present one, and renews it before it ends. */
 
 import { SwitchboardError } from './error.js';
 
-/** Renewed this long before its end, or after four fifths of its life if that is later. */
+/** A token is renewed this many milliseconds before its end, or after four fifths of its life if that is later. */
 const MARGIN = 30_000;
 
-/** The claims of a JWT that a client may look at. It does not check them. */
+/** The claims of a JWT that the client reads. It does not verify the token. */
 export function claimsOf(token: string): { sub?: string; exp?: number; iat?: number; device?: string } {
   try {
     const part = token.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/');
@@ -25,7 +25,7 @@ export class Tokens {
     this.#source = source;
   }
 
-  /** Whether another one can be had. */
+  /** Whether the program can give a new token. */
   get renewable(): boolean {
     return !!this.#source;
   }
@@ -34,12 +34,12 @@ export class Tokens {
     return claimsOf(this.#token ?? '');
   }
 
-  /** The last one, for places that cannot wait. */
+  /** The last token, for code that cannot wait. */
   get last(): string {
     return this.#token ?? '';
   }
 
-  /** Milliseconds until it should be renewed; infinite where nothing says when it ends. */
+  /** Milliseconds until it should be renewed; infinite if its end is not known. */
   get left(): number {
     const { exp, iat } = this.claims;
     if (!exp) return Infinity;
@@ -47,12 +47,12 @@ export class Tokens {
     return exp * 1000 - margin - Date.now();
   }
 
-  /** One that holds, as far as the clock here can tell. */
+  /** A token that is valid by the clock of this machine. */
   async current(): Promise<string> {
     return this.#token && (this.left > 0 || !this.#source) ? this.#token : this.renew();
   }
 
-  /** Asks the program for another one; whoever asks meanwhile gets the same. */
+  /** Asks the program for a new token. Calls at the same time share one request. */
   renew(): Promise<string> {
     const source = this.#source;
     if (!source) {
@@ -66,7 +66,8 @@ export class Tokens {
         (token) => (this.#token = token),
         (thrown) => {
           if (thrown instanceof SwitchboardError) throw thrown;
-          // Whatever the program throws: its own server may be away for a moment.
+          // The program may throw anything: its own server may be away for a
+          // moment.
           throw new SwitchboardError('unavailable', `getToken failed: ${thrown}`);
         },
       )

@@ -1,16 +1,16 @@
-/** The commands of PROTOCOL.md §5 as methods. What each of them needs is one way to ask. */
+/** The commands of PROTOCOL.md §5 as methods. They need only `command`, a way to ask. */
 
 import type { Command, Json, Member, Message, Presence, Summary } from './frames.js';
 import { randomId } from './storage.js';
 
 export abstract class Vocabulary {
-  /** Who one is, as the token says. */
+  /** The user of the token. */
   abstract get user(): string;
 
   /** Whether the connection takes commands, so that the server can tell this session of changes. */
   protected abstract get twoWay(): boolean;
 
-  /** Any command of the protocol; the answer without `type` and `ref`. */
+  /** Sends any command of the protocol; resolves to the answer without `type` and `ref`. */
   abstract command<A = Record<string, unknown>>(command: Command): Promise<A>;
 
   /** Messages of a conversation in the order of `seq`: the newest, or those next to a `seq`. */
@@ -21,14 +21,14 @@ export abstract class Vocabulary {
     return this.command({ type: 'history', conversation, ...range });
   }
 
-  /** Conversations, newest activity first; `page` of the last answer goes on from there. */
+  /** Conversations, newest activity first; give `page` of the last answer to go on. */
   conversations(
     range: { limit?: number; page?: string } = {},
   ): Promise<{ conversations: Summary[]; page?: string }> {
     return this.command({ type: 'conversations', ...range });
   }
 
-  /** Makes a group; its id is the answer's `conversation`. */
+  /** Makes a group; the answer's `conversation` is its id. */
   createGroup(name: string, members: string[]): Promise<{ conversation: string }> {
     return this.command({ type: 'create_group', name, members });
   }

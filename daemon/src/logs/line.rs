@@ -1,8 +1,8 @@
-//! How an event becomes a line, as text or as JSON: when, how grave, who, the
-//! message, our own fields, and the trace and span that it belongs to. A
-//! dependency's event is its message alone: its fields and spans are its own
-//! business (paths of its source, frames with headers), and its warnings are
-//! repeated once a minute at most.
+//! Writes a log event as a line of text or JSON: time, level, target, message,
+//! our fields, and the ids of trace and span. Of a dependency's event only the
+//! message is written: its fields and spans may hold source paths or frames
+//! with headers. A dependency's warnings are written once a minute for each
+//! module.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,16 +20,17 @@ use crate::args::LogFormat;
 use crate::lock::{INNERMOST, Lock};
 use crate::trace;
 
-/// Between two warnings of one module of a dependency: some repeat themselves
-/// with every attempt, or with every frame of a strange peer.
+/// The time between two warnings of one module of a dependency: some warn at
+/// every attempt, or at every odd frame of a peer.
 const FOREIGN_EVERY: Duration = Duration::from_secs(60);
-/// Modules that are remembered for that; no dependency has as many that warn.
+/// The most modules that are remembered for that. No dependency has as many
+/// that warn.
 const MAX_MODULES: usize = 256;
 
-/// Writes events.
+/// The formatter that `logs` gives to tracing.
 pub(super) struct Lines {
     form: LogFormat,
-    /// When a module of a dependency last warned.
+    /// When each module of a dependency last warned.
     warned: Lock<INNERMOST, HashMap<String, Instant>>,
 }
 
@@ -38,9 +39,9 @@ impl Lines {
         Self { form, warned: Lock::default() }
     }
 
-    /// Whether a dependency's warning is to be written.
+    /// Whether a dependency's warning may be written now.
     fn may_warn(&self, module: &str, now: Instant) -> bool {
-        // A panic between two lines leaves nothing half done here.
+        // A panic between two lines leaves the map consistent.
         let mut warned = self.warned.lock();
         if warned.get(module).is_some_and(|last| now.duration_since(*last) < FOREIGN_EVERY) {
             return false;
@@ -66,7 +67,7 @@ where
         let level = *event.metadata().level();
         let mut fields = Fields::default();
         event.record(&mut fields);
-        // What came by the `log` crate has its module in a field.
+        // Events of the `log` crate have their module in a field.
         let target = fields.module.take().unwrap_or_else(|| event.metadata().target().to_owned());
         if !is_ours(&target) {
             fields.ours.clear();
@@ -139,11 +140,11 @@ fn string(writer: &mut Writer<'_>, text: &str) -> fmt::Result {
     writer.write_str(&serde_json::to_string(text).map_err(|_| fmt::Error)?)
 }
 
-/// What an event says.
+/// The fields of an event.
 #[derive(Default)]
 struct Fields {
     message: String,
-    /// Of the `log` crate's events.
+    /// The module, in events of the `log` crate.
     module: Option<String>,
     ours: Vec<(&'static str, Value)>,
 }
@@ -151,7 +152,7 @@ struct Fields {
 enum Value {
     /// A JSON string.
     Text(String),
-    /// A number or a boolean, as JSON has it.
+    /// A number or a boolean, in JSON's form.
     Plain(String),
 }
 
@@ -187,7 +188,7 @@ impl Visit for Fields {
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        // JSON has no infinity.
+        // JSON has neither infinity nor NaN.
         let plain = value.is_finite();
         let text = value.to_string();
         self.add(field, if plain { Value::Plain(text) } else { Value::Text(text) });
@@ -203,7 +204,7 @@ mod tests {
 
     use super::*;
 
-    /// What is logged, in a buffer.
+    /// Collects what is logged.
     #[derive(Clone, Default)]
     struct Buffer(Arc<Mutex<Vec<u8>>>);
 
@@ -231,7 +232,7 @@ mod tests {
         String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// As tracing-log passes on what was logged with the `log` crate.
+    /// An event as tracing-log passes it on from the `log` crate.
     fn by_log(module: &str) {
         tracing::warn!(
             target: "log",

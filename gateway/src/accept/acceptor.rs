@@ -14,22 +14,23 @@ use tokio_util::task::TaskTracker;
 
 use super::certificate::Certificate;
 use super::connection::Admitted;
-use super::places::{Counts, Places};
 use super::refusal::Refusals;
+use super::slots::{Counts, Slots};
 use super::{connection, refusal, stream};
 use crate::config::{Limits, Tls};
 
-/// After an error of `accept` that is not one connection's.
+/// How long to wait after an error of `accept` that is not about one
+/// connection.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// For sockets to be gone after they have been told to.
+/// How long sockets may take to close after they were told to.
 const CUT: Duration = Duration::from_secs(2);
 
-/// Serves clients until told to stop.
+/// Accepts connections and serves requests until told to stop.
 #[derive(Debug)]
 pub struct Acceptor {
     shared: Arc<Shared>,
-    /// Connections, and sockets that outlive theirs by an upgrade.
+    /// Connections, and sockets that live on after an upgrade.
     tasks: TaskTracker,
 }
 
@@ -37,32 +38,33 @@ pub struct Acceptor {
 pub(super) struct Shared {
     pub(super) routes: axum::Router,
     pub(super) builders: connection::Builders,
-    places: Arc<Places>,
+    slots: Arc<Slots>,
     refusals: Refusals,
-    /// None: clients come without TLS.
+    /// The TLS certificate; `None`: without TLS.
     pub(super) certificate: Option<Certificate>,
     handshake_timeout: Duration,
-    /// From one request's end to the next one's header.
+    /// The longest time from the end of a request to the header of the next
+    /// one.
     pub(super) header_timeout: Duration,
-    /// A peer that takes nothing and answers nothing for so long is dead.
+    /// A peer that takes no data for this long counts as dead.
     silence: Duration,
-    /// Every connection takes one more request.
+    /// Cancelled: every connection serves one more request.
     pub(super) last_request: CancellationToken,
-    /// Idle connections close, the others after their request.
+    /// Cancelled: idle connections close, the others after their request.
     pub(super) finish: CancellationToken,
-    /// All connections close.
+    /// Cancelled: all connections close.
     pub(super) give_up: CancellationToken,
 }
 
 impl Acceptor {
-    /// Serves `routes` within these bounds, with TLS where there is a
-    /// certificate. A peer that takes nothing and answers nothing for two
-    /// heartbeats is dead.
+    /// An acceptor for `routes` within these limits, with TLS if there is a
+    /// certificate. A peer that takes no data for two heartbeats counts as
+    /// dead.
     pub fn new(routes: axum::Router, limits: &Limits, heartbeat: Duration, tls: Option<Tls>) -> Self {
         let shared = Shared {
             routes,
             builders: connection::Builders::new(limits),
-            places: Places::new(limits.max_connections, limits.max_connections_per_address),
+            slots: Slots::new(limits.max_connections, limits.max_connections_per_address),
             refusals: Refusals::default(),
             certificate: tls.map(Certificate::new),
             silence: heartbeat * 2,
@@ -75,12 +77,13 @@ impl Acceptor {
         Self { shared: Arc::new(shared), tasks: TaskTracker::new() }
     }
 
-    /// How many connections there are, and were refused.
+    /// How many connections are open, and how many were refused.
     pub fn counts(&self) -> Counts {
-        self.shared.places.counts()
+        self.shared.slots.counts()
     }
 
-    /// Accepts until `stop`, and then closes the listener; what has been accepted lives on until [`Self::finish`].
+    /// Accepts until `stop`, then closes the listener. Accepted connections go
+    /// on until [`Self::finish`].
     pub async fn run(&self, listener: TcpListener, stop: &CancellationToken) {
         let follow = async {
             match &self.shared.certificate {
@@ -103,11 +106,11 @@ impl Acceptor {
             };
             match accepted {
                 Ok((stream, peer)) => self.admit(stream, peer),
-                // This connection was gone before it was accepted.
+                // The peer had gone before the connection was accepted.
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    // Most often out of file descriptors: until one comes back
-                    // `accept` would fail at once, again and again.
+                    // Most often the process is out of file descriptors: until
+                    // one is free, `accept` fails at once each time.
                     tracing::error!(%error, "cannot accept connections");
                     tokio::select! {
                         () = stop.cancelled() => return,
@@ -118,19 +121,19 @@ impl Acceptor {
         }
     }
 
-    /// From now on every connection takes one request more, whose answer says
-    /// that it was the last: closed while idle, it would meet a request that is
-    /// on its way. (HTTP/2 has its own way to say so.) Returns when no connection
-    /// is left.
+    /// From now on every connection serves one more request, and its response
+    /// says that it was the last (HTTP/2 has its own way to say so). Closing an
+    /// idle connection at once would lose a request that is on its way. Returns
+    /// when no connection is left.
     pub async fn last_requests(&self) {
         self.shared.last_request.cancel();
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// Lets requests end and closes idle connections; what is still there
-    /// after `deadline` is closed, and so are sockets that were upgraded: until
-    /// then it is for their sessions to end them.
+    /// Closes idle connections and lets requests end. What is left after
+    /// `deadline` is closed, as are upgraded sockets: until then their sessions
+    /// end them.
     pub async fn finish(&self, deadline: Duration) {
         self.shared.last_request.cancel();
         self.shared.finish.cancel();
@@ -145,8 +148,8 @@ impl Acceptor {
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let place = match self.shared.places.take(peer.ip()) {
-            Ok(place) => place,
+        let slot = match self.shared.slots.take(peer.ip()) {
+            Ok(slot) => slot,
             Err(full) => {
                 tracing::debug!(?full, "refused a connection");
                 return self.refuse(stream);
@@ -155,14 +158,14 @@ impl Acceptor {
         if let Err(error) = stream::prepare(&stream, self.shared.silence) {
             return tracing::debug!(%error, "a connection was gone at once");
         }
-        let held = (place, self.tasks.token());
+        let held = (slot, self.tasks.token());
         let until = Instant::now() + self.shared.handshake_timeout;
         let admitted = Admitted { stream, peer, held, until };
         self.tasks.spawn(connection::run(self.shared.clone(), admitted));
     }
 
-    /// Answers and closes. A peer that expects TLS, which would cost a handshake,
-    /// gets only the end.
+    /// Refuses a connection: responds and closes. With TLS it only closes,
+    /// since a response would need a handshake.
     fn refuse(&self, stream: TcpStream) {
         if self.shared.certificate.is_none()
             && let Some(turn) = self.shared.refusals.turn(&stream)

@@ -1,7 +1,7 @@
-//! What an EventSource is told when there is no session for it at the moment.
-//! Browsers give up for good at any answer but 200 (WHATWG HTML §9.2.3), so it
-//! gets an event stream that says when to come back, and ends. Without an event:
-//! one named `error` would look like a fault of the connection to its page.
+//! The response to an EventSource when there is no session for it now. Browsers
+//! stop for ever after any status but 200 (WHATWG HTML §9.2.3). So it gets an
+//! event stream that only says when to reconnect, and ends. It has no event:
+//! one named `error` would look like a broken connection to the page.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 
 /// `Content-Type` of server-sent events.
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
-/// When nothing is said about coming back.
+/// The time until the reconnect, if the refusal does not say one.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Those that were refused together come back over so long.
+/// Clients that were refused together are spread over this time.
 const SPREAD: Duration = Duration::from_secs(4);
 
-/// An answer to `GET /v1/sse` as an EventSource can bear it. A refusal that will
-/// not pass by itself (400, 401, 403) stays what it is.
+/// Turns a refusal of `GET /v1/sse` into such a stream. A refusal that will not
+/// pass by itself (400, 401, 403) stays as it is.
 pub(crate) async fn soften(answer: Response) -> Response {
     if !matches!(answer.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         return answer;
@@ -31,8 +31,9 @@ pub(crate) async fn soften(answer: Response) -> Response {
     (headers, come_back_after(pause)).into_response()
 }
 
-/// The stream: a word for whoever looks at it, and the time. No block ends, for
-/// some parsers make an event of one without data; `retry` counts with its line.
+/// The stream's text: a comment for people, and `retry` with the time. It ends
+/// no block, because some parsers make an event of a block without data;
+/// `retry` counts at the end of its line.
 pub(crate) fn come_back_after(pause: Duration) -> String {
     let spread = rand::random_range(Duration::ZERO..SPREAD);
     format!(": no session at the moment\nretry: {}\n", (pause + spread).as_millis())

@@ -1,5 +1,6 @@
-//! The certificate that new connections get: the configured files are looked at
-//! again and again, and what they hold replaces the old one when it is good.
+//! The TLS certificate of new connections. The configured files are read again
+//! each second; when their content has changed and is valid, it replaces the
+//! old certificate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +10,18 @@ use rustls::ServerConfig;
 
 use crate::config::{Fingerprint, Pem, Tls, TlsFiles, Wrong};
 
-/// Between two looks at the files. Contents are compared, not dates: mounted
-/// secrets are swapped by a link, and copies may keep an old date.
+/// The time between two readings of the files. Contents are compared, not
+/// dates: mounted secrets are replaced through a symbolic link, and copies may
+/// keep an old date.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The present certificate.
 #[derive(Debug)]
 pub(super) struct Certificate {
     files: TlsFiles,
-    /// What the files held when the node was configured.
+    /// What the files contained when the node was configured.
     first: Fingerprint,
-    /// Replaced whole: connections that have begun keep theirs.
+    /// Replaced as a whole: open connections keep the old one.
     server: SharedLock<LEAF, Arc<ServerConfig>>,
 }
 
@@ -28,12 +30,12 @@ impl Certificate {
         Self { files: tls.files, first: tls.seen, server: SharedLock::new(tls.server) }
     }
 
-    /// For a connection that begins.
+    /// The certificate for a new connection.
     pub(super) fn now(&self) -> Arc<ServerConfig> {
         self.server.read().clone()
     }
 
-    /// Follows the files for as long as it is polled.
+    /// Follows the files while it is polled.
     pub(super) async fn follow(&self) {
         let mut seen = Ok(self.first);
         loop {
@@ -50,8 +52,8 @@ impl Certificate {
                     *self.server.write() = server;
                     tracing::info!("new connections get the new certificate");
                 }
-                // Also where only one of the two has been replaced yet: then
-                // the next look finds the other.
+                // This also happens when only one of the two files is replaced
+                // yet: the next reading finds the other.
                 Err(Wrong(reason)) => tracing::error!(reason, "the old certificate stays"),
             }
         }

@@ -1,6 +1,6 @@
 //! One connection from its first byte to its last: TLS where it is configured,
-//! which HTTP it speaks, hyper's settings, the time limit for the first request,
-//! and the ways in which it ends.
+//! the choice of the HTTP version, hyper's settings, the time limit for the
+//! first request, and the ways in which it ends.
 
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};
@@ -34,22 +34,24 @@ use crate::accept::long_response::{lasts, settle};
 use crate::accept::strict;
 use crate::config::Limits;
 
-/// What an HTTP/2 connection begins with (RFC 9113 §3.4).
+/// The first bytes of an HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Header fields in one request.
+/// The most header fields of one request.
 const MAX_HEADERS: usize = 100;
-/// Streams at once on an HTTP/2 connection: more than a browser's tabs need. A
-/// proxy that carries more sessions opens more connections.
+/// The most streams at once on an HTTP/2 connection: more than a browser's tabs
+/// need. A proxy that carries more sessions opens more connections.
 const MAX_STREAMS: u32 = 250;
-/// An HTTP/2 connection has no header timeout: this finds dead peers.
+/// The time between two pings on an HTTP/2 connection, which find dead peers:
+/// HTTP/2 has no header timeout.
 const HTTP2_PING: Duration = Duration::from_secs(30);
-/// What a peer may send on one stream before it is read: about one command.
+/// The bytes that a peer may send on one stream before they are read: about one
+/// command.
 const STREAM_WINDOW: u32 = 64 * 1024;
-/// The same over all streams: the most that is kept of one peer unread, where
-/// hyper would allow a megabyte.
+/// The same over all streams: the most unread bytes that are kept of one peer.
+/// Hyper's default is a megabyte.
 const CONNECTION_WINDOW: u32 = 256 * 1024;
-/// Written on one stream and not yet taken by its peer.
+/// The most bytes that are written on one stream and not taken by the peer yet.
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// Hyper's settings.
@@ -66,19 +68,20 @@ impl Builders {
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
             .max_headers(MAX_HEADERS)
-            // Bounds the header, and what is read ahead of a body.
+            // Limits the header, and what is read ahead of a body.
             .max_buf_size(limits.max_header_bytes)
-            // A client that closes its half has gone: otherwise a poll that waits
-            // would keep its session, and a stream until its next heartbeat.
+            // A client that closes its half of the connection counts as gone:
+            // otherwise a waiting poll would keep its session, and a stream
+            // until its next heartbeat.
             .half_close(false);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
             .keep_alive_interval(HTTP2_PING)
             .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
-            // Streams that are opened and reset at once (CVE-2023-44487) are h2's to
-            // bound: more than 20 that wait to be accepted, or 1,024 reset for
-            // errors of the peer, end the connection.
+            // h2 itself limits streams that are opened and reset at once
+            // (CVE-2023-44487): more than 20 that wait to be accepted, or 1,024
+            // reset for errors of the peer, end the connection.
             .max_concurrent_streams(MAX_STREAMS)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -89,12 +92,12 @@ impl Builders {
     }
 }
 
-/// A connection that has been accepted and given a place.
+/// A connection that was accepted and has a slot.
 pub(super) struct Admitted {
     pub(super) stream: TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) held: Held,
-    /// When its first request must be there, and TLS behind it.
+    /// When TLS must be done and the first request be there.
     pub(super) until: Instant,
 }
 
@@ -104,11 +107,11 @@ pub(super) async fn run(shared: Arc<Shared>, admitted: Admitted) {
     let stream = match &shared.certificate {
         None => Stream::Plain(stream),
         Some(certificate) => {
-            // In a box: most of the handshake's room is not needed after it.
+            // Boxed: most of the handshake's memory is not needed afterwards.
             let shaken = Box::pin(TlsAcceptor::from(certificate.now()).accept(stream));
             tokio::select! {
                 biased;
-                // Nothing has been asked yet.
+                // No request has come yet.
                 () = shared.finish.cancelled() => return,
                 shaken = timeout_at(until, shaken) => match shaken {
                     Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
@@ -118,7 +121,8 @@ pub(super) async fn run(shared: Arc<Shared>, admitted: Admitted) {
             }
         }
     };
-    // One of its own: asked at every wait, and sockets must not queue for it.
+    // A token of its own: it is polled at every wait, and sockets must not
+    // contend for one.
     let give_up = shared.give_up.child_token();
     let mut socket = Socket::new(stream, give_up, held);
     let is_http2 = tokio::select! {
@@ -126,12 +130,12 @@ pub(super) async fn run(shared: Arc<Shared>, admitted: Admitted) {
         () = shared.finish.cancelled() => return,
         known = timeout_at(until, speaks_http2(&mut socket)) => match known {
             Ok(Ok(is_http2)) => is_http2,
-            // Gone, or without a word.
+            // The peer has gone, or sent nothing.
             Ok(Err(_)) | Err(_) => return tracing::debug!(%peer, "no request in time"),
         },
     };
     let connection = Arc::new(Connection { verdict: socket.verdict(), shared, peer, until });
-    // In boxes: what hyper needs is given back when it has done its part.
+    // Boxed: hyper's memory is freed when its part is done.
     if is_http2 {
         return Box::pin(connection.http2(socket)).await;
     }
@@ -145,7 +149,7 @@ pub(super) async fn run(shared: Arc<Shared>, admitted: Admitted) {
     }
 }
 
-/// Reads as much as it takes to tell.
+/// Reads until it knows whether the peer speaks HTTP/2.
 async fn speaks_http2(socket: &mut Socket) -> std::io::Result<bool> {
     loop {
         let begun = socket.unread();
@@ -160,7 +164,7 @@ async fn speaks_http2(socket: &mut Socket) -> std::io::Result<bool> {
     }
 }
 
-/// What is the same for all requests of one connection.
+/// What all requests of one connection share.
 struct Connection {
     shared: Arc<Shared>,
     verdict: Arc<Verdict>,
@@ -169,23 +173,23 @@ struct Connection {
     until: Instant,
 }
 
-/// An answer on its way out of hyper's hands.
-type Slot = Lock<LEAF, Option<Handed>>;
+/// A long response that leaves hyper.
+type Handover = Lock<LEAF, Option<Handed>>;
 
 impl Connection {
-    /// Requests in hyper's hands, until the end or an answer that lasts.
+    /// Serves requests with hyper, until the end or a long response.
     async fn http1(self: &Arc<Self>, socket: Socket) -> Option<(Socket, Handed)> {
-        let slot = Arc::new(Slot::default());
+        let handover = Arc::new(Handover::default());
         let service = service_fn({
-            let (connection, slot) = (self.clone(), slot.clone());
+            let (connection, handover) = (self.clone(), handover.clone());
             move |request| {
-                let (connection, slot) = (connection.clone(), slot.clone());
-                async move { Ok::<_, Infallible>(connection.answer_or_hand(request, &slot).await) }
+                let (connection, handover) = (connection.clone(), handover.clone());
+                async move { Ok::<_, Infallible>(connection.answer_or_hand(request, &handover).await) }
             }
         });
         let mut hyper = self.shared.builders.http1.serve_connection(socket, service).with_upgrades();
         let finish = UpgradeableConnection::graceful_shutdown;
-        let handed = self.drive(Pin::new(&mut hyper), &self.shared.finish, finish, &slot).await?;
+        let handed = self.drive(Pin::new(&mut hyper), &self.shared.finish, finish, &handover).await?;
         let parts = hyper.into_parts()?;
         let mut socket = parts.io;
         socket.put_back(&parts.read_buf);
@@ -199,13 +203,12 @@ impl Connection {
             async move { Ok::<_, Infallible>(settle(connection.answer(request).await).await) }
         });
         let hyper = pin!(self.shared.builders.http2.serve_connection(socket, service));
-        // Its streams share one socket: nothing is handed over.
+        // HTTP/2 streams share one socket, so nothing leaves hyper.
         let finish = http2::Connection::graceful_shutdown;
-        self.drive(hyper, &self.shared.last_request, finish, &Slot::default()).await;
+        self.drive(hyper, &self.shared.last_request, finish, &Handover::default()).await;
     }
 
-    /// Writes an answer that lasts; gives the socket back if there may be
-    /// further requests.
+    /// Writes a long response. Returns the socket if further requests may come.
     async fn write(&self, mut socket: Socket, handed: Handed) -> Option<Socket> {
         let written = tokio::select! {
             biased;
@@ -246,9 +249,9 @@ impl Connection {
         response
     }
 
-    /// Answers, or leaves in the slot what lasts. HTTP/1.0 and requests with
-    /// bodies have rules of their own, which are hyper's to keep.
-    async fn answer_or_hand(&self, request: Request<Incoming>, slot: &Slot) -> Response {
+    /// Responds, or puts a long response into the handover. HTTP/1.0 and requests
+    /// with bodies have rules of their own, which are left to hyper.
+    async fn answer_or_hand(&self, request: Request<Incoming>, handover: &Handover) -> Response {
         let plain = request.method() == Method::GET
             && request.version() == Version::HTTP_11
             && request.body().is_end_stream();
@@ -263,24 +266,24 @@ impl Connection {
             }
             return response;
         }
-        *slot.lock() = Some(Handed { response, keeps });
+        *handover.lock() = Some(Handed { response, keeps });
         pending().await
     }
 
-    /// Keeps hyper going until its end, or until an answer is in the slot; tells
-    /// it to `finish` when that token is cancelled.
+    /// Polls hyper until its end, or until a response is in the handover. Tells it
+    /// to `finish` when that token is cancelled.
     async fn drive<C>(
         &self,
         mut hyper: Pin<&mut C>,
         to_finish: &CancellationToken,
         finish: fn(Pin<&mut C>),
-        slot: &Slot,
+        handover: &Handover,
     ) -> Option<Handed>
     where
         C: Future<Output = hyper::Result<()>>,
     {
-        // Also while hyper waits for the bytes of the first request, where
-        // HTTP/2 has no time limit of its own.
+        // Also while hyper waits for the first request's bytes: for HTTP/2 it
+        // has no time limit of its own.
         let mut handshake = pin!(sleep_until(self.until));
         let (mut in_handshake, mut finishing) = (!self.verdict.had_a_request(), false);
         loop {
@@ -288,16 +291,16 @@ impl Connection {
                 if let Poll::Ready(result) = hyper.as_mut().poll(cx) {
                     return Poll::Ready(Err(result));
                 }
-                // Not before everything of an earlier answer is written.
+                // Not before the previous response is written completely.
                 if self.verdict.is_stalled() {
                     return Poll::Pending;
                 }
-                let handed = slot.lock().take();
+                let handed = handover.lock().take();
                 handed.map_or(Poll::Pending, |handed| Poll::Ready(Ok(handed)))
             });
             tokio::select! {
                 biased;
-                // Nothing is owed to anybody any more.
+                // The node gives up: nothing more is sent.
                 () = self.shared.give_up.cancelled() => return None,
                 step = step => match step {
                     Ok(handed) => return Some(handed),

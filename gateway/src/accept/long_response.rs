@@ -1,8 +1,8 @@
-//! Answers that last: streams that do not end by themselves, and polls that
-//! wait. While hyper carries one it keeps some 20 KiB of buffers and the whole
-//! request. So a transport marks them, and an HTTP/1.1 connection takes them
-//! out of hyper's hands (`accept/lasting.rs`). Everywhere else [`settle`] makes
-//! answers like any other of them.
+//! Long responses: streams that do not end by themselves, and polls that wait.
+//! While hyper carries one it keeps some 20 KiB of buffers and the whole
+//! request. So a transport marks them, and an HTTP/1.1 connection writes them
+//! without hyper (`long_response_writer`). Elsewhere [`settle`] turns them into
+//! usual responses.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,41 +13,41 @@ use axum::response::Response;
 use daemon::lock::{LEAF, Lock};
 use http::{Extensions, header};
 
-/// What an endless body comes from.
+/// The source of an endless body.
 pub trait Source: Send + Sync {
-    /// Whether it has come to its end, so that what has not been taken yet is
-    /// of no use. Called while the peer takes nothing.
+    /// Whether the source has ended, so that nobody needs the rest. Called
+    /// while the peer takes no data.
     fn is_over(&self) -> bool;
 }
 
-/// Marks an answer whose body does not end by itself.
+/// Marks a response whose body does not end by itself.
 #[derive(Clone)]
 struct Endless(Arc<dyn Source>);
 
-/// What an answer will be.
+/// A response that comes later.
 type Later = Pin<Box<dyn Future<Output = Response> + Send>>;
 
-/// Marks an answer that comes later. Shared only because extensions can be
-/// cloned: one takes it.
+/// Marks a response that comes later. Shared only because extensions must be
+/// cloneable: one user takes it.
 #[derive(Clone)]
 struct Deferred(Arc<Lock<LEAF, Option<Later>>>);
 
-/// An answer whose body does not end by itself, but with its source.
+/// A response whose body ends when its source does.
 pub fn endless(mut response: Response, source: Arc<dyn Source>) -> Response {
     response.extensions_mut().insert(Endless(source));
     response
 }
 
-/// An answer that comes later. It must hold nothing of its request: that would
-/// keep the buffer into which it was read.
+/// A response that comes later. It must not hold anything of its request, which
+/// would keep the request's read buffer.
 pub fn deferred(answer: impl Future<Output = Response> + Send + 'static) -> Response {
     let mut response = Response::new(Body::empty());
     response.extensions_mut().insert(Deferred(Arc::new(Lock::new(Some(Box::pin(answer))))));
     response
 }
 
-/// Does something once an answer is there, and before it goes: also one that
-/// comes later.
+/// Runs `after` when the response is there and before it is sent, also for one
+/// that comes later.
 pub(crate) async fn then<F, Fut>(mut response: Response, after: F) -> Response
 where
     F: FnOnce(Response) -> Fut + Send + 'static,
@@ -59,24 +59,24 @@ where
     }
 }
 
-/// Whether this answer lasts.
+/// Whether this is a long response.
 pub(crate) fn lasts(response: &Response) -> bool {
     let extensions = response.extensions();
     extensions.get::<Endless>().is_some() || extensions.get::<Deferred>().is_some()
 }
 
-/// What a deferred answer will be; nothing for any other.
+/// Takes the future of a deferred response; `None` for any other.
 pub(crate) fn take_deferred(extensions: &mut Extensions) -> Option<Later> {
     extensions.remove::<Deferred>()?.0.lock().take()
 }
 
-/// What an endless body comes from; nothing for any other.
+/// Takes the source of an endless body; `None` for any other response.
 pub(crate) fn take_source(extensions: &mut Extensions) -> Option<Arc<dyn Source>> {
     Some(extensions.remove::<Endless>()?.0)
 }
 
-/// The answer itself, once it is there, with what the layers around its route
-/// have said of it.
+/// Waits for a deferred response, and adds the headers that layers around its
+/// route have set.
 pub(crate) async fn settle(mut response: Response) -> Response {
     match take_deferred(response.extensions_mut()) {
         Some(later) => merged(response, later.await),
@@ -84,10 +84,10 @@ pub(crate) async fn settle(mut response: Response) -> Response {
     }
 }
 
-/// A deferred answer with the headers that layers gave to its forerunner.
+/// A deferred response with the headers that layers gave to its placeholder.
 pub(crate) fn merged(forerunner: Response, mut answer: Response) -> Response {
     let mut layered = forerunner.into_parts().0.headers;
-    // Of the empty body.
+    // The length of the placeholder's empty body.
     layered.remove(header::CONTENT_LENGTH);
     for (name, value) in &layered {
         answer.headers_mut().append(name, value.clone());

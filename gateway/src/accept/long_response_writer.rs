@@ -1,6 +1,6 @@
-//! An answer that lasts, on an HTTP/1.1 connection: written to the socket
-//! without hyper, with no more room than it needs at the moment. Afterwards the
-//! connection goes on in hyper's hands.
+//! Writes a long response on an HTTP/1.1 connection without hyper, with only
+//! the memory that it needs at the moment. Afterwards hyper serves the
+//! connection again.
 
 use std::io;
 use std::pin::pin;
@@ -21,21 +21,23 @@ use tokio_util::sync::CancellationToken;
 use super::socket::Socket;
 use crate::accept::long_response::{self, Source};
 
-/// What is gathered of a body before it is written, at least.
+/// The bytes of a body that are gathered before they are written, at least.
 const GATHER: usize = 16 * 1024;
 
-/// How often it is looked whether what a peer does not take is still of use.
+/// The time between two checks whether the data that a peer does not take is
+/// still needed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// An answer taken out of hyper's hands.
+/// A long response that has left hyper.
 pub(super) struct Handed {
     pub(super) response: Response,
-    /// The connection is for more than this request.
+    /// Whether the connection stays open after this request.
     pub(super) keeps: bool,
 }
 
-/// Writes the answer, however long that takes; says whether the connection goes
-/// on. Fails when the client has gone, also while there is nothing to write.
+/// Writes the response, however long that takes. Returns whether the connection
+/// goes on. Fails when the client has gone, also while there is nothing to
+/// write.
 pub(super) async fn write(
     socket: &mut Socket,
     handed: Handed,
@@ -47,7 +49,7 @@ pub(super) async fn write(
     };
     let answer = socket.unless_gone(later).await?;
     let keeps = keeps && !last_request.is_cancelled();
-    // In a box: only for a moment.
+    // Boxed: needed for a moment only.
     Box::pin(write_whole(socket, long_response::merged(response, answer), keeps)).await?;
     Ok(keeps)
 }
@@ -83,7 +85,7 @@ async fn write_endless(
     Ok(keeps && !last_request.is_cancelled())
 }
 
-/// What comes next of a body; nothing at its end. Before it waits, what has been
+/// The next part of a body; `None` at its end. Before it waits, everything
 /// gathered is written.
 async fn next(
     socket: &mut Socket,
@@ -100,9 +102,9 @@ async fn next(
             Some(frame) => frame,
             None => {
                 if !out.is_empty() {
-                    // In a box: only for a moment.
+                    // Boxed: needed for a moment only.
                     Box::pin(put_while_wanted(socket, out, source)).await?;
-                    // Kept by nobody who waits.
+                    // No buffer is kept while it waits.
                     *out = Vec::new();
                 }
                 socket.unless_gone(body.frame()).await?
@@ -110,7 +112,8 @@ async fn next(
         };
         match frame {
             None => return Ok(None),
-            // The client sees by the missing last chunk that this was not all.
+            // The missing last chunk tells the client that the body is
+            // incomplete.
             Some(Err(error)) => return Err(io::Error::other(error)),
             Some(Ok(frame)) => {
                 // An empty chunk would be the last one.
@@ -148,7 +151,7 @@ fn head(status: StatusCode, headers: &HeaderMap, keeps: bool) -> Vec<u8> {
     out
 }
 
-/// While the peer takes nothing, its session may end: then nobody waits for it.
+/// Writes; gives up when the peer takes no data and its session has ended.
 async fn put_while_wanted(
     socket: &mut Socket,
     bytes: &[u8],

@@ -1,11 +1,11 @@
-//! Sockets and HTTP, below every route: [`acceptor`] takes connections in,
-//! `places` bounds them, `connection` serves one with hyper (`scan` and [`strict`]
-//! refuse what hyper is too lenient about, [`refusal`] says so), `certificate`
-//! holds the TLS certificate, `socket` is a connection that a WebSocket takes
-//! over, `stream` the bytes below. [`long_response`] marks streams and waiting
-//! polls, and `long_response_writer` writes them without hyper. [`busy`] answers
-//! an EventSource that cannot be served now, [`body`] gathers what a request brings.
-//! Nothing here knows of sessions.
+//! Sockets and HTTP, below all routes: [`acceptor`] accepts connections,
+//! `slots` limits them, `connection` serves one with hyper (`scan` and
+//! [`strict`] refuse what hyper is too lenient about, [`refusal`] writes the
+//! refusal), `certificate` has the TLS certificate, `socket` is a connection
+//! that a WebSocket may take over, `stream` the bytes below. [`long_response`]
+//! marks streams and waiting polls, and `long_response_writer` writes them
+//! without hyper. [`busy`] responds to an EventSource that cannot be served
+//! now. Nothing here knows of sessions.
 
 pub mod acceptor;
 pub mod body;
@@ -14,13 +14,13 @@ mod certificate;
 mod connection;
 pub mod long_response;
 mod long_response_writer;
-mod places;
 mod refusal;
 mod scan;
+mod slots;
 mod socket;
 mod stream;
 pub mod strict;
 
 pub use acceptor::Acceptor;
-pub use places::Counts;
+pub use slots::Counts;
 pub(crate) use socket::Socket;

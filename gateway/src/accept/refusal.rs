@@ -1,6 +1,6 @@
-//! Connections that there is no place for: answered, and closed. The request is
-//! read first if it comes soon, so that the peer sees the answer and no reset,
-//! and an EventSource one that it can bear.
+//! Refuses connections for which there is no slot: responds and closes. It
+//! first reads the request if that comes soon, so that the peer sees the
+//! response and not a reset, and an EventSource gets one that it can handle.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +12,15 @@ use tokio::time::timeout;
 
 use crate::accept::busy::{self, EVENT_STREAM};
 
-/// Connections whose request is waited for at the same time. One more is
-/// answered at once.
+/// How many connections may wait for their request at once. Further ones are
+/// refused without reading.
 const AT_ONCE: usize = 64;
-/// How long it is waited for.
+/// How long to wait for the request.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Bytes that are read of it: more than its first line, and most whole heads.
+/// The most bytes read of it: more than its first line, and most complete
+/// heads.
 const HEAD: usize = 4_096;
-/// When it helps to come back.
+/// The `Retry-After` of the refusal.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Refuses connections.
@@ -33,21 +34,21 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// Whether a request may be waited for; if not, this has been answered.
+    /// A permit to wait for the request. `None`: it was refused already.
     pub(super) fn turn(&self, stream: &TcpStream) -> Option<OwnedSemaphorePermit> {
         let turn = self.0.clone().try_acquire_owned().ok();
         if turn.is_none() {
-            // Without waiting: a new socket's send buffer is empty, and where
-            // even this short text does not fit the peer gets only the end.
+            // Without waiting: a new socket's send buffer is empty. If even
+            // this short text does not fit, the peer only sees the close.
             let _ = stream.try_write(refusal().as_bytes());
         }
         turn
     }
 }
 
-/// Answers, and closes.
+/// Responds and closes.
 pub(super) async fn answer(mut stream: TcpStream, _turn: OwnedSemaphorePermit) {
-    // Whatever goes wrong, the peer is to be refused.
+    // Whatever goes wrong, the peer is refused.
     let _ = timeout(PATIENCE, async {
         let head = read_head(&mut stream).await.unwrap_or_default();
         let answer = if asks_for_events(&head) { event_stream() } else { refusal() };
@@ -57,10 +58,10 @@ pub(super) async fn answer(mut stream: TcpStream, _turn: OwnedSemaphorePermit) {
     .await;
 }
 
-/// What comes, up to the end of a head.
+/// Reads up to the end of a request's head.
 async fn read_head(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(HEAD);
-    // Nobody is kept from an answer by being slow with the request.
+    // A slow peer gets the response nevertheless.
     let _ = timeout(PATIENCE / 2, async {
         while head.len() < HEAD && !head.windows(4).any(|end| end == b"\r\n\r\n") {
             if stream.read_buf(&mut head).await? == 0 {
@@ -88,8 +89,8 @@ fn refusal() -> String {
     )
 }
 
-/// For pages of any origin: it says nothing, and one that may not read it would
-/// give up for good.
+/// Readable for pages of any origin: it contains nothing, and an EventSource
+/// that may not read it would stop for ever.
 fn event_stream() -> String {
     let body = busy::come_back_after(PAUSE);
     format!(

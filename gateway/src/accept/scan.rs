@@ -1,14 +1,14 @@
-//! Looks at HTTP/1.1 requests as they come in, for what hyper repairs without
-//! a word: `Content-Length` together with `Transfer-Encoding`, and
-//! `Content-Length` twice (RFC 9112 §6.3). A proxy in front may have read such
-//! a request differently, so that one request can hide in another. It follows
-//! the framing of bodies only so far as to find the next header.
+//! Checks incoming HTTP/1.1 requests for what hyper silently repairs:
+//! `Content-Length` together with `Transfer-Encoding`, and `Content-Length`
+//! twice (RFC 9112 §6.3). A proxy in front may have understood such a request
+//! differently, so that one request can hide in another. The scan follows
+//! bodies only as far as it needs to find the next header.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::accept::strict::Refusal;
 
-/// What the scan tells the connection, and the connection the scan.
+/// What the scan and the connection tell each other.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
     flags: AtomicU8,
@@ -30,18 +30,18 @@ impl Verdict {
         self.flags.load(Ordering::Acquire) & flag != 0
     }
 
-    /// A whole request header has arrived.
+    /// Notes that a whole request header has arrived.
     pub(super) fn first_request(&self) {
         self.set(REQUEST_SEEN);
     }
 
-    /// Whether one ever did.
+    /// Whether a request header ever arrived.
     pub(super) fn had_a_request(&self) -> bool {
         self.has(REQUEST_SEEN)
     }
 
-    /// Whether the socket takes no more for the moment, so that something waits
-    /// to be written.
+    /// Notes whether the socket takes no more data at the moment, so that
+    /// something waits to be written.
     pub(super) fn stall(&self, stalled: bool) {
         if stalled != self.is_stalled() {
             self.flags.fetch_xor(STALLED, Ordering::AcqRel);
@@ -52,18 +52,19 @@ impl Verdict {
         self.has(STALLED)
     }
 
-    /// What comes now is no HTTP/1.1.
+    /// Notes that the bytes from here on are no HTTP/1.1.
     pub(super) fn end(&self) {
         self.set(OVER);
     }
 
-    /// Whether there is nothing more to look at.
+    /// Whether there is nothing more to check.
     pub(super) fn is_over(&self) -> bool {
         self.has(OVER)
     }
 
-    /// What is wrong with a request that has come in. It may be the one after
-    /// the one that is asked for (pipelining); nothing is lost by refusing both.
+    /// What is wrong with a request that has arrived. It may be a later one
+    /// than the one that is served (pipelining); both are then refused, which
+    /// loses nothing.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         if self.has(BOTH_FRAMINGS) {
             return Some(Refusal::BothFramings);
@@ -75,13 +76,13 @@ impl Verdict {
     }
 }
 
-/// Where in the stream of requests it is.
+/// The position in the stream of requests.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     at: At,
-    /// The present line's beginning.
+    /// The beginning of the present line.
     line: Line,
-    /// Of the present header: how many lengths, which, and whether there is
+    /// In the present header: how many lengths, which, and whether there is
     /// `Transfer-Encoding`.
     lengths: u32,
     length: u64,
@@ -102,8 +103,9 @@ enum At {
     Trailer,
 }
 
-/// A line without its blanks, so that none of them can push a value out of
-/// sight. Long enough for any name that counts with any number of 64 bits.
+/// The beginning of a line without its blanks, so that blanks cannot push a
+/// value beyond what is kept. Long enough for any relevant name and any 64-bit
+/// number.
 #[derive(Debug)]
 struct Line {
     bytes: [u8; 64],
@@ -137,7 +139,7 @@ impl Scan {
         self.at != At::Request || self.line.length > 0
     }
 
-    /// Takes the next bytes.
+    /// Scans the next bytes.
     pub(super) fn see(&mut self, mut bytes: &[u8], verdict: &Verdict) {
         while !bytes.is_empty() && !verdict.is_over() {
             match &mut self.at {
@@ -194,7 +196,7 @@ impl Scan {
         let (name, value) = (&line[..colon], &line[colon + 1..]);
         if name.eq_ignore_ascii_case(b"content-length") {
             self.lengths += 1;
-            // With enough zeros before it a number is longer than what is kept.
+            // A number with many leading zeros is longer than what is kept.
             let plain = value.len() <= 20 && value.iter().all(u8::is_ascii_digit);
             let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
             match number.filter(|_| plain) {
@@ -233,7 +235,7 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Whole, and byte by byte: how it is cut must not matter.
+    /// Scans the text at once and byte by byte: the result must be the same.
     fn refusal(text: &str) -> Option<Refusal> {
         let (whole, split) = (Verdict::default(), Verdict::default());
         Scan::default().see(text.as_bytes(), &whole);

@@ -1,7 +1,6 @@
-//! A client's socket as hyper sees it. Holds the connection's place for as
-//! long as the socket lives, also after an upgrade has taken it out of the
-//! connection; shows the scan every byte on its way in; and breaks when the
-//! node gives up, whoever has it by then.
+//! A client's socket as hyper sees it. It holds the connection's slot while the
+//! socket lives, even after an upgrade; it shows every incoming byte to the
+//! scan; and it fails when the node gives up, whoever owns it then.
 
 use std::future::poll_fn;
 use std::io;
@@ -17,33 +16,33 @@ use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::places::Place;
 use super::scan::{Scan, Verdict};
+use super::slots::Slot;
 use super::stream::Stream;
 
-/// Bytes read ahead of hyper at most: of a request that has just begun, or of
-/// those that come while an answer lasts.
+/// The most bytes read ahead of hyper: of a new request, or of requests that
+/// come during a long response.
 const READ_AHEAD: usize = 4_096;
 
-/// The socket and what goes with it.
+/// A socket and what belongs to it.
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: TokioIo<Stream>,
-    /// Taken away when nothing more is to be looked at.
+    /// The scan; `None` when there is nothing more to check.
     scan: Option<Box<Scan>>,
     verdict: Arc<Verdict>,
-    /// Read, seen by the scan, and not yet given to hyper. Without an allocation
-    /// for as long as there is nothing.
+    /// Bytes that were read and scanned, but not given to hyper yet. Empty
+    /// without an allocation.
     unread: Vec<u8>,
-    /// Wakes whoever waits for this socket when all are to close.
+    /// Wakes a waiting reader or writer when all sockets must close.
     give_up: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Nothing before the end.
+    /// `None` until the connection ends.
     lingering: Option<Box<Lingering>>,
     _held: Held,
 }
 
-/// What is given back when a socket closes.
-pub(super) type Held = (Place, TaskTrackerToken);
+/// What is released when a socket closes.
+pub(super) type Held = (Slot, TaskTrackerToken);
 
 impl Socket {
     pub(super) fn new(stream: Stream, give_up: CancellationToken, held: Held) -> Self {
@@ -63,12 +62,12 @@ impl Socket {
         self.verdict.clone()
     }
 
-    /// What has been read ahead.
+    /// The bytes that were read ahead.
     pub(super) fn unread(&self) -> &[u8] {
         &self.unread
     }
 
-    /// Puts back what hyper has read and not used.
+    /// Puts back bytes that hyper has read but not used.
     pub(super) fn put_back(&mut self, bytes: &[u8]) {
         self.unread.splice(..0, bytes.iter().copied());
     }
@@ -82,7 +81,7 @@ impl Socket {
     fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let room = READ_AHEAD.saturating_sub(self.unread.len());
         if room == 0 {
-            // Nobody wants more before these have been used.
+            // These must be used first.
             return Poll::Pending;
         }
         let mut bytes = [0_u8; READ_AHEAD];
@@ -99,8 +98,8 @@ impl Socket {
         polled
     }
 
-    /// Waits for something else for as long as the peer is there. A peer that
-    /// closes its half has gone.
+    /// Waits for something else while the peer is there. Fails when the peer
+    /// closes its half of the connection.
     pub(super) async fn unless_gone<F: Future>(&mut self, awaited: F) -> io::Result<F::Output> {
         let mut awaited = pin!(awaited);
         poll_fn(|cx| {
@@ -124,8 +123,8 @@ impl Socket {
         }
     }
 
-    /// Gives what has been read ahead, as much as there is room for; false if
-    /// there is nothing.
+    /// Gives bytes that were read ahead, as many as there is room for. Returns
+    /// false if there are none.
     fn give_unread(&mut self, room: usize, put: impl FnOnce(&[u8])) -> bool {
         if self.unread.is_empty() {
             return false;
@@ -165,7 +164,7 @@ impl Socket {
         }
     }
 
-    /// Takes what has come, for who has the socket after an upgrade.
+    /// Reads, for the owner of the socket after an upgrade.
     pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -179,7 +178,7 @@ impl Socket {
         self.or_end(cx, polled)
     }
 
-    /// Gives bytes on their way, for who has the socket after an upgrade.
+    /// Writes, for the owner of the socket after an upgrade.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(self.stream.inner_mut()).poll_write(cx, bytes);
         self.or_end(cx, polled)
@@ -191,8 +190,8 @@ impl Socket {
         self.or_end(cx, polled)
     }
 
-    /// A socket that has to wait waits for the end as well. One that goes on
-    /// without waiting is in a session's hands, which ends by itself.
+    /// Whoever waits for the socket also waits for the end of the node. Without
+    /// waiting it goes on: then its session ends it.
     fn or_end<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_pending() && self.give_up.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
@@ -201,12 +200,12 @@ impl Socket {
     }
 }
 
-/// What is still read of a peer after the last answer, in bytes and time.
+/// How much is read of a peer after the last response, in bytes and time.
 const LINGER_BYTES: usize = 16 << 20;
 const LINGER: Duration = Duration::from_secs(5);
 
-/// The end of a connection on which a request had not ended: its answer has gone,
-/// and nothing more does.
+/// The end of a connection on which a request had not ended: the response is
+/// sent, and nothing more is.
 #[derive(Debug)]
 struct Lingering {
     until: Pin<Box<Sleep>>,
@@ -214,19 +213,20 @@ struct Lingering {
 }
 
 impl Socket {
-    /// Ends what goes to the peer, for who has the socket after an upgrade.
+    /// Closes the sending half, for the owner of the socket after an upgrade.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(self.stream.inner_mut()).poll_shutdown(cx);
         self.or_end(cx, polled)
     }
 
-    /// Whether the peer may be in the midst of sending something.
+    /// Whether the peer may be sending something.
     fn is_amid_request(&self) -> bool {
         self.verdict.is_over() || self.scan.as_ref().is_none_or(|scan| scan.is_amid_request())
     }
 
-    /// Reads on for a moment, and drops what comes: with bytes unread the kernel
-    /// would reset the connection, and the peer might never see its answer.
+    /// Reads on for a moment, and drops the bytes. If bytes were left unread,
+    /// the kernel would reset the connection, and the peer might never see its
+    /// response.
     fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let lingering = self.lingering.get_or_insert_with(|| {
             Box::new(Lingering { until: Box::pin(sleep(LINGER)), left: LINGER_BYTES })

@@ -1,5 +1,4 @@
-//! The bytes of a connection, with or without TLS, and what the kernel is told
-//! about its socket.
+//! The bytes of a connection, with or without TLS, and the socket's options.
 
 use std::io;
 use std::pin::Pin;
@@ -15,24 +14,24 @@ use tokio_rustls::server::TlsStream;
 #[derive(Debug)]
 pub(super) enum Stream {
     Plain(TcpStream),
-    /// In a box: plain sockets have no use for the room.
+    /// Boxed: plain sockets do not need the memory.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Sets what every client's socket needs: on each, for those that came before
-/// the listener was set up would not have it from there. Fails when the peer has
-/// gone meanwhile.
+/// Sets the options that every client's socket needs. Setting them on the
+/// listener would miss sockets that came before. Fails when the peer has gone
+/// meanwhile.
 pub(super) fn prepare(stream: &TcpStream, silence: Duration) -> io::Result<()> {
     // Frames are small and leave whole: waiting for more only delays.
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
-    // The kernel counts in whole seconds here.
+    // The kernel takes whole seconds here.
     let beat = (silence / 2).max(Duration::from_secs(1));
-    // Asks the peers to whom nothing is written, such as those of long polls.
+    // Finds dead peers to whom nothing is written, such as those of long polls.
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(beat).with_interval(beat))?;
-    // Nobody reads from the peer of a one-way stream, and writing to a machine
-    // that is gone only fills the kernel's buffer, for a quarter of an hour.
-    // It also ends a peer that is there and takes nothing for so long.
+    // The gateway does not read from the peer of a one-way stream, and writes
+    // to a dead machine only fill the kernel's buffer, for a quarter of an
+    // hour. This also ends a live peer that takes no data for so long.
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(silence))?;
     Ok(())

@@ -1,6 +1,6 @@
-//! What an HTTP request must not be, where hyper is lenient: refused with 400
-//! (426 for a WebSocket version), our error JSON, and the end of the
-//! connection. Two readers of one request must never understand it differently.
+//! Checks requests where hyper is too lenient. A bad one is refused with 400
+//! (426 for a WebSocket version) and our error JSON, and the connection ends.
+//! Two readers of one request must never understand it differently.
 
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
@@ -23,7 +23,7 @@ pub enum Refusal {
     BothFramings,
     /// `Content-Length` twice, even of one value.
     TwoLengths,
-    /// `Content-Length` that is no plain number.
+    /// A `Content-Length` that is no plain number.
     OddLength,
     /// HTTP/1.1 without `Host` (RFC 9112 §3.2).
     NoHost,
@@ -31,15 +31,15 @@ pub enum Refusal {
     TwoHosts,
     /// `Host` and the host of the request's target differ (RFC 9113 §8.3.1).
     OtherHost,
-    /// `Authorization` twice: whose request would it be?
+    /// `Authorization` twice: it would not be clear whose request it is.
     TwoAuthorizations,
-    /// `Origin` twice: which page would it be from?
+    /// `Origin` twice: it would not be clear which page it is from.
     TwoOrigins,
     /// `Content-Type` or `Last-Event-ID` twice.
     Twice,
     /// A `Sec-WebSocket-Key` that is not 16 bytes of base64, once (RFC 6455 §4.2.1).
     WebSocketKey,
-    /// Not version 13 (RFC 6455 §4.2.2).
+    /// A `Sec-WebSocket-Version` other than 13 (RFC 6455 §4.2.2).
     WebSocketVersion,
 }
 
@@ -94,7 +94,7 @@ fn wrong_key(headers: &HeaderMap) -> Option<Refusal> {
     (!good).then_some(Refusal::WebSocketKey)
 }
 
-/// Whether a header's lists have this word.
+/// Whether one of a header's lists contains this word.
 pub(crate) fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     let lists = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     lists.flat_map(|list| list.split(',')).any(|one| one.trim().eq_ignore_ascii_case(word))

@@ -1,4 +1,4 @@
-//! Finds out who makes a request, and counts it.
+//! Finds out who makes a request, and counts the request.
 
 use axum::extract::MatchedPath;
 use http::request::Parts;
@@ -24,8 +24,8 @@ pub struct Callers {
 }
 
 impl Callers {
-    /// Believes what `auth` verifies. `class_of` says the class of limit of a route
-    /// that is no command; others count as an attach.
+    /// Accepts the tokens that `auth` verifies. `class_of` returns the class of
+    /// limit of a route that is no command; other routes count as an attach.
     pub fn new(
         context: NodeContext,
         auth: Authenticator,
@@ -35,13 +35,13 @@ impl Callers {
         Self { context, auth, rates, class_of }
     }
 
-    /// Who makes this request, counted. Fails with 401 or 403 as
+    /// The caller of this request, which is counted. Fails with 401 or 403 as
     /// [`Callers::caller`] does, and with 429 beyond the limit.
     pub(crate) async fn enter(&self, parts: &Parts) -> Result<Caller, Failure> {
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
         let caller = self.caller(&parts.headers, &parts.extensions, &query).await?;
-        // Resources that are commands count when it is known which they are;
-        // whatever else is served to a known caller counts here.
+        // A resource that is a command is counted when its command is known;
+        // all others are counted here.
         let class = parts.extensions.get::<MatchedPath>().and_then(|path| (self.class_of)(path.as_str()));
         self.rates.enter(caller.payer(), class.unwrap_or(Class::Attach), 1).await?;
         Ok(caller)

@@ -1,5 +1,5 @@
-//! From a request's headers and query to the caller: who it is, and whom it
-//! acts for (PROTOCOL.md §3).
+//! Reads a request's headers and query: who makes the request, and for whom
+//! (PROTOCOL.md §3).
 
 use http::{Extensions, HeaderMap, HeaderName, header};
 use proto::{DeviceId, UserId};
@@ -14,11 +14,12 @@ use crate::protocol::query::Query;
 pub const AS: HeaderName = HeaderName::from_static("switchboard-as");
 
 impl Callers {
-    /// Who makes this request. Fails with 401 when the credential does not hold,
-    /// 403 when it does not allow to act for the user that is named.
+    /// The caller of this request. Fails with 401 when the credential is not
+    /// valid, and with 403 when it does not allow acting for the user named.
     ///
-    /// `extensions` are the request's: a ticket that was taken is noted there, and
-    /// given back when the request is refused after all ([`Callers::give_back`]).
+    /// `extensions` are the request's: a ticket that was taken is noted there,
+    /// and given back if the request is refused after all
+    /// ([`Callers::give_back`]).
     pub(crate) async fn caller(
         &self,
         headers: &HeaderMap,
@@ -44,7 +45,7 @@ impl Callers {
         }
         let user = UserId::parse(&text).map_err(|rule| Failure::field(name, &rule))?;
         let acting = user != identity.user;
-        // The credential's device is one of its own user's.
+        // The credential's device belongs to the credential's own user.
         let bound = identity.device.clone().filter(|_| !acting);
         let device = bound.or(asked).unwrap_or_else(DeviceId::random);
         Ok(Caller { acting, user, identity, device, by_ticket })

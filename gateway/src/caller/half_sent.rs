@@ -1,48 +1,48 @@
-//! Bytes of what clients have begun to send and not ended: bodies of requests,
-//! frames of WebSockets. Each is bounded by itself; here is the bound of all of
-//! them together, and of one user's, so that a few who send slowly keep nobody
-//! else from sending. What comes in one piece is not counted at all.
+//! Counts the bytes of requests' bodies and WebSocket frames that clients have
+//! begun to send but not finished. Each one has its own limit; here are the
+//! limits of all together, and of one user's, so that a few slow senders do not
+//! keep others from sending. What arrives in one piece is not counted.
 
 use std::sync::Arc;
 
-use daemon::lock::{LEAF, Lock, Locked};
+use daemon::lock::{LEAF, Lock, LockGuard};
 use proto::UserId;
 use rustc_hash::FxHashMap;
 
 use crate::protocol::failure::Failure;
 
-/// One user's part of all.
+/// One user may have this fraction of all bytes.
 const SHARES: usize = 8;
-/// When to try again.
+/// The `retry_after_ms` of a refusal.
 const RETRY_AFTER_MS: u64 = 1_000;
 
 /// The bytes that this node holds.
 #[derive(Debug)]
 pub struct HalfSent {
     most: usize,
-    /// Protects the sums; held for moments.
+    /// Protects the sums; locked only briefly.
     held: Lock<LEAF, Held>,
 }
 
 #[derive(Debug, Default)]
 struct Held {
     all: usize,
-    /// Of users who have any.
+    /// The bytes of each user who has any.
     users: FxHashMap<UserId, usize>,
 }
 
 impl HalfSent {
-    /// So many bytes at most; of one user an eighth of them.
+    /// At most this many bytes; for one user an eighth of them.
     pub fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, held: Lock::default() })
     }
 
-    /// How many there are.
+    /// The bytes held now.
     pub fn bytes(&self) -> usize {
         self.lock().all
     }
 
-    fn lock(&self) -> Locked<'_, Held> {
+    fn lock(&self) -> LockGuard<'_, Held> {
         self.held.lock()
     }
 
@@ -69,7 +69,8 @@ impl HalfSent {
     }
 }
 
-/// One request's or one connection's part. Gives it back when it is dropped.
+/// The bytes of one request or connection, which are free again when this is
+/// dropped.
 #[derive(Debug)]
 pub struct Part {
     of: Arc<HalfSent>,
@@ -78,13 +79,13 @@ pub struct Part {
 }
 
 impl Part {
-    /// Nothing yet.
+    /// Holds nothing yet.
     pub fn new(of: &Arc<HalfSent>, user: &UserId) -> Self {
         Self { of: of.clone(), user: user.clone(), bytes: 0 }
     }
 
-    /// So many bytes are held now. Refused when that is more than before and there
-    /// is no room: then it stays as it was.
+    /// Sets the number of bytes held. Fails when it is more than before and
+    /// there is no room; then nothing changes.
     pub fn hold(&mut self, bytes: usize) -> Result<(), Failure> {
         if bytes != self.bytes {
             self.of.change(&self.user, self.bytes, bytes)?;
@@ -127,7 +128,7 @@ mod tests {
             .collect();
         assert_eq!(held.bytes(), 800);
         assert_eq!(part(&held, "bob").hold(1).unwrap_err().code, ErrorCode::Unavailable);
-        // What is there already may end, and makes room.
+        // What has begun may finish, and frees its bytes.
         assert_eq!(first.hold(59), Ok(()));
         assert_eq!(part(&held, "bob").hold(1), Ok(()));
         drop((first, second, others));

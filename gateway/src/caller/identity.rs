@@ -1,4 +1,4 @@
-//! Who a credential says that its holder is.
+//! The identity that a credential proves, and the caller of a request.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -7,28 +7,29 @@ use proto::{DeviceId, UserId};
 use crate::caller::rates::Payer;
 use crate::protocol::scopes::Scopes;
 
-/// What a verified token says.
+/// The identity that a verified token proves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Its `sub`.
+    /// The token's `sub`.
     pub user: UserId,
-    /// Its `device`, when it is bound to one.
+    /// The token's `device`, if it is bound to one.
     pub device: Option<DeviceId>,
-    /// What it allows beyond acting as its user.
+    /// What the token allows beyond acting as its user.
     pub scopes: Scopes,
-    /// Its `exp`, in Unix seconds.
+    /// The token's `exp`, in Unix seconds.
     pub expires: u64,
 }
 
-/// Whoever makes a request.
+/// The caller of a request.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// What the credential says.
+    /// The identity of the credential.
     pub identity: Identity,
-    /// On whose behalf: the credential's user, or whom a backend names.
+    /// The user for whom the caller acts: the credential's user, or the one
+    /// that a backend names.
     pub user: UserId,
-    /// The credential's (not where it acts for another user), else the
-    /// query's, else one made up.
+    /// The credential's device (unless it acts for another user), else the
+    /// query's, else a random one.
     pub device: DeviceId,
     /// Whether the user is another one than the credential's.
     pub acting: bool,
@@ -37,7 +38,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Whose limit a request counts for.
+    /// The payer: whose limit a request counts for.
     pub fn payer(&self) -> Payer<'_> {
         Payer { user: &self.identity.user, service: self.identity.scopes.service }
     }
@@ -51,18 +52,18 @@ impl LiveScopes {
     const SERVICE: u8 = 1;
     const PUBLISH: u8 = 2;
 
-    /// Those of the first token.
+    /// The scopes of the first token.
     pub fn new(scopes: Scopes) -> Self {
         Self(AtomicU8::new(Self::bits(scopes)))
     }
 
-    /// Those of the token that counts now.
+    /// The scopes of the newest token.
     pub fn get(&self) -> Scopes {
         let bits = self.0.load(Ordering::Relaxed);
         Scopes { service: bits & Self::SERVICE != 0, publish: bits & Self::PUBLISH != 0 }
     }
 
-    /// A new token has been given.
+    /// Sets the scopes of a new token.
     pub fn set(&self, scopes: Scopes) {
         self.0.store(Self::bits(scopes), Ordering::Relaxed);
     }

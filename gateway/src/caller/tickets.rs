@@ -1,6 +1,6 @@
-//! One-time tickets (PROTOCOL.md §3): for places that cannot set headers, so
-//! that no token stands in a URL. A ticket ends with the token that bought it,
-//! and is used up by a request that is not refused.
+//! One-time tickets (PROTOCOL.md §3): for clients that cannot set headers, so
+//! that no token is in a URL. A ticket ends with the token that bought it, and
+//! is used up by a request that is not refused.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -18,14 +18,14 @@ use crate::protocol::failure::Failure;
 use crate::protocol::scopes::Scopes;
 use crate::session::expiry;
 
-/// A ticket lives so long, or until its token's `exp`.
+/// How long a ticket is valid, at most until its token's `exp`.
 const LIFE: Duration = Duration::from_secs(30);
 
-/// Requests go to a router by user, and whose a ticket is is not known yet.
+/// Requests go to a router by user, but the user of a ticket is not known yet.
 static NOBODY: LazyLock<UserId> = LazyLock::new(|| UserId::parse("-").expect("a dash is a user id"));
 
-/// What a ticket says of its holder: what the token says; where a backend acts
-/// for a user, that user and nothing more, for the ticket goes to the user.
+/// The identity that a ticket proves: that of the token. If a backend acts for
+/// a user, it is that user without scopes, since the user gets the ticket.
 fn stands_for(caller: Caller) -> Identity {
     if caller.acting {
         Identity { user: caller.user, device: None, scopes: Scopes::default(), ..caller.identity }
@@ -34,20 +34,20 @@ fn stands_for(caller: Caller) -> Identity {
     }
 }
 
-/// The ticket that a request has taken, until it is known whether the request is
-/// refused.
+/// The ticket that a request has taken, until it is known whether the request
+/// is refused.
 #[derive(Debug, Clone, Default)]
 pub struct TakenTicket(Arc<Lock<LEAF, Option<wire::ReturnTicket>>>);
 
 impl Callers {
-    /// Issues a ticket for whoever `caller` stands for; returns it with its life in
-    /// whole seconds. Fails for one who came with a ticket, with an expired token,
-    /// and when no router answers.
+    /// Issues a ticket for the user for whom the caller acts; returns it with
+    /// its life in whole seconds. Fails for a caller who came with a ticket,
+    /// with an expired token, and when no router answers.
     pub(crate) async fn issue(&self, caller: Caller) -> Result<(String, u64), Failure> {
         if caller.by_ticket {
             return Err(Failure::forbidden("a ticket cannot buy another: it takes the token itself"));
         }
-        // Without the leeway of tokens: a ticket is for the next moment.
+        // Without the leeway of tokens, since a ticket is used at once.
         let end = Duration::from_secs(caller.identity.expires);
         let life = end.saturating_sub(Duration::from_millis(now_ms())).min(LIFE);
         if life.is_zero() {
@@ -63,8 +63,9 @@ impl Callers {
         Ok((ticket, life.as_secs()))
     }
 
-    /// Who the holder of this ticket is. Nobody else can take it from now on; where
-    /// there is a place to note it, it is given back if its request is refused.
+    /// The identity of this ticket, which nobody else can take from now on.
+    /// With `taken` it is noted there, so that it is given back if the request
+    /// is refused. Fails with `unauthorized`, or when no router answers.
     pub(super) async fn redeem(
         &self,
         ticket: &str,
@@ -85,8 +86,8 @@ impl Callers {
         let reply = match self.context.routers.call(&NOBODY, request::Command::RedeemTicket(redeem)).await {
             Ok(reply) => reply,
             Err(failure) => {
-                // It may have been taken, and only the answer was lost. Nobody waits
-                // for what may take as long again.
+                // The ticket may have been taken although the answer was lost:
+                // give it back, without waiting for that.
                 let routers = self.context.routers.clone();
                 self.context.tracker.spawn(async move { give(&routers, back).await });
                 return Err(failure);
@@ -107,7 +108,8 @@ impl Callers {
         Ok(identity)
     }
 
-    /// The ticket that a request took can be used again: the request was refused.
+    /// Lets the ticket that a request took be used again, since the request was
+    /// refused.
     pub(crate) async fn give_back(&self, taken: &TakenTicket) {
         let back = taken.0.lock().take();
         if let Some(back) = back {

@@ -1,14 +1,15 @@
-//! How often a connection may do wrong: bad frames and commands beyond the
-//! rate are answered, and too many of them in a minute end it.
+//! How often a connection may break the rules: bad frames, and commands beyond
+//! the rate, are answered; too many of them in a minute end it.
 
 use std::time::Duration;
 
 use proto::{End, ErrorCode};
 use tokio::time::Instant;
 
-/// Bad frames in a minute beyond which a session ends.
+/// More bad frames than this in a minute end the session.
 pub const MAX_BAD: u32 = 100;
-/// Commands refused as `rate_limited` in a minute beyond which it ends.
+/// More commands refused as `rate_limited` than this in a minute end the
+/// session.
 pub const MAX_LIMITED: u32 = 1_000;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -22,7 +23,8 @@ pub struct Violations {
 }
 
 impl Violations {
-    /// Counts a refused command; says when that was one too many.
+    /// Counts a refused command. Returns the end of the session when it was one
+    /// too many.
     pub fn count(&mut self, code: ErrorCode, now: Instant) -> Option<End> {
         if self.since.is_none_or(|since| now.duration_since(since) >= MINUTE) {
             *self = Self { since: Some(now), bad: 0, limited: 0 };

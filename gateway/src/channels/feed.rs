@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use daemon::Backoff;
-use daemon::lock::{LEAF, Lock, Locked};
+use daemon::lock::{LEAF, Lock, LockGuard};
 use proto::wire::{self, request};
 use proto::{ChannelId, Seq, SessionId, UserId};
 use rustc_hash::FxHashMap;
@@ -183,11 +183,11 @@ impl Feed {
         }
     }
 
-    fn early(&self) -> Locked<'_, Early> {
+    fn early(&self) -> LockGuard<'_, Early> {
         self.early.lock()
     }
 
-    fn members(&self) -> Locked<'_, Members> {
+    fn members(&self) -> LockGuard<'_, Members> {
         self.members.lock()
     }
 }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use daemon::lock::{Lock, Locked};
+use daemon::lock::{Lock, LockGuard};
 use proto::wire::{self, reply, request};
 use proto::{ChannelId, Seq, UserId};
 use rustc_hash::FxHashMap;
@@ -59,7 +59,7 @@ impl Channels {
         }
     }
 
-    pub(super) fn lock(&self) -> Locked<'_, FxHashMap<ChannelId, Arc<Feed>>> {
+    pub(super) fn lock(&self) -> LockGuard<'_, FxHashMap<ChannelId, Arc<Feed>>> {
         self.feeds.lock()
     }
 

@@ -1,6 +1,6 @@
-//! The HTTP resources as one table: method and path, the command that each is,
-//! and the form of what it takes and answers. The routes ([`crate::http::resources`])
-//! and the document about them ([`crate::http::openapi`]) are both made from it.
+//! The HTTP resources as one table: method and path, the command, and the form
+//! of parameters and answers. The routes ([`crate::http::resources`]) and their
+//! description ([`crate::http::openapi`]) are both made from it.
 
 use proto::command::Method;
 use proto::limits::{MAX_PAGE, MAX_USERS};
@@ -8,44 +8,46 @@ use proto::{Class, CommandKind};
 
 use crate::transport::{poll, stream};
 
-/// What can be asked for over HTTP.
+/// One HTTP resource: a method on a path.
 #[derive(Debug, Clone, Copy)]
 pub struct Resource {
     /// The method.
     pub method: Method,
-    /// The path, with its fields in braces.
+    /// The path, with parameters in braces.
     pub path: &'static str,
-    /// The command's `type`, or another name where it is none.
+    /// The command's `type`, or another name for a resource that is no command.
     pub name: &'static str,
     /// Who serves it.
     pub served: Served,
-    /// What it does, in one line.
+    /// What it does, in one line; shown in the OpenAPI document.
     pub summary: &'static str,
-    /// What a reader must know beyond that; may be empty.
+    /// What a reader must know beyond that; shown in the document; may be
+    /// empty.
     pub more: &'static str,
     /// The fields of the path.
     pub in_path: &'static [Field],
-    /// The fields of the query, beside those that every resource takes.
+    /// The fields of the query, besides those that every resource takes.
     pub in_query: &'static [Field],
-    /// The fields of the body; none: it takes no body.
+    /// The fields of the body; empty: it takes no body.
     pub in_body: &'static [Field],
-    /// What a good answer is.
+    /// The form of a successful answer.
     pub answer: Answer,
-    /// Statuses of refusals beside those that every resource has.
+    /// Statuses of refusals, besides those that every resource has.
     pub refusals: &'static [u16],
 }
 
 /// Who serves a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Served {
-    /// It is a command, with these fields set by the resource itself.
+    /// A command; the resource itself sets these fields.
     Command(CommandKind, &'static [(&'static str, &'static str)]),
-    /// A file of its own; here it is only described, and what each request
-    /// counts for.
+    /// Code in a file of its own. Here is only its description, and the class
+    /// that a request counts for.
     Elsewhere(Class),
 }
 
-/// What a request for a resource that is no command counts for, by its path.
+/// The class that a request counts for, by its path; only for resources that
+/// are no commands.
 pub fn class_of(path: &str) -> Option<Class> {
     RESOURCES.iter().find(|resource| resource.path == path).and_then(|resource| match resource.served {
         Served::Elsewhere(class) => Some(class),
@@ -56,15 +58,15 @@ pub fn class_of(path: &str) -> Option<Class> {
 /// A field of a path, a query or a body.
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
-    /// Its name.
+    /// The field's name.
     pub name: &'static str,
-    /// What it may be.
+    /// The form of its value.
     pub form: Form,
-    /// Whether it must be there.
+    /// Whether it is required.
     pub required: bool,
 }
 
-/// What a field may be. The rules themselves are the parsers'
+/// The forms of fields. The rules themselves are in the parsers
 /// ([`crate::protocol::command`], [`proto`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is named by the words of PROTOCOL.md §1")]
@@ -76,7 +78,7 @@ pub enum Form {
     Group,
     Channel,
     ClientMessageId,
-    /// A message's number.
+    /// The `seq` of a message.
     Seq,
     /// A whole number in a range, with a default.
     Number {
@@ -84,9 +86,9 @@ pub enum Form {
         most: u64,
         default: u64,
     },
-    /// Seconds that a poll waits; more than it may are taken as what it may.
+    /// Seconds that a poll waits; more than the limit count as the limit.
     Wait,
-    /// A user, or a list of them.
+    /// A user, or a list of users.
     Recipients,
     /// A list of users; in a query joined by commas.
     Users {
@@ -97,23 +99,24 @@ pub enum Form {
     Body,
     GroupName,
     Emoji,
-    /// A place in the inbox, as the server gave it.
+    /// A cursor, as the server gave it.
     Cursor,
-    /// The same, or `start`.
+    /// A cursor, or `start`.
     Start,
-    /// Channels, each with the seq to read on after; joined by commas.
+    /// Channels, each with the seq after which to read on; joined by commas.
     Channels,
-    /// Where a list goes on, as the server gave it.
+    /// The next page of a list, as the server gave it.
     Page,
-    /// True or false on two-way transports; here only false.
+    /// A boolean that must be false over HTTP; two-way transports also take
+    /// true.
     OnlyFalse,
-    /// A function of the page around an iframe.
+    /// A function of the page that contains an iframe.
     Callback,
-    /// Of a web page.
+    /// The origin of a web page.
     Origin,
 }
 
-/// What a good answer is.
+/// The forms of successful answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// JSON of this schema.
@@ -185,7 +188,7 @@ const fn reaction(route: usize, fixed: &'static [(&'static str, &'static str)]) 
     Resource { in_path: OF_REACTION, refusals: &[404, 409], ..at(CommandKind::React, route, fixed) }
 }
 
-/// Every resource.
+/// All resources.
 pub const RESOURCES: &[Resource] = &[
     Resource {
         summary: "Sends a message",

@@ -13,10 +13,12 @@ use crate::config::Origins;
 use crate::config::host;
 use crate::protocol::failure::Failure;
 
-/// Browsers keep a preflight's answer no longer than this anyway.
+/// How long browsers may keep the response to a preflight; they keep it no
+/// longer anyway.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(2 * 3_600);
 
-/// Puts both around all routes. No credentials: cookies mean nothing here.
+/// Puts both around all routes. CORS allows no credentials, since cookies mean
+/// nothing here.
 pub fn protect(routes: axum::Router, origins: &Origins) -> axum::Router {
     let allow = if origins.any() {
         AllowOrigin::any()
@@ -27,7 +29,7 @@ pub fn protect(routes: axum::Router, origins: &Origins) -> axum::Router {
     let cors = CorsLayer::new()
         .allow_origin(allow)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
-        // `*` would leave out Authorization.
+        // `*` would not include Authorization.
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([header::ETAG, header::RETRY_AFTER])
         .max_age(PREFLIGHT_AGE);
@@ -39,9 +41,9 @@ pub fn protect(routes: axum::Router, origins: &Origins) -> axum::Router {
     guarded.layer(cors)
 }
 
-/// CORS leaves it to browsers to keep an answer from a page, and WebSockets know
-/// none at all: whoever is not allowed is refused by its `Origin`, before
-/// anything is done for it.
+/// With CORS the browser keeps a response from a page, after the request was
+/// served; and WebSockets have no CORS. So a request with an `Origin` that is
+/// not allowed is refused before anything is done.
 async fn guard(State(origins): State<Origins>, request: Request, next: Next) -> Response {
     if !is_allowed(&origins, &request) {
         return Failure::forbidden("pages of this origin may not use this server").into_response();
@@ -49,9 +51,10 @@ async fn guard(State(origins): State<Origins>, request: Request, next: Next) -> 
     next.run(request).await
 }
 
-/// Programs send no `Origin`; the server's own pages one that is its host. By a
-/// name that proves nothing: a page of that name may have been pointed here, so
-/// such a page must stand in the list.
+/// Whether the origin is allowed. Programs send no `Origin`; the server's own
+/// pages send one equal to the host. A host *name* proves nothing: a page of
+/// any name may have been pointed to this server, so its origin must be in the
+/// list.
 fn is_allowed(origins: &Origins, request: &Request) -> bool {
     let Some(origin) = request.headers().get(header::ORIGIN) else { return true };
     let origin = origin.to_str().unwrap_or_default();

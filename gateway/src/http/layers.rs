@@ -1,5 +1,5 @@
-//! What every request passes before its route: cross-origin rules, one form of
-//! error for what is not found, and where traces are exported its own span.
+//! What every request passes before its route: the cross-origin rules, one form
+//! of error for unknown paths, and a span where traces are exported.
 
 use std::sync::Arc;
 
@@ -24,9 +24,9 @@ pub fn layers(routes: Router<Arc<Gateway>>, gateway: &Arc<Gateway>) -> Router {
     cors::protect(routes, &gateway.config.origins)
 }
 
-/// A request up to its answer's head goes on with the trace of its
-/// `traceparent`, or begins one. Neither the path itself nor the query, which
-/// may have a token in it, is told.
+/// Gives a request a span, up to its response's head. It continues the trace of
+/// its `traceparent`, or begins one. The span has neither the path nor the
+/// query, which may contain a token.
 async fn traced(request: Request, next: Next) -> Response {
     let span = span_of(request.headers(), request.method(), request.extensions().get::<MatchedPath>());
     let response = span.clone().hold(next.run(request)).await;
@@ -41,7 +41,8 @@ async fn traced(request: Request, next: Next) -> Response {
 }
 
 fn span_of(headers: &HeaderMap, method: &Method, route: Option<&MatchedPath>) -> Span {
-    // Any other may be anything (OpenTelemetry's conventions for HTTP).
+    // Any other method could be anything (OpenTelemetry's conventions for
+    // HTTP).
     let known = matches!(method.as_str(), "GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS" | "CONNECT");
     let method = if known { method.as_str() } else { "_OTHER" };
     let route = route.map_or("", MatchedPath::as_str);

@@ -1,6 +1,6 @@
-//! Commands over HTTP (PROTOCOL.md §5, last column). A resource names a command;
-//! its path, query and body give the fields; what the command's parser says of
-//! them, and the router's answer, is the response.
+//! Commands over HTTP (PROTOCOL.md §5, last column). A resource names a
+//! command; path, query and body give its fields; the response is the router's
+//! answer, or what the command's parser refuses.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -33,7 +33,7 @@ use crate::protocol::failure::Failure;
 use crate::protocol::fields::Fields;
 use crate::protocol::query::Query;
 
-/// For the last byte of a request's body.
+/// How long a request's body may take, up to its last byte.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The resources that are commands, from the catalogue.
@@ -48,13 +48,13 @@ pub fn routes() -> axum::Router<Arc<Gateway>> {
     paths.into_iter().fold(axum::Router::new(), |routes, (path, methods)| routes.route(path, methods))
 }
 
-/// The answer for a method that a path does not have; axum adds `Allow`.
+/// The response for a method that a path does not have; axum adds `Allow`.
 pub async fn no_such_method() -> Response {
     let failure = Failure::bad_request("this path has no such method; `Allow` lists those that it has");
     (StatusCode::METHOD_NOT_ALLOWED, failure).into_response_with_status()
 }
 
-/// The answer for a path that there is not.
+/// The response for an unknown path.
 pub async fn no_such_path() -> Failure {
     Failure::not_found("there is nothing at this path")
 }
@@ -70,8 +70,8 @@ fn filter(method: Method) -> MethodFilter {
 
 type Answering = std::pin::Pin<Box<dyn Future<Output = Result<Response, Response>> + Send>>;
 
-/// Does the resource's command with the fields of body, query and path, of
-/// which the latter count.
+/// Executes the resource's command with the fields of body, query and path;
+/// where they conflict the path counts.
 fn serve(
     resource: &'static Resource,
     kind: CommandKind,
@@ -87,7 +87,7 @@ fn serve(
             } else {
                 Bytes::new()
             };
-            // What needs no fields needs no body either.
+            // A command without required fields needs no body.
             let mut fields = match kind {
                 _ if bytes.is_empty() => Fields::empty(),
                 kind if has_protobuf(&parts.headers) => binary::decode_alone(kind, &bytes)?,
@@ -111,7 +111,7 @@ struct Asked {
     request: Request,
 }
 
-/// Finds out who asks before anything else of the request is looked at.
+/// Finds out the caller before it reads anything else of the request.
 async fn ask(gateway: &Arc<Gateway>, mut request: Request, resource: &Resource) -> Result<Asked, Failure> {
     let path: Result<RawPathParams, RawPathParamsRejection> = request.extract_parts().await;
     let uri = request.uri().clone();
@@ -153,14 +153,14 @@ async fn answer(
     };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(form)),
-        // One user's answer is nobody else's, and old in a moment.
+        // An answer is for one user, and soon out of date.
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
     Ok((headers, body).into_response())
 }
 
-/// The whole body, within bounds of size and time. While it is on its way it is
-/// a `part` of all that are.
+/// Reads the whole body, within limits of size and time. Until it is complete
+/// its bytes count in `part`.
 async fn read_body(
     kind: CommandKind,
     headers: &HeaderMap,
@@ -185,8 +185,8 @@ async fn gather(mut body: Body, mut part: Part) -> Result<Bytes, Failure> {
     if body.size_hint().lower() > MAX_FRAME_BYTES as u64 {
         return Err(too_large());
     }
-    // Most bodies come in one piece, which is used as it is. Of others the pieces
-    // are copied: each may be a small part of the room that it was read into.
+    // Most bodies come in one piece, which is used as it is. Several pieces are
+    // copied, since each may keep a much larger read buffer.
     let (mut piece, mut gathered) = (Bytes::new(), Vec::new());
     while !body.is_end_stream() {
         let frame = match body.frame().now_or_never() {
@@ -199,7 +199,7 @@ async fn gather(mut body: Body, mut part: Part) -> Result<Bytes, Failure> {
         };
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|_| Failure::bad_request("the request's body broke off"))?;
-        // Trailers say nothing here.
+        // Trailers mean nothing here.
         let Ok(data) = frame.into_data() else { continue };
         if gathered.len() + piece.len() + data.len() > MAX_FRAME_BYTES {
             return Err(too_large());
@@ -213,13 +213,13 @@ async fn gather(mut body: Body, mut part: Part) -> Result<Bytes, Failure> {
     Ok(gathered.into())
 }
 
-/// Whether the body is protobuf, which only some commands may come as.
+/// Whether the body is protobuf, which only some commands accept.
 fn has_protobuf(headers: &HeaderMap) -> bool {
     let form = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     form.is_some_and(is_protobuf)
 }
 
-/// Without a type it is taken for JSON, which it must then be.
+/// A body without a type is taken for JSON, and must then be JSON.
 fn is_json_or_text(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return true };
     let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
@@ -229,7 +229,7 @@ fn is_json_or_text(headers: &HeaderMap) -> bool {
     known && charsets.all(|charset| matches!(charset.trim_matches('"'), "utf-8" | "utf8"))
 }
 
-/// A failure with another status than its code's.
+/// A failure with another status than that of its code.
 trait WithStatus {
     fn into_response_with_status(self) -> Response;
 }

@@ -1,5 +1,5 @@
-//! `POST /v1/tickets`, and the layer that gives a ticket back when the request
-//! that took it is refused.
+//! `POST /v1/tickets`, and the layer that makes a ticket usable again when the
+//! request that took it is refused.
 
 use std::sync::Arc;
 
@@ -31,8 +31,8 @@ async fn issue(State(gateway): State<Arc<Gateway>>, caller: Caller) -> Result<Re
 }
 
 /// Around every route: a request that is refused, for whatever reason, does not
-/// use up its ticket. It is given back before the refusal is told, so that the
-/// next request may have it.
+/// use up its ticket. The ticket is given back before the refusal is sent, so
+/// that the next request can use it.
 pub async fn give_back(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
     if !request.uri().query().is_some_and(|query| query.contains("ticket=")) {
         return next.run(request).await;
@@ -49,8 +49,8 @@ pub async fn give_back(State(gateway): State<Arc<Gateway>>, mut request: Request
     .await
 }
 
-/// An EventSource, which would give up for good at an error, may be refused by a
-/// stream that ends at once.
+/// Whether the response is a refusal. An EventSource stops for ever at an
+/// error, so it may be refused by a stream that ends at once.
 fn is_refusal(response: &Response) -> bool {
     let status = response.status();
     let stream = response.headers().get(header::CONTENT_TYPE).is_some_and(|form| form == "text/event-stream");
@@ -61,7 +61,7 @@ fn is_refusal(response: &Response) -> bool {
 mod tests {
     use super::*;
 
-    /// What a stream comes from, for as long as it lasts.
+    /// The source of a stream in these tests.
     struct Open;
 
     impl long_response::Source for Open {

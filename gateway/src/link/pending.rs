@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use daemon::lock::{Lock, Locked};
+use daemon::lock::{Lock, LockGuard};
 use daemon::trace::Span;
 use proto::Bound;
 use proto::request::Repeat;
@@ -244,7 +244,7 @@ impl Unanswered {
         std::mem::take(&mut *self.lock()).by_id.into_values().collect()
     }
 
-    fn lock(&self) -> Locked<'_, Table> {
+    fn lock(&self) -> LockGuard<'_, Table> {
         self.table.lock()
     }
 }

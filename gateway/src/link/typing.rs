@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
 
-use daemon::lock::{LEAF, Lock, Locked};
+use daemon::lock::{LEAF, Lock, LockGuard};
 use proto::{ConversationId, UserId};
 use rustc_hash::FxHashMap;
 
@@ -60,7 +60,7 @@ impl TypingLimits {
         self.lock().at.remove(&pass.0);
     }
 
-    fn lock(&self) -> Locked<'_, Passed> {
+    fn lock(&self) -> LockGuard<'_, Passed> {
         self.passed.lock()
     }
 }

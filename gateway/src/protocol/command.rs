@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use proto::limits::MAX_PAGE;
 use proto::{
-    ChannelId, Class, ClientMessageId, CommandKind, ConversationId, Cursor, DeviceId, Invalid, Seq, UserId,
+    ChannelId, Class, ClientMessageId, CommandKind, ConversationId, Cursor, DeviceId, FormError, Seq, UserId,
     label,
 };
 use rustc_hash::FxHashSet;
@@ -356,7 +356,7 @@ fn users(fields: &Fields<'_>) -> Result<Vec<UserId>, Failure> {
 
 fn cursor(fields: &Fields<'_>) -> Result<Cursor, Failure> {
     let text = fields.required_text("cursor")?;
-    Cursor::parse(&text).map_err(|rule: Invalid| Failure::field("cursor", &rule))
+    Cursor::parse(&text).map_err(|rule: FormError| Failure::field("cursor", &rule))
 }
 
 fn limit(fields: &Fields<'_>, most: u32, default: u32) -> Result<u32, Failure> {

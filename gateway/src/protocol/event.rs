@@ -56,7 +56,7 @@ impl Event {
 
     /// Goes on with its trace: a part of what its sender has begun, and linked
     /// to it, since it goes out to many.
-    pub(crate) fn follow(&mut self, place: trace::Place) {
+    pub(crate) fn follow(&mut self, place: trace::SpanContext) {
         self.span = Span::of(place.clone(), "deliver", trace::Kind::Consumer, vec![place], || {
             vec![
                 KeyValue::new("messaging.system", "switchboard"),

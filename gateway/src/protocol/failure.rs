@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use proto::{ErrorCode, Invalid, wire};
+use proto::{ErrorCode, FormError, wire};
 
 use crate::protocol::json::member;
 
@@ -57,7 +57,7 @@ impl Failure {
     }
 
     /// A field of the wrong form: "`to` must be …".
-    pub fn field(name: &str, rule: &Invalid) -> Self {
+    pub fn field(name: &str, rule: &FormError) -> Self {
         Self::bad_request(format!("`{name}` {rule}"))
     }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use proto::Invalid;
+use proto::FormError;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
@@ -115,13 +115,13 @@ impl<'a> Fields<'a> {
     }
 
     /// An identifier.
-    pub fn id<T>(&self, name: &str, parse: fn(&str) -> Result<T, Invalid>) -> Result<Option<T>, Failure> {
+    pub fn id<T>(&self, name: &str, parse: fn(&str) -> Result<T, FormError>) -> Result<Option<T>, Failure> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         parse(&text).map(Some).map_err(|rule| Failure::field(name, &rule))
     }
 
     /// An identifier that must be there.
-    pub fn required_id<T>(&self, name: &str, parse: fn(&str) -> Result<T, Invalid>) -> Result<T, Failure> {
+    pub fn required_id<T>(&self, name: &str, parse: fn(&str) -> Result<T, FormError>) -> Result<T, Failure> {
         self.id(name, parse)?.ok_or_else(|| missing(name))
     }
 
@@ -163,7 +163,7 @@ impl<'a> Fields<'a> {
     pub fn ids<T>(
         &self,
         name: &str,
-        parse: fn(&str) -> Result<T, Invalid>,
+        parse: fn(&str) -> Result<T, FormError>,
     ) -> Result<Option<Vec<T>>, Failure> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let not_a_list = || Failure::bad_request(format!("`{name}` must be a list of strings"));

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use proto::{DeviceId, Invalid};
+use proto::{DeviceId, FormError};
 use smallvec::SmallVec;
 
 use crate::protocol::failure::Failure;
@@ -48,7 +48,7 @@ impl<'a> Query<'a> {
     }
 
     /// An identifier.
-    pub fn id<T>(&self, name: &str, parse: fn(&str) -> Result<T, Invalid>) -> Result<Option<T>, Failure> {
+    pub fn id<T>(&self, name: &str, parse: fn(&str) -> Result<T, FormError>) -> Result<Option<T>, Failure> {
         self.get(name).map(parse).transpose().map_err(|rule| Failure::field(name, &rule))
     }
 

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use daemon::lock::{Lock, Locked};
+use daemon::lock::{Lock, LockGuard};
 use proto::{ChannelId, Cursor, DeviceId, End, Seq, UserId};
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
@@ -86,7 +86,7 @@ impl Lingering {
         drop(ended);
     }
 
-    fn lock(&self) -> Locked<'_, Parked> {
+    fn lock(&self) -> LockGuard<'_, Parked> {
         self.parked.lock()
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use daemon::trace;
 use proto::wire::{Announcement, Envelope, Notice, notice};
 use proto::{End, Position, Seq, StoreIncarnation};
-use store::{Heard, Subscription};
+use store::{BusItem, Subscription};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -38,12 +38,12 @@ pub async fn run(
             () = sessions.context.routers.stream_broke() => marks_missed(&sessions),
             // … which anything heard may also close.
             heard = subscription.next() => match heard {
-                Heard::Envelope(envelope) => {
+                BusItem::Envelope(envelope) => {
                     spread(&sessions, envelope);
                     heard_at = Instant::now();
                 }
-                Heard::Lost(loss) => lost(&sessions, loss.as_str(), heard_at),
-                Heard::Store(store) => store_is(&sessions, store, heard_at),
+                BusItem::Lost(loss) => lost(&sessions, loss.as_str(), heard_at),
+                BusItem::Store(store) => store_is(&sessions, store, heard_at),
             },
         }
     }
@@ -64,7 +64,7 @@ fn spread(sessions: &Sessions, envelope: Envelope) {
 fn announce(sessions: &Sessions, announcement: Announcement) {
     let Announcement { conversation, seq, entry, targets, trace } = announcement;
     let mut event = Event::new(conversation, Seq(seq), entry.unwrap_or_default());
-    if let Some(place) = trace::Place::of(&trace) {
+    if let Some(place) = trace::SpanContext::of(&trace) {
         event.follow(place);
     }
     let event = Arc::new(event);

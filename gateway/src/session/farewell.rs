@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::lock::{LEAF, Lock, Locked};
+use daemon::lock::{LEAF, Lock, LockGuard};
 use proto::End;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -65,7 +65,7 @@ impl Farewells {
         due.drain(..count).map(|(_, session)| session).collect()
     }
 
-    fn lock(&self) -> Locked<'_, VecDeque<(Instant, Arc<Session>)>> {
+    fn lock(&self) -> LockGuard<'_, VecDeque<(Instant, Arc<Session>)>> {
         self.due.lock()
     }
 }

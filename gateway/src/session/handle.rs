@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Context;
 
-use daemon::lock::{Lock, Locked};
+use daemon::lock::{Lock, LockGuard};
 use proto::wire;
 use proto::{Cursor, DeviceId, End, Position, ResetReason, SessionId, StoreIncarnation, UserId};
 use tokio::time::Instant;
@@ -437,14 +437,14 @@ impl Session {
         (taken, missing)
     }
 
-    pub(super) fn lock(&self) -> Locked<'_, State> {
+    pub(super) fn lock(&self) -> LockGuard<'_, State> {
         self.state.lock()
     }
 }
 
 /// Wakes the transport, unless all that there is may wait and nobody has been
 /// asked yet to see to it that it goes in time: then says so.
-pub(super) fn wake_or_wait(mut state: Locked<'_, State>) -> bool {
+pub(super) fn wake_or_wait(mut state: LockGuard<'_, State>) -> bool {
     if !state.may_wait() {
         wake(state);
         return false;
@@ -455,7 +455,7 @@ pub(super) fn wake_or_wait(mut state: Locked<'_, State>) -> bool {
 }
 
 /// Wakes the transport, if it waits, once the state is free.
-pub(super) fn wake(mut state: Locked<'_, State>) {
+pub(super) fn wake(mut state: LockGuard<'_, State>) {
     if state.only_end && !state.is_over() {
         return;
     }

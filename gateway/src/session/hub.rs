@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::lock::{LEAF, Lock, Locked, SharedLock};
+use daemon::lock::{LEAF, Lock, LockGuard, SharedLock};
 use proto::UserId;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -146,11 +146,11 @@ impl Hub {
         }
     }
 
-    fn late(&self) -> Locked<'_, [Vec<Arc<Session>>; 2]> {
+    fn late(&self) -> LockGuard<'_, [Vec<Arc<Session>>; 2]> {
         self.late.lock()
     }
 
-    fn gaps(&self) -> Locked<'_, Vec<(Instant, Arc<Session>)>> {
+    fn gaps(&self) -> LockGuard<'_, Vec<(Instant, Arc<Session>)>> {
         self.gaps.lock()
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use proto::{Bookmark, ChannelId, ChannelPlaces, Cursor, MAX_CHANNELS, Seq};
+use proto::{Bookmark, ChannelId, ChannelSeqs, Cursor, MAX_CHANNELS, Seq};
 
 use crate::protocol::failure::Failure;
 use crate::protocol::frame::Frame;
@@ -72,7 +72,7 @@ impl Places {
         let names = channels.iter().map(|(channel, _)| channel.clone()).collect();
         let mut places = Self {
             names,
-            bookmark: Bookmark { inbox, channels: ChannelPlaces::new(channels) },
+            bookmark: Bookmark { inbox, channels: ChannelSeqs::new(channels) },
             text: String::new(),
         };
         places.write();

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::lock::{Lock, Locked};
+use daemon::lock::{Lock, LockGuard};
 use proto::wire::{self, request};
 use proto::{CommandKind, SessionId, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -363,7 +363,7 @@ impl Watching {
         }
     }
 
-    fn lock(&self) -> Locked<'_, Inner> {
+    fn lock(&self) -> LockGuard<'_, Inner> {
         self.inner.lock()
     }
 }

@@ -1,5 +1,5 @@
-//! The forever iframe: a page that never ends, with a script for each frame
-//! that calls a function of the page around it, or posts to it.
+//! The forever iframe: a page that never ends. For each frame it has a script
+//! that calls a function of the page that contains it, or posts to that page.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::protocol::failure::Failure;
 use crate::protocol::frame::Frame;
 use crate::protocol::query::Query;
 
-/// Bytes that browsers gather before they show the first of a page.
+/// The bytes that browsers gather before they run the beginning of a page.
 const PADDING: usize = 1_024;
 
 /// `GET /v1/iframe`.
@@ -40,19 +40,19 @@ async fn open(
     }
     let policy = gateway.config.origins.frame_policy();
     let mut response = pump::open(gateway, caller, &uri, &headers, scripts).await?;
-    // An iframe's request names no origin: the browser must look itself.
+    // An iframe's request has no origin: the browser must check it.
     if let Some(policy) = policy {
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     Ok(response)
 }
 
-/// What each frame is given to.
+/// The receiver of each frame.
 #[derive(Debug, PartialEq, Eq)]
 struct Scripts {
-    /// A function, by its path from the window; `parent.postMessage` to post.
+    /// The path of a function, from the window; `parent.postMessage` to post.
     callback: String,
-    /// Where to post to.
+    /// The origin to post to.
     origin: Option<String>,
 }
 
@@ -84,12 +84,12 @@ fn is_path(text: &str) -> bool {
     first && text.len() <= 64 && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | b'.'))
 }
 
-/// The origin in its one form (RFC 6454 §6.2): no path, no user, and nothing
-/// that could end a string of the script.
+/// The origin in its canonical form (RFC 6454 §6.2): no path, no user, and
+/// nothing that could end a string of the script.
 fn origin_of(text: &str) -> Option<String> {
     let url = url::Url::parse(text).ok()?;
     let origin = url.origin().ascii_serialization();
-    // URLs allow more in a host than names have, quotes for one.
+    // A URL's host may contain more than names do, for example quotes.
     if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:/[]_".contains(&b)) {
         return None;
     }
@@ -117,16 +117,16 @@ impl Framing for Scripts {
         out.push_str(")</script>\n");
     }
 
-    /// A frame, for the page around sees no other sign of life: browsers do
+    /// A `pong` frame, since the page sees no other sign of life: browsers do
     /// not tell it when the connection ends.
     fn heartbeat(&self, out: &mut String) {
         self.frame(&Frame::Pong(None), None, out);
     }
 }
 
-/// JSON as a script's text: `<` could end the script or begin a comment in it,
-/// and the two separators end a line in older engines. In JSON all of them
-/// stand only in strings, where an escape means the same.
+/// Escapes JSON for a script: `<` could end the script or begin a comment in
+/// it, and two Unicode separators end a line in older engines. In JSON they
+/// only occur in strings, where an escape means the same.
 fn escape(json: &str, out: &mut String) {
     for character in json.chars() {
         match character {

@@ -1,6 +1,6 @@
 //! Transports: ways in which frames travel. Each is one file with its routes
-//! and its framing, and one line in [`TRANSPORTS`]. They pull: a transport
-//! opens a session ([`crate::session::tail::Tail`]) and asks it for what comes next.
+//! and its framing, and one line in [`TRANSPORTS`]. Transports pull: one opens
+//! a session ([`crate::session::tail::Tail`]) and asks it for the next frames.
 
 pub mod engineio;
 pub mod iframe;
@@ -20,6 +20,6 @@ use axum::Router;
 
 use crate::gateway::Gateway;
 
-/// Every transport's routes.
+/// The routes of every transport.
 pub const TRANSPORTS: [fn() -> Router<Arc<Gateway>>; 5] =
     [websocket::routes, sse::routes, stream::routes, poll::routes, iframe::routes];

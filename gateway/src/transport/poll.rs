@@ -1,6 +1,7 @@
-//! Polling (PROTOCOL.md §6): answers with the events after a cursor, at once
+//! Polling (PROTOCOL.md §6): responds with the events after a cursor, at once
 //! (`wait=0`, which needs no session) or when there are some. A poll that may
-//! wait attaches like any other session, and leaves it for the next one.
+//! wait attaches like any other session, and leaves the session to the next
+//! poll.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -35,17 +36,17 @@ use crate::session::receipts;
 use crate::session::tail::{StartAt, Tail, acknowledge, page, place_only, resolve};
 use proto::Class;
 
-/// Seconds that a poll waits at most, however many it asks for: several proxies
-/// give up on an answer after 50 s.
+/// The most seconds that a poll waits: several proxies give up on a response
+/// after 50 s.
 pub const MAX_WAIT: u64 = 45;
-/// Seconds that a poll waits when it does not say.
+/// The seconds that a poll waits by default.
 pub(crate) const DEFAULT_WAIT: u64 = 25;
-/// Events in one answer.
+/// The most events of one response.
 pub(crate) const MAX_EVENTS: u64 = limits::MAX_EVENTS as u64;
-/// Events in one answer when the poll does not say.
+/// The events of one response by default.
 pub(crate) const DEFAULT_EVENTS: u64 = 100;
 
-/// Channels that are read at once for one poll.
+/// How many channels are read at once for one poll.
 const AT_ONCE: usize = 8;
 
 /// `GET /v1/poll`.
@@ -58,7 +59,7 @@ struct Poll {
     channels: Starts,
     wait: Duration,
     limit: usize,
-    /// The form of the answer.
+    /// Whether the response is protobuf.
     protobuf: bool,
 }
 
@@ -90,11 +91,12 @@ async fn poll(
     let query = Query::parse(uri.query().unwrap_or_default())?;
     let poll = Poll::parse(&query, &headers, gateway.config.limits.max_subscriptions)?;
     let until = Instant::now() + poll.wait;
-    // The first poll only says where reading starts.
+    // The first poll only returns where reading starts.
     let first = poll.from == StartAt::Head;
     let start = match poll.from {
         StartAt::Cursor(cursor) => {
-            // With a session that goes on, opening it does not say so.
+            // A session that goes on was not opened with this cursor, so it is
+            // acknowledged here.
             acknowledge(&gateway.sessions, &caller.user, &caller.device, cursor);
             cursor
         }
@@ -105,7 +107,7 @@ async fn poll(
     };
     let known = Known::of(&headers);
     if !first && !poll.wait.is_zero() {
-        // As it was given: it may have places in channels.
+        // As it was given: it may have the seqs of channels.
         let given = query.get("cursor").filter(|text| *text != "start").map(str::to_owned);
         return Ok(long_response::deferred(async move {
             let waited = match sent_away(&gateway, &caller) {
@@ -129,11 +131,12 @@ async fn poll(
         read_channels(&gateway, &caller, &places, poll.limit, &mut frames).await?;
     }
     let events = Events::write(&frames, &mut places, poll.protobuf);
-    // There already; but its connection idles cheaper so until the next poll.
+    // The response is there already, but as a long response the idle connection
+    // costs less until the next poll.
     Ok(long_response::deferred(ready(answer(&known, events))))
 }
 
-/// What there is after `start` now.
+/// Reads the events that are there after `start`.
 async fn read(
     gateway: &Gateway,
     caller: &Caller,
@@ -161,20 +164,19 @@ async fn read(
             let event = Event::from(filed.event.unwrap_or_default());
             let position = Position(filed.position);
             after = event.cursor(position);
-            // What the store could not read is passed over.
+            // Damaged events are skipped.
             if !event.is_nothing() {
                 frames.push(Frame::Event(position, Arc::new(event)));
             }
         }
-        // A page of which nothing could be read is no answer.
+        // A page of damaged events only is skipped.
         if !frames.is_empty() || after.position.0 >= page.head || after == before {
             return Ok(frames);
         }
     }
 }
 
-/// What there is in the channels after their places, for as long as there is
-/// room.
+/// Reads the channels after their seqs, while there is room.
 async fn read_channels(
     gateway: &Gateway,
     caller: &Caller,
@@ -188,7 +190,7 @@ async fn read_channels(
     for some in channels.chunks(AT_ONCE) {
         let room = u32::try_from(limit.saturating_sub(load.entries())).unwrap_or(u32::MAX);
         if load.is_full() {
-            // The next poll reads on.
+            // The next poll continues here.
             break;
         }
         let pages = some.iter().map(|(channel, after)| {
@@ -202,18 +204,18 @@ async fn read_channels(
     Ok(())
 }
 
-/// What a poll is told that does not wait here: its device was kicked since the
-/// last one, or this node takes no sessions any more.
+/// The goodbye for a poll that cannot wait here: its device was kicked since
+/// the last poll, or this node takes no sessions any more.
 fn sent_away(gateway: &Gateway, caller: &Caller) -> Option<Frame> {
     if gateway.sessions.lingering.was_kicked(&caller.user, &caller.device) {
         return Some(Frame::Goaway(End::Kicked, session::reconnect_in_ms(End::Kicked)));
     }
-    // Polls come at their own times: nothing is to be spread.
+    // Polls come at different times, so nothing needs to be spread.
     gateway.context.draining.is_cancelled().then_some(Frame::Goaway(End::Shutdown, Some(0)))
 }
 
-/// Waits for something after `start` as a session, or for the session's end,
-/// which is told as the last event.
+/// Waits, as a session, for an event after `start` or for the session's end,
+/// which is returned as the last event.
 async fn wait(
     gateway: &Arc<Gateway>,
     caller: Caller,
@@ -223,27 +225,28 @@ async fn wait(
 ) -> Result<Events, Failure> {
     let limit = poll.limit;
     let lingering = gateway.sessions.lingering.take(&caller.user, &caller.device, start, &poll.channels);
-    // Whether what comes is still what a new session begins with.
+    // Whether the frames are still those with which a new session begins.
     let mut resuming = lingering.is_none();
     let (mut tail, mut places) = match lingering {
         Some((tail, places)) => {
             tail.session.renew(caller.identity.expires);
             (tail, places)
         }
-        // In a box: its room is not needed while it waits.
+        // Boxed: its memory is not needed while the poll waits.
         None => Box::pin(begin(gateway, caller, start, poll)).await?,
     };
     let _open = OpenPoll::new(gateway);
     let mut frames = Vec::new();
     let mut end = None;
     let mut answers = false;
-    // When a client of a node that stops is to be elsewhere.
+    // When a client of a stopping node should have left.
     let mut away: Option<Instant> = None;
-    // A new session begins with `welcome`, which is not in the answer.
+    // A new session begins with `welcome`, which a poll does not return.
     let mut welcome = usize::from(resuming);
     while !answers && frames.len() < limit && end.is_none() {
-        // Also for a token that ends while its poll waits. One timer for both:
-        // each takes its room. A session that has ended waits to be told so.
+        // The timer is also for a token that ends while the poll waits: one
+        // timer for both, since each needs memory. A session that has ended
+        // waits to be told.
         let expires = expiry::of(&tail.session);
         let tick = if tail.session.has_ended().is_some() { expires } else { until.min(expires) };
         let tick = away.map_or(tick, |at| at.min(tick));
@@ -254,15 +257,15 @@ async fn wait(
             () = sleep_until(tick) => {
                 expiry::check(&tail.session);
                 if away.is_some_and(|at| at <= Instant::now()) {
-                    // It cannot leave before it is answered.
+                    // The client cannot leave before it gets the response.
                     tail.session.end(End::Shutdown);
                 } else if Instant::now() >= until && tail.session.has_ended().is_none() {
                     break;
                 }
             }
         }
-        // A poll carries no `welcome`. A node that stops answers its polls when
-        // their time is over: until then they lose nothing by waiting here.
+        // A poll returns no `welcome`. A stopping node answers its polls when
+        // their wait is over: they lose nothing by waiting here.
         frames.retain(|frame| match frame {
             Frame::Goaway(End::Shutdown, Some(milliseconds)) => {
                 away = Some(Instant::now() + Duration::from_millis(*milliseconds));
@@ -270,8 +273,9 @@ async fn wait(
             }
             frame => !matches!(frame, Frame::Welcome(_)),
         });
-        // Marks move no cursor: polls that each begin on another node would all
-        // be answered at once with the marks of their resume. Those alone wait.
+        // Marks move no cursor. Polls that begin on one node after another
+        // would each return at once with the marks of their resume. So a poll
+        // with nothing but marks waits.
         let only_marks = frames.iter().all(|frame| matches!(frame, Frame::Receipt(_)));
         answers = !(frames.is_empty() || resuming && only_marks);
         resuming &= !tail.session.is_live();
@@ -300,7 +304,7 @@ async fn begin(
         .await
 }
 
-/// Counts a waiting poll for as long as it waits.
+/// Counts a poll while it waits.
 struct OpenPoll(Arc<Gateway>);
 
 impl OpenPoll {
@@ -316,17 +320,17 @@ impl Drop for OpenPoll {
     }
 }
 
-/// The body of an answer.
+/// The body of a response.
 struct Events {
     body: Vec<u8>,
-    /// Where the next poll goes on.
+    /// The cursor for the next poll.
     cursor: String,
     empty: bool,
     content_type: &'static str,
 }
 
 impl Events {
-    /// Writes the frames, each with the reader's place after it.
+    /// Writes the frames, each with the reader's cursor after it.
     fn write(frames: &[Frame], places: &mut Places, protobuf: bool) -> Self {
         let empty = frames.is_empty();
         if protobuf {
@@ -348,7 +352,7 @@ impl Events {
         Self { body: body.into_bytes(), cursor, empty, content_type: "application/json" }
     }
 
-    /// Writes a goodbye; the next poll goes on where this one began.
+    /// Writes a goodbye; the next poll has the same cursor as this one.
     fn goodbye(frame: &Frame, cursor: String, protobuf: bool) -> Self {
         if protobuf {
             let events = vec![binary::message_at(frame, None)];
@@ -360,8 +364,8 @@ impl Events {
     }
 }
 
-/// The tags that the client knows (`If-None-Match`), as copies: a poll that
-/// waits keeps nothing of its request.
+/// The tags that the client knows (`If-None-Match`), as copies, so that a
+/// waiting poll keeps nothing of its request.
 struct Known(Vec<String>);
 
 impl Known {

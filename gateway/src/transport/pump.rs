@@ -1,5 +1,5 @@
 //! What all one-way streams share: a session's frames as the body of an HTTP
-//! answer that does not end by itself. A transport adds its framing.
+//! response that does not end by itself. A transport adds its framing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,35 +23,35 @@ use crate::session::expiry;
 use crate::session::positions::{self, Places};
 use crate::session::tail::{StartAt, Tail};
 
-/// Frames written at a time.
+/// How many frames are written at a time.
 const BATCH: usize = 128;
 
-/// How a transport writes what it carries.
+/// How a transport writes frames.
 pub(super) trait Framing: Send + 'static {
-    /// Its name in metrics.
+    /// The transport's name in metrics.
     const NAME: &'static str;
-    /// The answer's `Content-Type`.
+    /// The response's `Content-Type`.
     const CONTENT_TYPE: &'static str;
 
-    /// What stands before the first frame.
+    /// Writes what comes before the first frame.
     fn preamble(&self, _out: &mut String) {}
-    /// One frame, and its cursor if it has one.
+    /// Writes a frame, and its cursor if it has one.
     fn frame(&self, frame: &Frame, cursor: Option<&str>, out: &mut String);
-    /// A sign of life that is no frame.
+    /// Writes a sign of life that is no frame.
     fn heartbeat(&self, out: &mut String);
-    /// What stands after the last frame of a session that goes on elsewhere
-    /// after so long.
+    /// Writes what comes after the last frame, when the session goes on
+    /// elsewhere after `pause`.
     fn resumes_in(&self, _pause: Duration, _out: &mut String) {}
 }
 
-/// How polyfills of EventSource, which set no headers, name the last event's id
-/// in the query, in any case: event-source-polyfill and Mercure's clients,
-/// Nchan's, and the one of AmvTek.
+/// The query parameters in which polyfills of EventSource, which cannot set
+/// headers, give the last event's id, in any case: event-source-polyfill and
+/// Mercure's clients, Nchan's, and AmvTek's.
 const LAST_EVENT: [&str; 4] = ["lasteventid", "last-event-id", "last_event_id", "evs_last_event_id"];
 
-/// Where to begin: the `Last-Event-ID` header, else its parameter, else `cursor`
-/// (PROTOCOL.md §6). What is empty does not count, for a client that has seen no
-/// event has no id.
+/// Where reading begins: the `Last-Event-ID` header, else its parameter, else
+/// `cursor` (PROTOCOL.md §6). An empty one does not count: a client that has
+/// seen no event has no id.
 fn last_event<'a>(headers: &'a HeaderMap, query: &'a Query<'_>) -> Result<Option<&'a str>, Failure> {
     if let Some(value) = headers.get("last-event-id").filter(|value| !value.is_empty()) {
         let text = value.to_str().map_err(|_| {
@@ -63,7 +63,7 @@ fn last_event<'a>(headers: &'a HeaderMap, query: &'a Query<'_>) -> Result<Option
     Ok(named.find(|text| !text.is_empty()).or_else(|| query.get("cursor")))
 }
 
-/// Opens a session for a one-way stream and answers with its frames.
+/// Opens a session for a one-way stream and responds with its frames.
 pub(super) async fn open<F: Framing>(
     gateway: Arc<Gateway>,
     caller: Caller,
@@ -74,7 +74,7 @@ pub(super) async fn open<F: Framing>(
     let query = Query::parse(uri.query().unwrap_or_default())?;
     let last_event = last_event(headers, &query)?;
     let starts = positions::starts(&query, last_event, gateway.config.limits.max_subscriptions)?;
-    // The first frame says where the inbox's position is.
+    // The first frame sets the inbox's cursor.
     let start = (StartAt::parse(last_event)?, Cursor::ORIGIN);
     let (tail, places) = super::opening::open_with_channels(&gateway, &caller, start, &starts).await?;
     let heartbeat = gateway.config.heartbeat;
@@ -93,7 +93,7 @@ pub(super) async fn open<F: Framing>(
         (header::CONTENT_TYPE, HeaderValue::from_static(F::CONTENT_TYPE)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        // nginx gathers answers before it passes them on, unless told.
+        // nginx buffers responses, unless it is told not to.
         (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
     Ok(long_response::endless((headers, Body::from_stream(body)).into_response(), session))
@@ -105,14 +105,14 @@ struct Pump<F> {
     framing: F,
     heartbeat: Duration,
     begun: bool,
-    /// When its client was told to come back elsewhere.
+    /// When the client was told to reconnect elsewhere.
     away: Option<Instant>,
     open: Open,
 }
 
 impl<F: Framing> Pump<F> {
-    /// Writes what comes next; false when it was the last. A reader that is
-    /// slow does not call this, and nothing is taken from its session.
+    /// Writes the next frames. Returns false after the last ones. For a slow
+    /// reader this is not called, so nothing is taken from its session.
     async fn next(&mut self, out: &mut String) -> bool {
         if !self.begun {
             self.begun = true;
@@ -121,7 +121,7 @@ impl<F: Framing> Pump<F> {
         let beat = Instant::now() + self.heartbeat;
         let mut frames = Vec::new();
         loop {
-            // One timer for both: each takes its room.
+            // One timer for both, since each needs memory.
             let tick = beat.min(expiry::of(&self.tail.session));
             tokio::select! {
                 biased;
@@ -158,13 +158,13 @@ impl<F: Framing> Pump<F> {
 
 impl long_response::Source for Session {
     fn is_over(&self) -> bool {
-        // Nobody else looks at the clock meanwhile.
+        // Nobody else checks the time meanwhile.
         expiry::check(self);
         self.is_over()
     }
 }
 
-/// Counts the stream for as long as it is open.
+/// Counts the stream while it is open.
 struct Open {
     gateway: Arc<Gateway>,
     name: &'static str,

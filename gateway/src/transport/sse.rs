@@ -20,13 +20,13 @@ use crate::gateway::Gateway;
 use crate::protocol::failure::Failure;
 use crate::protocol::frame::Frame;
 
-/// Milliseconds after which an EventSource that was cut off comes back.
+/// Milliseconds after which a cut EventSource reconnects.
 const RETRY_MS: u64 = 1_000;
-/// The same for one that is not to come back by itself, which cannot be said: a
-/// day.
+/// The same for one that must not reconnect by itself: a day, since "never"
+/// cannot be said.
 const NEVER_MS: u64 = 24 * 60 * 60 * 1_000;
-/// The same where its session has ended at its own time, as each has, and goes
-/// on elsewhere.
+/// The same when the session ends at its own time, since sessions end one after
+/// another, and goes on elsewhere.
 const AT_ONCE_MS: u64 = 50;
 
 /// `GET /v1/sse`.
@@ -57,33 +57,34 @@ impl Framing for Events {
         if let Some(cursor) = cursor {
             let _ = writeln!(out, "id: {cursor}");
         }
-        // A frame has no line break: those between tokens of a body have been
-        // made blanks, and in strings JSON escapes them.
+        // A frame has no line breaks: those between a body's tokens were
+        // replaced by blanks, and JSON escapes those in strings.
         out.push_str("data: ");
         frame.write_json_at(out, cursor);
         out.push_str("\n\n");
     }
 
-    /// A comment that ends no block: with an empty line behind it some parsers
+    /// A comment that ends no block: with an empty line after it some parsers
     /// would see an event without data.
     fn heartbeat(&self, out: &mut String) {
         out.push_str(":\n");
     }
 
-    /// Takes back what `goaway` said, which has passed meanwhile. Read although
-    /// no block ends here: a `retry` counts with its line.
+    /// Replaces the time that `goaway` gave, which has passed meanwhile. It is
+    /// read although no block ends here: `retry` counts at the end of its line.
     fn resumes_in(&self, pause: Duration, out: &mut String) {
         let pause = u64::try_from(pause.as_millis()).unwrap_or(RETRY_MS);
         let _ = writeln!(out, "retry: {}", pause.max(AT_ONCE_MS));
     }
 }
 
-/// What an EventSource is told about coming back by itself, with the frame that
-/// changes it. It knows no `goaway`, and heeds `retry`.
+/// The `retry` for an EventSource, with the frame that changes it. An
+/// EventSource does not know `goaway`, but follows `retry`.
 fn retry(frame: &Frame) -> Option<u64> {
     match frame {
         Frame::Welcome(_) => Some(RETRY_MS),
-        // At once, to be refused for its old token: its page must see to that.
+        // It reconnects at once and is refused because of its old token: its
+        // page must handle that.
         Frame::Goaway(End::TokenExpired, _) => None,
         Frame::Goaway(_, reconnect_in_ms) => Some(reconnect_in_ms.unwrap_or(NEVER_MS)),
         _ => None,

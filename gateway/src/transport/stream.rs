@@ -1,5 +1,5 @@
-//! HTTP streaming: a frame a line (NDJSON), for readers with `fetch`, XHR or
-//! curl.
+//! HTTP streaming: one frame on each line (NDJSON), for readers with `fetch`,
+//! XHR or curl.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::protocol::failure::Failure;
 use crate::protocol::frame::Frame;
 use crate::protocol::query::Query;
 
-/// Blanks at the beginning at most (`pad`).
+/// The most blanks at the beginning (`pad`).
 pub(crate) const MAX_PAD: u64 = 65_536;
 
 /// `GET /v1/stream`.

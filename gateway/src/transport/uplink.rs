@@ -1,6 +1,6 @@
-//! What a client of a two-way transport asks: parsed, permitted, counted, and
-//! begun in its order; or refused. WebSocket, Socket.IO and SockJS share it. The
-//! answers join the session's frames.
+//! Handles the commands of a client on a two-way transport: parses them, checks
+//! permission and rate, and starts them in order; or refuses them. WebSocket,
+//! Socket.IO and SockJS share it. Answers join the session's frames.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,38 +29,39 @@ use crate::protocol::frame::{Frame, Reference};
 use crate::protocol::scopes::Scopes;
 use crate::session::{CatchUp, Session, presence};
 
-/// The commands of one connection. Each method that takes one says when that ends
-/// the session: after too many wrong ones.
+/// The commands of one connection. Each method that takes a command returns an
+/// end if the session must end because of too many wrong ones.
 pub(crate) struct Uplink {
     gateway: Arc<Gateway>,
     session: Arc<Session>,
     /// The transport's name, for traces.
     protocol: &'static str,
-    /// Shared with a renewal that is under way.
+    /// The scopes of the newest token; shared with a renewal that is under way.
     scopes: Arc<LiveScopes>,
     violations: Violations,
-    /// What has been refused of late, for what was under way behind it.
+    /// Recent refusals, for the commands that were sent behind them.
     refusals: Refusals,
-    /// A command that waits for whether its user may; no other is taken before.
+    /// A command that waits for the decision about its rate; no other one is
+    /// taken before.
     held: Option<Box<Held>>,
 }
 
-/// A command in its order.
+/// A command with its `ref` and its position in the order.
 struct Ordered {
     command: Command,
-    /// Another user than the session's.
+    /// The user for whom a backend acts, if not the session's.
     acting: Option<UserId>,
     reference: Reference,
 }
 
-/// One that waits for its turn to be decided.
+/// A command that waits for the decision.
 struct Held {
     ordered: Ordered,
     answer: oneshot::Receiver<()>,
 }
 
 impl Uplink {
-    /// Of a connection whose token has these scopes.
+    /// The uplink of a connection whose token has these scopes.
     pub(crate) fn new(
         gateway: Arc<Gateway>,
         session: Arc<Session>,
@@ -78,13 +79,13 @@ impl Uplink {
         }
     }
 
-    /// Whether a command waits to be decided about: until [`Uplink::poll_held`] is
-    /// ready no other may be given.
+    /// Whether a command waits for a decision. Until [`Uplink::poll_held`] is
+    /// ready, no other may be given.
     pub(crate) fn is_holding(&self) -> bool {
         self.held.is_some()
     }
 
-    /// A frame in JSON.
+    /// Handles a frame in JSON.
     pub(crate) fn json(&mut self, text: &str) -> Option<End> {
         self.session.command_begins();
         let parsed = Fields::from_text(text).and_then(|fields| Ok((fields.reference()?, fields)));
@@ -97,7 +98,7 @@ impl Uplink {
         result.err().and_then(|failure| self.refuse(reference, failure))
     }
 
-    /// A frame in protobuf.
+    /// Handles a frame in protobuf.
     pub(crate) fn protobuf(&mut self, bytes: &[u8]) -> Option<End> {
         self.session.command_begins();
         let parsed = binary::decode(bytes).and_then(|(kind, fields)| Ok((kind, fields.reference()?, fields)));
@@ -110,7 +111,7 @@ impl Uplink {
         result.err().and_then(|failure| self.refuse(reference, failure))
     }
 
-    /// Something that is no frame at all.
+    /// Handles something that is no frame.
     pub(crate) fn no_frame(&mut self, failure: Failure) -> Option<End> {
         self.session.command_begins();
         self.refuse(None, failure)
@@ -130,7 +131,8 @@ impl Uplink {
         self.admit(Ordered { command, acting, reference })
     }
 
-    /// Does a command if its user may, or holds it until that is known.
+    /// Starts a command if its user may, or holds it until that is known. Fails
+    /// with the refusal.
     fn admit(&mut self, ordered: Ordered) -> Result<(), Failure> {
         let (class, kind, now) = (ordered.command.class(), ordered.command.kind(), Instant::now());
         let payer = Payer { user: &self.session.user, service: self.scopes.get().service };
@@ -155,10 +157,10 @@ impl Uplink {
         }
     }
 
-    /// Decides about the command that was held, once that is possible.
+    /// Decides about the held command, when that is possible.
     pub(crate) fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
         let Some(held) = &mut self.held else { return Poll::Ready(None) };
-        // Without an answer it is decided all the same.
+        // Without an answer it is decided nevertheless.
         let _ = ready!(Pin::new(&mut held.answer).poll(cx));
         let Some(held) = self.held.take() else { return Poll::Ready(None) };
         let reference = held.ordered.reference.clone();
@@ -183,10 +185,9 @@ impl Uplink {
         }
     }
 
-    /// Begins a command; the answer joins the session's frames. `user` is
-    /// another one than the session's when a backend acts for somebody. Fails
-    /// where it is known at once that the command cannot be done; the caller
-    /// answers that.
+    /// Starts a command; its answer joins the session's frames. `user` differs
+    /// from the session's when a backend acts for somebody. Fails if it is
+    /// known at once that the command cannot be done; the caller answers that.
     fn carry_out(
         &self,
         user: &UserId,
@@ -246,8 +247,8 @@ impl Uplink {
             if let (Err(_), Some(pass)) = (&answer, typing) {
                 to.commands.typing.forget(pass);
             }
-            // An earlier try may have filed the message without this session being
-            // told: then it is a hole that only the log can fill.
+            // An earlier attempt may have filed the message without telling
+            // this session: then there is a hole that only the log can fill.
             let uncertain = match &answer {
                 Ok(Answer::Sent(_, sent)) => sent.position == 0 && repeated,
                 Err(failure) => failure.code == ErrorCode::Unavailable,
@@ -293,9 +294,9 @@ impl Uplink {
         Ok(())
     }
 
-    /// A new token for the same user and device, whose scopes and end count
-    /// from now on. Looking up its key may take a while, which must not hold up
-    /// the frames.
+    /// Takes a new token for the same user and device, whose scopes and end
+    /// count from now on. Fetching its key may take a while, which must not
+    /// stop other frames.
     fn renew(&self, token: String, reference: Reference) {
         let (gateway, session) = (self.gateway.clone(), self.session.clone());
         let scopes = self.scopes.clone();
@@ -319,7 +320,7 @@ impl Uplink {
         });
     }
 
-    /// Answers a refused command; says when there were too many.
+    /// Answers a refused command. Returns an end when there were too many.
     fn refuse(&mut self, reference: Reference, failure: Failure) -> Option<End> {
         let end = self.violations.count(failure.code, Instant::now());
         self.session.answer(Frame::Error(reference, Box::new(failure)));
@@ -327,7 +328,7 @@ impl Uplink {
     }
 }
 
-/// A frame with a command begins a trace, if this one is wanted.
+/// Begins a trace for a command, if it is sampled.
 fn span_of(kind: CommandKind, protocol: &'static str) -> Span {
     let kind = kind.as_str();
     Span::begin(kind, trace::Kind::Server, || {

@@ -38,16 +38,16 @@ use crate::session;
 use crate::session::expiry;
 use crate::session::tail::{StartAt, Tail};
 
-/// The subprotocol with JSON frames; also what none means.
+/// The subprotocol with JSON frames; also used without a subprotocol.
 const JSON: &str = "switchboard.v1.json";
 /// The subprotocol with protobuf frames.
 const PROTOBUF: &str = "switchboard.v1.proto";
 
-/// Frames taken from the session at a time.
+/// How many frames are taken from the session at a time.
 const BATCH: usize = 128;
-/// How long a peer may take to get our close frame and end its side.
+/// How long a peer may take to read our close frame and close its side.
 const CLOSING: Duration = Duration::from_secs(2);
-/// Bytes that are read of a peer meanwhile.
+/// The most bytes read of a peer meanwhile.
 const CLOSING_BYTES: usize = 16 << 20;
 /// The close code for a peer whose half-sent frames there is no room for ("try
 /// again later" in IANA's registry of close codes), and its reason.
@@ -70,7 +70,7 @@ async fn upgrade(
     let form = if subprotocol == Some(PROTOBUF) { Form::Protobuf } else { Form::Json };
     let to = gateway.clone();
     gateway.context.tracker.spawn(async move {
-        // Otherwise the client has gone before it was answered.
+        // Otherwise the client had gone before it got the response.
         if let Ok(upgraded) = upgrade.await {
             let connection = Connection::new(
                 to,
@@ -85,8 +85,8 @@ async fn upgrade(
     Ok(handshake::answer(accept, subprotocol))
 }
 
-/// The first subprotocol of the client's that is spoken here; one that offers
-/// some must offer one of these.
+/// The first of the client's subprotocols that the server knows. Fails when the
+/// client offers some, but none of these.
 fn subprotocol(headers: &HeaderMap) -> Result<Option<&'static str>, Failure> {
     let mut offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().peekable();
     if offered.peek().is_none() {
@@ -99,7 +99,7 @@ fn subprotocol(headers: &HeaderMap) -> Result<Option<&'static str>, Failure> {
     })
 }
 
-/// How frames are written.
+/// The form in which frames are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Json,
@@ -113,34 +113,35 @@ struct Connection {
     socket: Socket,
     uplink: Uplink,
     form: Form,
-    /// When something was last heard from the peer.
+    /// When the peer last sent something.
     heard: Instant,
-    /// When it is next asked for a sign of life.
+    /// When the peer is pinged next.
     ping: Instant,
-    /// While it does not take what is written: until when it may.
+    /// While the peer takes no data: the time by which it must.
     blocked: Option<Instant>,
     /// The end of the token that `tick` counts with, in Unix seconds.
     expires: u64,
-    /// What the peer has sent half of; nothing for the most.
+    /// The bytes of an incomplete frame of the peer; usually `None`.
     half_sent: Option<Box<Part>>,
-    /// Nothing more is taken, and the session ends when all commands that were
+    /// Set when no more commands are taken. The session ends when all commands
     /// have their answers, or at this time.
     last: Option<Instant>,
-    /// The peer has said goodbye or broken the rules: what it is told.
+    /// The close frame for a peer that has closed or broken the rules.
     farewell: Option<Farewell<'static>>,
 }
 
 /// The last frame to a peer.
 #[derive(Debug, Clone, Copy)]
 enum Farewell<'a> {
-    /// The answer to its own, with the code that it gave (RFC 6455 §5.5.1).
+    /// The reply to the peer's close frame, with the peer's code (RFC 6455
+    /// §5.5.1).
     Answer(Option<u16>),
-    /// Ours, which it is to answer.
+    /// Our close frame, to which the peer must reply.
     Close(u16, &'a str),
 }
 
-/// A thread's room for what is on its way from sessions to sockets: used
-/// within one turn of one connection, so that idle ones need none.
+/// A thread's buffers for frames from sessions to sockets. They are used within
+/// one turn of one connection, so an idle connection needs none.
 #[derive(Default)]
 struct Room {
     frames: Vec<Frame>,
@@ -148,7 +149,7 @@ struct Room {
     bytes: Vec<u8>,
 }
 
-/// Bytes of room that a thread keeps.
+/// The bytes of buffers that a thread keeps.
 const KEPT: usize = 256 << 10;
 
 thread_local! {
@@ -185,12 +186,12 @@ impl Connection {
         self.gateway.context.metrics.connection("websocket", -1);
         self.gateway.context.metrics.session_ended(end);
         if self.blocked.is_some() && end.goaway().is_some() {
-            // In vain, unless the peer takes it within the time for closing.
+            // Lost, unless the peer takes it within the time for closing.
             self.say(&Frame::Goaway(end, session::reconnect_in_ms(end)));
         }
         tracing::debug!(session = %self.tail.session.id, reason = end.as_str(), "a session has ended");
-        // The session ends before its socket: a peer that is slow to say
-        // goodbye is not online any more.
+        // The session ends before its socket: a peer that closes slowly is not
+        // online any more.
         drop(self.tail);
         let ours = (end != End::Bye).then(|| Farewell::Close(end.close_code(), end.as_str()));
         if let Some(farewell) = self.farewell.or(ours) {
@@ -198,11 +199,12 @@ impl Connection {
         }
     }
 
-    /// Everything that can be done now, in both directions by turns: a flood in
-    /// one must not hold up the other.
+    /// Does everything that is possible now, in both directions in turn: a
+    /// flood in one must not stop the other.
     fn turn(&mut self, cx: &mut Context<'_>, mut tick: Pin<&mut Sleep>) -> Poll<End> {
         loop {
-            // What the peer has not taken goes first, and nothing else until then.
+            // Data that the peer has not taken goes first; until then nothing
+            // else is written.
             let flushed = match self.socket.poll_flush(cx) {
                 Poll::Ready(Ok(())) => true,
                 Poll::Ready(Err(_)) => return Poll::Ready(End::Bye),
@@ -211,7 +213,8 @@ impl Connection {
             let mut idle = true;
             if flushed {
                 if self.blocked.take().is_some() {
-                    // Nothing was read meanwhile; that it takes bytes is a sign of life.
+                    // Nothing was read meanwhile, but taking data is a sign of
+                    // life, too.
                     self.heard = Instant::now();
                 }
                 match self.hand_out(cx) {
@@ -227,7 +230,8 @@ impl Connection {
             } else {
                 let now = Instant::now();
                 let until = self.blocked.unwrap_or_else(|| now + self.gateway.config.heartbeat * 2);
-                // The last frames wait for a peer that takes nothing only so long.
+                // The last frames wait only for this long for a peer that takes
+                // no data.
                 let over = self.tail.session.poll_over(cx).is_some();
                 self.blocked = Some(if over { until.min(now + CLOSING) } else { until });
             }
@@ -237,7 +241,7 @@ impl Connection {
         }
     }
 
-    /// Events and answers to the socket; once the session ends, its last
+    /// Writes events and answers to the socket; when the session ends, its last
     /// frames.
     fn hand_out(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         let mut room = ROOM.take().unwrap_or_default();
@@ -268,7 +272,7 @@ impl Connection {
         }
     }
 
-    /// Adds a frame to what is on its way.
+    /// Adds a frame to the outgoing ones.
     fn say(&mut self, frame: &Frame) {
         match self.form {
             Form::Json => self.socket.push(codec::TEXT, frame.to_json().as_bytes()),
@@ -276,13 +280,13 @@ impl Connection {
         }
     }
 
-    /// Commands from the socket; while too many are unanswered they wait in it.
-    /// None is taken of a session that has ended: whatever has begun is answered
-    /// before the close frame.
+    /// Reads commands from the socket; while too many are unanswered they stay
+    /// there. No command is taken after the session's end: what has begun is
+    /// answered before the close frame.
     fn hear(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         if self.uplink.is_holding() {
-            // It is under way, whether the session has ended since or not: nothing
-            // ends before it is decided about.
+            // A held command is decided first, even when the session has ended
+            // meanwhile: nothing ends before that.
             if let Some(end) = ready!(self.uplink.poll_held(cx)) {
                 self.end(end);
             }
@@ -315,7 +319,7 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// Ends the session once what has begun is answered.
+    /// Ends the session when everything begun is answered.
     fn end(&mut self, end: End) {
         self.tail.session.end(end);
         self.last = Some(Instant::now() + self.gateway.config.limits.command_timeout * 2);
@@ -327,7 +331,7 @@ impl Connection {
         self.end(End::Bye);
     }
 
-    /// Counts what has come of frames that are not whole; without room for it the
+    /// Counts the bytes of incomplete frames; if there is no room for them, the
     /// connection ends.
     fn weigh(&mut self) {
         let bytes = self.socket.held();
@@ -345,7 +349,7 @@ impl Connection {
         }
     }
 
-    /// A message from the peer; says when that ends the session.
+    /// Handles a message from the peer. Returns an end if it ends the session.
     fn take(&mut self, message: Message<'_>) -> Option<End> {
         let wrong = match (message, self.form) {
             (Message::Text(text), Form::Json) => return self.uplink.json(&text),
@@ -365,14 +369,14 @@ impl Connection {
         self.uplink.no_frame(Failure::bad_request(wrong))
     }
 
-    /// When there is next something to see to by the clock.
+    /// The time of the next check.
     fn next_tick(&self) -> Instant {
         let others = [self.blocked, self.last].into_iter().flatten();
         others.fold(self.ping.min(expiry::of(&self.tail.session)), Instant::min)
     }
 
-    /// Signs of life, the token's end, and peers that take nothing. Resolves
-    /// when there may be something to do.
+    /// Checks for signs of life, the token's end, and peers that take no data.
+    /// Resolves when there may be something to do.
     fn tick(&mut self, cx: &mut Context<'_>, mut tick: Pin<&mut Sleep>) -> Poll<Option<End>> {
         let expires = self.tail.session.expires();
         let sooner = [self.blocked, self.last].into_iter().flatten().any(|until| until < tick.deadline());
@@ -404,9 +408,10 @@ impl Connection {
     }
 }
 
-/// Says goodbye and ends what is sent to the peer (RFC 6455 §7.1.1: the server
-/// closes first). What the peer still sends is read for a moment: with bytes
-/// unread the kernel would reset the connection, and the close frame be lost.
+/// Sends the close frame and closes the sending half (RFC 6455 §7.1.1: the
+/// server closes first). What the peer still sends is read for a moment: with
+/// unread bytes the kernel would reset the connection, and the close frame
+/// would be lost.
 async fn close(socket: &mut Socket, farewell: Farewell<'_>) {
     match farewell {
         Farewell::Answer(code) => socket.push_close(code, ""),
@@ -418,6 +423,6 @@ async fn close(socket: &mut Socket, farewell: Farewell<'_>) {
         poll_fn(|cx| socket.poll_shutdown(cx)).await?;
         poll_fn(|cx| socket.poll_drain(cx, &mut left)).await
     };
-    // The peer may be gone, or never end: it makes no difference any more.
+    // Whether the peer has gone or never closes makes no difference any more.
     let _ = tokio::time::timeout(CLOSING, closed).await;
 }

@@ -1,12 +1,12 @@
 //! `edit`, `recall` and `react`: amendments of messages. They share a queue with
-//! messages, as an amendment may follow right behind its message. Who may amend is
+//! messages, as an amendment may follow right behind its message. Amenders may amend is
 //! said here. The store checks it, together with the message's state, in the step
 //! that writes.
 
 use bytes::Bytes;
 use proto::wire::{self, entry, reply};
 use proto::{ClientMessageId, ConversationId, Seq, UserId, label};
-use store::model::{Amendment, Post, PostKind, Posted, Who};
+use store::model::{Amendment, Post, PostKind, PostResult, Amenders};
 
 use super::{check_body, done, field, new_entry, now};
 use crate::error::{Error, NO_CONVERSATION, Result};
@@ -18,7 +18,7 @@ pub(crate) fn edit(user: UserId, asked: wire::Edit) -> Result<Post> {
     check_body(&asked.body)?;
     let what = entry::What::Edited(wire::Edited { seq: asked.seq, body: asked.body });
     let amendment = Amendment::Edit { repeat_key: key.as_str().into() };
-    post(user, conversation, PostKind::Amend { seq: Seq(asked.seq), who: Who::Sender, amendment }, what)
+    post(user, conversation, PostKind::Amend { seq: Seq(asked.seq), who: Amenders::Sender, amendment }, what)
 }
 
 /// The sender of a message, or the group's owner, takes it back.
@@ -26,7 +26,7 @@ pub(crate) fn recall(user: UserId, asked: &wire::Recall) -> Result<Post> {
     let conversation: ConversationId = field("conversation", &asked.conversation)?;
     let what = entry::What::Recalled(wire::Recalled { seq: asked.seq });
     let (seq, amendment) = (Seq(asked.seq), Amendment::Recall);
-    post(user, conversation, PostKind::Amend { seq, who: Who::SenderOrOwner, amendment }, what)
+    post(user, conversation, PostKind::Amend { seq, who: Amenders::SenderOrOwner, amendment }, what)
 }
 
 /// A member reacts to a message, or takes its own reaction back.
@@ -34,7 +34,7 @@ pub(crate) fn react(user: UserId, asked: wire::React) -> Result<Post> {
     let conversation: ConversationId = field("conversation", &asked.conversation)?;
     label::check_emoji(&asked.emoji).map_err(|rule| Error::field("emoji", rule))?;
     let amendment = Amendment::React { emoji: asked.emoji.as_str().into(), on: asked.on };
-    let kind = PostKind::Amend { seq: Seq(asked.seq), who: Who::Anyone, amendment };
+    let kind = PostKind::Amend { seq: Seq(asked.seq), who: Amenders::Anyone, amendment };
     let what = wire::Reaction { seq: asked.seq, emoji: asked.emoji, on: asked.on };
     post(user, conversation, kind, entry::What::Reaction(what))
 }
@@ -47,20 +47,20 @@ fn post(by: UserId, conversation: ConversationId, kind: PostKind, what: entry::W
 }
 
 /// The answer to an amendment.
-pub(crate) fn amended(posted: Posted) -> Result<reply::Result> {
+pub(crate) fn amended(posted: PostResult) -> Result<reply::Result> {
     match posted {
         // `Unchanged`: a repeat finds it done.
-        Posted::Done { .. } | Posted::Unchanged => Ok(done()),
-        Posted::NotMember => Err(NO_CONVERSATION),
-        Posted::NoSuchMessage => Err(Error::NotFound("no such message")),
-        Posted::NotAllowed => {
+        PostResult::Done { .. } | PostResult::Unchanged => Ok(done()),
+        PostResult::NotMember => Err(NO_CONVERSATION),
+        PostResult::NoSuchMessage => Err(Error::NotFound("no such message")),
+        PostResult::NotAllowed => {
             Err(Error::forbidden("a message is edited by its sender, recalled by its sender or the owner"))
         }
-        Posted::Recalled => Err(Error::Conflict("the message was recalled".to_owned())),
-        Posted::TooManyReactions => {
+        PostResult::Recalled => Err(Error::Conflict("the message was recalled".to_owned())),
+        PostResult::TooManyReactions => {
             Err(Error::Conflict("the message has all the reactions it may have".to_owned()))
         }
-        Posted::Stale => {
+        PostResult::Stale => {
             tracing::error!("the store's answer is none to an amendment");
             Err(Error::Internal)
         }

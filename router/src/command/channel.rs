@@ -3,7 +3,7 @@
 
 use proto::wire::{self, Publication, reply};
 use proto::{Seq, UserId};
-use store::model::{Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery};
+use store::model::{Audience, Broadcast, BroadcastResult, ChannelPage, ChannelQuery};
 
 use super::send::message;
 use super::{done, field};
@@ -23,7 +23,7 @@ pub(crate) fn broadcast(user: UserId, publish: wire::Publish) -> Result<Broadcas
 }
 
 /// The answer to a publication. It has no position, as it is in nobody's inbox.
-pub(crate) fn published(done: Broadcasted) -> reply::Result {
+pub(crate) fn published(done: BroadcastResult) -> reply::Result {
     reply::Result::Sent(wire::Sent {
         seq: done.seq.0,
         time: done.time,

@@ -9,7 +9,7 @@ use daemon::Backoff;
 use proto::wire::{self, change, entry, reply};
 use proto::{ConversationId, UserId, label};
 use rustc_hash::FxHashSet;
-use store::model::{Change, Conversation, Group, Member, Post, PostKind, Posted, Version};
+use store::model::{Change, Conversation, Group, Member, Post, PostKind, PostResult, Version};
 
 use super::{done, field, new_entry, now};
 use crate::config::AddToGroups;
@@ -47,7 +47,7 @@ pub(crate) async fn create(core: &Core, by: UserId, create: wire::CreateGroup) -
     let decision = Decision { change, entries: vec![created], service: create.service };
     decision.permit(core, &by).await?;
     match core.post(decision.post(&conversation, &by)).await? {
-        Posted::Done { .. } => {}
+        PostResult::Done { .. } => {}
         // `Stale` or `NotMember`: this id is in use, for a group that this command
         // made before, or for somebody else's.
         _ => match state(core, &by, &conversation).await {
@@ -265,8 +265,8 @@ async fn change(
         decision.permit(core, by).await?;
         decision.change.expect = group.version;
         match core.post(decision.post(&conversation, by)).await? {
-            Posted::Done { .. } => return Ok(done()),
-            Posted::NotMember => return Err(NO_CONVERSATION),
+            PostResult::Done { .. } => return Ok(done()),
+            PostResult::NotMember => return Err(NO_CONVERSATION),
             _ => tokio::time::sleep(backoff.pause()).await,
         }
     }

@@ -2,15 +2,15 @@
 
 use proto::wire::{self, reply};
 use proto::{ConversationId, Seq, UserId};
-use store::model::{Acknowledged, Mark, MarkKind, Marked};
+use store::model::{AcknowledgeResult, Mark, MarkKind, MarkResult};
 
 use super::{done, field};
 use crate::error::{Error, NO_CONVERSATION, Result};
 use crate::receipts::Receipts;
 
 /// The answer to an `ack`. The other members are told.
-pub(crate) fn delivered(user: UserId, outcome: Acknowledged, receipts: &Receipts) -> Result<reply::Result> {
-    let Acknowledged::Marks(marks) = outcome else {
+pub(crate) fn delivered(user: UserId, outcome: AcknowledgeResult, receipts: &Receipts) -> Result<reply::Result> {
+    let AcknowledgeResult::Marks(marks) = outcome else {
         return Err(Error::BadRequest("`cursor` names no position in this inbox".to_owned()));
     };
     for (conversation, seq) in marks {
@@ -29,14 +29,14 @@ pub(crate) fn read(user: UserId, read: &wire::Read) -> Result<Mark> {
 }
 
 /// The answer to a `read`. The members are told when the mark has advanced.
-pub(crate) fn marked(mark: Mark, outcome: Marked, receipts: &Receipts) -> Result<reply::Result> {
+pub(crate) fn marked(mark: Mark, outcome: MarkResult, receipts: &Receipts) -> Result<reply::Result> {
     match outcome {
-        Marked::Advanced => receipts.note(mark),
-        Marked::Unchanged => {}
-        Marked::BeyondHead => {
+        MarkResult::Advanced => receipts.note(mark),
+        MarkResult::Unchanged => {}
+        MarkResult::BeyondHead => {
             return Err(Error::BadRequest("`seq` is beyond the newest message".to_owned()));
         }
-        Marked::NotMember => return Err(NO_CONVERSATION),
+        MarkResult::NotMember => return Err(NO_CONVERSATION),
     }
     Ok(done())
 }

@@ -21,8 +21,8 @@ use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, fixed32, uint64};
 use proto::limits::MAX_BODY_BYTES;
 use proto::wire::{self, Entry, Event, Reactions, State, entry, reply};
-use proto::{Fingerprint, Invalid, UserId};
-use store::model::{Logged, NewEntry, Shown};
+use proto::{Fingerprint, FormError, UserId};
+use store::model::{LogEvent, NewEntry, CurrentMessage};
 
 use crate::error::{Error, Result};
 
@@ -43,7 +43,7 @@ fn check_body(body: &[u8]) -> Result<()> {
 }
 
 /// Parses a field that is an identifier. Fails with the field's name.
-fn field<T: std::str::FromStr<Err = Invalid>>(name: &str, text: &str) -> Result<T> {
+fn field<T: std::str::FromStr<Err = FormError>>(name: &str, text: &str) -> Result<T> {
     text.parse().map_err(|invalid| Error::field(name, invalid))
 }
 
@@ -87,7 +87,7 @@ fn text_len(length: usize) -> usize {
 }
 
 /// An entry as gateways get it.
-fn event(logged: Logged) -> Event {
+fn event(logged: LogEvent) -> Event {
     Event {
         conversation: logged.conversation.into(),
         seq: logged.seq.0,
@@ -97,7 +97,7 @@ fn event(logged: Logged) -> Event {
 }
 
 /// A message in its present state, as gateways get it.
-fn shown(shown: Shown) -> Event {
+fn shown(shown: CurrentMessage) -> Event {
     let reactions = shown
         .reactions
         .into_iter()

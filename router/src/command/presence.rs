@@ -3,7 +3,7 @@
 use proto::limits::MAX_USERS;
 use proto::wire::{self, reply};
 use proto::{NodeIncarnation, UserId};
-use store::model::{Attached, Seen};
+use store::model::{AttachResult, PresenceRecord};
 
 use super::{done, field};
 use crate::absences::{Absences, GRACE};
@@ -42,7 +42,7 @@ pub(crate) async fn unwatch(core: &Core, asked: wire::Unwatch) -> Result<reply::
 }
 
 /// Tells the nodes that watch a user that the user is online, if it was offline.
-pub(crate) fn came(user: &UserId, attached: &Attached, notices: &Notices) {
+pub(crate) fn came(user: &UserId, attached: &AttachResult, notices: &Notices) {
     let Some(absence) = &attached.absence else { return };
     if absence.ended_ago.is_none_or(|ago| ago >= GRACE) {
         receipts::tell_presence(notices, &absence.watchers, user, None);
@@ -57,7 +57,7 @@ pub(crate) fn left(user: UserId, last: bool, absences: &Absences) {
     }
 }
 
-fn is_online(seen: &Seen) -> bool {
+fn is_online(seen: &PresenceRecord) -> bool {
     seen.here || seen.ended.is_some_and(|(_, ago)| ago < GRACE)
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proto::wire::{self, reply};
 use proto::{ClientMessageId, ConversationId, SessionId, UserId};
-use store::model::{NewEntry, Post, PostKind, Posted};
+use store::model::{NewEntry, Post, PostKind, PostResult};
 
 use super::{check_body, field, new_message, now};
 use crate::error::{Error, NO_CONVERSATION, Result};
@@ -43,20 +43,20 @@ pub(super) fn message(
 }
 
 /// The answer to a message.
-pub(crate) fn sent(posted: Posted) -> Result<reply::Result> {
+pub(crate) fn sent(posted: PostResult) -> Result<reply::Result> {
     match posted {
-        Posted::Done { seq, time, duplicate, place } => {
-            let place = place.unwrap_or_default();
+        PostResult::Done { seq, time, duplicate, position } => {
+            let position = position.unwrap_or_default();
             Ok(reply::Result::Sent(wire::Sent {
                 seq: seq.0,
                 time,
                 duplicate,
-                position: place.cursor.position.0,
-                fingerprint: place.cursor.fingerprint.0,
-                store: place.store.0,
+                position: position.cursor.position.0,
+                fingerprint: position.cursor.fingerprint.0,
+                store: position.store.0,
             }))
         }
-        Posted::NotMember => Err(NO_CONVERSATION),
+        PostResult::NotMember => Err(NO_CONVERSATION),
         other => {
             tracing::error!(?other, "the store's answer is none to a message");
             Err(Error::Internal)

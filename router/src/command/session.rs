@@ -7,8 +7,8 @@ use proto::limits::MAX_EVENTS;
 use proto::wire::{self, Notice, notice, reply};
 use proto::{Cursor, DeviceId, UserId};
 use store::model::{
-    Acknowledge, Attach, Attached, Detach, From, InboxPage, InboxQuery, Location, Mark, MarksQuery,
-    MarksSince, Standing,
+    Acknowledge, Attach, AttachResult, Detach, InboxPage, InboxQuery, Location, Mark, MarksQuery, MarksSince,
+    Standing, StartPoint,
 };
 
 use super::{event, field, presence};
@@ -30,9 +30,9 @@ pub(crate) fn attach(user: UserId, attach: &wire::Attach) -> Result<Attach> {
         }),
     };
     let from = match attach.from {
-        None | Some(wire::attach::From::Start(false)) => From::Head,
-        Some(wire::attach::From::Start(true)) => From::Start,
-        Some(wire::attach::From::Cursor(place)) => From::Cursor(place.into()),
+        None | Some(wire::attach::From::Start(false)) => StartPoint::Head,
+        Some(wire::attach::From::Start(true)) => StartPoint::Start,
+        Some(wire::attach::From::Cursor(cursor)) => StartPoint::Cursor(cursor.into()),
     };
     Ok(Attach { user, location, from })
 }
@@ -41,7 +41,7 @@ pub(crate) fn attach(user: UserId, attach: &wire::Attach) -> Result<Attach> {
 pub(crate) fn attached(
     user: &UserId,
     asked: &wire::Attach,
-    attached: Attached,
+    attached: AttachResult,
     notices: &Notices,
 ) -> reply::Result {
     presence::came(user, &attached, notices);
@@ -96,7 +96,7 @@ pub(crate) fn query(user: UserId, query: &wire::ReadInbox) -> Result<InboxQuery>
 /// Which marks the gateway wants, if any.
 fn marks(query: &wire::ReadInbox) -> Option<MarksQuery> {
     let since = match (query.marks_since, query.marks_within_ms) {
-        (Some(place), _) => MarksSince::Place(place.into()),
+        (Some(cursor), _) => MarksSince::Cursor(cursor.into()),
         (None, Some(ms)) => MarksSince::Within(Duration::from_millis(ms)),
         (None, None) => return None,
     };

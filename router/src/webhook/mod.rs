@@ -22,7 +22,7 @@ use proto::wire::entry;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::Store;
-use store::model::{HistoryQuery, HistoryRange, Logged, Shown, Unheard};
+use store::model::{HistoryQuery, HistoryRange, LogEvent, CurrentMessage, UnheardMessage};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -84,7 +84,7 @@ struct Failure {
 /// What goes into one request.
 #[derive(Default)]
 struct Batch {
-    unheard: Vec<Unheard>,
+    unheard: Vec<UnheardMessage>,
     /// JSON objects, separated by commas.
     json: String,
 }
@@ -128,7 +128,7 @@ impl Teller {
 
     /// Reads the messages as JSON. The second list has those that need not be told
     /// any more: trimmed, recalled, or hidden from their reader by now.
-    async fn read(&mut self, taken: Vec<Unheard>) -> Result<(Vec<Batch>, Vec<Unheard>), Failure> {
+    async fn read(&mut self, taken: Vec<UnheardMessage>) -> Result<(Vec<Batch>, Vec<UnheardMessage>), Failure> {
         let store = &self.store;
         let messages = stream::iter(taken).map(|unheard| async move {
             let query = HistoryQuery {
@@ -197,7 +197,7 @@ impl Teller {
         self.heard(&batch.unheard).await
     }
 
-    async fn heard(&mut self, told: &[Unheard]) -> Result<(), Failure> {
+    async fn heard(&mut self, told: &[UnheardMessage]) -> Result<(), Failure> {
         if told.is_empty() {
             return Ok(());
         }
@@ -227,8 +227,8 @@ struct Notification<'a> {
 
 /// The JSON of a message. `None` for other entries, and for a body that is not
 /// JSON, which gateways refuse.
-fn notification(unheard: &Unheard, Shown { message, .. }: &Shown) -> Option<String> {
-    let Logged { seq, entry, .. } = message;
+fn notification(unheard: &UnheardMessage, CurrentMessage { message, .. }: &CurrentMessage) -> Option<String> {
+    let LogEvent { seq, entry, .. } = message;
     let Some(entry::What::Message(message)) = &entry.what else { return None };
     let body: Result<&RawValue, _> = serde_json::from_slice(&message.body);
     let Ok(body) = body else {

@@ -10,9 +10,9 @@ use proto::wire::{self, Failure, Notice, reply, request::Command};
 use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 use router::{Config, Service};
 use store::model::{
-    Acknowledge, Acknowledged, Attach, Attached, Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery,
-    Conversation, Detach, Group, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark, Marked,
-    Member, Membership, Post, Posted, Seen, Unheard, Version,
+    Acknowledge, AcknowledgeResult, Attach, AttachResult, Audience, Broadcast, BroadcastResult, ChannelPage,
+    ChannelQuery, Conversation, Detach, Group, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location,
+    Mark, MarkResult, Member, Membership, Post, PostResult, PresenceRecord, UnheardMessage, Version,
 };
 use store::{Error, Result, Store};
 use tokio::net::TcpListener;
@@ -44,9 +44,9 @@ impl Faulty {
 
 #[async_trait]
 impl Store for Faulty {
-    async fn post(&self, batch: Vec<Post>) -> Result<Vec<Posted>> {
+    async fn post(&self, batch: Vec<Post>) -> Result<Vec<PostResult>> {
         match self {
-            Self::Races => Ok(vec![Posted::Stale; batch.len()]),
+            Self::Races => Ok(vec![PostResult::Stale; batch.len()]),
             _ => self.fail().await,
         }
     }
@@ -59,7 +59,7 @@ impl Store for Faulty {
         self.fail().await
     }
 
-    async fn attach(&self, _: Vec<Attach>) -> Result<Vec<Attached>> {
+    async fn attach(&self, _: Vec<Attach>) -> Result<Vec<AttachResult>> {
         self.fail().await
     }
 
@@ -67,7 +67,7 @@ impl Store for Faulty {
         self.fail().await
     }
 
-    async fn presence(&self, _: &[UserId], _: Option<&NodeIncarnation>) -> Result<Vec<Seen>> {
+    async fn presence(&self, _: &[UserId], _: Option<&NodeIncarnation>) -> Result<Vec<PresenceRecord>> {
         self.fail().await
     }
 
@@ -87,11 +87,11 @@ impl Store for Faulty {
         self.fail().await
     }
 
-    async fn acknowledge(&self, _: Vec<Acknowledge>) -> Result<Vec<Acknowledged>> {
+    async fn acknowledge(&self, _: Vec<Acknowledge>) -> Result<Vec<AcknowledgeResult>> {
         self.fail().await
     }
 
-    async fn mark(&self, _: Vec<Mark>) -> Result<Vec<Marked>> {
+    async fn mark(&self, _: Vec<Mark>) -> Result<Vec<MarkResult>> {
         self.fail().await
     }
 
@@ -120,7 +120,7 @@ impl Store for Faulty {
         Ok(vec![Some(state); ids.len()])
     }
 
-    async fn broadcast(&self, _: Vec<Broadcast>) -> Result<Vec<Broadcasted>> {
+    async fn broadcast(&self, _: Vec<Broadcast>) -> Result<Vec<BroadcastResult>> {
         self.fail().await
     }
 
@@ -136,11 +136,11 @@ impl Store for Faulty {
         self.fail().await
     }
 
-    async fn take_unheard(&self, _: usize, _: Duration) -> Result<Vec<Unheard>> {
+    async fn take_unheard(&self, _: usize, _: Duration) -> Result<Vec<UnheardMessage>> {
         self.fail().await
     }
 
-    async fn heard(&self, _: &[Unheard]) -> Result<()> {
+    async fn heard(&self, _: &[UnheardMessage]) -> Result<()> {
         self.fail().await
     }
 
@@ -191,7 +191,7 @@ fn commands() -> Vec<Command> {
         Command::Attach(wire::Attach::default()),
         Command::Detach(wire::Detach { session: "s".into() }),
         Command::ReadInbox(wire::ReadInbox::default()),
-        Command::Ack(wire::Ack { device: "d".into(), cursor: Some(wire::Place::default()) }),
+        Command::Ack(wire::Ack { device: "d".into(), cursor: Some(wire::Cursor::default()) }),
         Command::Read(wire::Read { conversation: conversation(), seq: 1 }),
         Command::Typing(wire::SayTyping { conversation: conversation() }),
         Command::History(wire::History { conversation: conversation(), ..Default::default() }),

@@ -13,7 +13,7 @@ use proto::wire::router_client::RouterClient;
 use proto::wire::{self, Envelope, Notice, Replies, Reply, Request, Requests, reply, request::Command};
 use router::{Config, Service};
 use store::embedded::Embedded;
-use store::{Bounds, Bus, Heard, Store, Subscription};
+use store::{Bounds, Bus, BusItem, Store, Subscription};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -205,7 +205,7 @@ impl Gateway {
     /// Everything in a user's inbox, as (conversation, entry).
     pub(crate) async fn inbox(&mut self, user: &str) -> Vec<wire::Event> {
         let mut events = Vec::new();
-        let mut after = wire::Place::default();
+        let mut after = wire::Cursor::default();
         loop {
             let query = wire::ReadInbox { after: Some(after), limit: 1_000, ..Default::default() };
             let reply::Result::Inbox(page) = self.ask(user, Command::ReadInbox(query)).await else {
@@ -260,9 +260,9 @@ impl Ear {
     async fn envelope(&mut self) -> Envelope {
         loop {
             match soon("an envelope", self.subscription.next()).await {
-                Heard::Envelope(envelope) => return envelope,
-                Heard::Lost(loss) => panic!("lost: {loss:?}"),
-                Heard::Store(_) => {}
+                BusItem::Envelope(envelope) => return envelope,
+                BusItem::Lost(loss) => panic!("lost: {loss:?}"),
+                BusItem::Store(_) => {}
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What is told and not kept: receipts and typing; and `read`.
 
-use proto::wire::{self, Place, notice::What, receipt::Kind, request::Command};
+use proto::wire::{self, Cursor, notice::What, receipt::Kind, request::Command};
 
 use crate::gateway::{Ear, Running};
 
@@ -38,7 +38,7 @@ async fn an_ack_makes_a_delivered_receipt_for_the_other() {
         gateway.send("alice", "alice~bob", &number.to_string()).await;
     }
     let last = gateway.inbox("bob").await.pop().unwrap();
-    let cursor = Place { position: 3, fingerprint: last.entry.unwrap().fingerprint };
+    let cursor = Cursor { position: 3, fingerprint: last.entry.unwrap().fingerprint };
     gateway.done("bob", Command::Ack(wire::Ack { device: "phone".into(), cursor: Some(cursor) })).await;
 
     let (users, receipt) = receipt(&mut ear).await;
@@ -142,18 +142,18 @@ async fn typing_is_told_to_the_others_once_a_node() {
 async fn whoever_reads_on_gets_the_marks_that_changed_meanwhile() {
     let router = Running::start().await;
     let mut gateway = router.connect().await;
-    let place = gateway.send("alice", "alice~bob", "1").await;
-    let place = Place { position: place.position, fingerprint: place.fingerprint };
+    let sent = gateway.send("alice", "alice~bob", "1").await;
+    let cursor = Cursor { position: sent.position, fingerprint: sent.fingerprint };
     gateway.done("bob", read("alice~bob", 1)).await;
     let asked = |marks_since, marks_within_ms| {
         Command::ReadInbox(wire::ReadInbox {
-            after: Some(place),
+            after: Some(cursor),
             marks_since,
             marks_within_ms,
             ..Default::default()
         })
     };
-    for (since, within) in [(Some(place), None), (None, Some(60_000))] {
+    for (since, within) in [(Some(cursor), None), (None, Some(60_000))] {
         let wire::reply::Result::Inbox(page) = gateway.ask("alice", asked(since, within)).await else {
             panic!()
         };
@@ -180,7 +180,7 @@ async fn a_burst_of_acknowledgements_becomes_a_handful_of_receipts() {
     }
     let cursors = gateway.inbox("bob").await;
     let acks = (1..).zip(cursors).map(|(position, event)| {
-        let cursor = Some(Place { position, fingerprint: event.entry.unwrap().fingerprint });
+        let cursor = Some(Cursor { position, fingerprint: event.entry.unwrap().fingerprint });
         ("bob", Command::Ack(wire::Ack { device: "phone".into(), cursor }))
     });
     for id in gateway.post_all(acks.collect()).await {

@@ -1,6 +1,6 @@
 //! `attach`, `detach`, `read_inbox` and `ack`.
 
-use proto::wire::{self, Place, ResetReason, Standing, reply, request::Command};
+use proto::wire::{self, Cursor, ResetReason, Standing, reply, request::Command};
 
 use crate::gateway::{Gateway, Running};
 
@@ -31,11 +31,11 @@ async fn a_place_is_looked_up_without_a_session() {
     let start = look_up(&mut gateway, "bob", Some(wire::attach::From::Start(true))).await;
     assert_eq!((start.start.unwrap().position, start.resumed), (0, true));
 
-    let cursor = Place { position: first.position, fingerprint: first.fingerprint };
+    let cursor = Cursor { position: first.position, fingerprint: first.fingerprint };
     let resumed = look_up(&mut gateway, "bob", Some(wire::attach::From::Cursor(cursor))).await;
     assert_eq!((resumed.start, resumed.resumed, resumed.reset), (Some(cursor), true, 0));
 
-    let other = Place { fingerprint: cursor.fingerprint ^ 2, ..cursor };
+    let other = Cursor { fingerprint: cursor.fingerprint ^ 2, ..cursor };
     let reset = look_up(&mut gateway, "bob", Some(wire::attach::From::Cursor(other))).await;
     assert_eq!(reset.reset(), ResetReason::Rewritten);
     assert_eq!((reset.start.unwrap().position, reset.resumed), (2, false));
@@ -128,7 +128,7 @@ async fn a_reader_whose_place_was_rewritten_is_told_where_to_go_on() {
     let router = Running::start().await;
     let mut gateway = router.connect().await;
     gateway.send("alice", "alice~bob", "1").await;
-    let beyond = Place { position: 9, fingerprint: 9 };
+    let beyond = Cursor { position: 9, fingerprint: 9 };
     let page = page(&mut gateway, "bob", wire::ReadInbox { after: Some(beyond), ..Default::default() }).await;
     assert_eq!(page.reset(), ResetReason::Rewritten);
     assert_eq!((page.restart.unwrap().position, page.events.len()), (1, 0));
@@ -140,11 +140,11 @@ async fn an_ack_of_a_place_that_is_not_there_is_refused() {
     let mut gateway = router.connect().await;
     let sent = gateway.send("bob", "alice~bob", "1").await;
     let ack = |cursor| Command::Ack(wire::Ack { device: "phone".into(), cursor });
-    let place = Place { position: sent.position, fingerprint: sent.fingerprint };
-    gateway.done("bob", ack(Some(place))).await;
-    gateway.done("bob", ack(Some(place))).await;
-    gateway.done("bob", ack(Some(Place::default()))).await;
-    let beyond = Some(Place { position: 7, fingerprint: 1 });
+    let cursor = Cursor { position: sent.position, fingerprint: sent.fingerprint };
+    gateway.done("bob", ack(Some(cursor))).await;
+    gateway.done("bob", ack(Some(cursor))).await;
+    gateway.done("bob", ack(Some(Cursor::default()))).await;
+    let beyond = Some(Cursor { position: 7, fingerprint: 1 });
     assert_eq!(gateway.refused("bob", ack(beyond)).await, "bad_request");
     assert_eq!(gateway.refused("bob", ack(None)).await, "bad_request");
 }

@@ -1,7 +1,7 @@
 //! What goes together is bounded by what it weighs.
 
 use proto::weight::FRAME;
-use proto::wire::{Attach, Place, ReadInbox, attach::From, reply, request::Command};
+use proto::wire::{Attach, Cursor, ReadInbox, attach::From, reply, request::Command};
 
 use crate::gateway::{Gateway, Running, send};
 
@@ -34,7 +34,7 @@ fn begin(n: usize) -> Command {
 }
 
 /// Reads on to the head; every position comes once.
-async fn read_on(gateway: &mut Gateway, reader: &str, mut after: Place, mut seen: u64, head: u64) {
+async fn read_on(gateway: &mut Gateway, reader: &str, mut after: Cursor, mut seen: u64, head: u64) {
     while seen < head {
         let query = ReadInbox { after: Some(after), limit: 1_000, ..Default::default() };
         let reply::Result::Inbox(page) = gateway.ask(reader, Command::ReadInbox(query)).await else {
@@ -46,7 +46,7 @@ async fn read_on(gateway: &mut Gateway, reader: &str, mut after: Place, mut seen
             seen += 1;
             assert_eq!(filed.position, seen);
             let fingerprint = filed.event.unwrap().entry.unwrap().fingerprint;
-            after = Place { position: filed.position, fingerprint };
+            after = Cursor { position: filed.position, fingerprint };
         }
     }
 }
@@ -74,7 +74,7 @@ async fn sessions_that_come_back_to_much_at_once_are_all_answered_in_frames_that
             seen += 1;
             assert_eq!(filed.position, seen);
             let fingerprint = filed.event.unwrap().entry.unwrap().fingerprint;
-            after = Place { position: filed.position, fingerprint };
+            after = Cursor { position: filed.position, fingerprint };
         }
         read_on(&mut gateway, reader, after, seen, 100).await;
     }

@@ -1,43 +1,49 @@
-//! Amending messages, inside the writer's transaction, and what has become of
-//! them for those who read.
+//! Amends messages, inside the writer's transaction; and reads the state that
+//! amendments have given to a message.
 
 use prost::Message as _;
 use proto::{ConversationId, Seq};
 use redb::{ReadTransaction, ReadableTable};
 
 use super::inbox::{self, entry as log_entry, release};
-use super::post::{News, Posting};
+use super::post::{PendingAnnouncement, Posting};
 use super::tables::{
     AMENDED, AmendedRow, InboxRow, LOG, RECALLED, ReactionRow, Tables, conversation, decode, member, members,
     number, user_id,
 };
-use crate::amended::Amended;
 use crate::damage::unless_damaged;
-use crate::model::{Amendment, Post, Posted, Who};
+use crate::message_state::MessageState;
+use crate::model::{Amenders, Amendment, Post, PostResult};
 use crate::{Error, Result};
 
 impl Posting<'_, '_> {
-    pub(super) fn amend(&mut self, post: &Post, seq: Seq, who: Who, amendment: &Amendment) -> Result<Posted> {
+    pub(super) fn amend(
+        &mut self,
+        post: &Post,
+        seq: Seq,
+        who: Amenders,
+        amendment: &Amendment,
+    ) -> Result<PostResult> {
         let Some(conversation) = number(&self.tables.conversation_numbers, post.conversation.as_str())?
         else {
             return Ok(nowhere(&post.conversation, post));
         };
         let by = number(&self.tables.user_numbers, post.by.as_str())?.unwrap_or(0);
         let Some(own) = member(&self.tables.members, conversation, by)? else {
-            return Ok(Posted::NotMember);
+            return Ok(PostResult::NotMember);
         };
         let mut row = self::conversation(&self.tables.conversations, conversation)?;
         if seq.0 < row.first || seq.0 > row.head || seq.0 <= own.since {
-            return Ok(Posted::NoSuchMessage);
+            return Ok(PostResult::NoSuchMessage);
         }
         let is_owner = row.owner == post.by.as_str();
         let may = match who {
-            Who::Anyone => true,
-            Who::SenderOrOwner if is_owner => true,
-            Who::Sender | Who::SenderOrOwner => self.sent(conversation, seq, post)?,
+            Amenders::Anyone => true,
+            Amenders::SenderOrOwner if is_owner => true,
+            Amenders::Sender | Amenders::SenderOrOwner => self.sent(conversation, seq, post)?,
         };
         if !may {
-            return Ok(Posted::NotAllowed);
+            return Ok(PostResult::NotAllowed);
         }
         let edit_key = match amendment {
             Amendment::Edit { repeat_key } => Some(format!("{}\0{repeat_key}", seq.0)),
@@ -79,17 +85,17 @@ impl Posting<'_, '_> {
 
         let filing = InboxRow { log, conversation, seq: 0, time: self.now, fingerprint: entry.fingerprint };
         let mut told = Vec::with_capacity(readers.len());
-        let mut place = None;
+        let mut own = None;
         for (number, mut member) in readers {
             let position = inbox::file(self.tables, number, filing, self.bounds)?;
             member.activity = position.0;
             self.tables.members.insert((conversation, number), member.encode_to_vec().as_slice())?;
             if number == by {
-                place = Some(self.own_place(position, entry.fingerprint));
+                own = Some(self.own_position(position, entry.fingerprint));
             }
             told.push((member.user, position));
         }
-        self.news.push(News {
+        self.announcements.push(PendingAnnouncement {
             conversation: post.conversation.clone(),
             seq: Seq(0),
             entries: vec![entry.bytes.clone()],
@@ -97,43 +103,43 @@ impl Posting<'_, '_> {
             except: None,
             trace: post.trace.clone(),
         });
-        Ok(Posted::Done { seq, time: entry.time, duplicate: false, place })
+        Ok(PostResult::Done { seq, time: entry.time, duplicate: false, position: own })
     }
 
-    /// Whether it was `post.by` who wrote the message, which is there.
+    /// Whether `post.by` wrote the message, which must exist.
     fn sent(&self, conversation: u64, seq: Seq, post: &Post) -> Result<bool> {
         let row = self.tables.messages.get((conversation, seq.0))?;
         let (log, _) = row.ok_or_else(|| Error::Corrupt("a message without its entry".into()))?.value();
         Ok(log_entry(&self.tables.log, log)?.entry.by == post.by.as_str())
     }
 
-    /// Changes the row; gives the entry of the edit that is replaced. Or why
-    /// nothing is to be changed.
+    /// Changes the row. Returns the log number of the edit that is replaced, or
+    /// the refusal.
     fn apply_amendment(
         &self,
         row: &mut AmendedRow,
         post: &Post,
         amendment: &Amendment,
         is_repeat: bool,
-    ) -> std::result::Result<Option<u64>, Posted> {
+    ) -> std::result::Result<Option<u64>, PostResult> {
         if row.recalled > 0 {
             return Err(match amendment {
-                Amendment::Recall => Posted::Unchanged,
-                Amendment::Edit { .. } | Amendment::React { .. } => Posted::Recalled,
+                Amendment::Recall => PostResult::Unchanged,
+                Amendment::Edit { .. } | Amendment::React { .. } => PostResult::Recalled,
             });
         }
         match amendment {
-            Amendment::Edit { .. } if is_repeat => return Err(Posted::Unchanged),
+            Amendment::Edit { .. } if is_repeat => return Err(PostResult::Unchanged),
             Amendment::Edit { .. } => return Ok((row.edit > 0).then_some(row.edit)),
-            // A time of 0 would say that it is not recalled.
+            // A time of 0 would mean "not recalled".
             Amendment::Recall => row.recalled = post.entries[0].time.max(1),
             Amendment::React { emoji, on } => {
                 let is_own = |other: &ReactionRow| other.user == post.by.as_str() && other.emoji == **emoji;
                 let set = row.reactions.iter().position(is_own);
                 match (on, set) {
-                    (true, Some(_)) | (false, None) => return Err(Posted::Unchanged),
+                    (true, Some(_)) | (false, None) => return Err(PostResult::Unchanged),
                     (true, None) if row.reactions.len() as u64 >= self.bounds.reactions => {
-                        return Err(Posted::TooManyReactions);
+                        return Err(PostResult::TooManyReactions);
                     }
                     (true, None) => {
                         let (user, emoji) = (post.by.to_string(), emoji.to_string());
@@ -149,16 +155,17 @@ impl Posting<'_, '_> {
     }
 }
 
-/// The answer where there is no conversation: a direct one without messages is
-/// there for its two.
-fn nowhere(id: &ConversationId, post: &Post) -> Posted {
+/// The result for a conversation that is not stored. A direct one without
+/// messages exists for its two users.
+fn nowhere(id: &ConversationId, post: &Post) -> PostResult {
     match id.pair() {
-        Some((one, other)) if post.by == one || post.by == other => Posted::NoSuchMessage,
-        _ => Posted::NotMember,
+        Some((one, other)) if post.by == one || post.by == other => PostResult::NoSuchMessage,
+        _ => PostResult::NotMember,
     }
 }
 
-/// Forgets what became of a message that is trimmed; whether there was anything.
+/// Removes the state of a message that is trimmed. Returns whether there was
+/// any.
 pub(super) fn forget(tables: &mut Tables<'_>, conversation: u64, seq: u64) -> Result<bool> {
     let removed = tables.amended.remove((conversation, seq))?;
     let row = removed.map(|row| decode::<AmendedRow>(row.value())).transpose()?;
@@ -170,11 +177,11 @@ pub(super) fn forget(tables: &mut Tables<'_>, conversation: u64, seq: u64) -> Re
     Ok(true)
 }
 
-/// What became of a message.
-pub(super) fn amended(txn: &ReadTransaction, conversation: u64, seq: u64) -> Result<Amended> {
+/// The state of a message.
+pub(super) fn amended(txn: &ReadTransaction, conversation: u64, seq: u64) -> Result<MessageState> {
     let table = txn.open_table(AMENDED)?;
     let Some(row) = table.get((conversation, seq))? else {
-        return Ok(Amended::default());
+        return Ok(MessageState::default());
     };
     let row: AmendedRow = decode(row.value())?;
     let edit = match row.edit {
@@ -185,14 +192,14 @@ pub(super) fn amended(txn: &ReadTransaction, conversation: u64, seq: u64) -> Res
         }
     };
     let reactions = row.reactions.into_iter().map(|row| Ok((user_id(&row.user)?, row.emoji)));
-    Ok(Amended {
+    Ok(MessageState {
         edit,
         recalled: (row.recalled > 0).then_some(row.recalled),
         reactions: reactions.collect::<Result<_>>()?,
     })
 }
 
-/// How many messages after one seq up to another were recalled.
+/// How many messages from `after` (without it) to `upto` were recalled.
 pub(super) fn recalled(txn: &ReadTransaction, conversation: u64, after: u64, upto: u64) -> Result<u64> {
     if after >= upto {
         return Ok(0);

@@ -1,6 +1,6 @@
-//! On each user's side the conversations whose marks have changed, by the time
-//! of the last change: one entry a conversation, so that no burst of marks
-//! makes it longer.
+//! For each user the conversations whose marks have changed, ordered by the
+//! time of the last change. A conversation has one row, however many marks
+//! change in it.
 
 use proto::{Cursor, Seq, UserId};
 use redb::{ReadTransaction, ReadableTable};
@@ -14,20 +14,21 @@ use super::writer::now;
 use crate::model::{Mark, MarkKind, MarksQuery, MarksSince};
 use crate::{Bounds, Result};
 
-/// Conversations noted for one user; the oldest go first.
-const NOTED: usize = 1_000;
-/// Entries that are too old and go with each one that comes.
-const CUT: usize = 16;
-/// Conversations whose marks one page has.
-const CHANGED: usize = 200;
-/// Marks of one page; the conversation that goes beyond it is still on it.
-const MARKS: usize = 4_096;
-/// Changes so long before a place was filed, in ms, count as later: receipts
-/// gather for a moment, and routers have clocks of their own.
+/// The most conversations noted for one user; the oldest are removed.
+const MAX_NOTED: usize = 1_000;
+/// The most rows that are removed because of their age when one is added.
+const MAX_CUT: usize = 16;
+/// The most conversations whose marks one page has.
+const PAGE_CONVERSATIONS: usize = 200;
+/// A page ends after this many marks, at the end of a conversation.
+const PAGE_MARKS: usize = 4_096;
+/// A change this much earlier than the reader's event, in ms, counts as later:
+/// receipts gather for a moment, and routers' clocks differ.
 const SLACK: u64 = 30_000;
 
-/// Notes that a member's mark has changed, for all who are interested: the
-/// others of a conversation that is not too large, and of reading the member.
+/// Notes that a member's mark has changed, for everyone who is told of it: for
+/// a `read` mark the member itself, and the other members if the conversation
+/// is not too large.
 pub(super) fn note(
     tables: &mut Tables<'_>,
     bounds: &Bounds,
@@ -62,9 +63,9 @@ fn note_for(tables: &mut Tables<'_>, bounds: &Bounds, now: u64, user: u64, conve
     }
     let oldest = now.saturating_sub(age(bounds)) * 1_000;
     let all = tables.changed_at.range((user, 0)..=(user, u64::MAX))?;
-    let beyond = all.count().saturating_sub(NOTED);
+    let beyond = all.count().saturating_sub(MAX_NOTED);
     let mut gone = Vec::new();
-    for row in tables.changed_at.range((user, 0)..=(user, u64::MAX))?.take(beyond.max(CUT)) {
+    for row in tables.changed_at.range((user, 0)..=(user, u64::MAX))?.take(beyond.max(MAX_CUT)) {
         let (key, value) = row?;
         let time = key.value().1;
         if gone.len() >= beyond && time >= oldest {
@@ -92,14 +93,14 @@ pub(super) fn read(
     let oldest = now().saturating_sub(age(bounds));
     let since = match query.since {
         MarksSince::Within(time) => now().saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
-        MarksSince::Place(cursor) => filed_at(txn, number, cursor)?.saturating_sub(SLACK),
+        MarksSince::Cursor(cursor) => filed_at(txn, number, cursor)?.saturating_sub(SLACK),
     };
     let from = (since.max(oldest).saturating_mul(1_000)).max(query.after.saturating_add(1));
     let table = txn.open_table(CHANGED_AT)?;
     let mut marks = Vec::new();
     let mut last = 0;
     for (index, row) in table.range((number, from)..=(number, u64::MAX))?.enumerate() {
-        if index == CHANGED || marks.len() >= MARKS {
+        if index == PAGE_CONVERSATIONS || marks.len() >= PAGE_MARKS {
             return Ok((marks, Some(last)));
         }
         let (key, conversation) = row?;
@@ -109,8 +110,8 @@ pub(super) fn read(
     Ok((marks, None))
 }
 
-/// When the event at a place was filed, Unix ms; 0 for the base of the inbox
-/// and for what is no place.
+/// When the event at the cursor was filed, in Unix ms; 0 before the first event
+/// kept, and for a cursor that is not valid.
 fn filed_at(txn: &ReadTransaction, number: u64, cursor: Cursor) -> Result<u64> {
     let inboxes = txn.open_table(INBOXES)?;
     let user = user(&txn.open_table(USERS)?, number)?;
@@ -121,7 +122,7 @@ fn filed_at(txn: &ReadTransaction, number: u64, cursor: Cursor) -> Result<u64> {
     Ok(filed(&inboxes, number, position)?.time)
 }
 
-/// Nothing for who has left.
+/// Appends the marks of one conversation; none if the reader has left it.
 fn of_conversation(
     txn: &ReadTransaction,
     bounds: &Bounds,
@@ -144,7 +145,8 @@ fn of_conversation(
     }
     for (_, other) in all.iter().filter(|(other, _)| *other != reader) {
         let user = user_id(&other.user)?;
-        // What has been read has been delivered; who has only read says it with that.
+        // What has been read has been delivered. A member with only a read mark
+        // sends no `delivered` of its own.
         let delivered = if other.delivered > 0 { other.delivered.max(other.read) } else { 0 };
         push(user.clone(), MarkKind::Delivered, delivered);
         push(user, MarkKind::Read, other.read);

@@ -1,5 +1,5 @@
-//! Channels: a log of publications each, in tables of their own. The audience
-//! is in the exchange, since no node outlives the process.
+//! Channels: each has a log of publications, in tables of their own. Audiences
+//! are in the exchange, since no node outlives the process.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -12,36 +12,36 @@ use redb::{
 
 use super::inbox::age;
 use crate::damage::unless_damaged;
-use crate::model::{Broadcast, Broadcasted, ChannelPage, ChannelQuery};
+use crate::model::{Broadcast, BroadcastResult, ChannelPage, ChannelQuery};
 use crate::{Bounds, Error, Result};
 
-/// Number, newest seq, and the oldest that is kept (`newest + 1` when none is).
+/// Number, newest seq, oldest seq that is kept (`newest + 1` when none is).
 type ChannelValue = (u64, u64, u64);
 
 /// A key of [`REPEAT_ENDS`].
 type RepeatEnd = (u64, u64, u64);
 
-/// Channel to its row.
+/// Channel to [`ChannelValue`].
 const CHANNELS: TableDefinition<&str, ChannelValue> = TableDefinition::new("channels");
-/// (channel number, seq) to (when it was kept in Unix ms, the encoded entry).
+/// (channel number, seq) to (when it was stored in Unix ms, the encoded entry).
 const PUBLICATIONS: TableDefinition<(u64, u64), (u64, &[u8])> = TableDefinition::new("publications");
 /// (channel number, user, repeat key) to (seq, time of the entry).
 const REPEATS: TableDefinition<(u64, &str, &str), (u64, u64)> = TableDefinition::new("channel_repeats");
-/// (when it was kept, channel number, seq) to the rest of the key in
-/// [`REPEATS`]: what to forget, the oldest first.
+/// (when it was stored, channel number, seq) to the rest of the key in
+/// [`REPEATS`]: which repeat keys to remove, oldest first.
 const REPEAT_ENDS: TableDefinition<RepeatEnd, (&str, &str)> = TableDefinition::new("channel_repeat_ends");
 
-/// What a publication takes in a page beside its entry and its channel.
+/// Bytes of a publication in a page besides its entry and its channel.
 const BESIDE: usize = 32;
-/// As conversations are cut.
-const CUT: usize = 16;
-/// How long a repeat is known as one at least.
+/// The most publications that are removed when one is added.
+const MAX_CUT: usize = 16;
+/// How long repeat keys are kept at least, in ms.
 const REPEAT_MS: u64 = 24 * 60 * 60 * 1000;
-/// Rows that a step of the sweep looks at or takes away, of each kind.
-const STEP: usize = 2000;
+/// The most rows that one step of the sweep reads or removes, of each kind.
+const MAX_ROWS: usize = 2000;
 
-/// What is to be announced once the transaction is durable.
-pub(super) struct Published {
+/// A publication to announce once its transaction is durable.
+pub(super) struct PendingPublication {
     pub channel: ChannelId,
     pub seq: Seq,
     /// The encoded entry.
@@ -66,8 +66,13 @@ impl<'t> ChannelTables<'t> {
         })
     }
 
-    /// Numbers and keeps one publication; nothing new for a repeat.
-    pub(super) fn broadcast(&mut self, item: &Broadcast, bounds: &Bounds, now: u64) -> Result<Broadcasted> {
+    /// Numbers and stores one publication; a repeat stores nothing.
+    pub(super) fn broadcast(
+        &mut self,
+        item: &Broadcast,
+        bounds: &Bounds,
+        now: u64,
+    ) -> Result<BroadcastResult> {
         let known = self.channels.get(item.channel.as_str())?.map(|row| row.value());
         let (number, head, mut first) = match known {
             Some(row) => row,
@@ -76,14 +81,14 @@ impl<'t> ChannelTables<'t> {
         let (by, key) = (item.by.as_str(), &*item.repeat_key);
         if let Some(row) = self.repeats.get((number, by, key))? {
             let (seq, time) = row.value();
-            return Ok(Broadcasted { seq: Seq(seq), time, duplicate: true });
+            return Ok(BroadcastResult { seq: Seq(seq), time, duplicate: true });
         }
         let seq = head + 1;
         self.publications.insert((number, seq), (now, &*item.entry.bytes))?;
         self.repeats.insert((number, by, key), (seq, item.entry.time))?;
         self.repeat_ends.insert((now, number, seq), (by, key))?;
         let oldest = now.saturating_sub(age(bounds));
-        for _ in 0..CUT {
+        for _ in 0..MAX_CUT {
             let kept = seq + 1 - first;
             if kept <= 1 || (kept <= bounds.channel_messages && self.time(number, first)? >= oldest) {
                 break;
@@ -92,7 +97,7 @@ impl<'t> ChannelTables<'t> {
             first += 1;
         }
         self.channels.insert(item.channel.as_str(), (number, seq, first))?;
-        Ok(Broadcasted { seq: Seq(seq), time: item.entry.time, duplicate: false })
+        Ok(BroadcastResult { seq: Seq(seq), time: item.entry.time, duplicate: false })
     }
 
     fn time(&self, number: u64, seq: u64) -> Result<u64> {
@@ -100,7 +105,8 @@ impl<'t> ChannelTables<'t> {
         row.map(|row| row.value().0).ok_or_else(|| Error::Corrupt("a hole in a channel".into()))
     }
 
-    /// Takes publications that are too old; whether that was all of them.
+    /// Removes publications that are too old, at most `left`. Returns whether
+    /// all of them are removed.
     fn take_old(&mut self, channel: &str, oldest: u64, left: &mut usize) -> Result<bool> {
         let row = self.channels.get(channel)?.map(|row| row.value());
         let Some((number, head, mut first)) = row else { return Ok(true) };
@@ -124,7 +130,7 @@ pub(super) fn head(txn: &ReadTransaction, channel: &ChannelId) -> Result<Seq> {
     Ok(Seq(row.map_or(0, |(_, head, _)| head)))
 }
 
-/// A part of a channel's log, of so many bytes at most.
+/// A page of a channel's log, of at most `most` bytes.
 pub(super) fn read(txn: &ReadTransaction, query: &ChannelQuery, most: usize) -> Result<ChannelPage> {
     let row = txn.open_table(CHANNELS)?.get(query.channel.as_str())?.map(|row| row.value());
     let (number, head, first) = row.unwrap_or((0, 0, 1));
@@ -147,13 +153,14 @@ pub(super) fn read(txn: &ReadTransaction, query: &ChannelQuery, most: usize) -> 
         upto = seq;
     }
     if page.publications.is_empty() && upto < head && upto > query.after.0 {
-        // Nobody could go on from a page of which nothing can be read.
+        // A reader could not go on from an empty page: skip the damaged
+        // entries.
         return read(txn, &ChannelQuery { after: Seq(upto), ..query.clone() }, most);
     }
     Ok(page)
 }
 
-/// Lets go of what has grown too old without a publication pushing it out.
+/// Removes publications and repeat keys that are too old.
 #[derive(Default)]
 pub(super) struct ChannelSweep {
     /// The last channel looked at; empty between rounds.
@@ -161,12 +168,12 @@ pub(super) struct ChannelSweep {
 }
 
 impl ChannelSweep {
-    /// Takes a step; returns whether there is more to do at once.
+    /// Does one step. Returns whether there is more to do at once.
     pub(super) fn step(&mut self, database: &Database, bounds: &Bounds, now: u64) -> Result<bool> {
         let oldest = now.saturating_sub(age(bounds));
         let before = self.after.clone();
         let (repeats, channels) = self.look(database, oldest, now)?;
-        let mut more = !self.after.is_empty() || repeats.len() >= STEP;
+        let mut more = !self.after.is_empty() || repeats.len() >= MAX_ROWS;
         if repeats.is_empty() && channels.is_empty() {
             return Ok(more);
         }
@@ -179,7 +186,7 @@ impl ChannelSweep {
                     tables.repeats.remove((end.1, by, key))?;
                 }
             }
-            let mut left = STEP;
+            let mut left = MAX_ROWS;
             for channel in channels {
                 if !tables.take_old(&channel, oldest, &mut left)? {
                     (self.after, more) = (before, true);
@@ -191,18 +198,18 @@ impl ChannelSweep {
         Ok(more)
     }
 
-    /// The ends of repeat keys that are due, and the channels with something
-    /// too old.
+    /// Finds the repeat keys that are due, and the channels with publications
+    /// that are too old.
     fn look(&mut self, database: &Database, oldest: u64, now: u64) -> Result<(Vec<RepeatEnd>, Vec<String>)> {
         let txn = database.begin_read()?;
         let due = now.saturating_sub(REPEAT_MS);
         let mut repeats = Vec::new();
-        for row in txn.open_table(REPEAT_ENDS)?.range(..(due, 0, 0))?.take(STEP) {
+        for row in txn.open_table(REPEAT_ENDS)?.range(..(due, 0, 0))?.take(MAX_ROWS) {
             repeats.push(row?.0.value());
         }
         let publications = txn.open_table(PUBLICATIONS)?;
         let (mut channels, mut looked, mut last) = (Vec::new(), 0, String::new());
-        for row in txn.open_table(CHANNELS)?.range(self.after.as_str()..)?.take(STEP + 1) {
+        for row in txn.open_table(CHANNELS)?.range(self.after.as_str()..)?.take(MAX_ROWS + 1) {
             let (channel, value) = row?;
             let (number, head, first) = value.value();
             let time = match first <= head {
@@ -214,8 +221,8 @@ impl ChannelSweep {
             }
             (looked, last) = (looked + 1, channel.value().to_owned());
         }
-        // The last one is the first of the next step.
-        self.after = if looked > STEP { last } else { String::new() };
+        // The last channel is the first one of the next step.
+        self.after = if looked > MAX_ROWS { last } else { String::new() };
         Ok((repeats, channels))
     }
 }
@@ -232,7 +239,7 @@ mod tests {
 
     const DAY: u64 = 24 * 60 * 60 * 1000;
 
-    fn publish(database: &Database, key: &str, now: u64) -> Broadcasted {
+    fn publish(database: &Database, key: &str, now: u64) -> BroadcastResult {
         let entry = Entry { fingerprint: 7, ..Entry::default() }.encode_to_vec().into();
         let item = Broadcast {
             channel: ChannelId::parse("c_news").unwrap(),

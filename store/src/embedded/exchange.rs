@@ -1,6 +1,5 @@
-//! The bus inside one process, and where sessions live: which nodes listen,
-//! which sessions each user has. Nothing of it outlives the process, as no
-//! session does.
+//! The bus inside one process, the sessions of users, and who watches them. It
+//! is only in memory: no session outlives the process.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,22 +14,21 @@ use proto::{
 };
 use tokio::sync::Notify;
 
-use super::channels::Published;
-use super::post::News;
+use super::channels::PendingPublication;
+use super::post::PendingAnnouncement;
 use super::writer::now;
 use crate::model::{Location, Standing};
-use crate::{Heard, Loss, Subscription};
+use crate::{BusItem, Loss, Subscription};
 
-/// Envelopes that wait for one subscription at most. When it is full, an
-/// envelope is dropped and [`Loss::Lagged`] takes its place: the sessions read
-/// on from the log.
+/// The queue of one subscription. When it is full, an envelope is dropped and
+/// [`Loss::Lagged`] takes its place: sessions then read on from the log.
 const QUEUE: Bound = Bound::new(32 << 20, 4_096);
-/// One envelope at most, but for a single item that is larger.
+/// The limits of one envelope. A single larger item goes alone.
 const ENVELOPE: Bound = Bound::new(1 << 20, 4_096);
 
-/// Who listens and who is where.
+/// Subscriptions, sessions, audiences and watchers.
 pub(super) struct Exchange {
-    /// The store's incarnation, as it stands in envelopes.
+    /// The store's incarnation, as envelopes have it.
     store: String,
     /// Protects what changes when sessions and nodes come and go.
     state: Mutex<State>,
@@ -38,32 +36,32 @@ pub(super) struct Exchange {
 
 #[derive(Default)]
 struct State {
-    ears: HashMap<NodeIncarnation, Arc<Ear>>,
+    subscribers: HashMap<NodeIncarnation, Arc<Subscriber>>,
     locations: HashMap<UserId, Vec<Location>>,
-    /// The nodes that are told of what is published to a channel.
+    /// The nodes that are told of a channel's publications.
     audiences: HashMap<ChannelId, HashSet<NodeIncarnation>>,
-    /// Whose last session has ended, and when (Unix ms), until the writer has
-    /// kept it.
+    /// Users whose last session has ended, and when (Unix ms), until the writer
+    /// has stored it.
     ended: HashMap<UserId, u64>,
-    /// The nodes that are told when users come and go.
+    /// The nodes that are told when a user comes or goes.
     watchers: HashMap<UserId, Vec<NodeIncarnation>>,
 }
 
-/// What is known of a user's sessions without looking into the file.
-pub(super) struct Known {
+/// A user's presence as far as it is known without reading the file.
+pub(super) struct LivePresence {
     pub here: bool,
-    /// When the last one ended, if that is not in the file yet.
+    /// When the last session ended, if that is not in the file yet.
     pub ended: Option<u64>,
     pub watchers: Vec<NodeIncarnation>,
 }
 
-/// What was there when a session was noted.
-pub(super) struct Before {
-    /// Sessions that it takes the place of: of the same device, and the oldest
-    /// of a user who has too many.
+/// What a new session found on its user's record.
+pub(super) struct Registration {
+    /// The sessions that it replaces: of the same device, and the oldest of a
+    /// user who has too many.
     pub replaced: Vec<Location>,
-    /// As it was before.
-    pub known: Known,
+    /// The user's presence before.
+    pub known: LivePresence,
 }
 
 impl Exchange {
@@ -71,24 +69,25 @@ impl Exchange {
         Self { store, state: Mutex::default() }
     }
 
-    /// Takes the node's lease. A second subscription of the same node takes
-    /// the place of the first.
-    pub(super) fn subscribe(self: &Arc<Self>, node: NodeIncarnation) -> Ears {
-        let ear = Arc::new(Ear::default());
-        ear.queue().push(Heard::Store(self.store()), 0);
-        let before = self.state().ears.insert(node.clone(), ear.clone());
+    /// Subscribes a node. A second subscription of the same node replaces the
+    /// first.
+    pub(super) fn subscribe(self: &Arc<Self>, node: NodeIncarnation) -> ExchangeSubscription {
+        let subscriber = Arc::new(Subscriber::default());
+        subscriber.queue().push(BusItem::Store(self.store()), 0);
+        let before = self.state().subscribers.insert(node.clone(), subscriber.clone());
         if let Some(before) = before {
             before.ended.store(true, Ordering::Release);
         }
-        Ears { exchange: self.clone(), node, ear }
+        ExchangeSubscription { exchange: self.clone(), node, subscriber }
     }
 
-    /// Has every session read on from the log.
-    pub(super) fn doubt(&self) {
-        let ears: Vec<_> = self.state().ears.values().cloned().collect();
-        for ear in ears {
-            ear.queue().push(Heard::Lost(Loss::Hole), 0);
-            ear.filled.notify_one();
+    /// Tells every node that something may have been lost, so that all sessions
+    /// read on from the log.
+    pub(super) fn announce_loss(&self) {
+        let subscribers: Vec<_> = self.state().subscribers.values().cloned().collect();
+        for subscriber in subscribers {
+            subscriber.queue().push(BusItem::Lost(Loss::Hole), 0);
+            subscriber.filled.notify_one();
         }
     }
 
@@ -97,16 +96,16 @@ impl Exchange {
         StoreIncarnation::of(&self.store)
     }
 
-    /// Notes a session; a user has `most` of them at most.
-    pub(super) fn attach(&self, user: &UserId, location: Location, most: usize) -> Before {
+    /// Notes a session. A user keeps at most `most` sessions.
+    pub(super) fn attach(&self, user: &UserId, location: Location, most: usize) -> Registration {
         let mut state = self.state();
         let known = state.known(user);
-        let State { ears, locations, .. } = &mut *state;
+        let State { subscribers, locations, .. } = &mut *state;
         let sessions = locations.entry(user.clone()).or_default();
         let mut replaced = Vec::new();
         sessions.retain(|other| {
             let same = other.device == location.device || other.session == location.session;
-            let alive = ears.contains_key(&other.node);
+            let alive = subscribers.contains_key(&other.node);
             if same && alive && other.session != location.session {
                 replaced.push(other.clone());
             }
@@ -114,10 +113,11 @@ impl Exchange {
         });
         sessions.push(location);
         replaced.extend(sessions.drain(..sessions.len().saturating_sub(most)));
-        Before { replaced, known }
+        Registration { replaced, known }
     }
 
-    /// Whether it was there and the user's last, and somebody watches the user.
+    /// Removes a session. Returns whether it was there, was the user's last
+    /// one, and somebody watches the user.
     pub(super) fn detach(&self, user: &UserId, session: &SessionId) -> bool {
         let mut state = self.state();
         let Some(sessions) = state.locations.get_mut(user) else { return false };
@@ -131,10 +131,10 @@ impl Exchange {
         last && state.watchers.contains_key(user)
     }
 
-    /// What is known of the user; the node watches it from now on.
-    pub(super) fn presence(&self, user: &UserId, watcher: Option<&NodeIncarnation>) -> Known {
+    /// The user's presence. `watcher` watches the user from now on.
+    pub(super) fn presence(&self, user: &UserId, watcher: Option<&NodeIncarnation>) -> LivePresence {
         let mut state = self.state();
-        if let Some(node) = watcher.filter(|node| state.ears.contains_key(*node)) {
+        if let Some(node) = watcher.filter(|node| state.subscribers.contains_key(*node)) {
             let watchers = state.watchers.entry(user.clone()).or_default();
             if !watchers.contains(node) {
                 watchers.push(node.clone());
@@ -155,17 +155,17 @@ impl Exchange {
         }
     }
 
-    /// The nodes that listen.
+    /// The nodes that have a subscription.
     pub(super) fn nodes(&self) -> Vec<NodeIncarnation> {
-        self.state().ears.keys().cloned().collect()
+        self.state().subscribers.keys().cloned().collect()
     }
 
-    /// Whose last session has ended, and is not yet kept.
+    /// Users whose last session has ended, where that is not stored yet.
     pub(super) fn ended(&self) -> Vec<(UserId, u64)> {
         self.state().ended.iter().map(|(user, time)| (user.clone(), *time)).collect()
     }
 
-    /// This is in the file now.
+    /// Forgets these, which are in the file now.
     pub(super) fn kept(&self, ended: &[(UserId, u64)]) {
         let mut state = self.state();
         for (user, time) in ended {
@@ -175,11 +175,11 @@ impl Exchange {
         }
     }
 
-    /// The user's sessions on nodes that are alive.
+    /// The user's sessions on nodes that have a subscription.
     pub(super) fn locate(&self, user: &UserId) -> Vec<Location> {
         let state = self.state();
         let sessions = state.locations.get(user).map(Vec::as_slice).unwrap_or_default();
-        sessions.iter().filter(|location| state.ears.contains_key(&location.node)).cloned().collect()
+        sessions.iter().filter(|location| state.subscribers.contains_key(&location.node)).cloned().collect()
     }
 
     pub(super) fn standing(&self, user: &UserId, session: &SessionId, device: &DeviceId) -> Standing {
@@ -193,18 +193,19 @@ impl Exchange {
         }
     }
 
-    /// Announces what has become durable: one envelope a node.
-    pub(super) fn announce(&self, news: Vec<News>) {
+    /// Announces events that are durable now, in one envelope a node where they
+    /// fit.
+    pub(super) fn announce(&self, announcements: Vec<PendingAnnouncement>) {
         let state = self.state();
         let mut by_node: HashMap<&NodeIncarnation, Parts<Announcement>> = HashMap::new();
-        for item in &news {
+        for item in &announcements {
             let targets = state.targets(item);
             if targets.is_empty() {
                 continue;
             }
             for (index, bytes) in item.entries.iter().enumerate() {
                 let Ok(entry) = Entry::decode(bytes.clone()) else {
-                    // The readers see the hole and read it, or fail to, from the log.
+                    // The readers see a hole, and read the log.
                     tracing::error!(conversation = %item.conversation, "an entry that cannot be decoded");
                     continue;
                 };
@@ -231,7 +232,7 @@ impl Exchange {
         }
     }
 
-    /// The node is told from now on.
+    /// Adds a node to a channel's audience.
     pub(super) fn join_channel(&self, channel: &ChannelId, node: &NodeIncarnation) {
         self.state().audiences.entry(channel.clone()).or_default().insert(node.clone());
     }
@@ -240,15 +241,16 @@ impl Exchange {
         self.state().leave(channel, |other| other == node);
     }
 
-    /// Announces publications that have become durable: one envelope a node.
-    pub(super) fn announce_publications(&self, published: Vec<Published>) {
+    /// Announces publications that are durable now, in one envelope a node
+    /// where they fit.
+    pub(super) fn announce_publications(&self, published: Vec<PendingPublication>) {
         let mut state = self.state();
         let mut by_node: HashMap<NodeIncarnation, Parts<Publication>> = HashMap::new();
         for item in published {
-            let State { ears, audiences, .. } = &mut *state;
+            let State { subscribers, audiences, .. } = &mut *state;
             let Some(nodes) = audiences.get(&item.channel) else { continue };
             let (alive, gone): (Vec<_>, Vec<_>) =
-                nodes.iter().cloned().partition(|node| ears.contains_key(node));
+                nodes.iter().cloned().partition(|node| subscribers.contains_key(node));
             if !gone.is_empty() {
                 state.leave(&item.channel, |node| gone.contains(node));
             }
@@ -303,25 +305,28 @@ impl State {
         }
     }
 
-    fn known(&self, user: &UserId) -> Known {
+    fn known(&self, user: &UserId) -> LivePresence {
         let sessions = self.locations.get(user).map(Vec::as_slice).unwrap_or_default();
-        Known {
-            here: sessions.iter().any(|location| self.ears.contains_key(&location.node)),
+        LivePresence {
+            here: sessions.iter().any(|location| self.subscribers.contains_key(&location.node)),
             ended: self.ended.get(user).copied(),
             watchers: self.watchers.get(user).cloned().unwrap_or_default(),
         }
     }
 
-    /// For each node the readers that have a session on it, other than the
+    /// For each node the readers who have a session there, other than the
     /// posting one.
-    fn targets<'a>(&'a self, news: &'a News) -> HashMap<&'a NodeIncarnation, Vec<(&'a str, Position)>> {
+    fn targets<'a>(
+        &'a self,
+        announcement: &'a PendingAnnouncement,
+    ) -> HashMap<&'a NodeIncarnation, Vec<(&'a str, Position)>> {
         let mut targets: HashMap<&NodeIncarnation, Vec<(&str, Position)>> = HashMap::new();
-        for (user, position) in &news.readers {
+        for (user, position) in &announcement.readers {
             for location in self.locations.get(user.as_str()).map(Vec::as_slice).unwrap_or_default() {
-                let posted = news.except.as_ref().is_some_and(|(by, session)| {
+                let posted = announcement.except.as_ref().is_some_and(|(by, session)| {
                     by.as_str() == user.as_str() && *session == location.session
                 });
-                if posted || !self.ears.contains_key(&location.node) {
+                if posted || !self.subscribers.contains_key(&location.node) {
                     continue;
                 }
                 let readers = targets.entry(&location.node).or_default();
@@ -335,13 +340,13 @@ impl State {
     }
 
     fn send(&self, node: &NodeIncarnation, envelope: Envelope, bytes: usize) {
-        if let Some(ear) = self.ears.get(node) {
-            ear.push(envelope, bytes);
+        if let Some(subscriber) = self.subscribers.get(node) {
+            subscriber.push(envelope, bytes);
         }
     }
 }
 
-/// What is to be said to one node, in as many envelopes as it takes.
+/// The content for one node, split into as many envelopes as it needs.
 struct Parts<T>(Vec<(Vec<T>, Load)>);
 
 impl<T> Default for Parts<T> {
@@ -363,7 +368,7 @@ impl<T: prost::Message> Parts<T> {
         self.0.push((vec![item], load));
     }
 
-    /// Each with its bytes.
+    /// The content of each envelope, and its bytes.
     fn all(self) -> impl Iterator<Item = (Vec<T>, usize)> {
         self.0.into_iter().map(|(items, load)| (items, load.bytes()))
     }
@@ -371,17 +376,17 @@ impl<T: prost::Message> Parts<T> {
 
 /// The queue between the store and one subscription.
 #[derive(Default)]
-struct Ear {
+struct Subscriber {
     /// Protects the envelopes that wait, and the count that numbers them.
     queue: Mutex<Queue>,
     filled: Notify,
-    /// Set when the subscription has ended or another has taken its place.
+    /// Set when the subscription has ended, or another has replaced it.
     ended: AtomicBool,
 }
 
 struct Queue {
-    /// With the bytes of each.
-    waiting: VecDeque<(Heard, usize)>,
+    /// The items that wait, with their bytes.
+    waiting: VecDeque<(BusItem, usize)>,
     load: Load,
     number: u64,
 }
@@ -393,27 +398,27 @@ impl Default for Queue {
 }
 
 impl Queue {
-    fn push(&mut self, heard: Heard, bytes: usize) {
+    fn push(&mut self, heard: BusItem, bytes: usize) {
         self.load.take(bytes, 1);
         self.waiting.push_back((heard, bytes));
     }
 
-    fn pop(&mut self) -> Option<Heard> {
+    fn pop(&mut self) -> Option<BusItem> {
         let (heard, bytes) = self.waiting.pop_front()?;
         self.load.remove(bytes);
         Some(heard)
     }
 }
 
-impl Ear {
+impl Subscriber {
     fn push(&self, mut envelope: Envelope, bytes: usize) {
         let mut queue = self.queue();
         queue.number += 1;
         envelope.number = queue.number;
         if !queue.load.is_full() {
-            queue.push(Heard::Envelope(envelope), bytes);
-        } else if queue.waiting.back().is_none_or(|(last, _)| *last != Heard::Lost(Loss::Lagged)) {
-            queue.push(Heard::Lost(Loss::Lagged), 0);
+            queue.push(BusItem::Envelope(envelope), bytes);
+        } else if queue.waiting.back().is_none_or(|(last, _)| *last != BusItem::Lost(Loss::Lagged)) {
+            queue.push(BusItem::Lost(Loss::Lagged), 0);
         }
         drop(queue);
         self.filled.notify_one();
@@ -424,37 +429,43 @@ impl Ear {
     }
 }
 
-/// One node's subscription; dropping it gives the lease back.
-pub(super) struct Ears {
+/// One node's subscription; dropping it ends it.
+pub(super) struct ExchangeSubscription {
     exchange: Arc<Exchange>,
     node: NodeIncarnation,
-    ear: Arc<Ear>,
+    subscriber: Arc<Subscriber>,
 }
 
 #[async_trait]
-impl Subscription for Ears {
-    async fn next(&mut self) -> Heard {
+impl Subscription for ExchangeSubscription {
+    async fn next(&mut self) -> BusItem {
         loop {
-            if let Some(heard) = self.ear.queue().pop() {
+            if let Some(heard) = self.subscriber.queue().pop() {
                 return heard;
             }
-            self.ear.filled.notified().await;
+            self.subscriber.filled.notified().await;
         }
     }
 
     fn health(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
-        let ear = Arc::downgrade(&self.ear);
-        Arc::new(move || ear.upgrade().is_some_and(|ear| !ear.ended.load(Ordering::Acquire)))
+        let subscriber = Arc::downgrade(&self.subscriber);
+        Arc::new(move || {
+            subscriber.upgrade().is_some_and(|subscriber| !subscriber.ended.load(Ordering::Acquire))
+        })
     }
 }
 
-impl Drop for Ears {
+impl Drop for ExchangeSubscription {
     fn drop(&mut self) {
-        self.ear.ended.store(true, Ordering::Release);
+        self.subscriber.ended.store(true, Ordering::Release);
         let mut state = self.exchange.state();
-        if state.ears.get(&self.node).is_some_and(|ear| Arc::ptr_eq(ear, &self.ear)) {
-            let State { ears, locations, audiences, ended, watchers } = &mut *state;
-            ears.remove(&self.node);
+        if state
+            .subscribers
+            .get(&self.node)
+            .is_some_and(|subscriber| Arc::ptr_eq(subscriber, &self.subscriber))
+        {
+            let State { subscribers, locations, audiences, ended, watchers } = &mut *state;
+            subscribers.remove(&self.node);
             audiences.retain(|_, nodes| {
                 nodes.remove(&self.node);
                 !nodes.is_empty()

@@ -1,8 +1,9 @@
-//! What redb reports, as the store's callers tell it apart.
+//! Turns redb's errors into the store's.
 
 use crate::Error;
 
-/// Says once what each of redb's errors means to callers.
+/// Converts each of redb's error types through `redb::Error`, so that their
+/// meaning is in one place.
 macro_rules! from_redb {
     ($($error:ty),*) => {$(
         impl From<$error> for Error {

@@ -1,5 +1,6 @@
-//! The file, and opening it again after the disk has failed: redb takes no
-//! write any more after one that failed, whatever becomes of the disk.
+//! The file, and how it is opened again after the disk has failed: after a
+//! failed write redb takes no more writes until then, even if the disk has
+//! recovered.
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,15 +13,15 @@ use super::open_database;
 use super::tables::META;
 use crate::{Error, Result, trouble};
 
-/// Between two attempts.
-const AGAIN: Duration = Duration::from_secs(1);
-/// What is written to see whether there is room, in bytes.
+/// The time between two attempts to open the file.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Bytes written to see whether there is room.
 const PROBE: usize = 256 * 1024;
 
-/// The open file, for all who read and for the one writer.
+/// The open file, for all readers and the one writer.
 pub(super) struct StoreFile {
     folder: PathBuf,
-    /// None while it is being opened again. Held for a look only.
+    /// `None` while the file is opened again. LockGuard only to copy or set it.
     open: RwLock<Option<Arc<Database>>>,
 }
 
@@ -29,7 +30,8 @@ impl StoreFile {
         Self { folder, open: RwLock::new(Some(Arc::new(database))) }
     }
 
-    /// To be dropped soon: the file cannot be opened again as long as it is held.
+    /// The open database. Drop it soon: the file cannot be opened again while
+    /// somebody holds it. Fails while the file is not open.
     pub(super) fn database(&self) -> Result<Arc<Database>> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         open.clone().ok_or_else(|| {
@@ -43,18 +45,18 @@ impl StoreFile {
     }
 }
 
-/// What the writer knows of the disk.
+/// What the writer knows about the disk.
 #[derive(Default)]
 pub(super) struct Disk {
-    /// A write has failed, and none has been done since.
+    /// A write has failed, and none has worked since.
     failing: bool,
-    /// The file must be opened again; not before this time.
+    /// The file must be opened again, not before this time.
     open_at: Option<Instant>,
 }
 
 impl Disk {
-    /// A write was not done. What the disk has refused is said, and has the
-    /// file opened again.
+    /// Notes that a write failed. When the disk refused it, this is logged, and
+    /// the file will be opened again.
     pub(super) fn failed(&mut self, error: &Error) {
         let Error::Unavailable(why) = error else { return };
         trouble::STORE.refused("write", why);
@@ -62,7 +64,7 @@ impl Disk {
         self.open_at.get_or_insert_with(Instant::now);
     }
 
-    /// A write was done.
+    /// Notes that a write worked.
     pub(super) fn worked(&mut self) {
         if self.failing {
             self.failing = false;
@@ -74,19 +76,21 @@ impl Disk {
         self.failing
     }
 
-    /// When to look after the file, if that is needed.
+    /// When to open the file again, if that is needed.
     pub(super) fn open_at(&self) -> Option<Instant> {
         self.open_at
     }
 
-    /// Opens the file again if it is time to. Returns whether it did.
+    /// Opens the file again if it is time. Returns whether it did.
     pub(super) fn open_again(&mut self, file: &StoreFile) -> bool {
         if self.open_at.is_none_or(|at| Instant::now() < at) {
             return false;
         }
-        // Whoever still reads holds it: then it is in use, and tried again.
+        // If a reader still holds it, opening fails because it is in use, and
+        // is tried again later.
         drop(file.set(None));
-        // Nothing is written by that, so that what is there can be read.
+        // Opening writes nothing, so data can be read again even while the disk
+        // is full.
         match open_database(&file.folder) {
             Ok(database) => {
                 file.set(Some(Arc::new(database)));
@@ -96,14 +100,15 @@ impl Disk {
             }
             Err(error) => {
                 trouble::STORE.refused("write", &error.to_string());
-                self.open_at = Some(Instant::now() + AGAIN);
+                self.open_at = Some(Instant::now() + RETRY_AFTER);
                 false
             }
         }
     }
 }
 
-/// Sees whether there is room to write, and gives it back.
+/// Checks that there is room to write, by writing and removing a row. Fails
+/// when there is none.
 pub(super) fn probe(file: &StoreFile) -> Result<()> {
     let database = file.database()?;
     let txn = database.begin_write()?;

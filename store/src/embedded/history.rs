@@ -1,5 +1,5 @@
-//! Reading conversations: their messages, their state, and which ones a user
-//! is in.
+//! Reads conversations: their messages, their state, and which ones a user is
+//! in.
 
 use proto::weight::PAGE;
 use proto::{ConversationId, Position, Seq, UserId};
@@ -13,12 +13,12 @@ use super::tables::{
 };
 use crate::damage::unless_damaged;
 use crate::model::{
-    Conversation, Group, HistoryPage, HistoryQuery, HistoryRange, LOOKED_AT, Member, Membership, Shown,
-    Version,
+    Conversation, CurrentMessage, Group, HistoryPage, HistoryQuery, HistoryRange, MESSAGES_CHECKED, Member,
+    Membership, Version,
 };
 use crate::{Error, Result};
 
-/// A page of messages; nothing for who is not a member.
+/// A page of messages; `None` if the reader is not a member.
 pub(super) fn history(txn: &ReadTransaction, query: &HistoryQuery) -> Result<Option<HistoryPage>> {
     let Some(number) = number(&txn.open_table(CONVERSATION_NUMBERS)?, query.conversation.as_str())? else {
         return Ok(None);
@@ -28,7 +28,8 @@ pub(super) fn history(txn: &ReadTransaction, query: &HistoryQuery) -> Result<Opt
         return Ok(None);
     };
     let row_of = conversation(&txn.open_table(CONVERSATIONS)?, number)?;
-    // What this reader may see and what is kept: oldest to newest, inclusive.
+    // The messages that this reader may see and that are kept, oldest to
+    // newest, both included.
     let (oldest, newest) = (row_of.first.max(member.since + 1), row_of.head);
     let limit = query.limit as u64;
     let (from, to, more) = match query.range {
@@ -58,8 +59,8 @@ pub(super) fn history(txn: &ReadTransaction, query: &HistoryQuery) -> Result<Opt
     let mut load = PAGE.load();
     while let Some(row) = if forward { rows.next() } else { rows.next_back() } {
         let (key, value) = row?;
-        let place = format_args!("message {} of {}", key.value().1, query.conversation);
-        let Some(message) = unless_damaged(entry(&log, value.value().0), place)? else { continue };
+        let location = format_args!("message {} of {}", key.value().1, query.conversation);
+        let Some(message) = unless_damaged(entry(&log, value.value().0), location)? else { continue };
         let shown = match row_of.amended {
             0 => message.into(),
             _ => amended(txn, number, key.value().1)?.show(message)?,
@@ -71,7 +72,8 @@ pub(super) fn history(txn: &ReadTransaction, query: &HistoryQuery) -> Result<Opt
         page.messages.push(shown);
     }
     if page.messages.is_empty() && more {
-        // Nobody could go on from a page of which nothing can be read.
+        // A reader could not go on from an empty page: skip the damaged
+        // messages.
         let range = match query.range {
             HistoryRange::After(_) => HistoryRange::After(Seq(to)),
             HistoryRange::Newest | HistoryRange::Before(_) => HistoryRange::Before(Seq(from)),
@@ -84,8 +86,8 @@ pub(super) fn history(txn: &ReadTransaction, query: &HistoryQuery) -> Result<Opt
     Ok(Some(page))
 }
 
-/// The states of conversations; with a reader only as many of the first as one
-/// page has.
+/// The states of conversations; with a reader only of the first ones that fit
+/// on a page.
 pub(super) fn states(
     txn: &ReadTransaction,
     ids: &[ConversationId],
@@ -102,7 +104,7 @@ pub(super) fn states(
     Ok(states)
 }
 
-/// A conversation's state; nothing where there is none, or not for this reader.
+/// A conversation's state; `None` where there is none, or none for this reader.
 fn state(
     txn: &ReadTransaction,
     id: &ConversationId,
@@ -114,7 +116,7 @@ fn state(
     let table = txn.open_table(MEMBERS)?;
     let members = match reader.filter(|_| id.is_group()) {
         None => members(&table, number)?,
-        // There may be many others.
+        // Only the reader's row: there may be many others.
         Some(reader) => {
             let reader = self::number(&txn.open_table(USER_NUMBERS)?, reader.as_str())?.unwrap_or(0);
             member(&table, number, reader)?.map(|member| (reader, member)).into_iter().collect()
@@ -147,8 +149,8 @@ fn state(
     }))
 }
 
-/// Whether both of a direct conversation have written, by the messages at the
-/// two ends of its log.
+/// Whether both users of a direct conversation have written, judged by the
+/// messages at the two ends of its log.
 pub(super) fn talked(txn: &ReadTransaction, id: &ConversationId) -> Result<bool> {
     let (Some((one, other)), Some(number)) =
         (id.pair(), number(&txn.open_table(CONVERSATION_NUMBERS)?, id.as_str())?)
@@ -158,7 +160,7 @@ pub(super) fn talked(txn: &ReadTransaction, id: &ConversationId) -> Result<bool>
     let log = txn.open_table(LOG)?;
     let messages = txn.open_table(MESSAGES)?;
     let all = || messages.range((number, 0)..=(number, u64::MAX));
-    let looked_at = usize::try_from(LOOKED_AT).unwrap_or(usize::MAX);
+    let looked_at = usize::try_from(MESSAGES_CHECKED).unwrap_or(usize::MAX);
     let (mut one_wrote, mut other_wrote) = (false, false);
     for row in all()?.rev().take(looked_at).chain(all()?.take(looked_at)) {
         let read = unless_damaged(entry(&log, row?.1.value().0), format_args!("a message of {id}"))?;
@@ -173,8 +175,8 @@ pub(super) fn talked(txn: &ReadTransaction, id: &ConversationId) -> Result<bool>
     Ok(false)
 }
 
-/// A message, if it is (still) there.
-fn message(txn: &ReadTransaction, conversation: u64, seq: u64) -> Result<Option<Shown>> {
+/// A message, if it is kept.
+fn message(txn: &ReadTransaction, conversation: u64, seq: u64) -> Result<Option<CurrentMessage>> {
     match txn.open_table(MESSAGES)?.get((conversation, seq))? {
         Some(row) => {
             let message = entry(&txn.open_table(LOG)?, row.value().0);

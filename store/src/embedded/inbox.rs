@@ -1,5 +1,4 @@
-//! Inboxes: filing an event, letting the oldest go, checking a cursor, and
-//! reading a page.
+//! Inboxes: files events, removes the oldest, checks cursors and reads pages.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -12,12 +11,12 @@ use super::tables::{
     INBOXES, InboxRow, LOG, Tables, USER_NUMBERS, USERS, UserRow, conversation_id, filed, number, user,
 };
 use crate::damage::{nothing, unless_damaged};
-use crate::model::{Attach, Filed, From, InboxQuery, Logged};
+use crate::model::{Attach, InboxEvent, InboxQuery, LogEvent, StartPoint};
 use crate::{Bounds, Error, Result};
 
-/// An inbox that has grown out of its bounds is cut by this many events with
-/// each that comes, so that no call takes long.
-const CUT: usize = 16;
+/// The most events that are removed when one is filed, so that no call takes
+/// long.
+const MAX_CUT: usize = 16;
 
 /// Appends an event to a user's inbox and returns its position.
 pub(super) fn file(
@@ -33,9 +32,9 @@ pub(super) fn file(
     }
     tables.inboxes.insert((user_number, user.head), row.value())?;
     let oldest = row.time.saturating_sub(age(bounds));
-    for _ in 0..CUT {
+    for _ in 0..MAX_CUT {
         let kept = user.head + 1 - user.first;
-        // The event itself stays, whatever the bounds say.
+        // The new event itself stays, whatever the limits say.
         if kept <= 1 || (kept <= bounds.inbox_events && user.first_time >= oldest) {
             break;
         }
@@ -45,7 +44,7 @@ pub(super) fn file(
     Ok(user.head())
 }
 
-/// Lets the oldest event of an inbox go; the caller stores the row.
+/// Removes the oldest event of an inbox. The caller stores the row.
 pub(super) fn cut(tables: &mut Tables<'_>, user_number: u64, user: &mut UserRow) -> Result<()> {
     let oldest = filed(&tables.inboxes, user_number, user.first)?;
     tables.inboxes.remove((user_number, user.first))?;
@@ -57,7 +56,7 @@ pub(super) fn cut(tables: &mut Tables<'_>, user_number: u64, user: &mut UserRow)
     Ok(())
 }
 
-/// Takes one reference off an entry, and the entry itself with its last.
+/// Removes one reference to a log entry, and the entry with its last one.
 pub(super) fn release(tables: &mut Tables<'_>, log: u64) -> Result<()> {
     let count = tables.references.get(log)?.map_or(0, |row| row.value());
     if count > 1 {
@@ -69,12 +68,12 @@ pub(super) fn release(tables: &mut Tables<'_>, log: u64) -> Result<()> {
     Ok(())
 }
 
-/// The bound of age in milliseconds.
+/// The limit of age in milliseconds.
 pub(super) fn age(bounds: &Bounds) -> u64 {
     u64::try_from(bounds.age.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The cursor of a position that is not beyond the head and not below what is
+/// The cursor of a position, which must not be beyond the head or below what is
 /// kept.
 pub(super) fn cursor_at(
     inboxes: &impl ReadableTable<(u64, u64), (u64, u64, u64, u64, u32)>,
@@ -90,7 +89,7 @@ pub(super) fn cursor_at(
     Ok(Cursor { position: Position(position), fingerprint })
 }
 
-/// Why a cursor does not hold; nothing when it does.
+/// Why a cursor is not valid; `None` when it is.
 pub(super) fn check(
     inboxes: &impl ReadableTable<(u64, u64), (u64, u64, u64, u64, u32)>,
     number: u64,
@@ -108,42 +107,43 @@ pub(super) fn check(
     Ok(if stands { None } else { Some(ResetReason::Rewritten) })
 }
 
-/// Where reading starts, as [`resolve`] found it.
+/// Where reading starts.
 pub(super) struct Start {
     pub cursor: Cursor,
     pub reset: Option<ResetReason>,
     pub head: Position,
-    /// The place has been acknowledged.
+    /// Whether the cursor has been acknowledged.
     pub acknowledged: bool,
 }
 
-/// Looks up where an attaching session starts.
+/// Looks up where an attaching session starts to read.
 pub(super) fn resolve(txn: &ReadTransaction, attach: &Attach) -> Result<Start> {
     let inboxes = txn.open_table(INBOXES)?;
-    // Number 0 is nobody's: a user who never had an event has an empty inbox.
+    // No user has number 0: a user who never had an event has an empty inbox.
     let number = number(&txn.open_table(USER_NUMBERS)?, attach.user.as_str())?.unwrap_or(0);
     let user = user(&txn.open_table(USERS)?, number)?;
     let head = cursor_at(&inboxes, number, &user, user.head)?;
     let (cursor, reset) = match attach.from {
-        From::Head => (head, None),
-        From::Start => (cursor_at(&inboxes, number, &user, user.first - 1)?, None),
-        From::Cursor(cursor) => match check(&inboxes, number, &user, cursor)? {
+        StartPoint::Head => (head, None),
+        StartPoint::Start => (cursor_at(&inboxes, number, &user, user.first - 1)?, None),
+        StartPoint::Cursor(cursor) => match check(&inboxes, number, &user, cursor)? {
             None => (cursor, None),
             reset => (head, reset),
         },
     };
-    let acknowledged = attach.from != From::Head && reset.is_none() && cursor.position.0 <= user.acknowledged;
+    let acknowledged =
+        attach.from != StartPoint::Head && reset.is_none() && cursor.position.0 <= user.acknowledged;
     Ok(Start { cursor, reset, head: user.head(), acknowledged })
 }
 
-/// What [`read`] found.
+/// A page without marks and standing.
 pub(super) struct Page {
-    pub events: Vec<Filed>,
+    pub events: Vec<InboxEvent>,
     pub head: Position,
     pub reset: Option<(ResetReason, Cursor)>,
 }
 
-/// Reads a page of an inbox, of so many bytes at most.
+/// Reads a page of an inbox, of at most `most` bytes.
 pub(super) fn read(txn: &ReadTransaction, query: &InboxQuery, most: usize) -> Result<Page> {
     let inboxes = txn.open_table(INBOXES)?;
     let number = number(&txn.open_table(USER_NUMBERS)?, query.user.as_str())?.unwrap_or(0);
@@ -161,25 +161,26 @@ pub(super) fn read(txn: &ReadTransaction, query: &InboxQuery, most: usize) -> Re
         let row = InboxRow::read(value.value());
         let entry = unless_damaged(entry(&log, row.log), format_args!("entry {}", row.log))?;
         let event =
-            entry.unwrap_or_else(|| Logged { entry: nothing(row.fingerprint.0), ..no_event(&query.user) });
+            entry.unwrap_or_else(|| LogEvent { entry: nothing(row.fingerprint.0), ..no_event(&query.user) });
         if !load.add(event.weight()) {
             break;
         }
-        events.push(Filed { position: Position(key.value().1), event });
+        events.push(InboxEvent { position: Position(key.value().1), event });
     }
     Ok(Page { events, head: user.head(), reset: None })
 }
 
-/// Where an entry that cannot be read is said to be: nobody knows where it was.
-fn no_event(reader: &UserId) -> Logged {
-    Logged { conversation: ConversationId::direct(reader, reader), seq: Seq(0), entry: nothing(0) }
+/// The event shown for an entry that cannot be read: nobody knows its
+/// conversation.
+fn no_event(reader: &UserId) -> LogEvent {
+    LogEvent { conversation: ConversationId::direct(reader, reader), seq: Seq(0), entry: nothing(0) }
 }
 
-/// An entry of the log.
-pub(super) fn entry(log: &impl ReadableTable<u64, &'static [u8]>, number: u64) -> Result<Logged> {
+/// Reads an entry of the log.
+pub(super) fn entry(log: &impl ReadableTable<u64, &'static [u8]>, number: u64) -> Result<LogEvent> {
     let row = log.get(number)?.ok_or_else(|| Error::Corrupt("a reference to no entry".into()))?;
     let bytes = Bytes::copy_from_slice(row.value());
     let event = Event::decode(bytes).map_err(|error| Error::Corrupt(format!("an entry: {error}")))?;
     let entry = event.entry.ok_or_else(|| Error::Corrupt("an event without an entry".into()))?;
-    Ok(Logged { conversation: conversation_id(&event.conversation)?, seq: Seq(event.seq), entry })
+    Ok(LogEvent { conversation: conversation_id(&event.conversation)?, seq: Seq(event.seq), entry })
 }

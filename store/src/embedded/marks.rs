@@ -1,5 +1,4 @@
-//! `delivered` and `read` marks, inside the writer's transaction, and which of
-//! them have changed since a reader was there.
+//! Sets `delivered` and `read` marks, inside the writer's transaction.
 
 use std::collections::BTreeMap;
 
@@ -10,38 +9,38 @@ use redb::ReadableTable;
 use super::changed;
 use super::inbox::check;
 use super::tables::{InboxRow, Tables, conversation, conversation_id, member, number, user};
-use crate::model::{Acknowledge, Acknowledged, Mark, MarkKind, Marked};
+use crate::model::{Acknowledge, AcknowledgeResult, Mark, MarkKind, MarkResult};
 use crate::{Bounds, Result};
 
-/// Sets one mark at this time (Unix ms). Says with `Advanced` that it has
+/// Sets one mark at the time `now` (Unix ms). Only `Advanced` means that it has
 /// written.
-pub(super) fn mark(tables: &mut Tables<'_>, bounds: &Bounds, now: u64, mark: &Mark) -> Result<Marked> {
+pub(super) fn mark(tables: &mut Tables<'_>, bounds: &Bounds, now: u64, mark: &Mark) -> Result<MarkResult> {
     let Some(conversation) = number(&tables.conversation_numbers, mark.conversation.as_str())? else {
-        return Ok(Marked::NotMember);
+        return Ok(MarkResult::NotMember);
     };
     let user = number(&tables.user_numbers, mark.user.as_str())?.unwrap_or(0);
     let Some(mut row) = member(&tables.members, conversation, user)? else {
-        return Ok(Marked::NotMember);
+        return Ok(MarkResult::NotMember);
     };
     if mark.seq.0 > self::conversation(&tables.conversations, conversation)?.head {
-        return Ok(Marked::BeyondHead);
+        return Ok(MarkResult::BeyondHead);
     }
-    let place = match mark.kind {
+    let stored = match mark.kind {
         MarkKind::Delivered => &mut row.delivered,
         MarkKind::Read => &mut row.read,
     };
-    if mark.seq.0 <= *place {
-        return Ok(Marked::Unchanged);
+    if mark.seq.0 <= *stored {
+        return Ok(MarkResult::Unchanged);
     }
-    *place = mark.seq.0;
+    *stored = mark.seq.0;
     tables.members.insert((conversation, user), row.encode_to_vec().as_slice())?;
     changed::note(tables, bounds, now, conversation, user, mark.kind)?;
-    Ok(Marked::Advanced)
+    Ok(MarkResult::Advanced)
 }
 
-/// What [`acknowledge`] did.
-pub(super) struct Noted {
-    pub answer: Acknowledged,
+/// The result of [`acknowledge`], and whether it has written.
+pub(super) struct AcknowledgeOutcome {
+    pub answer: AcknowledgeResult,
     pub written: bool,
 }
 
@@ -51,16 +50,16 @@ pub(super) fn acknowledge(
     bounds: &Bounds,
     now: u64,
     item: &Acknowledge,
-) -> Result<Noted> {
-    let nothing = |answer| Noted { answer, written: false };
+) -> Result<AcknowledgeOutcome> {
+    let nothing = |answer| AcknowledgeOutcome { answer, written: false };
     let number = number(&tables.user_numbers, item.user.as_str())?.unwrap_or(0);
     let mut user = user(&tables.users, number)?;
     if check(&tables.inboxes, number, &user, item.cursor)? == Some(ResetReason::Rewritten) {
-        return Ok(nothing(Acknowledged::NoSuchPlace));
+        return Ok(nothing(AcknowledgeResult::NoSuchPosition));
     }
     let to = item.cursor.position.0;
     if to <= user.acknowledged {
-        return Ok(nothing(Acknowledged::Marks(Vec::new())));
+        return Ok(nothing(AcknowledgeResult::Marks(Vec::new())));
     }
 
     let mut newest = BTreeMap::new();
@@ -75,7 +74,7 @@ pub(super) fn acknowledge(
     }
     let mut marks = Vec::new();
     for (conversation, seq) in newest {
-        // Who has left since has no marks there.
+        // A user who has left has no mark there.
         let Some(mut member) = member(&tables.members, conversation, number)? else { continue };
         if member.delivered < seq {
             member.delivered = seq;
@@ -87,5 +86,5 @@ pub(super) fn acknowledge(
     }
     user.acknowledged = to;
     tables.users.insert(number, user.value())?;
-    Ok(Noted { answer: Acknowledged::Marks(marks), written: true })
+    Ok(AcknowledgeOutcome { answer: AcknowledgeResult::Marks(marks), written: true })
 }

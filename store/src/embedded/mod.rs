@@ -1,9 +1,11 @@
-//! The store in one process, durable in one file: a redb database that a
-//! single writer commits to, and a bus that never leaves the process.
+//! The embedded store: one process, durable in one file. A single writer
+//! commits to a redb database, and the bus stays in the process.
 //!
-//! In reading order: [`tables`] (what is in the file), [`post`] and [`inbox`]
-//! (numbering and filing), [`amend`], [`marks`], [`changed`], [`history`], [`writer`] (group commit),
-//! [`sweep`] (what grows old), [`exchange`] (sessions and the bus).
+//! In reading order: [`tables`] (the file's tables), [`post`] and [`inbox`]
+//! (numbering and filing), [`amend`], [`marks`], [`changed`], [`history`],
+//! [`channels`], [`unheard`], [`writer`] (many calls in one commit), [`sweep`]
+//! (removes what is too old), [`exchange`] (sessions and the bus),
+//! [`file`](mod@file) (opens the file again after the disk failed).
 
 mod amend;
 mod changed;
@@ -38,32 +40,33 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::model::{
-    Absence, Acknowledge, Acknowledged, Attach, Attached, Audience, Broadcast, Broadcasted, ChannelPage,
-    ChannelQuery, Conversation, Detach, From, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location,
-    Mark, Marked, Membership, Post, PostKind, Posted, Seen, Standing, Unheard,
+    Absence, Acknowledge, AcknowledgeResult, Attach, AttachResult, Audience, Broadcast, BroadcastResult,
+    ChannelPage, ChannelQuery, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery,
+    Location, Mark, MarkResult, Membership, Post, PostKind, PostResult, PresenceRecord, Standing, StartPoint,
+    UnheardMessage,
 };
 use crate::{Bounds, Bus, Config, Error, Result, Store, Subscription, Url, trouble};
 pub(crate) use look::look;
 
-use exchange::{Before, Exchange, Known};
+use exchange::{Exchange, LivePresence, Registration};
 use file::StoreFile;
 use page::{first_page, page};
 use tickets::Tickets;
 use writer::{Call, Job, Writer};
 
-/// The file in the store's folder.
+/// The file's name in the store's folder.
 const FILE: &str = "switchboard.redb";
-/// The format of the tables; another one cannot be read.
+/// The format of the tables; a file with another one is refused.
 const FORMAT: &str = "2";
-/// Calls that wait for the writer at most. When it is full, callers wait in
-/// line, for as long as the configured timeout.
+/// The most calls that wait for the writer. When there are more, they wait to
+/// be queued, at most for the configured timeout.
 const QUEUE: usize = 1024;
-/// Reads that run at the same time; more of them wait.
+/// The most reads that run at the same time; more wait.
 const READERS: usize = 16;
-/// Pages of the file kept in memory, in bytes.
+/// Bytes of the file that are cached in memory.
 const CACHE: usize = 128 * 1024 * 1024;
 
-/// The embedded store and its bus.
+/// The embedded store, which is its own bus.
 pub struct Embedded {
     file: Arc<StoreFile>,
     exchange: Arc<Exchange>,
@@ -77,15 +80,16 @@ pub struct Embedded {
 
 impl Embedded {
     /// Opens the store in the folder of `config.url`, which is made if it is
-    /// missing. With `shutdown` the store does what it has been asked by then
-    /// and answers `Unavailable` from then on: cancel it last.
+    /// missing. After `shutdown` the store finishes what was queued and answers
+    /// `Unavailable` to later calls, so cancel it last. Fails when the file is
+    /// in use, has another format or cannot be opened.
     pub async fn open(config: Config, shutdown: CancellationToken) -> Result<Arc<Self>> {
         let Url::Embedded(folder) = config.url else {
             return Err(Error::Config("the embedded store needs a folder: `embedded:PATH`".into()));
         };
         let tasks = TaskTracker::new();
-        let place = folder.clone();
-        let opened = tasks.spawn_blocking(move || open_file(&place)).await;
+        let path = folder.clone();
+        let opened = tasks.spawn_blocking(move || open_file(&path)).await;
         let (database, incarnation) = opened.map_err(|error| Error::Unavailable(error.to_string()))??;
         let file = Arc::new(StoreFile::new(folder, database));
         let exchange = Arc::new(Exchange::new(incarnation));
@@ -110,13 +114,13 @@ impl Embedded {
         }))
     }
 
-    /// After `shutdown`: returns when nothing is written or read any more.
+    /// Waits, after `shutdown`, until nothing is written or read any more.
     pub async fn closed(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// Has the writer do something.
+    /// Gives a job to the writer and waits for its commit.
     async fn write<Q, A>(&self, items: Vec<Q>, job: impl FnOnce(Call<Q, A>) -> Job) -> Result<Vec<A>> {
         let (answer, answered) = oneshot::channel();
         let job = job(Call { items, answer });
@@ -127,7 +131,7 @@ impl Embedded {
         tokio::time::timeout(self.timeout, done).await.map_err(|_| late())?
     }
 
-    /// Reads in a transaction of its own, away from the async threads.
+    /// Reads in a transaction of its own, on a blocking thread.
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&ReadTransaction) -> Result<T> + Send + 'static,
@@ -149,7 +153,7 @@ impl Embedded {
 
 #[async_trait]
 impl Store for Embedded {
-    async fn post(&self, batch: Vec<Post>) -> Result<Vec<Posted>> {
+    async fn post(&self, batch: Vec<Post>) -> Result<Vec<PostResult>> {
         for post in &batch {
             let fits = match post.kind {
                 PostKind::Message { .. } | PostKind::Amend { .. } => post.entries.len() == 1,
@@ -162,7 +166,7 @@ impl Store for Embedded {
         self.write(batch, Job::Post).await
     }
 
-    /// One transaction numbers and files: nothing is ever left half done.
+    /// One transaction numbers and files, so nothing is ever left half done.
     async fn settle(&self, _: &ConversationId) -> Result<()> {
         Ok(())
     }
@@ -171,17 +175,17 @@ impl Store for Embedded {
         Ok(0)
     }
 
-    async fn attach(&self, batch: Vec<Attach>) -> Result<Vec<Attached>> {
+    async fn attach(&self, batch: Vec<Attach>) -> Result<Vec<AttachResult>> {
         // Invariant: the location is noted before the head is read, and the
-        // writer announces after it has committed. So an event is below the
-        // head that is read here, or announced to this session, or both.
+        // writer announces after its commit. So an event is below the head that
+        // is read here, or announced to this session, or both.
         let mut before = Vec::with_capacity(batch.len());
         let bounds = self.bounds;
         for item in &batch {
             let noted = |location| self.exchange.attach(&item.user, location, bounds.sessions);
             before.push(item.location.clone().map(noted));
         }
-        let with_page = |item: &Attach| item.location.is_some() && item.from != From::Head;
+        let with_page = |item: &Attach| item.location.is_some() && item.from != StartPoint::Head;
         self.read(move |txn| {
             let most = weight::page_of(batch.iter().filter(|item| with_page(item)).count());
             let mut attached = Vec::with_capacity(batch.len());
@@ -189,17 +193,17 @@ impl Store for Embedded {
                 let start = inbox::resolve(txn, item)?;
                 let (replaced, absence) = match before {
                     None => (Vec::new(), None),
-                    Some(Before { replaced, known }) => (replaced, absence(txn, &item.user, known)?),
+                    Some(Registration { replaced, known }) => (replaced, absence(txn, &item.user, known)?),
                 };
                 let paged = with_page(item) && start.reset.is_none();
-                attached.push(Attached {
+                attached.push(AttachResult {
                     start: start.cursor,
                     reset: start.reset,
                     head: start.head,
                     replaced,
                     absence,
                     acknowledged: start.acknowledged,
-                    // Whatever cannot be read is asked for again.
+                    // If the page cannot be read, the gateway asks for it.
                     page: paged
                         .then(|| first_page(txn, &bounds, &item.user, start.cursor, most).ok())
                         .flatten(),
@@ -214,7 +218,11 @@ impl Store for Embedded {
         Ok(batch.iter().map(|item| self.exchange.detach(&item.user, &item.session)).collect())
     }
 
-    async fn presence(&self, users: &[UserId], watcher: Option<&NodeIncarnation>) -> Result<Vec<Seen>> {
+    async fn presence(
+        &self,
+        users: &[UserId],
+        watcher: Option<&NodeIncarnation>,
+    ) -> Result<Vec<PresenceRecord>> {
         let known: Vec<_> =
             users.iter().map(|user| (user.clone(), self.exchange.presence(user, watcher))).collect();
         self.read(move |txn| known.into_iter().map(|(user, known)| seen(txn, &user, known)).collect()).await
@@ -249,13 +257,14 @@ impl Store for Embedded {
         .await
     }
 
-    async fn acknowledge(&self, batch: Vec<Acknowledge>) -> Result<Vec<Acknowledged>> {
-        // Of several of one user the others find the farthest one done.
+    async fn acknowledge(&self, batch: Vec<Acknowledge>) -> Result<Vec<AcknowledgeResult>> {
+        // With the farthest first, the others of the same user find their work
+        // done.
         let (order, batch) = farthest_first(batch, |item| item.cursor.position.0);
         Ok(in_order(order, self.write(batch, Job::Acknowledge).await?))
     }
 
-    async fn mark(&self, batch: Vec<Mark>) -> Result<Vec<Marked>> {
+    async fn mark(&self, batch: Vec<Mark>) -> Result<Vec<MarkResult>> {
         let (order, batch) = farthest_first(batch, |item| item.seq.0);
         Ok(in_order(order, self.write(batch, Job::Mark).await?))
     }
@@ -283,13 +292,13 @@ impl Store for Embedded {
         self.read(move |txn| history::memberships(txn, &user)).await
     }
 
-    async fn broadcast(&self, batch: Vec<Broadcast>) -> Result<Vec<Broadcasted>> {
+    async fn broadcast(&self, batch: Vec<Broadcast>) -> Result<Vec<BroadcastResult>> {
         self.write(batch, Job::Broadcast).await
     }
 
     async fn join_channels(&self, batch: Vec<Audience>) -> Result<Vec<Seq>> {
-        // Invariant: as in `attach`, the node is of the audience before the head
-        // is read.
+        // Invariant: as in `attach`, the node is in the audience before the
+        // head is read.
         for audience in &batch {
             self.exchange.join_channel(&audience.channel, &audience.node);
         }
@@ -312,12 +321,12 @@ impl Store for Embedded {
         .await
     }
 
-    async fn take_unheard(&self, limit: usize, hold: Duration) -> Result<Vec<Unheard>> {
+    async fn take_unheard(&self, limit: usize, hold: Duration) -> Result<Vec<UnheardMessage>> {
         let taken = self.write(vec![(limit, hold)], Job::TakeUnheard).await?;
         Ok(taken.into_iter().flatten().collect())
     }
 
-    async fn heard(&self, told: &[Unheard]) -> Result<()> {
+    async fn heard(&self, told: &[UnheardMessage]) -> Result<()> {
         if !told.is_empty() {
             self.write(told.to_vec(), Job::Heard).await?;
         }
@@ -362,32 +371,32 @@ impl Bus for Embedded {
     }
 }
 
-/// What a user's sessions were like, with the file's part of it.
-fn seen(txn: &ReadTransaction, user: &UserId, known: Known) -> Result<Seen> {
+/// A user's presence, with what the file knows of it.
+fn seen(txn: &ReadTransaction, user: &UserId, known: LivePresence) -> Result<PresenceRecord> {
     let ended = match known.ended {
         Some(time) => Some(time),
         None => txn.open_table(tables::LAST_SEEN)?.get(user.as_str())?.map(|row| row.value()),
     };
     let ended = ended.map(|time| (time, Duration::from_millis(writer::now().saturating_sub(time))));
-    Ok(Seen { here: known.here, ended, watchers: known.watchers })
+    Ok(PresenceRecord { here: known.here, ended, watchers: known.watchers })
 }
 
-/// Nothing for who was there.
-fn absence(txn: &ReadTransaction, user: &UserId, known: Known) -> Result<Option<Absence>> {
+/// The absence of a user; `None` if the user has a session.
+fn absence(txn: &ReadTransaction, user: &UserId, known: LivePresence) -> Result<Option<Absence>> {
     let seen = seen(txn, user, known)?;
     let ended_ago = seen.ended.map(|(_, ago)| ago);
     Ok((!seen.here).then_some(Absence { ended_ago, watchers: seen.watchers }))
 }
 
-/// Sorts a batch so that what reaches farthest comes first; with where each
-/// item was before.
+/// Sorts a batch so that what reaches farthest comes first. Also returns the
+/// former index of each item.
 fn farthest_first<T>(batch: Vec<T>, reach: impl Fn(&T) -> u64) -> (Vec<usize>, Vec<T>) {
     let mut batch: Vec<(usize, T)> = batch.into_iter().enumerate().collect();
     batch.sort_by_key(|(_, item)| std::cmp::Reverse(reach(item)));
     batch.into_iter().unzip()
 }
 
-/// Puts answers where the items of [`farthest_first`] were before.
+/// Puts results in the order that [`farthest_first`] was given.
 fn in_order<T>(order: Vec<usize>, answers: Vec<T>) -> Vec<T> {
     let mut answers: Vec<(usize, T)> = order.into_iter().zip(answers).collect();
     answers.sort_by_key(|(index, _)| *index);
@@ -402,7 +411,7 @@ fn late() -> Error {
     Error::Unavailable("the embedded store did not answer in time".into())
 }
 
-/// Opens or makes the file as it is.
+/// Opens or makes the file, without looking at its tables.
 fn open_database(folder: &Path) -> Result<Database> {
     let path = folder.join(FILE);
     let file = private::file(&path)
@@ -420,7 +429,7 @@ fn readable(format: Option<String>) -> Result<()> {
     }
 }
 
-/// Opens or makes the file, with all its tables, and returns the store's
+/// Opens or makes the file with all its tables, and returns the store's
 /// incarnation.
 fn open_file(folder: &Path) -> Result<(Database, String)> {
     private::folder(folder)

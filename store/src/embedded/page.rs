@@ -1,5 +1,5 @@
-//! A page of an inbox as it is answered: the events, and with those that reach
-//! the head the marks that have changed.
+//! A page of an inbox: its events and, on the page that reaches the head, the
+//! marks that have changed.
 
 use proto::{Cursor, UserId};
 use redb::ReadTransaction;
@@ -8,7 +8,7 @@ use super::{changed, inbox};
 use crate::model::{FIRST_PAGE, InboxPage, InboxQuery, MarksQuery, MarksSince, Standing};
 use crate::{Bounds, Result};
 
-/// Reads what is asked for, of so many bytes at most.
+/// Reads a page of at most `most` bytes of events.
 pub(super) fn page(
     txn: &ReadTransaction,
     bounds: &Bounds,
@@ -28,7 +28,7 @@ pub(super) fn page(
     Ok(InboxPage { events, head, reset, standing, marks, marks_next })
 }
 
-/// The first page of a session that has been noted and begins here.
+/// The first page of a session, which is noted already and begins at `after`.
 pub(super) fn first_page(
     txn: &ReadTransaction,
     bounds: &Bounds,
@@ -36,7 +36,7 @@ pub(super) fn first_page(
     after: Cursor,
     most: usize,
 ) -> Result<InboxPage> {
-    let marks = MarksQuery { since: MarksSince::Place(after), after: 0 };
+    let marks = MarksQuery { since: MarksSince::Cursor(after), after: 0 };
     let query =
         InboxQuery { user: user.clone(), after, limit: FIRST_PAGE, session: None, marks: Some(marks) };
     page(txn, bounds, &query, Standing::Registered, most)

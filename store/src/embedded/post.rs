@@ -1,5 +1,5 @@
-//! Numbering and filing one event, inside the writer's transaction: all of it
-//! or, when the item is refused, nothing.
+//! Numbers and files one post, inside the writer's transaction: all of it or,
+//! when it is refused, nothing.
 
 use std::collections::HashSet;
 
@@ -13,42 +13,44 @@ use super::inbox::{self, age, release};
 use super::tables::{
     ConversationRow, InboxRow, LogRow, MemberRow, Tables, conversation, member, members, number,
 };
-use crate::model::{Change, NewEntry, OwnPlace, Post, PostKind, Posted};
+use crate::model::{Change, NewEntry, OwnPosition, Post, PostKind, PostResult};
 use crate::{Bounds, Error, Result};
 
-/// As [`inbox::file`] cuts inboxes, conversations are cut.
-const CUT: usize = 16;
+/// The most messages that are removed from a conversation when one is added.
+const MAX_CUT: usize = 16;
 
-/// What is to be announced once the transaction is durable.
-pub(super) struct News {
+/// An event to announce once the transaction is durable.
+pub(super) struct PendingAnnouncement {
     pub conversation: ConversationId,
     pub seq: Seq,
-    /// The encoded entries.
+    /// The encoded entries; more than one for some changes.
     pub entries: Vec<Bytes>,
-    /// Whose inboxes the first of them is in, and where; the others follow it.
+    /// The readers and the position of the first entry in their inboxes; the
+    /// other entries follow it.
     pub readers: Vec<(String, Position)>,
-    /// The posting session, which needs no announcement.
+    /// The posting session, which gets no announcement.
     pub except: Option<(UserId, SessionId)>,
-    /// Of the post.
+    /// The post's [`Post::trace`].
     pub trace: Bytes,
 }
 
-/// One transaction's posting: its tables, and what holds for all its items.
+/// The posts of one transaction: its tables, and what is the same for all of
+/// them.
 pub(super) struct Posting<'a, 't> {
     pub tables: &'a mut Tables<'t>,
     pub bounds: &'a Bounds,
-    /// Unix ms, of this process: ages are counted from filing, so that a
-    /// router's clock cannot trim anything.
+    /// Unix ms, by the clock of this process: ages count from filing, so a
+    /// router's wrong clock cannot trim anything.
     pub now: u64,
     pub next_log: u64,
     /// The store's incarnation.
     pub store: StoreIncarnation,
-    pub news: Vec<News>,
+    pub announcements: Vec<PendingAnnouncement>,
 }
 
 impl Posting<'_, '_> {
-    /// Applies one item, which has the entries that its kind asks for.
-    pub(super) fn apply(&mut self, post: &Post) -> Result<Posted> {
+    /// Applies one post, which must have as many entries as its kind needs.
+    pub(super) fn apply(&mut self, post: &Post) -> Result<PostResult> {
         match &post.kind {
             PostKind::Message { repeat_key, session } => {
                 self.message(post, &post.entries[0], repeat_key, session.as_ref())
@@ -64,17 +66,17 @@ impl Posting<'_, '_> {
         entry: &NewEntry,
         repeat_key: &str,
         session: Option<&SessionId>,
-    ) -> Result<Posted> {
+    ) -> Result<PostResult> {
         let Some(conversation) = self.writable(&post.conversation, &post.by)? else {
-            return Ok(Posted::NotMember);
+            return Ok(PostResult::NotMember);
         };
         let by = number(&self.tables.user_numbers, post.by.as_str())?.unwrap_or(0);
         if member(&self.tables.members, conversation, by)?.is_none() {
-            return Ok(Posted::NotMember);
+            return Ok(PostResult::NotMember);
         }
         if let Some(row) = self.tables.repeats.get((conversation, by, repeat_key))? {
             let (seq, time) = row.value();
-            return Ok(Posted::Done { seq: Seq(seq), time, duplicate: true, place: None });
+            return Ok(PostResult::Done { seq: Seq(seq), time, duplicate: true, position: None });
         }
 
         let mut row = self::conversation(&self.tables.conversations, conversation)?;
@@ -93,18 +95,18 @@ impl Posting<'_, '_> {
 
         let filing = InboxRow { log, conversation, seq, time: self.now, fingerprint: entry.fingerprint };
         let mut readers = Vec::with_capacity(members.len());
-        let mut place = None;
+        let mut own = None;
         for (number, member) in &mut members {
             let position = inbox::file(self.tables, *number, filing, self.bounds)?;
             member.activity = position.0;
             if *number == by {
                 member.read = seq;
-                place = Some(self.own_place(position, entry.fingerprint));
+                own = Some(self.own_position(position, entry.fingerprint));
             }
             self.tables.members.insert((conversation, *number), member.encode_to_vec().as_slice())?;
             readers.push((std::mem::take(&mut member.user), position));
         }
-        self.news.push(News {
+        self.announcements.push(PendingAnnouncement {
             conversation: post.conversation.clone(),
             seq: Seq(seq),
             entries: vec![entry.bytes.clone()],
@@ -112,30 +114,30 @@ impl Posting<'_, '_> {
             except: session.map(|session| (post.by.clone(), session.clone())),
             trace: post.trace.clone(),
         });
-        Ok(Posted::Done { seq: Seq(seq), time: entry.time, duplicate: false, place })
+        Ok(PostResult::Done { seq: Seq(seq), time: entry.time, duplicate: false, position: own })
     }
 
-    fn change(&mut self, post: &Post, change: &Change) -> Result<Posted> {
+    fn change(&mut self, post: &Post, change: &Change) -> Result<PostResult> {
         if !post.conversation.is_group() {
-            return Ok(Posted::NotMember);
+            return Ok(PostResult::NotMember);
         }
         let existing = number(&self.tables.conversation_numbers, post.conversation.as_str())?;
         let mut row = match existing {
             Some(number) => {
                 let by = self::number(&self.tables.user_numbers, post.by.as_str())?.unwrap_or(0);
                 if member(&self.tables.members, number, by)?.is_none() {
-                    return Ok(Posted::NotMember);
+                    return Ok(PostResult::NotMember);
                 }
                 conversation(&self.tables.conversations, number)?
             }
-            // Only who is a member of it can make a group.
+            // A group can only be made by one of its members.
             None if change.expect.0 == 0 && change.add.contains(&post.by) => {
                 ConversationRow { id: post.conversation.to_string(), first: 1, ..Default::default() }
             }
-            None => return Ok(Posted::NotMember),
+            None => return Ok(PostResult::NotMember),
         };
         if row.version != change.expect.0 {
-            return Ok(Posted::Stale);
+            return Ok(PostResult::Stale);
         }
         let group = match existing {
             Some(number) => number,
@@ -152,7 +154,7 @@ impl Posting<'_, '_> {
         let removed: HashSet<&str> = change.remove.iter().map(UserId::as_str).collect();
 
         let mut readers = Vec::with_capacity(members.len());
-        let mut place = None;
+        let mut own = None;
         for (index, entry) in post.entries.iter().enumerate() {
             let log = self.append(&row.id, 0, entry, members.len())?;
             let filing =
@@ -161,7 +163,7 @@ impl Posting<'_, '_> {
                 let position = inbox::file(self.tables, *number, filing, self.bounds)?;
                 member.activity = position.0;
                 if member.user == post.by.as_str() {
-                    place = Some(self.own_place(position, entry.fingerprint));
+                    own = Some(self.own_position(position, entry.fingerprint));
                 }
                 if index == 0 {
                     readers.push((member.user.clone(), position));
@@ -186,7 +188,7 @@ impl Posting<'_, '_> {
             }
         }
         self.tables.conversations.insert(group, row.encode_to_vec().as_slice())?;
-        self.news.push(News {
+        self.announcements.push(PendingAnnouncement {
             conversation: post.conversation.clone(),
             seq: Seq(0),
             entries: post.entries.iter().map(|entry| entry.bytes.clone()).collect(),
@@ -194,15 +196,20 @@ impl Posting<'_, '_> {
             except: None,
             trace: post.trace.clone(),
         });
-        Ok(Posted::Done { seq: Seq(row.head), time: post.entries[0].time, duplicate: false, place })
+        Ok(PostResult::Done {
+            seq: Seq(row.head),
+            time: post.entries[0].time,
+            duplicate: false,
+            position: own,
+        })
     }
 
-    pub(super) fn own_place(&self, position: Position, fingerprint: Fingerprint) -> OwnPlace {
-        OwnPlace { cursor: Cursor { position, fingerprint }, store: self.store }
+    pub(super) fn own_position(&self, position: Position, fingerprint: Fingerprint) -> OwnPosition {
+        OwnPosition { cursor: Cursor { position, fingerprint }, store: self.store }
     }
 
-    /// The number of a conversation that `by` may post messages to, as far as
-    /// its id says; makes a direct one.
+    /// The number of a conversation that `by` may write to, as far as the id
+    /// says. Makes a direct conversation that is not stored yet.
     fn writable(&mut self, id: &ConversationId, by: &UserId) -> Result<Option<u64>> {
         let Some((one, other)) = id.pair() else {
             return number(&self.tables.conversation_numbers, id.as_str());
@@ -228,7 +235,8 @@ impl Posting<'_, '_> {
         Ok(number)
     }
 
-    /// Makes a user a member from the present head on; nothing for who is one.
+    /// Makes a user a member from the present head on, if it is not one
+    /// already.
     fn join(&mut self, conversation: u64, row: &mut ConversationRow, user: &UserId) -> Result<()> {
         let number = self.user_number(user)?;
         if self.tables.members.get((conversation, number))?.is_some() {
@@ -256,7 +264,8 @@ impl Posting<'_, '_> {
         Ok(number)
     }
 
-    /// Writes an entry to the log, with as many references as it will have.
+    /// Writes an entry to the log, with the number of references that it will
+    /// have.
     pub(super) fn append(&mut self, id: &str, seq: u64, entry: &NewEntry, references: usize) -> Result<u64> {
         let number = self.next_log;
         self.next_log += 1;
@@ -266,10 +275,10 @@ impl Posting<'_, '_> {
         Ok(number)
     }
 
-    /// Keeps a conversation's messages within the bounds; the newest stays.
+    /// Removes the oldest messages beyond the limits; the newest stays.
     fn bound(&mut self, number: u64, row: &mut ConversationRow) -> Result<()> {
         let oldest = self.now.saturating_sub(age(self.bounds));
-        for _ in 0..CUT {
+        for _ in 0..MAX_CUT {
             let kept = row.head + 1 - row.first;
             if kept <= 1 || (kept <= self.bounds.conversation_messages && row.first_time >= oldest) {
                 break;
@@ -280,7 +289,7 @@ impl Posting<'_, '_> {
     }
 }
 
-/// Lets the oldest message of a conversation go; the caller stores the row.
+/// Removes the oldest message of a conversation. The caller stores the row.
 pub(super) fn cut(tables: &mut Tables<'_>, number: u64, row: &mut ConversationRow) -> Result<()> {
     let log = tables.messages.remove((number, row.first))?.map(|removed| removed.value().0);
     let log = log.ok_or_else(|| Error::Corrupt("a hole in a conversation".into()))?;

@@ -1,20 +1,22 @@
-//! Folder and file of the embedded store are their user's alone: messages lie in
-//! them. What is there already with looser modes is tightened.
+//! Access rights: folder and file of the embedded store belong to their user
+//! alone, since they hold messages. Existing ones with wider rights are
+//! narrowed.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-/// What anybody but the user may do.
+/// The permission bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
-/// Also lies in the folder: standalone's own secret, and its drafts.
+/// Standalone's own secret also lies in the folder, and its drafts with a dot
+/// before the name.
 const SECRET: &str = "jwt-secret";
 
-/// Makes the folder, if it is not there, for its user alone. One that is there
-/// and holds nothing but what is ours is tightened; another, which may be shared
-/// for a reason, stays as it is with a warning: the files in it are private
-/// themselves.
+/// Makes the folder, if it is missing, for its user alone. An existing folder
+/// that holds only our files is narrowed to its user. Another one may be shared
+/// for a reason: it stays as it is, with a warning; the files in it are private
+/// themselves. Fails when the folder cannot be made or read.
 pub fn folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let mode = std::fs::metadata(folder)?.permissions().mode();
@@ -37,7 +39,7 @@ pub fn folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens the file, made if it is not there, for its user alone.
+/// Opens the file, for its user alone; makes it if it is missing.
 pub(super) fn file(path: &Path) -> io::Result<File> {
     let file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;

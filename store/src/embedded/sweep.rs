@@ -1,6 +1,7 @@
-//! Lets go of what has grown too old without a new event pushing it out:
-//! events and messages by the bound of age, repeat keys after a day. A step
-//! looks at a bounded number of rows, so that calls never wait long for it.
+//! Removes what is too old: events and messages by the limit of age, repeat
+//! keys after a day. (New events also remove old ones; this is for inboxes and
+//! conversations that get none.) One step handles a limited number of rows, so
+//! that calls never wait long for it.
 
 use prost::Message as _;
 use redb::{Database, ReadableDatabase};
@@ -10,37 +11,37 @@ use super::post;
 use super::tables::{CONVERSATIONS, ConversationRow, REPEAT_ENDS, Tables, USERS, UserRow, decode};
 use crate::{Bounds, Result};
 
-/// How long a repeat is known as one at least.
+/// How long repeat keys are kept at least, in ms.
 const REPEAT_MS: u64 = 24 * 60 * 60 * 1000;
-/// Rows that a step looks at, of each kind.
-const LOOK: usize = 2000;
-/// Rows that a step takes away, of each kind.
-const TAKE: usize = 2000;
+/// The most rows that one step reads, of each kind.
+const MAX_READ: usize = 2000;
+/// The most rows that one step removes, of each kind.
+const MAX_REMOVED: usize = 2000;
 
 /// How far the sweep has come.
 #[derive(Default)]
 pub(super) struct Sweep {
-    /// The last user looked at; 0 between rounds.
+    /// The number of the last user checked; 0 between rounds.
     user: u64,
-    /// The last conversation looked at; 0 between rounds.
+    /// The number of the last conversation checked; 0 between rounds.
     conversation: u64,
 }
 
-/// What is due.
+/// The rows to remove.
 #[derive(Default)]
-struct Due {
+struct DueRows {
     repeats: Vec<u64>,
     users: Vec<u64>,
     conversations: Vec<u64>,
 }
 
 impl Sweep {
-    /// Takes a step; returns whether there is more to do at once.
+    /// Does one step. Returns whether there is more to do at once.
     pub(super) fn step(&mut self, database: &Database, bounds: &Bounds, now: u64) -> Result<bool> {
         let oldest = now.saturating_sub(age(bounds));
         let (from_user, from_conversation) = (self.user, self.conversation);
         let due = self.look(database, oldest, now)?;
-        let mut more = self.user != 0 || self.conversation != 0 || due.repeats.len() >= TAKE;
+        let mut more = self.user != 0 || self.conversation != 0 || due.repeats.len() >= MAX_REMOVED;
         if due.repeats.is_empty() && due.users.is_empty() && due.conversations.is_empty() {
             return Ok(more);
         }
@@ -61,10 +62,10 @@ impl Sweep {
         Ok(more)
     }
 
-    fn look(&mut self, database: &Database, oldest: u64, now: u64) -> Result<Due> {
+    fn look(&mut self, database: &Database, oldest: u64, now: u64) -> Result<DueRows> {
         let txn = database.begin_read()?;
-        let mut due = Due::default();
-        for row in txn.open_table(REPEAT_ENDS)?.range::<u64>(..)?.take(TAKE) {
+        let mut due = DueRows::default();
+        for row in txn.open_table(REPEAT_ENDS)?.range::<u64>(..)?.take(MAX_REMOVED) {
             let (log, end) = row?;
             if end.value().0 + REPEAT_MS > now {
                 break;
@@ -72,32 +73,32 @@ impl Sweep {
             due.repeats.push(log.value());
         }
         let mut last = 0;
-        for (index, row) in txn.open_table(USERS)?.range(self.user + 1..)?.take(LOOK).enumerate() {
+        for (index, row) in txn.open_table(USERS)?.range(self.user + 1..)?.take(MAX_READ).enumerate() {
             let (number, value) = row?;
             let user = UserRow::read(value.value());
             if user.first <= user.head && user.first_time < oldest {
                 due.users.push(number.value());
             }
-            last = if index + 1 == LOOK { number.value() } else { 0 };
+            last = if index + 1 == MAX_READ { number.value() } else { 0 };
         }
         self.user = last;
         let mut last = 0;
         for (index, row) in
-            txn.open_table(CONVERSATIONS)?.range(self.conversation + 1..)?.take(LOOK).enumerate()
+            txn.open_table(CONVERSATIONS)?.range(self.conversation + 1..)?.take(MAX_READ).enumerate()
         {
             let (number, value) = row?;
             let row: ConversationRow = decode(value.value())?;
             if row.first <= row.head && row.first_time < oldest {
                 due.conversations.push(number.value());
             }
-            last = if index + 1 == LOOK { number.value() } else { 0 };
+            last = if index + 1 == MAX_READ { number.value() } else { 0 };
         }
         self.conversation = last;
         Ok(due)
     }
 }
 
-/// Forgets a repeat key.
+/// Removes a repeat key.
 fn forget(tables: &mut Tables<'_>, log: u64) -> Result<()> {
     if let Some(end) = tables.repeat_ends.remove(log)? {
         let (_, conversation, user, key) = end.value();
@@ -106,9 +107,9 @@ fn forget(tables: &mut Tables<'_>, log: u64) -> Result<()> {
     Ok(())
 }
 
-/// Takes old events from inboxes; whether that was all of them.
+/// Removes old events from inboxes. Returns whether all of them are removed.
 fn take_events(tables: &mut Tables<'_>, users: &[u64], oldest: u64) -> Result<bool> {
-    let mut left = TAKE;
+    let mut left = MAX_REMOVED;
     for &number in users {
         let mut user = super::tables::user(&tables.users, number)?;
         while left > 0 && user.first <= user.head && user.first_time < oldest {
@@ -120,9 +121,10 @@ fn take_events(tables: &mut Tables<'_>, users: &[u64], oldest: u64) -> Result<bo
     Ok(left > 0)
 }
 
-/// Takes old messages from conversations; whether that was all of them.
+/// Removes old messages from conversations. Returns whether all of them are
+/// removed.
 fn take_messages(tables: &mut Tables<'_>, conversations: &[u64], oldest: u64) -> Result<bool> {
-    let mut left = TAKE;
+    let mut left = MAX_REMOVED;
     for &number in conversations {
         let mut row = super::tables::conversation(&tables.conversations, number)?;
         while left > 0 && row.first <= row.head && row.first_time < oldest {
@@ -151,10 +153,10 @@ mod tests {
     use super::super::writer::{Call, Job, Writer, now};
     use super::*;
     use crate::model::{
-        Amendment, HistoryQuery, HistoryRange, InboxQuery, NewEntry, Post, PostKind, Posted, Who,
+        Amenders, Amendment, HistoryQuery, HistoryRange, InboxQuery, NewEntry, Post, PostKind, PostResult,
     };
 
-    /// Days are told to the sweep, not waited for.
+    /// The sweep is given the time, so that tests need not wait.
     const DAY: u64 = 24 * 60 * 60 * 1000;
 
     fn alice() -> UserId {
@@ -174,11 +176,11 @@ mod tests {
         }
     }
 
-    fn post(writer: &Writer, key: &str) -> Posted {
+    fn post(writer: &Writer, key: &str) -> PostResult {
         post_all(writer, vec![message(key)]).remove(0)
     }
 
-    fn post_all(writer: &Writer, items: Vec<Post>) -> Vec<Posted> {
+    fn post_all(writer: &Writer, items: Vec<Post>) -> Vec<PostResult> {
         let (answer, mut answered) = oneshot::channel();
         writer.commit(vec![Job::Post(Call { items, answer })]);
         answered.try_recv().unwrap().unwrap()
@@ -204,7 +206,7 @@ mod tests {
     fn a_repeat_is_known_for_a_day_and_then_forgotten() {
         let folder = tempfile::tempdir().unwrap();
         let writer = writer(&folder);
-        let is_repeat = |posted| matches!(posted, Posted::Done { duplicate: true, .. });
+        let is_repeat = |posted| matches!(posted, PostResult::Done { duplicate: true, .. });
         assert!(!is_repeat(post(&writer, "key")));
         sweep(&writer, now() + DAY - 60_000);
         assert!(is_repeat(post(&writer, "key")));
@@ -219,14 +221,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let writer = writer(&folder);
         let amend = |amendment| {
-            let kind = PostKind::Amend { seq: Seq(1), who: Who::Anyone, amendment };
+            let kind = PostKind::Amend { seq: Seq(1), who: Amenders::Anyone, amendment };
             Post { kind, ..message("") }
         };
         let edit = |key: &str| amend(Amendment::Edit { repeat_key: key.into() });
         let react = amend(Amendment::React { emoji: "👍".into(), on: true });
         let posts = vec![message("1"), edit("1"), react, edit("2"), amend(Amendment::Recall), message("2")];
         for posted in post_all(&writer, posts) {
-            assert!(matches!(posted, Posted::Done { .. }), "{posted:?}");
+            assert!(matches!(posted, PostResult::Done { .. }), "{posted:?}");
         }
         let txn = writer.file.database().unwrap().begin_read().unwrap();
         assert_eq!(txn.open_table(AMENDED).unwrap().range::<(u64, u64)>(..).unwrap().count(), 1);
@@ -271,6 +273,6 @@ mod tests {
         assert_eq!(txn.open_table(LOG).unwrap().range::<u64>(..).unwrap().count(), 0);
         assert_eq!(txn.open_table(REFERENCES).unwrap().range::<u64>(..).unwrap().count(), 0);
         let next = post(&writer, "next");
-        assert!(matches!(next, Posted::Done { seq: Seq(3001), .. }), "{next:?}");
+        assert!(matches!(next, PostResult::Done { seq: Seq(3001), .. }), "{next:?}");
     }
 }

@@ -1,6 +1,6 @@
-//! The tables of the file and their rows. Users and conversations have a
-//! number each, so that keys are short; entries are kept once, in an
-//! append-only log, and inboxes and conversations refer to them.
+//! The tables of the file and their rows. Users and conversations have a number
+//! each, so that keys are short. Entries are stored once, in an append-only
+//! log; inboxes and conversations refer to them.
 
 use bytes::Bytes;
 use proto::{ConversationId, Fingerprint, Position, UserId};
@@ -8,12 +8,12 @@ use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use crate::{Error, Result};
 
-/// A value as [`InboxRow`] is stored.
+/// The stored form of [`InboxRow`].
 type InboxValue = (u64, u64, u64, u64, u32);
-/// A value as [`UserRow`] is stored.
+/// The stored form of [`UserRow`].
 type UserValue = (u64, u64, u64, u64, u32);
 
-/// What is said once of the file: its format, the store's incarnation.
+/// Facts about the file: its format, the store's incarnation.
 pub(super) const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
 /// User to number: 1, 2, 3 … in the order of appearance.
 pub(super) const USER_NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("user_numbers");
@@ -48,27 +48,27 @@ pub(super) const REPEAT_ENDS: TableDefinition<u64, (u64, u64, u64, &str)> =
 pub(super) const AMENDED: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("amended");
 /// (conversation number, seq) of messages that were recalled.
 pub(super) const RECALLED: TableDefinition<(u64, u64), ()> = TableDefinition::new("recalled");
-/// (user number, conversation number) to when marks there that the user is
-/// interested in changed last: µs, of each user every one another.
+/// (user number, conversation number) to when marks there that the user is told
+/// of changed last: µs, different for each conversation of a user.
 pub(super) const CHANGED: TableDefinition<(u64, u64), u64> = TableDefinition::new("changed");
 /// (user number, that time) to conversation number.
 pub(super) const CHANGED_AT: TableDefinition<(u64, u64), u64> = TableDefinition::new("changed_at");
 /// User to when its last session ended, Unix ms.
 pub(super) const LAST_SEEN: TableDefinition<&str, u64> = TableDefinition::new("last_seen");
 
-/// A user's inbox as a whole.
+/// The state of a user's inbox.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct UserRow {
-    /// Position of the newest event; 0 before the first.
+    /// The position of the newest event; 0 before the first.
     pub head: u64,
-    /// Position of the oldest event that is kept; `head + 1` when none is.
+    /// The position of the oldest event that is kept; `head + 1` when none is.
     pub first: u64,
-    /// When that one was filed.
+    /// When that event was filed, Unix ms.
     pub first_time: u64,
-    /// Everything up to here has been acknowledged.
+    /// Everything up to this position has been acknowledged.
     pub acknowledged: u64,
-    /// Fingerprint of the event before `first`, so that a cursor exactly there
-    /// still holds; 0 at the beginning.
+    /// The fingerprint of the event before `first`, so that a cursor exactly
+    /// there is still valid; 0 at the beginning.
     pub trimmed: u32,
 }
 
@@ -86,18 +86,18 @@ impl UserRow {
     }
 }
 
-/// One event's place in an inbox.
+/// One event of an inbox.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InboxRow {
-    /// Where the entry is.
+    /// The log number of the entry.
     pub log: u64,
     /// The conversation's number.
     pub conversation: u64,
-    /// Of a message; 0 of a change.
+    /// The seq of a message; 0 for a change.
     pub seq: u64,
     /// When it was filed, Unix ms.
     pub time: u64,
-    /// Of the entry.
+    /// The entry's fingerprint.
     pub fingerprint: Fingerprint,
 }
 
@@ -112,8 +112,8 @@ impl InboxRow {
     }
 }
 
-/// A conversation as a whole. A group that every member has left keeps its
-/// row, without members.
+/// The state of a conversation. A group that all members have left keeps its
+/// row.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct ConversationRow {
     #[prost(string, tag = "1")]
@@ -121,20 +121,20 @@ pub(super) struct ConversationRow {
     /// The newest message's seq.
     #[prost(uint64, tag = "2")]
     pub head: u64,
-    /// The oldest message that is kept; `head + 1` when none is.
+    /// The seq of the oldest message that is kept; `head + 1` when none is.
     #[prost(uint64, tag = "3")]
     pub first: u64,
-    /// When that one was filed.
+    /// When that message was filed, Unix ms.
     #[prost(uint64, tag = "4")]
     pub first_time: u64,
-    /// Of a group; 0 of a direct conversation.
+    /// The version of a group; 0 for a direct conversation.
     #[prost(uint64, tag = "5")]
     pub version: u64,
     #[prost(string, tag = "6")]
     pub name: String,
     #[prost(string, tag = "7")]
     pub owner: String,
-    /// How many have ever joined: the order of the next one.
+    /// How many members have ever joined: the `order` of the next one.
     #[prost(uint64, tag = "8")]
     pub joined: u64,
     /// How many of its messages have a row in [`AMENDED`].
@@ -142,21 +142,22 @@ pub(super) struct ConversationRow {
     pub amended: u64,
 }
 
-/// What has become of a message.
+/// The state that amendments have given a message.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct AmendedRow {
-    /// Log number of the last edit, which holds a reference to it; 0: none.
+    /// The log number of the last edit, which holds a reference to it; 0: not
+    /// edited.
     #[prost(uint64, tag = "1")]
     pub edit: u64,
-    /// Unix ms of the recall; 0: not recalled.
+    /// When it was recalled, Unix ms; 0: not recalled.
     #[prost(uint64, tag = "3")]
     pub recalled: u64,
-    /// In the order of reacting.
+    /// The reactions, the earliest first.
     #[prost(message, repeated, tag = "4")]
     pub reactions: Vec<ReactionRow>,
 }
 
-/// That a user has reacted with an emoji.
+/// A reaction of a user.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct ReactionRow {
     #[prost(string, tag = "1")]
@@ -170,7 +171,7 @@ pub(super) struct ReactionRow {
 pub(super) struct MemberRow {
     #[prost(string, tag = "1")]
     pub user: String,
-    /// Sees what comes after this seq.
+    /// The member sees the messages after this seq.
     #[prost(uint64, tag = "2")]
     pub since: u64,
     #[prost(uint64, tag = "3")]
@@ -178,16 +179,16 @@ pub(super) struct MemberRow {
     /// At least `since` and the member's own last message.
     #[prost(uint64, tag = "4")]
     pub read: u64,
-    /// Where the conversation's newest event is in the member's inbox.
+    /// The position of the conversation's newest event in the member's inbox.
     #[prost(uint64, tag = "5")]
     pub activity: u64,
-    /// Counts the conversation's joiners.
+    /// The order of joining.
     #[prost(uint64, tag = "6")]
     pub order: u64,
 }
 
-/// An entry with its place: the wire form of `proto::wire::Event`, with the
-/// entry still encoded.
+/// An entry with its conversation and seq: the wire form of
+/// `proto::wire::Event`, with the entry still encoded.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct LogRow {
     #[prost(string, tag = "1")]
@@ -242,7 +243,7 @@ impl<'t> Tables<'t> {
         })
     }
 
-    /// The number after every one that the log has given.
+    /// The next log number, higher than all that were given.
     pub(super) fn next_log(&self) -> Result<u64> {
         let log = self.log.last()?.map_or(0, |(number, _)| number.value());
         // The newest entries may have been trimmed already.
@@ -251,23 +252,22 @@ impl<'t> Tables<'t> {
     }
 }
 
-/// Reads a row that is stored as protobuf.
+/// Decodes a row that is stored as protobuf.
 pub(super) fn decode<R: prost::Message + Default>(bytes: &[u8]) -> Result<R> {
     R::decode(bytes).map_err(|error| Error::Corrupt(format!("a row: {error}")))
 }
 
-/// The number of a name, if it has one.
+/// The number of a user or conversation, if it has one.
 pub(super) fn number(table: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<Option<u64>> {
     Ok(table.get(name)?.map(|row| row.value()))
 }
 
-/// A user's row; empty when there is none yet.
+/// A user's row; an empty one when there is none yet.
 pub(super) fn user(table: &impl ReadableTable<u64, UserValue>, number: u64) -> Result<UserRow> {
     Ok(table.get(number)?.map_or(UserRow::EMPTY, |row| UserRow::read(row.value())))
 }
 
-/// One event's place in an inbox; what lies between `first` and `head` is
-/// always there.
+/// One event of an inbox. Every position between `first` and `head` has a row.
 pub(super) fn filed(
     table: &impl ReadableTable<(u64, u64), InboxValue>,
     user: u64,
@@ -278,7 +278,7 @@ pub(super) fn filed(
     Ok(InboxRow::read(row.value()))
 }
 
-/// A conversation's row, which every number has.
+/// A conversation's row. Every number has one.
 pub(super) fn conversation(
     table: &impl ReadableTable<u64, &'static [u8]>,
     number: u64,
@@ -287,7 +287,7 @@ pub(super) fn conversation(
     decode(row.value())
 }
 
-/// A member's row; nothing for who is not a member.
+/// A member's row; `None` for a user who is not a member.
 pub(super) fn member(
     table: &impl ReadableTable<(u64, u64), &'static [u8]>,
     conversation: u64,
@@ -310,12 +310,12 @@ pub(super) fn members(
     Ok(members)
 }
 
-/// A user id as it was stored.
+/// Reads a user id that was stored.
 pub(super) fn user_id(text: &str) -> Result<UserId> {
     UserId::parse(text).map_err(|error| Error::Corrupt(format!("a user's id {error}")))
 }
 
-/// A conversation id as it was stored.
+/// Reads a conversation id that was stored.
 pub(super) fn conversation_id(text: &str) -> Result<ConversationId> {
     ConversationId::parse(text).map_err(|error| Error::Corrupt(format!("a conversation's id {error}")))
 }

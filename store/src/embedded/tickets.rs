@@ -1,5 +1,5 @@
-//! One-time tickets of one process, in memory: none outlives the seconds that a
-//! restart takes by much.
+//! One-time tickets, in memory: a ticket lives for seconds, so a restart loses
+//! little.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -8,15 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-/// One that is kept.
+/// What a ticket stands for, and until when.
 struct Ticket {
     until: Instant,
     grant: Bytes,
-    /// Who has taken it.
+    /// The request that has taken it.
     by: Option<Box<str>>,
 }
 
-/// What tickets stand for, and until when.
+/// The tickets of the process.
 #[derive(Default)]
 pub(super) struct Tickets(Mutex<HashMap<String, Ticket>>);
 

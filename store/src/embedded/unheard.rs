@@ -1,5 +1,6 @@
-//! Messages for members who had no session when they were filed, noted in the
-//! transaction that files them, until they are told by other means.
+//! Messages for members who had no session when they were filed. The
+//! transaction that files them notes them here; they stay until they are
+//! reported.
 
 use std::time::Duration;
 
@@ -9,13 +10,14 @@ use proto::{ConversationId, Seq, UserId};
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
 
 use super::exchange::Exchange;
-use super::post::News;
-use crate::model::Unheard;
+use super::post::PendingAnnouncement;
+use crate::model::UnheardMessage;
 use crate::{Error, Result};
 
-/// (Unix ms from which it may be taken, a number that makes it unique) to id.
+/// (Unix ms from which it may be taken, a number that makes it unique) to the
+/// message's id.
 const UNHEARD: TableDefinition<(u64, u64), &str> = TableDefinition::new("unheard");
-/// Id to its key in [`UNHEARD`].
+/// A message's id to its key in [`UNHEARD`].
 const UNHEARD_IDS: TableDefinition<&str, (u64, u64)> = TableDefinition::new("unheard_ids");
 
 /// The tables, open for writing.
@@ -29,10 +31,16 @@ impl<'t> UnheardTables<'t> {
         Ok(Self { queue: txn.open_table(UNHEARD)?, ids: txn.open_table(UNHEARD_IDS)? })
     }
 
-    /// Notes what of the news nobody hears; returns how many of the oldest were
-    /// dropped, beyond `most`.
-    pub(super) fn note(&mut self, news: &[News], exchange: &Exchange, most: u64, now: u64) -> Result<u64> {
-        for item in news {
+    /// Notes the messages that have readers without a session. Returns how many
+    /// of the oldest were dropped, beyond `most`.
+    pub(super) fn note(
+        &mut self,
+        announcements: &[PendingAnnouncement],
+        exchange: &Exchange,
+        most: u64,
+        now: u64,
+    ) -> Result<u64> {
+        for item in announcements {
             let Some(by) = sender(item)? else { continue };
             for (user, _) in item.readers.iter().filter(|(user, _)| **user != by) {
                 let user = super::tables::user_id(user)?;
@@ -51,14 +59,14 @@ impl<'t> UnheardTables<'t> {
     }
 
     fn add(&mut self, user: UserId, conversation: ConversationId, seq: Seq, now: u64) -> Result<()> {
-        let id = Unheard::new(user, conversation, seq).id;
+        let id = UnheardMessage::new(user, conversation, seq).id;
         if self.ids.get(id.as_str())?.is_none() {
             self.put(&id, now)?;
         }
         Ok(())
     }
 
-    /// Behind those of the same time.
+    /// Queues a message behind others of the same time.
     fn put(&mut self, id: &str, due: u64) -> Result<()> {
         let last = self.queue.range((due, 0)..=(due, u64::MAX))?.next_back().transpose()?;
         let key = (due, last.map_or(0, |(key, _)| key.value().1 + 1));
@@ -67,8 +75,8 @@ impl<'t> UnheardTables<'t> {
         Ok(())
     }
 
-    /// Takes what may be taken, the oldest first, and holds it.
-    pub(super) fn take(&mut self, limit: usize, hold: Duration, now: u64) -> Result<Vec<Unheard>> {
+    /// Takes messages that are due, the oldest first, and holds them.
+    pub(super) fn take(&mut self, limit: usize, hold: Duration, now: u64) -> Result<Vec<UnheardMessage>> {
         let mut due = Vec::new();
         for row in self.queue.range(..=(now, u64::MAX))?.take(limit) {
             let (key, id) = row?;
@@ -79,13 +87,13 @@ impl<'t> UnheardTables<'t> {
         for (key, id) in due {
             self.queue.remove(key)?;
             self.put(&id, until)?;
-            taken.push(Unheard::of_id(id).ok_or_else(|| Error::Corrupt("an unheard message".into()))?);
+            taken.push(UnheardMessage::of_id(id).ok_or_else(|| Error::Corrupt("an unheard message".into()))?);
         }
         Ok(taken)
     }
 
-    /// It has been told.
-    pub(super) fn heard(&mut self, told: &Unheard) -> Result<()> {
+    /// Removes a message that has been reported.
+    pub(super) fn heard(&mut self, told: &UnheardMessage) -> Result<()> {
         let key = self.ids.remove(told.id.as_str())?.map(|key| key.value());
         if let Some(key) = key {
             self.queue.remove(key)?;
@@ -94,13 +102,13 @@ impl<'t> UnheardTables<'t> {
     }
 }
 
-/// How many wait.
+/// How many messages wait.
 pub(super) fn count(txn: &ReadTransaction) -> Result<u64> {
     Ok(txn.open_table(UNHEARD)?.len()?)
 }
 
-/// Who wrote it, if it is a message.
-fn sender(item: &News) -> Result<Option<String>> {
+/// The sender, if it is a message.
+fn sender(item: &PendingAnnouncement) -> Result<Option<String>> {
     let [bytes] = item.entries.as_slice() else { return Ok(None) };
     let entry = Entry::decode(bytes.clone()).map_err(|error| Error::Corrupt(format!("an entry: {error}")))?;
     Ok(matches!(entry.what, Some(entry::What::Message(_))).then_some(entry.by))

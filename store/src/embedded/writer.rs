@@ -1,6 +1,6 @@
-//! The one writer: takes whatever calls have gathered, applies them in one
-//! transaction, and answers when that is on the disk. Between calls it lets
-//! go what has grown too old.
+//! The one writer: takes all calls that have gathered, applies them in one
+//! transaction, and answers when that is on disk. Between calls it removes what
+//! is too old.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -12,23 +12,26 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::channels::{ChannelSweep, ChannelTables, Published};
+use super::channels::{ChannelSweep, ChannelTables, PendingPublication};
 use super::exchange::Exchange;
 use super::file::{self, Disk, StoreFile};
 use super::marks;
-use super::post::{News, Posting};
+use super::post::{PendingAnnouncement, Posting};
 use super::sweep::Sweep;
 use super::tables::Tables;
 use super::unheard::UnheardTables;
-use crate::model::{Acknowledge, Acknowledged, Broadcast, Broadcasted, Mark, Marked, Post, Posted, Unheard};
-use crate::unheard::Dropping;
+use crate::model::{
+    Acknowledge, AcknowledgeResult, Broadcast, BroadcastResult, Mark, MarkResult, Post, PostResult,
+    UnheardMessage,
+};
+use crate::unheard::DropCounter;
 use crate::{Bounds, Error, Result};
 
-/// What goes into one transaction; what is more waits for the next.
+/// The limits of one transaction; more calls wait for the next one.
 const COMMIT: Bound = Bound::new(16 << 20, 4_096);
-/// How often the writer looks for what has grown too old.
+/// The time between two sweeps for what is too old.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
-/// The time for calls between the steps of a sweep.
+/// The time between two steps of a sweep, for calls.
 const STEP_EVERY: Duration = Duration::from_millis(50);
 
 /// A batch that waits for its transaction.
@@ -37,21 +40,21 @@ pub(super) struct Call<Q, A> {
     pub answer: oneshot::Sender<Result<Vec<A>>>,
 }
 
-/// What the writer does.
+/// A job for the writer.
 pub(super) enum Job {
-    Post(Call<Post, Posted>),
-    Acknowledge(Call<Acknowledge, Acknowledged>),
-    Mark(Call<Mark, Marked>),
-    Broadcast(Call<Broadcast, Broadcasted>),
-    /// How many at most, and how long to hold them.
-    TakeUnheard(Call<(usize, Duration), Vec<Unheard>>),
-    Heard(Call<Unheard, ()>),
-    /// Answers when its turn has come.
+    Post(Call<Post, PostResult>),
+    Acknowledge(Call<Acknowledge, AcknowledgeResult>),
+    Mark(Call<Mark, MarkResult>),
+    Broadcast(Call<Broadcast, BroadcastResult>),
+    /// Items: the most messages to take, and how long to hold them.
+    TakeUnheard(Call<(usize, Duration), Vec<UnheardMessage>>),
+    Heard(Call<UnheardMessage, ()>),
+    /// Answers when its transaction is done.
     Ping(Call<(), ()>),
 }
 
 impl Job {
-    /// Bytes of its entries; what else it has is small.
+    /// The bytes of its entries; everything else is small.
     fn bytes(&self) -> usize {
         match self {
             Self::Post(call) => {
@@ -75,9 +78,9 @@ impl Job {
 }
 
 impl Job {
-    /// Answers what was not come to.
+    /// Fails a job that was not started.
     fn refuse(self, error: Error) {
-        // Nobody waits any more when a call has timed out.
+        // A call that has timed out does not wait any more.
         match self {
             Self::Post(call) => drop(call.answer.send(Err(error))),
             Self::Acknowledge(call) => drop(call.answer.send(Err(error))),
@@ -90,29 +93,29 @@ impl Job {
     }
 }
 
-/// Waits with its result for the commit.
+/// Sends the results of a call, given the result of the commit.
 type Answer = Box<dyn FnOnce(Result<()>)>;
 
-/// The writer and what it writes to.
+/// The writer, and what it needs.
 pub(super) struct Writer {
     pub file: Arc<StoreFile>,
     pub disk: RefCell<Disk>,
     pub exchange: Arc<Exchange>,
     pub bounds: Bounds,
-    pub unheard: Dropping,
+    pub unheard: DropCounter,
 }
 
-/// What is to be announced.
-struct Committed {
-    /// Something was written at all.
+/// What a commit wrote, to be announced.
+struct CommitOutcome {
+    /// Whether anything was written.
     written: bool,
-    news: Vec<News>,
-    published: Vec<Published>,
+    announcements: Vec<PendingAnnouncement>,
+    published: Vec<PendingPublication>,
 }
 
 impl Writer {
-    /// Runs on a thread of its own until `shutdown` or until nobody is left to
-    /// ask; what was queued by then is still done.
+    /// Runs on a thread of its own until `shutdown`, or until no sender of jobs
+    /// is left. Jobs that are queued then are still done.
     pub(super) fn run(self, mut jobs: mpsc::Receiver<Job>, shutdown: &CancellationToken) {
         let runtime = Handle::current();
         let (mut sweep, mut channels) = (Sweep::default(), ChannelSweep::default());
@@ -122,22 +125,23 @@ impl Writer {
             let job = runtime.block_on(async {
                 tokio::select! {
                     biased;
-                    // First what a queue that is never empty must not put off.
-                    () = shutdown.cancelled(), if !jobs.is_closed() => Woken::Shutdown,
-                    () = tokio::time::sleep_until(open_at.unwrap_or(next_sweep)), if open_at.is_some() => Woken::Open,
-                    () = tokio::time::sleep_until(next_sweep) => Woken::Sweep,
-                    job = jobs.recv() => Woken::Job(job),
+                    // In this order, so that a queue that is never empty delays
+                    // nothing else.
+                    () = shutdown.cancelled(), if !jobs.is_closed() => WakeUp::Shutdown,
+                    () = tokio::time::sleep_until(open_at.unwrap_or(next_sweep)), if open_at.is_some() => WakeUp::Open,
+                    () = tokio::time::sleep_until(next_sweep) => WakeUp::Sweep,
+                    job = jobs.recv() => WakeUp::Job(job),
                 }
             });
             match job {
-                Woken::Job(Some(job)) => {
+                WakeUp::Job(Some(job)) => {
                     self.look_after_file();
                     self.commit(gather(job, &mut jobs));
                 }
-                Woken::Job(None) => return self.keep_last_seen(),
-                Woken::Shutdown => jobs.close(),
-                Woken::Open => self.look_after_file(),
-                Woken::Sweep => {
+                WakeUp::Job(None) => return self.keep_last_seen(),
+                WakeUp::Shutdown => jobs.close(),
+                WakeUp::Open => self.look_after_file(),
+                WakeUp::Sweep => {
                     self.keep_last_seen();
                     let now = now();
                     let database = self.file.database();
@@ -157,16 +161,16 @@ impl Writer {
         }
     }
 
-    /// Opens the file again, if a write has failed and it is time to. That write
-    /// may be there nevertheless, and nobody has been told of it.
+    /// Opens the file again, if a write has failed and it is time. That write
+    /// may be stored nevertheless, and was not announced: all sessions read on.
     fn look_after_file(&self) {
         if self.disk.borrow_mut().open_again(&self.file) {
-            self.exchange.doubt();
+            self.exchange.announce_loss();
         }
     }
 
-    /// Writes down whose last session has ended since the last time. A crash
-    /// loses what has not been written: their time is that of the end before.
+    /// Stores when users' last sessions have ended. A crash loses those not
+    /// stored yet: the end before remains.
     fn keep_last_seen(&self) {
         let ended = self.exchange.ended();
         if ended.is_empty() {
@@ -203,7 +207,7 @@ impl Writer {
                 if committed.written {
                     self.disk.borrow_mut().worked();
                 }
-                self.exchange.announce(committed.news);
+                self.exchange.announce(committed.announcements);
                 self.exchange.announce_publications(committed.published);
                 answers.into_iter().for_each(|answer| answer(Ok(())));
             }
@@ -215,14 +219,15 @@ impl Writer {
         }
     }
 
-    /// One transaction; when it returns, everything is on the disk or nothing.
+    /// Applies jobs in one transaction. When it returns, either everything is
+    /// on disk or nothing.
     fn apply(
         &self,
         jobs: &mut std::vec::IntoIter<Job>,
         pings: bool,
         answers: &mut Vec<Answer>,
-    ) -> Result<Committed> {
-        // Whoever asks whether the store is well is told the truth of the disk.
+    ) -> Result<CommitOutcome> {
+        // A ping must tell the truth about the disk.
         let mut written = pings && self.disk.borrow().is_failing();
         if written {
             file::probe(&self.file)?;
@@ -230,7 +235,7 @@ impl Writer {
         let database = self.file.database()?;
         let txn = database.begin_write()?;
         let mut published = Vec::new();
-        let news = {
+        let announcements = {
             let mut tables = Tables::open(&txn)?;
             let mut channels = ChannelTables::open(&txn)?;
             let mut unheard = UnheardTables::open(&txn)?;
@@ -241,7 +246,7 @@ impl Writer {
                 now: now(),
                 next_log,
                 store: self.exchange.store(),
-                news: Vec::new(),
+                announcements: Vec::new(),
             };
             for job in jobs {
                 match job {
@@ -253,7 +258,7 @@ impl Writer {
                     })?),
                     Job::Mark(call) => answers.push(each(call, |item| {
                         let marked = marks::mark(posting.tables, &self.bounds, posting.now, item)?;
-                        written |= marked == Marked::Advanced;
+                        written |= marked == MarkResult::Advanced;
                         Ok(marked)
                     })?),
                     Job::Broadcast(call) => answers.push(each(call, |item| {
@@ -261,7 +266,7 @@ impl Writer {
                         if !done.duplicate {
                             written = true;
                             let (channel, entry) = (item.channel.clone(), item.entry.bytes.clone());
-                            published.push(Published { channel, seq: done.seq, entry });
+                            published.push(PendingPublication { channel, seq: done.seq, entry });
                         }
                         Ok(done)
                     })?),
@@ -277,32 +282,32 @@ impl Writer {
                     Job::Ping(call) => answers.push(each(call, |()| Ok(()))?),
                 }
             }
-            if self.bounds.unheard > 0 && !posting.news.is_empty() {
+            if self.bounds.unheard > 0 && !posting.announcements.is_empty() {
                 let dropped =
-                    unheard.note(&posting.news, &self.exchange, self.bounds.unheard, posting.now)?;
+                    unheard.note(&posting.announcements, &self.exchange, self.bounds.unheard, posting.now)?;
                 self.unheard.dropped(dropped);
             }
-            posting.news
+            posting.announcements
         };
-        // Repeats and refusals write nothing, and nothing needs no fsync.
-        written |= !news.is_empty();
+        // Repeats and refusals write nothing, so they need no fsync.
+        written |= !announcements.is_empty();
         if written {
             txn.commit()?;
         } else {
             txn.abort()?;
         }
-        Ok(Committed { written, news, published })
+        Ok(CommitOutcome { written, announcements, published })
     }
 }
 
-enum Woken {
+enum WakeUp {
     Open,
     Job(Option<Job>),
     Shutdown,
     Sweep,
 }
 
-/// The first job and whatever else has gathered.
+/// The first job and all others that have gathered, within the limits.
 fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
     let mut load = COMMIT.load();
     load.take(first.bytes(), first.items());
@@ -315,13 +320,13 @@ fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
     gathered
 }
 
-/// Applies each item of a call; the answer waits for the commit.
+/// Applies each item of a call. The results wait for the commit.
 fn each<Q, A: 'static>(call: Call<Q, A>, mut apply: impl FnMut(&Q) -> Result<A>) -> Result<Answer> {
     let answers = call.items.iter().map(&mut apply).collect::<Result<Vec<A>>>();
     let answers = match answers {
         Ok(answers) => answers,
         Err(error) => {
-            // Nobody waits any more when the call has timed out.
+            // A call that has timed out does not wait any more.
             let _ = call.answer.send(Err(error.clone()));
             return Err(error);
         }
@@ -332,7 +337,7 @@ fn each<Q, A: 'static>(call: Call<Q, A>, mut apply: impl FnMut(&Q) -> Result<A>)
     }))
 }
 
-/// Unix milliseconds.
+/// The time in Unix milliseconds.
 pub(super) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

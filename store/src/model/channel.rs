@@ -1,72 +1,76 @@
-//! Channels, and messages that nobody was there to hear.
+//! Channels, and messages for members who had no session.
 
 use proto::wire::Entry;
 use proto::{ChannelId, ConversationId, NodeIncarnation, Seq, UserId};
 
 use super::posting::NewEntry;
 
-/// Something for a channel's log and all who are subscribed.
+/// One publication: to store in the channel's log and to announce to its
+/// audience.
 #[derive(Debug, Clone)]
 pub struct Broadcast {
-    /// Which channel.
+    /// The channel.
     pub channel: ChannelId,
-    /// Who publishes.
+    /// The publisher.
     pub by: UserId,
     /// An encoded [`Entry`] with a message.
     pub entry: NewEntry,
-    /// As in [`PostKind::Message`](super::PostKind::Message), by user and channel.
+    /// As in [`PostKind::Message`](super::PostKind::Message), for each user and
+    /// channel.
     pub repeat_key: Box<str>,
 }
 
-/// What became of a [`Broadcast`].
+/// The result of a [`Broadcast`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Broadcasted {
-    /// In its channel: 1, 2, 3 … without holes.
+pub struct BroadcastResult {
+    /// The publication's number in its channel: 1, 2, 3 … without holes.
     pub seq: Seq,
-    /// Of the entry that stands.
+    /// The time of the entry that is stored, in Unix ms: of the first one, for
+    /// a duplicate.
     pub time: u64,
-    /// It was there already.
+    /// Whether it is a repeat, which stored nothing.
     pub duplicate: bool,
 }
 
-/// A node that has subscribers of a channel, or has none any more.
+/// A node and a channel: the node joins or leaves the channel's audience.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audience {
-    /// Which channel.
+    /// The channel.
     pub channel: ChannelId,
     /// The node.
     pub node: NodeIncarnation,
 }
 
-/// Publications of a channel to read.
+/// Asks for a page of a channel's log.
 #[derive(Debug, Clone)]
 pub struct ChannelQuery {
-    /// Which channel.
+    /// The channel.
     pub channel: ChannelId,
-    /// Exclusive.
+    /// Publications after this seq, without it.
     pub after: Seq,
-    /// How many at most.
+    /// The most publications of the page.
     pub limit: usize,
 }
 
-/// A part of a channel's log.
+/// A page of a channel's log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChannelPage {
-    /// In the order of seq, from the oldest kept after the one asked for.
+    /// In the order of seq. The first may be later than asked for, where the
+    /// log was trimmed.
     pub publications: Vec<(Seq, Entry)>,
-    /// The newest seq.
+    /// The newest seq of the channel.
     pub head: Seq,
 }
 
 /// A message for a member who had no session when it was filed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unheard {
-    /// Names it: the same at every delivery.
+pub struct UnheardMessage {
+    /// Identifies it: the same every time it is given out.
     pub id: String,
-    /// Who was away.
+    /// The member who had no session.
     pub user: UserId,
-    /// Where it was written.
+    /// The message's conversation.
     pub conversation: ConversationId,
-    /// Its number.
+    /// The message's seq.
     pub seq: Seq,
 }

@@ -1,134 +1,137 @@
-//! Conversations: their messages, their state, and who is in them.
+//! Conversations: their messages, their state and their members.
 
 use proto::weight::in_list;
 use proto::{ConversationId, Position, Seq, UserId};
 
-use super::inbox::Logged;
+use super::inbox::LogEvent;
 use super::posting::Version;
 
-/// Messages of a conversation to read.
+/// Asks for a page of a conversation's messages.
 #[derive(Debug, Clone)]
 pub struct HistoryQuery {
-    /// Who reads: must be a member; sees what came after joining.
+    /// The reader, who must be a member, and sees the messages after joining.
     pub user: UserId,
     /// The conversation.
     pub conversation: ConversationId,
-    /// Where to read.
+    /// Which messages.
     pub range: HistoryRange,
-    /// Messages at most.
+    /// The most messages of the page.
     pub limit: usize,
 }
 
-/// Which messages: the newest, or those next to a seq, exclusive.
+/// Which messages: the newest, or those next to a seq, without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HistoryRange {
-    /// The newest.
+    /// The newest messages.
     Newest,
-    /// The newest of those before.
+    /// The newest messages before this seq.
     Before(Seq),
-    /// The oldest of those after.
+    /// The oldest messages after this seq.
     After(Seq),
 }
 
-/// Messages in seq order.
+/// A page of messages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HistoryPage {
-    /// The messages.
-    pub messages: Vec<Shown>,
-    /// Whether there are more in the direction of reading: also where the page
-    /// ended because it was full.
+    /// In seq order.
+    pub messages: Vec<CurrentMessage>,
+    /// Whether there are more messages in the direction of reading, also when
+    /// the page ended because it was full.
     pub more: bool,
 }
 
 /// A message in its present state.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Shown {
-    /// The message, with its present body: that of the last edit, none when it
-    /// was recalled.
-    pub message: Logged,
-    /// Unix ms of the last edit.
+pub struct CurrentMessage {
+    /// The message with its present body: that of the last edit, or empty when
+    /// it was recalled.
+    pub message: LogEvent,
+    /// When it was last edited, in Unix ms.
     pub edited: Option<u64>,
-    /// Unix ms of the recall.
+    /// When it was recalled, in Unix ms.
     pub recalled: Option<u64>,
-    /// By emoji, in the order of the first reaction; users in that of reacting.
+    /// The reactions by emoji, in the order of the first reaction; users in the
+    /// order of reacting.
     pub reactions: Vec<(String, Vec<UserId>)>,
 }
 
-/// Messages that are looked at from each end of a conversation's log, to see
-/// whether both of its members have written.
-pub const LOOKED_AT: u64 = 32;
+/// How many messages [`talked`](crate::Store::talked) reads at each end of a
+/// conversation's log.
+pub const MESSAGES_CHECKED: u64 = 32;
 
 /// A conversation's state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conversation {
-    /// The newest message's seq.
+    /// The seq of the newest message.
     pub head: Seq,
-    /// Of a group.
+    /// What only groups have; `None` for a direct conversation.
     pub group: Option<Group>,
-    /// The newest message.
-    pub last_message: Option<Shown>,
-    /// Of the reader, if one was named and is a member: others' messages after
-    /// its read mark that are not recalled. The rule: the head minus the read
-    /// mark (which is at least at the reader's own last message), minus the
-    /// recalled messages between the two that the log still keeps; one that
-    /// was trimmed counts whatever became of it.
+    /// The newest message, if it is still kept.
+    pub last_message: Option<CurrentMessage>,
+    /// The unread messages of the reader, if one was named and is a member:
+    /// messages of others after the reader's read mark that are not recalled.
+    /// Exactly: head minus read mark (which is at least at the reader's own
+    /// last message), minus the recalled messages in between that the log still
+    /// keeps. A trimmed message counts even if it was recalled.
     pub unread: u64,
-    /// Every member's, in the order of joining (direct: of the id; one entry
-    /// in a conversation with oneself). With a reader that of a group is only
-    /// the reader's.
+    /// The members in the order of joining; of a direct conversation in the
+    /// order of its id, and one entry for a conversation with oneself. With a
+    /// reader, a group has only the reader's entry.
     pub members: Vec<Member>,
 }
 
 /// What only groups have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// For [`Change::expect`](super::Change::expect).
+    /// The version, for [`Change::expect`](super::Change::expect).
     pub version: Version,
-    /// Its name.
+    /// The name that members see.
     pub name: String,
-    /// Its owner.
+    /// The owner.
     pub owner: UserId,
 }
 
-/// A member and how far it is.
+/// A member and its marks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Who.
+    /// The member.
     pub user: UserId,
-    /// Sees what comes after this; 0 in direct conversations.
+    /// The member sees the messages after this seq; 0 in direct conversations.
     pub since: Seq,
-    /// Everything up to here has reached one of its devices; at least what has
-    /// been read.
+    /// Everything up to this seq has reached one of the member's devices; at
+    /// least `read`.
     pub delivered: Seq,
-    /// Everything up to here has been read; at least its own last message, and
-    /// at least `since`.
+    /// Everything up to this seq has been read; at least the member's own last
+    /// message, and at least `since`.
     pub read: Seq,
 }
 
 impl Member {
-    /// What has been read has been delivered, whatever the marks say.
+    /// What has been read counts as delivered, whatever the stored mark says.
     pub(crate) fn new(user: UserId, since: Seq, delivered: Seq, read: Seq) -> Self {
         Self { user, since, delivered: delivered.max(read), read }
     }
 
-    /// It has read up to a message of its own, or farther.
+    /// The member wrote the message of this seq, and so has read everything up
+    /// to it.
     pub(crate) fn has_sent(&mut self, seq: Seq) {
         self.read = self.read.max(seq);
         self.delivered = self.delivered.max(self.read);
     }
 }
 
-/// That a user is in a conversation, from the user's own record.
+/// A user's membership in a conversation, from the user's own record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Membership {
     /// The conversation.
     pub conversation: ConversationId,
-    /// Where its newest event is in the user's inbox: sorts by activity.
+    /// The position of its newest event in the user's inbox, for sorting by
+    /// activity.
     pub activity: Position,
 }
 
-impl Shown {
-    /// Bytes that it takes in an answer, nearly and not less.
+impl CurrentMessage {
+    /// The bytes that it takes in an answer: an estimate that is never too low.
     pub fn weight(&self) -> usize {
         let users = |users: &[UserId]| users.iter().map(|user| in_list(user.as_str().len())).sum::<usize>();
         let reactions = self.reactions.iter().map(|(emoji, by)| in_list(emoji.len()) + users(by));
@@ -137,18 +140,19 @@ impl Shown {
 }
 
 impl Conversation {
-    /// Bytes that its summary takes in an answer, nearly and not less.
+    /// The bytes that its summary takes in an answer: an estimate that is never
+    /// too low.
     pub fn weight(&self) -> usize {
-        // Its own name, and numbers.
+        // The conversation's id and the numbers.
         const REST: usize = 256;
         let name = self.group.as_ref().map_or(0, |group| group.name.len());
-        REST + name + self.last_message.as_ref().map_or(0, Shown::weight)
+        REST + name + self.last_message.as_ref().map_or(0, CurrentMessage::weight)
     }
 }
 
-impl From<Logged> for Shown {
-    /// As it was sent.
-    fn from(message: Logged) -> Self {
+impl From<LogEvent> for CurrentMessage {
+    /// A message without amendments.
+    fn from(message: LogEvent) -> Self {
         Self { message, edited: None, recalled: None, reactions: Vec::new() }
     }
 }

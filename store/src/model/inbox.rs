@@ -8,99 +8,100 @@ use proto::{ConversationId, Cursor, DeviceId, Position, ResetReason, Seq, Sessio
 
 use super::marks::Mark;
 
-/// A page of an inbox to read.
+/// Asks for a page of an inbox.
 #[derive(Debug, Clone)]
 pub struct InboxQuery {
-    /// Whose.
+    /// The owner of the inbox.
     pub user: UserId,
-    /// The last event that the reader has; checked as in [`Attach`](super::Attach).
+    /// The last event that the reader has; compared with the log as in
+    /// [`Attach`](super::Attach).
     pub after: Cursor,
-    /// Events at most; the store gives fewer where they weigh more than a page
-    /// may, less where many are read together, but never none while there are
-    /// some.
+    /// The most events. The store returns fewer where they would weigh more
+    /// than a page may (less where many inboxes are read together), but at
+    /// least one while there is one.
     pub limit: usize,
-    /// The reading session, whose standing is looked up.
+    /// The reading session, for [`InboxPage::standing`].
     pub session: Option<(SessionId, DeviceId)>,
-    /// The marks of others that are wanted, with the page that reaches the
-    /// head.
+    /// Which marks to return with the page that reaches the head.
     pub marks: Option<MarksQuery>,
 }
 
-/// Which marks a reader wants.
+/// Asks for the marks that changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MarksQuery {
-    /// Those that changed since then, and perhaps some more.
+    /// Marks that changed since then; a few older ones may come, too.
     pub since: MarksSince,
-    /// Where to go on: `marks_next` of the page before, else 0.
+    /// `marks_next` of the page before; 0 at first.
     pub after: u64,
 }
 
-/// Since when.
+/// A time from which changes of marks are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MarksSince {
-    /// Since shortly before the event at this place was made.
-    Place(Cursor),
-    /// For so long until now.
+    /// Since shortly before the event at this cursor was filed.
+    Cursor(Cursor),
+    /// Since this long ago.
     Within(Duration),
 }
 
 /// A page of an inbox.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InboxPage {
-    /// Positions `after` + 1, + 2, … without holes.
-    pub events: Vec<Filed>,
+    /// The events at the positions after `after`, without holes.
+    pub events: Vec<InboxEvent>,
     /// The inbox's head when the page was read.
     pub head: Position,
-    /// The place that was given does not hold: go on from this cursor (the
-    /// head). There are no events then.
+    /// Set when `after` is not valid: why, and the cursor (the head) at which
+    /// to go on. There are no events then.
     pub reset: Option<(ResetReason, Cursor)>,
-    /// What the record says of the reading session.
+    /// What the user's record says about the reading session.
     pub standing: Standing,
-    /// What was asked for, with the page that reaches the head: of each
-    /// conversation whose marks have changed the others' `delivered` and
+    /// The marks asked for, on the page that reaches the head. For each
+    /// conversation whose marks have changed: the others' `delivered` and
     /// `read`, and the reader's own `read`.
     pub marks: Vec<Mark>,
-    /// There are more marks: ask again with this.
+    /// For [`MarksQuery::after`] of the next query; `None` when there are no
+    /// more marks.
     pub marks_next: Option<u64>,
 }
 
 /// Whether a session is on its user's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It is, or no session was named.
+    /// It is there, or no session was named.
     Registered,
-    /// Another session of the same device is.
+    /// Another session of the same device is there instead.
     Superseded,
-    /// Neither is: it was swept.
+    /// Neither is there: it was removed with its node's lease.
     Missing,
 }
 
-/// An event at its place in an inbox.
+/// An event in an inbox.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Filed {
-    /// In the inbox.
+pub struct InboxEvent {
+    /// Its position in the inbox.
     pub position: Position,
     /// The event.
-    pub event: Logged,
+    pub event: LogEvent,
 }
 
-impl Logged {
-    /// Bytes that it takes in an answer, nearly and not less.
+impl LogEvent {
+    /// The bytes that it takes in an answer: an estimate that is never too low.
     pub fn weight(&self) -> usize {
-        // A position, a seq, times, and the tags around them.
+        // The position, the seq, the times, and the tags around them.
         const REST: usize = 64;
         REST + self.conversation.as_str().len() + self.entry.encoded_len()
     }
 }
 
-/// An entry at its place in its conversation.
+/// An entry with its conversation and seq.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Logged {
+pub struct LogEvent {
     /// The conversation.
     pub conversation: ConversationId,
-    /// Of a message; 0 of a change.
+    /// The seq of a message; 0 for a change.
     pub seq: Seq,
-    /// The entry. In an inbox it may be one that is nothing (no `what`): what
-    /// stood there cannot be read, and its reader goes on past it.
+    /// The entry. In an inbox it may be without content (no `what`): then the
+    /// stored entry is damaged, and readers skip it.
     pub entry: Entry,
 }

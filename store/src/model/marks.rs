@@ -1,65 +1,66 @@
-//! How far members are.
+//! Marks: how far members have received and read.
 
 use proto::wire::Receipt;
 use proto::{ConversationId, Cursor, Seq, UserId};
 
-/// A member's mark on a conversation: "all up to here".
+/// A member's mark on a conversation: "everything up to here".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
     /// The conversation.
     pub conversation: ConversationId,
-    /// Whose mark.
+    /// The member.
     pub user: UserId,
     /// Delivered or read.
     pub kind: MarkKind,
-    /// Up to here.
+    /// The newest seq that the mark covers.
     pub seq: Seq,
 }
 
-/// Which mark.
+/// The kinds of marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MarkKind {
-    /// It has reached a device.
+    /// The message has reached one of the member's devices.
     Delivered,
-    /// It has been read.
+    /// The message has been read.
     Read,
 }
 
-/// What became of a [`Mark`].
+/// The result of setting a [`Mark`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Marked {
-    /// It is the newest now.
+pub enum MarkResult {
+    /// The mark was moved.
     Advanced,
-    /// There was one at least as new.
+    /// The mark was there already, or farther.
     Unchanged,
-    /// There is no message of this seq yet.
+    /// There is no message with this seq yet.
     BeyondHead,
     /// There is no such conversation, or the user is not a member.
     NotMember,
 }
 
-/// Everything up to a cursor has reached one of the user's devices.
+/// Says that everything up to a cursor has reached one of the user's devices.
 #[derive(Debug, Clone)]
 pub struct Acknowledge {
-    /// Whose inbox.
+    /// The owner of the inbox.
     pub user: UserId,
-    /// Up to here.
+    /// The newest event that has arrived.
     pub cursor: Cursor,
 }
 
-/// What became of an [`Acknowledge`].
+/// The result of an [`Acknowledge`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Acknowledged {
-    /// These `delivered` marks are new: the newest seq of each conversation
-    /// with messages between the last acknowledged place and this one.
+pub enum AcknowledgeResult {
+    /// The `delivered` marks that were moved: the newest seq of each
+    /// conversation with messages between the last acknowledged position and
+    /// this one.
     Marks(Vec<(ConversationId, Seq)>),
-    /// The cursor names no place of this inbox (beyond the head, or
-    /// rewritten). A place that was trimmed is `Marks`.
-    NoSuchPlace,
+    /// The cursor is not one of this inbox: it is beyond the head, or
+    /// rewritten. (A trimmed position is no error: its result is `Marks`.)
+    NoSuchPosition,
 }
 
 impl MarkKind {
-    /// As the bus carries it.
+    /// The kind as the bus has it.
     pub fn wire(self) -> proto::wire::receipt::Kind {
         match self {
             Self::Delivered => proto::wire::receipt::Kind::Delivered,
@@ -69,7 +70,7 @@ impl MarkKind {
 }
 
 impl Mark {
-    /// As the bus carries it.
+    /// The mark as the bus has it.
     pub fn receipt(&self) -> Receipt {
         Receipt {
             conversation: self.conversation.as_str().to_owned(),

@@ -1,4 +1,4 @@
-//! What goes into a store and comes out of it.
+//! The arguments and results of [`Store`](crate::Store).
 
 mod channel;
 mod history;
@@ -7,11 +7,12 @@ mod marks;
 mod posting;
 mod session;
 
-pub use channel::{Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery, Unheard};
+pub use channel::{Audience, Broadcast, BroadcastResult, ChannelPage, ChannelQuery, UnheardMessage};
 pub use history::{
-    Conversation, Group, HistoryPage, HistoryQuery, HistoryRange, LOOKED_AT, Member, Membership, Shown,
+    Conversation, CurrentMessage, Group, HistoryPage, HistoryQuery, HistoryRange, MESSAGES_CHECKED, Member,
+    Membership,
 };
-pub use inbox::{Filed, InboxPage, InboxQuery, Logged, MarksQuery, MarksSince, Standing};
-pub use marks::{Acknowledge, Acknowledged, Mark, MarkKind, Marked};
-pub use posting::{Amendment, Change, NewEntry, OwnPlace, Post, PostKind, Posted, Version, Who};
-pub use session::{Absence, Attach, Attached, Detach, FIRST_PAGE, From, Location, Seen};
+pub use inbox::{InboxEvent, InboxPage, InboxQuery, LogEvent, MarksQuery, MarksSince, Standing};
+pub use marks::{Acknowledge, AcknowledgeResult, Mark, MarkKind, MarkResult};
+pub use posting::{Amenders, Amendment, Change, NewEntry, OwnPosition, Post, PostKind, PostResult, Version};
+pub use session::{Absence, Attach, AttachResult, Detach, FIRST_PAGE, Location, PresenceRecord, StartPoint};

@@ -1,156 +1,164 @@
-//! What is written: messages, changes of groups, amendments.
+//! What is written to conversations: messages, changes of groups, amendments.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use proto::{ConversationId, Cursor, Fingerprint, Seq, SessionId, StoreIncarnation, UserId};
 
-/// One event to number, file for every member, and announce.
+/// One message, change or amendment to number, file for every member, and
+/// announce.
 #[derive(Debug, Clone)]
 pub struct Post {
-    /// Where it is written.
+    /// The conversation that it belongs to.
     pub conversation: ConversationId,
-    /// Who wrote it.
+    /// The user who writes it.
     pub by: UserId,
-    /// The encoded [`Entry`](proto::wire::Entry), or for a change all of them, in order.
+    /// The encoded [`Entry`](proto::wire::Entry); a change may have several, in
+    /// order.
     pub entries: Arc<[NewEntry]>,
-    /// A message, or a change of the group.
+    /// A message, a change of the group, or an amendment.
     pub kind: PostKind,
-    /// Announced with it and not stored: where it belongs in a trace
-    /// ([`Announcement::trace`](proto::wire::Announcement)). Empty for most.
+    /// The span that it belongs to
+    /// ([`Announcement::trace`](proto::wire::Announcement)): announced, but not
+    /// stored. Empty for most.
     pub trace: Bytes,
 }
 
-/// An encoded [`Entry`](proto::wire::Entry) and what the store itself needs of it.
+/// An encoded [`Entry`](proto::wire::Entry) and the fields that the store
+/// itself needs.
 #[derive(Debug, Clone)]
 pub struct NewEntry {
-    /// Of the entry.
+    /// The entry's fingerprint.
     pub fingerprint: Fingerprint,
-    /// Unix milliseconds.
+    /// The entry's time in Unix milliseconds.
     pub time: u64,
     /// The encoded [`Entry`](proto::wire::Entry).
     pub bytes: Bytes,
 }
 
-/// What kind of [`Post`] it is.
+/// The kinds of [`Post`].
 #[derive(Debug, Clone)]
 pub enum PostKind {
-    /// Takes the conversation's next seq. One entry. `by` must be a member.
+    /// A message: takes the conversation's next seq. One entry. `by` must be a
+    /// member.
     Message {
-        /// Repeats with the same key by the same user in this conversation
-        /// within 24 hours are the same message.
+        /// Within 24 hours a post with the same key, by the same user in the
+        /// same conversation, is the same message.
         repeat_key: Arc<str>,
-        /// The sending session, which needs no announcement.
+        /// The sending session, which gets no announcement: the answer tells
+        /// it.
         session: Option<SessionId>,
     },
-    /// Changes a group; takes no seq, and stands in the inboxes between the
-    /// messages before and after it. Filed for all who are members before or
-    /// after it.
+    /// A change of a group: takes no seq, and lies in the inboxes between the
+    /// messages before and after it. It is filed for everyone who is a member
+    /// before or after it.
     Change(Change),
-    /// Changes what an earlier message is; takes no seq, and stands in the
-    /// inboxes between the messages before and after it, of those members who
-    /// see the message. One entry. `by` must be a member.
+    /// An amendment of an earlier message: takes no seq, and lies in the
+    /// inboxes between the messages before and after it, but only of members
+    /// who see the message. One entry. `by` must be a member.
     Amend {
-        /// Of the message.
+        /// The seq of the message to amend.
         seq: Seq,
-        /// Which of the members may.
-        who: Who,
-        /// What becomes of it.
+        /// Who may make this amendment.
+        who: Amenders,
+        /// The amendment.
         amendment: Amendment,
     },
 }
 
-/// Which of the members who see a message may amend it.
+/// The members who may amend a message, among those who see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
-    /// All of them.
+pub enum Amenders {
+    /// Every member.
     Anyone,
-    /// Whoever wrote the message.
+    /// Only the sender of the message.
     Sender,
-    /// Whoever wrote it, and the group's owner.
+    /// The sender of the message and the group's owner.
     SenderOrOwner,
 }
 
-/// What becomes of a message.
+/// The kinds of amendments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Amendment {
-    /// It has another body: that of the entry.
+    /// The message gets the body of the entry.
     Edit {
-        /// Repeats with the same key by the same user for this message within
-        /// 24 hours change nothing, whatever came after the first.
+        /// Within 24 hours an edit with the same key, by the same user of the
+        /// same message, changes nothing, even if other edits came in between.
         repeat_key: Box<str>,
     },
-    /// It has no body any more.
+    /// The message loses its body.
     Recall,
-    /// `by` has reacted, or takes it back.
+    /// `by` reacts, or takes the reaction back.
     React {
-        /// With what: at most 32 bytes.
+        /// The emoji: at most [`proto::label::MAX_EMOJI_BYTES`] bytes.
         emoji: Box<str>,
-        /// Set, or taken back.
+        /// True sets the reaction, false takes it back.
         on: bool,
     },
 }
 
-/// A change of a group's state, all of it or nothing.
+/// A change of a group's state; all of it is done or nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
-    /// The version that was read before deciding; 0 to make a new group.
+    /// The version that the decision was based on; 0 to make a new group.
     pub expect: Version,
-    /// The new name.
+    /// The new name; `None` keeps the old one.
     pub name: Option<String>,
-    /// The new owner.
+    /// The new owner; `None` keeps the old one.
     pub owner: Option<UserId>,
-    /// They see what comes after the entries before this change.
+    /// New members. They see what comes after the entries before this change.
     pub add: Vec<UserId>,
-    /// They get the change as the last of the conversation.
+    /// Members to remove. The change is the last that they get of the
+    /// conversation.
     pub remove: Vec<UserId>,
 }
 
-/// Counts the changes of a group; goes up with each entry of one. Amendments of
-/// messages make no decision about the group stale.
+/// Counts the changes of a group: goes up by one with each entry of a change.
+/// Amendments do not count: they make no decision about the group stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Version(pub u64);
 
-/// What became of a [`Post`].
+/// The result of a [`Post`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Posted {
+pub enum PostResult {
     /// Numbered, filed for every member, and announced.
     Done {
-        /// Of the message, also of the one that was amended; of a change the
-        /// head at that time.
+        /// The seq of the message, or of the one that was amended; for a change
+        /// the head at that time.
         seq: Seq,
-        /// Of the entry that stands (the first one, for a duplicate).
+        /// The time of the stored entry in Unix ms; of the first one, for a
+        /// duplicate.
         time: u64,
-        /// It was there already: the first body stands.
+        /// Whether it is a repeat: then the first body stays.
         duplicate: bool,
-        /// Where it is in the inbox of `by`, with its fingerprint; nothing for
-        /// a duplicate and for whoever has no place in it any more.
-        place: Option<OwnPlace>,
+        /// Where it is in the inbox of `by`; `None` for a duplicate, and for
+        /// who is no member any more.
+        position: Option<OwnPosition>,
     },
     /// There is no such conversation, or `by` is not a member.
     NotMember,
-    /// The group is not at the expected version: read it again.
+    /// The group has another version than expected: read it again.
     Stale,
-    /// An amendment's message is not there: trimmed, not yet, or from before
-    /// `by` joined.
+    /// The message to amend is not there: trimmed, not written yet, or from
+    /// before `by` joined.
     NoSuchMessage,
-    /// An amendment's message is there, but is not for `by` to amend so:
-    /// nothing was written.
+    /// The message to amend is there, but `by` may not amend it in this way.
     NotAllowed,
-    /// An amendment's message has been recalled.
+    /// The message to amend has been recalled.
     Recalled,
-    /// An amendment that changes nothing; nothing was filed.
+    /// The amendment changes nothing, so nothing was filed.
     Unchanged,
-    /// The message has as many reactions as it may have.
+    /// The message has the most reactions that a message may have.
     TooManyReactions,
 }
 
-/// Where an event is in the inbox of whoever made it.
+/// Where an event is in the inbox of the user who made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct OwnPlace {
-    /// The place.
+pub struct OwnPosition {
+    /// The position and the fingerprint.
     pub cursor: Cursor,
-    /// The store's incarnation in which it holds: whoever knows places from
-    /// another one must compare before going on from here.
+    /// The incarnation of the store that gave the position. A session that
+    /// knows positions of another incarnation must compare them with the log
+    /// before it goes on from here.
     pub store: StoreIncarnation,
 }

@@ -1,4 +1,4 @@
-//! Sessions on their users' records, and what those say of presence.
+//! Sessions on their users' records, and presence, which follows from them.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use proto::{Cursor, DeviceId, NodeIncarnation, Position, ResetReason, SessionId,
 
 use super::inbox::InboxPage;
 
-/// Where a session lives.
+/// A session and its node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
     /// The session.
     pub session: SessionId,
-    /// Whose device it is.
+    /// The device that attached.
     pub device: DeviceId,
-    /// Where its announcements go.
+    /// The node that gets its announcements.
     pub node: NodeIncarnation,
 }
 
-/// Where reading begins.
+/// A point in an inbox at which reading begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
+pub enum StartPoint {
     /// After everything that is there now.
     Head,
     /// Before the oldest event that is kept.
@@ -28,74 +28,76 @@ pub enum From {
     Cursor(Cursor),
 }
 
-/// A session that begins, or (without a location) a place to look up.
+/// Begins a session or, without a location, looks up where reading would begin.
 #[derive(Debug, Clone)]
 pub struct Attach {
-    /// Whose inbox.
+    /// The owner of the inbox.
     pub user: UserId,
-    /// Written to the user's record in the same step as the head is read, so
-    /// that nothing falls between; replaces those of the same device, and the
-    /// oldest of a user who has [`crate::Bounds::sessions`] already.
+    /// The session to note on the user's record, in the same step in which the
+    /// head is read, so that no event falls between. It replaces a session of
+    /// the same device, and the oldest session of a user who has
+    /// [`crate::Bounds::sessions`] already.
     pub location: Option<Location>,
-    /// Where reading begins. A session that begins at a place, and not at the
-    /// head, is given its first page in the same step.
-    pub from: From,
+    /// Where reading begins. A session that does not begin at the head gets its
+    /// first page in the same step.
+    pub from: StartPoint,
 }
 
-/// What became of an [`Attach`].
+/// The result of an [`Attach`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct Attached {
-    /// Read on after this. The head when there was none or after a reset.
+pub struct AttachResult {
+    /// Reading goes on after this: the head when none was given, and after a
+    /// reset.
     pub start: Cursor,
-    /// The place that was given does not hold.
+    /// Why the cursor that was given is not valid.
     pub reset: Option<ResetReason>,
     /// The inbox's head.
     pub head: Position,
-    /// The locations that this one has taken the place of: of the same device,
-    /// and the oldest beyond the bound. None of them is on the record any more.
+    /// The sessions that this one replaced: of the same device, and the oldest
+    /// beyond the limit. They are no longer on the record.
     pub replaced: Vec<Location>,
-    /// The user had no session before this one.
+    /// Set when the user had no session before this one.
     pub absence: Option<Absence>,
-    /// The place that was given has been acknowledged, or a later one.
+    /// Whether the cursor that was given, or a later one, has been
+    /// acknowledged.
     pub acknowledged: bool,
-    /// What comes after `start`, at most [`FIRST_PAGE`] events, with the marks
-    /// that have changed since: of a session that begins at a place which
-    /// holds. It may be missing, and is read then like any other.
+    /// For a session that begins at a valid cursor: the first events after
+    /// `start`, at most [`FIRST_PAGE`], with the marks that have changed since.
+    /// It may be missing; then it is read like any other page.
     pub page: Option<InboxPage>,
 }
 
-/// Events of an attaching session's first page at most.
+/// The most events of an attaching session's first page.
 pub const FIRST_PAGE: usize = 100;
 
-/// That a user has had no session.
+/// The absence of a user who had no session until now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Absence {
-    /// How long ago the last one ended, if there ever was one.
+    /// How long ago the last session ended; `None` if there never was one.
     pub ended_ago: Option<Duration>,
     /// The nodes that watch the user.
     pub watchers: Vec<NodeIncarnation>,
 }
 
-/// What a user's record says of its sessions.
+/// The presence of a user, as the record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
-    /// It has a session on a node that is alive.
+pub struct PresenceRecord {
+    /// Whether the user has a session on a node that is alive.
     pub here: bool,
-    /// When the last one ended, in Unix milliseconds of the store, and how long
-    /// ago that is; nothing if there never was one. Of sessions whose node has
-    /// died it is a lease's length before that was noticed, when it was last
-    /// heard of at the latest. Embedded, a crash loses the ends of the last ten
-    /// seconds and those of the sessions that were open: what is known then is
-    /// the end before.
+    /// When the last session ended, in Unix ms of the store's clock, and how
+    /// long ago that is; `None` if there never was one. For sessions whose node
+    /// died it is one lease's length before that was noticed. The embedded
+    /// store may lose the ends of the last ten seconds in a crash, and those of
+    /// the sessions that were open then; the end before remains.
     pub ended: Option<(u64, Duration)>,
     /// The nodes that watch the user.
     pub watchers: Vec<NodeIncarnation>,
 }
 
-/// A session that has ended: removes this location and no other.
+/// Ends a session: removes this session's location and no other.
 #[derive(Debug, Clone)]
 pub struct Detach {
-    /// Whose record.
+    /// The session's user.
     pub user: UserId,
     /// The session.
     pub session: SessionId,

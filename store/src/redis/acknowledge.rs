@@ -1,5 +1,5 @@
-//! Acknowledgements: the `delivered` marks that they make, and the place that
-//! they reach.
+//! Acknowledgements: they set `delivered` marks, and move the acknowledged
+//! position.
 
 use std::cmp::Reverse;
 
@@ -7,41 +7,42 @@ use proto::{ConversationId, Seq};
 use smallvec::smallvec;
 
 use super::Redis;
+use super::connection::Item;
 use super::inbox::fingerprint_arg;
 use super::key::Bucket;
-use super::link::Item;
 use super::reply::{Row, unexpected};
 use super::session::user_item;
 use super::write::Packed;
 use super::{script, write};
 use crate::Result;
-use crate::model::{Acknowledge, Acknowledged, Mark, MarkKind, Marked};
+use crate::model::{Acknowledge, AcknowledgeResult, Mark, MarkKind, MarkResult};
 
-/// Items of one call.
+/// The most items of one call.
 const ITEMS: usize = 256;
-/// Events that one round of an acknowledgement looks at.
+/// The most events that one round of an acknowledgement reads.
 const PAGE: u64 = 256;
 
-/// The place is not there.
+/// The cursor is not one of the inbox.
 const NOWHERE: u64 = 2;
-/// The call had done enough before it.
+/// The call ended before this item; it goes into the next call.
 const LATER: u64 = 3;
 
-/// What a round has found for one acknowledgement.
-struct Looked {
-    /// 0: the place is there; 1: it was trimmed; else as above.
+/// The result of one round for one acknowledgement.
+struct RoundResult {
+    /// 0: the cursor is valid; 1: it was trimmed; else one of the constants
+    /// above.
     code: u64,
-    /// The position that was reached; 0: nothing was new.
+    /// The position that was reached; 0 when nothing was new.
     upto: u64,
     marks: Vec<(ConversationId, Seq)>,
 }
 
 impl Redis {
-    /// On a single server one call, for each page of events. Several by one
-    /// user are written once: the farthest goes first, and the others find it
-    /// done.
-    pub(super) async fn acknowledge_all(&self, batch: &[Acknowledge]) -> Result<Vec<Acknowledged>> {
-        let mut answers: Vec<Acknowledged> = vec![Acknowledged::NoSuchPlace; batch.len()];
+    /// Each round takes one page of events of each item: on a single server in
+    /// one call. Of several items of one user the farthest goes first, so that
+    /// the others find their work done.
+    pub(super) async fn acknowledge_all(&self, batch: &[Acknowledge]) -> Result<Vec<AcknowledgeResult>> {
+        let mut answers: Vec<AcknowledgeResult> = vec![AcknowledgeResult::NoSuchPosition; batch.len()];
         let mut open: Vec<usize> = (0..batch.len()).collect();
         open.sort_by_key(|index| Reverse(batch[*index].cursor.position));
         while !open.is_empty() {
@@ -53,12 +54,12 @@ impl Redis {
         Ok(answers)
     }
 
-    /// One page of each; gives those of which there is more.
+    /// One round in one call. Returns the items that need another round.
     async fn acknowledge_at_once(
         &self,
         batch: &[Acknowledge],
         open: &[usize],
-        answers: &mut [Acknowledged],
+        answers: &mut [AcknowledgeResult],
     ) -> Result<Vec<usize>> {
         let receipts = write::number(self.bounds.receipt_members);
         let common = [self.age(), receipts, write::number(PAGE)];
@@ -68,56 +69,56 @@ impl Redis {
         let rows = self.read.run(&script::ACKNOWLEDGE_AT_ONCE, &common, items, ITEMS).await?;
         let mut more = Vec::new();
         for (index, row) in open.iter().copied().zip(rows) {
-            let looked = Looked::read(row)?;
-            if looked.code == LATER || looked.answer(&batch[index], &mut answers[index]) {
+            let result = RoundResult::read(row)?;
+            if result.code == LATER || result.answer(&batch[index], &mut answers[index]) {
                 more.push(index);
             }
-            extend(&mut answers[index], looked.marks);
+            extend(&mut answers[index], result.marks);
         }
         Ok(more)
     }
 
-    /// The same in steps. Marks first and the place after them, so that what a
-    /// crash leaves out is done by the next acknowledgement.
+    /// One round in steps: first the marks, then the position. What a crash
+    /// between them leaves out, the next acknowledgement does.
     async fn acknowledge_stepwise(
         &self,
         batch: &[Acknowledge],
         open: &[usize],
-        answers: &mut [Acknowledged],
+        answers: &mut [AcknowledgeResult],
     ) -> Result<Vec<usize>> {
         let common = [self.age(), write::number(PAGE)];
-        let items = open.iter().map(|index| place_item(&batch[*index])).collect();
+        let items = open.iter().map(|index| cursor_item(&batch[*index])).collect();
         let rows = self.read.run(&script::UNACKNOWLEDGED, &common, items, ITEMS).await?;
         let (mut marks, mut owners) = (Vec::new(), Vec::new());
-        let (mut places, mut more) = (Vec::new(), Vec::new());
+        let (mut positions, mut more) = (Vec::new(), Vec::new());
         for (index, row) in open.iter().copied().zip(rows) {
-            let looked = Looked::read(row)?;
+            let result = RoundResult::read(row)?;
             let Acknowledge { user, .. } = &batch[index];
-            if looked.answer(&batch[index], &mut answers[index]) {
+            if result.answer(&batch[index], &mut answers[index]) {
                 more.push(index);
             }
-            if looked.upto > 0 {
-                let mut place = user_item(user);
-                place.args.push(write::number(looked.upto));
-                places.push(place);
+            if result.upto > 0 {
+                let mut position = user_item(user);
+                position.args.push(write::number(result.upto));
+                positions.push(position);
             }
-            for (conversation, seq) in looked.marks {
+            for (conversation, seq) in result.marks {
                 marks.push(Mark { conversation, user: user.clone(), kind: MarkKind::Delivered, seq });
                 owners.push(index);
             }
         }
         let set = self.mark_stepwise(&marks.iter().collect::<Vec<_>>()).await?;
         for ((mark, index), outcome) in marks.into_iter().zip(owners).zip(set) {
-            if outcome == Marked::Advanced {
+            if outcome == MarkResult::Advanced {
                 extend(&mut answers[index], vec![(mark.conversation, mark.seq)]);
             }
         }
-        self.read.run(&script::ACKNOWLEDGE, &[], places, ITEMS).await?;
+        self.read.run(&script::ACKNOWLEDGE, &[], positions, ITEMS).await?;
         Ok(more)
     }
 }
 
-impl Looked {
+impl RoundResult {
     fn read(mut row: Row) -> Result<Self> {
         let text = row.text()?;
         let mut words = text.split(' ');
@@ -134,20 +135,21 @@ impl Looked {
         Ok(Self { code, upto, marks })
     }
 
-    /// Notes that the place is one; whether there is more to acknowledge.
-    fn answer(&self, asked: &Acknowledge, answer: &mut Acknowledged) -> bool {
-        if self.code != NOWHERE && *answer == Acknowledged::NoSuchPlace {
-            *answer = Acknowledged::Marks(Vec::new());
+    /// Notes that the cursor is one of the inbox. Returns whether there is more
+    /// to acknowledge.
+    fn answer(&self, asked: &Acknowledge, answer: &mut AcknowledgeResult) -> bool {
+        if self.code != NOWHERE && *answer == AcknowledgeResult::NoSuchPosition {
+            *answer = AcknowledgeResult::Marks(Vec::new());
         }
         self.upto > 0 && self.upto < asked.cursor.position.0
     }
 }
 
-/// Adds marks that are new; the later one of a conversation stands.
-fn extend(answer: &mut Acknowledged, marks: Vec<(ConversationId, Seq)>) {
-    let Acknowledged::Marks(list) = answer else { return };
+/// Adds new marks; of one conversation the later one replaces the earlier.
+fn extend(answer: &mut AcknowledgeResult, marks: Vec<(ConversationId, Seq)>) {
+    let AcknowledgeResult::Marks(list) = answer else { return };
     if list.is_empty() {
-        // A page has each conversation once.
+        // One page has each conversation only once.
         *list = marks;
         return;
     }
@@ -157,7 +159,7 @@ fn extend(answer: &mut Acknowledged, marks: Vec<(ConversationId, Seq)>) {
     }
 }
 
-fn place_item(acknowledge: &Acknowledge) -> Item {
+fn cursor_item(acknowledge: &Acknowledge) -> Item {
     let mut item = user_item(&acknowledge.user);
     item.args.extend([
         write::number(acknowledge.cursor.position.0),
@@ -166,10 +168,10 @@ fn place_item(acknowledge: &Acknowledge) -> Item {
     item
 }
 
-/// What one takes as `acknowledge_at_once.lua` reads it, nearly.
+/// The bytes of one packed item, about.
 const PACKED: usize = 128;
 
-/// As `acknowledge_at_once.lua` reads it.
+/// Packs an item as `acknowledge_at_once.lua` reads it.
 fn packed_item(acknowledge: &Acknowledge, packed: &mut Packed) -> Result<Item> {
     let Acknowledge { user, cursor } = acknowledge;
     let bucket = Bucket::of(user.as_str());

@@ -19,19 +19,19 @@ use fred::types::config::{
 
 use crate::{Error, Result, Url};
 
-/// Beyond this many messages that nobody has taken, the oldest are dropped and
-/// the subscription says so. They are taken at once, into a queue of our own:
-/// this one has to outlast the moments in which its reader is not run. fred
-/// lays nine such queues out in full for each connection, some 600 bytes a
-/// place together.
+/// The queue in which fred keeps the messages of a subscription. When it is
+/// full, fred drops the oldest and reports that. We move messages at once to a
+/// queue of our own, so this one only covers moments in which that task does
+/// not run. fred allocates nine such queues for each connection, together about
+/// 600 bytes for each message.
 const UNREAD_MESSAGES: usize = 4_096;
-/// The same of a connection for commands, which hears only of its own
-/// reconnections.
+/// The same queue of a connection for commands, which only gets notes of its
+/// own reconnections.
 const UNREAD_NOTES: usize = 64;
-/// Beyond this many commands that wait to be written, further ones fail.
+/// The most commands that wait to be written; further ones fail.
 const WAITING_COMMANDS: usize = 16_384;
 
-/// Where Redis is and how it is set up.
+/// The address of Redis, and its kind of deployment.
 #[derive(Clone)]
 pub(super) struct Address {
     fred: FredConfig,
@@ -50,20 +50,20 @@ impl Address {
             Some(value) if value == "separate" => true,
             Some(_) => return Err(Error::Config("`steps` of the store's URL can only be `separate`".into())),
         };
-        // fred has other names for the same.
+        // fred has another name for this parameter.
         let text = secret.reveal().replacen("?service=", "?sentinelServiceName=", 1).replacen(
             "&service=",
             "&sentinelServiceName=",
             1,
         );
-        // Its error may quote what it could not read.
+        // fred's error may quote the URL.
         let mut fred = FredConfig::from_url(&text).map_err(|_| {
             Error::Config(format!(
                 "{url}: not a URL that a Redis can be found by; a port is a number, a database too, and \
                  redis-sentinel needs `?service=NAME`"
             ))
         })?;
-        // A store that is away at the start is waited for in the background.
+        // If Redis is away at the start, connecting goes on in the background.
         fred.fail_fast = false;
         Ok(Self { fred, timeout, separate })
     }
@@ -72,7 +72,7 @@ impl Address {
         self.fred.server.is_clustered()
     }
 
-    /// Whether the URL asks for a post in separate steps.
+    /// Whether the URL has `steps=separate`.
     pub(super) fn separate(&self) -> bool {
         self.separate
     }
@@ -81,7 +81,7 @@ impl Address {
         self.timeout
     }
 
-    /// A client for commands, not yet connected.
+    /// A client for commands, not connected yet.
     pub(super) fn client(&self) -> fred::clients::Client {
         fred::clients::Client::new(
             self.fred.clone(),
@@ -91,8 +91,8 @@ impl Address {
         )
     }
 
-    /// A client for a subscription, not yet connected. RESP3, in which a
-    /// subscribed connection takes other commands too.
+    /// A client for a subscription, not connected yet. It speaks RESP3, where a
+    /// subscribed connection may send other commands, too.
     pub(super) fn subscriber(&self) -> fred::clients::SubscriberClient {
         let mut config = self.fred.clone();
         config.version = RespVersion::RESP3;
@@ -116,8 +116,8 @@ impl Address {
         ConnectionConfig {
             connection_timeout: Duration::from_secs(2),
             internal_command_timeout: Duration::from_secs(2),
-            // Whether a command was done before its connection broke is not
-            // known: to repeat it is for the caller.
+            // When a connection breaks, nobody knows whether the command was
+            // done. The caller decides whether to repeat it.
             max_command_attempts: 1,
             max_command_buffer_len: WAITING_COMMANDS,
             reconnect_on_auth_error: true,
@@ -137,7 +137,7 @@ impl Address {
     }
 }
 
-/// For good, at first at once, at most two seconds apart.
+/// Reconnects for ever: the first time at once, then after at most two seconds.
 fn policy() -> ReconnectPolicy {
     let mut policy = ReconnectPolicy::new_exponential(0, 50, 2_000, 2);
     policy.set_jitter(50);

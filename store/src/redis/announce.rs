@@ -1,5 +1,6 @@
-//! What one router itself publishes: notices, and step by step announcements,
-//! in envelopes that it numbers for each node, and its counts.
+//! What a router itself publishes: notices, and in the stepwise way
+//! announcements. It numbers the envelopes for each node, and publishes its
+//! counts.
 
 use std::sync::Arc;
 
@@ -12,51 +13,52 @@ use proto::{Bound, ChannelId, ConversationId, Load, NodeIncarnation, Seq, UserId
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::Mutex;
 
-use super::link::Link;
+use super::connection::Connection;
 use crate::Result;
 
-/// Looks without a lease after which a node is forgotten: an incarnation never
-/// comes back.
+/// After this many rounds (one a second) without a lease a node's count is
+/// forgotten: a node incarnation never comes back.
 const GONE: u32 = 60;
 
-/// One envelope at most, but for a single field that is larger: a node that is
-/// slow would lose its subscription over few that are large.
+/// The limits of one envelope; a single larger field goes alone. Larger
+/// envelopes would quickly fill the queue of a slow node.
 pub(crate) const ENVELOPE: Bound = Bound::new(1 << 20, 4_096);
 
-/// What an announcement takes beside its entry and its targets, at most.
+/// The bytes of an announcement besides its entry and targets, at most.
 const BESIDE: usize = 512;
 
-/// Numbers and publishes.
+/// Numbers and publishes envelopes.
 pub(super) struct Announcer {
-    link: Link,
+    connection: Connection,
     origin: String,
-    /// Held while publishing, so that numbers go out in order.
+    /// LockGuard while publishing, so that envelopes go out in the order of their
+    /// numbers.
     numbers: Mutex<FxHashMap<NodeIncarnation, Count>>,
 }
 
-/// Envelopes sent to a node.
+/// The envelopes sent to one node.
 #[derive(Default)]
 struct Count {
     sent: u64,
-    /// Looks that have not found its lease.
+    /// Rounds in a row in which the node had no lease.
     absent: u32,
 }
 
-/// One event and whom it is for, on each node.
-pub(super) struct Announced {
+/// An event to announce, and the users on each node who get it.
+pub(super) struct PendingAnnouncement {
     pub(super) conversation: ConversationId,
-    /// 0 for a change.
+    /// The seq of a message; 0 for a change.
     pub(super) seq: Seq,
     /// The encoded entry.
     pub(super) entry: Bytes,
-    /// Of its post.
+    /// The trace of its post.
     pub(super) trace: Bytes,
-    /// The node, the user, and the position in the user's inbox.
+    /// Node, user, and position in the user's inbox.
     pub(super) targets: Vec<(NodeIncarnation, UserId, u64)>,
 }
 
-/// Something published to a channel, and the nodes that are told.
-pub(super) struct Published {
+/// A publication to announce, and the nodes that get it.
+pub(super) struct PendingPublication {
     pub(super) channel: ChannelId,
     pub(super) seq: Seq,
     /// The encoded entry.
@@ -64,12 +66,12 @@ pub(super) struct Published {
     pub(super) nodes: Vec<NodeIncarnation>,
 }
 
-/// The fields of envelopes to each node, in their order.
+/// The encoded fields of the envelopes for each node.
 #[derive(Default)]
 struct Bodies<'a>(FxHashMap<&'a NodeIncarnation, Vec<(BytesMut, Load)>>);
 
 impl<'a> Bodies<'a> {
-    /// Where a field of so many bytes goes.
+    /// The buffer for a field of this many bytes.
     fn room(&mut self, node: &'a NodeIncarnation, size: usize) -> &mut BytesMut {
         let all = self.0.entry(node).or_default();
         if !all.last_mut().is_some_and(|(_, load)| load.add(size)) {
@@ -82,16 +84,16 @@ impl<'a> Bodies<'a> {
 }
 
 impl Announcer {
-    pub(super) fn new(link: Link, origin: String) -> Self {
-        Self { link, origin, numbers: Mutex::default() }
+    pub(super) fn new(connection: Connection, origin: String) -> Self {
+        Self { connection, origin, numbers: Mutex::default() }
     }
 
-    /// Publishes one envelope to each node. A number is used up even when its
-    /// envelope is lost: that is how the node hears of it.
+    /// Publishes events and notices, in one envelope a node where they fit. A
+    /// number is used up even if its envelope is lost: so the node notices.
     pub(super) async fn announce(
         &self,
         store: &Arc<str>,
-        events: &[Announced],
+        events: &[PendingAnnouncement],
         notices: &[(NodeIncarnation, Notice)],
     ) -> Result<()> {
         let mut nodes = Bodies::default();
@@ -112,12 +114,11 @@ impl Announcer {
         self.publish(store, nodes).await
     }
 
-    /// The same for what was published to channels: once to each node of the
-    /// audience.
+    /// Publishes publications, once to each node of their channel's audience.
     pub(super) async fn announce_publications(
         &self,
         store: &Arc<str>,
-        published: &[Published],
+        published: &[PendingPublication],
     ) -> Result<()> {
         let mut nodes = Bodies::default();
         for publication in published {
@@ -130,7 +131,7 @@ impl Announcer {
         self.publish(store, nodes).await
     }
 
-    /// Numbers and publishes envelopes with these fields to each node.
+    /// Numbers and publishes envelopes with these fields.
     async fn publish(&self, store: &Arc<str>, nodes: Bodies<'_>) -> Result<()> {
         let mut numbers = self.numbers.lock().await;
         let mut sends = Vec::with_capacity(nodes.0.len());
@@ -146,23 +147,24 @@ impl Announcer {
             };
             let mut envelope = BytesMut::from(head.encode_to_vec().as_slice());
             envelope.extend_from_slice(&body);
-            sends.push(self.link.publish(node.as_str(), envelope.freeze()));
+            sends.push(self.connection.publish(node.as_str(), envelope.freeze()));
         }
-        // Joined, they are written in this order on the one connection.
+        // Started in this order, they are written in this order on the one
+        // connection.
         for sent in futures_util::future::join_all(sends).await {
             sent?;
         }
         Ok(())
     }
 
-    /// Tells every node how many envelopes there were, so that it hears of a
-    /// lost last one; forgets nodes that are gone.
+    /// Tells every node how many envelopes it was sent, so that it notices when
+    /// the last one was lost. Forgets nodes that are gone.
     pub(super) async fn counts(&self, store: &Arc<str>, live: &FxHashSet<NodeIncarnation>) -> Result<()> {
         let mut numbers = self.numbers.lock().await;
         for (node, count) in numbers.iter_mut() {
             count.absent = if live.contains(node) { 0 } else { count.absent + 1 };
         }
-        // Not at once: the node may be newer than the look.
+        // Not at once: the node may have come after `live` was read.
         numbers.retain(|_, count| count.absent < GONE);
         let sends = numbers.iter().map(|(node, count)| {
             let envelope = Envelope {
@@ -171,7 +173,7 @@ impl Announcer {
                 count: count.sent,
                 ..Envelope::default()
             };
-            self.link.publish(node.as_str(), envelope.encode_to_vec().into())
+            self.connection.publish(node.as_str(), envelope.encode_to_vec().into())
         });
         for sent in futures_util::future::join_all(sends).await {
             sent?;
@@ -180,15 +182,15 @@ impl Announcer {
     }
 }
 
-/// `Announcement.targets`: by hand, as the entry beside it is passed on
-/// without being decoded.
+/// Writes `Announcement.targets`. Written by hand, since the entry beside it is
+/// passed on without being decoded.
 fn put_target(into: &mut BytesMut, user: &UserId, position: u64) {
     let target = proto::wire::Target { user: user.to_string(), position };
     prost::encoding::message::encode(4, &target, into);
 }
 
-/// `Envelope.announcements`.
-fn put_announcement(into: &mut BytesMut, event: &Announced, targets: &[u8]) {
+/// Writes `Envelope.announcements`.
+fn put_announcement(into: &mut BytesMut, event: &PendingAnnouncement, targets: &[u8]) {
     let mut head = BytesMut::new();
     prost::encoding::string::encode(1, &event.conversation.to_string(), &mut head);
     if event.seq.0 > 0 {
@@ -207,7 +209,7 @@ fn put_announcement(into: &mut BytesMut, event: &Announced, targets: &[u8]) {
     into.put_slice(&trace);
 }
 
-/// `Announcement.trace`; nothing for what is not traced.
+/// The encoded field `Announcement.trace`; empty for what is not traced.
 pub(super) fn trace_field(trace: &Bytes) -> Bytes {
     if trace.is_empty() {
         return Bytes::new();
@@ -217,8 +219,8 @@ pub(super) fn trace_field(trace: &Bytes) -> Bytes {
     field.freeze()
 }
 
-/// `Envelope.publications`.
-fn put_publication(into: &mut BytesMut, publication: &Published) {
+/// Writes `Envelope.publications`.
+fn put_publication(into: &mut BytesMut, publication: &PendingPublication) {
     let mut head = BytesMut::new();
     prost::encoding::string::encode(1, &publication.channel.to_string(), &mut head);
     prost::encoding::uint64::encode(2, &publication.seq.0, &mut head);
@@ -243,7 +245,7 @@ mod tests {
         let entry = Entry { fingerprint: 7, time: 9, by: "alice".into(), what: None };
         let node = NodeIncarnation::parse("gw").unwrap();
         let bob = UserId::parse("bob").unwrap();
-        let event = Announced {
+        let event = PendingAnnouncement {
             conversation: ConversationId::parse("alice~bob").unwrap(),
             seq: Seq(300),
             entry: entry.encode_to_vec().into(),
@@ -268,7 +270,7 @@ mod tests {
     #[test]
     fn a_publication_put_together_by_hand_is_the_one_of_the_contract() {
         let entry = Entry { fingerprint: 7, time: 9, by: "alice".into(), what: None };
-        let published = Published {
+        let published = PendingPublication {
             channel: ChannelId::parse("c_news").unwrap(),
             seq: Seq(300),
             entry: entry.encode_to_vec().into(),

@@ -1,4 +1,4 @@
-//! The bus as gateways use it: subscriptions on connections of their own.
+//! The bus as gateways use it: each subscription has connections of its own.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use super::address::Address;
 use super::subscription::RedisSubscription;
 use crate::{Bus, Config, Result, Subscription};
 
-/// Opens the bus of the Redis that `config` names. Nothing connects before
-/// something is subscribed to.
+/// Opens the bus of the Redis that `config` names. It connects with the first
+/// subscription. Fails when the URL is wrong.
 pub fn connect_bus(
     config: &Config,
     tasks: &TaskTracker,

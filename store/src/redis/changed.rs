@@ -1,36 +1,38 @@
-//! Which marks have changed, for readers who were away.
+//! Finds the marks that have changed, for readers who were away.
 
 use fred::types::Value;
 use proto::{ConversationId, Fingerprint, Seq, UserId};
 
 use super::Redis;
+use super::connection::Item;
 use super::conversation::{conversation_item, sent_item};
 use super::inbox::fingerprint_arg;
-use super::link::Item;
 use super::reply::{Row, unexpected};
 use super::{script, write};
 use crate::Result;
 use crate::model::{InboxQuery, Mark, MarkKind, MarksSince};
 
-/// Conversations whose marks one page has: as `scripts/lib/changed.lua` has it.
+/// The most conversations whose marks one page has; the same as in
+/// `scripts/lib/changed.lua`.
 pub(super) const CHANGED: usize = 200;
-/// Marks of one page; the conversation that goes beyond it is still on it.
+/// A page ends after this many marks, at the end of a conversation.
 const MARKS: usize = 4_096;
-/// Conversations looked up in one call.
+/// The most conversations of one call.
 const CONVERSATIONS: usize = 64;
-/// Records looked up in one call.
+/// The most records of one call.
 const RECORDS: usize = 512;
 
-/// The conversations of a reader whose marks have changed, in order.
+/// The conversations of a reader whose marks have changed, in the order of
+/// change.
 #[derive(Default)]
-pub(super) struct Changed {
+pub(super) struct ChangedConversations {
     conversations: Vec<(ConversationId, u64)>,
     /// Where to go on, if there are more.
     next: Option<u64>,
 }
 
-impl Changed {
-    /// As `read_inbox.lua` and `attach.lua` answer it.
+impl ChangedConversations {
+    /// Reads what `read_inbox.lua` and `attach.lua` return.
     pub(super) fn read(row: &mut Row) -> Result<Self> {
         let mut list = row.list()?;
         let mut conversations = Vec::new();
@@ -50,8 +52,8 @@ impl Changed {
 pub(super) type Marks = (Vec<Mark>, Option<u64>);
 
 impl Redis {
-    /// The marks of what has changed, for each reader.
-    pub(super) async fn marks_of(&self, changed: Vec<(&UserId, Changed)>) -> Result<Vec<Marks>> {
+    /// The marks of the conversations that have changed, for each reader.
+    pub(super) async fn marks_of(&self, changed: Vec<(&UserId, ChangedConversations)>) -> Result<Vec<Marks>> {
         let common = [write::number(self.bounds.receipt_members)];
         let items = changed
             .iter()
@@ -80,8 +82,9 @@ impl Redis {
         Ok(pages)
     }
 
-    /// Whoever writes has read up to there, and what has been read has been
-    /// delivered: no mark is given that says less.
+    /// Raises marks to the messages that their users sent themselves: who
+    /// writes has read everything up to there, and what has been read has been
+    /// delivered.
     async fn raise_to_what_they_sent(&self, pages: &mut [Marks]) -> Result<()> {
         let is_read = |mark: &Mark| mark.kind == MarkKind::Read;
         let marks = pages.iter().flat_map(|(marks, _)| marks).filter(|mark| is_read(mark));
@@ -92,9 +95,10 @@ impl Redis {
                 let sent = rows.next().ok_or_else(|| unexpected("a row"))?.number()?;
                 mark.seq = mark.seq.max(Seq(sent));
             }
-            // Of each user `delivered` stands right before `read`.
-            for place in 1..marks.len() {
-                let [delivered, read] = &mut marks[place - 1..=place] else { continue };
+            // For each user the `delivered` mark is right before the `read`
+            // mark.
+            for index in 1..marks.len() {
+                let [delivered, read] = &mut marks[index - 1..=index] else { continue };
                 if is_read(read) && delivered.user == read.user && delivered.conversation == read.conversation
                 {
                     delivered.seq = delivered.seq.max(read.seq);
@@ -128,17 +132,17 @@ fn read(conversation: &ConversationId, mut row: Row, marks: &mut Vec<Mark>) -> R
     Ok(())
 }
 
-/// What `read_inbox.lua` needs to know of the marks that are wanted.
+/// The arguments of `read_inbox.lua` about the marks that are wanted.
 pub(super) fn args(query: &InboxQuery) -> [Value; 4] {
     let Some(wanted) = &query.marks else {
         let none = fingerprint_arg(Fingerprint::default());
         return [write::text(""), write::number(0), none, write::number(0)];
     };
-    let (mode, place, fingerprint) = match wanted.since {
-        MarksSince::Place(cursor) => ("p", cursor.position.0, cursor.fingerprint),
+    let (mode, since, fingerprint) = match wanted.since {
+        MarksSince::Cursor(cursor) => ("p", cursor.position.0, cursor.fingerprint),
         MarksSince::Within(time) => {
             ("w", u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Fingerprint::default())
         }
     };
-    [write::text(mode), write::number(place), fingerprint_arg(fingerprint), write::number(wanted.after)]
+    [write::text(mode), write::number(since), fingerprint_arg(fingerprint), write::number(wanted.after)]
 }

@@ -1,40 +1,40 @@
 //! Channels: numbering and announcing publications, the audience, the log.
 //!
-//! On a single server one script numbers, keeps and announces a batch; else a
-//! script a bucket numbers and keeps, and the router announces.
+//! On a single server one script numbers, stores and announces a batch.
+//! Otherwise a script for each bucket numbers and stores, and the router
+//! announces.
 //!
-//! A failover that loses a channel's newest publications makes it give their
-//! numbers again. Nothing marks that in the channel itself: subscribers go by
-//! seq, so those who had the lost ones would take new ones under old numbers
-//! for repeats. Gateways put it right: they join again whenever the store has
-//! a new incarnation, find a head below where they are, and go on from there.
+//! After a failover that lost a channel's newest publications, their seqs are
+//! given again. The channel itself does not show that: a subscriber that had
+//! the lost publications would take the new ones for repeats. Gateways correct
+//! it: they join again whenever the store has a new incarnation, see a head
+//! below their own seq, and go on from there.
 
 use fred::types::Value;
 use proto::{Bound, ChannelId, NodeIncarnation, Seq, weight};
 use smallvec::smallvec;
 
 use super::Redis;
-use super::announce::Published;
+use super::announce::PendingPublication;
+use super::connection::{CALL_BYTES, Item};
 use super::fetch::decode;
 use super::key::Bucket;
-use super::link::{CALL_BYTES, Item};
 use super::reply::{Row, unexpected};
 use super::upkeep::Upkeep;
 use super::{script, write};
 use crate::damage::unless_damaged;
-use crate::model::{Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery};
+use crate::model::{Audience, Broadcast, BroadcastResult, ChannelPage, ChannelQuery};
 use crate::{Error, Result};
 
-/// Publications of one call; more go into the next one, so that no call holds
-/// Redis up for long.
+/// The most publications of one call, so that no call blocks Redis for long.
 const PUBLICATIONS: usize = 256;
-/// Channels touched in one call.
+/// The most channels of one call.
 const CHANNELS: usize = 128;
 
 impl Redis {
-    /// One batch at a time, so that a router announces in the order in which it
-    /// has numbered.
-    pub(super) async fn broadcast_all(&self, batch: &[Broadcast]) -> Result<Vec<Broadcasted>> {
+    /// Handles one batch at a time, so that a router announces in the order in
+    /// which it has numbered.
+    pub(super) async fn broadcast_all(&self, batch: &[Broadcast]) -> Result<Vec<BroadcastResult>> {
         let mut unsure = self.broadcasting.lock().await;
         self.know_the_store(&mut unsure, &self.channel_reconnects).await?;
         let mut done = Vec::with_capacity(batch.len());
@@ -44,7 +44,7 @@ impl Redis {
         Ok(done)
     }
 
-    async fn broadcast_some(&self, batch: &[Broadcast]) -> Result<Vec<Broadcasted>> {
+    async fn broadcast_some(&self, batch: &[Broadcast]) -> Result<Vec<BroadcastResult>> {
         let common = [
             self.age(),
             write::number(self.bounds.channel_messages),
@@ -61,12 +61,13 @@ impl Redis {
             };
             let (seq, time) = (Seq(row.number()?), row.number()?);
             let (nodes, entry) = (nodes(&mut row.list()?)?, row.bytes()?);
-            // A repeat is told again: whoever made it first may have died
-            // before telling. Subscribers know it by its seq.
+            // A repeat is announced again: the router that numbered it first
+            // may have died before announcing. Subscribers recognise it by its
+            // seq.
             if !nodes.is_empty() && !entry.is_empty() {
-                published.push(Published { channel: broadcast.channel.clone(), seq, entry, nodes });
+                published.push(PendingPublication { channel: broadcast.channel.clone(), seq, entry, nodes });
             }
-            done.push(Broadcasted { seq, time, duplicate });
+            done.push(BroadcastResult { seq, time, duplicate });
         }
         if self.separate {
             self.announce_separately(published).await?;
@@ -74,7 +75,7 @@ impl Redis {
         Ok(done)
     }
 
-    async fn announce_separately(&self, mut published: Vec<Published>) -> Result<()> {
+    async fn announce_separately(&self, mut published: Vec<PendingPublication>) -> Result<()> {
         if self.replicas > 0 {
             let millis = i64::try_from(self.timeout.as_millis() / 2).unwrap_or(i64::MAX);
             Upkeep::wait(&self.append, self.replicas, millis).await?;
@@ -93,14 +94,15 @@ impl Redis {
         }
         if let Err(error) = self.announcer.announce_publications(&self.upkeep.incarnation(), &published).await
         {
-            // The numbers are used up: who was not reached hears of a hole.
+            // The envelopes' numbers are used up: nodes that were not reached
+            // notice a hole.
             tracing::warn!(%error, "could not announce what has been published");
         }
         self.leave_all(&gone).await
     }
 
-    /// Forgets dead nodes in passing: a channel to which nobody publishes has
-    /// no other way to.
+    /// Also removes dead nodes from the audience: a channel to which nobody
+    /// publishes has no other occasion.
     pub(super) async fn join_all(&self, batch: &[Audience]) -> Result<Vec<Seq>> {
         let items = batch.iter().map(audience_item).collect();
         let rows = self.append.run(&script::JOIN_CHANNEL, &[self.age()], items, CHANNELS).await?;
@@ -123,8 +125,8 @@ impl Redis {
         Ok(())
     }
 
-    /// A page of which nothing can be read is not an answer while there is more
-    /// behind it: the next one is read then.
+    /// A page of damaged publications only is skipped while there is more after
+    /// it.
     pub(super) async fn read_logs(&self, batch: &[ChannelQuery]) -> Result<Vec<ChannelPage>> {
         let pages = self.read_parts(batch).await?;
         let mut answers = Vec::with_capacity(batch.len());
@@ -142,7 +144,7 @@ impl Redis {
         Ok(answers)
     }
 
-    /// Pages, each with the last seq that was looked at: 0 if there was none.
+    /// Pages, each with the last seq that was read; 0 if there was none.
     async fn read_parts(&self, batch: &[ChannelQuery]) -> Result<Vec<(ChannelPage, Seq)>> {
         let most = weight::page_of(batch.len());
         let items = batch
@@ -162,7 +164,7 @@ impl Redis {
     }
 }
 
-/// Bytes that it takes in a call, at most.
+/// The bytes of an item in a call, at most.
 fn weight_of(broadcast: &Broadcast) -> usize {
     512 + broadcast.entry.bytes.len()
 }
@@ -184,7 +186,7 @@ fn audience_item(audience: &Audience) -> Item {
     item
 }
 
-/// The beginning of items about channels: bucket and channel.
+/// The first arguments of items about channels: bucket and channel.
 fn channel_item(channel: &ChannelId) -> Item {
     let bucket = Bucket::of(channel.as_str());
     Item::new(bucket, smallvec![Value::Integer(bucket.0.into()), write::text(channel.as_str())])

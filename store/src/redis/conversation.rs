@@ -1,5 +1,5 @@
-//! Reading conversations: their history, their state, and which ones a user
-//! is in.
+//! Reads conversations: their history, their state, and which ones a user is
+//! in.
 
 use std::ops::Range;
 
@@ -12,34 +12,34 @@ use rustc_hash::FxHashMap;
 use smallvec::smallvec;
 
 use super::Redis;
+use super::connection::Item;
 use super::fetch::decode;
 use super::key::Bucket;
-use super::link::Item;
 use super::reply::{Row, unexpected};
 use super::session::user_item;
 use super::{script, write};
-use crate::amended::Amended;
 use crate::damage::unless_damaged;
+use crate::message_state::MessageState;
 use crate::model::{
-    Conversation, Group, HistoryPage, HistoryQuery, HistoryRange, LOOKED_AT, Logged, Member, Membership,
-    Version,
+    Conversation, Group, HistoryPage, HistoryQuery, HistoryRange, LogEvent, MESSAGES_CHECKED, Member,
+    Membership, Version,
 };
 use crate::{Error, Result};
 
-/// Conversations read in one call: each has its last message, and perhaps many
-/// members.
+/// The most conversations of one call: each has its last message, and may have
+/// many members.
 const CONVERSATIONS: usize = 8;
-/// Fields of a record read in one call, about.
+/// Fields of a record read in one call, about (`HSCAN COUNT`).
 const FIELDS: &str = "1000";
-/// Records read in one call.
+/// The most records of one call.
 const RECORDS: usize = 512;
-/// Conversations in one call in which up to [`LOOKED_AT`] messages are looked
-/// at from each end.
+/// The most conversations of one call that reads up to [`MESSAGES_CHECKED`] messages
+/// at both ends of each.
 const LOOKED_THROUGH: usize = 16;
 
 impl Redis {
-    /// A page of which nothing can be read, while there are others, is not an
-    /// answer: nobody could go on from it. The next one is read then.
+    /// A page of damaged messages only is skipped while there is more after it:
+    /// a reader could not go on from it.
     pub(super) async fn history_of(&self, mut query: HistoryQuery) -> Result<Option<HistoryPage>> {
         if !query.conversation.admits(&query.user) {
             return Ok(None);
@@ -56,7 +56,7 @@ impl Redis {
         }
     }
 
-    /// A page, and the seqs that it has, also of what cannot be read.
+    /// A page, and the range of its seqs, damaged messages included.
     async fn history_page(&self, query: &HistoryQuery) -> Result<Option<(HistoryPage, Range<u64>)>> {
         let conversation = &query.conversation;
         let (range, seq) = match query.range {
@@ -84,7 +84,7 @@ impl Redis {
         while !list.is_done() {
             let entry = decode(list.bytes()?);
             if let Some(entry) = unless_damaged(entry, format_args!("message {seq} of {conversation}"))? {
-                let message = Logged { conversation: conversation.clone(), seq: Seq(seq), entry };
+                let message = LogEvent { conversation: conversation.clone(), seq: Seq(seq), entry };
                 messages.push(states.remove(&seq).unwrap_or_default().show(message)?);
             }
             seq += 1;
@@ -104,7 +104,7 @@ impl Redis {
                 item
             })
             .collect();
-        let common = [write::number(LOOKED_AT)];
+        let common = [write::number(MESSAGES_CHECKED)];
         let rows = self.read.run(&script::TALKED, &common, items, LOOKED_THROUGH).await?;
         rows.into_iter().map(|mut row| Ok(row.number()? == 1)).collect()
     }
@@ -137,8 +137,8 @@ impl Redis {
         Ok(found)
     }
 
-    /// Fills `unread` in: see [`Conversation::unread`]. Only where something
-    /// after the read mark was recalled it takes another call.
+    /// Sets `unread`: see [`Conversation::unread`]. Needs a call only where a
+    /// message after the read mark was recalled.
     async fn count_unread(
         &self,
         ids: &[ConversationId],
@@ -171,7 +171,8 @@ impl Redis {
         Ok(())
     }
 
-    /// Whoever writes has read up to there; that is on the writer's record.
+    /// Raises read marks to the messages that users sent themselves, which are
+    /// noted on their records.
     async fn read_what_they_sent(
         &self,
         ids: &[ConversationId],
@@ -191,7 +192,8 @@ impl Redis {
     }
 
     pub(super) async fn memberships_of(&self, user: &UserId) -> Result<Vec<Membership>> {
-        // By conversation: what changes meanwhile may come twice.
+        // A map by conversation: HSCAN may return a field twice when it changes
+        // meanwhile.
         let mut memberships = FxHashMap::default();
         let mut cursor = Str::from("0");
         loop {
@@ -206,9 +208,9 @@ impl Redis {
         Ok(memberships.into_iter().map(of).collect())
     }
 
-    /// Some of the fields of a user's record about conversations, and where to
-    /// go on: a record may have very many, and reading them all at once would
-    /// hold Redis up.
+    /// Some fields of a user's record about conversations, and where to go on.
+    /// A record may have very many fields, and reading all at once would block
+    /// Redis.
     async fn scan_record(&self, user: &UserId, cursor: Str) -> Result<Row> {
         self.read.connected(self.timeout).await?;
         let bucket = Bucket::of(user.as_str());
@@ -242,7 +244,8 @@ fn read_memberships(fields: &mut Row, into: &mut FxHashMap<ConversationId, Posit
     Ok(())
 }
 
-/// Reads what a record says of a conversation; no activity if the user has left it.
+/// Reads a record's field about a conversation; the activity is `None` if the
+/// user has left it.
 fn membership(id: &[u8], value: &[u8]) -> Result<(ConversationId, Option<Position>)> {
     let wrong = || Error::Corrupt("a conversation on a user's record".into());
     let id = std::str::from_utf8(id).ok().and_then(|id| ConversationId::parse(id).ok()).ok_or_else(wrong)?;
@@ -252,20 +255,20 @@ fn membership(id: &[u8], value: &[u8]) -> Result<(ConversationId, Option<Positio
     Ok((id, (!left).then_some(Position(activity))))
 }
 
-/// The beginning of items about conversations: bucket and conversation.
+/// The first arguments of items about conversations: bucket and conversation.
 pub(super) fn conversation_item(id: &ConversationId) -> Item {
     let bucket = Bucket::of(id.as_str());
     Item::new(bucket, smallvec![Value::Integer(bucket.0.into()), write::text(id.as_str())])
 }
 
-/// Of `conversation.lua`.
+/// An item of `conversation.lua`.
 pub(super) fn state_item(id: &ConversationId) -> Item {
     let mut item = conversation_item(id);
     item.args.push(write::text(&write::direct_members(id)));
     item
 }
 
-/// Of `sent.lua` and `filed.lua`.
+/// An item of `sent.lua` and `filed.lua`.
 pub(super) fn sent_item(user: &UserId, conversation: &ConversationId) -> Item {
     let mut item = user_item(user);
     item.args.push(write::text(conversation.as_str()));
@@ -276,7 +279,8 @@ pub(super) fn only(mut rows: Vec<Row>) -> Result<Row> {
     rows.pop().ok_or_else(|| unexpected("a row"))
 }
 
-/// With the newest seq that was recalled, 0 for none.
+/// Reads a row of `conversation.lua`. The number is the newest seq that was
+/// recalled, 0 for none.
 fn conversation(id: &ConversationId, mut row: Row) -> Result<(Option<Conversation>, u64)> {
     let (head, _) = (Seq(row.number()?), row.number()?);
     let version = Version(row.number()?);
@@ -291,7 +295,7 @@ fn conversation(id: &ConversationId, mut row: Row) -> Result<(Option<Conversatio
     for start in starts(&members)? {
         let (delivered, read) = (Seq(marks.number()?), Seq(marks.number()?));
         let since = Seq(start.seq);
-        // A mark beyond the head is of a history that was lost.
+        // A mark beyond the head comes from a history that was lost.
         let (delivered, read) = (delivered.min(head), read.min(head).max(since));
         list.push(Member::new(start.user, since, delivered, read));
     }
@@ -299,7 +303,7 @@ fn conversation(id: &ConversationId, mut row: Row) -> Result<(Option<Conversatio
         true => None,
         false => {
             let entry = unless_damaged(decode(last.bytes()?), format_args!("message {} of {id}", head.0))?;
-            let message = entry.map(|entry| Logged { conversation: id.clone(), seq: head, entry });
+            let message = entry.map(|entry| LogEvent { conversation: id.clone(), seq: head, entry });
             message.map(|message| states.remove(&head.0).unwrap_or_default().show(message)).transpose()?
         }
     };
@@ -314,9 +318,9 @@ fn conversation(id: &ConversationId, mut row: Row) -> Result<(Option<Conversatio
     Ok((Some(Conversation { head, group, last_message, unread: 0, members: list }), newest_recalled))
 }
 
-/// What became of messages, by seq: as `states` of `scripts/lib/state.lua`
-/// answers it.
-fn states(row: &mut Row) -> Result<FxHashMap<u64, Amended>> {
+/// Reads the states of amended messages by seq, as `states` of
+/// `scripts/lib/state.lua` returns them.
+fn states(row: &mut Row) -> Result<FxHashMap<u64, MessageState>> {
     let mut found = FxHashMap::default();
     let mut list = row.list()?;
     while !list.is_done() {
@@ -328,7 +332,7 @@ fn states(row: &mut Row) -> Result<FxHashMap<u64, Amended>> {
             Some(edit) => unless_damaged(edit, format_args!("the edit of message {seq}"))?,
             None => None,
         };
-        let mut amended = Amended { edit, recalled, reactions: Vec::new() };
+        let mut amended = MessageState { edit, recalled, reactions: Vec::new() };
         let mut reactions = state.list()?;
         while !reactions.is_done() {
             let reaction = reaction(&reactions.bytes()?);
@@ -347,18 +351,19 @@ fn reaction(bytes: &[u8]) -> Result<(UserId, String)> {
     Ok((user, emoji.to_owned()))
 }
 
-/// A member as the scripts write it, and what it sees after.
+/// A member as the scripts write it, and where its view of the conversation
+/// starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Start {
     pub(super) user: UserId,
     pub(super) seq: u64,
     pub(super) version: u64,
-    /// Removed by the change that is being filed.
+    /// Whether the change that is being filed removes the member.
     pub(super) leaves: bool,
 }
 
-/// Reads `bucket,user:seq:version;` and so on, with an `l` behind those who
-/// leave.
+/// Reads members in the form `bucket,user:seq:version;`, where an `l` after the
+/// `;` marks a member who leaves. Fails for any other form.
 pub(super) fn starts(members: &str) -> Result<Vec<Start>> {
     let wrong = || Error::Corrupt("the members of a group".into());
     let mut starts: Vec<Start> = Vec::new();

@@ -1,4 +1,4 @@
-//! Reading entries of conversations by their numbers, in ranges.
+//! Reads entries of conversations by their numbers, in ranges.
 
 use bytes::Bytes;
 use fred::types::Value;
@@ -9,63 +9,63 @@ use rustc_hash::FxHashMap;
 use smallvec::smallvec;
 
 use super::Redis;
+use super::connection::{CALL_BYTES, Item};
 use super::key::Bucket;
-use super::link::{CALL_BYTES, Item};
 use super::reference::Kind;
 use super::{script, write};
 use crate::{Error, Result};
 
-/// Ranges read in one call.
+/// The most ranges of one call.
 const RANGES: usize = 128;
-/// What an entry takes in a call beside its bytes: time.
+/// What an entry costs in a call besides its bytes: time, expressed in bytes.
 const ENTRY: usize = 256;
-/// Bytes of an entry of which nothing is known.
+/// The size assumed for an entry whose size is not known.
 pub(super) const UNKNOWN: usize = 66 << 10;
 
-/// An entry that is wanted.
+/// An entry to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Wanted {
-    /// Its number in the list.
+pub(super) struct EntryRequest {
+    /// The entry's number in the list.
     pub(super) number: u64,
-    /// Its bytes.
+    /// The entry's size in bytes, for the limit of a call.
     pub(super) size: usize,
 }
 
-/// A list of a conversation.
+/// One of a conversation's two lists.
 pub(super) type ListId = (ConversationId, Kind);
 
-/// What was read of a list.
+/// The entries read of one list.
 #[derive(Default)]
 pub(super) struct Entries {
-    /// Everything up to here was trimmed.
+    /// Entries up to this number were trimmed.
     pub(super) base: u64,
-    /// The last number.
+    /// The number of the newest entry.
     pub(super) head: u64,
     by_number: FxHashMap<u64, Bytes>,
 }
 
 impl Entries {
-    /// The encoded entry; a change as [`split_change`] takes it apart.
+    /// The encoded entry; a change in the form that [`split_change`] reads.
     pub(super) fn get(&self, number: u64) -> Option<&Bytes> {
         self.by_number.get(&number)
     }
 }
 
 impl Redis {
-    /// Reads these. What is not there is not in the answer. No call reads more
-    /// than [`CALL_BYTES`], but for a single entry that is larger.
+    /// Reads entries. Those that are not there are missing in the result. No
+    /// call reads more than [`CALL_BYTES`], except for a single larger entry.
     pub(super) async fn fetch(
         &self,
-        wanted: Vec<(ListId, Vec<Wanted>)>,
+        requests: Vec<(ListId, Vec<EntryRequest>)>,
     ) -> Result<FxHashMap<ListId, Entries>> {
         let mut ranges: Vec<(ListId, u64)> = Vec::new();
         let mut items = Vec::new();
-        for (list, mut entries) in wanted {
+        for (list, mut entries) in requests {
             entries.sort_unstable();
             entries.dedup_by_key(|entry| entry.number);
             let call = Bound::new(CALL_BYTES, usize::MAX);
             let runs = entries.chunk_by(|a, b| a.number + 1 == b.number);
-            for run in runs.flat_map(|run| call.runs(run, Wanted::weight)) {
+            for run in runs.flat_map(|run| call.runs(run, EntryRequest::weight)) {
                 items.push(item(&list, run));
                 ranges.push((list.clone(), run[0].number));
             }
@@ -86,8 +86,8 @@ impl Redis {
     }
 }
 
-impl Wanted {
-    /// These numbers, of entries of which nothing is known.
+impl EntryRequest {
+    /// Entries with these numbers, of unknown size.
     pub(super) fn all(numbers: impl IntoIterator<Item = u64>) -> Vec<Self> {
         numbers.into_iter().map(|number| Self { number, size: UNKNOWN }).collect()
     }
@@ -97,8 +97,8 @@ impl Wanted {
     }
 }
 
-/// A range of entries, one after the other.
-fn item(list: &ListId, range: &[Wanted]) -> Item {
+/// An item that reads a range of entries.
+fn item(list: &ListId, range: &[EntryRequest]) -> Item {
     let (conversation, kind) = list;
     let bucket = Bucket::of(conversation.as_str());
     let args = smallvec![
@@ -108,12 +108,12 @@ fn item(list: &ListId, range: &[Wanted]) -> Item {
         write::number(range[0].number),
         write::number(range[range.len() - 1].number),
     ];
-    Item::new(bucket, args).answering(range.iter().map(Wanted::weight).sum())
+    Item::new(bucket, args).answering(range.iter().map(EntryRequest::weight).sum())
 }
 
-/// An item of a conversation's list of changes.
-pub(super) struct Changed {
-    /// The conversation's head before it.
+/// An element of a conversation's list of changes.
+pub(super) struct StoredChange {
+    /// The conversation's head when the change was made.
     pub(super) head: u64,
     /// The seq of the message that it amends; 0 for a change of the group.
     pub(super) amends: u64,
@@ -121,14 +121,14 @@ pub(super) struct Changed {
     pub(super) entry: Bytes,
 }
 
-/// Takes a change apart.
-pub(super) fn split_change(bytes: &Bytes) -> Result<Changed> {
+/// Splits the stored form `head:amends:entry`.
+pub(super) fn split_change(bytes: &Bytes) -> Result<StoredChange> {
     let mut rest = bytes.clone();
     let (head, amends) = (leading_number(&mut rest)?, leading_number(&mut rest)?);
-    Ok(Changed { head, amends, entry: rest })
+    Ok(StoredChange { head, amends, entry: rest })
 }
 
-/// Takes a number and the colon behind it off the front.
+/// Removes a number and the colon after it from the front.
 pub(super) fn leading_number(bytes: &mut Bytes) -> Result<u64> {
     let wrong = || Error::Corrupt("a number in front of an entry".into());
     let colon = bytes.iter().position(|byte| *byte == b':').ok_or_else(wrong)?;

@@ -1,6 +1,7 @@
-//! Filing entries in the inboxes of members, step by step: strictly one after
-//! the other, and where entries between are missing (another router is on its
-//! way, or died on it) those first.
+//! Files entries in members' inboxes, step by step. A member's entries of one
+//! conversation are filed strictly in order. If entries before one are missing
+//! (another router is about to file them, or died before it did), these are
+//! filed first.
 
 use std::sync::Arc;
 
@@ -11,36 +12,36 @@ use proto::{ConversationId, NodeIncarnation, Seq, SessionId, UserId};
 use rustc_hash::FxHashMap;
 
 use super::Redis;
-use super::announce::Announced;
+use super::announce::PendingAnnouncement;
+use super::connection::Item;
 use super::conversation::Start;
-use super::fetch::{Changed, Entries, ListId, Wanted, decode, split_change};
-use super::link::Item;
+use super::fetch::{Entries, EntryRequest, ListId, StoredChange, decode, split_change};
 use super::reference::Kind;
 use super::reply::{Row, unexpected};
 use super::session::{locations, user_item};
 use super::step::Step;
-use super::unheard::Doubtful;
+use super::unheard::UnheardCandidate;
 use super::{script, write};
 use crate::Result;
 use crate::damage::unless_damaged;
 
-/// Records touched in one call.
+/// The most records of one call.
 const RECORDS: usize = 512;
 
-/// The place of an entry in its conversation: each entry raises exactly one of
-/// the two, so that places compare as a whole.
+/// The position of an entry in its conversation. Each entry raises exactly one
+/// of the two numbers, so that positions can be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub(super) struct Place {
+pub(super) struct LogPosition {
     pub(super) seq: u64,
     pub(super) version: u64,
 }
 
-/// An entry at its place.
+/// An entry with its position.
 #[derive(Debug)]
-pub(super) struct Placed {
+pub(super) struct LogEntry {
     pub(super) conversation: ConversationId,
     pub(super) kind: Kind,
-    pub(super) place: Place,
+    pub(super) position: LogPosition,
     /// The seq of the message that it amends; 0 if it amends none.
     pub(super) amends: u64,
     pub(super) fingerprint: u32,
@@ -48,49 +49,51 @@ pub(super) struct Placed {
     pub(super) by: UserId,
     /// The encoded entry.
     pub(super) bytes: Bytes,
-    /// Of its post; empty for what was read from the log.
+    /// The trace of its post; empty for an entry read from the log.
     pub(super) trace: Bytes,
 }
 
-/// An entry to file for a member.
+/// One entry to file for one member.
 #[derive(Debug, Clone)]
 pub(super) struct Filing {
     pub(super) member: Start,
-    pub(super) entry: Arc<Placed>,
-    /// The session that needs no announcement.
+    pub(super) entry: Arc<LogEntry>,
+    /// The session that gets no announcement.
     pub(super) except: Option<SessionId>,
-    /// It is the last one that the member gets.
+    /// Whether it is the last entry of the conversation that the member gets.
     pub(super) last: bool,
 }
 
-/// What became of a [`Filing`].
+/// The result of a [`Filing`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// At this position; these sessions are to hear of it.
+    /// Filed at this position. The text lists the sessions to announce it to.
     Filed(u64, String),
-    /// It was there already; the position is known if nothing came after. And
-    /// the reference to the newest event of the conversation, if it is kept.
+    /// It was filed already. The position is known if nothing was filed after
+    /// it. The bytes are the reference to the conversation's newest event in
+    /// the inbox, if that is kept.
     There(Option<u64>, Bytes),
-    /// The last place filed: what comes after is missing.
-    Hole(Place),
-    /// The member does not see the message that it amends: nothing is in the
-    /// inbox, and what comes next can be filed.
+    /// Entries before it are missing; this is the last position filed.
+    Hole(LogPosition),
+    /// The member does not see the message that is amended, so nothing was
+    /// filed; later entries can be.
     Hidden,
 }
 
-/// How to file.
+/// The ways of filing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// Only what comes next.
+    /// Files only the next entry; anything later is a hole.
     Strict,
-    /// What comes later: whatever lies between is filed already or gone.
+    /// Files later entries, too: those in between are filed already, or
+    /// trimmed.
     Missing,
-    /// Over a history that was lost: older cursors hold no more.
+    /// Files over a history that was lost: older cursors become invalid.
     Rewrite,
 }
 
 impl Outcome {
-    /// In the member's inbox, if known.
+    /// The position in the member's inbox, if known.
     pub(super) fn position(&self) -> Option<u64> {
         match self {
             Self::Filed(position, _) => Some(*position),
@@ -101,23 +104,28 @@ impl Outcome {
 }
 
 impl Redis {
-    /// Files in the order given. Answers each, and what is to be announced.
-    pub(super) async fn file(&self, filings: Vec<Filing>) -> Result<(Vec<Outcome>, Vec<Announced>)> {
+    /// Files in the order given, and closes holes. Returns a result for each,
+    /// and the events to announce.
+    pub(super) async fn file(
+        &self,
+        filings: Vec<Filing>,
+    ) -> Result<(Vec<Outcome>, Vec<PendingAnnouncement>)> {
         let mut outcomes = self.file_strictly(&filings).await?;
         let missing = self.missing(&filings, &outcomes).await?;
         let closed = self.file_each(&missing, Mode::Missing).await?;
-        let by_place: FxHashMap<(&UserId, &ConversationId, Place), &Outcome> = missing
+        let by_position: FxHashMap<(&UserId, &ConversationId, LogPosition), &Outcome> = missing
             .iter()
             .zip(&closed)
             .map(|(filing, outcome)| {
-                ((&filing.member.user, &filing.entry.conversation, filing.entry.place), outcome)
+                ((&filing.member.user, &filing.entry.conversation, filing.entry.position), outcome)
             })
             .collect();
         for (filing, outcome) in filings.iter().zip(&mut outcomes) {
             if let Outcome::Hole(_) = outcome {
-                let key = (&filing.member.user, &filing.entry.conversation, filing.entry.place);
-                *outcome =
-                    by_place.get(&key).map_or(Outcome::There(None, Bytes::new()), |closed| (*closed).clone());
+                let key = (&filing.member.user, &filing.entry.conversation, filing.entry.position);
+                *outcome = by_position
+                    .get(&key)
+                    .map_or(Outcome::There(None, Bytes::new()), |closed| (*closed).clone());
             }
         }
         self.rewrite(&filings, &outcomes).await?;
@@ -126,8 +134,8 @@ impl Redis {
             .into_iter()
             .zip(outcomes.iter().cloned())
             .filter(|(filing, _)| {
-                let key = (&filing.member.user, &filing.entry.conversation, filing.entry.place);
-                !by_place.contains_key(&key)
+                let key = (&filing.member.user, &filing.entry.conversation, filing.entry.position);
+                !by_position.contains_key(&key)
             })
             .unzip();
         events.extend(self.announced(&direct, &done).await?);
@@ -135,7 +143,7 @@ impl Redis {
     }
 
     async fn file_strictly(&self, filings: &[Filing]) -> Result<Vec<Outcome>> {
-        // A test lets the process die with some inboxes written.
+        // A crash test ends the process when some inboxes are written.
         let some = match self.fail.at(Step::FiledSome) {
             true => filings.iter().take_while(|filing| filing.member.user == filings[0].member.user).count(),
             false => 0,
@@ -156,9 +164,9 @@ impl Redis {
         rows.into_iter().map(outcome).collect()
     }
 
-    /// What lies between what is filed and what is to be filed, inclusive.
+    /// The entries from the last one filed to the one wanted, for each hole.
     async fn missing(&self, filings: &[Filing], outcomes: &[Outcome]) -> Result<Vec<Filing>> {
-        let mut holes: Vec<(Place, Vec<&Filing>)> = Vec::new();
+        let mut holes: Vec<(LogPosition, Vec<&Filing>)> = Vec::new();
         let mut index: FxHashMap<(&UserId, &ConversationId), usize> = FxHashMap::default();
         for (filing, outcome) in filings.iter().zip(outcomes) {
             let Outcome::Hole(from) = outcome else { continue };
@@ -173,10 +181,10 @@ impl Redis {
         }
         let mut missing = Vec::new();
         for (from, wanted) in holes {
-            let Some(to) = wanted.iter().map(|filing| filing.entry.place).max() else { continue };
+            let Some(to) = wanted.iter().map(|filing| filing.entry.position).max() else { continue };
             let first = wanted[0];
             for entry in self.between(&first.entry.conversation, from, to).await? {
-                let own = wanted.iter().find(|filing| filing.entry.place == entry.place);
+                let own = wanted.iter().find(|filing| filing.entry.position == entry.position);
                 missing.push(Filing {
                     member: first.member.clone(),
                     entry,
@@ -188,29 +196,33 @@ impl Redis {
         Ok(missing)
     }
 
-    /// The entries of a conversation after one place up to another, in order.
-    /// Those that were trimmed are not among them.
+    /// The entries of a conversation after `from` up to `to`, in order, without
+    /// those that were trimmed.
     pub(super) async fn between(
         &self,
         conversation: &ConversationId,
-        from: Place,
-        to: Place,
-    ) -> Result<Vec<Arc<Placed>>> {
+        from: LogPosition,
+        to: LogPosition,
+    ) -> Result<Vec<Arc<LogEntry>>> {
         let lists = [
-            ((conversation.clone(), Kind::Message), Wanted::all(from.seq + 1..=to.seq)),
-            ((conversation.clone(), Kind::Change), Wanted::all(from.version + 1..=to.version)),
+            ((conversation.clone(), Kind::Message), EntryRequest::all(from.seq + 1..=to.seq)),
+            ((conversation.clone(), Kind::Change), EntryRequest::all(from.version + 1..=to.version)),
         ];
         let wanted = lists.into_iter().filter(|(_, wanted)| !wanted.is_empty()).collect();
         let fetched = self.fetch(wanted).await?;
         merge(conversation, &fetched, from, to)
     }
 
-    /// Whom to tell of what was filed; forgets sessions on dead nodes, and notes
-    /// what nobody hears of.
-    pub(super) async fn announced(&self, filings: &[Filing], outcomes: &[Outcome]) -> Result<Vec<Announced>> {
-        let mut events: Vec<Announced> = Vec::new();
-        let mut doubtful = Vec::new();
-        let mut index: FxHashMap<(&ConversationId, Place), usize> = FxHashMap::default();
+    /// Who is to be told of what was filed. Also removes sessions on dead
+    /// nodes, and notes messages for members without a session.
+    pub(super) async fn announced(
+        &self,
+        filings: &[Filing],
+        outcomes: &[Outcome],
+    ) -> Result<Vec<PendingAnnouncement>> {
+        let mut events: Vec<PendingAnnouncement> = Vec::new();
+        let mut candidates = Vec::new();
+        let mut index: FxHashMap<(&ConversationId, LogPosition), usize> = FxHashMap::default();
         for (filing, outcome) in filings.iter().zip(outcomes) {
             let Outcome::Filed(position, text) = outcome else { continue };
             let entry = &filing.entry;
@@ -221,13 +233,13 @@ impl Redis {
                 }
             }
             if self.bounds.unheard > 0 {
-                doubtful.extend(Doubtful::of(filing, &nodes));
+                candidates.extend(UnheardCandidate::of(filing, &nodes));
             }
-            let at = *index.entry((&entry.conversation, entry.place)).or_insert_with(|| {
-                events.push(Announced {
+            let at = *index.entry((&entry.conversation, entry.position)).or_insert_with(|| {
+                events.push(PendingAnnouncement {
                     conversation: entry.conversation.clone(),
                     seq: match entry.kind {
-                        Kind::Message => Seq(entry.place.seq),
+                        Kind::Message => Seq(entry.position.seq),
                         Kind::Change => Seq(0),
                     },
                     entry: entry.bytes.clone(),
@@ -257,7 +269,7 @@ impl Redis {
             users.dedup();
             self.sweep(&users, &dead).await?;
         }
-        self.note_unheard(doubtful, &dead).await?;
+        self.note_unheard(candidates, &dead).await?;
         Ok(events)
     }
 }
@@ -276,15 +288,15 @@ fn item(filing: &Filing, mode: Mode) -> Item {
         write::number(filing.member.version),
         write::text(entry.conversation.as_str()),
         write::text(entry.kind.as_str()),
-        write::number(entry.place.seq),
-        write::number(entry.place.version),
+        write::number(entry.position.seq),
+        write::number(entry.position.version),
         write::number(entry.amends),
         Value::Bytes(Bytes::copy_from_slice(&write::prefix(
             entry.fingerprint,
             entry.time,
             entry.bytes.len(),
         ))),
-        Value::Bytes(Bytes::copy_from_slice(&write::place_of_marks(
+        Value::Bytes(Bytes::copy_from_slice(&write::buckets_of_marks(
             &entry.conversation,
             &filing.member.user,
         ))),
@@ -298,64 +310,67 @@ fn outcome(mut row: Row) -> Result<Outcome> {
         "filed" => Ok(Outcome::Filed(row.number()?, row.text()?.to_string())),
         "old" => Ok(Outcome::There(Some(row.number()?).filter(|position| *position > 0), row.bytes()?)),
         "hidden" => Ok(Outcome::Hidden),
-        "hole" => Ok(Outcome::Hole(Place { seq: row.number()?, version: row.number()? })),
+        "hole" => Ok(Outcome::Hole(LogPosition { seq: row.number()?, version: row.number()? })),
         _ => Err(unexpected("what became of a filing")),
     }
 }
 
-/// A change stands after the messages up to the head that it was made at.
+/// Merges both lists: a change comes after the messages up to the head at which
+/// it was made.
 fn merge(
     conversation: &ConversationId,
     fetched: &FxHashMap<ListId, Entries>,
-    from: Place,
-    to: Place,
-) -> Result<Vec<Arc<Placed>>> {
+    from: LogPosition,
+    to: LogPosition,
+) -> Result<Vec<Arc<LogEntry>>> {
     let messages = fetched.get(&(conversation.clone(), Kind::Message));
     let changes = fetched.get(&(conversation.clone(), Kind::Change));
     let mut merged = Vec::new();
-    let mut place = from;
-    let take_messages = |upto: u64, place: &mut Place, merged: &mut Vec<Arc<Placed>>| -> Result<()> {
-        while place.seq < upto {
-            place.seq += 1;
-            if let Some(bytes) = messages.and_then(|messages| messages.get(place.seq)) {
-                let entry = placed(conversation, Kind::Message, *place, 0, bytes.clone());
-                let entry = unless_damaged(entry, format_args!("message {} of {conversation}", place.seq))?;
-                merged.extend(entry.map(Arc::new));
+    let mut position = from;
+    let take_messages =
+        |upto: u64, position: &mut LogPosition, merged: &mut Vec<Arc<LogEntry>>| -> Result<()> {
+            while position.seq < upto {
+                position.seq += 1;
+                if let Some(bytes) = messages.and_then(|messages| messages.get(position.seq)) {
+                    let entry = log_entry(conversation, Kind::Message, *position, 0, bytes.clone());
+                    let entry =
+                        unless_damaged(entry, format_args!("message {} of {conversation}", position.seq))?;
+                    merged.extend(entry.map(Arc::new));
+                }
             }
-        }
-        Ok(())
-    };
-    while place.version < to.version {
-        let change = match changes.and_then(|changes| changes.get(place.version + 1)) {
+            Ok(())
+        };
+    while position.version < to.version {
+        let change = match changes.and_then(|changes| changes.get(position.version + 1)) {
             Some(bytes) => {
-                let at = format_args!("change {} of {conversation}", place.version + 1);
+                let at = format_args!("change {} of {conversation}", position.version + 1);
                 unless_damaged(split_change(bytes), at)?
             }
             None => None,
         };
-        if let Some(Changed { head, amends, entry }) = change {
-            take_messages(head.min(to.seq), &mut place, &mut merged)?;
-            place.version += 1;
-            let entry = placed(conversation, Kind::Change, place, amends, entry);
-            let at = format_args!("change {} of {conversation}", place.version);
+        if let Some(StoredChange { head, amends, entry }) = change {
+            take_messages(head.min(to.seq), &mut position, &mut merged)?;
+            position.version += 1;
+            let entry = log_entry(conversation, Kind::Change, position, amends, entry);
+            let at = format_args!("change {} of {conversation}", position.version);
             merged.extend(unless_damaged(entry, at)?.map(Arc::new));
         } else {
-            place.version += 1;
+            position.version += 1;
         }
     }
-    take_messages(to.seq, &mut place, &mut merged)?;
+    take_messages(to.seq, &mut position, &mut merged)?;
     Ok(merged)
 }
 
-fn placed(
+fn log_entry(
     conversation: &ConversationId,
     kind: Kind,
-    place: Place,
+    position: LogPosition,
     amends: u64,
     bytes: Bytes,
-) -> Result<Placed> {
+) -> Result<LogEntry> {
     let Entry { fingerprint, time, by, .. } = decode(bytes.clone())?;
     let by = UserId::parse(&by).map_err(|_| unexpected("an entry by a user"))?;
     let conversation = conversation.clone();
-    Ok(Placed { conversation, kind, place, amends, fingerprint, time, by, bytes, trace: Bytes::new() })
+    Ok(LogEntry { conversation, kind, position, amends, fingerprint, time, by, bytes, trace: Bytes::new() })
 }

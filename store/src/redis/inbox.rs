@@ -1,4 +1,4 @@
-//! Reading an inbox: references first, then the entries that they refer to.
+//! Reads inboxes: first the references, then the entries that they refer to.
 
 use fred::types::Value;
 use proto::weight::{self, PAGE};
@@ -7,21 +7,21 @@ use rustc_hash::FxHashMap;
 use smallvec::smallvec;
 
 use super::Redis;
-use super::changed::{self, Changed};
-use super::fetch::{Entries, ListId, Wanted, decode, split_change};
+use super::changed::{self, ChangedConversations};
+use super::connection::{Args, Item};
+use super::fetch::{Entries, EntryRequest, ListId, decode, split_change};
 use super::key::Bucket;
-use super::link::{Args, Item};
 use super::reference::{Kind, Reference};
 use super::reply::{Row, unexpected};
 use super::{script, write};
 use crate::Result;
 use crate::damage::{nothing, unless_damaged};
-use crate::model::{Filed, InboxPage, InboxQuery, Logged, Standing};
+use crate::model::{InboxEvent, InboxPage, InboxQuery, LogEvent, Standing};
 
-/// Inboxes read in one call.
+/// The most inboxes of one call.
 pub(super) const INBOXES: usize = 64;
-/// Bytes of a reference, and of a conversation whose marks have changed, nearly:
-/// most of it is the conversation's name.
+/// The bytes of a reference, and of a conversation whose marks have changed,
+/// about; most of it is the conversation's id.
 const REFERENCE: usize = 100;
 
 impl Redis {
@@ -34,19 +34,19 @@ impl Redis {
         self.resolve(readers, pages).await
     }
 
-    /// Reads what the references of these readers' pages refer to, and the marks
+    /// Reads the entries that these readers' references name, and the marks
     /// that have changed.
     pub(super) async fn resolve(
         &self,
         readers: Vec<(&UserId, Position)>,
         mut pages: Vec<References>,
     ) -> Result<Vec<InboxPage>> {
-        let mut wanted: FxHashMap<ListId, Vec<Wanted>> = FxHashMap::default();
+        let mut wanted: FxHashMap<ListId, Vec<EntryRequest>> = FxHashMap::default();
         for reference in pages.iter().flat_map(|page| &page.references).flatten() {
             wanted
                 .entry((reference.conversation.clone(), reference.kind))
                 .or_default()
-                .push(Wanted { number: reference.number, size: reference.size });
+                .push(EntryRequest { number: reference.number, size: reference.size });
         }
         let changed =
             readers.iter().zip(&mut pages).map(|((reader, _), page)| (*reader, page.changed.take()));
@@ -83,7 +83,7 @@ impl Redis {
         Ok(answers)
     }
 
-    /// The newest place of an inbox.
+    /// The cursor of an inbox's head.
     async fn head(&self, user: &UserId) -> Result<Cursor> {
         let bucket = Bucket::of(user.as_str());
         let item = Item::new(bucket, smallvec![Value::Integer(bucket.0.into()), write::text(user.as_str())]);
@@ -97,8 +97,8 @@ impl Redis {
     }
 }
 
-/// What the row of a page of references has, nearly; the marks are of one more
-/// than a page of marks has.
+/// The bytes of a row with a page of references, about. Its list of changed
+/// marks has one more than a page of marks.
 pub(super) fn references(events: usize) -> usize {
     (events + changed::CHANGED / 4) * REFERENCE
 }
@@ -121,19 +121,19 @@ fn item(query: &InboxQuery, most: usize) -> Item {
     Item::new(bucket, args).answering(references(query.limit.min(PAGE.entries)))
 }
 
-/// As inboxes hold it.
+/// The form in which inboxes hold a fingerprint.
 pub(super) fn fingerprint_arg(fingerprint: Fingerprint) -> Value {
     Value::Bytes(bytes::Bytes::copy_from_slice(&fingerprint.0.to_le_bytes()))
 }
 
-/// As scripts answer it.
+/// Reads a fingerprint of a script's reply.
 pub(super) fn fingerprint(row: &mut Row) -> Result<Fingerprint> {
     let bytes = row.bytes()?;
     let bytes = bytes.as_ref().try_into().map_err(|_| unexpected("a fingerprint"))?;
     Ok(Fingerprint(u32::from_le_bytes(bytes)))
 }
 
-/// As scripts answer it.
+/// Reads the reason of a reset in a script's reply.
 pub(super) fn reset_reason(number: u64) -> Result<Option<ResetReason>> {
     match number {
         0 => Ok(None),
@@ -143,18 +143,18 @@ pub(super) fn reset_reason(number: u64) -> Result<Option<ResetReason>> {
     }
 }
 
-/// A page before its entries have been read.
+/// A page before its entries are read.
 pub(super) struct References {
     head: Position,
     reset: Option<(ResetReason, Cursor)>,
     standing: Standing,
-    /// Of one that cannot be read its first bytes.
+    /// References; of a damaged one only its first bytes.
     references: Vec<std::result::Result<Reference, u32>>,
-    changed: Option<Changed>,
+    changed: Option<ChangedConversations>,
 }
 
-/// Why a page cannot be given, and where to go on if that is known.
-type Broken = (ResetReason, Option<Cursor>);
+/// Why a page is not valid, and where to go on if that is known.
+type PageFailure = (ResetReason, Option<Cursor>);
 
 impl References {
     fn read(mut row: Row) -> Result<Self> {
@@ -175,8 +175,8 @@ impl References {
         Self::rest(head, reset, standing, &mut row)
     }
 
-    /// The first page of a session that has just been registered: what is left
-    /// of its row.
+    /// The first page of a session that has just been registered, read from the
+    /// rest of its row.
     pub(super) fn first(head: Position, row: &mut Row) -> Result<Self> {
         Self::rest(head, None, Standing::Registered, row)
     }
@@ -194,7 +194,7 @@ impl References {
             let reference = unless_damaged(Reference::parse(&bytes), "a reference in an inbox")?;
             references.push(reference.ok_or_else(|| first_bytes(&bytes)));
         }
-        let changed = Some(Changed::read(row)?);
+        let changed = Some(ChangedConversations::read(row)?);
         Ok(Self { head, reset, standing, references, changed })
     }
 
@@ -203,7 +203,7 @@ impl References {
         user: &UserId,
         after: Position,
         fetched: &FxHashMap<ListId, Entries>,
-    ) -> Result<std::result::Result<Vec<Filed>, Broken>> {
+    ) -> Result<std::result::Result<Vec<InboxEvent>, PageFailure>> {
         if let Some((reason, restart)) = self.reset {
             return Ok(Err((reason, Some(restart))));
         }
@@ -231,25 +231,25 @@ impl References {
                 Kind::Message => (Seq(reference.number), decode(bytes.clone())),
                 Kind::Change => (Seq(0), split_change(bytes).and_then(|change| decode(change.entry))),
             };
-            let place = format_args!("entry {} of {}", reference.number, list.0);
-            let entry = unless_damaged(read, place)?.unwrap_or_else(|| nothing(reference.fingerprint));
+            let location = format_args!("entry {} of {}", reference.number, list.0);
+            let entry = unless_damaged(read, location)?.unwrap_or_else(|| nothing(reference.fingerprint));
             if entry.fingerprint != reference.fingerprint {
                 return Ok(Err((ResetReason::Rewritten, None)));
             }
-            events.push(Filed { position, event: Logged { conversation: list.0, seq, entry } });
+            events.push(InboxEvent { position, event: LogEvent { conversation: list.0, seq, entry } });
         }
         Ok(Ok(events))
     }
 }
 
-/// What stands for a reference that cannot be read. Nobody knows which
-/// conversation it was of: it is filed as one of the reader with itself.
-fn damaged(user: &UserId, position: Position, fingerprint: u32) -> Filed {
+/// The event that stands for a damaged reference. Its conversation is not
+/// known: it gets the reader's conversation with itself.
+fn damaged(user: &UserId, position: Position, fingerprint: u32) -> InboxEvent {
     let conversation = proto::ConversationId::direct(user, user);
-    Filed { position, event: Logged { conversation, seq: Seq(0), entry: nothing(fingerprint) } }
+    InboxEvent { position, event: LogEvent { conversation, seq: Seq(0), entry: nothing(fingerprint) } }
 }
 
-/// As scripts take the fingerprint of a reference.
+/// The fingerprint of a reference, as scripts take it: its first four bytes.
 fn first_bytes(bytes: &[u8]) -> u32 {
     let mut four = [0; 4];
     four.iter_mut().zip(bytes).for_each(|(byte, from)| *byte = *from);

@@ -6,7 +6,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::address::Address;
-use super::link::Link;
+use super::connection::Connection;
 use super::settings;
 use super::subscription;
 use super::upkeep::Upkeep;
@@ -16,7 +16,7 @@ use crate::{Config, Error, Look, Result};
 /// A connection for one look; it ends with the guard.
 struct Eye {
     address: Address,
-    link: Link,
+    connection: Connection,
     upkeep: Upkeep,
     _end: DropGuard,
 }
@@ -41,7 +41,7 @@ pub(crate) async fn look_at_bus(config: &Config) -> Result<Look> {
         }
         Err(error) => return Err(error),
     };
-    subscription::hear_once(&eye.address, &eye.link).await?;
+    subscription::hear_once(&eye.address, &eye.connection).await?;
     Ok(look)
 }
 
@@ -49,10 +49,10 @@ impl Eye {
     async fn open(config: &Config, trouble: &'static Trouble) -> Result<Self> {
         let address = Address::parse(&config.url, config.timeout)?;
         let end = CancellationToken::new();
-        let link = Link::open(&address, trouble, &TaskTracker::new(), &end);
-        let upkeep = Upkeep::new(link.clone());
-        let eye = Self { address, link, upkeep, _end: end.drop_guard() };
-        eye.link.connected(config.timeout).await?;
+        let connection = Connection::open(&address, trouble, &TaskTracker::new(), &end);
+        let upkeep = Upkeep::new(connection.clone());
+        let eye = Self { address, connection, upkeep, _end: end.drop_guard() };
+        eye.connection.connected(config.timeout).await?;
         Ok(eye)
     }
 

@@ -1,4 +1,5 @@
-//! Delivered and read marks: noted for all who are interested, then set.
+//! Sets `delivered` and `read` marks: first noted for everyone who is told of
+//! them, then set.
 
 use std::cmp::Reverse;
 
@@ -6,25 +7,27 @@ use proto::{ConversationId, UserId};
 use rustc_hash::FxHashSet;
 
 use super::Redis;
+use super::connection::Item;
 use super::conversation::{conversation_item, sent_item, starts};
-use super::link::Item;
 use super::reply::{Row, unexpected};
 use super::{script, write};
 use crate::Result;
-use crate::model::{Mark, MarkKind, Marked};
+use crate::model::{Mark, MarkKind, MarkResult};
 
-/// Items of one call.
+/// The most items of one call.
 const ITEMS: usize = 256;
-/// Marks of one call that notes them too: each may be of a group of a hundred.
+/// The most marks of one call that also notes them: each may be of a group of a
+/// hundred.
 const MARKS: usize = 64;
 
 impl Redis {
-    /// On a single server one call; else three, or one where nothing is new.
-    pub(super) async fn mark_all(&self, batch: &[Mark]) -> Result<Vec<Marked>> {
-        let mut marked = vec![Marked::NotMember; batch.len()];
+    /// On a single server in one call; otherwise in three, or in one when
+    /// nothing is new.
+    pub(super) async fn mark_all(&self, batch: &[Mark]) -> Result<Vec<MarkResult>> {
+        let mut marked = vec![MarkResult::NotMember; batch.len()];
         let mut order: Vec<usize> =
             (0..batch.len()).filter(|index| batch[*index].conversation.admits(&batch[*index].user)).collect();
-        // Of several marks of one kind only the farthest is written.
+        // The farthest mark first, so that the others find their work done.
         order.sort_by_key(|index| Reverse(batch[*index].seq));
         let marks: Vec<&Mark> = order.iter().map(|index| &batch[*index]).collect();
         let outcomes = match self.separate {
@@ -37,7 +40,7 @@ impl Redis {
         Ok(marked)
     }
 
-    async fn mark_at_once(&self, marks: &[&Mark]) -> Result<Vec<Marked>> {
+    async fn mark_at_once(&self, marks: &[&Mark]) -> Result<Vec<MarkResult>> {
         let common = [self.age(), write::number(self.bounds.receipt_members)];
         let items = marks
             .iter()
@@ -57,22 +60,22 @@ impl Redis {
         rows.into_iter().map(outcome).collect()
     }
 
-    /// Notes before it sets: a note without a change is harmless, a change
-    /// without a note would be lost to whoever is away. Of each user and
-    /// conversation the farthest mark first.
-    pub(super) async fn mark_stepwise(&self, marks: &[&Mark]) -> Result<Vec<Marked>> {
+    /// Notes first and sets then: a note without a change is harmless, but a
+    /// change without a note would never reach a reader who is away. `marks`
+    /// must be sorted, the farthest first.
+    pub(super) async fn mark_stepwise(&self, marks: &[&Mark]) -> Result<Vec<MarkResult>> {
         let judged = self.judge(marks).await?;
         let (mut fresh, mut seen) = (Vec::new(), FxHashSet::default());
         let mut noted: FxHashSet<(UserId, ConversationId)> = FxHashSet::default();
         let mut marked = Vec::with_capacity(marks.len());
         for (index, (mark, (outcome, members))) in marks.iter().zip(judged).enumerate() {
-            let advances = outcome == Marked::Advanced;
+            let advances = outcome == MarkResult::Advanced;
             if advances && seen.insert((&mark.user, &mark.conversation, mark.kind)) {
                 let interested = interested(mark, members, self.bounds.receipt_members);
                 noted.extend(interested.into_iter().map(|user| (user, mark.conversation.clone())));
                 fresh.push(index);
             }
-            marked.push(if advances { Marked::Unchanged } else { outcome });
+            marked.push(if advances { MarkResult::Unchanged } else { outcome });
         }
         if fresh.is_empty() {
             return Ok(marked);
@@ -87,14 +90,14 @@ impl Redis {
         Ok(marked)
     }
 
-    /// What would become of the marks, and who is in a group. What is delivered
-    /// in a direct conversation is not looked up: it is new nearly always, and
-    /// who is interested is known.
-    async fn judge(&self, marks: &[&Mark]) -> Result<Vec<(Marked, Vec<UserId>)>> {
+    /// What setting the marks would do, and who is in a group. A `delivered`
+    /// mark in a direct conversation is not looked up: it is nearly always new,
+    /// and who is told is known.
+    async fn judge(&self, marks: &[&Mark]) -> Result<Vec<(MarkResult, Vec<UserId>)>> {
         let asked = |mark: &Mark| mark.kind == MarkKind::Read || mark.conversation.is_group();
         let items = marks.iter().filter(|mark| asked(mark)).map(|mark| mark_item(mark)).collect();
-        // Whoever writes has read up to there; that is on the writer's record,
-        // and never goes back.
+        // Who writes has read everything up to there; that is on the writer's
+        // record, and never goes back.
         let reads = marks.iter().filter(|mark| mark.kind == MarkKind::Read);
         let sent = reads.map(|mark| sent_item(&mark.user, &mark.conversation)).collect();
         let (rows, sent) = tokio::try_join!(
@@ -106,7 +109,7 @@ impl Redis {
         let mut judged = Vec::with_capacity(marks.len());
         for mark in marks {
             if !asked(mark) {
-                judged.push((Marked::Advanced, Vec::new()));
+                judged.push((MarkResult::Advanced, Vec::new()));
                 continue;
             }
             let mut row = next(&mut rows)?;
@@ -114,9 +117,9 @@ impl Redis {
             let members = starts(&row.text()?)?.into_iter().map(|start| start.user).collect();
             if mark.kind == MarkKind::Read
                 && next(&mut sent)?.number()? >= mark.seq.0
-                && outcome == Marked::Advanced
+                && outcome == MarkResult::Advanced
             {
-                outcome = Marked::Unchanged;
+                outcome = MarkResult::Unchanged;
             }
             judged.push((outcome, members));
         }
@@ -124,8 +127,8 @@ impl Redis {
     }
 }
 
-/// Who is told of a mark: the others, where they are not too many, and of
-/// reading the user too.
+/// Who is told of a mark: the other members, if the group is not too large, and
+/// of a `read` mark the member itself.
 fn interested(mark: &Mark, members: Vec<UserId>, most: u64) -> Vec<UserId> {
     let mut users = match mark.conversation.pair() {
         Some((one, other)) => vec![one, other],
@@ -139,16 +142,16 @@ fn interested(mark: &Mark, members: Vec<UserId>, most: u64) -> Vec<UserId> {
     users
 }
 
-fn outcome(mut row: Row) -> Result<Marked> {
+fn outcome(mut row: Row) -> Result<MarkResult> {
     outcome_of(&row.text()?)
 }
 
-fn outcome_of(text: &str) -> Result<Marked> {
+fn outcome_of(text: &str) -> Result<MarkResult> {
     match text {
-        "advanced" => Ok(Marked::Advanced),
-        "unchanged" => Ok(Marked::Unchanged),
-        "beyond" => Ok(Marked::BeyondHead),
-        "no" => Ok(Marked::NotMember),
+        "advanced" => Ok(MarkResult::Advanced),
+        "unchanged" => Ok(MarkResult::Unchanged),
+        "beyond" => Ok(MarkResult::BeyondHead),
+        "no" => Ok(MarkResult::NotMember),
         _ => Err(unexpected("what became of a mark")),
     }
 }

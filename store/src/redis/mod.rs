@@ -1,14 +1,13 @@
-//! The store on Redis: one server, Sentinel or Cluster. The only place that
-//! knows Redis; what it keeps there is written down in `scripts/lib`.
+//! The store on Redis: one server, Sentinel or Cluster. Only this module knows
+//! Redis; `scripts/lib` describes what is stored there.
 //!
-//! In reading order: `address` (the URL), `link` (a connection with its
-//! watchdog, and the running of scripts), `key` and `script`, then posting:
-//! `single` (one call does it all: a server alone) and `stepwise` (number,
-//! file, announce: Cluster, or with replicas to wait for) with `filing`,
-//! `announce`, `repair` and `rewrite`; then reading: `session`, `inbox`, `conversation`,
-//! `mark`; then `upkeep` (incarnation, live nodes) with `settings`, `bus` (a
-//! node's subscription, with `tracking`), and `look` (for a check of a
-//! configuration).
+//! In reading order: `address` (the URL), `connection` (a connection with its
+//! watchdog, and the running of scripts), `key` and `script`. Then posting:
+//! `single` (one call does it all, on a single server) and `stepwise` (number,
+//! file, announce: in a Cluster, or with replicas to wait for) with `filing`,
+//! `announce`, `repair` and `rewrite`. Then reading: `session`, `inbox`,
+//! `conversation`, `mark`. Then `upkeep` (incarnation, live nodes) and `bus` (a
+//! node's subscription, with `tracking`).
 
 mod acknowledge;
 mod address;
@@ -21,7 +20,7 @@ mod fetch;
 mod filing;
 mod inbox;
 mod key;
-mod link;
+mod connection;
 mod look;
 mod mark;
 mod presence;
@@ -64,47 +63,49 @@ pub use self::step::Step;
 
 use self::address::Address;
 use self::announce::Announcer;
-use self::link::Link;
+use self::connection::Connection;
 use self::step::FailPoint;
 use self::upkeep::Upkeep;
 use crate::model::{
-    Acknowledge, Acknowledged, Attach, Attached, Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery,
-    Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark, Marked,
-    Membership, Post, Posted, Seen, Unheard,
+    Acknowledge, AcknowledgeResult, Attach, AttachResult, Audience, Broadcast, BroadcastResult, ChannelPage, ChannelQuery,
+    Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark, MarkResult,
+    Membership, Post, PostResult, PresenceRecord, UnheardMessage,
 };
 use crate::trouble;
-use crate::unheard::Dropping;
+use crate::unheard::DropCounter;
 use crate::{Bounds, Config, Error, Result, Store};
 
-/// A router's handle on a Redis store.
+/// A router's Redis store.
 pub struct Redis {
-    /// Of its own, because `WAIT` blocks a connection.
-    append: Link,
-    read: Link,
+    /// For writing; a connection of its own, because `WAIT` blocks a
+    /// connection.
+    append: Connection,
+    read: Connection,
     bounds: Bounds,
     timeout: Duration,
     replicas: u32,
-    /// Whether a post is numbered, filed and announced step by step.
+    /// Whether posts are numbered, filed and announced step by step.
     separate: bool,
     fail: FailPoint,
-    /// One batch at a time: the next one gathers meanwhile.
+    /// LockGuard while a batch is posted: the next one gathers meanwhile.
     posting: Mutex<stepwise::Notes>,
-    /// As `posting`, for channels; whether the connection is a new one, and the
-    /// store may be another.
+    /// The same for channels. True while the connection is new, so that the
+    /// store may be another one.
     broadcasting: Mutex<bool>,
-    /// As `reconnects`, for channels.
+    /// The same as `reconnects`, for channels.
     channel_reconnects: StdMutex<Receiver<Server>>,
-    /// Connections made anew, since which the store may be another one; held
-    /// for a look only.
+    /// Reconnections, after which the store may be another one. LockGuard only to
+    /// read it.
     reconnects: StdMutex<Receiver<Server>>,
-    unheard: Dropping,
+    unheard: DropCounter,
     announcer: Announcer,
     upkeep: Upkeep,
 }
 
 impl Redis {
-    /// Connects. When Redis is away it goes on trying in the background:
-    /// `ping` says when it is there.
+    /// Connects. When Redis is away, it goes on trying in the background:
+    /// `ping` says when it is there. Fails when the URL is wrong or the server
+    /// is too old.
     pub async fn connect(
         config: Config,
         tasks: &TaskTracker,
@@ -115,8 +116,8 @@ impl Redis {
 
     async fn open(config: Config, tasks: &TaskTracker, shutdown: CancellationToken) -> Result<Arc<Self>> {
         let address = Address::parse(&config.url, config.timeout)?;
-        let append = Link::open(&address, &trouble::STORE, tasks, &shutdown);
-        let read = Link::open(&address, &trouble::STORE, tasks, &shutdown);
+        let append = Connection::open(&address, &trouble::STORE, tasks, &shutdown);
+        let read = Connection::open(&address, &trouble::STORE, tasks, &shutdown);
         let store = Arc::new(Self {
             append: append.clone(),
             read,
@@ -129,9 +130,10 @@ impl Redis {
             broadcasting: Mutex::default(),
             channel_reconnects: StdMutex::new(append.client().reconnect_rx()),
             reconnects: StdMutex::new(append.client().reconnect_rx()),
-            unheard: Dropping::default(),
+            unheard: DropCounter::default(),
             announcer: Announcer::new(append.clone(), config.origin),
-            // What it finds is of the server that is written to.
+            // On this connection, so that it inspects the server that is
+            // written to.
             upkeep: Upkeep::new(append.clone()),
         });
         match store.read.connected(config.timeout).await {
@@ -147,7 +149,7 @@ impl Redis {
 
 #[async_trait]
 impl Store for Redis {
-    async fn post(&self, batch: Vec<Post>) -> Result<Vec<Posted>> {
+    async fn post(&self, batch: Vec<Post>) -> Result<Vec<PostResult>> {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
@@ -170,7 +172,7 @@ impl Store for Redis {
         self.repair_older_than(age).await
     }
 
-    async fn attach(&self, batch: Vec<Attach>) -> Result<Vec<Attached>> {
+    async fn attach(&self, batch: Vec<Attach>) -> Result<Vec<AttachResult>> {
         self.within(self.attach_all(&batch)).await
     }
 
@@ -178,7 +180,7 @@ impl Store for Redis {
         self.within(self.detach_all(&batch)).await
     }
 
-    async fn presence(&self, users: &[UserId], watcher: Option<&NodeIncarnation>) -> Result<Vec<Seen>> {
+    async fn presence(&self, users: &[UserId], watcher: Option<&NodeIncarnation>) -> Result<Vec<PresenceRecord>> {
         self.within(self.presence_of(users, watcher)).await
     }
 
@@ -198,11 +200,11 @@ impl Store for Redis {
         self.within(self.read_pages(batch)).await
     }
 
-    async fn acknowledge(&self, batch: Vec<Acknowledge>) -> Result<Vec<Acknowledged>> {
+    async fn acknowledge(&self, batch: Vec<Acknowledge>) -> Result<Vec<AcknowledgeResult>> {
         self.within(self.acknowledge_all(&batch)).await
     }
 
-    async fn mark(&self, batch: Vec<Mark>) -> Result<Vec<Marked>> {
+    async fn mark(&self, batch: Vec<Mark>) -> Result<Vec<MarkResult>> {
         self.within(self.mark_all(&batch)).await
     }
 
@@ -226,7 +228,7 @@ impl Store for Redis {
         self.within(self.memberships_of(user)).await
     }
 
-    async fn broadcast(&self, batch: Vec<Broadcast>) -> Result<Vec<Broadcasted>> {
+    async fn broadcast(&self, batch: Vec<Broadcast>) -> Result<Vec<BroadcastResult>> {
         self.within(self.broadcast_all(&batch)).await
     }
 
@@ -242,11 +244,11 @@ impl Store for Redis {
         self.within(self.read_logs(&batch)).await
     }
 
-    async fn take_unheard(&self, limit: usize, hold: Duration) -> Result<Vec<Unheard>> {
+    async fn take_unheard(&self, limit: usize, hold: Duration) -> Result<Vec<UnheardMessage>> {
         self.within(self.hold_unheard(limit, hold)).await
     }
 
-    async fn heard(&self, told: &[Unheard]) -> Result<()> {
+    async fn heard(&self, told: &[UnheardMessage]) -> Result<()> {
         self.within(self.forget_unheard(told)).await.map(|_| ())
     }
 
@@ -278,9 +280,9 @@ impl Store for Redis {
 }
 
 impl Redis {
-    /// Looks at the store anew if a connection was made since the last look:
-    /// nothing may be announced in the name of an old incarnation. `unsure`
-    /// stays set until a look has succeeded.
+    /// Reads the store's incarnation again if a connection was made since the
+    /// last time: nothing may be announced with an old incarnation. `unsure`
+    /// stays set until that has succeeded.
     async fn know_the_store(&self, unsure: &mut bool, reconnects: &StdMutex<Receiver<Server>>) -> Result<()> {
         *unsure |= any(&mut reconnects.lock().unwrap_or_else(PoisonError::into_inner));
         if *unsure {
@@ -290,12 +292,13 @@ impl Redis {
         Ok(())
     }
 
-    /// No call takes longer than the timeout, whatever it waits for.
+    /// Runs a call, which fails after the timeout whatever it waits for.
     fn within<'a, T: Send + 'a>(
         &'a self,
         call: impl Future<Output = Result<T>> + Send + 'a,
     ) -> impl Future<Output = Result<T>> + Send + 'a {
-        // Boxed at once: a call is large, and would be moved again and again.
+        // Boxed at once: a call's future is large, and would be moved several
+        // times.
         let call = Box::pin(call);
         async move {
             match timeout(self.timeout, call).await {
@@ -306,7 +309,7 @@ impl Redis {
     }
 }
 
-/// Whether there was one since the last look.
+/// Whether there was a reconnection since the last call.
 fn any(reconnects: &mut Receiver<Server>) -> bool {
     let mut any = false;
     while !matches!(reconnects.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {

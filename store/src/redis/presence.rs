@@ -1,4 +1,5 @@
-//! Who has sessions, since when nobody has, and which nodes are told of it.
+//! Presence: who has sessions, when the last one ended, and which nodes are
+//! told of it.
 
 use std::time::Duration;
 
@@ -9,27 +10,27 @@ use super::Redis;
 use super::reply::Row;
 use super::session::{locations, user_item};
 use super::{script, write};
-use crate::model::Seen;
+use crate::model::PresenceRecord;
 use crate::{Error, Result};
 
-/// Records touched in one call.
+/// The most records of one call.
 const RECORDS: usize = 512;
-/// A dead node was last heard of so long before its lease ended: as
-/// `scripts/lib/location.lua` has it.
+/// A dead node renewed its lease for the last time this long before the lease
+/// ended; the same as in `scripts/lib/location.lua`.
 const LEASE_MS: u64 = 10_000;
 
 impl Redis {
-    /// One call (in a Cluster one a bucket) beside a look at the nodes, and
-    /// others only where nodes have died.
+    /// One call (in a Cluster one for each bucket), and one for the live nodes;
+    /// more only where nodes have died.
     pub(super) async fn presence_of(
         &self,
         users: &[UserId],
         watcher: Option<&NodeIncarnation>,
-    ) -> Result<Vec<Seen>> {
+    ) -> Result<Vec<PresenceRecord>> {
         let common = [write::text(watcher.map_or("", NodeIncarnation::as_str))];
         let items = users.iter().map(user_item).collect();
-        // Whoever heard that a node is gone asks at once: what was known a second
-        // ago would say that it lives.
+        // The live nodes are read again: a gateway asks right after it heard
+        // that a node is gone, and the last list may still have it.
         let (rows, _) = tokio::try_join!(
             self.read.run(&script::PRESENCE, &common, items, RECORDS),
             self.upkeep.look_who_lives(),
@@ -37,7 +38,7 @@ impl Redis {
         let (mut seen, mut found) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         for mut row in rows {
             let (now, locations) = (row.number()?, locations(&row.text()?)?);
-            seen.push(Seen {
+            seen.push(PresenceRecord {
                 here: !locations.is_empty(),
                 ended: ended(&mut row)?,
                 watchers: watchers(&mut row)?,
@@ -53,7 +54,7 @@ impl Redis {
             }
             if seen.here && locations.iter().all(|location| dead.contains(&location.node)) {
                 seen.here = false;
-                // As the sweep is about to note it.
+                // The same that the sweep will note.
                 let lease = Duration::from_millis(LEASE_MS);
                 seen.ended = Some((now.saturating_sub(LEASE_MS), lease));
             }
@@ -72,8 +73,8 @@ impl Redis {
         Ok(())
     }
 
-    /// Takes nodes whose lease has ended from what was read and from the
-    /// records.
+    /// Removes watching nodes whose lease has ended, from what was read and
+    /// from the records.
     pub(super) async fn forget_dead_watchers(
         &self,
         watched: &mut [(&UserId, &mut Vec<NodeIncarnation>)],
@@ -99,7 +100,8 @@ fn joined(nodes: &FxHashSet<NodeIncarnation>) -> String {
     nodes.iter().map(NodeIncarnation::as_str).collect::<Vec<_>>().join(";")
 }
 
-/// When the last session ended (Unix ms) and how long ago, if there was one.
+/// When the last session ended (Unix ms) and how long ago; `None` if there
+/// never was one.
 pub(super) fn ended(row: &mut Row) -> Result<Option<(u64, Duration)>> {
     let mut ended = row.list()?;
     if ended.is_done() {

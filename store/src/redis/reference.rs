@@ -1,12 +1,12 @@
-//! What an inbox holds of an event: its fingerprint and time, and where the
-//! event itself is.
+//! References: what an inbox holds of an event is its fingerprint, its time,
+//! and where its entry is.
 
 use bytes::Bytes;
 use proto::ConversationId;
 
 use crate::{Error, Result};
 
-/// In which of a conversation's two lists an entry is.
+/// Which of a conversation's two lists an entry is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Message,
@@ -26,17 +26,17 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reference {
     pub(super) fingerprint: u32,
-    /// Bytes of the entry.
+    /// The size of the entry in bytes.
     pub(super) size: usize,
     pub(super) kind: Kind,
-    /// The seq of a message, the version of a change.
+    /// The seq of a message, the version of a change or amendment.
     pub(super) number: u64,
     pub(super) conversation: ConversationId,
 }
 
 impl Reference {
-    /// Reads `fingerprint time size place-of-marks kind number ':' conversation`: see
-    /// `scripts/lib/inbox.lua`.
+    /// Reads `fingerprint time size buckets-of-marks kind number ':'
+    /// conversation`: see `scripts/lib/inbox.lua`. Fails for a damaged one.
     pub(super) fn parse(bytes: &Bytes) -> Result<Self> {
         let wrong = || Error::Corrupt("a reference in an inbox".into());
         let (head, tail) = bytes.split_at_checked(18).ok_or_else(wrong)?;

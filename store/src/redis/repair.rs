@@ -1,4 +1,4 @@
-//! Finishing what a crash left numbered and not filed for everyone.
+//! Repairs: files what a crash left numbered but not filed for everyone.
 
 use std::time::Duration;
 
@@ -10,40 +10,40 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::smallvec;
 
 use super::Redis;
-use super::announce::Announced;
+use super::announce::PendingAnnouncement;
+use super::connection::Item;
 use super::conversation::{Start, only, sent_item, starts, state_item};
-use super::fetch::Wanted;
-use super::filing::{Filing, Mode, Place};
+use super::fetch::EntryRequest;
+use super::filing::{Filing, LogPosition, Mode};
 use super::key::{BUCKETS, Bucket};
-use super::link::Item;
 use super::reference::Kind;
 use super::reply::unexpected;
 use super::session::user_item;
 use super::{script, write};
 use crate::{Error, Result};
 
-/// Buckets looked at in one call.
+/// The most buckets of one call.
 const LOOK: usize = 128;
-/// Records touched in one call.
+/// The most records of one call.
 const RECORDS: usize = 512;
 
-/// A note that something was not yet filed.
+/// A note that something may not be filed for everyone.
 struct Note {
     bucket: Bucket,
     field: String,
     token: String,
     conversation: ConversationId,
-    /// The version of a change, and those whom it removes.
+    /// The version of a change, and the members that it removes.
     removed: Option<(u64, Vec<Start>)>,
 }
 
 impl Redis {
-    /// Two routers at it at once do no harm: filing is idempotent.
+    /// Two routers may do this at once: filing is idempotent.
     pub(super) async fn repair_older_than(&self, age: Duration) -> Result<usize> {
         let notes = self.within(self.pending(age)).await?;
         let (mut mended, mut failed) = (FxHashSet::default(), None);
         for note in notes {
-            // One that cannot be mended must not keep the others waiting.
+            // One that cannot be repaired must not stop the others.
             match self.mend_one(&note).await {
                 Ok(()) => {
                     mended.insert(note.conversation);
@@ -56,8 +56,8 @@ impl Redis {
 
     async fn mend_one(&self, note: &Note) -> Result<()> {
         let users = self.within(self.mend(note)).await?;
-        // Also where everything was filed: whoever left the note may not
-        // have come to announcing it.
+        // Also where everything was filed: the router that left the note may
+        // have died before announcing.
         let heads = self.within(self.heads_of(&users)).await?;
         if let Err(error) = self.announcer.announce(&self.upkeep.incarnation(), &[], &heads).await {
             tracing::warn!(%error, "could not announce a repair");
@@ -86,28 +86,28 @@ impl Redis {
         Ok(notes)
     }
 
-    /// Files what is missing; gives those whom it concerns.
+    /// Files what is missing. Returns the users concerned.
     async fn mend(&self, note: &Note) -> Result<Vec<UserId>> {
         let Some((version, removed)) = &note.removed else {
-            let (members, place) = self.members_and_head(&note.conversation).await?;
+            let (members, position) = self.members_and_head(&note.conversation).await?;
             let users = members.iter().map(|member| member.user.clone()).collect();
-            self.file_up_to(&note.conversation, members, place).await?;
-            self.note_again(&note.conversation, Seq(place.seq)).await?;
+            self.file_up_to(&note.conversation, members, position).await?;
+            self.note_again(&note.conversation, Seq(position.seq)).await?;
             return Ok(users);
         };
         let list = (note.conversation.clone(), Kind::Change);
-        let fetched = self.fetch(vec![(list.clone(), Wanted::all([*version]))]).await?;
+        let fetched = self.fetch(vec![(list.clone(), EntryRequest::all([*version]))]).await?;
         let Some(change) = fetched.get(&list).and_then(|changes| changes.get(*version)) else {
             return Ok(Vec::new());
         };
         let seq = super::fetch::split_change(change)?.head;
         let users = removed.iter().map(|start| start.user.clone()).collect();
         let removed = removed.iter().map(|start| Start { leaves: true, ..start.clone() }).collect();
-        self.file_up_to(&note.conversation, removed, Place { seq, version: *version }).await?;
+        self.file_up_to(&note.conversation, removed, LogPosition { seq, version: *version }).await?;
         Ok(users)
     }
 
-    /// For each node of these users, how far their inboxes reach.
+    /// For each node of these users, a notice how far their inboxes reach.
     async fn heads_of(&self, users: &[UserId]) -> Result<Vec<(NodeIncarnation, Notice)>> {
         let located = self.locate_all(users).await?;
         let items = users.iter().map(user_item).collect();
@@ -121,13 +121,13 @@ impl Redis {
         Ok(notices)
     }
 
-    /// Files a conversation up to its head for every member, and tells each node
-    /// how far its users' inboxes reach: whoever left something half done may
-    /// have filed it and told nobody.
+    /// Files a conversation up to its head for every member, and tells each
+    /// node how far its users' inboxes reach: another router may have filed
+    /// without announcing.
     pub(super) async fn settle_one(&self, conversation: &ConversationId) -> Result<()> {
-        let (members, place) = self.members_and_head(conversation).await?;
+        let (members, position) = self.members_and_head(conversation).await?;
         let users: Vec<UserId> = members.iter().map(|member| member.user.clone()).collect();
-        self.file_up_to(conversation, members, place).await?;
+        self.file_up_to(conversation, members, position).await?;
         let heads = self.heads_of(&users).await?;
         self.announcer.announce(&self.upkeep.incarnation(), &[], &heads).await
     }
@@ -135,27 +135,27 @@ impl Redis {
     pub(super) async fn members_and_head(
         &self,
         conversation: &ConversationId,
-    ) -> Result<(Vec<Start>, Place)> {
+    ) -> Result<(Vec<Start>, LogPosition)> {
         let (all, item) = (write::text(""), state_item(conversation));
         let mut row = only(self.append.run(&script::CONVERSATION, &[all], vec![item], 1).await?)?;
-        let place = Place { seq: row.number()?, version: row.number()? };
+        let position = LogPosition { seq: row.number()?, version: row.number()? };
         let (_own, _name, _owner) = (row.number()?, row.bytes()?, row.bytes()?);
         let members = row.text()?;
-        Ok((starts(&members)?, place))
+        Ok((starts(&members)?, position))
     }
 
     async fn file_up_to(
         &self,
         conversation: &ConversationId,
         members: Vec<Start>,
-        to: Place,
-    ) -> Result<Vec<Announced>> {
+        to: LogPosition,
+    ) -> Result<Vec<PendingAnnouncement>> {
         let items = members.iter().map(|member| sent_item(&member.user, conversation)).collect();
         let rows = self.append.run(&script::FILED, &[], items, RECORDS).await?;
         let mut from = Vec::with_capacity(rows.len());
         for (member, mut row) in members.iter().zip(rows) {
-            let filed = Place { seq: row.number()?, version: row.number()? };
-            from.push(filed.max(Place { seq: member.seq, version: member.version }));
+            let filed = LogPosition { seq: row.number()?, version: row.number()? };
+            from.push(filed.max(LogPosition { seq: member.seq, version: member.version }));
         }
         let Some(lowest) = from.iter().copied().min().filter(|lowest| *lowest < to) else {
             return Ok(Vec::new());
@@ -163,11 +163,11 @@ impl Redis {
         let entries = self.between(conversation, lowest, to).await?;
         let mut filings = Vec::new();
         for (member, from) in members.iter().zip(from) {
-            filings.extend(entries.iter().filter(|entry| entry.place > from).map(|entry| Filing {
+            filings.extend(entries.iter().filter(|entry| entry.position > from).map(|entry| Filing {
                 member: member.clone(),
                 entry: entry.clone(),
                 except: None,
-                last: member.leaves && entry.place == to,
+                last: member.leaves && entry.position == to,
             }));
         }
         let outcomes = self.file_each(&filings, Mode::Missing).await?;
@@ -175,8 +175,8 @@ impl Redis {
     }
 }
 
-/// Tells each node how far its users' inboxes reach.
-pub(super) fn heads(events: &[Announced]) -> Vec<(NodeIncarnation, Notice)> {
+/// Notices that tell each node how far its users' inboxes reach.
+pub(super) fn heads(events: &[PendingAnnouncement]) -> Vec<(NodeIncarnation, Notice)> {
     let mut heads = FxHashMap::default();
     for (node, user, position) in events.iter().flat_map(|event| &event.targets) {
         let head = heads.entry((node.clone(), user.clone())).or_insert(0);

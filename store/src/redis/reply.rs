@@ -1,4 +1,4 @@
-//! Reading what scripts answer.
+//! Reads the replies of scripts.
 
 use bytes::Bytes;
 use fred::bytes_utils::Str;
@@ -6,9 +6,9 @@ use fred::interfaces::Resp3Frame;
 
 use crate::{Error, Result};
 
-/// One row of a script's answer, read from left to right.
+/// One row of a script's reply, read from left to right.
 pub(super) struct Row {
-    /// The one thing that it is, where it is no list.
+    /// The value of a row that is no list.
     alone: Option<Resp3Frame>,
     list: std::vec::IntoIter<Resp3Frame>,
 }
@@ -29,7 +29,7 @@ impl Row {
         self.alone.take().or_else(|| self.list.next())
     }
 
-    /// Of an answer that is a list of rows.
+    /// The rows of a reply that is a list of rows.
     pub(super) fn rows(frame: Resp3Frame) -> Result<Vec<Self>> {
         match frame {
             Resp3Frame::Array { data, .. } => Ok(data.into_iter().map(Self::new).collect()),

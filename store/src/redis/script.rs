@@ -1,10 +1,11 @@
-//! The scripts, each with the parts of `scripts/lib` that it uses in front.
+//! The scripts. Each is a file of `scripts`, after the parts of `scripts/lib`
+//! that it uses.
 
 use std::sync::LazyLock;
 
 use fred::bytes_utils::Str;
 
-/// A script and the hash that Redis knows it by.
+/// A script, and the SHA-1 by which Redis knows it.
 pub(super) struct Script {
     pub(super) name: &'static str,
     pub(super) text: Str,
@@ -18,11 +19,11 @@ impl Script {
 }
 
 macro_rules! script {
-    ($name:ident, $main:literal $(, $part:literal)* $(; rarely $($rare:literal),*)?) => {
+    ($name:ident, $main:literal $(, $part:literal)* $(; on_demand $($rare:literal),*)?) => {
         pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
             Script::new($main, concat!(
                 $(include_str!(concat!("scripts/lib/", $part, ".lua")), "\n",)*
-                // See `scripts/lib/rarely.lua`.
+                // See `scripts/lib/on_demand.lua`.
                 $(
                     "function make()\n",
                     $(include_str!(concat!("scripts/lib/", $rare, ".lua")), "\n",)*
@@ -35,24 +36,34 @@ macro_rules! script {
 }
 
 script!(
-    POST, "post", "short", "rarely", "envelope", "repeat", "post", "entry_time", "message", "announce";
-    rarely "whole", "inbox", "location", "file", "unheard", "find_repeat", "repeated", "state", "entry", "number",
-    "read_post", "seldom"
+    POST, "post", "short", "on_demand", "envelope", "repeat", "post", "entry_time", "message", "announce";
+    on_demand "all_or_nothing", "inbox", "location", "file", "unheard", "find_repeat", "repeated", "state", "entry", "number",
+    "read_post", "other_posts"
 );
 script!(
-    NUMBER, "number", "short", "rarely", "repeat", "post", "entry_time", "message";
-    rarely "whole", "inbox", "find_repeat", "repeated", "state", "entry", "number", "read_post", "numbering"
+    NUMBER, "number", "short", "on_demand", "repeat", "post", "entry_time", "message";
+    on_demand "all_or_nothing", "inbox", "find_repeat", "repeated", "state", "entry", "number", "read_post", "numbering"
 );
-script!(FILE, "file", "whole", "inbox", "file");
-script!(ATTACH, "attach", "whole", "inbox", "page", "location", "watch", "changed");
+script!(FILE, "file", "all_or_nothing", "inbox", "file");
+script!(ATTACH, "attach", "all_or_nothing", "inbox", "page", "location", "watch", "changed");
 script!(DETACH, "detach", "location");
 script!(LOCATE, "locate");
 script!(PRESENCE, "presence", "watch");
 script!(UNWATCH, "unwatch");
-script!(BROADCAST, "broadcast", "short", "envelope", "repeat", "whole", "find_repeat", "entry_time", "entry");
-script!(JOIN_CHANNEL, "join_channel", "whole", "inbox", "entry_time", "entry", "channel");
+script!(
+    BROADCAST,
+    "broadcast",
+    "short",
+    "envelope",
+    "repeat",
+    "all_or_nothing",
+    "find_repeat",
+    "entry_time",
+    "entry"
+);
+script!(JOIN_CHANNEL, "join_channel", "all_or_nothing", "inbox", "entry_time", "entry", "channel");
 script!(LEAVE_CHANNEL, "leave_channel");
-script!(READ_CHANNEL, "read_channel", "whole", "inbox", "entry_time", "entry", "channel");
+script!(READ_CHANNEL, "read_channel", "all_or_nothing", "inbox", "entry_time", "entry", "channel");
 script!(UNHEARD, "unheard", "unheard");
 script!(TAKE_UNHEARD, "take_unheard", "unheard");
 script!(HEARD, "heard", "unheard");
@@ -60,15 +71,15 @@ script!(KEEP_TICKET, "keep_ticket");
 script!(TAKE_TICKET, "take_ticket");
 script!(RETURN_TICKET, "return_ticket");
 script!(SWEEP, "sweep", "location");
-script!(READ_INBOX, "read_inbox", "whole", "inbox", "page", "location", "changed");
+script!(READ_INBOX, "read_inbox", "all_or_nothing", "inbox", "page", "location", "changed");
 script!(MARKS, "marks", "inbox", "mark");
-script!(HEAD, "head", "whole", "inbox");
+script!(HEAD, "head", "all_or_nothing", "inbox");
 script!(FETCH, "fetch");
-script!(UNACKNOWLEDGED, "unacknowledged", "whole", "inbox", "acknowledge");
+script!(UNACKNOWLEDGED, "unacknowledged", "all_or_nothing", "inbox", "acknowledge");
 script!(ACKNOWLEDGE, "acknowledge");
 script!(
-    ACKNOWLEDGE_AT_ONCE, "acknowledge_at_once", "short", "rarely", "mark_bounds", "clock";
-    rarely "whole", "inbox", "mark", "note_for_all", "acknowledge", "acknowledging"
+    ACKNOWLEDGE_AT_ONCE, "acknowledge_at_once", "short", "on_demand", "mark_bounds", "clock";
+    on_demand "all_or_nothing", "inbox", "mark", "note_for_all", "acknowledge", "acknowledging"
 );
 script!(JUDGE, "judge", "inbox", "mark");
 script!(NOTE, "note", "inbox", "mark");

@@ -1,5 +1,5 @@
-//! Sessions on their users' records: attach, detach, locate, and the sweeping
-//! of those whose node is gone.
+//! Sessions on their users' records: attach, detach, locate, and the sweep of
+//! sessions whose node is gone.
 
 use fred::types::Value;
 use proto::{Cursor, DeviceId, NodeIncarnation, Position, SessionId, UserId, weight};
@@ -7,28 +7,28 @@ use rustc_hash::FxHashSet;
 use smallvec::smallvec;
 
 use super::Redis;
+use super::connection::Item;
 use super::inbox::{INBOXES, References, fingerprint, fingerprint_arg, references, reset_reason};
 use super::key::Bucket;
-use super::link::Item;
 use super::presence;
 use super::{script, write};
-use crate::model::{Absence, Attach, Attached, Detach, FIRST_PAGE, From, Location};
+use crate::model::{Absence, Attach, AttachResult, Detach, FIRST_PAGE, Location, StartPoint};
 use crate::{Error, Result};
 
-/// Records touched in one call.
+/// The most records of one call.
 const RECORDS: usize = 256;
 
-/// Pages of a batch of attaches, before their entries have been read.
+/// First pages of a batch of attaches, before their entries are read.
 #[derive(Default)]
 struct FirstPages<'a> {
-    /// Of which of the batch.
+    /// The index in the batch of each page.
     indexes: Vec<usize>,
     readers: Vec<(&'a UserId, Position)>,
     pages: Vec<References>,
 }
 
 impl Redis {
-    pub(super) async fn attach_all(&self, batch: &[Attach]) -> Result<Vec<Attached>> {
+    pub(super) async fn attach_all(&self, batch: &[Attach]) -> Result<Vec<AttachResult>> {
         let items = batch.iter().map(attach_item).collect();
         let pages = batch.iter().filter(|attach| begins_with_page(attach)).count();
         let common = [
@@ -55,7 +55,7 @@ impl Redis {
                 first.readers.push((&attach.user, start.position));
                 first.pages.push(References::first(head, &mut row)?);
             }
-            attached.push(Attached { start, reset, head, replaced, absence, acknowledged, page: None });
+            attached.push(AttachResult { start, reset, head, replaced, absence, acknowledged, page: None });
             before.push(if attach.location.is_some() { others } else { Vec::new() });
         }
         self.find_absent(batch, &before, &mut attached).await?;
@@ -63,9 +63,9 @@ impl Redis {
         Ok(attached)
     }
 
-    /// Puts the first pages in. The sessions stand without them, too: whatever
-    /// cannot be read is asked for again.
-    async fn read_first(&self, first: FirstPages<'_>, attached: &mut [Attached]) {
+    /// Adds the first pages. Sessions are valid without them: the gateway then
+    /// asks for the page.
+    async fn read_first(&self, first: FirstPages<'_>, attached: &mut [AttachResult]) {
         match self.resolve(first.readers, first.pages).await {
             Ok(pages) => {
                 for (index, page) in first.indexes.into_iter().zip(pages) {
@@ -76,13 +76,13 @@ impl Redis {
         }
     }
 
-    /// Whoever had sessions only on dead nodes was absent, too; forgets dead
-    /// watchers.
+    /// Finds users who had sessions only on dead nodes, and so were absent;
+    /// also removes dead watchers.
     async fn find_absent(
         &self,
         batch: &[Attach],
         before: &[Vec<Location>],
-        attached: &mut [Attached],
+        attached: &mut [AttachResult],
     ) -> Result<()> {
         let dead = self.dead_among(before.iter().flatten().map(|location| &location.node)).await?;
         let gone = |locations: &[Location]| {
@@ -159,7 +159,7 @@ impl Redis {
         Ok(found)
     }
 
-    /// Removes locations on dead nodes from records, and only those.
+    /// Removes locations on dead nodes from records, and no others.
     pub(super) async fn sweep(&self, users: &[UserId], dead: &FxHashSet<NodeIncarnation>) -> Result<()> {
         let nodes = dead.iter().map(NodeIncarnation::as_str).collect::<Vec<_>>().join(";");
         let items = users
@@ -175,22 +175,22 @@ impl Redis {
     }
 }
 
-/// The beginning of most items: bucket and user.
+/// The first arguments of most items: bucket and user.
 pub(super) fn user_item(user: &UserId) -> Item {
     let bucket = Bucket::of(user.as_str());
     Item::new(bucket, smallvec![Value::Integer(bucket.0.into()), write::text(user.as_str())])
 }
 
-/// Whether a session that attaches so is given its first page, if the place holds.
+/// Whether the session gets its first page, if its cursor is valid.
 fn begins_with_page(attach: &Attach) -> bool {
-    attach.location.is_some() && attach.from != From::Head
+    attach.location.is_some() && attach.from != StartPoint::Head
 }
 
 fn attach_item(attach: &Attach) -> Item {
     let (from, cursor) = match attach.from {
-        From::Head => ("h", Cursor::ORIGIN),
-        From::Start => ("s", Cursor::ORIGIN),
-        From::Cursor(cursor) => ("c", cursor),
+        StartPoint::Head => ("h", Cursor::ORIGIN),
+        StartPoint::Start => ("s", Cursor::ORIGIN),
+        StartPoint::Cursor(cursor) => ("c", cursor),
     };
     let location = attach.location.as_ref();
     let mut item = user_item(&attach.user);
@@ -205,7 +205,8 @@ fn attach_item(attach: &Attach) -> Item {
     if begins_with_page(attach) { item.answering(references(FIRST_PAGE)) } else { item }
 }
 
-/// Reads `session device node;` and so on.
+/// Reads locations in the form `session device node;`. Fails for any other
+/// form.
 pub(super) fn locations(text: &str) -> Result<Vec<Location>> {
     text.split_terminator(';')
         .map(|location| {
@@ -217,7 +218,7 @@ pub(super) fn locations(text: &str) -> Result<Vec<Location>> {
                 node: NodeIncarnation::parse(word())?,
             })
         })
-        .collect::<std::result::Result<_, proto::Invalid>>()
+        .collect::<std::result::Result<_, proto::FormError>>()
         .map_err(|error| Error::Corrupt(format!("a location: {error}")))
 }
 

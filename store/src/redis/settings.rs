@@ -28,7 +28,7 @@ pub(super) fn primary(info: &str) -> Result<()> {
     if field(info, "role") == Some("master") {
         return Ok(());
     }
-    Err(Error::Unavailable("a replica answers in the place of its primary".into()))
+    Err(Error::Unavailable("a replica answers instead of its primary".into()))
 }
 
 /// The settings that lose messages, each with what to change.

@@ -1,22 +1,22 @@
-//! The single way of posting: one call of `post.lua` numbers, files and
-//! announces a batch. For a server alone, where a script may touch every key.
+//! The one-call way of posting: one call of `post.lua` numbers, files and
+//! announces a batch. For a single server, where a script may touch every key
+//! (ADR 0001).
 
 use proto::{Bound, Cursor, Position, Seq, StoreIncarnation};
 
 use super::Redis;
-use super::link::CALL_BYTES;
+use super::connection::CALL_BYTES;
 use super::reply::{Row, unexpected};
 use super::step::Step;
 use super::{script, write};
 use crate::Result;
-use crate::model::{OwnPlace, Post, Posted};
+use crate::model::{OwnPosition, Post, PostResult};
 
-/// Posts in one call; more go into the next one, so that no call holds Redis up
-/// for long.
+/// The most posts of one call, so that no call blocks Redis for long.
 const POSTS: usize = 256;
 
 impl Redis {
-    pub(super) async fn post_at_once(&self, batch: &[Post]) -> Result<Vec<Posted>> {
+    pub(super) async fn post_at_once(&self, batch: &[Post]) -> Result<Vec<PostResult>> {
         let mut posted = Vec::with_capacity(batch.len());
         let bounds = write::bounds(&self.bounds);
         let mut rest = batch;
@@ -26,7 +26,7 @@ impl Redis {
             let items = write::items(now)?;
             let mut common = vec![bounds.clone()];
             common.extend(write::traces(now));
-            // Those that were not begun go with the next call.
+            // Posts that the script did not start go into the next call.
             let rows = self.append.run_some(&script::POST, &common, &items).await?;
             let (mut store, mut dropped) = (None, 0);
             let mut half = Vec::new();
@@ -41,7 +41,7 @@ impl Redis {
             self.unheard.dropped(dropped);
             for (post, answer) in half {
                 self.settle_one(&post.conversation).await?;
-                if let Posted::Done { seq, .. } = answer {
+                if let PostResult::Done { seq, .. } = answer {
                     self.note_again(&post.conversation, seq).await?;
                 }
             }
@@ -56,17 +56,17 @@ pub(super) fn call_of(posts: &[Post]) -> usize {
     Bound::new(CALL_BYTES, POSTS).fitting(posts.iter().map(write::size))
 }
 
-/// What became of a post, and whether it is filed for everyone. The first row
-/// says in which incarnation of the store all of them were written, and how many
-/// unheard messages had to go.
+/// Reads the result of a post, and whether it is filed for everyone. The first
+/// row also has the store's incarnation in which all of them were written, and
+/// how many unheard messages were dropped.
 fn read(
     post: &Post,
     mut row: Row,
     store: &mut Option<StoreIncarnation>,
     dropped: &mut u64,
-) -> Result<(Posted, bool)> {
+) -> Result<(PostResult, bool)> {
     let status = row.text()?;
-    let done = Done::of(&status);
+    let done = WrittenStatus::of(&status);
     let (seq, time) = match &done {
         Some(done) => (done.seq, post.entries.first().map_or(0, |entry| entry.time)),
         None => (row.number()?, row.number()?),
@@ -86,26 +86,29 @@ fn read(
     let position = done.as_ref().map_or(0, |done| done.position);
     let entry = post.entries.last();
     let fingerprint = entry.map(|entry| entry.fingerprint).unwrap_or_default();
-    let place = (position > 0)
-        .then_some(OwnPlace { cursor: Cursor { position: Position(position), fingerprint }, store });
-    let repeated = Posted::Done { seq: Seq(seq), time, duplicate: true, place: None };
+    let own = (position > 0)
+        .then_some(OwnPosition { cursor: Cursor { position: Position(position), fingerprint }, store });
+    let repeated = PostResult::Done { seq: Seq(seq), time, duplicate: true, position: None };
     match &*status {
-        _ if done.is_some() => Ok((Posted::Done { seq: Seq(seq), time, duplicate: false, place }, true)),
+        _ if done.is_some() => {
+            Ok((PostResult::Done { seq: Seq(seq), time, duplicate: false, position: own }, true))
+        }
         "repeat" => Ok((repeated, true)),
         "half" => Ok((repeated, false)),
-        "half same" => Ok((Posted::Unchanged, false)),
+        "half same" => Ok((PostResult::Unchanged, false)),
         other => Ok((write::refusal(other)?, true)),
     }
 }
 
-/// Of what was written: `seq position`, and behind it what the first row says.
-struct Done<'a> {
+/// The status of a post that was written: `seq position`, and in the first row
+/// what follows.
+struct WrittenStatus<'a> {
     seq: u64,
     position: u64,
     rest: &'a str,
 }
 
-impl<'a> Done<'a> {
+impl<'a> WrittenStatus<'a> {
     fn of(status: &'a str) -> Option<Self> {
         let (seq, rest) = status.split_once(' ').filter(|(seq, _)| *seq != "half")?;
         let (position, rest) = rest.split_once(' ').unwrap_or((rest, ""));

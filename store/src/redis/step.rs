@@ -1,28 +1,28 @@
-//! The places between the steps of a post, where tests let a router die.
+//! The steps of a post, between which crash tests let a router die.
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A place between two steps of a post.
+/// A point between two steps of a post.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Before anything is written.
     Begun,
-    /// In the conversation's log, in nobody's inbox.
+    /// In the conversation's log, in no inbox.
     Numbered,
     /// In the inboxes of the members of one bucket, not yet in the others'.
     FiledSome,
-    /// In every inbox, answered to nobody.
+    /// In every inbox, not announced.
     Filed,
     /// Announced, not answered.
     Announced,
 }
 
 impl Step {
-    /// Every step, in order. The single way has only the first and the last.
+    /// All steps, in order. The one-call way has only the first and the last.
     pub const ALL: [Self; 5] = [Self::Begun, Self::Numbered, Self::FiledSome, Self::Filed, Self::Announced];
 
-    /// As a flag names it.
+    /// The name that the flag `--fail-at` uses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Begun => "begun",
@@ -54,12 +54,12 @@ impl FailPoint {
         Self(step.filter(|_| cfg!(debug_assertions)))
     }
 
-    /// Whether this is the step.
+    /// Whether a test has chosen this step.
     pub(super) fn at(&self, step: Step) -> bool {
         self.0 == Some(step)
     }
 
-    /// Says that this step has been reached.
+    /// Ends the process if a test has chosen this step.
     pub(super) fn reached(&self, step: Step) {
         static GONE: AtomicBool = AtomicBool::new(false);
         if self.0 == Some(step) && !GONE.swap(true, Ordering::Relaxed) {

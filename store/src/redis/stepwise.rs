@@ -1,6 +1,6 @@
-//! Posting step by step: number, file, wait for replicas, announce. For a
-//! Cluster, where a script touches one bucket, and for replicas, which must
-//! have what is announced.
+//! The stepwise way of posting: number, file, wait for replicas, announce. For
+//! a Cluster, where a script touches one bucket, and with replicas, which must
+//! have what is announced (ADR 0001).
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use rustc_hash::FxHashSet;
 use smallvec::smallvec;
 
 use super::Redis;
+use super::connection::Item;
 use super::conversation::starts;
-use super::filing::{Filing, Outcome, Place, Placed};
+use super::filing::{Filing, LogEntry, LogPosition, Outcome};
 use super::key::Bucket;
-use super::link::Item;
 use super::reference::Kind;
 use super::reply::Row;
 use super::single::call_of;
@@ -21,31 +21,31 @@ use super::step::Step;
 use super::upkeep::Upkeep;
 use super::{script, write};
 use crate::Result;
-use crate::model::{OwnPlace, Post, PostKind, Posted};
+use crate::model::{OwnPosition, Post, PostKind, PostResult};
 
-/// Posts of one call: there are no more than this in a batch.
+/// The most posts of one call; a batch has no more.
 const POSTS: usize = 256;
-/// Notes taken off in one call.
+/// The most notes that one call removes.
 const NOTES: usize = 256;
 
-/// Notes of what was not yet filed, to be taken off since it is now: with the
-/// next batch, so that it costs no round trip of its own.
+/// Notes of unfiled entries that can be removed, since the entries are filed
+/// now. The next batch removes them, so they cost no round trip.
 #[derive(Default)]
 pub(super) struct Notes {
     filed: Vec<(Bucket, String, String)>,
-    /// The connection is a new one, and the store may be another.
+    /// The connection is a new one, so the store may be another one.
     pub(super) unsure: bool,
 }
 
-/// A post that has its number.
-struct Numbered {
-    answer: Answer,
+/// A post after numbering.
+struct NumberedPost {
+    answer: NumberResult,
     filings: std::ops::Range<usize>,
 }
 
-enum Answer {
-    Refused(Posted),
-    /// As it was asked for already.
+enum NumberResult {
+    Refused(PostResult),
+    /// The amendment changes nothing.
     Unchanged,
     Repeat {
         seq: Seq,
@@ -59,7 +59,7 @@ enum Answer {
 }
 
 impl Redis {
-    pub(super) async fn post_stepwise(&self, batch: &[Post], notes: &mut Notes) -> Result<Vec<Posted>> {
+    pub(super) async fn post_stepwise(&self, batch: &[Post], notes: &mut Notes) -> Result<Vec<PostResult>> {
         let mut posted = Vec::with_capacity(batch.len());
         let mut rest = batch;
         while !rest.is_empty() {
@@ -70,9 +70,10 @@ impl Redis {
         Ok(posted)
     }
 
-    async fn post_some(&self, posts: &[Post], notes: &mut Notes) -> Result<Vec<Posted>> {
+    async fn post_some(&self, posts: &[Post], notes: &mut Notes) -> Result<Vec<PostResult>> {
         self.fail.reached(Step::Begun);
-        // As it was before anything is written: a newer one holds it too.
+        // Read before anything is written: a position of this incarnation also
+        // holds in a newer one.
         let store = StoreIncarnation::of(&self.upkeep.incarnation());
         let token = format!("{:016x}", rand::random::<u64>());
         let common = [write::bounds(&self.bounds), write::text(&token)];
@@ -86,30 +87,30 @@ impl Redis {
         for (post, row) in posts.iter().zip(rows) {
             let first = filings.len();
             let answer = number_of(post, row, &mut filings)?;
-            if !matches!(answer, Answer::Refused(_)) {
+            if !matches!(answer, NumberResult::Refused(_)) {
                 let bucket = Bucket::of(post.conversation.as_str());
                 fresh.push((bucket, post.conversation.to_string(), token.clone()));
                 if let (Some(last), PostKind::Change(change)) = (filings.last(), &post.kind)
                     && !change.remove.is_empty()
                 {
-                    let field = format!("{} {}", post.conversation, last.entry.place.version);
+                    let field = format!("{} {}", post.conversation, last.entry.position.version);
                     fresh.push((bucket, field, token.clone()));
                 }
             }
-            numbered.push(Numbered { answer, filings: first..filings.len() });
+            numbered.push(NumberedPost { answer, filings: first..filings.len() });
         }
         let whom: Vec<_> = filings.iter().map(|filing| filing.member.user.clone()).collect();
         let (outcomes, events) = self.file(filings).await?;
         let repeats = posts
             .iter()
             .zip(&numbered)
-            .filter(|(_, post)| matches!(post.answer, Answer::Repeat { .. } | Answer::Unchanged));
-        // The router of the first time may have died between the steps, or have
-        // been refused one of them.
+            .filter(|(_, post)| matches!(post.answer, NumberResult::Repeat { .. } | NumberResult::Unchanged));
+        // The router that handled it first may have died between the steps, or
+        // have been refused one of them.
         let repeated: FxHashSet<_> = repeats.map(|(post, _)| &post.conversation).collect();
         try_join_all(repeated.into_iter().map(|conversation| self.settle_one(conversation))).await?;
         for (post, numbered) in posts.iter().zip(&numbered) {
-            if let Answer::Repeat { seq, .. } = numbered.answer {
+            if let NumberResult::Repeat { seq, .. } = numbered.answer {
                 self.note_again(&post.conversation, seq).await?;
             }
         }
@@ -120,29 +121,33 @@ impl Redis {
         self.fail.reached(Step::Filed);
         notes.filed.extend(fresh);
         if let Err(error) = self.announcer.announce(&self.upkeep.incarnation(), &events, &[]).await {
-            // The numbers are used up: who was not reached hears of a hole.
+            // The envelopes' numbers are used up: nodes that were not reached
+            // notice a hole.
             tracing::warn!(%error, "could not announce what has been filed");
         }
         self.fail.reached(Step::Announced);
 
-        let answers = posts.iter().zip(numbered).map(|(post, Numbered { answer, filings })| match answer {
-            Answer::Refused(posted) => posted,
-            Answer::Unchanged => Posted::Unchanged,
-            Answer::Repeat { seq, time } => Posted::Done { seq, time, duplicate: true, place: None },
-            Answer::New { seq, time, fingerprint } => {
-                let own = filings.rev().find(|index| whom[*index] == post.by);
-                let position = own.and_then(|index| outcomes.get(index)).and_then(Outcome::position);
-                let place = position.map(|position| OwnPlace {
-                    cursor: Cursor { position: Position(position), fingerprint },
-                    store,
-                });
-                Posted::Done { seq, time, duplicate: false, place }
-            }
-        });
+        let answers =
+            posts.iter().zip(numbered).map(|(post, NumberedPost { answer, filings })| match answer {
+                NumberResult::Refused(posted) => posted,
+                NumberResult::Unchanged => PostResult::Unchanged,
+                NumberResult::Repeat { seq, time } => {
+                    PostResult::Done { seq, time, duplicate: true, position: None }
+                }
+                NumberResult::New { seq, time, fingerprint } => {
+                    let own = filings.rev().find(|index| whom[*index] == post.by);
+                    let position = own.and_then(|index| outcomes.get(index)).and_then(Outcome::position);
+                    let position = position.map(|position| OwnPosition {
+                        cursor: Cursor { position: Position(position), fingerprint },
+                        store,
+                    });
+                    PostResult::Done { seq, time, duplicate: false, position }
+                }
+            });
         Ok(answers.collect())
     }
 
-    /// Takes off the notes of what has been filed since.
+    /// Removes the notes of what has been filed.
     pub(super) async fn finish(&self, notes: &mut Notes) -> Result<()> {
         let items = std::mem::take(&mut notes.filed)
             .into_iter()
@@ -157,22 +162,22 @@ impl Redis {
                 )
             })
             .collect();
-        // Notes that are lost here are found by a repair, which finds nothing
-        // to do.
+        // If this fails, the notes stay, and a repair finds nothing to do.
         self.append.run(&script::FINISH, &[], items, NOTES).await?;
         Ok(())
     }
 }
 
-fn number_of(post: &Post, mut row: Row, filings: &mut Vec<Filing>) -> Result<Answer> {
+fn number_of(post: &Post, mut row: Row, filings: &mut Vec<Filing>) -> Result<NumberResult> {
     let (status, seq, version, time) = (row.text()?, row.number()?, row.number()?, row.number()?);
     match &*status {
         "ok" => {}
-        "repeat" => return Ok(Answer::Repeat { seq: Seq(seq), time }),
-        "same" => return Ok(Answer::Unchanged),
-        other => return Ok(Answer::Refused(write::refusal(other)?)),
+        "repeat" => return Ok(NumberResult::Repeat { seq: Seq(seq), time }),
+        "same" => return Ok(NumberResult::Unchanged),
+        other => return Ok(NumberResult::Refused(write::refusal(other)?)),
     }
-    // Those of a direct conversation need no answer.
+    // The script does not return the members of a direct conversation: its id
+    // has them.
     let members = match row.text()? {
         text if text.is_empty() => starts(&write::direct_members(&post.conversation))?,
         text => starts(&text)?,
@@ -186,14 +191,14 @@ fn number_of(post: &Post, mut row: Row, filings: &mut Vec<Filing>) -> Result<Ans
         PostKind::Change(_) | PostKind::Amend { .. } => (Kind::Change, None),
     };
     for (index, entry) in post.entries.iter().enumerate() {
-        let place = match kind {
-            Kind::Message => Place { seq, version },
-            Kind::Change => Place { seq, version: version + index as u64 + 1 },
+        let position = match kind {
+            Kind::Message => LogPosition { seq, version },
+            Kind::Change => LogPosition { seq, version: version + index as u64 + 1 },
         };
-        let placed = Arc::new(Placed {
+        let log_entry = Arc::new(LogEntry {
             conversation: post.conversation.clone(),
             kind,
-            place,
+            position,
             amends,
             fingerprint: entry.fingerprint.0,
             time: entry.time,
@@ -203,7 +208,7 @@ fn number_of(post: &Post, mut row: Row, filings: &mut Vec<Filing>) -> Result<Ans
         });
         filings.extend(members.iter().map(|member| Filing {
             member: member.clone(),
-            entry: placed.clone(),
+            entry: log_entry.clone(),
             except: except.clone(),
             last: member.leaves && index + 1 == post.entries.len(),
         }));
@@ -211,5 +216,5 @@ fn number_of(post: &Post, mut row: Row, filings: &mut Vec<Filing>) -> Result<Ans
     let time = post.entries.first().map_or(0, |entry| entry.time);
     let fingerprint = post.entries.last().map(|entry| entry.fingerprint).unwrap_or_default();
     let seq = if amends > 0 { amends } else { seq };
-    Ok(Answer::New { seq: Seq(seq), time, fingerprint })
+    Ok(NumberResult::New { seq: Seq(seq), time, fingerprint })
 }

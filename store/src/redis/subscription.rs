@@ -1,10 +1,10 @@
-//! One node's ear on the bus: two connections (one subscribed, one for the
-//! lease), a task that hears, and a task that renews the lease and publishes
-//! a nonce each second.
+//! One node's subscription to the bus: two connections (one subscribed, one for
+//! the lease), a task that reads the channel, and a task that each second
+//! renews the lease and publishes a nonce.
 //!
 //! ```text
-//!   lease task ──script: lease, nonce──▶ Redis ──channel──▶ hearing task ──▶ next()
-//!        └───────────────── ticks ──────────────────────────────┘
+//!   lease task ──script: lease, nonce──▶ Redis ──channel──▶ reading task ──▶ next()
+//!        └───────────────── ticks ───────────────────────────────┘
 //! ```
 
 use std::collections::VecDeque;
@@ -28,35 +28,36 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::address::Address;
-use super::link::{Link, channel, connected};
+use super::connection::{Connection, channel, connected};
 use super::tracking::Tracking;
 use super::{script, write};
-use crate::{Error, Heard, Loss, Result, Subscription, trouble};
+use crate::{Error, BusItem, Loss, Result, Subscription, trouble};
 
 const LEASE: Duration = Duration::from_secs(10);
 const RENEW: Duration = Duration::from_secs(1);
-/// Nonces published and not heard that make an ear deaf.
+/// After this many nonces that did not come back the subscription counts as
+/// deaf.
 const DEAF: u32 = 2;
-/// What was heard and not yet taken; beyond it, it is dropped and the reader
-/// is told `Lagged`.
+/// The most items that wait to be taken by `next`; beyond it envelopes are
+/// dropped and the reader is told `Lagged`.
 const UNTAKEN: usize = 8_192;
-/// A new subscription waits for Redis so long at least.
+/// How long a new subscription waits for Redis at least.
 const CONNECT: Duration = Duration::from_secs(4);
-/// A new subscription waits so long for a nonce before it sends another.
+/// How long a new subscription waits for a nonce before it sends another.
 const FIRST: Duration = Duration::from_millis(100);
 
 pub(super) struct RedisSubscription {
-    heard: mpsc::Receiver<Heard>,
+    heard: mpsc::Receiver<BusItem>,
     healthy: Arc<AtomicBool>,
     _end: DropGuard,
 }
 
 #[async_trait]
 impl Subscription for RedisSubscription {
-    async fn next(&mut self) -> Heard {
+    async fn next(&mut self) -> BusItem {
         match self.heard.recv().await {
             Some(heard) => heard,
-            // The process is shutting down: there is nothing more to hear.
+            // The process is shutting down: nothing more will come.
             None => std::future::pending().await,
         }
     }
@@ -79,7 +80,7 @@ impl RedisSubscription {
         // Not `end`: the lease is given back on this connection after that.
         let connection = CancellationToken::new();
         let lease = Lease {
-            link: Link::open(address, &trouble::BUS, tasks, &connection),
+            connection: Connection::open(address, &trouble::BUS, tasks, &connection),
             _connection: connection.drop_guard(),
             node: node.clone(),
             salt: rand::random(),
@@ -102,7 +103,8 @@ impl RedisSubscription {
             connected(&ear.client).await;
             ear.listen().await?;
             let mut lease = lease;
-            // fred answers before Redis has: what is heard is subscribed to.
+            // fred returns before Redis has subscribed: only a nonce that comes
+            // back proves it.
             while hearing.nonces.heard == 0 {
                 lease.renew().await?;
                 match timeout(FIRST, messages.recv()).await {
@@ -134,7 +136,7 @@ impl RedisSubscription {
 
 /// Hears one message that is published to a channel of its own; nothing is
 /// written. Fails when none is heard in time.
-pub(super) async fn hear_once(address: &Address, link: &Link) -> Result<()> {
+pub(super) async fn hear_once(address: &Address, connection: &Connection) -> Result<()> {
     let client = address.subscriber();
     let mut messages = client.message_rx();
     client.connect();
@@ -144,7 +146,7 @@ pub(super) async fn hear_once(address: &Address, link: &Link) -> Result<()> {
         connected(&ear.client).await;
         ear.listen().await?;
         loop {
-            link.publish(&node, Bytes::from_static(b"check")).await?;
+            connection.publish(&node, Bytes::from_static(b"check")).await?;
             match timeout(FIRST, messages.recv()).await {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(_)) => return Err(Error::Unavailable("the connection broke".into())),
@@ -160,21 +162,22 @@ pub(super) async fn hear_once(address: &Address, link: &Link) -> Result<()> {
     })
 }
 
-/// The lease and the nonce, over a connection that is not subscribed: that one
-/// may be deaf.
+/// The lease and the nonces, on the connection that is not subscribed: the
+/// subscribed one may be deaf.
 struct Lease {
-    link: Link,
+    connection: Connection,
     /// Ends the connection.
     _connection: DropGuard,
     node: NodeIncarnation,
-    /// Tells this ear's nonces from an earlier one's of the same node.
+    /// Distinguishes the nonces of this subscription from those of an earlier
+    /// one of the same node.
     salt: u32,
     number: u32,
 }
 
-/// What a renewal has told.
+/// The result of a renewal.
 struct Tick {
-    /// Published, and should be heard.
+    /// The number of the nonce, which should come back.
     nonce: u32,
     ended: bool,
 }
@@ -183,24 +186,24 @@ impl Lease {
     async fn renew(&mut self) -> Result<Tick> {
         self.number += 1;
         let nonce = u64::from(self.salt) << 32 | u64::from(self.number);
-        let sharded = self.link.is_cluster();
+        let sharded = self.connection.is_cluster();
         let args = vec![
             write::text(self.node.as_str()),
             write::number(LEASE.as_millis() as u64),
             Value::Bytes(Bytes::copy_from_slice(&nonce.to_le_bytes())),
             write::text(if sharded { "0" } else { "1" }),
         ];
-        let mut row = self.link.run_common(&script::LEASE, args).await?;
+        let mut row = self.connection.run_common(&script::LEASE, args).await?;
         let (ended, store) = (row.number()? == 1, row.text()?);
         if sharded {
             let envelope = Envelope { store: store.to_string(), nonce, ..Envelope::default() };
-            self.link.publish(self.node.as_str(), envelope.encode_to_vec().into()).await?;
+            self.connection.publish(self.node.as_str(), envelope.encode_to_vec().into()).await?;
         }
         Ok(Tick { nonce: self.number, ended })
     }
 }
 
-/// Renews each second until the end, and gives the lease back then.
+/// Renews the lease each second, and ends it at the end.
 async fn hold(mut lease: Lease, ticks: mpsc::Sender<Option<Tick>>, end: CancellationToken) {
     let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + RENEW, RENEW);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -215,11 +218,11 @@ async fn hold(mut lease: Lease, ticks: mpsc::Sender<Option<Tick>>, end: Cancella
                 renewed.inspect_err(|error| tracing::debug!(%error, "could not renew the node's lease")).ok()
             }),
         };
-        // Full when the hearing task is stuck; it counts what it sees.
+        // Full when the reading task is stuck.
         let _ = ticks.try_send(renewed);
     }
     let node = write::text(lease.node.as_str());
-    let _ = timeout(RENEW, lease.link.run_common(&script::RELEASE, vec![node])).await;
+    let _ = timeout(RENEW, lease.connection.run_common(&script::RELEASE, vec![node])).await;
 }
 
 struct Ear {
@@ -237,8 +240,8 @@ impl Ear {
         done.map_err(|error| Error::Unavailable(error.details().to_owned()))
     }
 
-    /// Subscribes on connections made anew: whatever made the ear deaf (a
-    /// moved slot, a primary that hangs), these are good.
+    /// Connects again and subscribes: whatever made the subscription deaf (a
+    /// moved slot, a primary that hangs), new connections work.
     async fn renew(&self) -> Result<()> {
         timeout(RENEW * 4, self.client.force_reconnection())
             .await
@@ -248,19 +251,19 @@ impl Ear {
     }
 }
 
-/// Which of the own nonces have come back.
+/// Which of our nonces have come back.
 struct Nonces {
     salt: u32,
     heard: u32,
-    /// Since the last one that was heard.
+    /// How many were published since the last one that came back.
     published: u32,
 }
 
 struct Hearing {
-    give: mpsc::Sender<Heard>,
+    give: mpsc::Sender<BusItem>,
     tracking: Tracking,
-    /// Told to the reader as soon as there is room, before anything else.
-    waiting: VecDeque<Heard>,
+    /// Given to the reader as soon as there is room, before anything else.
+    waiting: VecDeque<BusItem>,
     nonces: Nonces,
     healthy: Arc<AtomicBool>,
 }
@@ -285,28 +288,28 @@ impl Hearing {
             self.lost(Loss::Hole);
         }
         if let Some(store) = self.tracking.store(&envelope) {
-            // The newest is what counts.
-            self.waiting.retain(|heard| !matches!(heard, Heard::Store(_)));
-            self.tell_first(Heard::Store(store));
+            // Only the newest counts.
+            self.waiting.retain(|heard| !matches!(heard, BusItem::Store(_)));
+            self.tell_first(BusItem::Store(store));
         }
-        // Counts and nonces are only for this ear.
+        // Counts and nonces are only for this task.
         if envelope.number > 0 {
             self.tell();
-            if !self.waiting.is_empty() || self.give.try_send(Heard::Envelope(envelope)).is_err() {
+            if !self.waiting.is_empty() || self.give.try_send(BusItem::Envelope(envelope)).is_err() {
                 self.lost(Loss::Lagged);
             }
         }
     }
 
     fn lost(&mut self, loss: Loss) {
-        // One of each kind says it all.
-        if !self.waiting.contains(&Heard::Lost(loss)) {
-            self.tell_first(Heard::Lost(loss));
+        // One of each kind is enough.
+        if !self.waiting.contains(&BusItem::Lost(loss)) {
+            self.tell_first(BusItem::Lost(loss));
         }
     }
 
-    /// Before any further envelope.
-    fn tell_first(&mut self, heard: Heard) {
+    /// Gives an item to the reader before any further envelope.
+    fn tell_first(&mut self, heard: BusItem) {
         self.waiting.push_back(heard);
         self.tell();
     }
@@ -320,7 +323,8 @@ impl Hearing {
         }
     }
 
-    /// Whether the ear is deaf.
+    /// Handles a tick; `None`: the lease could not be renewed. Returns whether
+    /// the subscription is deaf.
     fn tick(&mut self, tick: Option<Tick>) -> bool {
         self.tell();
         let Some(tick) = tick else {
@@ -341,9 +345,9 @@ impl Hearing {
     }
 }
 
-/// What can happen, in order of priority: the end; a connection made anew or
-/// slots that moved, after which the subscription is gone; a tick, which may
-/// find the ear deaf; an envelope.
+/// The reading task. In order of priority: the end; a reconnection or moved
+/// slots, after which the subscription is gone; a tick, which may find the
+/// subscription deaf; an envelope.
 async fn hear(
     ear: Ear,
     mut messages: Receiver<Published>,
@@ -353,7 +357,7 @@ async fn hear(
 ) {
     let mut reconnects = ear.client.reconnect_rx();
     let mut moves = ear.client.cluster_change_rx();
-    // Reconnections of our own making announce themselves too.
+    // Our own reconnections are reported, too.
     let mut subscribed = true;
     loop {
         tokio::select! {

@@ -1,5 +1,5 @@
-//! One-time tickets: keys with a life, taken by whoever comes first, who may give
-//! them back.
+//! One-time tickets: keys that expire. The first request takes a ticket, and
+//! may give it back.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use bytes::Bytes;
 use fred::types::Value;
 use smallvec::smallvec;
 
+use super::connection::Item;
 use super::conversation::only;
 use super::key::Bucket;
-use super::link::Item;
 use super::{Redis, script, write};
 use crate::Result;
 

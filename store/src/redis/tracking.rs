@@ -1,12 +1,12 @@
-//! What an ear on the bus can tell from the numbers of envelopes: whether one
-//! is missing, and whether the store has become another.
+//! Tracks the numbers of envelopes: finds out whether one is missing, and
+//! whether the store has a new incarnation.
 
 use proto::StoreIncarnation;
 use proto::wire::Envelope;
 use rustc_hash::FxHashMap;
 
-/// Origins remembered; when there are more all are forgotten, which costs one
-/// reading on from the log.
+/// The most origins remembered. Beyond it all are forgotten, which makes
+/// sessions read on from the log once.
 const ORIGINS: usize = 1_024;
 
 /// The numbers heard so far.
@@ -17,7 +17,7 @@ pub(super) struct Tracking {
 }
 
 impl Tracking {
-    /// The store's incarnation, if this envelope is the first of it.
+    /// The store's incarnation, if this envelope is the first one with it.
     pub(super) fn store(&mut self, envelope: &Envelope) -> Option<StoreIncarnation> {
         let store = StoreIncarnation::of(&envelope.store);
         let another = store != StoreIncarnation::default() && store != self.store;

@@ -1,7 +1,7 @@
-//! Messages for members who have no session, until they are told by other
-//! means: one queue for the whole store. On a single server posting notes them
-//! itself; step by step it is a call after filing and before the answer, and
-//! whoever died between the two left a note that has it done again.
+//! Messages for members who have no session, in one queue for the whole store
+//! until they are reported. The one-call way notes them in its script. The
+//! stepwise way notes them after filing and before the answer; a router that
+//! dies in between leaves a note, and the repair does it again.
 
 use std::time::Duration;
 
@@ -10,50 +10,55 @@ use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 use rustc_hash::FxHashSet;
 
 use super::Redis;
-use super::fetch::{Wanted, decode};
+use super::fetch::{EntryRequest, decode};
 use super::filing::Filing;
 use super::reference::Kind;
 use super::reply::unexpected;
 use super::{script, write};
 use crate::Result;
 use crate::damage::unless_damaged;
-use crate::model::Unheard;
+use crate::model::UnheardMessage;
 
-/// What was filed for a member, and the nodes of its sessions.
-pub(super) struct Doubtful {
+/// A message that was filed for a member, and the nodes of the member's
+/// sessions.
+pub(super) struct UnheardCandidate {
     id: String,
     nodes: Vec<NodeIncarnation>,
 }
 
-impl Doubtful {
-    /// Of a message by somebody else.
+impl UnheardCandidate {
+    /// `None` unless it is a message that somebody else has sent.
     pub(super) fn of(filing: &Filing, nodes: &[NodeIncarnation]) -> Option<Self> {
         let (entry, user) = (&filing.entry, &filing.member.user);
         let wanted = entry.kind == Kind::Message && entry.by != *user;
-        wanted
-            .then(|| Self { id: id(user, &entry.conversation, Seq(entry.place.seq)), nodes: nodes.to_vec() })
+        wanted.then(|| Self {
+            id: id(user, &entry.conversation, Seq(entry.position.seq)),
+            nodes: nodes.to_vec(),
+        })
     }
 }
 
 impl Redis {
-    /// Notes those whose sessions are all on dead nodes, and who have none.
+    /// Notes the messages whose members have no session, or only sessions on
+    /// dead nodes.
     pub(super) async fn note_unheard(
         &self,
-        doubtful: Vec<Doubtful>,
+        candidates: Vec<UnheardCandidate>,
         dead: &FxHashSet<NodeIncarnation>,
     ) -> Result<()> {
-        let unheard = doubtful.into_iter().filter(|one| one.nodes.iter().all(|node| dead.contains(node)));
+        let unheard = candidates.into_iter().filter(|one| one.nodes.iter().all(|node| dead.contains(node)));
         self.keep_unheard(unheard.map(|one| one.id).collect()).await
     }
 
     /// The same for a message that is filed already, where it is not known
-    /// whether that came to an end. What has been told may so be told again.
+    /// whether it was noted. So a message that was reported may be reported
+    /// again.
     pub(super) async fn note_again(&self, conversation: &ConversationId, seq: Seq) -> Result<()> {
         if self.bounds.unheard == 0 {
             return Ok(());
         }
         let list = (conversation.clone(), Kind::Message);
-        let fetched = self.fetch(vec![(list.clone(), Wanted::all([seq.0]))]).await?;
+        let fetched = self.fetch(vec![(list.clone(), EntryRequest::all([seq.0]))]).await?;
         let Some(entry) = fetched.get(&list).and_then(|messages| messages.get(seq.0)) else {
             return Ok(());
         };
@@ -79,26 +84,27 @@ impl Redis {
         Ok(())
     }
 
-    pub(super) async fn hold_unheard(&self, limit: usize, hold: Duration) -> Result<Vec<Unheard>> {
+    pub(super) async fn hold_unheard(&self, limit: usize, hold: Duration) -> Result<Vec<UnheardMessage>> {
         let hold = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX);
         let args = vec![write::number(limit as u64), write::number(hold)];
         let mut row = self.append.run_common(&script::TAKE_UNHEARD, args).await?;
         let mut taken = Vec::new();
         while !row.is_done() {
             taken.push(
-                Unheard::of_id(row.text()?.to_string()).ok_or_else(|| unexpected("an unheard message"))?,
+                UnheardMessage::of_id(row.text()?.to_string())
+                    .ok_or_else(|| unexpected("an unheard message"))?,
             );
         }
         Ok(taken)
     }
 
-    /// Returns how many wait then.
-    pub(super) async fn forget_unheard(&self, told: &[Unheard]) -> Result<u64> {
+    /// Removes messages that were reported. Returns how many wait.
+    pub(super) async fn forget_unheard(&self, told: &[UnheardMessage]) -> Result<u64> {
         let args = told.iter().map(|unheard| write::text(&unheard.id)).collect();
         self.append.run_common(&script::HEARD, args).await?.number()
     }
 }
 
 fn id(user: &UserId, conversation: &ConversationId, seq: Seq) -> String {
-    Unheard::new(user.clone(), conversation.clone(), seq).id
+    UnheardMessage::new(user.clone(), conversation.clone(), seq).id
 }

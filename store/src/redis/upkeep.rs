@@ -1,5 +1,5 @@
-//! What a router's handle looks after about once a second: the store's
-//! incarnation, the nodes that live, and the counts of its announcements.
+//! A router's background work, once a second: the store's incarnation, the live
+//! nodes, and the counts of its announcements.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -11,21 +11,21 @@ use proto::NodeIncarnation;
 use rustc_hash::FxHashSet;
 use tokio_util::sync::CancellationToken;
 
-use super::link::Link;
+use super::connection::Connection;
 use super::settings::{self, field};
 use super::{Redis, script, write};
 use crate::{Error, Result};
 
-/// What is known of the store as a whole.
+/// What is known about the store as a whole.
 pub(super) struct Upkeep {
-    link: Link,
-    /// Protects what the last look has found; held for single lines only.
-    known: Mutex<Known>,
+    connection: Connection,
+    /// Protects what was read last; locked only for single lines.
+    known: Mutex<StoreState>,
 }
 
 #[derive(Default)]
-struct Known {
-    /// `<id>.<count>`, empty until it has been read.
+struct StoreState {
+    /// `<id>.<count>`; empty until it was read.
     incarnation: Arc<str>,
     live: FxHashSet<NodeIncarnation>,
     /// Why the server cannot be used, if it cannot.
@@ -34,34 +34,35 @@ struct Known {
 }
 
 impl Upkeep {
-    pub(super) fn new(link: Link) -> Self {
-        Self { link, known: Mutex::default() }
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection, known: Mutex::default() }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
-        // A panic between two assignments leaves nothing half done here.
+    fn known(&self) -> std::sync::MutexGuard<'_, StoreState> {
+        // A panic between two assignments leaves the value consistent.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For envelopes.
+    /// The store's incarnation, as envelopes have it.
     pub(super) fn incarnation(&self) -> Arc<str> {
         self.known().incarnation.clone()
     }
 
-    /// Whether the server was looked at and is one that we can work with.
+    /// Fails unless the server was inspected and can be used.
     pub(super) fn usable(&self) -> Result<()> {
         let known = self.known();
         match &known.refusal {
             Some(refusal) => Err(Error::Config(refusal.clone())),
             None if !known.inspected => {
-                let why = self.link.trouble().now();
+                let why = self.connection.trouble().now();
                 Err(Error::Unavailable(why.unwrap_or_else(|| "not connected yet".into())))
             }
             None => Ok(()),
         }
     }
 
-    /// The first look: refuses a server that is too old, warns of settings.
+    /// The first inspection: refuses a server that is too old, warns of
+    /// settings, and reads the incarnation.
     pub(super) async fn begin(&self, replicas: u32) -> Result<()> {
         let info = self.info(InfoKind::All).await?;
         let refusal = info.iter().find_map(|info| settings::too_old(info));
@@ -79,7 +80,8 @@ impl Upkeep {
         self.look().await
     }
 
-    /// Reads the incarnation, new if another primary answers, and who lives.
+    /// Reads the incarnation (a new one if another primary replies) and the
+    /// live nodes.
     pub(super) async fn look(&self) -> Result<()> {
         let mut primaries: Vec<String> = Vec::new();
         for info in self.info(InfoKind::Replication).await? {
@@ -89,7 +91,7 @@ impl Upkeep {
         primaries.sort_unstable();
         let id = format!("{:016x}", rand::random::<u64>());
         let args = vec![write::text(&id), write::text(&primaries.join(","))];
-        let mut row = self.link.run_common(&script::INCARNATION, args).await?;
+        let mut row = self.connection.run_common(&script::INCARNATION, args).await?;
         let incarnation = format!("{}.{}", row.text()?, row.text()?);
         let live = self.live().await?;
         let mut known = self.known();
@@ -103,7 +105,7 @@ impl Upkeep {
         Ok(())
     }
 
-    /// The nodes whose lease holds now, remembered as those that live.
+    /// Reads the nodes whose lease is valid, and remembers them.
     pub(super) async fn look_who_lives(&self) -> Result<FxHashSet<NodeIncarnation>> {
         let live = self.live().await?;
         self.known().live = live.clone();
@@ -111,7 +113,7 @@ impl Upkeep {
     }
 
     async fn live(&self) -> Result<FxHashSet<NodeIncarnation>> {
-        let mut row = self.link.run_common(&script::NODES, Vec::new()).await?;
+        let mut row = self.connection.run_common(&script::NODES, Vec::new()).await?;
         let mut live = FxHashSet::default();
         while !row.is_done() {
             let node = NodeIncarnation::parse(&row.text()?);
@@ -120,8 +122,8 @@ impl Upkeep {
         Ok(live)
     }
 
-    /// Those of the nodes whose lease has ended. One that was not there at the
-    /// last look may be new, so it is looked for again.
+    /// Those of the nodes whose lease has ended. A node that was not live when
+    /// last read may be new, so the live nodes are read again for it.
     pub(super) async fn dead_among(
         &self,
         nodes: impl Iterator<Item = &NodeIncarnation> + Send,
@@ -140,12 +142,12 @@ impl Upkeep {
 
     /// `INFO` of every primary.
     pub(super) async fn info(&self, kind: InfoKind) -> Result<Vec<String>> {
-        let client = self.link.client();
+        let client = self.connection.client();
         let failed = |error: fred::error::Error| {
-            self.link.trouble().refused("info", error.details());
+            self.connection.trouble().refused("info", error.details());
             Error::Unavailable(error.details().to_owned())
         };
-        if !self.link.is_cluster() {
+        if !self.connection.is_cluster() {
             return Ok(vec![client.info(Some(kind)).await.map_err(failed)?]);
         }
         let mut all = Vec::new();
@@ -155,11 +157,11 @@ impl Upkeep {
         Ok(all)
     }
 
-    /// Waits until `replicas` replicas of every primary have all that this
-    /// connection has written.
-    pub(super) async fn wait(link: &Link, replicas: u32, millis: i64) -> Result<()> {
-        let client = link.client();
-        let nodes: Vec<Option<Server>> = match link.is_cluster() {
+    /// Waits until `replicas` replicas of every primary have everything that
+    /// this connection has written. Fails when fewer have it after `millis`.
+    pub(super) async fn wait(connection: &Connection, replicas: u32, millis: i64) -> Result<()> {
+        let client = connection.client();
+        let nodes: Vec<Option<Server>> = match connection.is_cluster() {
             true => client.active_connections().into_iter().map(Some).collect(),
             false => vec![None],
         };
@@ -185,7 +187,7 @@ impl Upkeep {
     }
 }
 
-/// The handle's background work; ends with it or with `shutdown`.
+/// Runs the background work until the store is dropped, or `shutdown`.
 pub(super) async fn run(store: Weak<Redis>, shutdown: CancellationToken) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -214,7 +216,7 @@ impl Redis {
         };
         match looked {
             Ok(()) => self.append.trouble().done("info"),
-            // Said already, with its reason.
+            // Logged already, with its reason.
             Err(Error::Unavailable(error)) => {
                 tracing::debug!(error, "could not look after the store");
                 return;

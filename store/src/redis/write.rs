@@ -1,4 +1,4 @@
-//! Posts as the scripts `post.lua` and `number.lua` read them.
+//! Writes posts in the form that the scripts `post.lua` and `number.lua` read.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use fred::types::Value;
@@ -7,13 +7,13 @@ use proto::{ConversationId, SessionId, UserId};
 use smallvec::smallvec;
 
 use super::announce::trace_field;
+use super::connection::{Args, Item};
 use super::key::Bucket;
-use super::link::{Args, Item};
 use super::reply::unexpected;
-use crate::model::{Amendment, NewEntry, Post, PostKind, Posted, Who};
+use crate::model::{Amenders, Amendment, NewEntry, Post, PostKind, PostResult};
 use crate::{Bounds, Error, Result};
 
-/// What the scripts need to know of the bounds.
+/// The limits that the scripts need.
 pub(super) fn bounds(bounds: &Bounds) -> Value {
     let mut packed = Packed::default();
     packed.number(age(bounds));
@@ -24,13 +24,13 @@ pub(super) fn bounds(bounds: &Bounds) -> Value {
     packed.value()
 }
 
-/// In ms.
+/// The limit of age in ms.
 pub(super) fn age(bounds: &Bounds) -> u64 {
     u64::try_from(bounds.age.as_millis()).unwrap_or(u64::MAX).min(1 << 50)
 }
 
-/// What the announcements of these posts carry beside their entries: how many,
-/// then for each which of the posts (from 1) and the field.
+/// The traces of posts: how many, then for each the index of the post (from 1)
+/// and the encoded field.
 pub(super) fn traces(posts: &[Post]) -> Vec<Value> {
     let traced = || posts.iter().zip(1..).filter(|(post, _)| !post.trace.is_empty());
     let mut args = vec![number(traced().count() as u64)];
@@ -41,7 +41,7 @@ pub(super) fn traces(posts: &[Post]) -> Vec<Value> {
 }
 
 pub(super) fn number(value: u64) -> Value {
-    // Scripts count in doubles; numbers of ours stay far below 2^53.
+    // Scripts count in doubles, which are exact up to 2^53.
     Value::Integer(i64::try_from(value.min(1 << 53)).unwrap_or(i64::MAX))
 }
 
@@ -53,7 +53,7 @@ pub(super) fn bucket(value: &str) -> Value {
     Value::Integer(Bucket::of(value).0.into())
 }
 
-/// What a reference begins with: fingerprint, time, and the size of the entry.
+/// The beginning of a reference: fingerprint, time, and size of the entry.
 pub(super) fn prefix(fingerprint: u32, time: u64, size: usize) -> [u8; 13] {
     let mut prefix = [0; 13];
     prefix[..4].copy_from_slice(&fingerprint.to_le_bytes());
@@ -63,9 +63,9 @@ pub(super) fn prefix(fingerprint: u32, time: u64, size: usize) -> [u8; 13] {
     prefix
 }
 
-/// Where a member's acknowledgement finds what it marks: the buckets of the
-/// conversation and, if that is a direct one, of its other member.
-pub(super) fn place_of_marks(conversation: &ConversationId, user: &UserId) -> [u8; 4] {
+/// The buckets that a member's acknowledgement needs: the conversation's and,
+/// in a direct one, the other member's.
+pub(super) fn buckets_of_marks(conversation: &ConversationId, user: &UserId) -> [u8; 4] {
     let other = other_of(conversation, user.as_str()).map_or(Bucket(0), Bucket::of);
     buckets(Bucket::of(conversation.as_str()), other)
 }
@@ -75,14 +75,14 @@ fn buckets(Bucket(one): Bucket, Bucket(other): Bucket) -> [u8; 4] {
     [a, b, c, d]
 }
 
-/// The other member of a direct conversation, or oneself in one with oneself;
-/// nothing of a group, or for who is no member.
+/// The other member of a direct conversation, or the same one in a conversation
+/// with oneself; `None` for a group, and for a user who is no member.
 fn other_of<'a>(conversation: &'a ConversationId, user: &str) -> Option<&'a str> {
     let (one, other) = conversation.names()?;
     if one == user { Some(other) } else { (other == user).then_some(one) }
 }
 
-/// The members of a direct conversation as the scripts write a group's:
+/// The members of a direct conversation in the scripts' form:
 /// `bucket,user:seq:version;` each. Empty for a group.
 pub(super) fn direct_members(conversation: &ConversationId) -> String {
     let Some((one, other)) = conversation.names() else {
@@ -95,13 +95,13 @@ pub(super) fn direct_members(conversation: &ConversationId) -> String {
     members
 }
 
-/// Bytes that a post takes in a call, at most: its names and keys stand there
-/// more than once.
+/// The bytes of a post in a call, at most: it has its names and keys more than
+/// once.
 pub(super) fn size(post: &Post) -> usize {
     2_048 + post.entries.iter().map(|entry| entry.bytes.len()).sum::<usize>()
 }
 
-/// Posts as `scripts/lib/post.lua` reads them.
+/// Writes posts as `scripts/lib/post.lua` reads them.
 pub(super) fn items(posts: &[Post]) -> Result<Vec<Item>> {
     let mut heads = Packed::with_capacity(posts.len() * HEAD);
     let mut items = Vec::with_capacity(posts.len());
@@ -111,7 +111,7 @@ pub(super) fn items(posts: &[Post]) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-/// What the head of a message takes, nearly.
+/// The bytes of a packed message head, about.
 const HEAD: usize = 256;
 
 fn item(post: &Post, heads: &mut Packed) -> Result<Item> {
@@ -131,7 +131,7 @@ fn item(post: &Post, heads: &mut Packed) -> Result<Item> {
         text(post.by.as_str()),
     ]);
     match &post.kind {
-        // Done above.
+        // Handled above.
         PostKind::Message { .. } => {}
         PostKind::Amend { seq, who, amendment } => {
             let [entry] = &*post.entries else {
@@ -143,9 +143,9 @@ fn item(post: &Post, heads: &mut Packed) -> Result<Item> {
                 Amendment::React { emoji, on } => ("r", "", &**emoji, *on),
             };
             let who = match who {
-                Who::Anyone => "*",
-                Who::Sender => "s",
-                Who::SenderOrOwner => "o",
+                Amenders::Anyone => "*",
+                Amenders::Sender => "s",
+                Amenders::SenderOrOwner => "o",
             };
             args.extend([
                 number(seq.0),
@@ -186,8 +186,9 @@ fn reference(entry: &NewEntry) -> Value {
     Value::Bytes(Bytes::copy_from_slice(&prefix(entry.fingerprint.0, entry.time, entry.bytes.len())))
 }
 
-/// A message, in two arguments: see `read_message` of `scripts/lib/post.lua`.
-/// The first is made in memory that all of a call share.
+/// Writes a message as two arguments: see `read_message` of
+/// `scripts/lib/post.lua`. The memory of the first is shared by all messages of
+/// a call.
 fn message(post: &Post, repeat_key: &str, session: Option<&SessionId>, head: &mut Packed) -> Result<Item> {
     let [entry] = &*post.entries else {
         return Err(Error::Config("a message is one entry".into()));
@@ -232,17 +233,18 @@ fn varint(number: usize, room: &mut [u8; 10]) -> &[u8] {
     &room[..10 - left]
 }
 
-/// Values one after the other as MessagePack, which scripts read at once.
+/// Packs values one after the other as MessagePack, which a script unpacks at
+/// once.
 #[derive(Default)]
 pub(super) struct Packed(BytesMut);
 
 impl Packed {
-    /// With room for so many bytes.
+    /// With room for this many bytes.
     pub(super) fn with_capacity(bytes: usize) -> Self {
         Self(BytesMut::with_capacity(bytes))
     }
 
-    /// Adds a text that has several parts.
+    /// Adds a text that is given in parts.
     pub(super) fn text(&mut self, parts: &[&str]) -> Result<()> {
         self.begin(parts.iter().map(|part| part.len()).sum())?;
         parts.iter().for_each(|part| self.0.put_slice(part.as_bytes()));
@@ -255,19 +257,19 @@ impl Packed {
         Ok(())
     }
 
-    /// Scripts count in doubles, see `number`.
+    /// Adds a number of at most 2^53: see `number`.
     pub(super) fn number(&mut self, number: u64) {
         self.0.put_u8(0xcf);
         self.0.put_u64(number.min(1 << 53));
     }
 
-    /// The keys of a user's record and inbox.
+    /// Adds the keys of a user's record and inbox.
     pub(super) fn keys(&mut self, bucket: Bucket, user: &str) -> Result<()> {
         self.text(&[bucket.braced(), "u:", user])?;
         self.text(&[bucket.braced(), "i:", user])
     }
 
-    /// What was added since the last time.
+    /// Takes everything added since the last call.
     pub(super) fn value(&mut self) -> Value {
         Value::Bytes(self.0.split().freeze())
     }
@@ -282,21 +284,22 @@ impl Packed {
     }
 }
 
-/// A status of the scripts that says that nothing was written.
-pub(super) fn refusal(status: &str) -> Result<Posted> {
+/// Reads a status of the scripts that means that nothing was written.
+pub(super) fn refusal(status: &str) -> Result<PostResult> {
     match status {
-        "no" => Ok(Posted::NotMember),
-        "stale" => Ok(Posted::Stale),
-        "none" => Ok(Posted::NoSuchMessage),
-        "forbidden" => Ok(Posted::NotAllowed),
-        "recalled" => Ok(Posted::Recalled),
-        "same" => Ok(Posted::Unchanged),
-        "many" => Ok(Posted::TooManyReactions),
+        "no" => Ok(PostResult::NotMember),
+        "stale" => Ok(PostResult::Stale),
+        "none" => Ok(PostResult::NoSuchMessage),
+        "forbidden" => Ok(PostResult::NotAllowed),
+        "recalled" => Ok(PostResult::Recalled),
+        "same" => Ok(PostResult::Unchanged),
+        "many" => Ok(PostResult::TooManyReactions),
         _ => Err(unexpected("a status")),
     }
 }
 
-/// The scripts find an entry's fingerprint where its first field is.
+/// Checks that the entry begins with its fingerprint, where the scripts read
+/// it.
 fn check(entry: &NewEntry) -> Result<()> {
     let begins = entry.bytes.first() == Some(&0x0d)
         && entry.bytes.get(1..5) == Some(entry.fingerprint.0.to_le_bytes().as_slice());

@@ -5,7 +5,7 @@ mod refused;
 
 use proto::{ConversationId, Seq, UserId};
 use store::Bounds;
-use store::model::{Change, HistoryQuery, HistoryRange, Posted, Shown, Version, Who};
+use store::model::{Amenders, Change, CurrentMessage, HistoryQuery, HistoryRange, PostResult, Version};
 use tokio::task::JoinSet;
 
 use super::harness::{
@@ -31,7 +31,7 @@ for_every_store![
     a_group_that_is_gone_takes_no_amendment,
 ];
 
-async fn history(stores: &Stores, user: &UserId, conversation: &ConversationId) -> Vec<Shown> {
+async fn history(stores: &Stores, user: &UserId, conversation: &ConversationId) -> Vec<CurrentMessage> {
     let query = HistoryQuery {
         user: user.clone(),
         conversation: conversation.clone(),
@@ -41,12 +41,12 @@ async fn history(stores: &Stores, user: &UserId, conversation: &ConversationId) 
     stores.two.history(query).await.unwrap().expect("the user is a member").messages
 }
 
-async fn last(stores: &Stores, conversation: &ConversationId) -> Shown {
+async fn last(stores: &Stores, conversation: &ConversationId) -> CurrentMessage {
     let state = stores.two.conversations(std::slice::from_ref(conversation), None).await.unwrap().remove(0);
     state.expect("it is there").last_message.expect("there is a message")
 }
 
-fn body(shown: &Shown) -> String {
+fn body(shown: &CurrentMessage) -> String {
     text(&shown.message.entry).expect("it is a message")
 }
 
@@ -134,7 +134,7 @@ async fn reactions_are_merged_in_the_order_of_reacting(kind: Kind) {
     let (alice, bob, carol) = (stores.user("alice"), stores.user("bob"), stores.user("carol"));
     let group = stores.group(&[&alice, &bob, &carol]).await;
     stores.done(message(&alice, &group, "hi")).await;
-    // The last one has everything in it that a form of storing could trip over.
+    // The last one has all characters that are special in stored forms.
     let odd = "a:b;c\0d,e\n";
     for (user, emoji, on) in [
         (&bob, "👍", true),
@@ -169,7 +169,7 @@ async fn a_late_joiner_hears_nothing_of_what_it_does_not_see(kind: Kind) {
     stores.attach(&carol, &node.location("phone")).await;
 
     stores.done(edit(&alice, &group, 1, "another secret")).await;
-    assert_eq!(stores.post(react(&carol, &group, 1, "👍", true)).await, Posted::NoSuchMessage);
+    assert_eq!(stores.post(react(&carol, &group, 1, "👍", true)).await, PostResult::NoSuchMessage);
     stores.done(react(&bob, &group, 1, "👍", true)).await;
     stores.done(message(&alice, &group, "hello")).await;
     stores.done(edit(&alice, &group, 1, "and one more")).await;
@@ -219,7 +219,7 @@ async fn an_amendment_is_announced_to_those_who_see_the_message(kind: Kind) {
     }
     positions.sort();
     assert_eq!(targets(&heard), positions);
-    // Nothing is said of what was refused or changed nothing.
+    // Nothing is announced of what was refused or changed nothing.
     stores.post(react(&bob, &direct, 1, "👍", false)).await;
     stores.post(recall(&bob, &direct, 9)).await;
     stores.send(&bob, &alice, "three").await;
@@ -229,23 +229,23 @@ async fn an_amendment_is_announced_to_those_who_see_the_message(kind: Kind) {
 async fn the_place_is_where_the_amender_finds_it(kind: Kind) {
     let Pair { stores, bob, direct, .. } = pair(kind).await;
     let post = react(&bob, &direct, 1, "👍", true);
-    let place = stores.done(post.clone()).await.place.expect("it has a place");
-    assert_eq!((place.position.0, place.fingerprint), (3, post.entries[0].fingerprint));
+    let position = stores.done(post.clone()).await.position.expect("it has a position");
+    assert_eq!((position.position.0, position.fingerprint), (3, post.entries[0].fingerprint));
 }
 
 async fn a_batch_amends_the_message_that_it_sends(kind: Kind) {
     let Pair { stores, alice, bob, direct } = pair(kind).await;
     let batch = vec![
         message(&alice, &direct, "three"),
-        only(Who::Sender, edit(&bob, &direct, 3, "not mine")),
-        only(Who::Sender, edit(&alice, &direct, 3, "THREE")),
+        only(Amenders::Sender, edit(&bob, &direct, 3, "not mine")),
+        only(Amenders::Sender, edit(&alice, &direct, 3, "THREE")),
         react(&bob, &direct, 3, "👍", true),
         message(&bob, &direct, "four"),
-        only(Who::SenderOrOwner, recall(&alice, &direct, 3)),
+        only(Amenders::SenderOrOwner, recall(&alice, &direct, 3)),
         react(&bob, &direct, 3, "👍", false),
     ];
     let answers = stores.one.post(batch).await.unwrap();
-    assert_eq!((&answers[1], &answers[6]), (&Posted::NotAllowed, &Posted::Recalled));
+    assert_eq!((&answers[1], &answers[6]), (&PostResult::NotAllowed, &PostResult::Recalled));
     let expected = ["1:one", "2:two", "3:three", "edit 3:THREE", "👍+3", "4:four", "recall 3"];
     for user in [&alice, &bob] {
         assert_eq!(words(&stores.inbox(user).await, &direct), expected);
@@ -264,7 +264,7 @@ async fn amendments_make_no_decision_about_a_group_stale(kind: Kind) {
     stores.done(changed(&alice, &group, add)).await;
     assert_eq!(stores.version(&group).await, Version(expect.0 + 1));
     let stale = Change { expect, name: Some("other".into()), ..Change::default() };
-    assert_eq!(stores.post(changed(&alice, &group, stale)).await, Posted::Stale);
+    assert_eq!(stores.post(changed(&alice, &group, stale)).await, PostResult::Stale);
     stores.done(message(&alice, &group, "bye")).await;
     assert_eq!(words(&stores.inbox(&carol).await, &group), ["change", "2:bye"]);
     assert_eq!(words(&stores.inbox(&bob).await, &group), ["change", "1:hi", "edit 1:ho", "change", "2:bye"]);
@@ -289,9 +289,9 @@ async fn concurrent_amendments_and_messages_have_one_order(kind: Kind) {
         };
         tasks.spawn(async move { store.post(vec![post]).await.unwrap() });
     }
-    let answers: Vec<Posted> = tasks.join_all().await.concat();
-    let done = answers.iter().filter(|answer| matches!(answer, Posted::Done { .. })).count();
-    let unchanged = answers.iter().filter(|answer| **answer == Posted::Unchanged).count();
+    let answers: Vec<PostResult> = tasks.join_all().await.concat();
+    let done = answers.iter().filter(|answer| matches!(answer, PostResult::Done { .. })).count();
+    let unchanged = answers.iter().filter(|answer| **answer == PostResult::Unchanged).count();
     assert_eq!(done + unchanged, 72, "{answers:?}");
     let first = words(&stores.inbox(&alice).await, &group);
     assert_eq!(first.len(), 1 + 8 + done);
@@ -321,7 +321,7 @@ async fn what_is_trimmed_takes_its_amendments_along(kind: Kind) {
     for post in
         [edit(&alice, &direct, 1, "again"), react(&bob, &direct, 1, "👍", false), recall(&alice, &direct, 2)]
     {
-        assert_eq!(stores.post(post).await, Posted::NoSuchMessage);
+        assert_eq!(stores.post(post).await, PostResult::NoSuchMessage);
     }
     stores.done(edit(&alice, &direct, 10, "ten")).await;
     let shown = history(&stores, &bob, &direct).await;
@@ -336,7 +336,7 @@ async fn amendments_are_trimmed_as_messages_are(kind: Kind) {
     let Pair { stores, alice, bob, direct } = pair_with(kind, bounds).await;
     for number in 0..40 {
         stores.done(edit(&alice, &direct, 2, &number.to_string())).await;
-        let head = stores.look(&bob, store::model::From::Head).await.start;
+        let head = stores.look(&bob, store::model::StartPoint::Head).await.start;
         let page = stores.page(&bob, head, 10).await;
         assert_eq!(page.reset, None);
     }
@@ -354,7 +354,7 @@ async fn a_group_that_is_gone_takes_no_amendment(kind: Kind) {
     stores.done(react(&alice, &group, 1, "👍", true)).await;
     let leave = Change { remove: vec![alice.clone()], ..Change::default() };
     stores.change(&alice, &group, leave).await;
-    assert_eq!(stores.post(recall(&alice, &group, 1)).await, Posted::NotMember);
+    assert_eq!(stores.post(recall(&alice, &group, 1)).await, PostResult::NotMember);
     let inbox = stores.inbox(&alice).await;
     assert_eq!(
         inbox.iter().map(|filed| word(&filed.event)).collect::<Vec<_>>().join(" "),

@@ -1,4 +1,4 @@
-//! What nodes hear: each event once, with the places it has in the inboxes.
+//! What nodes hear: each event once, with its positions in the inboxes.
 
 use bytes::Bytes;
 use proto::wire::{Notice, Typing, notice};
@@ -53,9 +53,9 @@ async fn the_positions_are_those_of_the_inboxes(kind: Kind) {
     stores.attach(&alice, &node.location("phone")).await;
     let attached = stores.attach(&bob, &node.location("phone")).await;
     let post = message(&alice, &ConversationId::direct(&alice, &bob), "hi");
-    let place = stores.done(post).await.place.unwrap();
+    let position = stores.done(post).await.position.unwrap();
     let heard = targets(&node.announcement().await);
-    assert_eq!(heard, [(alice.clone(), place.position), (bob.clone(), attached.head.next())]);
+    assert_eq!(heard, [(alice.clone(), position.position), (bob.clone(), attached.head.next())]);
     for (user, position) in heard {
         let found = stores.inbox(&user).await.into_iter().find(|filed| filed.position == position);
         assert_eq!(text(&found.unwrap().event.entry).unwrap(), "hi");

@@ -1,11 +1,12 @@
-//! The marks that readers get who were away: those that changed meanwhile.
+//! The marks that a reader gets who was away: those that changed meanwhile.
 
 use std::time::Duration;
 
 use proto::{ConversationId, Cursor, Fingerprint, Position, Seq, UserId};
 use store::Bounds;
 use store::model::{
-    Acknowledge, Change, From, InboxPage, InboxQuery, Mark, MarkKind, Marked, MarksQuery, MarksSince,
+    Acknowledge, Change, InboxPage, InboxQuery, Mark, MarkKind, MarkResult, MarksQuery, MarksSince,
+    StartPoint,
 };
 use tokio::time::Instant;
 
@@ -38,7 +39,7 @@ async fn marks(
     user: &UserId,
     since: MarksSince,
 ) -> Vec<(ConversationId, UserId, MarkKind, u64)> {
-    let head = stores.look(user, From::Head).await.start;
+    let head = stores.look(user, StartPoint::Head).await.start;
     let mut found = Vec::new();
     let mut after = 0;
     loop {
@@ -65,23 +66,23 @@ async fn whoever_resumes_gets_the_marks_of_the_others(kind: Kind) {
     let stores = kind.open().await;
     let (alice, bob) = (stores.user("alice"), stores.user("bob"));
     let conversation = ConversationId::direct(&alice, &bob);
-    let place = stores.send(&alice, &bob, "one").await.place.unwrap();
+    let position = stores.send(&alice, &bob, "one").await.position.unwrap();
     stores.send(&alice, &bob, "two").await;
-    assert_eq!(marks(&stores, &alice, MarksSince::Place(place)).await, []);
-    let head = stores.look(&bob, From::Head).await.start;
+    assert_eq!(marks(&stores, &alice, MarksSince::Cursor(position)).await, []);
+    let head = stores.look(&bob, StartPoint::Head).await.start;
     stores.one.acknowledge(vec![Acknowledge { user: bob.clone(), cursor: head }]).await.unwrap();
     mark(&stores, &bob, &conversation, MarkKind::Read, 1).await;
     let expected = [
         (conversation.clone(), bob.clone(), MarkKind::Delivered, 2),
         (conversation.clone(), bob.clone(), MarkKind::Read, 1),
     ];
-    for since in [MarksSince::Place(place), MarksSince::Place(Cursor::ORIGIN), HOUR] {
+    for since in [MarksSince::Cursor(position), MarksSince::Cursor(Cursor::ORIGIN), HOUR] {
         let found = marks(&stores, &alice, since).await;
-        // What alice wrote she has read; a store may say so.
+        // Alice has read what she wrote; a store may report that.
         let others: Vec<_> = found.into_iter().filter(|(_, user, ..)| *user == bob).collect();
         assert_eq!(others, expected, "{since:?}");
     }
-    // A lower mark than before takes nothing back.
+    // A lower mark changes nothing.
     mark(&stores, &bob, &conversation, MarkKind::Read, 2).await;
     mark(&stores, &bob, &conversation, MarkKind::Read, 1).await;
     assert!(marks(&stores, &alice, HOUR).await.contains(&(conversation, bob, MarkKind::Read, 2)));
@@ -115,7 +116,7 @@ async fn marks_come_only_with_the_page_that_reaches_the_head(kind: Kind) {
         stores.send(&alice, &bob, text).await;
     }
     mark(&stores, &bob, &conversation, MarkKind::Read, 3).await;
-    let wanted = MarksQuery { since: MarksSince::Place(Cursor::ORIGIN), after: 0 };
+    let wanted = MarksQuery { since: MarksSince::Cursor(Cursor::ORIGIN), after: 0 };
     let first = read(&stores, &alice, Cursor::ORIGIN, 2, wanted).await;
     assert_eq!((first.events.len(), first.marks.len()), (2, 0));
     let last = &first.events[1];
@@ -123,7 +124,7 @@ async fn marks_come_only_with_the_page_that_reaches_the_head(kind: Kind) {
     let second = read(&stores, &alice, after, 2, wanted).await;
     assert_eq!(second.events.len(), 1);
     assert!(second.marks.iter().any(|mark| mark.user == bob && mark.seq == Seq(3)));
-    // A page that ends exactly at the head is the one.
+    // A page that ends exactly at the head has the marks.
     let whole = read(&stores, &alice, Cursor::ORIGIN, 3, wanted).await;
     assert_eq!(whole.marks, second.marks);
 }
@@ -216,8 +217,8 @@ async fn many_conversations_come_in_pages_and_none_is_left_out(kind: Kind) {
     });
     // One batch, so that many change at the same moment.
     let marked = stores.one.mark(read_all.collect()).await.unwrap();
-    assert_eq!(marked, vec![Marked::Advanced; MANY]);
-    let head = stores.look(&bob, From::Head).await.start;
+    assert_eq!(marked, vec![MarkResult::Advanced; MANY]);
+    let head = stores.look(&bob, StartPoint::Head).await.start;
     let (mut found, mut after, mut pages) = (Vec::new(), 0, 0);
     loop {
         let page = read(&stores, &bob, head, 1, MarksQuery { since: HOUR, after }).await;
@@ -260,7 +261,7 @@ async fn of_a_conversation_that_was_left_nothing_is_given(kind: Kind) {
     assert!(!marks(&stores, &bob, HOUR).await.is_empty());
     stores.change(&alice, &group, Change { remove: vec![bob.clone()], ..Change::default() }).await;
     assert_eq!(marks(&stores, &bob, HOUR).await, []);
-    // Nor are the marks of who has left.
+    // Members who have left have no marks either.
     assert!(marks(&stores, &alice, HOUR).await.iter().all(|(_, user, ..)| *user == alice));
 }
 
@@ -281,7 +282,10 @@ async fn many_acknowledgements_in_one_batch_are_all_answered(kind: Kind) {
     let asked = [3, 599, 200, 10].map(cursor).into_iter().chain([nowhere]);
     let asked = asked.map(|cursor| Acknowledge { user: bob.clone(), cursor }).collect();
     let answers = stores.one.acknowledge(asked).await.unwrap();
-    let all = store::model::Acknowledged::Marks(vec![(ConversationId::direct(&alice, &bob), Seq(600))]);
-    let none = store::model::Acknowledged::Marks(vec![]);
-    assert_eq!(answers, [none.clone(), all, none.clone(), none, store::model::Acknowledged::NoSuchPlace]);
+    let all = store::model::AcknowledgeResult::Marks(vec![(ConversationId::direct(&alice, &bob), Seq(600))]);
+    let none = store::model::AcknowledgeResult::Marks(vec![]);
+    assert_eq!(
+        answers,
+        [none.clone(), all, none.clone(), none, store::model::AcknowledgeResult::NoSuchPosition]
+    );
 }

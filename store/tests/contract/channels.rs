@@ -1,4 +1,4 @@
-//! Channels: numbers without holes, an audience that is told once a node, and
+//! Channels: seqs without holes, an audience that hears once for each node, and
 //! a log to read the rest from.
 
 use std::collections::HashSet;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proto::wire;
 use proto::{ChannelId, NodeIncarnation, Seq, UserId};
-use store::model::{Audience, Broadcast, Broadcasted, ChannelPage, ChannelQuery};
+use store::model::{Audience, Broadcast, BroadcastResult, ChannelPage, ChannelQuery};
 use store::{Bounds, Store};
 
 use super::harness::{Kind, Node, Stores, entry, for_every_store, now, text};
@@ -34,7 +34,7 @@ impl Stores {
         ChannelId::parse(&format!("c_{}", self.user(name))).unwrap()
     }
 
-    async fn publish(&self, by: &UserId, channel: &ChannelId, text: &str) -> Broadcasted {
+    async fn publish(&self, by: &UserId, channel: &ChannelId, text: &str) -> BroadcastResult {
         self.one.broadcast(vec![publication(by, channel, text)]).await.unwrap().remove(0)
     }
 
@@ -100,7 +100,7 @@ async fn a_repeat_has_its_first_seq_and_is_kept_once(kind: Kind) {
     assert_eq!((first.seq, first.duplicate), (Seq(1), false));
     let both = vec![keyed(&alice, &news, "again", "m-1"), keyed(&alice, &news, "next", "m-2")];
     let done = stores.two.broadcast(both).await.unwrap();
-    assert_eq!(done[0], Broadcasted { duplicate: true, ..first });
+    assert_eq!(done[0], BroadcastResult { duplicate: true, ..first });
     assert_eq!((done[1].seq, done[1].duplicate), (Seq(2), false));
     let page = stores.read(&news, 0, 10).await;
     assert_eq!(told(&page), [(1, "first".into()), (2, "next".into())]);
@@ -197,7 +197,7 @@ async fn the_oldest_go_when_there_are_too_many(kind: Kind) {
     let page = stores.read(&news, 0, 1000).await;
     assert_eq!(page.head, Seq(50));
     let seqs: Vec<u64> = page.publications.iter().map(|(seq, _)| seq.0).collect();
-    // A store may cut several at once.
+    // A store may trim several at once.
     assert!((20..=21).contains(&seqs.len()), "{seqs:?}");
     assert_eq!(seqs, (51 - seqs.len() as u64..=50).collect::<Vec<_>>());
     assert_eq!(told(&stores.read(&news, 48, 1000).await), [(49, "49".into()), (50, "50".into())]);

@@ -1,8 +1,8 @@
-//! Reading inboxes, what cursors hold, and what trimming leaves.
+//! Reading inboxes, which cursors are valid, and what trimming leaves.
 
 use proto::{ConversationId, Cursor, Fingerprint, Position, ResetReason, UserId};
 use store::Bounds;
-use store::model::{Filed, From};
+use store::model::{InboxEvent, StartPoint};
 
 use super::harness::{Kind, Stores, assert_no_holes, for_every_store, message, text};
 
@@ -25,7 +25,7 @@ for_every_store![
     an_event_in_an_inbox_outlives_its_conversations_log,
 ];
 
-fn cursor(filed: &Filed) -> Cursor {
+fn cursor(filed: &InboxEvent) -> Cursor {
     Cursor { position: filed.position, fingerprint: Fingerprint(filed.event.entry.fingerprint) }
 }
 
@@ -40,20 +40,20 @@ async fn filled(stores: &Stores, count: usize) -> UserId {
     alice
 }
 
-/// That both ways of giving a cursor say that it does not hold, and go on at
-/// the head.
+/// Checks that attaching and reading both refuse a cursor, and go on at the
+/// head.
 async fn assert_reset(stores: &Stores, user: &UserId, given: Cursor, reason: ResetReason) {
-    let head = stores.look(user, From::Head).await.start;
-    let attached = stores.look(user, From::Cursor(given)).await;
+    let head = stores.look(user, StartPoint::Head).await.start;
+    let attached = stores.look(user, StartPoint::Cursor(given)).await;
     assert_eq!((attached.reset, attached.start), (Some(reason), head));
     let page = stores.page(user, given, 10).await;
     assert_eq!(page.reset, Some((reason, head)));
     assert_eq!(page.events, []);
 }
 
-/// That both ways of giving a cursor accept it.
+/// Checks that attaching and reading both accept a cursor.
 async fn assert_holds(stores: &Stores, user: &UserId, given: Cursor) {
-    let attached = stores.look(user, From::Cursor(given)).await;
+    let attached = stores.look(user, StartPoint::Cursor(given)).await;
     assert_eq!((attached.reset, attached.start), (None, given));
     let page = stores.page(user, given, 10).await;
     assert_eq!(page.reset, None);
@@ -87,7 +87,7 @@ async fn a_page_of_large_bodies_may_be_short_but_never_empty(kind: Kind) {
 async fn a_page_after_the_head_is_empty(kind: Kind) {
     let stores = kind.open().await;
     let alice = filled(&stores, 3).await;
-    let head = stores.look(&alice, From::Head).await;
+    let head = stores.look(&alice, StartPoint::Head).await;
     let page = stores.page(&alice, head.start, 10).await;
     assert_eq!((page.events.len(), page.head, page.reset), (0, head.head, None));
 }
@@ -101,7 +101,7 @@ async fn reading_removes_nothing(kind: Kind) {
 async fn an_empty_inbox_has_the_origin_as_start_and_head(kind: Kind) {
     let stores = kind.open().await;
     let alice = stores.user("alice");
-    for from in [From::Head, From::Start, From::Cursor(Cursor::ORIGIN)] {
+    for from in [StartPoint::Head, StartPoint::Start, StartPoint::Cursor(Cursor::ORIGIN)] {
         let attached = stores.look(&alice, from).await;
         assert_eq!((attached.start, attached.head), (Cursor::ORIGIN, Position(0)));
         assert_eq!(attached.reset, None);
@@ -112,7 +112,7 @@ async fn an_empty_inbox_has_the_origin_as_start_and_head(kind: Kind) {
 async fn the_head_is_after_everything(kind: Kind) {
     let stores = kind.open().await;
     let alice = filled(&stores, 3).await;
-    let attached = stores.look(&alice, From::Head).await;
+    let attached = stores.look(&alice, StartPoint::Head).await;
     assert_eq!(attached.start, cursor(&stores.inbox(&alice).await[2]));
     assert_eq!((attached.head, attached.reset), (Position(3), None));
 }
@@ -120,7 +120,7 @@ async fn the_head_is_after_everything(kind: Kind) {
 async fn start_is_before_the_oldest(kind: Kind) {
     let stores = kind.open().await;
     let alice = filled(&stores, 3).await;
-    let attached = stores.look(&alice, From::Start).await;
+    let attached = stores.look(&alice, StartPoint::Start).await;
     assert_eq!((attached.start, attached.head, attached.reset), (Cursor::ORIGIN, Position(3), None));
 }
 
@@ -191,19 +191,19 @@ async fn a_cursor_below_what_is_kept_was_trimmed(kind: Kind) {
 async fn a_cursor_exactly_at_the_trim_still_holds(kind: Kind) {
     let stores = kind.open_with(Bounds { inbox_events: 20, ..Bounds::default() }).await;
     let (alice, bob) = (stores.user("alice"), stores.user("bob"));
-    let mut places = std::collections::HashMap::new();
+    let mut positions = std::collections::HashMap::new();
     for number in 0..60 {
         let post = message(&bob, &ConversationId::direct(&alice, &bob), &number.to_string());
-        // The two inboxes are alike, so bob's places are alice's.
-        let place = stores.done(post).await.place.unwrap();
-        places.insert(place.position, place.fingerprint);
+        // The two inboxes are equal, so bob's positions are alice's.
+        let position = stores.done(post).await.position.unwrap();
+        positions.insert(position.position, position.fingerprint);
     }
     let oldest = stores.inbox(&alice).await[0].position;
     let position = Position(oldest.0 - 1);
     assert!(position.0 > 0, "something was trimmed");
-    let last_trimmed = Cursor { position, fingerprint: places[&position] };
+    let last_trimmed = Cursor { position, fingerprint: positions[&position] };
     assert_holds(&stores, &alice, last_trimmed).await;
-    assert_eq!(stores.look(&alice, From::Start).await.start, last_trimmed);
+    assert_eq!(stores.look(&alice, StartPoint::Start).await.start, last_trimmed);
     let page = stores.page(&alice, last_trimmed, 100).await;
     assert_eq!(page.events.first().unwrap().position, oldest);
     let other = Cursor { fingerprint: Fingerprint(last_trimmed.fingerprint.0 ^ 2), ..last_trimmed };
@@ -230,7 +230,7 @@ async fn a_trimmed_conversation_still_counts_on(kind: Kind) {
 async fn an_event_in_an_inbox_outlives_its_conversations_log(kind: Kind) {
     let stores = kind.open_with(Bounds { conversation_messages: 10, ..Bounds::default() }).await;
     let alice = filled(&stores, 50).await;
-    // Whoever reads gets every event, or is told that the oldest are gone.
+    // A reader gets every event, or is told that the oldest are gone.
     let page = stores.page(&alice, Cursor::ORIGIN, 100).await;
     match page.reset {
         None => assert_eq!(page.events.len(), 50),

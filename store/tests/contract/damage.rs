@@ -1,5 +1,4 @@
-//! An entry that cannot be read must not end its reader's day: whoever reads
-//! goes on past it, at the right seqs and positions.
+//! Damaged entries: readers skip them, and keep the right seqs and positions.
 
 use std::sync::Arc;
 
@@ -7,7 +6,7 @@ use proto::{ChannelId, ConversationId, Cursor, Fingerprint, Position, Seq, UserI
 use redb::{Database, TableDefinition};
 use store::embedded::Embedded;
 use store::model::{
-    Acknowledge, Acknowledged, Broadcast, ChannelQuery, HistoryQuery, HistoryRange, InboxQuery,
+    Acknowledge, AcknowledgeResult, Broadcast, ChannelQuery, HistoryQuery, HistoryRange, InboxQuery,
 };
 use store::{Config, Store, Url};
 use testbed::RedisServer;
@@ -31,8 +30,8 @@ async fn history(store: &dyn Store, user: &UserId, conversation: &ConversationId
     }
 }
 
-/// The positions and texts of an inbox, in pages of two; a text is empty where
-/// nothing can be read.
+/// The positions and texts of an inbox, in pages of two; a text is empty for a
+/// damaged entry.
 async fn inbox(store: &dyn Store, user: &UserId) -> Vec<(u64, String)> {
     let (mut after, mut found) = (Cursor::ORIGIN, Vec::new());
     loop {
@@ -91,19 +90,20 @@ async fn on_redis(kind: Kind) {
         let words: Vec<&str> = words.iter().map(|word| if *word == "KEY" { &*key } else { word }).collect();
         server.command(&words).await.unwrap().ok().unwrap();
     };
-    // Of the log a whole page, of the inbox a whole page and another one, of the
-    // channel a whole page; an edit, a reaction, and a record of a conversation.
-    for place in ["3", "2"] {
-        damage("*}l:*", &["LSET", "KEY", place, "nothing that can be read"]).await;
+    // Damages a whole page of the log, a page and one more of the inbox, a
+    // whole page of the channel; an edit, a reaction, and a record of a
+    // conversation.
+    for position in ["3", "2"] {
+        damage("*}l:*", &["LSET", "KEY", position, "nothing that can be read"]).await;
     }
     let of_bob = format!("*}}i:{bob}");
-    for (place, what) in
+    for (position, what) in
         [("0", "no reference, but longer than one"), ("1", "123456789012345m1:x"), ("3", "x"), ("4", "")]
     {
-        damage(&of_bob, &["LSET", "KEY", place, what]).await;
+        damage(&of_bob, &["LSET", "KEY", position, what]).await;
     }
-    for place in ["0", "1"] {
-        damage("*}y:*", &["LSET", "KEY", place, "\u{1}\u{2}"]).await;
+    for position in ["0", "1"] {
+        damage("*}y:*", &["LSET", "KEY", position, "\u{1}\u{2}"]).await;
     }
     damage("*}a:*", &["HSET", "KEY", "6", "no edit"]).await;
     damage("*}r:*", &["ZADD", "KEY", "9", "nobody"]).await;
@@ -115,7 +115,7 @@ async fn on_redis(kind: Kind) {
     let filed = inbox(&*stores.two, &bob).await;
     let readable: Vec<_> = filed.iter().filter(|(_, text)| !text.is_empty()).cloned().collect();
     assert_eq!(readable, texts(&[(6, "six")]), "{filed:?}");
-    assert_eq!(filed.last().unwrap().0, 8, "every place is passed");
+    assert_eq!(filed.last().unwrap().0, 8, "every position is passed");
     assert_eq!(publications(&*stores.two, &channel, 0).await, [3, 4]);
     let state = stores.two.conversations(std::slice::from_ref(&direct), Some(&bob)).await.unwrap();
     let last = state[0].as_ref().unwrap().last_message.as_ref().unwrap();
@@ -123,7 +123,7 @@ async fn on_redis(kind: Kind) {
     assert_eq!(stores.two.memberships(&bob).await.unwrap().len(), 1);
     assert!(store::damaged_skipped() >= before + 9, "an operator is told");
 
-    // A last message that cannot be read is none; what comes next goes on.
+    // A damaged last message is not returned; what comes next works.
     damage("*}l:*", &["LSET", "KEY", "5", "nothing"]).await;
     let state = stores.two.conversations(std::slice::from_ref(&direct), None).await.unwrap().remove(0);
     assert_eq!(state.unwrap().last_message, None);
@@ -131,10 +131,10 @@ async fn on_redis(kind: Kind) {
     assert_eq!(seven.seq, Seq(7));
     let filed = inbox(&*stores.two, &bob).await;
     assert_eq!(filed.last().unwrap(), &(9, "seven".to_owned()));
-    let head = stores.look(&bob, store::model::From::Head).await.start;
+    let head = stores.look(&bob, store::model::StartPoint::Head).await.start;
     assert_eq!(head.position, Position(9));
     let acknowledged = stores.one.acknowledge(vec![Acknowledge { user: bob.clone(), cursor: head }]).await;
-    assert_eq!(acknowledged.unwrap(), [Acknowledged::Marks(vec![(direct, Seq(7))])]);
+    assert_eq!(acknowledged.unwrap(), [AcknowledgeResult::Marks(vec![(direct, Seq(7))])]);
 }
 
 #[tokio::test]
@@ -168,10 +168,10 @@ async fn readers_go_on_past_what_is_damaged_in_the_embedded_file() {
     }
     close(store, shutdown).await;
 
-    let damage = |place: u64| {
+    let damage = |position: u64| {
         let database = Database::open(folder.path().join("switchboard.redb")).unwrap();
         let change = database.begin_write().unwrap();
-        change.open_table(LOG).unwrap().insert(place, &b"\xff nothing"[..]).unwrap();
+        change.open_table(LOG).unwrap().insert(position, &b"\xff nothing"[..]).unwrap();
         change.commit().unwrap();
     };
     damage(3);

@@ -1,5 +1,5 @@
-//! What only the embedded store promises: its folder, restarts, and what it
-//! does when a subscription is not read.
+//! What only the embedded store promises: its folder, restarts, and what
+//! happens when a subscription is not read.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use proto::wire::{Notice, Typing, notice};
 use proto::{ConversationId, Cursor, NodeIncarnation, Position, ResetReason, Seq, UserId};
 use store::embedded::Embedded;
-use store::model::{Attach, From, InboxQuery, Location, Post};
-use store::{Bounds, Bus, Config, Error, Heard, Loss, Result, Store, Url};
+use store::model::{Attach, InboxQuery, Location, Post, StartPoint};
+use store::{Bounds, Bus, BusItem, Config, Error, Loss, Result, Store, Url};
 use tokio_util::sync::CancellationToken;
 
 use super::harness::{Done, keyed, message, text};
 
-/// An open store, and what ends it.
+/// An open store, and the token that closes it.
 struct Open {
     store: Arc<Embedded>,
     shutdown: CancellationToken,
@@ -32,7 +32,7 @@ impl Open {
         Done::of(self.store.post(vec![post]).await.unwrap().remove(0))
     }
 
-    async fn look(&self, user: &UserId, from: From) -> store::model::Attached {
+    async fn look(&self, user: &UserId, from: StartPoint) -> store::model::AttachResult {
         let attach = Attach { user: user.clone(), location: None, from };
         self.store.attach(vec![attach]).await.unwrap().remove(0)
     }
@@ -65,29 +65,32 @@ async fn a_restart_keeps_cursors_numbers_and_repeats() {
     let folder = tempfile::tempdir().unwrap();
     let (alice, bob, conversation) = users();
     let store = open(folder.path()).await.unwrap();
-    let mut places = Vec::new();
+    let mut positions = Vec::new();
     for number in 1..=25 {
         let post = keyed(&alice, &conversation, &number.to_string(), &format!("m-{number}"));
-        places.push(store.post(post).await.place.unwrap());
+        positions.push(store.post(post).await.position.unwrap());
     }
-    let start = store.look(&bob, From::Start).await.start;
+    let start = store.look(&bob, StartPoint::Start).await.start;
     store.close().await;
 
     let store = open(folder.path()).await.unwrap();
-    assert_eq!(store.look(&bob, From::Start).await.start, start);
+    assert_eq!(store.look(&bob, StartPoint::Start).await.start, start);
     // 10 events are kept, so the 15th is the last that was trimmed.
-    for (index, place) in places.iter().enumerate() {
+    for (index, position) in positions.iter().enumerate() {
         let expected = (index < 14).then_some(ResetReason::Trimmed);
-        assert_eq!(store.look(&bob, From::Cursor(*place)).await.reset, expected, "{place}");
+        assert_eq!(store.look(&bob, StartPoint::Cursor(*position)).await.reset, expected, "{position}");
     }
-    let query = InboxQuery { user: bob, after: places[19], limit: 10, session: None, marks: None };
+    let query = InboxQuery { user: bob, after: positions[19], limit: 10, session: None, marks: None };
     let page = store.store.read_inbox(vec![query]).await.unwrap().remove(0);
     let found: Vec<_> = page.events.iter().map(|filed| text(&filed.event.entry).unwrap()).collect();
     assert_eq!(found, ["21", "22", "23", "24", "25"]);
     let repeat = store.store.post(vec![keyed(&alice, &conversation, "?", "m-7")]).await.unwrap().remove(0);
-    assert!(matches!(repeat, store::model::Posted::Done { seq: Seq(7), duplicate: true, .. }), "{repeat:?}");
+    assert!(
+        matches!(repeat, store::model::PostResult::Done { seq: Seq(7), duplicate: true, .. }),
+        "{repeat:?}"
+    );
     let next = store.post(message(&alice, &conversation, "next")).await;
-    assert_eq!((next.seq, next.place.unwrap().position), (Seq(26), Position(26)));
+    assert_eq!((next.seq, next.position.unwrap().position), (Seq(26), Position(26)));
 }
 
 #[tokio::test]
@@ -105,11 +108,11 @@ async fn a_restart_keeps_the_incarnation_and_forgets_sessions() {
             device: proto::DeviceId::parse("phone").unwrap(),
             node,
         };
-        let attach = Attach { user: alice.clone(), location: Some(location), from: From::Head };
+        let attach = Attach { user: alice.clone(), location: Some(location), from: StartPoint::Head };
         store.store.attach(vec![attach]).await.unwrap();
         store.post(message(&alice, &conversation, "hi")).await;
-        let Heard::Store(incarnation) = subscription.next().await else { panic!("round {round}") };
-        let Heard::Envelope(envelope) = subscription.next().await else { panic!("round {round}") };
+        let BusItem::Store(incarnation) = subscription.next().await else { panic!("round {round}") };
+        let BusItem::Envelope(envelope) = subscription.next().await else { panic!("round {round}") };
         assert_eq!(envelope.number, 1);
         assert_eq!(proto::StoreIncarnation::of(&envelope.store), incarnation);
         incarnations.push(incarnation);
@@ -135,18 +138,18 @@ async fn what_a_full_queue_drops_is_said_to_be_lost_at_its_place() {
     let mut last = 0;
     let lost = loop {
         match subscription.next().await {
-            Heard::Envelope(envelope) => {
+            BusItem::Envelope(envelope) => {
                 assert_eq!(envelope.number, last + 1);
                 last = envelope.number;
             }
-            Heard::Lost(loss) => break loss,
-            Heard::Store(_) => {}
+            BusItem::Lost(loss) => break loss,
+            BusItem::Store(_) => {}
         }
     };
     assert_eq!(lost, Loss::Lagged);
     assert!(last < 10_000, "the queue is bounded");
     publish(10_001).await;
-    let Heard::Envelope(next) = subscription.next().await else { panic!("said twice") };
+    let BusItem::Envelope(next) = subscription.next().await else { panic!("said twice") };
     assert_eq!(next.number, 10_001);
 }
 
@@ -170,7 +173,7 @@ async fn with_shutdown_what_was_asked_is_done_and_the_rest_is_refused() {
     assert!(matches!(store.ping().await, Err(Error::Unavailable(_))));
     drop((open_store, store));
     let reopened = open(folder.path()).await.unwrap();
-    assert_eq!(reopened.look(&bob, From::Head).await.head, Position(done));
+    assert_eq!(reopened.look(&bob, StartPoint::Head).await.head, Position(done));
 }
 
 #[tokio::test]
@@ -182,7 +185,7 @@ async fn a_call_with_the_wrong_number_of_entries_hurts_no_other() {
     wrong.entries = [].into();
     assert!(matches!(store.store.post(vec![wrong]).await, Err(Error::Config(_))));
     assert_eq!(store.post(message(&alice, &conversation, "hi")).await.seq, Seq(1));
-    assert_eq!(store.look(&alice, From::Cursor(Cursor::ORIGIN)).await.head, Position(1));
+    assert_eq!(store.look(&alice, StartPoint::Cursor(Cursor::ORIGIN)).await.head, Position(1));
     assert_eq!(store.store.repair(Duration::ZERO).await.unwrap(), 0);
 }
 
@@ -198,7 +201,11 @@ async fn a_restart_keeps_when_users_were_last_seen() {
         let (session, device) = (proto::SessionId::random(), proto::DeviceId::random());
         sessions.push(session.clone());
         let location = Some(Location { session, device, node: node.clone() });
-        store.store.attach(vec![Attach { user: user.clone(), location, from: From::Head }]).await.unwrap();
+        store
+            .store
+            .attach(vec![Attach { user: user.clone(), location, from: StartPoint::Head }])
+            .await
+            .unwrap();
     }
     let detach = store::model::Detach { user: alice.clone(), session: sessions[0].clone() };
     store.store.detach(vec![detach]).await.unwrap();

@@ -1,7 +1,7 @@
-//! Groups: changes all or nothing, and who sees what.
+//! Groups: a change happens completely or not at all, and who sees what.
 
 use proto::{ConversationId, Seq, UserId};
-use store::model::{Change, HistoryQuery, HistoryRange, Posted, Version};
+use store::model::{Change, HistoryQuery, HistoryRange, PostResult, Version};
 use tokio::task::JoinSet;
 
 use super::harness::{Done, Kind, change_entry, changed, for_every_store, message, texts};
@@ -57,7 +57,7 @@ async fn a_change_is_filed_without_a_seq_between_the_messages(kind: Kind) {
         let seqs: Vec<u64> = inbox.iter().map(|filed| filed.event.seq.0).collect();
         assert_eq!(seqs, [0, 1, 0, 2]);
         if user == &alice {
-            assert_eq!(done.place.unwrap().position, inbox[2].position);
+            assert_eq!(done.position.unwrap().position, inbox[2].position);
         }
     }
     let state = stores.one.conversations(&[group], None).await.unwrap().remove(0).unwrap();
@@ -72,7 +72,7 @@ async fn a_stale_change_changes_nothing(kind: Kind) {
     stores.change(&alice, &group, Change { name: Some("other".into()), ..Default::default() }).await;
     for expect in [before, Version(0), Version(99)] {
         let stale = Change { expect, name: Some("stale".into()), ..add(&[&carol]) };
-        assert_eq!(stores.post(changed(&bob, &group, stale)).await, Posted::Stale);
+        assert_eq!(stores.post(changed(&bob, &group, stale)).await, PostResult::Stale);
     }
     let state = stores.one.conversations(&[group], None).await.unwrap().remove(0).unwrap();
     assert_eq!(state.group.unwrap().name, "other");
@@ -86,7 +86,7 @@ async fn a_group_is_made_once(kind: Kind) {
     let (alice, bob) = (stores.user("alice"), stores.user("bob"));
     let group = stores.group(&[&alice, &bob]).await;
     let again = Change { owner: Some(alice.clone()), ..add(&[&alice]) };
-    assert_eq!(stores.post(changed(&alice, &group, again)).await, Posted::Stale);
+    assert_eq!(stores.post(changed(&alice, &group, again)).await, PostResult::Stale);
     assert_eq!(stores.inbox(&alice).await.len(), 1);
 }
 
@@ -103,14 +103,14 @@ async fn of_concurrent_changes_one_wins(kind: Kind) {
         tasks.spawn(async move { (number, store.post(vec![post]).await.unwrap().remove(0)) });
     }
     let answers = tasks.join_all().await;
-    let won: Vec<_> = answers.iter().filter(|(_, answer)| *answer != Posted::Stale).collect();
+    let won: Vec<_> = answers.iter().filter(|(_, answer)| *answer != PostResult::Stale).collect();
     assert_eq!(won.len(), 1, "{answers:?}");
     let state = stores.one.conversations(&[group], None).await.unwrap().remove(0).unwrap();
     assert_eq!(state.group.unwrap().name, won[0].0.to_string());
 }
 
-/// Bob comes and goes while others write: he has exactly the messages that
-/// were numbered while he was in, in their order.
+/// Bob joins and leaves while others write: he gets exactly the messages that
+/// were numbered while he was a member, in order.
 async fn of_concurrent_joins_leaves_and_sends_each_message_is_for_its_members(kind: Kind) {
     const SENDS: usize = 40;
     let stores = kind.open().await;
@@ -135,7 +135,8 @@ async fn of_concurrent_joins_leaves_and_sends_each_message_is_for_its_members(ki
             ended.unwrap();
         }
         if senders.is_empty() && expected.is_empty() {
-            // Nothing was written while he was in: a fast store. Make sure.
+            // On a fast store nothing may have been written while he was in:
+            // write something.
             stores.change(&alice, &group, add(&[&bob])).await;
             expected.push(stores.done(message(&alice, &group, "for bob")).await.seq.0);
             stores.change(&alice, &group, remove(&[&bob])).await;
@@ -157,9 +158,9 @@ async fn only_members_change_a_group(kind: Kind) {
     let group = stores.group(&[&alice]).await;
     let expect = stores.version(&group).await;
     let change = Change { expect, ..add(&[&mallory]) };
-    assert_eq!(stores.post(changed(&mallory, &group, change.clone())).await, Posted::NotMember);
+    assert_eq!(stores.post(changed(&mallory, &group, change.clone())).await, PostResult::NotMember);
     let nowhere = ConversationId::new_group(1);
-    assert_eq!(stores.post(changed(&mallory, &nowhere, change)).await, Posted::NotMember);
+    assert_eq!(stores.post(changed(&mallory, &nowhere, change)).await, PostResult::NotMember);
     assert_eq!(stores.inbox(&mallory).await, []);
 }
 
@@ -213,7 +214,7 @@ async fn the_removed_member_gets_the_removal_as_the_last(kind: Kind) {
     stores.done(message(&alice, &group, "with bob")).await;
     stores.change(&alice, &group, remove(&[&bob])).await;
     stores.done(message(&alice, &group, "without bob")).await;
-    assert_eq!(stores.post(message(&bob, &group, "?")).await, Posted::NotMember);
+    assert_eq!(stores.post(message(&bob, &group, "?")).await, PostResult::NotMember);
     let inbox = stores.inbox(&bob).await;
     let seqs: Vec<u64> = inbox.iter().map(|filed| filed.event.seq.0).collect();
     assert_eq!(seqs, [0, 1, 0]);
@@ -256,9 +257,9 @@ async fn a_group_without_members_is_gone(kind: Kind) {
     stores.change(&alice, &group, remove(&[&alice])).await;
     stores.change(&bob, &group, remove(&[&bob])).await;
     assert_eq!(stores.one.conversations(std::slice::from_ref(&group), None).await.unwrap(), [None]);
-    assert_eq!(stores.post(message(&alice, &group, "?")).await, Posted::NotMember);
+    assert_eq!(stores.post(message(&alice, &group, "?")).await, PostResult::NotMember);
     assert_eq!(stores.one.memberships(&alice).await.unwrap(), []);
-    let seqs = |inbox: Vec<store::model::Filed>| inbox.iter().map(|f| f.event.seq.0).collect::<Vec<_>>();
+    let seqs = |inbox: Vec<store::model::InboxEvent>| inbox.iter().map(|f| f.event.seq.0).collect::<Vec<_>>();
     assert_eq!(seqs(stores.inbox(&alice).await), [0, 1, 0], "inboxes keep what they have");
     assert_eq!(seqs(stores.inbox(&bob).await), [0, 1, 0, 0]);
 }

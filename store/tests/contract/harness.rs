@@ -1,4 +1,4 @@
-//! The stores under test, and short ways of saying what the tests say often.
+//! The stores under test, and helpers for what tests often do.
 
 mod posts;
 
@@ -15,26 +15,27 @@ use proto::{
     ConversationId, Cursor, DeviceId, Fingerprint, NodeIncarnation, Position, Seq, SessionId, UserId,
 };
 use store::model::{
-    Attach, Attached, Change, Filed, From, InboxPage, InboxQuery, Location, Logged, Post, Posted, Version,
+    Attach, AttachResult, Change, InboxEvent, InboxPage, InboxQuery, Location, LogEvent, Post, PostResult,
+    StartPoint, Version,
 };
-use store::{Bounds, Bus, Config, Heard, Store, Subscription, Url};
+use store::{Bounds, Bus, BusItem, Config, Store, Subscription, Url};
 use testbed::{RedisCluster, RedisServer};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The implementations.
+/// The implementations under test.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
     Embedded,
     Redis,
-    /// One Redis, written as a Cluster is.
+    /// One Redis, written step by step as a Cluster is.
     RedisStepByStep,
     RedisCluster,
 }
 
 /// Makes a test of each function for each implementation. A function that is
-/// left out is reported as never used.
+/// left out is reported as unused.
 macro_rules! for_every_store {
     ($($name:ident),+ $(,)?) => {$(
         mod $name {
@@ -69,10 +70,10 @@ pub struct Stores {
     pub one: Arc<dyn Store>,
     pub two: Arc<dyn Store>,
     pub bus: Arc<dyn Bus>,
-    /// In every id, so that tests may share a server.
+    /// Part of every id, so that tests may share a server.
     tag: String,
     shutdown: CancellationToken,
-    /// Whatever must live as long as the store.
+    /// What must live as long as the store.
     _kept: Box<dyn Any + Send + Sync>,
 }
 
@@ -105,7 +106,7 @@ impl Kind {
         }
     }
 
-    /// Not embedded, on this server.
+    /// Opens a store on this server; not for the embedded kind.
     pub async fn open_at(self, mut url: String, bounds: Bounds) -> Stores {
         if matches!(self, Self::RedisStepByStep) {
             url.push_str("?steps=separate");
@@ -157,7 +158,7 @@ impl Stores {
         UserId::parse(&format!("{name}-{}", self.tag)).unwrap()
     }
 
-    pub async fn post(&self, post: Post) -> Posted {
+    pub async fn post(&self, post: Post) -> PostResult {
         self.one.post(vec![post]).await.unwrap().remove(0)
     }
 
@@ -197,8 +198,8 @@ impl Stores {
     }
 
     /// A whole inbox, from the oldest event on, in pages of `limit`.
-    pub async fn inbox_in_pages(&self, user: &UserId, limit: usize) -> Vec<Filed> {
-        let mut after = self.look(user, From::Start).await.start;
+    pub async fn inbox_in_pages(&self, user: &UserId, limit: usize) -> Vec<InboxEvent> {
+        let mut after = self.look(user, StartPoint::Start).await.start;
         let mut events = Vec::new();
         loop {
             let page = self.page(user, after, limit).await;
@@ -214,7 +215,7 @@ impl Stores {
         }
     }
 
-    pub async fn inbox(&self, user: &UserId) -> Vec<Filed> {
+    pub async fn inbox(&self, user: &UserId) -> Vec<InboxEvent> {
         self.inbox_in_pages(user, 100).await
     }
 
@@ -223,19 +224,19 @@ impl Stores {
         self.two.read_inbox(vec![query]).await.unwrap().remove(0)
     }
 
-    /// Looks a place up, without a session.
-    pub async fn look(&self, user: &UserId, from: From) -> Attached {
+    /// Looks up where reading starts, without a session.
+    pub async fn look(&self, user: &UserId, from: StartPoint) -> AttachResult {
         let attach = Attach { user: user.clone(), location: None, from };
         self.one.attach(vec![attach]).await.unwrap().remove(0)
     }
 
     /// Begins a session at the head.
-    pub async fn attach(&self, user: &UserId, location: &Location) -> Attached {
-        let attach = Attach { user: user.clone(), location: Some(location.clone()), from: From::Head };
+    pub async fn attach(&self, user: &UserId, location: &Location) -> AttachResult {
+        let attach = Attach { user: user.clone(), location: Some(location.clone()), from: StartPoint::Head };
         self.one.attach(vec![attach]).await.unwrap().remove(0)
     }
 
-    /// A node that listens.
+    /// A node with a subscription.
     pub async fn node(&self, name: &str) -> Node {
         let id = NodeIncarnation::new(name).unwrap();
         let subscription = self.bus.subscribe(id.clone()).await.unwrap();
@@ -243,30 +244,30 @@ impl Stores {
     }
 }
 
-/// The parts of [`Posted::Done`].
+/// The fields of [`PostResult::Done`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Done {
     pub seq: Seq,
     pub time: u64,
-    pub place: Option<Cursor>,
+    pub position: Option<Cursor>,
 }
 
 impl Done {
-    pub fn of(posted: Posted) -> Self {
+    pub fn of(posted: PostResult) -> Self {
         match posted {
-            Posted::Done { seq, time, duplicate: false, place } => {
-                Self { seq, time, place: place.map(|place| place.cursor) }
+            PostResult::Done { seq, time, duplicate: false, position } => {
+                Self { seq, time, position: position.map(|position| position.cursor) }
             }
             other => panic!("not done as something new: {other:?}"),
         }
     }
 }
 
-/// A gateway's ear on the bus.
+/// A node's subscription to the bus.
 pub struct Node {
     pub id: NodeIncarnation,
     subscription: Box<dyn Subscription>,
-    /// What came in one envelope with something that was waited for, backwards.
+    /// What came in the same envelope as the last item, in reverse order.
     heard: Vec<What>,
     numbers: std::collections::HashMap<String, u64>,
 }
@@ -280,7 +281,7 @@ pub enum What {
 }
 
 impl Node {
-    /// A new session's place on this node.
+    /// The location of a new session on this node.
     pub fn location(&self, device: &str) -> Location {
         Location {
             session: SessionId::random(),
@@ -289,8 +290,9 @@ impl Node {
         }
     }
 
-    /// The next event. How far inboxes reach may be said before it: a repeat
-    /// written step by step says it, as whoever made it first may not have.
+    /// The next event. A notice of how far inboxes reach may come before it: in
+    /// the stepwise way a repeat sends one, since the first attempt may not
+    /// have announced.
     pub async fn announcement(&mut self) -> Announcement {
         loop {
             match self.next().await {
@@ -315,8 +317,8 @@ impl Node {
         }
     }
 
-    /// The next thing said to the node. The numbers of each origin are checked
-    /// to be without holes on the way.
+    /// The next item for the node. Checks on the way that the numbers of each
+    /// origin have no holes.
     pub async fn next(&mut self) -> What {
         loop {
             if let Some(what) = self.heard.pop() {
@@ -334,27 +336,27 @@ impl Node {
         loop {
             match self.hear().await {
                 // Counts and nonces carry nothing.
-                Heard::Envelope(envelope) if envelope.number == 0 => {}
-                Heard::Envelope(envelope) => {
+                BusItem::Envelope(envelope) if envelope.number == 0 => {}
+                BusItem::Envelope(envelope) => {
                     let last = self.numbers.entry(envelope.origin.clone()).or_default();
                     assert!(*last == 0 || envelope.number == *last + 1, "a hole in the envelopes");
                     *last = envelope.number;
                     assert!(!envelope.store.is_empty(), "an envelope names the store's incarnation");
                     return envelope;
                 }
-                Heard::Lost(loss) => panic!("lost something: {loss:?}"),
-                Heard::Store(_) => {}
+                BusItem::Lost(loss) => panic!("lost something: {loss:?}"),
+                BusItem::Store(_) => {}
             }
         }
     }
 
-    async fn hear(&mut self) -> Heard {
+    async fn hear(&mut self) -> BusItem {
         let heard = tokio::time::timeout(Duration::from_secs(15), self.subscription.next()).await;
         heard.expect("something is heard within 15 seconds")
     }
 }
 
-/// Who an announcement is for, in the order of their names.
+/// The targets of an announcement, in the order of their names.
 pub fn targets(announcement: &Announcement) -> Vec<(UserId, Position)> {
     let mut targets: Vec<_> = announcement
         .targets
@@ -365,9 +367,9 @@ pub fn targets(announcement: &Announcement) -> Vec<(UserId, Position)> {
     targets
 }
 
-/// An event in a word: `1:hi` a message, `edit 1:ho`, `recall 1`, `👍+1`,
+/// An event as a short word: `1:hi` a message, `edit 1:ho`, `recall 1`, `👍+1`,
 /// `👍-1`, `change`.
-pub fn word(event: &Logged) -> String {
+pub fn word(event: &LogEvent) -> String {
     let body = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
     match event.entry.what.as_ref().unwrap() {
         wire::entry::What::Message(message) => format!("{}:{}", event.seq.0, body(&message.body)),
@@ -385,8 +387,8 @@ pub fn word(event: &Logged) -> String {
     }
 }
 
-/// The events of an inbox in one conversation, each in a word.
-pub fn words(inbox: &[Filed], conversation: &ConversationId) -> Vec<String> {
+/// The events of an inbox in one conversation, as words.
+pub fn words(inbox: &[InboxEvent], conversation: &ConversationId) -> Vec<String> {
     let of_it = inbox.iter().filter(|filed| filed.event.conversation == *conversation);
     of_it.map(|filed| word(&filed.event)).collect()
 }
@@ -396,7 +398,7 @@ pub fn decoded(post: &Post) -> Entry {
     Entry::decode(post.entries[0].bytes.clone()).unwrap()
 }
 
-/// A message's body; nothing for anything else.
+/// A message's body; `None` for anything else.
 pub fn text(entry: &Entry) -> Option<String> {
     match entry.what.as_ref().unwrap() {
         wire::entry::What::Message(message) => Some(String::from_utf8(message.body.to_vec()).unwrap()),
@@ -405,7 +407,7 @@ pub fn text(entry: &Entry) -> Option<String> {
 }
 
 /// The seqs and bodies of an inbox's messages in one conversation.
-pub fn texts(inbox: &[Filed], conversation: &ConversationId) -> Vec<(u64, String)> {
+pub fn texts(inbox: &[InboxEvent], conversation: &ConversationId) -> Vec<(u64, String)> {
     inbox
         .iter()
         .filter(|filed| filed.event.conversation == *conversation)
@@ -413,8 +415,8 @@ pub fn texts(inbox: &[Filed], conversation: &ConversationId) -> Vec<(u64, String
         .collect()
 }
 
-/// That positions go on one by one.
-pub fn assert_no_holes(inbox: &[Filed]) {
+/// Checks that positions have no holes.
+pub fn assert_no_holes(inbox: &[InboxEvent]) {
     for pair in inbox.windows(2) {
         assert_eq!(pair[1].position, pair[0].position.next());
     }

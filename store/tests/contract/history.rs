@@ -1,7 +1,7 @@
-//! Reading conversations back.
+//! Reading conversations.
 
 use proto::{ConversationId, Position, Seq, UserId};
-use store::model::{Change, HistoryQuery, HistoryRange, LOOKED_AT};
+use store::model::{Change, HistoryQuery, HistoryRange, MESSAGES_CHECKED};
 
 use super::harness::{Kind, Stores, for_every_store, message, text};
 
@@ -146,11 +146,12 @@ async fn a_talk_is_found_at_both_ends_of_a_long_log(kind: Kind) {
     let stores = kind.open().await;
     let (alice, bob, carol) = (stores.user("alice"), stores.user("bob"), stores.user("carol"));
     let ids = [ConversationId::direct(&alice, &bob), ConversationId::direct(&alice, &carol)];
-    // Bob's is the last that is looked at from the oldest on, carol's one further.
-    for number in 0..2 * LOOKED_AT + 1 {
-        let by = if number == LOOKED_AT - 1 { &bob } else { &alice };
+    // Bob's message is the last one read from the oldest on, carol's the one
+    // after it.
+    for number in 0..2 * MESSAGES_CHECKED + 1 {
+        let by = if number == MESSAGES_CHECKED - 1 { &bob } else { &alice };
         stores.send(by, if by == &bob { &alice } else { &bob }, "word").await;
-        let by = if number == LOOKED_AT { &carol } else { &alice };
+        let by = if number == MESSAGES_CHECKED { &carol } else { &alice };
         stores.send(by, if by == &carol { &alice } else { &carol }, "word").await;
     }
     assert_eq!(stores.one.talked(&ids).await.unwrap(), [true, false]);

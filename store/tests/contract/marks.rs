@@ -2,7 +2,7 @@
 
 use proto::{ConversationId, Cursor, Fingerprint, Position, Seq, UserId};
 use store::Bounds;
-use store::model::{Acknowledge, Acknowledged, From, Mark, MarkKind, Marked, Member};
+use store::model::{Acknowledge, AcknowledgeResult, Mark, MarkKind, MarkResult, Member, StartPoint};
 
 use super::harness::{Kind, Stores, for_every_store, message};
 
@@ -24,7 +24,7 @@ async fn mark(
     conversation: &ConversationId,
     kind: MarkKind,
     seq: u64,
-) -> Marked {
+) -> MarkResult {
     let mark = Mark { conversation: conversation.clone(), user: user.clone(), kind, seq: Seq(seq) };
     stores.one.mark(vec![mark]).await.unwrap().remove(0)
 }
@@ -35,7 +35,7 @@ async fn member(stores: &Stores, conversation: &ConversationId, user: &UserId) -
     state.members.into_iter().find(|member| member.user == *user).unwrap()
 }
 
-async fn acknowledge(stores: &Stores, user: &UserId, cursor: Cursor) -> Acknowledged {
+async fn acknowledge(stores: &Stores, user: &UserId, cursor: Cursor) -> AcknowledgeResult {
     let item = Acknowledge { user: user.clone(), cursor };
     stores.one.acknowledge(vec![item]).await.unwrap().remove(0)
 }
@@ -48,10 +48,10 @@ async fn a_mark_goes_up_and_never_down(kind: Kind) {
         stores.send(&alice, &bob, "hi").await;
     }
     for which in [MarkKind::Delivered, MarkKind::Read] {
-        assert_eq!(mark(&stores, &bob, &conversation, which, 3).await, Marked::Advanced);
-        assert_eq!(mark(&stores, &bob, &conversation, which, 3).await, Marked::Unchanged);
-        assert_eq!(mark(&stores, &bob, &conversation, which, 2).await, Marked::Unchanged);
-        assert_eq!(mark(&stores, &bob, &conversation, which, 5).await, Marked::Advanced);
+        assert_eq!(mark(&stores, &bob, &conversation, which, 3).await, MarkResult::Advanced);
+        assert_eq!(mark(&stores, &bob, &conversation, which, 3).await, MarkResult::Unchanged);
+        assert_eq!(mark(&stores, &bob, &conversation, which, 2).await, MarkResult::Unchanged);
+        assert_eq!(mark(&stores, &bob, &conversation, which, 5).await, MarkResult::Advanced);
     }
     let bobs = member(&stores, &conversation, &bob).await;
     assert_eq!((bobs.delivered, bobs.read), (Seq(5), Seq(5)));
@@ -62,7 +62,7 @@ async fn a_mark_beyond_the_head_is_refused(kind: Kind) {
     let (alice, bob) = (stores.user("alice"), stores.user("bob"));
     let conversation = ConversationId::direct(&alice, &bob);
     stores.send(&alice, &bob, "hi").await;
-    assert_eq!(mark(&stores, &bob, &conversation, MarkKind::Read, 2).await, Marked::BeyondHead);
+    assert_eq!(mark(&stores, &bob, &conversation, MarkKind::Read, 2).await, MarkResult::BeyondHead);
     assert_eq!(member(&stores, &conversation, &bob).await.read, Seq(0));
 }
 
@@ -70,12 +70,12 @@ async fn only_members_have_marks(kind: Kind) {
     let stores = kind.open().await;
     let (alice, bob, mallory) = (stores.user("alice"), stores.user("bob"), stores.user("mallory"));
     let conversation = ConversationId::direct(&alice, &bob);
-    assert_eq!(mark(&stores, &bob, &conversation, MarkKind::Read, 1).await, Marked::NotMember);
+    assert_eq!(mark(&stores, &bob, &conversation, MarkKind::Read, 1).await, MarkResult::NotMember);
     stores.send(&alice, &bob, "hi").await;
-    assert_eq!(mark(&stores, &mallory, &conversation, MarkKind::Read, 1).await, Marked::NotMember);
+    assert_eq!(mark(&stores, &mallory, &conversation, MarkKind::Read, 1).await, MarkResult::NotMember);
     let group = stores.group(&[&alice]).await;
     stores.done(message(&alice, &group, "hi")).await;
-    assert_eq!(mark(&stores, &bob, &group, MarkKind::Read, 1).await, Marked::NotMember);
+    assert_eq!(mark(&stores, &bob, &group, MarkKind::Read, 1).await, MarkResult::NotMember);
 }
 
 async fn sending_is_reading(kind: Kind) {
@@ -86,7 +86,7 @@ async fn sending_is_reading(kind: Kind) {
     stores.send(&alice, &bob, "two").await;
     assert_eq!(member(&stores, &conversation, &alice).await.read, Seq(2));
     assert_eq!(member(&stores, &conversation, &bob).await.read, Seq(1));
-    assert_eq!(mark(&stores, &alice, &conversation, MarkKind::Read, 1).await, Marked::Unchanged);
+    assert_eq!(mark(&stores, &alice, &conversation, MarkKind::Read, 1).await, MarkResult::Unchanged);
 }
 
 async fn reading_is_having_been_delivered(kind: Kind) {
@@ -96,7 +96,7 @@ async fn reading_is_having_been_delivered(kind: Kind) {
     for text in ["one", "two", "three"] {
         stores.send(&alice, &bob, text).await;
     }
-    assert_eq!(mark(&stores, &bob, &conversation, MarkKind::Read, 2).await, Marked::Advanced);
+    assert_eq!(mark(&stores, &bob, &conversation, MarkKind::Read, 2).await, MarkResult::Advanced);
     let marks = async |user| {
         let member = member(&stores, &conversation, user).await;
         (member.delivered, member.read)
@@ -113,15 +113,15 @@ async fn acknowledging_sets_the_delivered_marks_once(kind: Kind) {
     let conversation = ConversationId::direct(&alice, &bob);
     stores.send(&alice, &bob, "one").await;
     stores.send(&alice, &bob, "two").await;
-    let two = stores.look(&bob, From::Head).await.start;
+    let two = stores.look(&bob, StartPoint::Head).await.start;
     stores.send(&alice, &bob, "three").await;
-    let three = stores.look(&bob, From::Head).await.start;
-    let marks = |seq| Acknowledged::Marks(vec![(conversation.clone(), Seq(seq))]);
+    let three = stores.look(&bob, StartPoint::Head).await.start;
+    let marks = |seq| AcknowledgeResult::Marks(vec![(conversation.clone(), Seq(seq))]);
     assert_eq!(acknowledge(&stores, &bob, two).await, marks(2));
     assert_eq!(member(&stores, &conversation, &bob).await.delivered, Seq(2));
-    assert_eq!(acknowledge(&stores, &bob, two).await, Acknowledged::Marks(vec![]));
+    assert_eq!(acknowledge(&stores, &bob, two).await, AcknowledgeResult::Marks(vec![]));
     assert_eq!(acknowledge(&stores, &bob, three).await, marks(3));
-    assert_eq!(acknowledge(&stores, &bob, two).await, Acknowledged::Marks(vec![]));
+    assert_eq!(acknowledge(&stores, &bob, two).await, AcknowledgeResult::Marks(vec![]));
     assert_eq!(member(&stores, &conversation, &bob).await.delivered, Seq(3));
     assert_eq!(member(&stores, &conversation, &alice).await.delivered, Seq(3), "she wrote it");
 }
@@ -134,9 +134,9 @@ async fn acknowledging_names_the_newest_of_each_conversation(kind: Kind) {
         stores.send(&carol, &bob, "hi").await;
     }
     stores.send(&carol, &bob, "hi").await;
-    let head = stores.look(&bob, From::Head).await.start;
-    let Acknowledged::Marks(mut marks) = acknowledge(&stores, &bob, head).await else {
-        panic!("the head is a place");
+    let head = stores.look(&bob, StartPoint::Head).await.start;
+    let AcknowledgeResult::Marks(mut marks) = acknowledge(&stores, &bob, head).await else {
+        panic!("the head is a position");
     };
     marks.sort();
     let expected =
@@ -148,15 +148,15 @@ async fn acknowledging_no_place_is_said_to_be_so(kind: Kind) {
     let stores = kind.open().await;
     let (alice, bob) = (stores.user("alice"), stores.user("bob"));
     stores.send(&alice, &bob, "hi").await;
-    let head = stores.look(&bob, From::Head).await.start;
+    let head = stores.look(&bob, StartPoint::Head).await.start;
     let other = Cursor { fingerprint: Fingerprint(head.fingerprint.0 ^ 2), ..head };
     let beyond = Cursor { position: Position(2), ..head };
     for nowhere in [other, beyond] {
-        assert_eq!(acknowledge(&stores, &bob, nowhere).await, Acknowledged::NoSuchPlace);
+        assert_eq!(acknowledge(&stores, &bob, nowhere).await, AcknowledgeResult::NoSuchPosition);
     }
-    assert_eq!(acknowledge(&stores, &bob, Cursor::ORIGIN).await, Acknowledged::Marks(vec![]));
+    assert_eq!(acknowledge(&stores, &bob, Cursor::ORIGIN).await, AcknowledgeResult::Marks(vec![]));
     let nobody = stores.user("nobody");
-    assert_eq!(acknowledge(&stores, &nobody, Cursor::ORIGIN).await, Acknowledged::Marks(vec![]));
+    assert_eq!(acknowledge(&stores, &nobody, Cursor::ORIGIN).await, AcknowledgeResult::Marks(vec![]));
     assert_eq!(member(&stores, &ConversationId::direct(&alice, &bob), &bob).await.delivered, Seq(0));
 }
 
@@ -164,12 +164,12 @@ async fn acknowledging_a_trimmed_place_is_accepted(kind: Kind) {
     let stores = kind.open_with(Bounds { inbox_events: 5, ..Bounds::default() }).await;
     let (alice, bob) = (stores.user("alice"), stores.user("bob"));
     stores.send(&alice, &bob, "hi").await;
-    let early = stores.look(&bob, From::Head).await.start;
+    let early = stores.look(&bob, StartPoint::Head).await.start;
     for _ in 0..30 {
         stores.send(&alice, &bob, "hi").await;
     }
-    assert!(matches!(acknowledge(&stores, &bob, early).await, Acknowledged::Marks(_)));
-    let head = stores.look(&bob, From::Head).await.start;
-    let expected = Acknowledged::Marks(vec![(ConversationId::direct(&alice, &bob), Seq(31))]);
+    assert!(matches!(acknowledge(&stores, &bob, early).await, AcknowledgeResult::Marks(_)));
+    let head = stores.look(&bob, StartPoint::Head).await.start;
+    let expected = AcknowledgeResult::Marks(vec![(ConversationId::direct(&alice, &bob), Seq(31))]);
     assert_eq!(acknowledge(&stores, &bob, head).await, expected);
 }

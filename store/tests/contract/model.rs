@@ -1,11 +1,11 @@
-//! Random operations, compared with a model that is too plain to be wrong.
+//! Random operations, compared with a simple model.
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use proto::{ConversationId, Seq, UserId};
-use store::model::{Change, Post, Posted, Version};
+use store::model::{Change, Post, PostResult, Version};
 use tokio::runtime::Handle;
 
 use super::harness::{Kind, Stores, assert_no_holes, changed, for_every_store, keyed};
@@ -30,20 +30,20 @@ enum Step {
 struct Known {
     head: u64,
     version: u64,
-    /// With the seq after which they see.
+    /// Members, with the seq after which they see messages.
     members: Vec<(usize, u64)>,
     /// (user, key) to seq.
     keys: BTreeMap<(usize, u8), u64>,
 }
 
-/// Everything, in plain collections.
+/// The model: everything in plain collections.
 #[derive(Debug, Default)]
 struct Model {
     conversations: BTreeMap<ConversationId, Known>,
     inboxes: [Vec<(ConversationId, u64)>; USERS],
 }
 
-/// What an operation is answered.
+/// The result of an operation.
 #[derive(Debug, PartialEq)]
 enum Answer {
     Done { seq: u64, duplicate: bool },
@@ -109,11 +109,11 @@ async fn agrees(kind: Kind, batches: Vec<Vec<Step>>) {
 }
 
 impl Answer {
-    fn of(posted: Posted) -> Self {
+    fn of(posted: PostResult) -> Self {
         match posted {
-            Posted::Done { seq, duplicate, .. } => Self::Done { seq: seq.0, duplicate },
-            Posted::NotMember => Self::NotMember,
-            Posted::Stale => Self::Stale,
+            PostResult::Done { seq, duplicate, .. } => Self::Done { seq: seq.0, duplicate },
+            PostResult::NotMember => Self::NotMember,
+            PostResult::Stale => Self::Stale,
             other => panic!("not an answer to what the model does: {other:?}"),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use proto::{ConversationId, Seq};
-use store::model::{From, Posted};
+use store::model::{PostResult, StartPoint};
 use tokio::task::JoinSet;
 
 use super::harness::{Done, Kind, assert_no_holes, decoded, for_every_store, keyed, message, texts};
@@ -135,7 +135,7 @@ async fn a_repeat_has_the_first_seq_and_is_delivered_once(kind: Kind) {
     let mut repeat = keyed(&alice, &conversation, "second body", "m-1");
     Arc::make_mut(&mut repeat.entries)[0].time += 1000;
     let repeated = stores.two.post(vec![repeat]).await.unwrap().remove(0);
-    let expected = Posted::Done { seq: first.seq, time: first.time, duplicate: true, place: None };
+    let expected = PostResult::Done { seq: first.seq, time: first.time, duplicate: true, position: None };
     assert_eq!(repeated, expected);
     for user in [&alice, &bob] {
         let found = texts(&stores.inbox(user).await, &conversation);
@@ -153,9 +153,9 @@ async fn a_repeat_in_the_same_batch_is_a_repeat(kind: Kind) {
         keyed(&alice, &conversation, "next", "m-2"),
     ];
     let answers = stores.one.post(batch).await.unwrap();
-    assert!(matches!(answers[0], Posted::Done { seq: Seq(1), duplicate: false, .. }));
-    assert!(matches!(answers[1], Posted::Done { seq: Seq(1), duplicate: true, place: None, .. }));
-    assert!(matches!(answers[2], Posted::Done { seq: Seq(2), duplicate: false, .. }));
+    assert!(matches!(answers[0], PostResult::Done { seq: Seq(1), duplicate: false, .. }));
+    assert!(matches!(answers[1], PostResult::Done { seq: Seq(1), duplicate: true, position: None, .. }));
+    assert!(matches!(answers[2], PostResult::Done { seq: Seq(2), duplicate: false, .. }));
     assert_eq!(stores.inbox(&bob).await.len(), 2);
 }
 
@@ -166,9 +166,9 @@ async fn a_repeat_in_a_group_is_a_repeat(kind: Kind) {
     let first = stores.done(keyed(&alice, &group, "first", "m-1")).await;
     let again = vec![keyed(&alice, &group, "again", "m-1"), keyed(&bob, &group, "next", "m-1")];
     let answers = stores.two.post(again).await.unwrap();
-    let expected = Posted::Done { seq: first.seq, time: first.time, duplicate: true, place: None };
+    let expected = PostResult::Done { seq: first.seq, time: first.time, duplicate: true, position: None };
     assert_eq!(answers[0], expected);
-    assert!(matches!(answers[1], Posted::Done { seq: Seq(2), duplicate: false, .. }));
+    assert!(matches!(answers[1], PostResult::Done { seq: Seq(2), duplicate: false, .. }));
     let found = texts(&stores.inbox(&bob).await, &group);
     assert_eq!(found, [(1, "first".into()), (2, "next".into())]);
 }
@@ -186,7 +186,7 @@ async fn of_concurrent_repeats_one_is_delivered(kind: Kind) {
     let mut fresh = BTreeSet::new();
     let mut seqs = BTreeSet::new();
     for (key, answer) in tasks.join_all().await {
-        let Posted::Done { seq, duplicate, .. } = answer else { panic!("refused: {answer:?}") };
+        let PostResult::Done { seq, duplicate, .. } = answer else { panic!("refused: {answer:?}") };
         assert!(duplicate || fresh.insert(key), "two of {key} are new");
         seqs.insert((key, seq));
     }
@@ -210,13 +210,13 @@ async fn strangers_cannot_post(kind: Kind) {
     let stores = kind.open().await;
     let (alice, bob, mallory) = (stores.user("alice"), stores.user("bob"), stores.user("mallory"));
     let direct = ConversationId::direct(&alice, &bob);
-    assert_eq!(stores.post(message(&mallory, &direct, "?")).await, Posted::NotMember);
+    assert_eq!(stores.post(message(&mallory, &direct, "?")).await, PostResult::NotMember);
     stores.send(&alice, &bob, "hi").await;
-    assert_eq!(stores.post(message(&mallory, &direct, "?")).await, Posted::NotMember);
+    assert_eq!(stores.post(message(&mallory, &direct, "?")).await, PostResult::NotMember);
     let group = stores.group(&[&alice, &bob]).await;
-    assert_eq!(stores.post(message(&mallory, &group, "?")).await, Posted::NotMember);
+    assert_eq!(stores.post(message(&mallory, &group, "?")).await, PostResult::NotMember);
     let nowhere = ConversationId::new_group(1);
-    assert_eq!(stores.post(message(&alice, &nowhere, "?")).await, Posted::NotMember);
+    assert_eq!(stores.post(message(&alice, &nowhere, "?")).await, PostResult::NotMember);
     assert_eq!(stores.inbox(&bob).await.len(), 2, "the message and the group");
     assert_eq!(stores.inbox(&mallory).await, []);
 }
@@ -226,11 +226,11 @@ async fn the_place_is_where_the_sender_finds_it(kind: Kind) {
     let (alice, bob) = (stores.user("alice"), stores.user("bob"));
     stores.send(&bob, &alice, "something before").await;
     let post = message(&alice, &ConversationId::direct(&alice, &bob), "hi");
-    let place = stores.done(post.clone()).await.place.expect("a new message has a place");
-    assert_eq!(place.position.0, 2);
-    assert_eq!(place.fingerprint, post.entries[0].fingerprint);
+    let position = stores.done(post.clone()).await.position.expect("a new message has a position");
+    assert_eq!(position.position.0, 2);
+    assert_eq!(position.fingerprint, post.entries[0].fingerprint);
     assert_eq!(stores.inbox(&alice).await[1].event.entry, decoded(&post));
-    assert_eq!(stores.look(&alice, From::Head).await.start, place);
+    assert_eq!(stores.look(&alice, StartPoint::Head).await.start, position);
 }
 
 async fn a_body_of_64_kib_comes_back_whole(kind: Kind) {

@@ -1,9 +1,10 @@
-//! Who is here, since when nobody is, and which nodes are told of it.
+//! Presence: who has a session, when the last one ended, and which nodes are
+//! told.
 
 use std::time::Duration;
 
 use proto::{NodeIncarnation, UserId};
-use store::model::{Detach, Location, Seen};
+use store::model::{Detach, Location, PresenceRecord};
 
 use super::harness::{Kind, Stores, for_every_store, now};
 
@@ -20,11 +21,11 @@ for_every_store![
     users_are_answered_in_the_order_asked,
 ];
 
-async fn seen(stores: &Stores, user: &UserId) -> Seen {
+async fn seen(stores: &Stores, user: &UserId) -> PresenceRecord {
     stores.two.presence(std::slice::from_ref(user), None).await.unwrap().remove(0)
 }
 
-async fn watch(stores: &Stores, user: &UserId, node: &NodeIncarnation) -> Seen {
+async fn watch(stores: &Stores, user: &UserId, node: &NodeIncarnation) -> PresenceRecord {
     stores.one.presence(std::slice::from_ref(user), Some(node)).await.unwrap().remove(0)
 }
 
@@ -33,8 +34,13 @@ async fn detach(stores: &Stores, user: &UserId, location: &Location) -> bool {
     stores.one.detach(vec![detach]).await.unwrap()[0]
 }
 
-/// Waits for what a task of the store brings about.
-async fn until(stores: &Stores, user: &UserId, what: &str, holds: impl Fn(&Seen) -> bool) -> Seen {
+/// Waits for something that a task of the store does.
+async fn until(
+    stores: &Stores,
+    user: &UserId,
+    what: &str,
+    holds: impl Fn(&PresenceRecord) -> bool,
+) -> PresenceRecord {
     testbed::wait::until(Duration::from_secs(20), what, async || {
         Some(seen(stores, user).await).filter(|seen| holds(seen))
     })
@@ -44,7 +50,7 @@ async fn until(stores: &Stores, user: &UserId, what: &str, holds: impl Fn(&Seen)
 
 async fn whoever_never_came_is_not_here_and_has_no_end(kind: Kind) {
     let stores = kind.open().await;
-    let nobody = Seen { here: false, ended: None, watchers: vec![] };
+    let nobody = PresenceRecord { here: false, ended: None, watchers: vec![] };
     assert_eq!(seen(&stores, &stores.user("alice")).await, nobody);
 }
 
@@ -91,7 +97,7 @@ async fn the_end_of_who_is_not_watched_need_not_be_told(kind: Kind) {
     watch(&stores, &alice, &node.id).await;
     stores.one.unwatch(std::slice::from_ref(&alice), &node.id).await.unwrap();
     assert!(!detach(&stores, &alice, &phone).await);
-    // Who begins to watch now sees when it was.
+    // A node that begins to watch now sees when it ended.
     assert!(watch(&stores, &alice, &node.id).await.ended.is_some());
 }
 
@@ -104,11 +110,11 @@ async fn whoever_comes_after_an_absence_is_told_apart(kind: Kind) {
     assert_eq!((first.ended_ago, first.watchers), (None, vec![]));
     assert_eq!(stores.attach(&alice, &phone).await.absence, None);
     assert_eq!(stores.attach(&alice, &laptop).await.absence, None);
-    assert_eq!(stores.look(&alice, store::model::From::Head).await.absence, None);
+    assert_eq!(stores.look(&alice, store::model::StartPoint::Head).await.absence, None);
     for location in [&phone, &laptop] {
         detach(&stores, &alice, location).await;
     }
-    assert_eq!(stores.look(&alice, store::model::From::Head).await.absence, None);
+    assert_eq!(stores.look(&alice, store::model::StartPoint::Head).await.absence, None);
     let again = stores.attach(&alice, &phone).await.absence.unwrap();
     assert!(again.ended_ago.unwrap() < Duration::from_secs(10));
 }
@@ -146,7 +152,7 @@ async fn sessions_on_dead_nodes_are_nobody(kind: Kind) {
     drop(gone);
     let first = until(&stores, &alice, "the end of a node", |seen| !seen.here).await;
     let (time, _) = first.ended.unwrap();
-    // Noted once: it does not move on with each look.
+    // Noted once: it does not change with each reading.
     let (again, _) = seen(&stores, &alice).await.ended.unwrap();
     assert!(again.abs_diff(time) < 2_000, "{time}, then {again}");
     assert!(stores.attach(&alice, &stays.location("phone")).await.absence.is_some());

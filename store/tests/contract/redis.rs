@@ -1,8 +1,7 @@
-//! What only the Redis store promises: it outlives its server's mishaps, puts
-//! What only the Redis store promises: it outlives its server's mishaps, puts
-//! right what a crash between two steps has left (`steps`) and what a refused
-//! command has (`half`), costs little (`costs`), and does a little at a time
-//! (`weights`).
+//! What only the Redis store promises: it survives failures of its server,
+//! repairs what a crash between two steps has left (`steps`) or what a refused
+//! command has left (`half`), costs little (`costs`), and does a little at a
+//! time (`weights`).
 
 mod costs;
 mod half;
@@ -13,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::{ConversationId, Cursor, NodeIncarnation, ResetReason, UserId};
-use store::model::{Acknowledge, Acknowledged, Attach, From, InboxQuery, Location, Posted};
-use store::{Bus, Config, Error, Heard, Loss, Store, Subscription, Url};
+use store::model::{Acknowledge, AcknowledgeResult, Attach, InboxQuery, Location, PostResult, StartPoint};
+use store::{Bus, BusItem, Config, Error, Loss, Store, Subscription, Url};
 use testbed::{RedisSentinel, RedisServer};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -60,10 +59,10 @@ impl Open {
     /// Sends a message, and has it acknowledged.
     async fn delivers(&self, by: &UserId, to: &UserId) {
         self.send(by, to, "hi").await.unwrap();
-        let cursor = self.look(to, From::Head).await.start;
+        let cursor = self.look(to, StartPoint::Head).await.start;
         let acknowledge = Acknowledge { user: to.clone(), cursor };
         let done = self.store.acknowledge(vec![acknowledge]).await.unwrap();
-        assert!(matches!(&done[0], Acknowledged::Marks(marks) if marks.len() == 1));
+        assert!(matches!(&done[0], AcknowledgeResult::Marks(marks) if marks.len() == 1));
     }
 
     async fn inbox(&self, user: &UserId) -> Vec<String> {
@@ -74,7 +73,7 @@ impl Open {
         page.events.iter().map(|filed| text(&filed.event.entry).unwrap_or_default()).collect()
     }
 
-    async fn look(&self, user: &UserId, from: From) -> store::model::Attached {
+    async fn look(&self, user: &UserId, from: StartPoint) -> store::model::AttachResult {
         let attach = Attach { user: user.clone(), location: None, from };
         self.store.attach(vec![attach]).await.unwrap().remove(0)
     }
@@ -85,7 +84,7 @@ impl Open {
         let subscription = self.bus.subscribe(node.clone()).await.unwrap();
         let location =
             Location { session: proto::SessionId::random(), device: proto::DeviceId::random(), node };
-        let attach = Attach { user: user.clone(), location: Some(location), from: From::Head };
+        let attach = Attach { user: user.clone(), location: Some(location), from: StartPoint::Head };
         self.store.attach(vec![attach]).await.unwrap();
         subscription
     }
@@ -107,7 +106,7 @@ async fn key(server: &RedisServer, pattern: &str) -> String {
     found.items()[0].text().unwrap().to_owned()
 }
 
-/// Drops a post in the middle, wherever it is after so many polls.
+/// Drops a post after this many polls, wherever it is then.
 async fn interrupted(open: &Open, post: store::model::Post, polls: usize) {
     let mut call = open.store.post(vec![post]);
     let mut left = polls;
@@ -121,18 +120,18 @@ async fn interrupted(open: &Open, post: store::model::Post, polls: usize) {
     .await;
 }
 
-/// Hears until a loss of this kind.
+/// Reads the subscription up to a loss of this kind.
 async fn loses(subscription: &mut dyn Subscription, loss: Loss) {
     let heard =
-        timeout(Duration::from_secs(30), async { while subscription.next().await != Heard::Lost(loss) {} });
+        timeout(Duration::from_secs(30), async { while subscription.next().await != BusItem::Lost(loss) {} });
     heard.await.unwrap_or_else(|_| panic!("{loss:?} is not said within 30 seconds"));
 }
 
-/// The store's incarnation, when it is said next.
+/// The next incarnation of the store that the subscription reports.
 async fn hears_the_store(subscription: &mut dyn Subscription) -> proto::StoreIncarnation {
     let heard = timeout(Duration::from_secs(30), async {
         loop {
-            if let Heard::Store(store) = subscription.next().await {
+            if let BusItem::Store(store) = subscription.next().await {
                 return store;
             }
         }
@@ -143,7 +142,7 @@ async fn hears_the_store(subscription: &mut dyn Subscription) -> proto::StoreInc
 async fn hears_an_announcement(subscription: &mut dyn Subscription) {
     let heard = timeout(Duration::from_secs(30), async {
         loop {
-            if let Heard::Envelope(envelope) = subscription.next().await
+            if let BusItem::Envelope(envelope) = subscription.next().await
                 && !envelope.announcements.is_empty()
             {
                 return;
@@ -291,19 +290,19 @@ async fn a_cursor_of_writes_that_were_lost_is_told_that_they_were_rewritten() {
     let (alice, bob) = users();
     let before = open(config(server.url())).await;
     before.send(&alice, &bob, "kept").await.unwrap();
-    let kept = before.look(&bob, From::Head).await.start;
+    let kept = before.look(&bob, StartPoint::Head).await.start;
     let copy = server.copy_data().unwrap();
     before.send(&alice, &bob, "lost").await.unwrap();
-    let lost = before.look(&bob, From::Head).await.start;
+    let lost = before.look(&bob, StartPoint::Head).await.start;
     let acknowledge = Acknowledge { user: bob.clone(), cursor: lost };
     before.store.acknowledge(vec![acknowledge]).await.unwrap();
     server.put_back(&copy).await.unwrap();
     let after = open(config(server.url())).await;
-    assert_eq!(after.look(&bob, From::Cursor(lost)).await.reset, Some(ResetReason::Rewritten));
+    assert_eq!(after.look(&bob, StartPoint::Cursor(lost)).await.reset, Some(ResetReason::Rewritten));
     after.send(&alice, &bob, "another").await.unwrap();
-    let attached = after.look(&bob, From::Cursor(lost)).await;
+    let attached = after.look(&bob, StartPoint::Cursor(lost)).await;
     assert_eq!(attached.reset, Some(ResetReason::Rewritten));
-    assert_eq!(after.look(&bob, From::Cursor(kept)).await.reset, None);
+    assert_eq!(after.look(&bob, StartPoint::Cursor(kept)).await.reset, None);
     assert_eq!(after.inbox(&bob).await, ["kept", "another"]);
 }
 
@@ -333,7 +332,7 @@ async fn a_repeat_after_a_lost_answer_is_known_by_its_key() {
         let post = message(&alice, &ConversationId::direct(&alice, &bob), "hi");
         interrupted(&open, post.clone(), 2).await;
         let answer = open.store.post(vec![post]).await.unwrap().remove(0);
-        assert!(matches!(answer, Posted::Done { .. }));
+        assert!(matches!(answer, PostResult::Done { .. }));
         assert_eq!(open.inbox(&bob).await.len(), before + 1);
     }
 }
@@ -347,16 +346,16 @@ async fn a_repeat_on_the_day_after_is_a_repeat_and_later_is_none() {
         let conversation = ConversationId::direct(&alice, &other);
         let post = message(&alice, &conversation, "hi");
         let first = Done::of(open.store.post(vec![post.clone()]).await.unwrap().remove(0));
-        // What the store has of this day becomes that of an earlier one.
+        // Moves the store's repeat keys of this day to an earlier one.
         let record = key(&server, &format!("*c:{conversation}")).await;
         let keys = key(&server, &format!("*k:{conversation}:*")).await;
         let (name, day) = keys.rsplit_once(':').unwrap();
         let earlier = |days: u64| (day.parse::<u64>().unwrap() - days).to_string();
         server.command(&["RENAME", &keys, &format!("{name}:{}", earlier(1))]).await.unwrap().ok().unwrap();
         server.command(&["HSET", &record, "k", &earlier(1)]).await.unwrap().ok().unwrap();
-        let expected = Posted::Done { seq: first.seq, time: first.time, duplicate: true, place: None };
+        let expected = PostResult::Done { seq: first.seq, time: first.time, duplicate: true, position: None };
         assert_eq!(open.store.post(vec![post.clone()]).await.unwrap(), std::slice::from_ref(&expected));
-        // There are keys of both days now.
+        // Now there are keys of both days.
         assert_eq!(open.send(&alice, &other, "next").await.unwrap().seq.0, 2);
         assert_eq!(open.store.post(vec![post.clone()]).await.unwrap(), [expected]);
         server.command(&["DEL", &format!("{name}:{}", earlier(1))]).await.unwrap().ok().unwrap();
@@ -409,14 +408,14 @@ async fn a_conversation_that_lost_its_last_entries_is_told_as_rewritten() {
     for text in ["kept", "lost", "lost too"] {
         open.send(&alice, &bob, text).await.unwrap();
     }
-    let lost = open.look(&bob, From::Head).await.start;
+    let lost = open.look(&bob, StartPoint::Head).await.start;
     // As if only the shard of the conversation had failed over.
     let keys = server.command(&["KEYS", "*l:alice~bob"]).await.unwrap();
     let log = keys.items()[0].text().unwrap();
     server.command(&["RPOP", log, "2"]).await.unwrap().ok().unwrap();
     let next = open.send(&alice, &bob, "another").await.unwrap();
     assert_eq!(next.seq.0, 2);
-    let attached = open.look(&bob, From::Cursor(lost)).await;
+    let attached = open.look(&bob, StartPoint::Cursor(lost)).await;
     assert_eq!(attached.reset, Some(ResetReason::Rewritten));
     open.send(&alice, &bob, "and on").await.unwrap();
     let query = InboxQuery { user: bob, after: attached.start, limit: 10, session: None, marks: None };

@@ -1,10 +1,10 @@
-//! Sessions: where they are, which one of a device counts, and when they end.
+//! Sessions: where they are, which one of a device is valid, and when they end.
 
 use proto::{Cursor, DeviceId, Fingerprint, Position, Seq, SessionId, UserId};
 use store::Bounds;
 use store::model::{
-    Acknowledge, Attach, Attached, Detach, FIRST_PAGE, From, InboxPage, InboxQuery, Location, Mark, MarkKind,
-    Standing,
+    Acknowledge, Attach, AttachResult, Detach, FIRST_PAGE, InboxPage, InboxQuery, Location, Mark, MarkKind,
+    Standing, StartPoint,
 };
 
 use super::harness::{Kind, Stores, for_every_store};
@@ -41,7 +41,7 @@ async fn an_attached_session_is_located(kind: Kind) {
 async fn looking_a_place_up_registers_nothing(kind: Kind) {
     let stores = kind.open().await;
     let alice = stores.user("alice");
-    stores.look(&alice, From::Head).await;
+    stores.look(&alice, StartPoint::Head).await;
     assert_eq!(stores.one.locate(&[alice]).await.unwrap(), [vec![]]);
 }
 
@@ -86,19 +86,20 @@ async fn of_too_many_sessions_the_oldest_is_replaced(kind: Kind) {
         assert_eq!(stores.attach(&alice, location).await.replaced, []);
         stores.attach(&bob, location).await;
     }
-    // A session that attaches again is no further one, and the newest.
+    // A session that attaches again is not an additional one, and is the
+    // newest.
     assert_eq!(stores.attach(&alice, &first).await.replaced, []);
     let fourth = there.location("d4");
     assert_eq!(stores.attach(&alice, &fourth).await.replaced, [second]);
-    // One of a device that is there already takes the place of that one alone.
+    // A session of a device that is there already replaces only that one.
     let again = there.location("d3");
     assert_eq!(stores.attach(&alice, &again).await.replaced, [third]);
-    // In one call, too, each finds what the one before it has left.
+    // In one call, too, each item sees the result of the one before it.
     let (fifth, sixth) = (here.location("d5"), here.location("d6"));
     let attach = |location: &Location| Attach {
         user: alice.clone(),
         location: Some(location.clone()),
-        from: From::Head,
+        from: StartPoint::Head,
     };
     let answers = stores.two.attach(vec![attach(&fifth), attach(&sixth)]).await.unwrap();
     let replaced: Vec<_> = answers.into_iter().flat_map(|answer| answer.replaced).collect();
@@ -161,7 +162,7 @@ async fn a_batch_of_attaches_is_answered_in_order(kind: Kind) {
     let attach = |user: &proto::UserId, location: &Location| Attach {
         user: user.clone(),
         location: Some(location.clone()),
-        from: From::Head,
+        from: StartPoint::Head,
     };
     let batch = vec![attach(&alice, &first), attach(&bob, &first), attach(&alice, &second)];
     let answers = stores.one.attach(batch).await.unwrap();
@@ -178,7 +179,7 @@ async fn sessions_end_with_their_nodes_lease(kind: Kind) {
     stores.attach(&alice, &phone).await;
     stores.attach(&alice, &laptop).await;
     drop(gone);
-    // A lease may be given back by a task, so this is waited for.
+    // A task may end the lease, so this is waited for.
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
     while stores.one.locate(std::slice::from_ref(&alice)).await.unwrap() != [vec![laptop.clone()]] {
         assert!(tokio::time::Instant::now() < deadline, "the session outlives its node");
@@ -188,7 +189,7 @@ async fn sessions_end_with_their_nodes_lease(kind: Kind) {
     assert_eq!(standing(&stores, &alice, &session, &device).await, Standing::Missing);
 }
 
-async fn resume(stores: &Stores, user: &UserId, location: &Location, from: From) -> Attached {
+async fn resume(stores: &Stores, user: &UserId, location: &Location, from: StartPoint) -> AttachResult {
     let attach = Attach { user: user.clone(), location: Some(location.clone()), from };
     stores.two.attach(vec![attach]).await.unwrap().remove(0)
 }
@@ -203,22 +204,22 @@ async fn a_session_that_begins_at_a_place_is_given_its_first_page(kind: Kind) {
     let node = stores.node("gw").await;
     let (phone, laptop) = (node.location("phone"), node.location("laptop"));
     let first = stores.send(&alice, &bob, "one").await;
-    let place = first.place.unwrap();
-    let up_to_date = resume(&stores, &alice, &phone, From::Cursor(place)).await.page.unwrap();
+    let position = first.position.unwrap();
+    let up_to_date = resume(&stores, &alice, &phone, StartPoint::Cursor(position)).await.page.unwrap();
     assert_eq!((positions(&up_to_date), up_to_date.head, up_to_date.marks), (vec![], Position(1), vec![]));
 
     let conversation = proto::ConversationId::direct(&alice, &bob);
     let read = Mark { conversation, user: bob.clone(), kind: MarkKind::Read, seq: Seq(1) };
     stores.one.mark(vec![read.clone()]).await.unwrap();
     stores.send(&bob, &alice, "two").await;
-    let attached = resume(&stores, &alice, &laptop, From::Cursor(place)).await;
+    let attached = resume(&stores, &alice, &laptop, StartPoint::Cursor(position)).await;
     let page = attached.page.unwrap();
     assert_eq!((positions(&page), page.head, page.reset), (vec![2], Position(2), None));
     assert_eq!(page.standing, Standing::Registered);
     assert!(page.marks.iter().any(|mark| mark.user == read.user && mark.kind == MarkKind::Read));
-    assert_eq!((attached.start, page.marks_next), (place, None));
+    assert_eq!((attached.start, page.marks_next), (position, None));
 
-    let oldest = resume(&stores, &alice, &phone, From::Start).await.page.unwrap();
+    let oldest = resume(&stores, &alice, &phone, StartPoint::Start).await.page.unwrap();
     assert_eq!((positions(&oldest), oldest.marks), (vec![1, 2], page.marks));
 }
 
@@ -226,10 +227,10 @@ async fn whoever_begins_at_the_head_or_only_looks_is_given_no_page(kind: Kind) {
     let stores = kind.open().await;
     let alice = stores.user("alice");
     let node = stores.node("gw").await;
-    let place = stores.send(&alice, &alice, "one").await.place.unwrap();
+    let position = stores.send(&alice, &alice, "one").await.position.unwrap();
     assert_eq!(stores.attach(&alice, &node.location("phone")).await.page, None);
-    assert_eq!(stores.look(&alice, From::Start).await.page, None);
-    assert_eq!(stores.look(&alice, From::Cursor(place)).await.page, None);
+    assert_eq!(stores.look(&alice, StartPoint::Start).await.page, None);
+    assert_eq!(stores.look(&alice, StartPoint::Cursor(position)).await.page, None);
 }
 
 async fn a_place_that_does_not_hold_comes_without_a_page(kind: Kind) {
@@ -238,7 +239,7 @@ async fn a_place_that_does_not_hold_comes_without_a_page(kind: Kind) {
     let node = stores.node("gw").await;
     stores.send(&alice, &alice, "one").await;
     let other = Cursor { position: Position(1), fingerprint: Fingerprint(7) };
-    let attached = resume(&stores, &alice, &node.location("phone"), From::Cursor(other)).await;
+    let attached = resume(&stores, &alice, &node.location("phone"), StartPoint::Cursor(other)).await;
     assert!(attached.reset.is_some() && attached.page.is_none() && !attached.acknowledged);
 }
 
@@ -246,11 +247,12 @@ async fn a_first_page_has_a_bound_and_then_no_marks(kind: Kind) {
     let stores = kind.open().await;
     let (alice, bob) = (stores.user("alice"), stores.user("bob"));
     let node = stores.node("gw").await;
-    let place = stores.send(&alice, &bob, "first").await.place.unwrap();
+    let position = stores.send(&alice, &bob, "first").await.position.unwrap();
     for number in 0..=FIRST_PAGE {
         stores.send(&bob, &alice, &number.to_string()).await;
     }
-    let page = resume(&stores, &alice, &node.location("phone"), From::Cursor(place)).await.page.unwrap();
+    let page =
+        resume(&stores, &alice, &node.location("phone"), StartPoint::Cursor(position)).await.page.unwrap();
     assert_eq!(positions(&page), (2..2 + FIRST_PAGE as u64).collect::<Vec<_>>());
     assert_eq!((page.head, page.marks), (Position(2 + FIRST_PAGE as u64), vec![]));
 }
@@ -260,16 +262,16 @@ async fn an_attach_says_whether_its_place_has_been_acknowledged(kind: Kind) {
     let (alice, bob) = (stores.user("alice"), stores.user("bob"));
     let node = stores.node("gw").await;
     let phone = node.location("phone");
-    let known = async |cursor| resume(&stores, &alice, &phone, From::Cursor(cursor)).await.acknowledged;
+    let known = async |cursor| resume(&stores, &alice, &phone, StartPoint::Cursor(cursor)).await.acknowledged;
     assert!(known(Cursor::ORIGIN).await, "there is nothing to acknowledge");
     stores.send(&bob, &alice, "one").await;
     stores.send(&bob, &alice, "two").await;
     let inbox = stores.inbox(&alice).await;
-    let place = |filed: &store::model::Filed| Cursor {
+    let position = |filed: &store::model::InboxEvent| Cursor {
         position: filed.position,
         fingerprint: Fingerprint(filed.event.entry.fingerprint),
     };
-    let (one, two) = (place(&inbox[0]), place(&inbox[1]));
+    let (one, two) = (position(&inbox[0]), position(&inbox[1]));
     assert!(!known(one).await);
     stores.one.acknowledge(vec![Acknowledge { user: alice.clone(), cursor: one }]).await.unwrap();
     assert!(known(one).await && !known(two).await);

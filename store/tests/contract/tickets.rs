@@ -36,7 +36,7 @@ async fn a_ticket_is_given_again_to_whoever_has_taken_it(kind: Kind) {
     for store in [&stores.one, &stores.two] {
         assert_eq!(store.take_ticket(&ticket, "a").await.unwrap(), Some(grant.clone()));
     }
-    // A repeat of the first call that comes late does not make it new.
+    // A late repeat of the first call does not make it new.
     stores.one.keep_ticket(&ticket, grant, Duration::from_secs(30)).await.unwrap();
     assert_eq!(stores.two.take_ticket(&ticket, "b").await.unwrap(), None);
 }
@@ -46,20 +46,20 @@ async fn a_ticket_that_was_given_back_can_be_taken_again(kind: Kind) {
     let (ticket, grant) = (name(), Bytes::from_static(b"grant"));
     stores.one.keep_ticket(&ticket, grant.clone(), Duration::from_secs(30)).await.unwrap();
     assert_eq!(stores.one.take_ticket(&ticket, "a").await.unwrap(), Some(grant.clone()));
-    // Not by somebody else.
+    // Another caller cannot return it.
     stores.two.return_ticket(&ticket, "b").await.unwrap();
     assert_eq!(stores.two.take_ticket(&ticket, "b").await.unwrap(), None);
     stores.two.return_ticket(&ticket, "a").await.unwrap();
     assert_eq!(stores.two.take_ticket(&ticket, "b").await.unwrap(), Some(grant));
     assert_eq!(stores.one.take_ticket(&ticket, "a").await.unwrap(), None);
-    // Nor what never was.
+    // A ticket that never was cannot be returned either.
     stores.one.return_ticket(&name(), "a").await.unwrap();
 }
 
 async fn a_ticket_ends_with_its_life(kind: Kind) {
     let stores = kind.open().await;
     let deadline = Instant::now() + Duration::from_secs(20);
-    // A new one each time, looked at a little later than the last.
+    // A new one each time, checked a little later than the last.
     for later in 1.. {
         let ticket = name();
         stores.one.keep_ticket(&ticket, Bytes::new(), Duration::from_millis(20)).await.unwrap();

@@ -1,11 +1,11 @@
-//! Messages for members without a session: at least once, held by one router
-//! at a time, in order, and bounded.
+//! Messages for members without a session: given out at least once, to one
+//! router at a time, in order, and bounded.
 
 use std::time::Duration;
 
 use proto::{ConversationId, NodeIncarnation, UserId};
 use store::Bounds;
-use store::model::{Change, Detach, Location, Unheard};
+use store::model::{Change, Detach, Location, UnheardMessage};
 use testbed::{RedisCluster, RedisServer};
 
 use super::harness::{Kind, Stores, for_every_store, keyed, message};
@@ -59,13 +59,13 @@ async fn open(kind: Kind, unheard: u64) -> Own {
 }
 
 impl Own {
-    async fn take(&self, limit: usize) -> Vec<Unheard> {
+    async fn take(&self, limit: usize) -> Vec<UnheardMessage> {
         self.two.take_unheard(limit, HOLD).await.unwrap()
     }
 }
 
 /// User and seq.
-fn named(unheard: &[Unheard]) -> Vec<(UserId, u64)> {
+fn named(unheard: &[UnheardMessage]) -> Vec<(UserId, u64)> {
     unheard.iter().map(|one| (one.user.clone(), one.seq.0)).collect()
 }
 
@@ -197,7 +197,8 @@ async fn it_is_off_by_default(kind: Kind) {
     assert_eq!(own.one.unheard().await.unwrap(), 0);
 }
 
-/// As if the router had died after filing: the one that files keeps nothing.
+/// As if the router had died after filing: the store that files keeps no
+/// unheard messages.
 async fn filed_and_not_noted() -> (Own, Stores, UserId, ConversationId) {
     let own = open(Kind::RedisStepByStep, 100).await;
     let url = own._server.as_ref().unwrap().url();
@@ -219,8 +220,8 @@ async fn step_by_step_a_repeat_notes_what_a_crash_left_out() {
 #[tokio::test]
 async fn step_by_step_a_repair_notes_what_a_crash_left_out() {
     let (own, dying, bob, conversation) = filed_and_not_noted().await;
-    // The note that it is not filed goes with the next look of whoever left it,
-    // so it is left again until the repair comes first.
+    // The note "not filed" is removed by the next round of the router that left
+    // it, so it is left again until the repair comes first.
     let alice = own.user("alice");
     let noted = async || {
         dying.post(keyed(&alice, &conversation, "hi", "m-1")).await;

@@ -1,12 +1,12 @@
-//! How much is unread and what is in the inboxes, after any mix of what users
-//! do, compared with a model that is too plain to be wrong: it counts.
+//! Unread counts and inboxes after any mix of operations, compared with a
+//! simple model that counts.
 
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use proto::{ConversationId, Seq, UserId};
-use store::model::{Change, Mark, MarkKind, Marked, Posted, Who};
+use store::model::{Amenders, Change, Mark, MarkKind, MarkResult, PostResult};
 use tokio::runtime::Handle;
 
 use super::harness::{
@@ -19,7 +19,7 @@ const USERS: usize = 3;
 /// A direct conversation of the first two, and a group.
 const CONVERSATIONS: usize = 2;
 const GROUP: usize = 1;
-/// Of the group, even while not in it.
+/// The owner of the group.
 const OWNER: usize = 0;
 const EMOJI: [&str; 2] = ["👍", "🎉"];
 
@@ -31,14 +31,13 @@ struct Step {
     act: Act,
 }
 
-/// Messages are named by how far they are behind the head, so that most are
-/// there.
+/// A message is named by its distance to the head, so that most exist.
 #[derive(Debug, Clone)]
 enum Act {
     Send,
     Read { behind: u64 },
-    Recall { behind: u64, who: Who },
-    Edit { behind: u64, who: Who },
+    Recall { behind: u64, who: Amenders },
+    Edit { behind: u64, who: Amenders },
     React { behind: u64, emoji: usize, on: bool },
     Add { user: usize },
     Remove { user: usize },
@@ -51,7 +50,7 @@ struct Known {
     messages: Vec<(usize, bool)>,
     members: Vec<Member>,
     reactions: BTreeSet<(u64, usize, usize)>,
-    /// Of each user, what it got of this conversation, each in a word.
+    /// For each user the events of this conversation, as words.
     inboxes: [Vec<String>; USERS],
 }
 
@@ -63,7 +62,7 @@ struct Member {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let who = || prop_oneof![Just(Who::Anyone), Just(Who::Sender), Just(Who::SenderOrOwner)];
+    let who = || prop_oneof![Just(Amenders::Anyone), Just(Amenders::Sender), Just(Amenders::SenderOrOwner)];
     let act = prop_oneof![
         6 => Just(Act::Send),
         3 => (0..6_u64).prop_map(|behind| Act::Read { behind }),
@@ -147,7 +146,7 @@ impl Known {
         self.members.iter_mut().find(|member| member.user == user)
     }
 
-    /// Unread and read, of a member of a conversation that is there.
+    /// The unread count and the read mark of a member.
     fn counted(&self, user: usize) -> Option<(u64, Seq)> {
         let member = self.members.iter().find(|member| member.user == user)?;
         if self.messages.is_empty() && !self.group {
@@ -166,11 +165,11 @@ impl Known {
         match step.act {
             Act::Send => {
                 let answer = stores.post(message(user, id, "hi")).await;
-                let Some(member) = self.member(by) else { return assert_eq!(answer, Posted::NotMember) };
+                let Some(member) = self.member(by) else { return assert_eq!(answer, PostResult::NotMember) };
                 member.read = head + 1;
                 self.messages.push((by, false));
                 self.file(0, &format!("{}:hi", head + 1));
-                assert!(matches!(answer, Posted::Done { seq, .. } if seq.0 == head + 1), "{answer:?}");
+                assert!(matches!(answer, PostResult::Done { seq, .. } if seq.0 == head + 1), "{answer:?}");
             }
             Act::Read { behind } => {
                 let seq = head.saturating_sub(behind) + 1;
@@ -187,7 +186,7 @@ impl Known {
                 let Some(seq) = head.checked_sub(behind) else { return };
                 let answer = stores.post(only(who, recall(user, id, seq))).await;
                 let expected = self.amendable(by, seq, who).unwrap_or_else(|refusal| match refusal {
-                    Posted::Recalled => Posted::Unchanged,
+                    PostResult::Recalled => PostResult::Unchanged,
                     other => other,
                 });
                 agree(answer, expected);
@@ -207,7 +206,7 @@ impl Known {
             Act::React { behind, emoji, on } => {
                 let Some(seq) = head.checked_sub(behind) else { return };
                 let answer = stores.post(react(user, id, seq, EMOJI[emoji], on)).await;
-                let expected = match self.amendable(by, seq, Who::Anyone) {
+                let expected = match self.amendable(by, seq, Amenders::Anyone) {
                     Err(refusal) => refusal,
                     Ok(done) => {
                         let reaction = (seq, by, emoji);
@@ -219,7 +218,7 @@ impl Known {
                         if new {
                             self.file(seq, &format!("{}{}{seq}", EMOJI[emoji], if on { '+' } else { '-' }));
                         }
-                        if new { done } else { Posted::Unchanged }
+                        if new { done } else { PostResult::Unchanged }
                     }
                 };
                 agree(answer, expected);
@@ -235,7 +234,7 @@ impl Known {
                 }
                 self.file(0, "change");
             }
-            // Somebody stays, so that the group does.
+            // Somebody stays, so that the group goes on.
             Act::Remove { user: other } if step.conversation == GROUP && self.members.len() > 1 => {
                 if self.member(by).is_none() {
                     return;
@@ -249,51 +248,51 @@ impl Known {
         }
     }
 
-    /// For all members, or with a seq for those who see that message.
+    /// Files for all members, or with a seq for those who see that message.
     fn file(&mut self, seq: u64, word: &str) {
         for member in self.members.iter().filter(|member| seq == 0 || member.since < seq) {
             self.inboxes[member.user].push(word.into());
         }
     }
 
-    fn read(&mut self, user: usize, seq: u64) -> Marked {
+    fn read(&mut self, user: usize, seq: u64) -> MarkResult {
         let (head, group) = (self.head(), self.group);
         match self.member(user) {
-            None => Marked::NotMember,
-            Some(_) if head == 0 && !group => Marked::NotMember,
-            Some(_) if seq > head => Marked::BeyondHead,
-            Some(member) if seq <= member.read => Marked::Unchanged,
+            None => MarkResult::NotMember,
+            Some(_) if head == 0 && !group => MarkResult::NotMember,
+            Some(_) if seq > head => MarkResult::BeyondHead,
+            Some(member) if seq <= member.read => MarkResult::Unchanged,
             Some(member) => {
                 member.read = seq;
-                Marked::Advanced
+                MarkResult::Advanced
             }
         }
     }
 
-    /// The answer to an amendment that changes something, or why it is refused.
-    fn amendable(&self, by: usize, seq: u64, who: Who) -> Result<Posted, Posted> {
+    /// The result of an amendment that changes something, or why it is refused.
+    fn amendable(&self, by: usize, seq: u64, who: Amenders) -> Result<PostResult, PostResult> {
         let Some(member) = self.members.iter().find(|member| member.user == by) else {
-            return Err(Posted::NotMember);
+            return Err(PostResult::NotMember);
         };
         if seq == 0 || seq <= member.since {
-            return Err(Posted::NoSuchMessage);
+            return Err(PostResult::NoSuchMessage);
         }
         let (sender, recalled) = self.messages[seq as usize - 1];
         let is_owner = self.group && by == OWNER;
-        if who != Who::Anyone && by != sender && !(who == Who::SenderOrOwner && is_owner) {
-            return Err(Posted::NotAllowed);
+        if who != Amenders::Anyone && by != sender && !(who == Amenders::SenderOrOwner && is_owner) {
+            return Err(PostResult::NotAllowed);
         }
         match recalled {
-            true => Err(Posted::Recalled),
-            false => Ok(Posted::Done { seq: Seq(seq), time: 0, duplicate: false, place: None }),
+            true => Err(PostResult::Recalled),
+            false => Ok(PostResult::Done { seq: Seq(seq), time: 0, duplicate: false, position: None }),
         }
     }
 }
 
-/// The same answer, whatever time and place it names.
-fn agree(found: Posted, expected: Posted) {
+/// Compares results without their time and position.
+fn agree(found: PostResult, expected: PostResult) {
     match (&found, &expected) {
-        (Posted::Done { seq, duplicate: false, .. }, Posted::Done { seq: wanted, .. }) => {
+        (PostResult::Done { seq, duplicate: false, .. }, PostResult::Done { seq: wanted, .. }) => {
             assert_eq!(seq, wanted);
         }
         _ => assert_eq!(found, expected),

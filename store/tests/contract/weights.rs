@@ -1,9 +1,10 @@
-//! Pages end where they are full, and the next one goes on there.
+//! Pages end when they are full, and the next one goes on there.
 
 use proto::weight::{PAGE, PAGES};
 use proto::{ConversationId, Cursor, Fingerprint, Position, Seq, UserId};
 use store::model::{
-    Attach, Filed, From, HistoryQuery, HistoryRange, InboxQuery, MarksQuery, MarksSince, Shown,
+    Attach, CurrentMessage, HistoryQuery, HistoryRange, InboxEvent, InboxQuery, MarksQuery, MarksSince,
+    StartPoint,
 };
 
 use super::harness::{Kind, Stores, edit, for_every_store, message, react};
@@ -28,11 +29,11 @@ async fn fill(stores: &Stores, by: &UserId, to: &UserId, count: usize) -> Conver
     conversation
 }
 
-fn weight(events: &[Filed]) -> usize {
+fn weight(events: &[InboxEvent]) -> usize {
     events.iter().map(|filed| filed.event.weight()).sum()
 }
 
-fn last(events: &[Filed]) -> Option<Cursor> {
+fn last(events: &[InboxEvent]) -> Option<Cursor> {
     let filed = events.last()?;
     Some(Cursor { position: filed.position, fingerprint: Fingerprint(filed.event.entry.fingerprint) })
 }
@@ -43,7 +44,7 @@ async fn a_page_of_an_inbox_ends_where_it_is_full_and_the_next_goes_on_there(kin
     fill(&stores, &alice, &bob, 40).await;
     let (mut after, mut seen) = (Cursor::ORIGIN, 0);
     while seen < 40 {
-        let marks = MarksQuery { since: MarksSince::Place(Cursor::ORIGIN), after: 0 };
+        let marks = MarksQuery { since: MarksSince::Cursor(Cursor::ORIGIN), after: 0 };
         let query = InboxQuery { user: bob.clone(), after, limit: 1_000, session: None, marks: Some(marks) };
         let page = stores.one.read_inbox(vec![query]).await.unwrap().remove(0);
         assert_eq!((page.reset, page.head), (None, Position(40)));
@@ -53,8 +54,8 @@ async fn a_page_of_an_inbox_ends_where_it_is_full_and_the_next_goes_on_there(kin
         }
         assert!(weight(&page.events) <= PAGE.bytes, "{} bytes", weight(&page.events));
         assert!(seen == 40 || page.events.len() >= 14, "{} events", page.events.len());
-        // Nobody has marks for bob yet; what tells that they were looked for is
-        // that nothing else is to be asked.
+        // Nobody has marks for bob yet. That nothing more is to be asked shows
+        // that they were looked for.
         assert_eq!(page.marks_next, None);
         after = last(&page.events).unwrap();
     }
@@ -80,8 +81,11 @@ async fn many_readers_at_once_share_what_one_call_answers(kind: Kind) {
     assert!((PAGES / 2..=PAGES).contains(&total), "{total} bytes");
 
     let node = stores.node("gw").await;
-    let begin =
-        |user: &UserId| Attach { user: user.clone(), location: Some(node.location("d")), from: From::Start };
+    let begin = |user: &UserId| Attach {
+        user: user.clone(),
+        location: Some(node.location("d")),
+        from: StartPoint::Start,
+    };
     let attached = stores.two.attach(readers.iter().map(begin).collect()).await.unwrap();
     let first: Vec<_> = attached.into_iter().map(|attached| attached.page.unwrap()).collect();
     let total: usize = first.iter().map(|page| weight(&page.events)).sum();
@@ -106,7 +110,7 @@ async fn history_ends_where_it_is_full_in_the_direction_of_reading(kind: Kind) {
     let read = async |range| {
         let query = HistoryQuery { user: bob.clone(), conversation: conversation.clone(), range, limit: 200 };
         let page = stores.one.history(query).await.unwrap().unwrap();
-        assert!(page.messages.iter().map(Shown::weight).sum::<usize>() <= PAGE.bytes);
+        assert!(page.messages.iter().map(CurrentMessage::weight).sum::<usize>() <= PAGE.bytes);
         for shown in &page.messages {
             let amended = [3, 20, 39].contains(&shown.message.seq.0);
             assert_eq!((shown.edited.is_some(), shown.reactions.len()), (amended, usize::from(amended)));

@@ -1,8 +1,7 @@
 /**
- * What a chat shows, kept up to date by a client: conversations with their
- * unread counts, messages in order with edits, recalls and reactions applied,
- * own messages at once, holes filled from the log. `subscribe` and `snapshot`
- * have the shape of React's `useSyncExternalStore`; others find them as handy.
+ * The state of a chat window, kept up to date by a client: conversations with their unread counts; messages in order,
+ * with edits, recalls and reactions applied; own messages shown at once; holes filled from the log. `subscribe` and
+ * `snapshot` have the shape that React's `useSyncExternalStore` expects; other programs can use them, too.
  */
 
 import type { Switchboard } from '../client.js';
@@ -13,30 +12,30 @@ import type { Entry } from '../outbox.js';
 import * as conversations from './conversation.js';
 import type { Conversation } from './conversation.js';
 
-/** Everything at one moment; a new object whenever something has changed. */
+/** The whole state at one moment; a new object whenever something has changed. */
 export interface Snapshot {
   readonly state: State;
   readonly user: string;
   /** Why there is no connection. */
   readonly error: SwitchboardError | undefined;
-  /** The newest activity first. */
+  /** Sorted by activity, the newest first. */
   readonly conversations: readonly Conversation[];
-  /** Users who type, by conversation. */
+  /** The users who are typing, by conversation. */
   readonly typing: Readonly<Record<string, readonly string[]>>;
-  /** Of users that were asked about with `watch`. */
+  /** The presence of the users given to `watch`. */
   readonly presence: Readonly<Record<string, Presence>>;
-  /** The list has been read. */
+  /** Whether the list of conversations has been read. */
   readonly loaded: boolean;
 }
 
-/** Messages read at a time. */
+/** How many messages are read at a time. */
 const PAGE = 50;
-/** Conversations read at a time, and at most at the beginning. */
+/** How many conversations are read at a time, and at most at the beginning. */
 const LISTED = 100;
 const LISTS = 5;
-/** Milliseconds after which somebody who typed does so no more. */
+/** Milliseconds after the last `typing` frame until a user counts as no longer typing. */
 const TYPES = 4_000;
-/** Milliseconds between two words that this user types. */
+/** The least milliseconds between two `typing` commands of this user. */
 const SAY_TYPING = 2_000;
 
 export class Chat {
@@ -120,13 +119,13 @@ export class Chat {
     if (client.state === 'connected') this.#load().catch(() => {});
   }
 
-  /** Calls `listener` after each change; returns the way to stop that. */
+  /** Calls `listener` after each change. Returns a function that ends this. */
   subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
   };
 
-  /** Everything now; the same object until something changes. */
+  /** The present state; the same object until something changes. */
   snapshot = (): Snapshot => {
     this.#snapshot ??= {
       state: this.#client.state,
@@ -144,7 +143,7 @@ export class Chat {
     return this.#byId.get(id);
   }
 
-  /** Reads the newest messages of a conversation, and who is in it. */
+  /** Reads the newest messages of a conversation, and its members. */
   async open(id: string): Promise<void> {
     this.#update(id, (old) => old);
     const [page, list] = await Promise.all([
@@ -164,7 +163,7 @@ export class Chat {
     this.#fillHole(id);
   }
 
-  /** Reads the messages before those that are here. */
+  /** Reads the messages before the oldest one that is loaded. */
   async older(id: string): Promise<void> {
     const before = this.#byId.get(id)?.messages[0]?.seq;
     if (before === undefined || !this.#byId.get(id)?.more) return;
@@ -172,14 +171,14 @@ export class Chat {
     this.#update(id, (old) => conversations.merged(old, page.messages, page.more));
   }
 
-  /** Sends to a conversation; it is shown at once. */
+  /** Sends a message to a conversation, and shows it at once. */
   send(id: string, body: Json): Promise<unknown> {
     const other = id.includes('~') && id.split('~').find((user) => user !== this.#client.user);
     const to = other ? { to: other } : { conversation: id };
     return this.#client.send({ ...to, body });
   }
 
-  /** Tries again what could not be sent. */
+  /** Sends a message again that could not be sent. */
   retry(id: string, client_msg_id: string): Promise<unknown> | undefined {
     const failed = this.#byId.get(id)?.pending.find((one) => one.client_msg_id === client_msg_id);
     if (!failed) return undefined;
@@ -187,7 +186,7 @@ export class Chat {
     return this.send(id, failed.body!);
   }
 
-  /** Takes away what could not be sent. */
+  /** Removes a message that could not be sent. */
   discard(id: string, client_msg_id: string): void {
     this.#update(id, (old) => conversations.settled(old, client_msg_id));
   }
@@ -202,20 +201,20 @@ export class Chat {
     try {
       await this.#client.markRead(id, receipt.seq);
     } catch (thrown) {
-      // Said again with the next message; the mark only rises.
+      // The next message sends it again; the mark only rises.
       this.#update(id, (now) => ({ ...now, read: Math.min(now.read, old.read), unread: old.unread }));
       throw thrown;
     }
   }
 
-  /** Says that this user types, not too often. */
+  /** Tells the others that this user is typing; call it at each key, it limits itself. */
   typing(id: string): void {
     if (Date.now() - (this.#typed.get(id) ?? 0) < SAY_TYPING) return;
     this.#typed.set(id, Date.now());
     this.#client.typing(id).catch(() => {});
   }
 
-  /** Asks who is online, and is told of changes where the transport brings them. */
+  /** Asks who is online, and follows changes where the transport brings them. */
   async watch(users: string[]): Promise<void> {
     users.forEach((user) => this.#watched.add(user));
     const list = await this.#client.presence(users, { watch: true }).catch(() => []);
@@ -287,7 +286,7 @@ export class Chat {
     this.#changed();
   }
 
-  /** The inbox has a hole: what is shown is read again. */
+  /** After a `reset`: reads again everything that is shown. */
   async #reload(): Promise<void> {
     await this.#load().catch(() => {});
     await Promise.all([...this.#opened].map((id) => this.open(id).catch(() => {})));
@@ -297,7 +296,7 @@ export class Chat {
     if (this.#opened.has(id) && conversations.hasHole(this.#byId.get(id)!)) void this.#fill(id);
   }
 
-  /** Reads what is missing after the newest message that is here. */
+  /** Reads the messages that are missing after the newest one loaded. */
   async #fill(id: string): Promise<void> {
     if (this.#filling.has(id)) return;
     this.#filling.add(id);
@@ -336,7 +335,7 @@ export class Chat {
   }
 }
 
-/** What is not there yet (a direct conversation before its first message) is empty. */
+/** A direct conversation does not exist before its first message: then the answer `not_found` counts as empty. */
 function missing<T>(empty: T): (thrown: unknown) => T {
   return (thrown) => {
     if (asError(thrown).code === 'not_found') return empty;

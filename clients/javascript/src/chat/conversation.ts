@@ -1,17 +1,20 @@
-/** One conversation as a program shows it, and how each frame changes it. Pure: each change gives a new value. */
+/**
+ * One conversation as a program shows it, and how each frame changes it. These functions are pure: each returns a new
+ * value.
+ */
 
 import type { Frames, Json, Message, Summary } from '../frames.js';
 import type { Entry } from '../outbox.js';
 
 /** A message as it is shown. */
 export interface Shown extends Message {
-  /** Not at the server yet; `seq` is 0. */
+  /** True while the server does not have it yet; `seq` is 0 then. */
   pending?: boolean;
-  /** Why it could not be sent. */
+  /** The reason why it could not be sent. */
   failed?: string;
 }
 
-/** How far a member is. */
+/** How far a member has received and read. */
 export interface Marks {
   delivered: number;
   read: number;
@@ -22,7 +25,7 @@ export interface Conversation {
   readonly kind: 'direct' | 'group';
   /** The group's name, or the other user of a direct conversation. */
   readonly name: string;
-  /** The newest `seq`. */
+  /** The newest `seq` of the conversation. */
   readonly head: number;
   /** The `seq` up to which this user has read. */
   readonly read: number;
@@ -30,17 +33,17 @@ export interface Conversation {
   readonly last: Shown | undefined;
   /** When something last happened, Unix milliseconds. */
   readonly time: number;
-  /** A part of the log without holes, oldest first; empty until it is opened. */
+  /** A part of the log without holes, oldest first; empty until `open` is called. */
   readonly messages: readonly Shown[];
-  /** Older ones may be had. */
+  /** Whether there are older messages to read. */
   readonly more: boolean;
-  /** Own messages on their way, and those that could not be sent. */
+  /** Own messages that are on their way, or could not be sent. */
   readonly pending: readonly Shown[];
   readonly marks: Readonly<Record<string, Marks>>;
-  /** Known after it was opened, or when the group has changed. */
+  /** The members; known after `open`, or when the group has changed. */
   readonly members: readonly string[];
   readonly owner: string | undefined;
-  /** This user is no member any more. */
+  /** True when this user is no longer a member. */
   readonly left: boolean;
 }
 
@@ -67,7 +70,7 @@ export function created(id: string, me: string): Conversation {
   };
 }
 
-/** As the server lists it. */
+/** Applies a summary from the server's list. */
 export function summarized(old: Conversation, summary: Summary): Conversation {
   const peer = old.kind === 'direct' && {
     [old.name]: { delivered: summary.peer_delivered_seq ?? 0, read: summary.peer_read_seq ?? 0 },
@@ -85,7 +88,7 @@ export function summarized(old: Conversation, summary: Summary): Conversation {
   };
 }
 
-/** A new message. One that does not follow the last that is here leaves a hole ([`hasHole`]). */
+/** Applies a new message. If messages before it are missing, there is a hole ([`hasHole`]). */
 export function arrived(old: Conversation, message: Shown, me: string): Conversation {
   const known = old.messages.at(-1)?.seq;
   const settledOld = settled(old, message.client_msg_id);
@@ -95,7 +98,7 @@ export function arrived(old: Conversation, message: Shown, me: string): Conversa
   return {
     ...settledOld,
     head: message.seq,
-    // Sending says that one has read what was before.
+    // Who sends has read everything before.
     read: own ? message.seq : old.read,
     unread: own ? 0 : old.unread + 1,
     last: message,
@@ -105,12 +108,12 @@ export function arrived(old: Conversation, message: Shown, me: string): Conversa
   };
 }
 
-/** Whether messages are missing between the last that is here and the newest; only where it was opened. */
+/** Whether messages are missing between the last one loaded and the newest; only for a conversation that was opened. */
 export function hasHole({ messages, head }: Conversation): boolean {
   return (messages.at(-1)?.seq ?? 0) < head;
 }
 
-/** Messages from the log, put where they belong; what is there already becomes what the log says. */
+/** Inserts messages from the log; one that is there already is replaced. */
 export function merged(old: Conversation, messages: readonly Shown[], more = old.more): Conversation {
   const bySeq = new Map([...old.messages, ...messages].map((message) => [message.seq, message]));
   const all = [...bySeq.values()].sort((a, b) => a.seq - b.seq);
@@ -124,7 +127,7 @@ export function merged(old: Conversation, messages: readonly Shown[], more = old
   };
 }
 
-/** The newest page of the log in the place of what was here; what came while it was read stays. */
+/** Replaces the messages by the newest page of the log; those that came while it was read stay. */
 export function opened(old: Conversation, page: readonly Shown[], more: boolean): Conversation {
   const newest = page.at(-1)?.seq ?? 0;
   const since = old.messages.filter(({ seq }) => seq > newest);
@@ -132,7 +135,7 @@ export function opened(old: Conversation, page: readonly Shown[], more: boolean)
   return merged({ ...old, messages: follows ? since : [] }, page, more);
 }
 
-/** An amendment of a message, wherever it is shown. */
+/** Applies an amendment of a message. */
 export function amended(
   old: Conversation,
   seq: number,
@@ -148,7 +151,7 @@ export function amended(
     messages: old.messages.map((message) => (message === was ? is : message)),
     last: old.last?.seq === seq ? is : old.last,
   };
-  // A recalled message is not unread any more.
+  // A recalled message no longer counts as unread.
   const less = me !== undefined && seq > old.read && was.from !== me && !was.recalled;
   return less ? { ...next, unread: Math.max(0, old.unread - 1) } : next;
 }
@@ -160,7 +163,7 @@ export function reacted(message: Shown, { user, emoji, on }: Frames['reaction'])
   return { ...message, reactions: rest.length ? { ...others, [emoji]: rest } : others };
 }
 
-/** A mark, which only rises. */
+/** Applies a receipt; marks only rise. */
 export function receipted(old: Conversation, receipt: Frames['receipt'], me: string): Conversation {
   const { user, kind, seq } = receipt;
   const marks = marked(old.marks, user, { [kind]: seq, ...(kind === 'read' && { delivered: seq }) });
@@ -176,7 +179,7 @@ function marked(marks: Conversation['marks'], user: string, to: Partial<Marks>):
   return { ...marks, [user]: mark };
 }
 
-/** A change of a group. */
+/** Applies a change of a group. */
 export function changed(old: Conversation, frame: Frames['conversation'], me: string): Conversation {
   const { change, user, name, time } = frame;
   const base = { ...old, time: Math.max(old.time, time) };
@@ -189,7 +192,7 @@ export function changed(old: Conversation, frame: Frames['conversation'], me: st
   return { ...base, name: name ?? old.name, members: frame.members ?? old.members, owner, left: false };
 }
 
-/** An own message that waits. */
+/** Adds an own message that waits to be sent. */
 export function awaited(old: Conversation, entry: Entry, me: string): Conversation {
   if (old.pending.some((one) => one.client_msg_id === entry.client_msg_id && !one.failed)) return old;
   const shown: Shown = { ...pendingOf(entry, me, old.id), pending: true };
@@ -199,13 +202,13 @@ export function awaited(old: Conversation, entry: Entry, me: string): Conversati
   };
 }
 
-/** An own message that could not be sent. */
+/** Marks an own message as not sent. */
 export function refused(old: Conversation, entry: Entry, me: string, why: string): Conversation {
   const rest = settled(old, entry.client_msg_id);
   return { ...rest, pending: [...rest.pending, { ...pendingOf(entry, me, old.id), failed: why }] };
 }
 
-/** An own message waits no more. */
+/** Removes an own message from those that wait. */
 export function settled(old: Conversation, client_msg_id: string | undefined): Conversation {
   if (!old.pending.some((one) => one.client_msg_id === client_msg_id)) return old;
   return { ...old, pending: old.pending.filter((one) => one.client_msg_id !== client_msg_id) };

@@ -1,6 +1,6 @@
 /**
- * Polling, long and short: a request for what comes after the cursor. A long
- * one waits for it; the wait is shortened where a proxy cuts requests sooner.
+ * Polling, long and short: a request for the events after the cursor. A long poll waits for one; it waits less if a
+ * proxy cuts requests.
  */
 
 import { asError, type SwitchboardError } from '../error.js';
@@ -8,13 +8,13 @@ import type { Frame } from '../frames.js';
 import { request } from '../http.js';
 import { guarded, type Opening, type Transport, type TransportName } from './transport.js';
 
-/** Seconds that a long poll waits, and at least waits behind a proxy that cuts it. */
+/** Seconds that a long poll waits, and the least behind a proxy that cuts it. */
 const LONGEST = 25;
 const SHORTEST = 3;
-/** Milliseconds between two short polls when something came, and when nothing did for long. */
+/** Milliseconds between two short polls: when something came, and when nothing did for long. */
 const BUSY = 500;
 const IDLE = 5_000;
-/** Milliseconds beyond its wait that an answer may take. */
+/** Milliseconds beyond its wait that a response may take. */
 const GRACE = 10_000;
 
 interface Answer {
@@ -45,7 +45,8 @@ function polling(name: TransportName, long: boolean): Transport {
       const { opening, close } = guarded(given);
       const abort = new AbortController();
       const run = async () => {
-        // At once: it proves that polls pass, and says where reading starts.
+        // The first poll does not wait: it proves that polls work, and returns
+        // where reading starts.
         let { events, cursor } = await pollOnce(opening, opening.cursor, 0, abort.signal);
         opening.frame(welcome(opening, cursor));
         let longest = LONGEST;
@@ -65,7 +66,7 @@ function polling(name: TransportName, long: boolean): Transport {
             const cut = error.code === 'disconnected' || error.code === 'unavailable';
             const waited = Date.now() - begun;
             if (abort.signal.aborted || !cut || waited < 1000 || longest <= SHORTEST) throw error;
-            // It had waited and was cut: by a proxy, perhaps, so ask for less.
+            // It had waited and was cut, perhaps by a proxy: wait less.
             longest = Math.max(SHORTEST, Math.min(longest / 2, Math.floor(waited / 1000) - 1));
             events = [];
           }
@@ -82,7 +83,7 @@ function polling(name: TransportName, long: boolean): Transport {
   };
 }
 
-/** Polls carry no `welcome`: what the client knows by itself. */
+/** Polls have no `welcome` frame: makes one from what the client knows. */
 export function welcome(opening: Pick<Opening, 'cursor'>, cursor: string): Frame<'welcome'> {
   return {
     type: 'welcome',

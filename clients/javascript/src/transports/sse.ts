@@ -1,6 +1,6 @@
 /**
- * Server-sent events over the platform's EventSource. It is made anew at each
- * reconnect, since its ticket is good for one connection.
+ * Server-sent events over the platform's EventSource. Each reconnect makes a new one, since a ticket is valid for one
+ * connection.
  */
 
 import { asError, SwitchboardError } from '../error.js';

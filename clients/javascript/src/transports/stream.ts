@@ -1,10 +1,10 @@
-/** HTTP streaming: a frame a line, read from the body of one answer. */
+/** HTTP streaming: one frame on each line of a response's body. */
 
 import { asError, SwitchboardError } from '../error.js';
 import { request } from '../http.js';
 import { guarded, type Transport } from './transport.js';
 
-/** Milliseconds until the answer's head; what comes after it is the session's to watch. */
+/** Milliseconds until the response's head. After that the client watches for silence. */
 const HEAD = 10_000;
 
 export const stream: Transport = {

@@ -1,4 +1,4 @@
-/** What a transport is: a way in which frames travel. One file each, beside this one. */
+/** What a transport is: a way in which frames travel. Each has its own file in this folder. */
 
 import type { SwitchboardError } from '../error.js';
 import type { Frame } from '../frames.js';
@@ -7,26 +7,26 @@ export type TransportName = 'websocket' | 'sse' | 'stream' | 'poll' | 'short-pol
 
 /** What a connection is opened with, and where its frames go. */
 export interface Opening {
-  /** The URL of a resource under `/v1`, with the session's device, cursor and channels in its query. */
+  /** The URL of a resource under `/v1`, with device, cursor and channels in its query. */
   url(resource: string, more?: Record<string, unknown>): string;
   /** Where reading starts; empty: at the head. */
   readonly cursor: string;
-  /** For places that can set headers. */
+  /** Headers, for transports that can set them. */
   headers(): Record<string, string>;
-  /** For places that cannot: good for one connection, 30 seconds. */
+  /** A ticket, for transports that cannot set headers: valid for one connection within 30 seconds. */
   ticket(): Promise<string>;
   readonly platform: Platform;
-  /** Takes each frame in its order; the first is `welcome`. */
+  /** Call it with each frame in order; the first is `welcome`. */
   frame(frame: Frame): void;
-  /** A sign of life that is no frame. */
+  /** Call it for a sign of life that is no frame. */
   alive(): void;
-  /** Everything up to this place has come, also what made no frame. */
+  /** Call it when everything up to this cursor has come, even what made no frame. */
   reached(cursor: string): void;
-  /** Called once at most: no more comes. */
+  /** Call it at most once: nothing more will come. */
   end(error: SwitchboardError): void;
 }
 
-/** What the platform has, or the program has given. */
+/** What the platform offers, or the program has given. */
 export interface Platform {
   fetch: typeof fetch;
   WebSocket?: typeof WebSocket;
@@ -35,9 +35,9 @@ export interface Platform {
 
 /** An open connection, or one that is being opened. */
 export interface Link {
-  /** Sends a command's JSON; only where commands go up the same way. */
+  /** Sends a command's JSON; only for transports that go both ways. */
   send?(text: string): void;
-  /** Ends it. Nothing is called afterwards. */
+  /** Closes the connection. Nothing is called afterwards. */
   close(): void;
 }
 
@@ -48,10 +48,7 @@ export interface Transport {
   open(opening: Opening): Link;
 }
 
-/**
- * Guards an opening: nothing passes once the link was closed or has ended, so
- * that transports need not look.
- */
+/** Guards an opening: after the connection is closed or has ended nothing passes, so transports need not check. */
 export function guarded(opening: Opening): { opening: Opening; close(): boolean } {
   let open = true;
   const close = () => {

@@ -30,24 +30,24 @@ pub(super) struct Claims {
     exp: Value,
 }
 
-/// What a token must be.
+/// The rules that a token's claims must follow.
 #[derive(Debug)]
 pub(super) struct Rules {
-    /// For one of these; empty: not checked.
+    /// The accepted `aud`; empty: not checked.
     pub audiences: Vec<String>,
-    /// From one of these; empty: not checked.
+    /// The accepted `iss`; empty: not checked.
     pub issuers: Vec<String>,
-    /// How far ahead its end may lie.
+    /// How far in the future `exp` may be.
     pub longest: Duration,
 }
 
 impl Rules {
-    /// For tokens of this algorithm.
+    /// jsonwebtoken's settings for tokens of this algorithm.
     pub(super) fn validation(&self, algorithm: jsonwebtoken::Algorithm) -> Validation {
         let mut validation = Validation::new(algorithm);
         validation.leeway = LEEWAY;
         validation.validate_nbf = true;
-        // An audience means nothing to whoever was not told its own.
+        // Without a configured audience a token's `aud` is ignored.
         validation.validate_aud = !self.audiences.is_empty();
         if !self.audiences.is_empty() {
             validation.set_audience(&self.audiences);
@@ -60,8 +60,8 @@ impl Rules {
         validation
     }
 
-    /// Who the holder of a token with these claims is; its signature and its
-    /// times have been looked at.
+    /// The identity that these claims give. Signature and times were checked
+    /// already. Fails with `unauthorized` and the claim that is wrong.
     pub(super) fn identity(&self, claims: &Claims) -> Result<Identity, Refusal> {
         let claim = |text: String| Refusal::new(Reason::Claim, text);
         let sub = text("sub", &claims.sub, "a string")?;
@@ -78,7 +78,7 @@ impl Rules {
         })
     }
 
-    /// Unix seconds.
+    /// The token's end in Unix seconds. Fails when it is too far ahead.
     fn end(&self, exp: &Value) -> Result<u64, Refusal> {
         let exp = seconds(exp);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -91,14 +91,14 @@ impl Rules {
     }
 }
 
-/// Whole seconds of a NumericDate, which may have a fraction (RFC 7519 §2).
-/// That it is one has been looked at.
+/// Whole seconds of a NumericDate, which may have a fraction (RFC 7519 §2). Its
+/// form was checked already.
 fn seconds(exp: &Value) -> u64 {
-    // A float turned integer keeps to the integer's bounds.
+    // Converting a float to an integer saturates.
     exp.as_u64().unwrap_or_else(|| exp.as_f64().unwrap_or_default() as u64)
 }
 
-/// A claim that is a string, if it is there.
+/// A claim that must be a string, if it is there.
 fn text<'a>(name: &str, value: &'a Value, form: &str) -> Result<Option<&'a str>, Refusal> {
     let found = match value {
         Value::Null => return Ok(None),
@@ -111,8 +111,8 @@ fn text<'a>(name: &str, value: &'a Value, form: &str) -> Result<Option<&'a str>,
     Err(Refusal::new(Reason::Claim, format!("the token's `{name}` must be {form}, not {found}")))
 }
 
-/// What is wrong with a token, for whoever holds it; nothing when only the
-/// signature does not match, so that the next key may be tried.
+/// What is wrong with a token, for its holder; `None` when only the signature
+/// does not match, so that the next key is tried.
 pub(super) fn refusal(kind: &ErrorKind) -> Option<Refusal> {
     let (reason, text) = match kind {
         ErrorKind::InvalidSignature => return None,

@@ -1,5 +1,5 @@
-//! A token's header, read before its signature is checked: enough to choose
-//! the key and to say which algorithm is not taken.
+//! A token's header, read before its signature is checked: to choose the key,
+//! and to name an algorithm that is not accepted.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ use crate::protocol::unauthorized::Reason;
 /// No honest token is longer.
 const MAX_TOKEN_BYTES: usize = 16_384;
 
-/// What counts of a JOSE header (RFC 7515 §4.1).
+/// The fields of a JOSE header that are used (RFC 7515 §4.1).
 #[derive(Debug, Deserialize)]
 pub(super) struct Header {
     pub alg: String,
@@ -42,8 +42,8 @@ impl Header {
         Ok(header)
     }
 
-    /// The refusal of its algorithm. Shows no more than a name: the header is
-    /// not trusted.
+    /// The refusal of its algorithm. It shows at most the algorithm's name,
+    /// since the header is not trusted.
     pub(super) fn not_configured(&self) -> Refusal {
         let name = Some(self.alg.as_str())
             .filter(|alg| (1..=16).contains(&alg.len()) && alg.bytes().all(|b| b.is_ascii_alphanumeric()));

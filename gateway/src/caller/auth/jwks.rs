@@ -1,8 +1,8 @@
 //! Keys from a URL (RFC 7517): fetched at start, from time to time, and when a
-//! token names a key that is not known. Anybody can make up such tokens, so those
-//! fetches have a budget, and a name that was looked for in vain is not looked for
-//! again for a while. So made-up names cause little traffic, and a key that is
-//! really new is found.
+//! token names a key that is not known. Anybody can make such tokens, so these
+//! fetches have a budget, and a name that was not found is not looked for again
+//! for a while. So invented names cause little traffic, and do not keep a
+//! really new key from being found.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
@@ -32,24 +32,24 @@ use super::key::{Algorithm, Key};
 use crate::config::{JwksUrl, Wrong};
 use crate::protocol::failure::Failure;
 
-/// A set of a hundred large RSA keys has about 80 KiB.
+/// The largest key set. One with a hundred large RSA keys has about 80 KiB.
 const MAX_SET_BYTES: usize = 512 * 1024;
-/// From connecting to the last byte.
+/// The longest time of a fetch, from connecting to the last byte.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Names that were looked for in vain and are remembered, of 16 bytes each. When
-/// there are more, the oldest are forgotten, and the budget alone counts.
+/// How many names that were not found are remembered, 16 bytes each. Beyond it
+/// the oldest are forgotten, and only the budget limits fetches.
 const MISSED: usize = 1_024;
 
 /// How often the set is fetched.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// While all goes well: a key that was taken out of the set counts for at
-    /// most this long.
+    /// The time between fetches that work: a key that was removed from the set
+    /// is accepted for at most this long.
     pub refresh: Duration,
-    /// After a failure.
+    /// The time until the next fetch after a failure.
     pub retry: Duration,
-    /// A key that was looked for in vain is not looked for again for so long.
+    /// How long a key that was not found is not looked for again.
     pub unknown: Duration,
     /// Fetches for keys that are not known, at once after a pause.
     pub burst: NonZeroU32,
@@ -76,7 +76,7 @@ pub(super) struct KeySet(Arc<Source>);
 /// The keys that one fetch brought.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
-    /// How many fetches had gone well by then.
+    /// The number of successful fetches up to this one.
     fetch: u64,
     keys: Arc<[Key]>,
 }
@@ -85,20 +85,20 @@ struct Source {
     shown: JwksUrl,
     place: Place,
     pace: Pace,
-    /// What the last fetch that went well brought; nothing before.
+    /// The keys of the last successful fetch; `None` before the first.
     keys: SharedLock<LEAF, Option<Keys>>,
     /// Hashes names of keys, with a random seed: nobody can choose two names with
     /// one hash.
     names: RandomState,
-    /// Held while fetching, so that one fetch serves all who wait.
+    /// LockGuard while fetching, so that one fetch serves all who wait.
     fetching: Mutex<Fetching>,
 }
 
 /// Where a key set is, and how it is asked for.
 struct Place {
-    /// Without user and password.
+    /// The address, without user and password.
     uri: Uri,
-    /// What they are sent as.
+    /// User and password as Basic credentials.
     authorization: Option<HeaderValue>,
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
 }
@@ -120,11 +120,11 @@ pub async fn fetch_once(url: &JwksUrl) -> Result<Fetched, String> {
 }
 
 struct Fetching {
-    /// Whether it was tried at all.
+    /// Whether a fetch was tried at all.
     begun: bool,
-    /// Keys that were looked for in vain, and when; the oldest first.
+    /// Keys that were not found, and when; the oldest first.
     missed: VecDeque<(u64, Instant)>,
-    /// Fetches for keys that are not known that may still be made, as of then.
+    /// The budget of fetches for unknown keys, at that time.
     budget: Allowance,
     at: Instant,
 }
@@ -156,7 +156,7 @@ impl KeySet {
         loop {
             let fetched = {
                 let mut fetching = source.fetching.lock().await;
-                // The first token may have been faster to ask than this task.
+                // The first token may have fetched before this task.
                 if std::mem::take(&mut first) && std::mem::replace(&mut fetching.begun, true) {
                     source.known().is_some()
                 } else {
@@ -167,8 +167,8 @@ impl KeySet {
         }
     }
 
-    /// The keys as they are known. Waits for the first fetch; `unavailable` when
-    /// that has failed.
+    /// The present keys. Waits for the first fetch; fails with `unavailable`
+    /// when that has failed.
     pub(super) async fn keys(&self) -> Result<Keys, Failure> {
         if let Some(keys) = self.0.known() {
             return Ok(keys);
@@ -180,10 +180,10 @@ impl KeySet {
         self.0.known().ok_or_else(cannot_be_had)
     }
 
-    /// Keys newer than those, none of which has signed a token that names `kid`;
-    /// nothing when there are none, or it was looked for them a moment ago.
-    /// `unavailable` when a key of this name is needed and cannot be looked for
-    /// now: whoever waits may have a key that is really new.
+    /// Keys that are newer than `known`, none of which has signed a token that
+    /// names `kid`. `None` when there are no newer ones, or this name was not
+    /// found a moment ago. Fails with `unavailable` when a key of this name is
+    /// needed but cannot be fetched now: the key may be really new.
     pub(super) async fn newer_than(
         &self,
         known: &Keys,
@@ -213,8 +213,8 @@ impl KeySet {
 }
 
 impl Keys {
-    /// Those that may have signed a token with this algorithm and `kid`: with a
-    /// `kid` only those of this name, without one all.
+    /// The keys that may have signed a token with this algorithm and `kid`:
+    /// with a `kid` only keys of this name, without one all.
     pub(super) fn fitting(&self, algorithm: Algorithm, kid: Option<&str>) -> Vec<Key> {
         let fits = |key: &&Key| key.algorithm() == algorithm && (kid.is_none() || key.id.as_deref() == kid);
         self.keys.iter().filter(fits).cloned().collect()
@@ -222,7 +222,7 @@ impl Keys {
 }
 
 impl Pace {
-    /// Of fetches for keys that are not known.
+    /// The rate of fetches for unknown keys.
     fn budget(self) -> Rate {
         let refill = self.refill.max(Duration::from_nanos(1));
         Rate { per_second: refill.as_secs_f64().recip(), burst: f64::from(self.burst.get()) }
@@ -235,7 +235,7 @@ impl Fetching {
         Self { begun: false, missed, budget: Allowance::full(budget), at: Instant::now() }
     }
 
-    /// Takes one fetch from the budget, or says how long until there is one.
+    /// Takes one fetch from the budget, or returns the time until there is one.
     fn spend(&mut self, budget: Rate) -> Result<(), Duration> {
         let now = Instant::now();
         let left = self.budget.after(now - self.at, budget);
@@ -269,8 +269,8 @@ fn later(milliseconds: u64) -> Failure {
     Failure { retry_after_ms: Some(milliseconds), ..Failure::unavailable(text) }
 }
 
-/// Where to ask, and with which credentials (RFC 7617): those of a URL are for
-/// its reader, who must not send them in it.
+/// The address to fetch from and its credentials (RFC 7617): user and password
+/// must not be sent within a URL.
 fn target(mut url: Url) -> Result<(Uri, Option<HeaderValue>), Wrong> {
     let wrong = || Wrong("--jwks-url: has no form that can be asked".to_owned());
     let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -287,7 +287,7 @@ fn target(mut url: Url) -> Result<(Uri, Option<HeaderValue>), Wrong> {
     Ok((url.as_str().parse().map_err(|_| wrong())?, authorization))
 }
 
-/// A host without certificates can still fetch by http.
+/// Without system certificates http still works.
 fn connector(uri: &Uri) -> Result<HttpsConnector<HttpConnector>, Wrong> {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let builder = if uri.scheme_str() == Some("https") {
@@ -311,7 +311,7 @@ impl Source {
         self.keys.read().clone()
     }
 
-    /// Whether it went well; the keys stay as they were when it did not.
+    /// Fetches the set. Returns whether that worked; if not, the old keys stay.
     async fn fetch(&self) -> bool {
         match self.place.fetch().await {
             Ok((keys, _)) => {

@@ -1,5 +1,5 @@
-//! Keys, each good for exactly one algorithm: a public key can never be taken
-//! for a shared secret, whatever a token's header claims.
+//! Keys, each for exactly one algorithm, so that a public key is never used as
+//! a shared secret, whatever a token's header claims.
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{AlgorithmFamily, DecodingKey};
@@ -34,7 +34,7 @@ impl Algorithm {
         }
     }
 
-    /// Whether its keys may be known to everybody.
+    /// Whether its keys are public keys.
     pub(super) fn is_public(self) -> bool {
         self != Self::Hs256
     }
@@ -54,7 +54,7 @@ impl Algorithm {
 pub(super) struct Key {
     algorithm: Algorithm,
     key: DecodingKey,
-    /// Of a key set's keys.
+    /// The `kid`, for keys of a set.
     pub(super) id: Option<String>,
 }
 
@@ -64,7 +64,8 @@ impl Key {
         Self { algorithm: Algorithm::Hs256, key: DecodingKey::from_secret(secret), id: None }
     }
 
-    /// A public key; its kind says the algorithm.
+    /// A public key in PEM form; its kind determines the algorithm. Fails with
+    /// what is wrong.
     pub(super) fn from_pem(pem: &[u8]) -> Result<Self, &'static str> {
         const RULE: &str = "must be a PEM file with one RSA, P-256 or Ed25519 public key";
         let text = std::str::from_utf8(pem).map_err(|_| RULE)?;
@@ -72,7 +73,7 @@ impl Key {
             return Err("holds a private key; give the public one (openssl pkey -in FILE -pubout)");
         }
         let (algorithm, key) = if let Ok(key) = DecodingKey::from_ec_pem(pem) {
-            // The point of another curve has another length.
+            // A point of another curve has another length.
             if key.try_get_as_bytes().is_ok_and(|point| point.len() != 65) {
                 return Err("holds an elliptic curve key that is not P-256");
             }
@@ -85,8 +86,8 @@ impl Key {
         Ok(Self { algorithm, key, id: None })
     }
 
-    /// A key of a set; nothing for one that is for something else. Secrets in
-    /// sets are not taken: a set is read by anybody.
+    /// A key of a set; `None` for a key with another purpose. Shared secrets in
+    /// sets are not accepted, since anybody can read a set.
     pub(super) fn from_jwk(jwk: &Jwk) -> Option<Self> {
         if jwk.common.public_key_use.as_ref().is_some_and(|usage| *usage != PublicKeyUse::Signature) {
             return None;
@@ -114,7 +115,7 @@ impl Key {
     }
 
     /// The claims of a token that this key has signed and that follows the
-    /// rules; nothing when another key has signed it.
+    /// rules; `None` when another key has signed it. Fails with what is wrong.
     pub(super) fn open(&self, token: &str, rules: &Rules) -> Result<Option<Claims>, Refusal> {
         debug_assert_eq!(self.key.family() == AlgorithmFamily::Hmac, self.algorithm == Algorithm::Hs256);
         match jsonwebtoken::decode::<Claims>(token, &self.key, &rules.validation(self.algorithm.jwt())) {

@@ -1,6 +1,6 @@
-//! From a token to the identity that it proves, or the reason why not. The
-//! keys come from the configuration and from a key set that is fetched; an
-//! algorithm that neither has a key for is refused, whatever the token says.
+//! Verifies tokens: from a token to the identity that it proves, or the reason
+//! why it is refused. Keys come from the configuration and from a key set that
+//! is fetched. An algorithm without a key is refused, whatever the token says.
 
 mod claims;
 mod contents;
@@ -25,7 +25,7 @@ pub use contents::Contents;
 pub use jwks::{Fetched, Pace, fetch_once};
 pub use refusal::{Refusal, refused};
 
-/// Believes some tokens; cheap to clone.
+/// Verifies tokens; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Authenticator {
     inner: Arc<Inner>,
@@ -68,8 +68,9 @@ impl Authenticator {
         }
     }
 
-    /// Who the holder of this token is. Fails with `unauthorized` and what is
-    /// wrong with the token, or `unavailable` when the key set cannot be had.
+    /// The identity that this token proves. Fails with `unauthorized` and what
+    /// is wrong with the token, or with `unavailable` when the key set cannot
+    /// be fetched.
     pub async fn verify(&self, token: &str) -> Result<Identity, Failure> {
         self.examine(token).await.map_err(Failure::from)
     }
@@ -99,7 +100,7 @@ impl Authenticator {
                         return rules.identity(&claims);
                     }
                 }
-                // The key may be newer than what is known.
+                // The key may be newer than the known ones.
                 match set.newer_than(&known, kid, fitting.is_empty()).await? {
                     Some(newer) => known = newer,
                     None => {

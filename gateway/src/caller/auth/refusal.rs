@@ -1,16 +1,16 @@
-//! Why a credential does not hold. Every 401 is made here, where it is counted
-//! by its reason and logged once in a while.
+//! Why a credential is refused. Every 401 is made here, so that each is counted
+//! by its reason, and logged now and then.
 
 use std::sync::LazyLock;
 
-use daemon::seldom::Seldom;
+use daemon::log_limit::LogLimit;
 use proto::ErrorCode;
 
 use crate::metrics;
 use crate::protocol::failure::Failure;
 use crate::protocol::unauthorized::Reason;
 
-/// Between two log lines of one reason, in seconds: anybody can cause them.
+/// Seconds between two log lines of one reason, since anybody can cause them.
 const LINE_EVERY: u64 = 10;
 
 /// Why a token is not believed, before anybody is told. It becomes the answer to
@@ -50,12 +50,12 @@ impl From<Failure> for Refusal {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        static LINES: LazyLock<Vec<Seldom>> =
-            LazyLock::new(|| Reason::WORDS.iter().map(|_| Seldom::new(LINE_EVERY)).collect());
+        static LINES: LazyLock<Vec<LogLimit>> =
+            LazyLock::new(|| Reason::WORDS.iter().map(|_| LogLimit::new(LINE_EVERY)).collect());
         let Refusal { reason, failure } = refusal;
         let Some(reason) = reason else { return failure };
         metrics::unauthorized(reason);
-        if let Some(unsaid) = LINES[reason as usize].again() {
+        if let Some(unsaid) = LINES[reason as usize].allow() {
             tracing::info!(reason = reason.as_str(), why = failure.message, unsaid, "refused a credential");
         }
         failure

@@ -1,4 +1,4 @@
-//! Tokens that are believed, and what the others are told.
+//! Which tokens are accepted, and what the others are told.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,12 +52,12 @@ fn sign_with_kid(algorithm: Algorithm, kid: &str) -> String {
     jsonwebtoken::encode(&header, &alice(), &signer(algorithm)).unwrap()
 }
 
-/// Claims that hold.
+/// Valid claims.
 fn alice() -> Value {
     json!({ "sub": "alice", "exp": get_current_timestamp() + 60 })
 }
 
-/// Those, with one changed; `null` takes it away.
+/// Valid claims with one changed; `null` removes it.
 fn with(name: &str, value: Value) -> Value {
     let mut claims = alice();
     let members = claims.as_object_mut().unwrap();
@@ -221,7 +221,7 @@ async fn a_token_that_lives_for_ever_is_refused() {
     }
     let token = sign(Algorithm::HS256, &with("exp", json!(now + 365 * 86_400)));
     assert!(Authenticator::new(&config).unwrap().verify(&token).await.is_ok());
-    // It is the end that counts: a beginning long ago makes it no longer.
+    // Only the end counts: a beginning long ago makes the token no longer.
     config.max_token_life = Duration::from_secs(100);
     let mut claims = with("exp", json!(now + 90));
     claims["iat"] = json!(now - 86_400);
@@ -370,7 +370,7 @@ async fn a_key_that_is_new_is_found_after_made_up_ones_were_asked_for() {
         let failure = authenticator.verify(&sign_with_kid(Algorithm::ES256, "made-up")).await.unwrap_err();
         assert!(failure.message.contains("signing key"), "{failure}");
     }
-    // The same name again and again is looked for once.
+    // The same unknown name is looked for once.
     assert_eq!(server.asked(), before + 1);
     server.change(200, &json!({ "keys": [jwk(Algorithm::ES256, "new")] }));
     authenticator.verify(&sign_with_kid(Algorithm::ES256, "new")).await.unwrap();
@@ -394,7 +394,8 @@ async fn many_made_up_kids_cause_few_fetches_and_a_new_key_is_to_come_again() {
         codes.push(authenticator.verify(&token).await.unwrap_err().code);
     }
     assert_eq!(server.asked(), before + 3);
-    // Whether these are keys is not known; they are not told that they are none.
+    // It is not known whether these keys exist, so they are not refused as
+    // unknown.
     assert!(codes[..3].iter().all(|code| *code == ErrorCode::Unauthorized), "{codes:?}");
     assert!(codes[3..].iter().all(|code| *code == ErrorCode::Unavailable), "{codes:?}");
     let failure = authenticator.verify(&sign_with_kid(Algorithm::ES256, "made-up-19")).await.unwrap_err();
@@ -448,7 +449,7 @@ async fn a_set_that_cannot_be_had_is_our_fault_until_it_can() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), comes_back).await.expect("the next try fetches the keys");
-    // A later failure takes nothing away.
+    // A later failure removes no keys.
     server.change(500, &json!({}));
     authenticator.verify(&token).await.unwrap();
 }

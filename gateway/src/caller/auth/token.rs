@@ -64,7 +64,9 @@ impl TokenArgs {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The token, signed with `--jwt-secret` or what is in `--jwt-secret-file`.
+    /// The token, signed with `--jwt-secret` or the content of
+    /// `--jwt-secret-file`. Fails without a secret, or with a life that is too
+    /// short or too long.
     pub fn mint(&self) -> Result<String, Wrong> {
         let secret = self
             .secret()?
@@ -72,7 +74,8 @@ impl TokenArgs {
         self.mint_with(&secret)
     }
 
-    /// The secret that the flags give, if they do.
+    /// The secret that the flags give, if any. Fails when the file cannot be
+    /// read.
     pub fn secret(&self) -> Result<Option<Secret>, Wrong> {
         config::secret(self.jwt_secret.as_ref(), self.jwt_secret_file.as_deref())
     }
@@ -101,7 +104,7 @@ impl TokenArgs {
     }
 }
 
-/// What a new token says.
+/// The claims of a new token.
 #[derive(Debug)]
 pub struct Token<'a> {
     /// The user.
@@ -114,7 +117,7 @@ pub struct Token<'a> {
     pub aud: Option<&'a str>,
     /// The issuer.
     pub iss: Option<&'a str>,
-    /// How long it lives.
+    /// How long the token is valid.
     pub ttl: Duration,
 }
 
@@ -134,9 +137,9 @@ struct Claims<'a> {
 }
 
 impl Token<'_> {
-    /// Signs it with HS256, beginning now.
+    /// Signs the token with HS256, valid from now on.
     pub fn sign(&self, secret: &Secret) -> jsonwebtoken::errors::Result<String> {
-        // A clock before 1970 makes tokens that have expired, which is right.
+        // With a clock before 1970 the token has expired, which is right.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let claims = Claims {
             sub: self.sub,

@@ -1,12 +1,12 @@
-//! How much users may do, over all gateways together (ADR 0016). In reading
-//! order: `payer` (whose limits count), [`RateLimits`] (the handle),
-//! [`table`] (what this gateway knows of each user), [`refusals`] (what one
-//! connection has been refused).
+//! The limits of users, over all gateways together (ADR 0016). In reading
+//! order: `payer` (whose limit counts), [`RateLimits`] (the handle), [`table`]
+//! (what this gateway knows of each user), [`refusals`] (what one connection
+//! was refused).
 //!
-//! A gateway lets a part of a burst through on its own and tells the router that
-//! counts for the user, which answers what is left; beyond that part it waits
-//! for the answer. What the router does not answer in time is decided by what
-//! the gateway itself knows.
+//! A gateway lets a part of a burst through by itself and tells the router that
+//! counts for the user; its answer says what is left. Beyond that part it waits
+//! for the answer. If the router does not answer in time, the gateway decides
+//! by what it knows.
 
 mod payer;
 mod refusals;
@@ -29,11 +29,10 @@ use crate::metrics::RATE_LIMITED;
 use crate::protocol::failure::Failure;
 use proto::Class;
 
-/// How often it is told what users have done who did little.
+/// The time between two reports about users who did little.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-/// Whoever is refused is told to wait for so long at least: whatever one
-/// connection had under way behind it has come by then, and for HTTP
-/// `Retry-After` has no smaller unit.
+/// The least wait after a refusal: by then the commands that the connection had
+/// under way have arrived; and `Retry-After` has no smaller unit.
 const LEAST_WAIT: Duration = Duration::from_secs(1);
 
 /// The limits of all users.
@@ -45,30 +44,30 @@ pub struct RateLimits {
 struct Shared {
     limits: RateLimitConfig,
     table: Table,
-    /// Somebody's spending is to be told now.
+    /// Notified when a user's spending must be reported now.
     urgent: Notify,
 }
 
-/// Whether something may be done now.
+/// The decision about a command or request.
 #[derive(Debug)]
 pub enum Admission {
-    /// It may.
+    /// It may be done.
     Passes,
-    /// It may not, and when it may again.
+    /// It may not; the failure says when to retry.
     Refused(Failure),
-    /// That is being asked: decide again when this resolves.
+    /// The counting router is asked: decide again when this resolves.
     Waits(oneshot::Receiver<()>),
 }
 
 impl RateLimits {
-    /// With nobody in them yet.
+    /// Without any user yet.
     pub fn new(limits: RateLimitConfig) -> Self {
         let table = Table::new(limits);
         Self { shared: Arc::new(Shared { limits, table, urgent: Notify::new() }) }
     }
 
-    /// Decides about something of this class that counts for `units`. Does not
-    /// wait.
+    /// Decides about a command or request of this class that costs `units`.
+    /// Does not wait.
     pub fn admit(&self, payer: Payer<'_>, class: Class, units: u32) -> Admission {
         let class = payer.class(class);
         let Some(rate) = self.shared.limits.of(class) else { return Admission::Passes };
@@ -87,20 +86,21 @@ impl RateLimits {
         }
     }
 
-    /// The same for a request of its own, which waits for the decision.
+    /// The same for an HTTP request, which waits for the decision. Fails with
+    /// `rate_limited`.
     pub async fn enter(&self, payer: Payer<'_>, class: Class, units: u32) -> Result<(), Failure> {
         loop {
             match self.admit(payer, class, units) {
                 Admission::Passes => return Ok(()),
                 Admission::Refused(failure) => return Err(failure),
-                // Either way it is decided anew.
+                // In either case it is decided again.
                 Admission::Waits(answer) => drop(answer.await),
             }
         }
     }
 
-    /// For a connection that was refused something of the same class before,
-    /// and may not go on yet.
+    /// The refusal for a connection that was refused a command of the same
+    /// class before, and may not go on yet.
     pub fn refuse_still(&self, payer: Payer<'_>, class: Class, wait: Duration) -> Option<Failure> {
         let class = payer.class(class);
         Some(self.refuse(class, self.shared.limits.of(class)?, wait))
@@ -117,7 +117,7 @@ impl RateLimits {
         Failure::rate_limited(format!("too much of the kind `{name}`: at most {most}"), milliseconds)
     }
 
-    /// Tells the routers what users do, for as long as it is polled.
+    /// Reports to the routers what users do, while it is polled.
     pub(crate) async fn run(&self, routers: Routers) {
         let mut ticks = tokio::time::interval(TELL_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -134,7 +134,8 @@ impl RateLimits {
         }
     }
 
-    /// A router has said what users have left, or has not in time.
+    /// Handles a router's answer about what users have left; `None`: no answer
+    /// in time.
     fn heard(&self, told: &[UserSpending], left: Option<Vec<f32>>) {
         let left = left.filter(|left| left.len() == told.len());
         if self.shared.table.heard(told, left.as_deref(), Instant::now()) {

@@ -1,20 +1,20 @@
-//! Whose limits a command or a request counts for.
+//! The payer of a command or request: whose limit it counts for.
 
 use proto::UserId;
 
 use proto::Class;
 
-/// Whose limit counts: the token's user's, whomever it acts for.
+/// The payer: the token's user, whomever the token acts for.
 #[derive(Debug, Clone, Copy)]
 pub struct Payer<'a> {
     /// The token's user.
     pub user: &'a UserId,
-    /// Its token has the scope `service`.
+    /// Whether the token has the scope `service`.
     pub service: bool,
 }
 
 impl Payer<'_> {
-    /// The class that counts for what is of this one.
+    /// The class that is counted for this payer.
     pub(super) fn class(self, class: Class) -> Class {
         if self.service { Class::Service } else { class }
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use daemon::lock::{LEAF, Lock, Locked};
+use daemon::lock::{LEAF, Lock, LockGuard};
 use proto::wire::Spending;
 use proto::{Allowance, Rate};
 use tokio::sync::oneshot;
@@ -13,62 +13,63 @@ use crate::config::RateLimitConfig;
 use crate::link::count::{RateKey, UserSpending};
 use proto::Class;
 
-/// Users and classes that are remembered, some 250 bytes each. Beyond it
-/// whoever is new passes and is not counted: so many users at once are no
-/// matter of one user's limit.
+/// The most pairs of user and class that are remembered, some 250 bytes each.
+/// Beyond it a new user passes uncounted: with so many users at once one user's
+/// limit does not matter.
 const MOST: usize = 500_000;
-/// The part of a burst that is let through before the counting router must
-/// have answered.
+/// A gateway lets through this fraction of a burst (an eighth) before the
+/// counting router must have answered.
 const PART: f64 = 8.0;
-/// A counting router that has not answered is not waited for again for so
-/// long.
+/// How long the gateway decides alone after a counting router has not answered.
 const ALONE: Duration = Duration::from_secs(1);
-/// Whatever the limit says, an entry is looked at again after so long.
+/// The longest time after which an entry is checked for removal.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// All users who have done something of late.
+/// All users who have done something recently.
 pub(super) struct Table {
     limits: RateLimitConfig,
-    /// Held for a user, or for those of one question, at a time.
+    /// LockGuard for one user, or for the users of one report, at a time.
     users: Lock<LEAF, Users>,
 }
 
 #[derive(Default)]
 struct Users {
     known: HashMap<RateKey, Known>,
-    /// When each can be forgotten, if nothing more is done: one entry a key.
+    /// When each can be removed, if nothing more is done: one entry for each
+    /// key.
     idle: VecDeque<(Instant, RateKey)>,
-    /// Whose spending is to be told now.
+    /// Keys whose spending must be reported now.
     urgent: Vec<RateKey>,
-    /// Whose spending is to be told when it is time: each once.
+    /// Keys whose spending is part of the next report: each once.
     later: Vec<RateKey>,
 }
 
-/// What is known of one.
+/// What is known about one user and class.
 struct Known {
-    /// What is left, as far as is known here; of what is under way too.
+    /// The units left, as far as this gateway knows, without those that are not
+    /// reported or not answered yet.
     left: Allowance,
     at: Instant,
-    /// Let through since it was last told.
+    /// Units let through since the last report.
     untold: f64,
-    /// UserSpending, and not answered yet.
+    /// Units that were reported and not answered yet.
     told: Option<f64>,
-    /// It is among `urgent`.
+    /// Whether it is in `urgent`.
     is_urgent: bool,
-    /// It is among `later`.
+    /// Whether it is in `later`.
     is_later: bool,
-    /// No answer is waited for until then.
+    /// Until then the gateway decides alone.
     alone: Option<Instant>,
-    /// Those who wait for an answer, each a connection or a request.
+    /// Connections and requests that wait for the answer.
     waiting: Vec<oneshot::Sender<()>>,
 }
 
-/// What becomes of something.
+/// The decision about something.
 #[derive(Debug)]
 pub(super) enum Decision {
-    /// It passes. `tell`: it is time to tell the counting router.
+    /// It passes. `tell`: the spending must be reported now.
     Passes { tell: bool },
-    /// It does not for so long.
+    /// It is refused for this long.
     Refused(Duration),
     /// The counting router is asked.
     Waits(oneshot::Receiver<()>),
@@ -84,7 +85,7 @@ impl Table {
         let mut users = self.lock();
         let users = &mut *users;
         let Some(known) = users.known(&key, rate, now) else { return Decision::Passes { tell: false } };
-        // What counts for more than a burst needs a whole one.
+        // Something that costs more than a burst needs a full burst.
         let needs = units.min(rate.burst);
         if known.left.units() < needs {
             return Decision::Refused(known.left.until(needs, rate));
@@ -114,7 +115,7 @@ impl Table {
         Decision::Passes { tell }
     }
 
-    /// What is to be told now; `all`: of those who did little, too.
+    /// The spending to report now; `all`: also of users who did little.
     pub(super) fn tell(&self, all: bool, now: Instant) -> Vec<UserSpending> {
         let mut users = self.lock();
         users.forget(&self.limits, now);
@@ -154,8 +155,8 @@ impl Table {
         keys.into_iter().filter_map(tell).collect()
     }
 
-    /// What was told has been answered with what is `left`, or not at all. True
-    /// when something is to be told again at once.
+    /// A report was answered with what is `left`, or not answered. Returns true
+    /// when more must be reported at once.
     pub(super) fn heard(&self, told: &[UserSpending], left: Option<&[f32]>, now: Instant) -> bool {
         let mut users = self.lock();
         let users = &mut *users;
@@ -173,7 +174,7 @@ impl Table {
                 None => known.alone = Some(now + ALONE),
             }
             for waiting in known.waiting.drain(..) {
-                // It may have gone.
+                // The waiter may have gone.
                 let _ = waiting.send(());
             }
             if known.untold * 2.0 >= part(key.1, rate) && !known.is_urgent {
@@ -190,28 +191,30 @@ impl Table {
         self.lock().known.len()
     }
 
-    fn lock(&self) -> Locked<'_, Users> {
+    fn lock(&self) -> LockGuard<'_, Users> {
         self.users.lock()
     }
 }
 
-/// Units that are let through before the counting router must have answered.
+/// The units that are let through before the counting router must have
+/// answered.
 fn part(class: Class, rate: Rate) -> f64 {
     match class {
-        // Each is asked for: there are few, and each is felt by others.
+        // Each one is asked for: they are few, and other users feel them.
         Class::Invite => 1.0,
         _ => (rate.burst / PART).max(1.0),
     }
 }
 
 impl Users {
-    /// What is known of one, as of now; nothing where there is no more room.
+    /// What is known about a key, up to date; `None` when there is no room for
+    /// a new one.
     fn known(&mut self, key: &RateKey, rate: Rate, now: Instant) -> Option<&mut Known> {
         if !self.known.contains_key(key) {
             if self.known.len() >= MOST {
                 return None;
             }
-            // Not before what it does now has been told.
+            // Not before its present spending was reported.
             self.idle.push_back((now + super::TELL_EVERY * 2, key.clone()));
             let known = Known {
                 left: Allowance::full(rate),
@@ -230,7 +233,7 @@ impl Users {
         Some(known)
     }
 
-    /// Forgets those whose time has come and who miss nothing.
+    /// Removes keys whose time has come and whose bucket is full.
     fn forget(&mut self, limits: &RateLimitConfig, now: Instant) {
         while self.idle.front().is_some_and(|(at, _)| *at <= now) {
             let Some((_, key)) = self.idle.pop_front() else { return };

@@ -33,7 +33,7 @@ impl Cluster {
         Self { gateways, counted: Default::default(), requests: 0, away: false }
     }
 
-    /// What is to be told is told and answered.
+    /// Reports spending, and answers.
     fn exchange(&mut self, all: bool) {
         for gateway in self.gateways.clone() {
             let told = gateway.shared.table.tell(all, Instant::now());
@@ -47,7 +47,7 @@ impl Cluster {
         }
     }
 
-    /// As a router counts (its own tests hold it to this).
+    /// Counts as a router does (the router's own tests check that).
     fn count(&mut self, asked: CountRates) -> Vec<f32> {
         let now = Instant::now();
         let one = |spending: wire::Spending| {
@@ -62,7 +62,7 @@ impl Cluster {
         asked.spendings.into_iter().map(one).collect()
     }
 
-    /// Asks until it is decided.
+    /// Asks until there is a decision.
     fn ask(&mut self, gateway: usize, payer: Payer<'_>, class: Class) -> Result<(), Failure> {
         loop {
             match self.gateways[gateway].admit(payer, class, 1) {
@@ -84,7 +84,7 @@ async fn a_burst_on_one_gateway_is_refused_on_the_other() {
     let mut cluster = Cluster::new(SLOW, 2);
     let alice = user("alice");
     assert_eq!(cluster.passed(0, &alice, Class::Write, 10), 4);
-    // It has not heard yet, and lets a part of a burst through.
+    // It does not know yet, and lets a part of a burst through.
     assert_eq!(cluster.passed(1, &alice, Class::Write, 10), 1);
     let mut more = 0;
     for second in 1..=60 {
@@ -149,7 +149,7 @@ async fn a_message_now_and_then_costs_no_question_and_one_report_a_second_for_al
     }
     cluster.exchange(true);
     assert_eq!(cluster.requests, 1);
-    // And somebody in a hurry asks once for every part, not for every message.
+    // A fast sender causes one request for each part, not for each message.
     let before = cluster.requests;
     assert_eq!(cluster.passed(0, &user("busy"), Class::Write, 200), 200);
     assert!(cluster.requests - before <= 8, "{}", cluster.requests - before);
@@ -165,7 +165,8 @@ async fn a_router_that_does_not_answer_leaves_each_gateway_to_itself() {
     cluster.away = false;
     advance(Duration::from_secs(2)).await;
     cluster.exchange(true);
-    // What was let through meanwhile is not known to it: as after its death.
+    // The router does not know what was let through meanwhile, as after its
+    // death.
     let passed = cluster.passed(0, &alice, Class::Write, 10) + cluster.passed(1, &alice, Class::Write, 10);
     assert!(passed <= 4, "{passed}");
 }

@@ -1,5 +1,5 @@
-//! The answers as JSON schemas, and the refusals. A test holds them against
-//! what the server writes.
+//! The answers and refusals as JSON schemas. A test compares them with what the
+//! server writes.
 
 use proto::ErrorCode;
 use serde_json::{Map, Value, json};
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::forms::{self, BODY, GROUP};
 use super::frames;
 
-/// Of examples, in Unix milliseconds.
+/// The time in examples, in Unix milliseconds.
 const TIME: u64 = 1_790_000_000_000;
 
 /// `components/schemas`.
@@ -185,7 +185,7 @@ pub(super) fn refusals() -> Value {
     Value::Object(responses)
 }
 
-/// The code of a status; some have one that another has, too.
+/// The error code of a status.
 fn code(status: u16) -> &'static str {
     let code = match status {
         401 => ErrorCode::Unauthorized,
@@ -254,8 +254,8 @@ pub(super) mod tests {
     use crate::protocol::answer::Answer;
     use crate::protocol::failure::Failure;
 
-    /// Every member that the server writes is in the schema, and every one
-    /// that the schema requires is written; below lists and references, too.
+    /// Checks that every member that the server writes is in the schema, and
+    /// that every required member is written; also within lists and references.
     pub(in super::super) fn check(schemas: &Value, schema: &Value, value: &Value) {
         if let Some(name) = schema.get("$ref").and_then(Value::as_str) {
             return check(schemas, &schemas[name.rsplit('/').next().unwrap()], value);
@@ -287,7 +287,7 @@ pub(super) mod tests {
         }
     }
 
-    /// At least one answer for every schema, with all that it may have.
+    /// At least one answer for every schema, with all its members.
     pub(in super::super) fn answers() -> Vec<(&'static str, Answer)> {
         let sent = || wire::Sent { seq: 1, time: 2, duplicate: true, ..wire::Sent::default() };
         let summary = |conversation: &str| wire::Summary {

@@ -1,5 +1,5 @@
-//! The forms of fields as JSON schemas. The parsers are the rule; a test says
-//! that what a schema allows they take.
+//! The forms of fields as JSON schemas. The parsers decide; a test checks that
+//! they accept what a schema allows.
 
 use proto::MAX_CHANNELS;
 use proto::label::{MAX_EMOJI_BYTES, MAX_NAME_CHARACTERS};
@@ -22,15 +22,16 @@ const GROUP_ID: &str = "^g_[A-Za-z0-9]{26}$";
 const CHANNEL: &str = "^c_[A-Za-z0-9._-]{1,64}$";
 const CHANNEL_PLACE: &str = "^c_[A-Za-z0-9._-]{1,64}(:[0-9]{1,15})?$";
 const CLIENT_MESSAGE_ID: &str = "^[!-~]{1,64}$";
-/// Of a text without control characters.
+/// The pattern of a text without control characters.
 const CLEAN: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$";
 const CALLBACK: &str = "^[A-Za-z_$][A-Za-z0-9_$.]{0,63}$";
 
-/// In examples: a message's body, and a group's id.
+/// A message's body and a group's id, for examples.
 pub(super) const BODY: &str = "hi";
 pub(super) const GROUP: &str = "g_01JD3Z7XQ4N8K2M5P6R9T0VWYB";
 
-/// An example of a form: one that the server takes, if what it names is there.
+/// An example of a form, which the server accepts if the thing that it names
+/// exists.
 pub(super) fn example(form: Form) -> Value {
     match form {
         Form::User => json!("bob"),
@@ -123,8 +124,9 @@ pub(super) fn schema(form: Form) -> Value {
     }
 }
 
-/// The schema of a body and an example of it. A message goes to one of three: a
-/// schema for each, as a generator makes a type of each.
+/// The schema of a body, and an example. A message goes to one of three kinds
+/// of recipients: there is a schema for each, so that a generator makes a type
+/// of each.
 pub(super) fn body(fields: &[Field]) -> (Value, Value) {
     if !is_send(fields) {
         return (object(fields), object_example(fields));
@@ -133,7 +135,7 @@ pub(super) fn body(fields: &[Field]) -> (Value, Value) {
     (json!({ "oneOf": any }), object_example(&to_one(fields, MESSAGES[0].1)))
 }
 
-/// `components/schemas`: those of bodies that are one of several.
+/// `components/schemas`: the schemas of bodies that have several forms.
 pub(super) fn schemas() -> Map<String, Value> {
     let send = RESOURCES.iter().find(|resource| is_send(resource.in_body));
     let fields = send.map_or(&[] as &[Field], |resource| resource.in_body);
@@ -146,7 +148,7 @@ pub(super) fn schemas() -> Map<String, Value> {
     named.collect()
 }
 
-/// The schemas of a message that is sent, and what says where.
+/// The schemas of a message to send, and the field for the recipient.
 const MESSAGES: [(&str, Field); 3] = [
     ("MessageToUser", Field { name: "to", form: Form::User, required: true }),
     ("MessageToUsers", Field { name: "to", form: Form::Recipients, required: true }),
@@ -157,14 +159,14 @@ fn is_send(fields: &[Field]) -> bool {
     fields.iter().any(|field| field.form == Form::Recipients)
 }
 
-/// The fields with this one for where it goes.
+/// The fields, with this one for the recipient.
 fn to_one(fields: &[Field], to: Field) -> Vec<Field> {
     let says_where = |name: &str| MESSAGES.iter().any(|(_, field)| field.name == name);
     let others = fields.iter().filter(|field| !says_where(field.name)).copied();
     std::iter::once(to).chain(others).collect()
 }
 
-/// `null` is absent.
+/// The schema of an object; `null` counts as absent.
 fn object(fields: &[Field]) -> Value {
     let mut properties = Map::new();
     for field in fields {
@@ -217,7 +219,7 @@ mod tests {
         }
     }
 
-    /// Beside a `oneOf` generators forget properties.
+    /// Generators ignore properties beside a `oneOf`.
     #[test]
     fn a_message_goes_to_a_user_to_many_or_to_a_conversation_each_with_a_type_of_its_own() {
         let send = RESOURCES.iter().find(|resource| resource.name == "send").unwrap();

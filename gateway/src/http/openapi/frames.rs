@@ -1,7 +1,6 @@
-//! The frames of PROTOCOL.md §4, each as a schema of its own with an example:
-//! what comes on every transport, and as the events of a poll. `Frame` is any
-//! of them, told apart by `type`. A test holds them against what the server
-//! writes.
+//! The frames of PROTOCOL.md §4, each as a schema with an example: the frames
+//! of all transports, and the events of a poll. `Frame` is any of them,
+//! distinguished by `type`. A test compares them with what the server writes.
 
 use proto::ResetReason;
 use serde_json::{Map, Value, json};
@@ -13,7 +12,7 @@ use super::forms::{BODY, GROUP};
 struct Described {
     /// Its `type`.
     kind: &'static str,
-    /// When it comes.
+    /// When the frame comes.
     about: &'static str,
     required: Vec<(&'static str, Value)>,
     optional: Vec<(&'static str, Value)>,
@@ -78,7 +77,7 @@ fn all() -> Vec<Described> {
     all
 }
 
-/// Those that are kept, each with its place in the inbox.
+/// The frames of inbox events, each with a cursor.
 fn events() -> Vec<Described> {
     let of_message = || vec![("cursor", cursor()), ("conversation", text()), ("seq", number())];
     let with = |mut fields: Vec<(&'static str, Value)>, more: Vec<(&'static str, Value)>| {
@@ -172,7 +171,7 @@ fn events() -> Vec<Described> {
     ]
 }
 
-/// Marks, which repeat themselves, and what may be lost.
+/// Receipts, which may repeat, and frames that may be lost.
 fn ephemeral() -> Vec<Described> {
     vec![
         Described {
@@ -204,7 +203,7 @@ fn ephemeral() -> Vec<Described> {
     ]
 }
 
-/// One answers each command of a two-way transport; `ref` is the command's.
+/// The answers to commands on two-way transports; `ref` is the command's.
 fn answers() -> Vec<Described> {
     let mut results = vec![
         ("ref", own()),
@@ -263,7 +262,7 @@ fn answers() -> Vec<Described> {
     ]
 }
 
-/// The begin and the end of a session, and a place that is gone.
+/// The beginning and the end of a session, and resets.
 fn sessions() -> Vec<Described> {
     let reasons: Vec<&str> = [ResetReason::Trimmed, ResetReason::Rewritten, ResetReason::Behind]
         .into_iter()
@@ -351,7 +350,7 @@ mod tests {
         wire::Entry { fingerprint: 1, time: 2, by: "a".into(), what: Some(what) }
     }
 
-    /// At least one of every kind, with all that it may have.
+    /// At least one frame of every kind, with all its members.
     fn frames() -> Vec<Frame> {
         let event = |what| Frame::Event(Position(1), Arc::new(Event::new("a~b".into(), Seq(1), entry(what))));
         let sent = || Box::new(wire::Sent { seq: 1, time: 2, duplicate: true, ..wire::Sent::default() });

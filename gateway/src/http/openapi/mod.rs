@@ -1,9 +1,8 @@
-//! `GET /v1/openapi.json`: the HTTP resources described as OpenAPI 3.1, made
-//! from the table that the routes are made from, and from the constants that
-//! the parsers go by. In reading order: the document, [`forms`] (what is asked
-//! with), [`answers`] (what is answered), [`frames`] (what streams and polls
-//! bring). Everything has an example; tests hold them against the schemas, and
-//! send those of the requests.
+//! `GET /v1/openapi.json`: the HTTP resources as OpenAPI 3.1, made from the
+//! same table as the routes, and from the parsers' constants. In reading order:
+//! the document, [`forms`] (parameters), [`answers`] (answers), [`frames`]
+//! (frames of streams and polls). Everything has an example; tests compare them
+//! with the schemas, and send those of the requests.
 
 mod answers;
 mod forms;
@@ -23,7 +22,7 @@ use crate::http::catalogue::{Answer, Field, Form, RESOURCES, Resource, Served};
 use crate::protocol::binary;
 use crate::protocol::command::{MAX_BODY_BYTES, MAX_FRAME_BYTES};
 
-/// Where the document is.
+/// The path of the document.
 pub const PATH: &str = "/v1/openapi.json";
 
 /// `GET /v1/openapi.json`; needs no credential.
@@ -107,7 +106,8 @@ fn operation(resource: &Resource) -> Value {
     operation
 }
 
-/// `react` is two resources: an id is the name, and what it does with it.
+/// The operation's id: its name, and for `react`, which is two resources, also
+/// what it does.
 fn operation_id(resource: &Resource) -> String {
     let namesakes = RESOURCES.iter().filter(|other| other.name == resource.name).count();
     if namesakes > 1 {
@@ -239,7 +239,7 @@ mod tests {
         }
     }
 
-    /// What has a schema has an example beside it, but for bytes.
+    /// Finds schemas without an example, except for bytes.
     fn without_example(value: &Value, at: &str, found: &mut Vec<String>) {
         match value {
             Value::Object(members) => {

@@ -1,9 +1,9 @@
-//! `GET /`: a page to chat on, with its style and script, and the JavaScript
-//! client for other pages. What the page can do is what any client can do.
+//! `GET /`: a page to chat on, with its style and script; and the JavaScript
+//! client for other pages. The page can do what any client can do.
 //!
 //! The page's text and style are here. The two scripts are built from
-//! `clients/javascript` and committed, so that building a gateway needs no Node;
-//! a test in `clients/javascript` holds them to their source.
+//! `clients/javascript` and committed, so that building a gateway needs no
+//! Node; a test in `clients/javascript` compares them with their source.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use http::{HeaderName, HeaderValue, header};
 
 use crate::gateway::Gateway;
 
-/// Nothing from elsewhere, nothing inline, in nobody's frame.
+/// The Content-Security-Policy: nothing from other origins, nothing inline, not
+/// in a frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -26,7 +27,7 @@ const FILES: [(&str, &str, &str); 4] = [
     ("/switchboard.min.js", "text/javascript; charset=utf-8", include_str!("switchboard.min.js")),
 ];
 
-/// A route for each file; they need no credential.
+/// A route for each file; none needs a credential.
 pub fn routes() -> Router<Arc<Gateway>> {
     FILES.into_iter().fold(Router::new(), |routes, (path, kind, text)| {
         routes.route(path, get(async move || file(kind, text)))

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use daemon::lock::{Lock, Locked};
+use daemon::lock::{Lock, LockGuard};
 use tokio::time::{Instant, Sleep};
 
 use super::heartbeat::Heartbeat;
@@ -238,7 +238,7 @@ impl Client {
         Some((exchange, state.heartbeat))
     }
 
-    fn lock(&self) -> Locked<'_, State> {
+    fn lock(&self) -> LockGuard<'_, State> {
         self.state.lock()
     }
 }

@@ -1,6 +1,6 @@
 //! Messages of RFC 6455 from and to bytes, on the server's side, with
-//! tungstenite's frame headers. What comes in is unmasked where it lies;
-//! fragments are put together.
+//! tungstenite's frame headers. Incoming data is unmasked in place; fragments
+//! are joined.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -15,26 +15,26 @@ pub(in crate::transport) const PONG: OpCode = OpCode::Control(Control::Pong);
 const CONTINUATION: OpCode = OpCode::Data(Data::Continue);
 const CLOSE: OpCode = OpCode::Control(Control::Close);
 
-/// Bytes of a control frame's payload at most (RFC 6455 §5.5).
+/// The most bytes of a control frame's payload (RFC 6455 §5.5).
 const MAX_CONTROL: u64 = 125;
 
-/// What the peer has said.
+/// A message of the peer.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::transport) enum Message<'a> {
     Text(Cow<'a, str>),
     Binary(Cow<'a, [u8]>),
     Ping(&'a [u8]),
     Pong,
-    /// Goodbye, with the code if it gave one.
+    /// A close frame, with its code if it has one.
     Close(Option<u16>),
-    /// A part of a message that goes on.
+    /// A fragment; the message is not complete.
     Part,
 }
 
 /// Why a connection cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::transport) enum Wrong {
-    /// Not RFC 6455.
+    /// It breaks RFC 6455.
     Protocol,
     /// Beyond the decoder's limit.
     TooLarge,
@@ -53,8 +53,7 @@ impl Wrong {
     }
 }
 
-/// Takes messages from bytes. Keeps nothing but the fragments of a message that
-/// is not whole yet.
+/// Decodes messages. Keeps only the fragments of an incomplete message.
 #[derive(Debug)]
 pub(in crate::transport) struct Decoder {
     /// Bytes of one message.
@@ -68,12 +67,12 @@ struct Fragments {
     bytes: Vec<u8>,
 }
 
-/// The header of a frame whose payload is there.
+/// The header of a frame whose payload has arrived.
 struct Header {
     last: bool,
     opcode: OpCode,
     mask: [u8; 4],
-    /// Where the payload begins and ends.
+    /// The range of the payload.
     payload: std::ops::Range<usize>,
 }
 
@@ -83,13 +82,13 @@ impl Decoder {
         Self { most, fragments: None }
     }
 
-    /// Bytes of a message that is not whole.
+    /// The bytes of an incomplete message.
     pub(in crate::transport) fn held(&self) -> usize {
         self.fragments.as_ref().map_or(0, |fragments| fragments.bytes.len())
     }
 
-    /// What the first frame of `bytes` says, and how long it is; nothing when
-    /// it is not all there.
+    /// Decodes the first frame of `bytes`, and returns its length; `None` when
+    /// it is incomplete. Fails when the connection cannot go on.
     pub(in crate::transport) fn decode<'a>(
         &mut self,
         bytes: &'a mut [u8],
@@ -267,7 +266,7 @@ mod tests {
         assert_eq!(wrong(&frame(LAST | CLOSE, &1005_u16.to_be_bytes())), protocol);
         assert_eq!(wrong(&frame(LAST | CLOSE, b"\x03\xe8\xff")), Some(Wrong::Utf8));
         assert_eq!(wrong(&frame(LAST | TEXT, b"\xc3\x28")), Some(Wrong::Utf8));
-        // Before its bytes are there, and beyond any address.
+        // Before its bytes arrive, and with a length beyond any address.
         assert_eq!(wrong(&frame(LAST | TEXT, &[b' '; MAX_FRAME_BYTES + 1])[..14]), Some(Wrong::TooLarge));
         assert_eq!(
             wrong(&[LAST | TEXT, MASKED | 127, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0]),

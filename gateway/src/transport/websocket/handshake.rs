@@ -1,5 +1,5 @@
 //! The opening handshake: of RFC 6455 over HTTP/1.1, and of RFC 8441 over
-//! HTTP/2. Version and key have been looked at by [`crate::accept::strict`].
+//! HTTP/2. [`crate::accept::strict`] has checked version and key already.
 
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, Version, header};
@@ -11,15 +11,15 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::accept::strict;
 use crate::protocol::failure::Failure;
 
-/// What most often is wrong is not the client.
+/// Usually a proxy is wrong, not the client.
 const NO_HANDSHAKE: &str = "this path is for WebSocket handshakes, and the request is none: it needs \
      `Upgrade: websocket` and `Connection: Upgrade` (over HTTP/2 the method CONNECT with the protocol \
      `websocket`). If the client has sent them, a proxy in front of this server drops them: it must be told to \
      pass WebSocket upgrades on";
 
-/// Of a request for a WebSocket the bytes that come after its answer, once that
-/// has gone, and what proves to the client that the answer is for its key. Over
-/// HTTP/2 there is no key.
+/// Takes from a request the stream that follows the response, and the
+/// `Sec-WebSocket-Accept` that proves that the response is for the client's
+/// key. Over HTTP/2 there is no key.
 pub(in crate::transport) fn accept(
     request: &mut Request,
 ) -> Result<(OnUpgrade, Option<HeaderValue>), Failure> {
@@ -45,7 +45,7 @@ fn asks(request: &Request) -> bool {
     strict::asks_for_websocket(request)
 }
 
-/// The answer with which the WebSocket begins.
+/// The response that begins the WebSocket.
 pub(in crate::transport) fn answer(
     accept: Option<HeaderValue>,
     subprotocol: Option<&'static str>,

@@ -1,5 +1,5 @@
-//! The bytes of one WebSocket, both ways: what has come and is not taken yet,
-//! and what is on its way. An idle one keeps no buffer.
+//! The bytes of one WebSocket in both directions: received but not decoded, and
+//! written but not sent. An idle one keeps no buffer.
 
 use std::cell::Cell;
 use std::io;
@@ -14,12 +14,12 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::OpCode;
 use super::codec::{self, Decoder, Message};
 use crate::accept;
 
-/// Bytes read at a time. More than most of what comes at once: a read that
-/// fills less says that there is no more, and saves asking.
+/// Bytes read at a time: more than usually comes at once. A read that fills
+/// less shows that there is no more, which saves a system call.
 const CHUNK: usize = 16 << 10;
 
 thread_local! {
-    /// A thread's room to read into: what comes is taken at once.
+    /// A thread's read buffer: its content is decoded at once.
     static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
@@ -27,34 +27,34 @@ thread_local! {
 pub(in crate::transport) struct Socket {
     bytes: Bytes,
     decoder: Decoder,
-    /// What has come and is not taken yet: less than a frame, or frames that
-    /// must wait. Bounded by the largest frame and one read.
+    /// Received bytes that are not decoded yet: an incomplete frame, or frames
+    /// that must wait. At most the largest frame and one read.
     unread: Vec<u8>,
-    /// `unread` may begin with a whole frame.
+    /// Whether `unread` may begin with a complete frame.
     waiting: bool,
-    /// Whole frames, the first perhaps half gone. Bounded by what was written
-    /// when it was empty: until then nothing more is taken from the session.
+    /// Frames to send; the first may be sent in part. No frame is taken from
+    /// the session before this is empty, which limits it.
     out: Vec<u8>,
-    /// So much of `out` has gone.
+    /// How many bytes of `out` are sent.
     gone: usize,
-    /// The transport below has something that it has not given the kernel.
+    /// Whether the stream below has data that it has not given to the kernel.
     unflushed: bool,
 }
 
-/// What carries them.
+/// The stream below.
 enum Bytes {
-    /// Our own socket, taken back from HTTP/1.1.
+    /// Our own socket, taken over from HTTP/1.1.
     Own(accept::Socket),
     /// A stream of HTTP/2.
     Stream(TokioIo<Upgraded>),
 }
 
-/// What a read has brought, to be taken frame by frame.
+/// The bytes of a read, decoded frame by frame.
 pub(in crate::transport) struct Heard {
     bytes: Vec<u8>,
     from: usize,
     to: usize,
-    /// `bytes` is the thread's room.
+    /// Whether `bytes` is the thread's buffer.
     lent: bool,
 }
 
@@ -77,7 +77,7 @@ impl Socket {
         }
     }
 
-    /// Waits for bytes; none at the end. What is not taken of them is to be
+    /// Waits for bytes; `None` at the end. Bytes that are not decoded must be
     /// given back with [`Socket::keep`].
     pub(in crate::transport) fn poll_read(
         &mut self,
@@ -104,7 +104,7 @@ impl Socket {
         Poll::Ready(Ok(Some(Heard::all(bytes))))
     }
 
-    /// The next message, if all of it is there.
+    /// Decodes the next message, if it is complete.
     pub(in crate::transport) fn decode<'a>(
         &mut self,
         heard: &'a mut Heard,
@@ -116,8 +116,8 @@ impl Socket {
         }))
     }
 
-    /// Keeps what has not been taken. `waiting`: there may be whole frames, to
-    /// be taken before more is read.
+    /// Keeps bytes that were not decoded. `waiting`: there may be complete
+    /// frames, to be decoded before more is read.
     pub(in crate::transport) fn keep(&mut self, mut heard: Heard, waiting: bool) {
         self.waiting = waiting && heard.from < heard.to;
         if heard.lent {
@@ -129,7 +129,7 @@ impl Socket {
         }
     }
 
-    /// Gives frames on their way. What the peer does not take at once is kept.
+    /// Sends frames. What the peer does not take at once is kept.
     pub(in crate::transport) fn write(&mut self, cx: &mut Context<'_>, frames: &[u8]) -> io::Result<()> {
         let taken = if self.out.is_empty() { self.bytes.write_some(cx, frames)? } else { 0 };
         self.out.extend_from_slice(&frames[taken..]);
@@ -137,17 +137,17 @@ impl Socket {
         Ok(())
     }
 
-    /// Adds a frame to what is on its way.
+    /// Adds a frame to the outgoing ones.
     pub(in crate::transport) fn push(&mut self, opcode: OpCode, payload: &[u8]) {
         codec::encode(&mut self.out, opcode, payload);
     }
 
-    /// Adds a close frame.
+    /// Adds a close frame to the outgoing ones.
     pub(in crate::transport) fn push_close(&mut self, code: Option<u16>, reason: &str) {
         codec::encode_close(&mut self.out, code, reason);
     }
 
-    /// Waits until all has gone that is on its way.
+    /// Waits until everything is sent.
     pub(in crate::transport) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.out.is_empty() {
             self.gone += self.bytes.write_some(cx, &self.out[self.gone..])?;
@@ -163,7 +163,7 @@ impl Socket {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits until the peer knows that nothing more comes.
+    /// Closes the sending half.
     pub(in crate::transport) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.bytes {
             Bytes::Own(socket) => socket.poll_shutdown(cx),
@@ -171,7 +171,7 @@ impl Socket {
         }
     }
 
-    /// Drops what comes, up to the end or to so many bytes.
+    /// Reads and drops bytes, up to the end or to this many.
     pub(in crate::transport) fn poll_drain(
         &mut self,
         cx: &mut Context<'_>,
@@ -188,8 +188,8 @@ impl Socket {
         }
     }
 
-    /// Bytes of what has come and could not be taken: of a frame or a message that
-    /// is not whole, or of frames that must wait.
+    /// The received bytes that could not be handled: of an incomplete frame or
+    /// message, or of frames that must wait.
     pub(in crate::transport) fn held(&self) -> usize {
         self.unread.len() + self.decoder.held()
     }
@@ -203,7 +203,7 @@ impl Bytes {
         }
     }
 
-    /// Writes as much as is taken at once, and says how much that was.
+    /// Writes as much as is taken at once, and returns how much that was.
     fn write_some(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize> {
         let mut taken = 0;
         while taken < bytes.len() {

@@ -1,5 +1,5 @@
--- Notes up to where an inbox is acknowledged. ARGV per item: bucket, user,
--- position. A mark beyond the head is of a history that was lost.
+-- Sets the acknowledged position of inboxes. ARGV per item: bucket, user,
+-- position. A position beyond the head comes from a history that was lost.
 local results = {}
 for at = 1, #ARGV, 3 do
   local tag, position = '{' .. ARGV[at] .. '}', tonumber(ARGV[at + 2])

@@ -1,38 +1,40 @@
--- Notes and sets the `delivered` marks that acknowledgements make, and the
--- places that they reach, in one call: for a single server. ARGV: age, members
--- of the largest group in which others are interested, the events of one page,
--- then per item, as MessagePack, user, the keys of its record and inbox, the
--- position, it as a text, and the fingerprint; of each user the farthest first.
--- Returns per item, as a text, whether the place is there (0 yes, 1 trimmed, 2
--- not, 3 it was not looked at as the call has done enough), the position that
--- was reached (0: nothing was new), and the marks that are new, as conversation
--- and seq.
+-- Notes and sets the `delivered` marks that acknowledgements make, and their
+-- positions, in one call: for a single server. ARGV: age; members of the
+-- largest group in which marks of others are noted; events of one page; then
+-- per item, as MessagePack, the user, the keys of its record and inbox, the
+-- position, the position as a text, and the fingerprint; items of one user the
+-- farthest first. Returns per item, as a text, whether the cursor is valid (0
+-- yes, 1 trimmed, 2 no, 3 not read, since the call has done enough), the
+-- position that was reached (0: nothing was new), and the new marks, as
+-- conversation and seq.
 local page = tonumber(ARGV[3])
--- Marks and notes after which a call begins nothing more: some 10 ms.
+-- After this many marks and notes, about 10 ms, a call starts no further item.
 local ENOUGH = 4096
 local done = 0
--- How far each user has asked in this call: what is nearer is done with that.
+-- The farthest position of each user in this call, which covers nearer ones.
 local looked = {}
--- Notes live for half of the age at least: the first mark in each such time
--- prolongs them, which the record of the conversation has as `n:<user>`, and so
--- does the note of a conversation that is new among a user's.
+-- Notes live for at least half of the age. So the first mark in each such
+-- period prolongs them, and so does a conversation that is new among a user's
+-- notes. The field `n:<user>` of a conversation's record has the last period in
+-- which the user's mark did so.
 local period = format('%d', floor(now / (bounds.age * 500)))
 
--- Notes and sets the mark that a message makes, whose reference this is. Returns
--- whether it is new.
+-- Notes and sets the mark of a message; `ref` is its reference. Returns whether
+-- the mark is new.
 local function mark(u, user, ref, conversation, seq)
   local home, home_low, other, other_low = byte(ref, 14, 17)
   local tag, tilde = format('{%d}', home * 256 + home_low), find(conversation, '~', 1, true)
   if not tilde then
-    local count = rarely().mark_in_group(tag, conversation, user, seq)
+    local count = on_demand().mark_in_group(tag, conversation, user, seq)
     done = done + 2 + (count or 0)
     return count
   end
   local c, delivered, prolonged = tag .. 'c:' .. conversation, 'd:' .. user, 'n:' .. user
   local r = call('HMGET', c, delivered, prolonged)
-  -- What an inbox refers to is in the log: on a single server both are lost
-  -- together. A mark beyond the head is of a history that was lost.
-  if r[1] and seq + 0 <= r[1] + 0 and not rarely().is_beyond(c, tag .. 'l:' .. conversation, r[1]) then return false end
+  -- The log has every message that an inbox refers to, since a single server
+  -- loses both together. A mark beyond the head comes from a history that was
+  -- lost.
+  if r[1] and seq + 0 <= r[1] + 0 and not on_demand().is_beyond(c, tag .. 'l:' .. conversation, r[1]) then return false end
   done = done + 2
   local peer = sub(conversation, 1, tilde - 1)
   if peer == user then peer = sub(conversation, tilde + 1) end
@@ -48,15 +50,15 @@ local function mark(u, user, ref, conversation, seq)
   return true
 end
 
--- The marks of the newest message of each conversation among references; adds
--- those that are new to `row`.
+-- Sets the marks of the newest message of each conversation among references,
+-- and adds the new ones to `row`.
 local function mark_newest(u, user, refs, row)
   local last, seen
   for n = #refs, 1, -1 do
     local ref = refs[n]
     if byte(ref, 18) == 109 then
       local seq, behind = match(ref, '^(%d+):()', 19)
-      -- Nothing of one that is damaged.
+      -- A damaged reference is skipped.
       local conversation = seq and sub(ref, behind)
       if seq and conversation ~= last and not (seen and seen[conversation]) then
         if last then
@@ -76,14 +78,14 @@ local function acknowledge(packed)
   local r, refs = call('HMGET', u, 'b', 'a', 'w'), nil
   local base, from, code = r[1] and tonumber(match(r[1], '^%d+')) or 0, (r[2] or 0) + 0, '0'
   if from < base then from = base end
-  -- Nearly always the place is there and new, and no more than a page away.
+  -- The usual case: the cursor is valid and new, and at most a page away.
   if not looked[user] and position > from and position <= from + page and not r[3] then
     refs = call('LRANGE', i, base == 0 and r[2] or format('%d', from - base), format('%d', position - base - 1))
     if #refs ~= position - from or sub(refs[#refs], 1, 4) ~= fp then refs = nil end
   end
   if not refs then
     local upto
-    code, upto, refs = rarely().look(u, user, position, fp, looked[user])
+    code, upto, refs = on_demand().look(u, user, position, fp, looked[user])
     code = format('%d', code)
     if upto == 0 then return code .. ' 0' end
     text = format('%d', upto)

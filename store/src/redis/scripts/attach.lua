@@ -1,21 +1,21 @@
--- Begins sessions or looks places up. ARGV: age, events and bytes of a first page
--- at most, sessions of a user at most, then per item bucket, user, from ('h', 's'
--- or 'c'), position, fingerprint, session ('' for none), device, node. Returns
--- per item start, its fingerprint, reset (0 none, 1 trimmed, 2 rewritten), head,
--- the locations replaced, those that were there before, and where there were
--- none, when the last one ended and how long ago that is (nothing if there never
--- was one), and the nodes that watch; whether the place has been acknowledged
--- (0 no, 1 yes); and of a session that begins at a place its first page, as
--- `read_inbox` has it: the references, and if they reach the head the
--- conversations whose marks have changed.
+-- Begins sessions, or looks up where reading starts. ARGV: age; events and
+-- bytes of a first page at most; sessions of a user at most; then per item
+-- bucket, user, from ('h' head, 's' start or 'c' cursor), position,
+-- fingerprint, session ('' for none), device, node. Returns per item: the start
+-- and its fingerprint; reset (0 none, 1 trimmed, 2 rewritten); the head; the
+-- locations that were replaced; the locations that were there before; if there
+-- were none, when the last session ended and how long ago that is (empty if
+-- there never was one), and the nodes that watch; whether the cursor is
+-- acknowledged (0 no, 1 yes); and for a session that begins at a cursor its
+-- first page, as in `read_inbox`: the references and, if they reach the head,
+-- the conversations whose marks have changed.
 local now = now_ms()
 local oldest = now - tonumber(ARGV[1])
 local limit, bytes = tonumber(ARGV[2]), tonumber(ARGV[3])
 local most = tonumber(ARGV[4])
 
--- Puts a location on the record, behind those that began earlier. Returns those
--- that it takes the place of: of the same device, and the oldest of a user who
--- has too many.
+-- Adds a location to the record, after earlier ones. Returns the locations that
+-- it replaces: of the same device, and the oldest of a user who has too many.
 local function locate(box, session, device, node)
   local replaced, kept = '', {}
   if box.locations ~= '' then

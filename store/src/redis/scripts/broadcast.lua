@@ -1,8 +1,8 @@
--- Numbers and keeps publications, and on a single server announces them. ARGV:
+-- Numbers and stores publications, and on a single server announces them. ARGV:
 -- age, publications kept, whether to announce ('1'), then per item bucket,
 -- channel, by, repeat key, time, entry. Returns per item 'ok' or 'repeat', seq,
--- time, and where it is not announced here the nodes to tell and the entry that
--- stands ('' if it is trimmed already).
+-- time and, if it is not announced here, the nodes to tell and the stored entry
+-- ('' if it is trimmed already).
 local bounds = {messages = tonumber(ARGV[2])}
 bounds.oldest = now - tonumber(ARGV[1])
 local here = ARGV[3] == '1'
@@ -24,10 +24,10 @@ local function broadcast(bucket, channel, by, key, time, entry)
   local seen = find_repeat(k, name)
   if seen then
     local seq, first = match(seen, '^(%d+) (%d+)')
-    local place = tonumber(seq) - (tonumber(call('GET', h)) or 0) - 1
-    local stands = place >= 0 and call('LINDEX', y, place) or ''
-    -- It is told again: whoever made it first may not have come to that.
-    -- Subscribers know it by its seq.
+    local index = tonumber(seq) - (tonumber(call('GET', h)) or 0) - 1
+    local stands = index >= 0 and call('LINDEX', y, index) or ''
+    -- A repeat is announced again: the first call may not have announced it.
+    -- Subscribers recognise it by its seq.
     if here and stands ~= '' then announce(channel, o, tonumber(seq), stands) end
     return {'repeat', tonumber(seq), tonumber(first), here and {} or call('SMEMBERS', o), stands}
   end

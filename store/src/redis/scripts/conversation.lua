@@ -1,12 +1,13 @@
--- The state of conversations. ARGV: whose part of a group's members is wanted
--- ('' for all), then per item bucket, conversation, the members of a direct one
--- ('' for a group) as a group has them. Returns per item head, version, how many
--- changes of the group itself it counts, name, owner, members, their delivered
--- and read marks one after the other, the last message if there is one, what
--- became of it if it was amended, and the newest recalled seq.
+-- The states of conversations. ARGV: the reader, whose entry alone of a group's
+-- members is returned ('' for all); then per item bucket, conversation, and the
+-- members of a direct one in a group's form ('' for a group). Returns per item
+-- the head, the version, the number of changes of the group itself, name,
+-- owner, members, their delivered and read marks one after the other, the last
+-- message if there is one, its state if it was amended, and the newest recalled
+-- seq.
 local reader = ARGV[1]
 
--- One of the members, or none.
+-- The entry of one member, or ''.
 local function only(members, user)
   local comma = string.find(members, ',' .. user .. ':', 1, true)
   if not comma then return '' end
@@ -27,7 +28,7 @@ for at = 2, #ARGV, 3 do
     fields[#fields + 1] = 'r:' .. user
   end
   local marks = {}
-  -- A thousand members' fields fit on Lua's stack.
+  -- The fields of a thousand members fit on Lua's stack.
   if #fields > 0 then marks = call('HMGET', c, unpack(fields)) end
   for n = 1, #fields do marks[n] = marks[n] or '0' end
   local last = {}

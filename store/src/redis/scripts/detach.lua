@@ -1,6 +1,6 @@
--- Ends sessions. ARGV per item: bucket, user, session. Returns per item
--- whether it was there, the locations that are left, and whether anybody
--- watches the user.
+-- Ends sessions. ARGV per item: bucket, user, session. Returns per item whether
+-- it was there, the locations that are left, and whether a node watches the
+-- user.
 local results = {}
 for at = 1, #ARGV, 3 do
   local tag = '{' .. ARGV[at] .. '}'

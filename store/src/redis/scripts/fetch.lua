@@ -1,6 +1,6 @@
--- Ranges of entries. ARGV per item: bucket, conversation, 'm' or 'c', from,
--- to. Returns per item the base, the head, and the entries from the larger of
--- `from` and base + 1 on.
+-- Reads ranges of entries. ARGV per item: bucket, conversation, 'm' or 'c',
+-- from, to. Returns per item the base, the head, and the entries from `from` or
+-- base + 1 on, whichever is larger.
 local results = {}
 for at = 1, #ARGV, 5 do
   local bucket, conversation, kind, from, to = unpack(ARGV, at, at + 4)

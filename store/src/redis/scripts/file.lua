@@ -1,8 +1,8 @@
--- Files entries in inboxes. ARGV: events kept in an inbox, then per item
+-- Files entries in inboxes. ARGV: events kept in an inbox; then per item
 -- bucket, user, since (seq and version), conversation, kind, seq, version, the
--- seq of the message that it amends (0: none), fingerprint, time and size, where its
--- marks are, flags ('o': the user's own, 'l': the last before leaving, 's':
--- strict, 'w': rewrite). Returns per item what `file` does.
+-- seq of the message that it amends (0: none), fingerprint with time and size,
+-- the buckets of its marks, flags ('o': the user's own, 'l': the last before
+-- leaving, 's': strict, 'w': rewrite). Returns per item what `file` returns.
 local bounds = {events = tonumber(ARGV[1])}
 bounds.most = bounds.events + bounds.events / 16
 local results = {}

@@ -1,5 +1,5 @@
--- Up to which seq and version a conversation is filed. ARGV per item: bucket,
--- user, conversation.
+-- The seq and version up to which a conversation is filed. ARGV per item:
+-- bucket, user, conversation.
 local results = {}
 for at = 1, #ARGV, 3 do
   local filed = redis.call('HGET', '{' .. ARGV[at] .. '}u:' .. ARGV[at + 1], 'f:' .. ARGV[at + 2])

@@ -1,5 +1,5 @@
--- Takes notes of what was not yet filed off, unless they are newer ones. ARGV
--- per item: bucket, field, token.
+-- Removes notes of unfiled entries, unless they are newer ones. ARGV per item:
+-- bucket, field, token.
 local results = {}
 for at = 1, #ARGV, 3 do
   local key = '{' .. ARGV[at] .. '}p'

@@ -1,3 +1,3 @@
--- These have been told. ARGV: ids. Returns how many wait.
+-- Removes messages that were reported. ARGV: ids. Returns how many wait.
 for _, id in ipairs(ARGV) do redis.call('ZREM', UNHEARD, id) end
 return {redis.call('ZCARD', UNHEARD)}

@@ -1,15 +1,16 @@
--- Messages of a conversation. ARGV per item: bucket, conversation, user, '1'
--- for a group, range ('n', 'b' or 'a'), seq, limit, bytes of the page at most.
--- Returns per item whether the user is a member, the seq of the first message,
--- whether there are more, the messages, and what became of those that were
--- amended.
+-- A page of messages of a conversation. ARGV per item: bucket, conversation,
+-- user, '1' for a group, range ('n' newest, 'b' before or 'a' after), seq,
+-- limit, bytes of the page at most. Returns per item whether the user is a
+-- member, the seq of the first message, whether there are more, the messages,
+-- and the states of those that were amended.
 
--- Messages read at a time.
+-- How many messages are read at a time.
 local FEW = 16
--- What a message takes beside its entry.
+-- The bytes of a message besides its entry.
 local BESIDE = 256
 
--- Of messages in the direction of reading, the last of which has this seq.
+-- Builds the row. `messages` are in the direction of reading; `seq` is that of
+-- the last one.
 local function page(messages, found, seq, step, more)
   if step > 0 then return {1, seq - #messages + 1, more and 1 or 0, messages, found} end
   local n = #messages
@@ -42,13 +43,14 @@ local function read(bucket, conversation, user, group, range, seq, limit, most)
     more = from > lowest and to >= from
   end
   if to > head then to = head end
-  -- A `from` beyond all bounds is no number that can be answered.
+  -- A huge `from` could not be returned as a number.
   if to < from then return {1, 0, more and 1 or 0, {}, {}} end
   local amended = {}
   if r[3] then
     for _, one in ipairs(call('ZRANGEBYSCORE', tag .. 'z:' .. conversation, from, to)) do amended[tonumber(one)] = true end
   end
-  -- In the direction of reading, a few at a time: what does not fit is not read.
+  -- A few at a time, in the direction of reading, so that what does not fit is
+  -- not read.
   local messages, found, bytes, step = {}, {}, 0, range == 'a' and 1 or -1
   local at, last = from, to
   if step < 0 then at, last = to, from end

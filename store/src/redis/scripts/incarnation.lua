@@ -1,7 +1,7 @@
 -- The store's incarnation. ARGV: a new id, the replication ids of the
--- primaries. Returns id and count; both are new when another primary answers
--- than before: its history may lack the last writes. (A new id too: the last
--- count itself may be among what was lost.)
+-- primaries. Returns id and count. Both are new when another primary replies
+-- than before, since its history may lack the last writes. (The id is new, too,
+-- because the last count may be among what was lost.)
 local key = '{sb}incarnation'
 local r = redis.call('HMGET', key, 'id', 'count', 'primaries')
 if r[1] and r[3] == ARGV[2] then return {r[1], r[2]} end

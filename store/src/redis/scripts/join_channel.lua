@@ -1,5 +1,5 @@
--- Nodes are of channels' audiences from now on. ARGV: age, then per item
--- bucket, channel, node. Returns per item the head, and the other nodes.
+-- Adds nodes to channels' audiences. ARGV: age, then per item bucket, channel,
+-- node. Returns per item the head, and the other nodes.
 local oldest = now_ms() - tonumber(ARGV[1])
 local results = {}
 for at = 2, #ARGV, 3 do

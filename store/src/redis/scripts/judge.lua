@@ -1,5 +1,5 @@
--- What would become of marks. ARGV as for `mark.lua`. Returns per item what it
--- would return, and a group's members.
+-- What setting marks would do. ARGV as for `mark.lua`. Returns per item what
+-- that would return, and a group's members.
 local results = {}
 for at = 1, #ARGV, 7 do
   local bucket, conversation, user, kind, seq, least, group = unpack(ARGV, at, at + 6)

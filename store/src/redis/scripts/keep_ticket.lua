@@ -1,5 +1,5 @@
--- Keeps what one-time tickets stand for. ARGV per item: bucket, ticket, grant,
--- life in ms. Returns 1 per item. Repeated, it changes nothing: a ticket that was
+-- Stores what one-time tickets stand for. ARGV per item: bucket, ticket, grant,
+-- life in ms. Returns 1 per item. A repeat changes nothing: a ticket that was
 -- taken meanwhile stays taken.
 local results = {}
 for at = 1, #ARGV, 4 do

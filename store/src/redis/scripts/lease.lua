@@ -1,7 +1,8 @@
 -- Renews a node's lease. ARGV: node, lease in ms, nonce (8 bytes), whether to
--- publish it from here ('1', where channels are not sharded). Returns whether
+-- publish the nonce here ('1', where channels are not sharded). Returns whether
 -- the lease had ended, the store's incarnation, and the count of the envelopes
--- that post.lua has sent to the node.
+-- that scripts have sent to the node (0 where channels are sharded); the
+-- nonce's envelope has this count, too.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local node = ARGV[1]

@@ -1,6 +1,6 @@
 -- Sets marks. ARGV per item: bucket, conversation, user, kind ('d' or 'r'),
--- seq, the seq up to which the user has read anyway, '1' for a group. Returns
--- per item 'advanced', 'unchanged', 'beyond' or 'no'.
+-- seq, the seq up to which the user has read in any case, '1' for a group.
+-- Returns per item 'advanced', 'unchanged', 'beyond' or 'no'.
 local results = {}
 for at = 1, #ARGV, 7 do
   local bucket, conversation, user, kind, seq, least, group = unpack(ARGV, at, at + 6)

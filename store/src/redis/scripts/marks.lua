@@ -1,7 +1,8 @@
--- The marks of conversations that a reader is interested in. ARGV: members of
--- the largest group in which others' marks are, then per item bucket,
--- conversation, reader, and of a direct conversation its other member ('' for
--- a group). Returns per item one after the other user, kind and seq.
+-- The marks of conversations that a reader is told of. ARGV: members of the
+-- largest group in which marks of others are returned; then per item bucket,
+-- conversation, reader, and the other member of a direct conversation ('' for a
+-- group). Returns per item user, kind and seq of each mark, one after the
+-- other.
 local most = tonumber(ARGV[1])
 
 local function read(bucket, conversation, reader, other)
@@ -26,10 +27,10 @@ local function read(bucket, conversation, reader, other)
   end
   local head = (tonumber(r[1]) or 0) + call('LLEN', tag .. 'l:' .. conversation)
   local marks = {}
-  -- Two hundred fields fit on Lua's stack, and so do many more.
+  -- Two hundred fields fit on Lua's stack, and many more would.
   for n, seq in ipairs(call('HMGET', c, unpack(fields))) do
     seq = tonumber(seq or 0)
-    -- A mark beyond the head is of a history that was lost.
+    -- A mark beyond the head comes from a history that was lost.
     if seq > 0 and head > 0 then
       marks[#marks + 1], marks[#marks + 2] = sub(fields[n], 3), sub(fields[n], 1, 1)
       marks[#marks + 1] = seq < head and seq or head

@@ -1,9 +1,9 @@
--- Numbers a batch, where filing is a step of its own. ARGV: the bounds, a
--- token, then posts. Notes each conversation as not yet filed: in the hash
--- `p` of its bucket under its name, and for a change that removes members
--- under its name and version, with the time, the token and who was removed.
--- Returns per post its status, seq (of a change the head), version (of a change
--- before it), time and members (of a message in a direct conversation: '').
+-- Numbers a batch, for the stepwise way. ARGV: the limits, a token, then posts.
+-- Notes each conversation as not filed yet: in the hash `p` of its bucket under
+-- its name, and for a change that removes members also under its name and
+-- version, with the time, the token and the removed members. Returns per post
+-- its status, seq (for a change the head), version (for a change the one before
+-- it), time and members ('' for a message in a direct conversation).
 local token = arg()
 local results = {}
 while at <= #ARGV do
@@ -16,13 +16,14 @@ while at <= #ARGV do
     status, seq, _, version, members, first = number_message(c, l, k, name, by, sent, arg())
     time = first or sent
   else
-    p, time = rarely().read_post(kind), 0
+    p, time = on_demand().read_post(kind), 0
     tag, conversation = '{' .. p.bucket .. '}', p.conversation
-    -- Of whoever is in it no longer nobody would know without the note.
+    -- Without the note nobody would know whom the change removes.
     if kind == 'c' and #p.remove > 0 then p.note = {tag .. 'p', now .. ' ' .. token .. ' '} end
-    status, seq, version, members = rarely()[kind](p, bounds)
+    status, seq, version, members = on_demand()[kind](p, bounds)
   end
-  -- Of a repeat, too: whoever made it first may not have come to filing it.
+  -- Also for a repeat: the router that numbered it first may have died before
+  -- filing.
   if status == 'ok' or status == 'repeat' or status == 'same' then
     call('HSET', tag .. 'p', conversation, now .. ' ' .. token)
   end

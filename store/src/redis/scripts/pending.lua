@@ -1,10 +1,10 @@
--- What is noted as not yet filed and older than ARGV[1] ms. ARGV then: per
+-- The notes of unfiled entries that are older than ARGV[1] ms. ARGV then: per
 -- item a bucket. Returns per item fields and values one after the other.
 local t = redis.call('TIME')
 local oldest = t[1] * 1000 + math.floor(t[2] / 1000) - tonumber(ARGV[1])
 local keys = {}
 for at = 2, #ARGV do keys[at - 1] = '{' .. ARGV[at] .. '}p' end
--- On a server that is written to in one call there are some only of what failed.
+-- In the one-call way there are only notes of what failed.
 local some = redis.call('EXISTS', unpack(keys)) > 0
 local results = {}
 for _, key in ipairs(keys) do

@@ -1,7 +1,7 @@
--- What records say of users' sessions. ARGV: a node that watches them from now
--- on ('' for none), then per item bucket, user. Returns per item the
--- time in ms, the locations, when the last one ended and how long ago that is
--- (nothing if there never was one), and the nodes that watch.
+-- The presence of users. ARGV: a node that watches them from now on ('' for
+-- none), then per item bucket, user. Returns per item the time in ms, the
+-- locations, when the last session ended and how long ago that is (empty if
+-- there never was one), and the nodes that watch.
 local watcher = ARGV[1]
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)

@@ -1,5 +1,5 @@
--- How many messages were recalled. ARGV per item: bucket, conversation, and
--- after which seq up to which.
+-- How many messages were recalled. ARGV per item: bucket, conversation, the seq
+-- after which to count, and the last seq to count.
 local results = {}
 for at = 1, #ARGV, 4 do
   local x = '{' .. ARGV[at] .. '}x:' .. ARGV[at + 1]

@@ -1,5 +1,5 @@
--- Lets one-time tickets be taken again. ARGV per item: bucket, ticket, by whom it
--- was taken. Returns 1 per item.
+-- Lets one-time tickets be taken again. ARGV per item: bucket, ticket, by whom
+-- it was taken. Returns 1 per item.
 local results = {}
 for at = 1, #ARGV, 3 do
   local key = '{' .. ARGV[at] .. '}t:' .. ARGV[at + 1]

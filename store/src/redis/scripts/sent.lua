@@ -1,4 +1,5 @@
--- The users' own last seqs. ARGV per item: bucket, user, conversation.
+-- The seqs of the last messages that users sent. ARGV per item: bucket, user,
+-- conversation.
 local results = {}
 for at = 1, #ARGV, 3 do
   local filed = redis.call('HGET', '{' .. ARGV[at] .. '}u:' .. ARGV[at + 1], 'f:' .. ARGV[at + 2])

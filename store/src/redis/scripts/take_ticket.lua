@@ -1,5 +1,5 @@
--- Takes one-time tickets. ARGV per item: bucket, ticket, by whom. Returns per item
--- whether it is theirs, and what it stands for.
+-- Takes one-time tickets. ARGV per item: bucket, ticket, by whom. Returns per
+-- item whether the ticket is theirs, and what it stands for.
 local results = {}
 for at = 1, #ARGV, 3 do
   local key, by = '{' .. ARGV[at] .. '}t:' .. ARGV[at + 1], ARGV[at + 2]

@@ -1,5 +1,5 @@
--- Takes what may be taken, the oldest first, and holds it. ARGV: how many at
--- most, for how many ms to hold. Returns the ids.
+-- Takes messages that are due, the oldest first, and holds them. ARGV: how many
+-- at most, how many ms to hold. Returns the ids.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local ids = redis.call('ZRANGEBYSCORE', UNHEARD, '-inf', now, 'LIMIT', 0, ARGV[1])

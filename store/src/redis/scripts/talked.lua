@@ -1,7 +1,7 @@
--- Whether two have written to each other. ARGV: messages looked at from each
--- end, then per item bucket, conversation and its two members. Returns per item 1
--- if a message of both is among the newest or the oldest, else 0. The messages are
--- taken one by one, for most often the first two are enough.
+-- Whether two users have written to each other. ARGV: how many messages to read
+-- at each end, then per item bucket, conversation and its two members. Returns
+-- per item 1 if both have written one of the newest or oldest messages, else 0.
+-- The messages are read one by one, for usually the first two are enough.
 local most = tonumber(ARGV[1])
 
 local function talked(bucket, conversation, one, other)

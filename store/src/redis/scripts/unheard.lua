@@ -1,5 +1,5 @@
--- Notes messages as unheard. ARGV: how many wait at most, then the ids.
--- Returns how many were dropped.
+-- Adds unheard messages. ARGV: how many may wait, then the ids. Returns how
+-- many were dropped.
 local t = redis.call('TIME')
 local ids = {}
 for at = 2, #ARGV do ids[at - 1] = ARGV[at] end

@@ -1,4 +1,4 @@
--- Nodes watch users no more. ARGV: the nodes joined by ';', then per item
+-- Ends the watching of users. ARGV: the nodes joined by ';', then per item
 -- bucket, user.
 local results = {}
 for at = 2, #ARGV, 2 do

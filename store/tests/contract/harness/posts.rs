@@ -1,4 +1,4 @@
-//! What tests give to a store to post.
+//! The posts that tests give to a store.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use proto::wire::{self, Entry};
 use proto::{ConversationId, Fingerprint, Seq, SessionId, UserId};
-use store::model::{Amendment, Change, NewEntry, Post, PostKind, Who};
+use store::model::{Amenders, Amendment, Change, NewEntry, Post, PostKind};
 
 use super::now;
 
@@ -87,13 +87,13 @@ fn amend(
         conversation: conversation.clone(),
         by: by.clone(),
         entries: [entry(by, what)].into(),
-        kind: PostKind::Amend { seq: Seq(seq), who: Who::Anyone, amendment },
+        kind: PostKind::Amend { seq: Seq(seq), who: Amenders::Anyone, amendment },
         trace: Bytes::new(),
     }
 }
 
-/// The same amendment, allowed only to some.
-pub fn only(who: Who, post: Post) -> Post {
+/// The same amendment, allowed only to these members.
+pub fn only(who: Amenders, post: Post) -> Post {
     let PostKind::Amend { seq, amendment, .. } = post.kind else {
         panic!("only amendments are allowed to some")
     };

@@ -1,7 +1,7 @@
-//! What things cost: calls of Redis, and room in it.
+//! What operations cost: calls of Redis, and memory.
 
 use proto::{ConversationId, Cursor};
-use store::model::{Acknowledge, Change, From, InboxQuery};
+use store::model::{Acknowledge, Change, InboxQuery, StartPoint};
 use testbed::RedisServer;
 
 use super::{config, open, users};
@@ -26,7 +26,8 @@ async fn a_thousand_acknowledgements_cost_a_handful_of_writes() {
     assert_eq!(asked.len(), 1_000);
     server.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
     redis.store.acknowledge(asked.clone()).await.unwrap();
-    // Pages of 256 events, each noted, marked, and its place kept.
+    // Pages of 256 events, each with a note, a mark, and the acknowledged
+    // position.
     for (command, most) in [("zadd", 4), ("hset", 8), ("pexpire", 1)] {
         let calls = calls(&server, command).await;
         assert!((1..=most).contains(&calls), "{calls} calls of {command}");
@@ -47,9 +48,9 @@ async fn an_acknowledgement_and_a_mark_are_one_call_each() {
     let group = ConversationId::new_group(now());
     let change = Change { add: vec![alice.clone(), bob.clone()], ..Change::default() };
     redis.store.post(vec![changed(&alice, &group, change), message(&alice, &group, "two")]).await.unwrap();
-    let head = redis.look(&bob, From::Head).await.start;
+    let head = redis.look(&bob, StartPoint::Head).await.start;
     // The scripts are known to the server after their first use.
-    let first = Acknowledge { user: alice.clone(), cursor: post.place.unwrap() };
+    let first = Acknowledge { user: alice.clone(), cursor: post.position.unwrap() };
     let mark = |seq| store::model::Mark {
         conversation: ConversationId::direct(&alice, &bob),
         user: bob.clone(),
@@ -61,12 +62,12 @@ async fn an_acknowledgement_and_a_mark_are_one_call_each() {
     server.command(&["CONFIG", "RESETSTAT"]).await.unwrap();
     let acknowledge = Acknowledge { user: bob.clone(), cursor: head };
     let answer = redis.store.acknowledge(vec![acknowledge]).await.unwrap().remove(0);
-    let store::model::Acknowledged::Marks(marks) = answer else { panic!("{answer:?}") };
+    let store::model::AcknowledgeResult::Marks(marks) = answer else { panic!("{answer:?}") };
     assert_eq!(marks.len(), 2, "of the direct conversation and of the group");
     redis.store.mark(vec![mark(1)]).await.unwrap();
-    // Beside them the looks after the incarnation and the nodes, once a second.
+    // Besides them the incarnation and the nodes are read once a second.
     let hset = calls(&server, "hset").await;
-    assert_eq!((calls(&server, "zadd").await, hset), (4, 4), "notes; marks and a place");
+    assert_eq!((calls(&server, "zadd").await, hset), (4, 4), "notes; marks and a position");
     let messages = (0..50).map(|_| message(&alice, &group, "hi")).collect();
     redis.store.post(messages).await.unwrap();
     let query = InboxQuery { user: bob.clone(), after: head, limit: 50, session: None, marks: None };
@@ -89,7 +90,7 @@ pub(super) async fn calls(server: &RedisServer, command: &str) -> u64 {
     calls.parse().unwrap()
 }
 
-/// The keys that hold what became of messages.
+/// The keys that hold the states of messages.
 async fn keys_of_amendments(server: &RedisServer) -> Vec<String> {
     let mut found = Vec::new();
     for pattern in ["*}a:*", "*}x:*", "*}z:*", "*}r:*"] {

@@ -1,19 +1,19 @@
-//! A store that is refused one of its commands, or meets a key of a wrong type,
-//! leaves nothing half done behind an acknowledgement: whoever repeats what
-//! failed finds it done once, for everyone, and everyone has been told.
+//! A store that is refused a command, or meets a key of a wrong type, leaves
+//! nothing half done after an acknowledgement: a repeat of what failed finds it
+//! done once, for everyone, and announced to everyone.
 
 use std::time::Duration;
 
 use proto::wire::notice::What;
 use proto::{ChannelId, ConversationId, Position, UserId};
-use store::model::{Audience, Broadcast, Change, ChannelQuery, Post, Posted, Version};
-use store::{Heard, Subscription};
+use store::model::{Audience, Broadcast, Change, ChannelQuery, Post, PostResult, Version};
+use store::{BusItem, Subscription};
 use testbed::RedisServer;
 
 use super::{Open, config, open};
 use crate::contract::harness::{changed, edit, entry, keyed, react, recall, word};
 
-/// What scripts write with, and some of what they read with.
+/// The commands with which scripts write, and some with which they read.
 const COMMANDS: [&str; 22] = [
     "rpush", "rpop", "ltrim", "lindex", "lrange", "llen", "hset", "hsetnx", "hget", "hmget", "hdel",
     "hexists", "hincrby", "expire", "pexpire", "zadd", "zrem", "zcount", "zcard", "publish", "set", "get",
@@ -34,7 +34,7 @@ enum Fault {
 
 struct Scene {
     server: RedisServer,
-    /// What the store's address ends with.
+    /// The end of the store's URL.
     steps: &'static str,
 }
 
@@ -46,7 +46,7 @@ fn direct() -> ConversationId {
     ConversationId::direct(&user("alice"), &user("bob"))
 }
 
-/// The same one in every round, so that its keys are.
+/// The same group in every round, so that its keys are the same.
 fn group() -> ConversationId {
     ConversationId::parse("g_01HF7YAT00N3QWZ0XVS2Q8Y9ZK").unwrap()
 }
@@ -61,7 +61,7 @@ impl Scene {
         self.server.command(words).await.unwrap().ok().unwrap()
     }
 
-    /// An empty store, opened by a user who may everything as yet.
+    /// An empty store, opened by a user who still has all permissions.
     async fn open(&self) -> Open {
         self.command(&["FLUSHALL"]).await;
         self.command(&["ACL", "SETUSER", "store", "reset", "on", ">pass", "~*", "&*", "+@all"]).await;
@@ -74,7 +74,7 @@ impl Scene {
             Fault::None => {}
             Fault::Key { name, is_text } => {
                 let away = format!("away:{name}");
-                // Nothing to put aside where the key is a new one.
+                // A new key has nothing to put aside.
                 let _ = self.server.command(&["RENAME", name, &away]).await.unwrap();
                 match is_text {
                     true => self.command(&["RPUSH", name, "broken"]).await,
@@ -112,7 +112,7 @@ impl Scene {
     }
 }
 
-/// The inboxes of all, and what stands in the log.
+/// All inboxes, and the log.
 async fn picture(open: &Open, conversation: &ConversationId) -> Vec<String> {
     let mut lines = Vec::new();
     for name in ["alice", "bob", "carol"] {
@@ -140,30 +140,31 @@ async fn picture(open: &Open, conversation: &ConversationId) -> Vec<String> {
     lines
 }
 
-/// Without what differs from one run to the next.
+/// The text without what differs between runs.
 fn unlike(text: &str) -> String {
     let numbers = |word: &&str| word.len() < 9 || !word.bytes().all(|byte| byte.is_ascii_digit());
     text.split(|char: char| !char.is_ascii_alphanumeric()).filter(numbers).collect::<Vec<_>>().join(" ")
 }
 
-/// Waits until the user's inbox is known to reach so far, or to have a hole.
+/// Waits until the node is told that the user's inbox reaches this far, or has
+/// a hole.
 async fn is_told(ear: &mut dyn Subscription, user: &UserId, head: Position, what: &str) {
     let told = async {
         loop {
             let envelope = match ear.next().await {
-                Heard::Envelope(envelope) => envelope,
-                Heard::Lost(_) => return,
-                Heard::Store(_) => continue,
+                BusItem::Envelope(envelope) => envelope,
+                BusItem::Lost(_) => return,
+                BusItem::Store(_) => continue,
             };
             let announced = envelope.announcements.iter().flat_map(|one| &one.targets);
-            let mut places =
+            let mut positions =
                 announced.map(|target| (target.user.clone(), target.position)).collect::<Vec<_>>();
             for notice in envelope.notices {
-                if let Some(What::Head(place)) = notice.what {
-                    places.extend(notice.users.into_iter().map(|user| (user, place.position)));
+                if let Some(What::Head(head)) = notice.what {
+                    positions.extend(notice.users.into_iter().map(|user| (user, head.position)));
                 }
             }
-            if places.iter().any(|(name, place)| name == user.as_str() && *place >= head.0) {
+            if positions.iter().any(|(name, position)| name == user.as_str() && *position >= head.0) {
                 return;
             }
         }
@@ -171,8 +172,8 @@ async fn is_told(ear: &mut dyn Subscription, user: &UserId, head: Position, what
     tokio::time::timeout(Duration::from_secs(20), told).await.unwrap_or_else(|_| panic!("not told: {what}"));
 }
 
-/// Writes `before`, then `act` while each thing in turn is broken, repairs that,
-/// and repeats.
+/// Writes `before`, then does `act` while each thing in turn is broken, repairs
+/// that, and repeats.
 async fn survives(steps: &'static str, conversation: ConversationId, before: Vec<Post>, act: Post) {
     let scene = Scene::new(steps).await;
     let mut faults = vec![Fault::None];
@@ -194,9 +195,9 @@ async fn survives(steps: &'static str, conversation: ConversationId, before: Vec
         if first.is_err() {
             let again = open.store.post(vec![act.clone()]).await;
             match again.as_ref().map(|posted| &posted[0]) {
-                Ok(Posted::Done { .. }) => {}
+                Ok(PostResult::Done { .. }) => {}
                 // What the router does before it acknowledges.
-                Ok(Posted::Unchanged | Posted::Stale | Posted::NotMember) => {
+                Ok(PostResult::Unchanged | PostResult::Stale | PostResult::NotMember) => {
                     open.store.settle(&conversation).await.unwrap();
                     open.store.repair(Duration::ZERO).await.unwrap();
                 }
@@ -210,7 +211,7 @@ async fn survives(steps: &'static str, conversation: ConversationId, before: Vec
         } else {
             assert_eq!(seen, whole, "{what}");
         }
-        let head = open.look(&user("bob"), store::model::From::Head).await.start.position;
+        let head = open.look(&user("bob"), store::model::StartPoint::Head).await.start.position;
         is_told(&mut *ear, &user("bob"), head, &what).await;
         at += 1;
     }
@@ -228,7 +229,7 @@ fn make_group() -> Post {
     changed(&user("alice"), &group(), change)
 }
 
-/// Each thing that is posted: where, what stands there before, and it.
+/// Each kind of post: the conversation, what is written before, and the post.
 fn posts() -> Vec<(ConversationId, Vec<Post>, Post)> {
     let (alice, bob) = (user("alice"), user("bob"));
     let in_group = |change: Change| changed(&alice, &group(), Change { expect: Version(1), ..change });
@@ -316,12 +317,12 @@ async fn a_publication_survives(steps: &'static str) {
             let heard = async {
                 loop {
                     match ear.next().await {
-                        Heard::Envelope(envelope)
+                        BusItem::Envelope(envelope)
                             if envelope.publications.iter().any(|one| one.seq == seq.0) =>
                         {
                             return;
                         }
-                        Heard::Lost(_) => return,
+                        BusItem::Lost(_) => return,
                         _ => {}
                     }
                 }
@@ -347,7 +348,8 @@ async fn a_publication_that_failed_half_way_step_by_step_is_kept_once_and_told()
     a_publication_survives("?steps=separate").await;
 }
 
-/// Acknowledges and reads as bob, and begins a session on a node that is none.
+/// Acknowledges and reads as bob, and begins a session on a node that does not
+/// exist.
 async fn receive(open: &Open) -> Result<(), store::Error> {
     let bob = user("bob");
     let query = store::model::InboxQuery {
@@ -370,7 +372,7 @@ async fn receive(open: &Open) -> Result<(), store::Error> {
     let node = proto::NodeIncarnation::new("gw").unwrap();
     let (session, device) = (proto::SessionId::random(), proto::DeviceId::parse("phone").unwrap());
     let location = Some(store::model::Location { session, device, node });
-    let attach = store::model::Attach { user: bob, location, from: store::model::From::Head };
+    let attach = store::model::Attach { user: bob, location, from: store::model::StartPoint::Head };
     open.store.attach(vec![attach]).await.map(|_| ())
 }
 
@@ -394,7 +396,7 @@ async fn marks_survive(steps: &'static str) {
         let bob = state.members.iter().find(|member| member.user == user("bob")).unwrap();
         assert_eq!((bob.delivered.0, bob.read.0), (1, 1), "{what}");
         let marks = store::model::MarksQuery {
-            since: store::model::MarksSince::Place(proto::Cursor::ORIGIN),
+            since: store::model::MarksSince::Cursor(proto::Cursor::ORIGIN),
             after: 0,
         };
         let query = store::model::InboxQuery {

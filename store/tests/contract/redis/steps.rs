@@ -1,16 +1,16 @@
-//! A store that writes step by step puts right what a crash between two of
-//! them has left.
+//! A store that writes step by step repairs what a crash between two steps has
+//! left.
 
 use std::time::Duration;
 
 use proto::{ConversationId, Cursor, UserId};
-use store::model::{Acknowledge, Change, From, InboxQuery, Posted};
+use store::model::{Acknowledge, Change, InboxQuery, PostResult, StartPoint};
 use testbed::RedisServer;
 
 use super::{Open, config, interrupted, open, users};
 use crate::contract::harness::{Done, changed, edit, message, now, react, word};
 
-/// As a Cluster is written.
+/// Opens a store that writes step by step.
 async fn open_stepwise(server: &RedisServer) -> Open {
     open(config(format!("{}?steps=separate", server.url()))).await
 }
@@ -28,7 +28,7 @@ async fn what_was_left_between_two_steps_ends_filed_for_everyone() {
         mended += other.store.repair(Duration::ZERO).await.unwrap();
     }
     assert!(mended > 0, "something was left between two steps");
-    // What was still on its way when it was dropped has arrived by now.
+    // What was on its way when it was dropped has arrived by now.
     other.send(&bob, &alice, "end").await.unwrap();
     other.store.repair(Duration::ZERO).await.unwrap();
     let state = other.store.conversations(&[direct], None).await.unwrap().remove(0).unwrap();
@@ -75,7 +75,7 @@ async fn who_was_removed_gets_the_removal_although_the_router_died_before() {
     assert!(removed > 0, "some removals went through");
 }
 
-/// Everything in an inbox, each in a word.
+/// All events of an inbox, as words.
 async fn words_of(open: &Open, user: &UserId) -> Vec<String> {
     let after = Cursor::ORIGIN;
     let query = InboxQuery { user: user.clone(), after, limit: 1000, session: None, marks: None };
@@ -104,7 +104,7 @@ async fn an_amendment_left_between_two_steps_is_filed_for_everyone_by_its_repeat
         // Waits for whatever of it was under way.
         open_one.store.ping().await.unwrap();
         let posted = other.store.post(vec![post]).await.unwrap().remove(0);
-        unchanged += usize::from(posted == Posted::Unchanged);
+        unchanged += usize::from(posted == PostResult::Unchanged);
         rounds += 1;
         for user in [&alice, &bob] {
             assert_eq!(words_of(&other, user).await.len(), 1 + rounds, "round {round}");
@@ -120,7 +120,8 @@ async fn an_amendment_left_between_two_steps_is_filed_for_everyone_by_its_repeat
 async fn holes_of_amendments_are_closed_without_what_a_member_does_not_see() {
     let server = RedisServer::start().await.unwrap();
     let stepwise = open_stepwise(&server).await;
-    // The same data, written in one call: it closes what the other way left.
+    // The same data, written in one call: that repairs what the stepwise way
+    // left.
     let at_once = open(config(server.url())).await;
     let (alice, bob) = users();
     let carol = UserId::parse("carol").unwrap();
@@ -172,7 +173,7 @@ async fn holes_of_amendments_are_closed_without_what_a_member_does_not_see() {
     let (alices, bobs, carols) =
         (words_of(&at_once, &alice).await, words_of(&at_once, &bob).await, words_of(&at_once, &carol).await);
     assert_eq!(alices, bobs);
-    // Carol has the same in the same order, but for what she does not see.
+    // Carol has the same in the same order, except for what she does not see.
     let visible: Vec<_> = bobs[2..].iter().filter(|word| !word.starts_with("edit 1:")).cloned().collect();
     assert_eq!(carols, visible);
     assert!(bobs.iter().any(|word| word.starts_with("edit 1:")), "some edits went through");
@@ -201,7 +202,7 @@ async fn an_own_message_is_read_whoever_files_it() {
         let (sent, read, _) = head().await;
         // The last one was numbered, and is not in her inbox.
         left += usize::from(read < sent);
-        // Closes what was left, by another user than the one who wrote it.
+        // Another user than the one who wrote it repairs what was left.
         Done::of(at_once.store.post(vec![message(&bob, &direct, "and")]).await.unwrap().remove(0));
         let (head, read, unread) = head().await;
         assert_eq!((head - read, unread), (1, 1), "round {round}: only bob's last is unread");
@@ -226,13 +227,13 @@ async fn what_was_filed_step_by_step_is_acknowledged_where_one_call_does_it_all(
     let carol = UserId::parse("carol").unwrap();
     redis.send(&carol, &bob, "two").await.unwrap();
     separate.send(&alice, &bob, "three").await.unwrap();
-    let cursor = redis.look(&bob, From::Head).await.start;
+    let cursor = redis.look(&bob, StartPoint::Head).await.start;
     let acknowledge = Acknowledge { user: bob.clone(), cursor };
     let answer = redis.store.acknowledge(vec![acknowledge.clone(), acknowledge]).await.unwrap();
     let marks = vec![
         (ConversationId::direct(&alice, &bob), proto::Seq(2)),
         (ConversationId::direct(&bob, &carol), proto::Seq(1)),
     ];
-    let none = store::model::Acknowledged::Marks(vec![]);
-    assert_eq!(answer, [store::model::Acknowledged::Marks(marks), none]);
+    let none = store::model::AcknowledgeResult::Marks(vec![]);
+    assert_eq!(answer, [store::model::AcknowledgeResult::Marks(marks), none]);
 }

@@ -1,4 +1,4 @@
-//! What one call of Redis reads and answers is bounded.
+//! One call of Redis reads and returns a bounded number of bytes.
 
 use proto::weight::{PAGE, PAGES};
 use proto::{ConversationId, Cursor, UserId};
@@ -9,7 +9,7 @@ use super::costs::calls;
 use super::{Open, config, open, users};
 use crate::contract::harness::message;
 
-/// What answers have beside their pages: references, numbers, frames.
+/// What replies have besides their pages: references, numbers, frames.
 const BESIDE: usize = 64 << 10;
 
 async fn fill(redis: &Open, by: &UserId, to: &UserId, count: usize) -> ConversationId {
@@ -22,7 +22,7 @@ async fn fill(redis: &Open, by: &UserId, to: &UserId, count: usize) -> Conversat
     conversation
 }
 
-/// Bytes that the server has answered, and scripts that it has run.
+/// The bytes that the server has sent, and the scripts that it has run.
 async fn answered(server: &RedisServer) -> (usize, u64) {
     let bytes = server.info(&["INFO", "stats"], "total_net_output_bytes").await.unwrap().unwrap();
     (bytes.trim().parse().unwrap(), calls(server, "evalsha").await + calls(server, "eval").await)
@@ -66,7 +66,8 @@ async fn the_pages_of_many_readers_are_read_in_several_calls() {
     assert_eq!(pages.len(), 24);
     assert!(pages.iter().all(|page| page.events.len() >= 5));
     assert!(bytes <= PAGES + BESIDE, "{bytes} bytes");
-    // One of references, and none of entries may have more than a megabyte.
+    // One call for the references; no call for entries may return more than a
+    // megabyte.
     let least = (bytes - BESIDE).div_ceil(1 << 20) as u64;
     assert!((least..3 * least).contains(&calls), "{calls} calls for {bytes} bytes");
 }

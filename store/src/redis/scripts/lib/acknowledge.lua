@@ -1,6 +1,6 @@
--- What an acknowledgement of everything up to a place is about. Returns whether
--- the place is there (0 yes, 1 trimmed, 2 not), the position up to which was
--- looked (0: nothing is new), and the references on the way.
+-- Finds what an acknowledgement of everything up to a position covers. Returns
+-- whether the cursor is valid (0 yes, 1 trimmed, 2 no), the position up to
+-- which references were read (0: nothing is new), and these references.
 local function unacknowledged(box, position, fp, page)
   local code = check(box, position, fp)
   local from = box.acked
@@ -12,15 +12,15 @@ local function unacknowledged(box, position, fp, page)
   return code, upto, call('LRANGE', box.i, from - box.base, upto - box.base - 1)
 end
 
--- Gives the newest message of each conversation among references: its
--- conversation, and its seq as a text.
+-- Calls `give` with the newest message of each conversation among references:
+-- the conversation, and the seq as a text.
 local function each_newest(refs, give)
   local seen = {}
   for n = #refs, 1, -1 do
     local ref = refs[n]
     if byte(ref, 18) == 109 then
       local seq, conversation = match(ref, '^(%d+):(.*)$', 19)
-      -- Nothing of one that is damaged.
+      -- A damaged reference is skipped.
       if seq and not seen[conversation] then
         seen[conversation] = true
         give(conversation, seq)

@@ -1,7 +1,7 @@
--- What `acknowledge_at_once.lua` seldom needs.
+-- What few calls of `acknowledge_at_once.lua` need: see `on_demand.lua`.
 
--- Notes and sets a mark in a group. Returns for how many it was noted, or
--- nothing if it is not new.
+-- Notes and sets a mark in a group. Returns for how many members it was noted,
+-- or nil if it is not new.
 local function mark_in_group(tag, conversation, user, seq)
   local status, members = judge(tag, conversation, user, 'd', tonumber(seq), 0, true)
   if status ~= 'advanced' then return nil end
@@ -15,7 +15,8 @@ local function is_beyond(c, l, seq)
   return tonumber(seq) > (tonumber(call('HGET', c, 'lb')) or 0) + call('LLEN', l)
 end
 
--- What `unacknowledged` finds; nothing new where this call has `looked` farther.
+-- Like `unacknowledged`; nothing is new where this call has `looked` farther
+-- already.
 local function look(u, user, position, fp, looked)
   local box = open(match(u, '%d+'), user, floor(now / 1000) - bounds.age)
   if looked and position <= looked then return check(box, position, fp), 0 end

@@ -11,9 +11,9 @@ local filings = 0              -- for how many members something was filed
 local unheard = {}             -- ids of messages for members without a session
 local doubtful = {}            -- user to ids: perhaps all its sessions are on dead nodes
 local told = {}                -- the keys of the records of those who were announced to
--- The message at hand, as `read_message` and `number_message` give it.
+-- The present message, as `read_message` and `number_message` return it.
 local conversation, c, field, session, seq, text, version
--- Of the event at hand: the nodes that are to hear of it, how many, and of each
+-- For the present event: the nodes that get it, their number, and for each node
 -- the targets of its announcement.
 local nodes, reached, targets = {}, 0, {}
 
@@ -27,11 +27,12 @@ local function add_target(node, target)
   end
 end
 
--- Adds the nodes of a user's sessions, but for one session, which has a space
--- behind it. `target` is without the position, or '' if it is to be made.
+-- Adds the nodes of a user's sessions, except for one session (given with a
+-- space after it). `target` is without the position, or '' if it is to be made
+-- here.
 local function add_targets(u, target, position, locations, except)
   local at = #locations
-  -- Nearly always there is one session.
+  -- The usual case is one session.
   local one = find(locations, ';', 1, true) == at
   if one and except and find(locations, except, 1, true) == 1 then return end
   if target == '' then
@@ -54,7 +55,7 @@ local function add_targets(u, target, position, locations, except)
   end
 end
 
--- Announces the event at hand: its conversation, the field of the seq ('' of a
+-- Announces the present event: its conversation, the field of the seq ('' for a
 -- change), and what comes before the entry.
 local function announce(conversation, number, middle, entry)
   local length, trace = varint(#conversation), traces[count + 1]

@@ -1,11 +1,12 @@
--- Channels: the log `y:`, a list of entries whose seq is the count of those
--- trimmed, the string `h:`, plus the place; repeat keys as conversations have
--- them; and the audience `o:`, the set of nodes that are told.
+-- Channels. The log `y:` is a list of entries; the seq of an entry is the
+-- number of trimmed entries, which is in the string `h:`, plus its index in the
+-- list. Repeat keys are kept as for conversations. The audience `o:` is the set
+-- of nodes that are told of publications.
 --
--- A channel whose newest publications were lost (a failover) gives their
--- numbers again: see `store::redis::channel`.
+-- A channel that has lost its newest publications in a failover gives their
+-- seqs again: see `store::redis::channel`.
 
--- Opens a channel, without what is older than the bound.
+-- Opens a channel, and trims entries older than `oldest`.
 local function open_channel(bucket, channel, oldest)
   local tag = '{' .. bucket .. '}'
   local ch = {tag = tag, h = tag .. 'h:' .. channel, y = tag .. 'y:' .. channel, o = tag .. 'o:' .. channel}

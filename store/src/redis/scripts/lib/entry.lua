@@ -1,6 +1,6 @@
--- What the scripts know of entries, and of a group's members.
+-- What the scripts read of entries, and of a group's members.
 
--- The third field of an entry is who wrote it.
+-- Who wrote an entry: its third field.
 local function entry_by(entry)
   local at = 6
   if byte(entry, at) == 16 then
@@ -11,8 +11,8 @@ local function entry_by(entry)
   return sub(entry, at + 2, at + 1 + (byte(entry, at + 1) or 0))
 end
 
--- How many of the oldest of a list are beyond the bounds. `form` matches the
--- entry in what the list holds.
+-- How many of the oldest entries of a list are beyond the limits. `form` is a
+-- pattern that finds the entry in an element of the list.
 local function beyond(list, len, bounds, form)
   if len > bounds.messages + bounds.messages / 16 then return len - bounds.messages end
   if len % 16 ~= 0 then return 0 end

@@ -1,4 +1,4 @@
--- Of an entry: the fingerprint is its first field, the time its second.
+-- The time of an entry: its second field, after the fingerprint.
 local function entry_time(entry)
   if byte(entry, 6) ~= 16 then return 0 end
   local time, unit, at, x = 0, 1, 7

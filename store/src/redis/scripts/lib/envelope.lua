@@ -1,5 +1,5 @@
--- Envelopes of the store itself, put together as protobuf: keep the tags in
--- step with bus.proto.
+-- Envelopes of the store itself, written as protobuf field by field: keep the
+-- tags the same as in bus.proto.
 local concat = table.concat
 
 local function varint(n)
@@ -17,15 +17,16 @@ end
 -- A length-delimited field.
 local function field(tag, text) return tag .. varint(#text) .. text end
 
--- Bytes of an envelope at most, but for a single field that is larger: a node
--- that is slow would lose its subscription over few that are large.
+-- The most bytes of an envelope; a single larger field goes alone. Larger
+-- envelopes would quickly fill the queue of a slow node.
 local ENVELOPE = 1048576
 
--- Envelopes in the order in which they are begun: to which node, what is to be
--- said behind a first piece, and its bytes; and of each node the last one.
+-- Envelopes in the order in which they are begun: the node, the pieces of the
+-- body (the first is for the head), and its bytes; and for each node its last
+-- envelope.
 local order, bodies, sizes, latest = {}, {}, {}, {}
 
--- Says something to a node: a field of the envelope, in up to three pieces.
+-- Adds a field to a node's envelope, in up to three pieces.
 local function say(node, text, more, rest)
   local k, size = latest[node], #text
   if more then size = size + #more + #rest end
@@ -39,9 +40,9 @@ local function say(node, text, more, rest)
   sizes[k] = sizes[k] + size
 end
 
--- Publishes the envelopes, each node's numbered without holes. `i` is the
--- store's incarnation: id and count. Calls `gone` for a node that did not hear
--- it because its lease has ended.
+-- Publishes the envelopes, numbered for each node without holes. `i` is the
+-- store's incarnation: id and count. Calls `gone` for a node that nobody
+-- listens for and whose lease has ended.
 local function publish(i, now, gone)
   if #order == 0 then return end
   local store = i[1] and field('\10', i[1] .. '.' .. i[2]) or ''

@@ -1,18 +1,21 @@
--- Filing: appends a reference to a member's inbox unless it is there already.
--- `f:<conversation>` of the record: seq and version filed, position of the
--- newest event, the member's own last seq, and 'l' if the member has left.
--- Entries of a conversation stand in the order of their (seq, version), each
--- of which raises exactly one of the two. An entry with `e.of`, the seq of the
--- message that it amends, is not for members who do not see that message: their
--- record goes on, their inbox does not.
+-- Filing: appends a reference to a member's inbox, unless it is there already.
+-- The field `f:<conversation>` of the member's record has: the seq and the
+-- version filed, the position of the conversation's newest event, the member's
+-- own last seq, and 'l' if the member has left.
+--
+-- The entries of a conversation are ordered by (seq, version); each entry
+-- raises exactly one of the two. An entry with `e.of` amends the message with
+-- that seq. Members who do not see that message do not get the entry: their
+-- record moves on, their inbox does not.
 local FILED = '^(%d+) (%d+) (%d+) (%d+)'
 
--- Returns 'filed', position and locations; or 'old' if it is there, with its
--- position if it is the newest, and the reference to the newest; or 'hole'
--- with the last pair filed, when `strict` and entries between are missing; or
--- 'hidden' from this member.
--- With `m.rewrite` it files whatever was filed, and cursors before this event
--- hold no more.
+-- Returns 'filed', the position and the locations. Or 'old' if it is there
+-- already, with its position if it is the newest, and the reference to the
+-- newest event. Or 'hole' with the last pair filed, if `strict` and entries in
+-- between are missing. Or 'hidden' if this member does not see it.
+--
+-- With `m.rewrite` it files whatever was filed before, and cursors before this
+-- event become invalid.
 local function file(bounds, m, e, strict)
   local u = '{' .. m.bucket .. '}u:' .. m.user
   local r = call('HMGET', u, 'b', 's', 'f:' .. e.conversation)
@@ -26,7 +29,7 @@ local function file(bounds, m, e, strict)
   if m.version > from_v then from_v = m.version end
   local i, base = '{' .. m.bucket .. '}i:' .. m.user, base_of(r[1])
   local hidden = e.of > 0 and e.of <= m.seq
-  -- Lower in one of the two and higher in the other is of another history.
+  -- Lower in one number and higher in the other comes from another history.
   local same = e.seq == from_s and e.version == from_v
   if (same or e.seq < from_s or e.version < from_v) and not m.rewrite then
     position = tonumber(position)

@@ -1,9 +1,9 @@
--- A user's record and inbox. A reference is the fingerprint (4 bytes), the
+-- A user's record and inbox. A reference is: the fingerprint (4 bytes), the
 -- time in ms (6 bytes, big endian), the size of the entry (3 bytes, big
--- endian), where its marks are (the buckets of the conversation and, if that is
--- a direct one, of its other member: 2 bytes each, big endian), 'm' or 'c', the
--- seq or version, ':', and the conversation. Its position is the base plus its
--- place in the list.
+-- endian), the buckets of its marks (of the conversation and, in a direct one,
+-- of the other member: 2 bytes each, big endian), 'm' or 'c', the seq or
+-- version, ':', and the conversation. Its position is the base plus its index
+-- in the list.
 local call, match, sub, byte, char, floor =
   redis.call, string.match, string.sub, string.byte, string.char, math.floor
 
@@ -12,17 +12,18 @@ local function now_ms()
   return t[1] * 1000 + floor(t[2] / 1000)
 end
 
--- What is no reference (a damaged one, which readers go on past) is old.
+-- A damaged reference, which readers skip, counts as old.
 local function time_of(ref)
   if #ref < 16 then return 0 end
   local a, b, c, d, e, f = byte(ref, 5, 10)
   return ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
 end
 
--- Four bytes of what is damaged, too.
+-- Four bytes, even of a damaged reference.
 local function fingerprint_of(ref) return sub(ref .. '\0\0\0\0', 1, 4) end
 
--- The position before the oldest event kept, and the fingerprint there.
+-- The base: the position before the oldest event kept, and the fingerprint
+-- there.
 local function base_of(field)
   if not field then return 0, '\0\0\0\0' end
   return tonumber(match(field, '^%d+')), sub(field, -4)
@@ -34,7 +35,7 @@ local function cut(u, i, base, n)
   return base + n, fp
 end
 
--- Opens an inbox for reading, without what is older than `oldest`.
+-- Opens an inbox for reading, and trims events older than `oldest`.
 local function open(bucket, user, oldest)
   local u, i = '{' .. bucket .. '}u:' .. user, '{' .. bucket .. '}i:' .. user
   local r = call('HMGET', u, 'b', 's', 'a', 'w', 'e')
@@ -62,8 +63,8 @@ local function head_fp(box)
   return fingerprint_of(call('LINDEX', box.i, -1))
 end
 
--- Whether a cursor names a place: 0 it does, 1 trimmed, 2 rewritten. And the
--- reference there, if that was looked at.
+-- Whether a cursor is valid: 0 valid, 1 trimmed, 2 rewritten. And the reference
+-- at it, if that was read.
 local function check(box, position, fp)
   if position > box.head or position < box.rewritten then return 2 end
   if position < box.base then return 1 end

@@ -1,10 +1,13 @@
--- Locations: the sessions of a user, all in the field `s` of its record, each
--- `session device node;`. Beside it `e`, when the last one ended, in ms.
+-- Locations: the sessions of a user, all in the field `s` of the record, each
+-- as `session device node;`. The field `e` has the time in ms when the last
+-- session ended.
 local EACH = '([^ ]+) ([^ ]+) ([^;]+);'
--- Of a node's lease, in ms: a dead node was last heard of at least so long ago.
+-- The length of a node's lease, in ms: a dead node renewed it at least this
+-- long ago.
 local LEASE = 10000
 
--- The last one ended `ago` ms ago, if none is left.
+-- Writes the locations that are left. If there are none, the last session ended
+-- `ago` ms ago.
 local function write_locations(u, list, ago)
   local text = table.concat(list)
   if text ~= '' then
@@ -15,7 +18,7 @@ local function write_locations(u, list, ago)
   end
 end
 
--- Removes the locations on these nodes, and only those.
+-- Removes the locations on these nodes, and no others.
 local function sweep(bucket, user, dead)
   local u = '{' .. bucket .. '}u:' .. user
   local kept, gone = {}, false

@@ -1,5 +1,5 @@
--- Notes for all who are interested in a mark of `user`: `members` as a group
--- has them. Returns how many that were.
+-- Notes a mark of `user` for all who are told of it. `members` has a group's
+-- form. Returns for how many it was noted.
 local function note_for_all(members, conversation, user, kind)
   local all, count = {}, 0
   for bucket, name in string.gmatch(members, '(%d+),([^:]+):') do

@@ -1,12 +1,13 @@
--- Numbering: appends to a conversation's log `l:` (messages) or to its list of
--- changes `e:` (of the group, and of messages), each `head:seq:entry` with the
--- head that it came after and the seq of the message that it amends (0: none).
--- The record `c:` holds how many messages were trimmed as `lb`, how many
--- changes there ever were as `v` (the version), and of a group `g`, how many of
--- those were of the group itself, `name`, `owner` and `m`, its members in the
--- order of joining, each `bucket,user:seq:version;` with what they see after;
--- and as `k` the last day of which there are repeat keys, with '+' behind it if
--- there are some of the day before.
+-- Numbering: appends to a conversation's log `l:` (messages), or to its list of
+-- changes `e:` (of the group, and amendments), each as `head:seq:entry` with
+-- the head at that time and the seq of the message that it amends (0: none).
+--
+-- The record `c:` has: `lb`, how many messages were trimmed; `v`, the version,
+-- which counts all changes ever; and `k`, the last day that has repeat keys,
+-- with '+' after it if the day before has some, too. For a group also: `g`, how
+-- many changes were of the group itself; `name`; `owner`; and `m`, its members
+-- in the order of joining, each as `bucket,user:seq:version;` with the seq and
+-- version after which they see it.
 
 local function trim_log(l, base, len, version, bounds)
   local tag, conversation = match(l, '^({%d+})l:(.*)$')
@@ -23,23 +24,23 @@ local function append_changes(steps, e, head, seq, entries)
   end
 end
 
--- `len` is what appending them has answered.
+-- Trims the list of changes; `len` is its length after appending.
 local function trim_changes(e, len, bounds)
   local n = beyond(e, len, bounds, '^%d+:%d+:(.*)$')
   if n > 0 then call('LTRIM', e, n, -1) end
 end
 
--- Those who are in it no longer, of the members that a change gives.
+-- Those of the members whom a change removes.
 local function removed_of(members)
   local removed = {}
   for member in string.gmatch(members, '([^;]+);l') do removed[#removed + 1] = member .. ';' end
   return table.concat(removed)
 end
 
--- Returns the status ('ok', 'stale', 'no'), the head, the version before the
--- change, and the members before or after it: those who are in it no longer
--- with ';l' in the place of ';'. With `p.note`, a key and what a value begins
--- with, they are noted there.
+-- Numbers a change of a group. Returns the status ('ok', 'stale', 'no'), the
+-- head, the version before the change, and the members before or after it;
+-- those who are removed have ';l' instead of ';'. With `p.note` (a key, and the
+-- beginning of a value) the removed members are noted there.
 local function number_change(p, bounds)
   local tag = '{' .. p.bucket .. '}'
   local c, e = tag .. 'c:' .. p.conversation, tag .. 'e:' .. p.conversation
@@ -85,7 +86,7 @@ local function number_change(p, bounds)
   write_all(steps)
   trim_changes(e, appended.answer, bounds)
   if after == '' then
-    -- Gone, but the inboxes of those who were in it still refer to it.
+    -- The group is gone, but inboxes of former members still refer to it.
     for _, list in ipairs({'c:', 'l:', 'e:'}) do
       call('PEXPIRE', tag .. list .. p.conversation, bounds.age)
     end
@@ -94,8 +95,9 @@ local function number_change(p, bounds)
   return 'ok', head, version, all
 end
 
--- Returns the status ('no', 'none' for no such message, 'forbidden', or what
--- `amend` does), the head, the version before it, and the members.
+-- Numbers an amendment. Returns the status ('no'; 'none' for no such message;
+-- 'forbidden'; or what `amend` returns), the head, the version before it, and
+-- the members.
 local function number_amendment(p, bounds)
   local tag = '{' .. p.bucket .. '}'
   local c, l = tag .. 'c:' .. p.conversation, tag .. 'l:' .. p.conversation
@@ -116,7 +118,7 @@ local function number_amendment(p, bounds)
   local status, write = amend(tag, p, version, bounds, name and find_repeat(k, name, r[5]))
   if status == 'ok' then
     local e = tag .. 'e:' .. p.conversation
-    -- What says nothing by itself is first, and last what a repeat looks for.
+    -- First what means nothing by itself, last what a repeat looks for.
     local steps = {{'ZADD', tag .. 'z:' .. p.conversation, p.seq, p.seq}}
     append_changes(steps, e, head, p.seq, {p.entry})
     local appended = steps[2]

@@ -1,4 +1,4 @@
--- Reads the bounds and the posts from ARGV.
+-- Reads the limits and the posts from ARGV.
 local at = 1
 local function arg()
   at = at + 1
@@ -9,13 +9,14 @@ bounds.age, bounds.events, bounds.messages, bounds.reactions, bounds.unheard = c
 bounds.oldest = now - bounds.age
 bounds.most, bounds.log = bounds.events + bounds.events / 16, bounds.messages + bounds.messages / 16
 
--- A message is two arguments, which costs less than a dozen: this and the
--- entry. It is MessagePack strings: the conversation, the keys of its record, of
--- its log and (what they begin with) of its repeat keys; the field of members'
--- records; the name of the repeat key, session, time, what comes before the
--- entry in an announcement; then of a group who made it and the reference; of a
--- direct conversation '' and of each member, its maker first, the keys of the
--- record and of the inbox and the reference, and of the second one the target
--- of the announcement. A reference is without the seq and the conversation, a
--- target without the position. Whoever is no member is sent as if to a group.
+-- A message is two arguments, which is cheaper than a dozen: this one and the
+-- entry. This one is MessagePack with these strings: the conversation; the keys
+-- of its record and its log, and the beginning of the keys of its repeat keys;
+-- the field of members' records; the name of the repeat key; the session; the
+-- time; what comes before the entry in an announcement. Then for a group: the
+-- sender and the reference. For a direct conversation: '', and for each member,
+-- the sender first, the keys of the record and the inbox, and the reference;
+-- for the second one also the target of the announcement. A reference is
+-- without seq and conversation, a target without position. A sender who is no
+-- member has the form for a group.
 local read_message = cmsgpack.unpack

@@ -8,8 +8,8 @@ end
 local function read_post(kind)
   local p = {kind = kind, bucket = arg(), conversation = arg(), by = arg()}
   if p.kind == 'a' then
-    -- Who may: '*' anyone, 's' the sender, 'o' the sender and the group's owner.
-    -- What becomes of the message: 'e' an edit, 'x' a recall, 'r' a reaction.
+    -- `who` may do it: '*' every member, 's' the sender, 'o' the sender and the
+    -- group's owner. `what` is done: 'e' an edit, 'x' a recall, 'r' a reaction.
     p.seq, p.who, p.what = tonumber(arg()), arg(), arg()
     p.key, p.emoji, p.on = arg(), arg(), arg() == '1'
     p.time, p.prefix, p.entry, p.members = arg(), arg(), arg(), arg()

@@ -1,4 +1,4 @@
--- Short names, and the time.
+-- Short names of functions, and the time.
 local call, match, sub, byte, char, floor, find, format = redis.call, string.match, string.sub, string.byte,
   string.char, math.floor, string.find, string.format
 

@@ -1,12 +1,12 @@
 -- The present state of amended messages, beside a conversation's log: `a:`, a
--- hash from seq to the last edit's entry; `x:`, a sorted set of the recalled,
--- `seq:time` by seq; `r:<conversation>:<seq>`, a sorted set of a message's
--- reactions, `user:emoji` by the version at which they were set; and `z:`, a
--- sorted set of the seqs that have any.
+-- hash from seq to the entry of the last edit; `x:`, a sorted set of recalled
+-- messages, `seq:time` by seq; `r:<conversation>:<seq>`, a sorted set of a
+-- message's reactions, `user:emoji` by the version at which they were set; and
+-- `z:`, a sorted set of the seqs that have any of these.
 
--- What amending a message that is there would be. Returns 'ok' and the command
--- that does it; or 'same' (nothing changes, as by an edit that is a repeat),
--- 'recalled', or 'many' (it has all the reactions that it may have).
+-- What amending an existing message does. Returns 'ok' and the command to run;
+-- or 'same' (nothing changes, as for an edit that is a repeat), 'recalled', or
+-- 'many' (it has all the reactions that it may have).
 local function amend(tag, p, version, bounds, is_repeat)
   local x = tag .. 'x:' .. p.conversation
   if call('ZCOUNT', x, p.seq, p.seq) > 0 then return p.what == 'x' and 'same' or 'recalled' end
@@ -24,7 +24,7 @@ local function amend(tag, p, version, bounds, is_repeat)
   return 'ok', {'ZADD', r, version, member}
 end
 
--- Forgets what became of the messages up to here: they are trimmed.
+-- Removes the states of the messages up to here, which are trimmed.
 local function forget_states(tag, conversation, upto)
   local z = tag .. 'z:' .. conversation
   local seqs = call('ZRANGEBYSCORE', z, '-inf', upto)
@@ -37,7 +37,7 @@ local function forget_states(tag, conversation, upto)
   call('ZREMRANGEBYSCORE', z, '-inf', upto)
 end
 
--- They go with the conversation, after `age` ms.
+-- Lets the states expire with the conversation, after `age` ms.
 local function expire_states(tag, conversation, age)
   for _, seq in ipairs(call('ZRANGE', tag .. 'z:' .. conversation, 0, -1)) do
     call('PEXPIRE', tag .. 'r:' .. conversation .. ':' .. seq, age)
@@ -45,8 +45,8 @@ local function expire_states(tag, conversation, age)
   for _, key in ipairs({'a:', 'x:', 'z:'}) do call('PEXPIRE', tag .. key .. conversation, age) end
 end
 
--- What became of a message that was amended: its seq, last edit ('' for none),
--- time of the recall ('0' for none), and reactions.
+-- The state of an amended message: its seq, the last edit ('' for none), the
+-- time of the recall ('0' for none), and the reactions.
 local function state_of(tag, conversation, seq)
   local recalled = call('ZRANGEBYSCORE', tag .. 'x:' .. conversation, seq, seq)[1]
   return {seq, call('HGET', tag .. 'a:' .. conversation, seq) or '', recalled and match(recalled, ':(%d+)$') or '0',

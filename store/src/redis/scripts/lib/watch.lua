@@ -1,8 +1,9 @@
--- Who watches a user: the set `w:<user>` of nodes. It is gone when nobody has
--- asked and the user has not come for so many ms: 30 days.
+-- Who watches a user: the set `w:<user>` of nodes. It expires when for this
+-- many ms (30 days) nobody asks and the user does not come.
 local WATCH = 2592000000
 
--- How long ago the last session ended and who watches, of a user who is away.
+-- For a user who is away: when the last session ended, how long ago that is,
+-- and who watches.
 local function absence(bucket, user)
   local tag = '{' .. bucket .. '}'
   local ended = redis.call('HGET', tag .. 'u:' .. user, 'e')

@@ -1,4 +1,4 @@
-//! Places for connections: so many in all, so many for each address.
+//! Slots for connections: a limit for the node, and one for each address.
 
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,12 +10,12 @@ use rustc_hash::FxHashMap;
 
 use crate::metrics::{REFUSED, SOCKETS};
 
-/// Counts connections.
+/// Counts open connections against the limits.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Slots {
     most: usize,
     most_per_address: Option<usize>,
-    /// The open connections; of each address only where there is a limit.
+    /// The open connections; counted for each address only if there is a limit.
     open: Lock<LEAF, Open>,
     refused: AtomicU64,
 }
@@ -26,16 +26,16 @@ struct Open {
     by_address: FxHashMap<IpAddr, usize>,
 }
 
-/// How many connections there are, and were refused.
+/// How many connections are open, and were refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
-    /// Now.
+    /// Connections that are open now.
     pub open: usize,
-    /// Since the start.
+    /// Connections refused since the start.
     pub refused: u64,
 }
 
-/// Why there is no place.
+/// Why there is no slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Full {
     All,
@@ -51,24 +51,24 @@ impl Full {
     }
 }
 
-/// One connection's place; given back when it is dropped.
+/// One connection's slot, which is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
+pub(super) struct Slot {
+    slots: Arc<Slots>,
     address: IpAddr,
 }
 
-impl Places {
+impl Slots {
     pub(super) fn new(most: usize, most_per_address: Option<usize>) -> Arc<Self> {
         Arc::new(Self { most, most_per_address, open: Lock::default(), refused: AtomicU64::new(0) })
     }
 
-    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<Slot, Full> {
         let address = network(address);
         match self.try_take(address) {
             Ok(()) => {
                 SOCKETS.add(&[], 1);
-                Ok(Place { places: self.clone(), address })
+                Ok(Slot { slots: self.clone(), address })
             }
             Err(full) => {
                 REFUSED.add(&[full.as_str()], 1);
@@ -100,10 +100,10 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         SOCKETS.add(&[], -1);
-        let mut open = self.places.open.lock();
+        let mut open = self.slots.open.lock();
         open.all -= 1;
         if let Entry::Occupied(mut of_address) = open.by_address.entry(self.address) {
             *of_address.get_mut() -= 1;
@@ -114,7 +114,8 @@ impl Drop for Place {
     }
 }
 
-/// One customer has a whole /64 of IPv6, and IPv4 has two spellings there.
+/// The part of an address that is counted: one customer has a whole /64 of
+/// IPv6, and an IPv4 address can be written as IPv6, too.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -131,16 +132,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_counted_in_all_and_by_network_and_come_back() {
-        let places = Places::new(3, Some(2));
+    fn slots_are_counted_in_all_and_by_network_and_come_back() {
+        let slots = Slots::new(3, Some(2));
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
-        let one = places.take(address("2001:db8::1")).unwrap();
-        let _two = places.take(address("2001:db8::2")).unwrap();
-        assert_eq!(places.take(address("2001:db8::3")).unwrap_err(), Full::Address);
-        let _other = places.take(address("10.0.0.1")).unwrap();
-        assert_eq!(places.take(address("10.0.0.2")).unwrap_err(), Full::All);
+        let one = slots.take(address("2001:db8::1")).unwrap();
+        let _two = slots.take(address("2001:db8::2")).unwrap();
+        assert_eq!(slots.take(address("2001:db8::3")).unwrap_err(), Full::Address);
+        let _other = slots.take(address("10.0.0.1")).unwrap();
+        assert_eq!(slots.take(address("10.0.0.2")).unwrap_err(), Full::All);
         drop(one);
-        assert!(places.take(address("2001:db8::9")).is_ok());
-        assert_eq!(places.counts(), Counts { open: 2, refused: 2 });
+        assert!(slots.take(address("2001:db8::9")).is_ok());
+        assert_eq!(slots.counts(), Counts { open: 2, refused: 2 });
     }
 }

@@ -1,27 +1,29 @@
-//! What has become of an amended message, and the message as it is shown then.
+//! A message's state after its amendments, and the message as readers are shown
+//! it.
 
 use bytes::Bytes;
 use proto::UserId;
 use proto::wire::{Entry, entry};
 
 use crate::damage::unless_damaged;
-use crate::model::{Logged, Shown};
+use crate::model::{CurrentMessage, LogEvent};
 use crate::{Error, Result};
 
-/// What amendments have made of a message.
+/// The state that amendments have given a message.
 #[derive(Debug, Default)]
-pub(crate) struct Amended {
+pub(crate) struct MessageState {
     /// The last edit.
     pub(crate) edit: Option<Entry>,
     /// Unix ms of the recall.
     pub(crate) recalled: Option<u64>,
-    /// Who has reacted with what, in the order of reacting.
+    /// User and emoji of each reaction, the earliest first.
     pub(crate) reactions: Vec<(UserId, String)>,
 }
 
-impl Amended {
-    /// The message with its present body.
-    pub(crate) fn show(self, mut message: Logged) -> Result<Shown> {
+impl MessageState {
+    /// The message in its present state: the body of the last edit, or none
+    /// when it was recalled.
+    pub(crate) fn show(self, mut message: LogEvent) -> Result<CurrentMessage> {
         let edited = self.edit.as_ref().map(|edit| edit.time);
         let body = match (self.recalled, self.edit) {
             (Some(_), _) => Some(Bytes::new()),
@@ -42,6 +44,6 @@ impl Amended {
                 None => reactions.push((emoji, vec![user])),
             }
         }
-        Ok(Shown { message, edited, recalled: self.recalled, reactions })
+        Ok(CurrentMessage { message, edited, recalled: self.recalled, reactions })
     }
 }

@@ -1,12 +1,12 @@
--- Takes the newest of a list back, which nobody has seen yet: what belongs to it
--- was refused, or it is there already.
+-- Removes the newest element of a list again, which nobody has seen yet, since
+-- what belongs to it was refused or is there already.
 local function take_back(list)
   if type(redis.pcall('RPOP', list)) == 'table' then redis.call('LTRIM', list, 0, -2) end
 end
 
--- Does what belongs together: commands, each with what takes it back, if it must
--- be. When one is refused, those before it are taken back. Each has its `answer`
--- afterwards.
+-- Runs commands that belong together: each with `back`, which undoes it, where
+-- that is needed. When one is refused, those before it are undone. Sets
+-- `answer` of each.
 local function write_all(steps)
   for n, step in ipairs(steps) do
     step.answer = redis.pcall(unpack(step))
@@ -19,19 +19,21 @@ local function write_all(steps)
   end
 end
 
--- Sets a field, which had this value before or none.
+-- A step that sets a field; `old` is its value before, or nil.
 local function field_step(key, field, old, new)
   return {'HSET', key, field, new, back = function()
     if old then redis.call('HSET', key, field, old) else redis.call('HDEL', key, field) end
   end}
 end
 
--- The same of a string that holds a number, nought where there is none.
+-- A step that sets a string that holds a number; `old` is 0 where there is
+-- none.
 local function base_step(key, old, new)
   return {'SET', key, new, back = function()
     if old > 0 then redis.call('SET', key, old) else redis.call('DEL', key) end
   end}
 end
 
--- Cuts the first `n` off a list, where this step says that they are gone.
+-- Removes the first `n` elements of a list, after the step that records that
+-- they are gone.
 local function cut_list(list, n, said) write_all({said, {'LTRIM', list, n, -1}}) end

@@ -1,5 +1,5 @@
-//! One connection of a store to Redis (one per primary in a Cluster), with a
-//! watchdog, and the running of scripts on it.
+//! A store's connection to Redis (in a Cluster one to each primary), its
+//! watchdog, and the running of scripts.
 
 use std::time::Duration;
 
@@ -25,29 +25,29 @@ use super::script::Script;
 use crate::trouble::{Reason, Trouble};
 use crate::{Error, Result};
 
-/// A primary that has not answered a PING for so long is given up: its
-/// connections are made anew, to whichever is the primary then.
+/// A primary that does not answer a PING within this time is given up: its
+/// connections are made again, to whichever is the primary then.
 const HUNG: Duration = Duration::from_secs(2);
-/// Calls wait so long for a connection that is just being made.
+/// How long a call waits for a connection that is being made.
 const CONNECTING: Duration = Duration::from_secs(1);
 
-/// What one call carries and answers at most, over all its items: it holds
-/// everybody up for some milliseconds.
+/// The most bytes that one call sends and receives, over all its items. Such a
+/// call blocks Redis for some milliseconds.
 pub(super) const CALL_BYTES: usize = 1 << 20;
-/// Calls under way at once in a Cluster, where each is of another bucket. On one
-/// server there is one: others' calls get in between.
+/// The most calls at once in a Cluster, each for another bucket. On a single
+/// server there is one at a time, so that others' calls get in between.
 const CALLS: usize = 16;
 
-/// What a script is to do for one user or conversation.
+/// One item of a script's call: what it does for one user or conversation.
 #[derive(Debug, Clone)]
 pub(super) struct Item {
     pub(super) bucket: Bucket,
     pub(super) args: Args,
-    /// Bytes that its row may have, if that is more than a few.
+    /// The bytes that its row may have, if more than a few.
     answer: usize,
 }
 
-/// Of the frequent scripts, kept in the item itself.
+/// The arguments; those of frequent scripts fit into the item itself.
 pub(super) type Args = SmallVec<[Value; 4]>;
 
 impl Item {
@@ -55,12 +55,12 @@ impl Item {
         Self { bucket, args, answer: 0 }
     }
 
-    /// Its row may have so many bytes.
+    /// Says how many bytes its row may have.
     pub(super) fn answering(self, bytes: usize) -> Self {
         Self { answer: bytes, ..self }
     }
 
-    /// Bytes that it takes in a call, both ways.
+    /// The bytes of the item in a call, in both directions.
     fn weight(&self) -> usize {
         let size = |value: &Value| match value {
             Value::Bytes(bytes) => bytes.len(),
@@ -73,15 +73,15 @@ impl Item {
 
 /// A connection for commands.
 #[derive(Clone)]
-pub(super) struct Link {
+pub(super) struct Connection {
     client: Client,
     cluster: bool,
     timeout: Duration,
     trouble: &'static Trouble,
 }
 
-impl Link {
-    /// Begins to connect; the watchdog runs on `tasks` until `shutdown`.
+impl Connection {
+    /// Starts to connect. The watchdog runs on `tasks` until `shutdown`.
     pub(super) fn open(
         address: &Address,
         trouble: &'static Trouble,
@@ -107,7 +107,7 @@ impl Link {
         self.cluster
     }
 
-    /// Waits until there is a connection.
+    /// Waits until there is a connection. Fails after `wait`.
     pub(super) async fn connected(&self, wait: Duration) -> Result<()> {
         if self.client.is_connected() {
             return Ok(());
@@ -118,10 +118,10 @@ impl Link {
         }
     }
 
-    /// Runs a script for every item and gives a row for each. `per_call` items
-    /// at most go into one call, and [`CALL_BYTES`]; one after the other, so
-    /// that others' calls get in between. In a Cluster a call has those of one
-    /// bucket.
+    /// Runs a script for every item and returns a row for each. A call has at
+    /// most `per_call` items and [`CALL_BYTES`]. Calls run one after the other,
+    /// so that others' calls get in between. In a Cluster a call has only items
+    /// of one bucket.
     pub(super) async fn run(
         &self,
         script: &'static Script,
@@ -144,8 +144,8 @@ impl Link {
         Ok(rows)
     }
 
-    /// Runs a script for the first of these items, as many as it does in one
-    /// call: one at least. Not in a Cluster.
+    /// Runs a script once, for as many of the first items as it handles in one
+    /// call: at least one. Not for a Cluster.
     pub(super) async fn run_some(
         &self,
         script: &'static Script,
@@ -160,7 +160,7 @@ impl Link {
         Ok(rows)
     }
 
-    /// A call has items of one bucket, in their order.
+    /// Runs calls that each have items of one bucket, in their order.
     async fn run_by_bucket(
         &self,
         script: &'static Script,
@@ -169,7 +169,7 @@ impl Link {
         call: Bound,
     ) -> Result<Vec<Row>> {
         let mut indexed: Vec<(usize, Item)> = items.into_iter().enumerate().collect();
-        // Stable.
+        // The sort is stable: items of one bucket keep their order.
         indexed.sort_by_key(|(_, item)| item.bucket);
         let (order, items): (Vec<usize>, Vec<Item>) = indexed.into_iter().unzip();
         let runs: Vec<&[Item]> = items
@@ -188,7 +188,7 @@ impl Link {
         Ok(rows.into_iter().map(|row| row.expect("every index is in one call")).collect())
     }
 
-    /// One call, of as many rows as items.
+    /// One call, which returns as many rows as it has items.
     async fn one(
         &self,
         script: &'static Script,
@@ -204,7 +204,7 @@ impl Link {
         Ok(rows)
     }
 
-    /// Runs a script on what belongs to no bucket.
+    /// Runs a script on keys that belong to no bucket.
     pub(super) async fn run_common(&self, script: &'static Script, args: Vec<Value>) -> Result<Row> {
         self.connected(CONNECTING).await?;
         let key =
@@ -259,12 +259,13 @@ impl Link {
                 ClusterHash::FirstKey
             }
         };
-        // Cheap: every value is a number or shares its bytes.
+        // Cheap: values are numbers or share their bytes.
         all.extend_from_slice(common);
         for item in items {
             all.extend_from_slice(&item.args);
         }
-        // Boxed: fred's future is of 7 KB, and would be moved with every future around it.
+        // Boxed: fred's future has 7 KB, and would be moved with every future
+        // around it.
         let call = Box::pin(self.client.custom_raw(CustomCommand::new_static(command, hash, false), all));
         match call.await {
             Ok(Resp3Frame::SimpleError { data, .. }) => Err(Failure::from_text(&data)),
@@ -286,7 +287,7 @@ impl Link {
         }
     }
 
-    /// Publishes to a node's channel.
+    /// Publishes an envelope to a node's channel.
     pub(super) async fn publish(&self, node: &str, envelope: Bytes) -> Result<()> {
         self.connected(CONNECTING).await?;
         let channel = channel(node);
@@ -301,7 +302,7 @@ impl Link {
         }
     }
 
-    /// Answers in time, on every primary.
+    /// Fails unless every primary answers a PING in time.
     pub(super) async fn ping(&self) -> Result<()> {
         self.connected(CONNECTING).await?;
         timeout(self.timeout, ping_all(&self.client))
@@ -311,7 +312,7 @@ impl Link {
     }
 }
 
-/// The channel of a node.
+/// The name of a node's channel.
 pub(super) fn channel(node: &str) -> String {
     format!("n:{node}")
 }
@@ -327,8 +328,8 @@ impl Failure {
     }
 }
 
-/// What Redis itself answers. Only a script that fails over the shape of what
-/// it finds means that the data is not ours.
+/// Reads an error that Redis replied. Only a script that fails on the type of a
+/// value means that the data is not ours.
 fn from_server(text: &str) -> Error {
     let moving = text.contains("non local key") || text.contains("must hash to the same slot");
     let refused = Reason::of(text) != Reason::Other;
@@ -343,8 +344,8 @@ fn from_server(text: &str) -> Error {
 /// Waits until a client is connected.
 pub(super) async fn connected(client: &impl ClientLike) {
     while !client.is_connected() {
-        // fred's own wait misses a connection that is made between its look at
-        // the state and its subscription to the event.
+        // fred's own wait misses a connection made between its check of the
+        // state and its subscription to the event.
         let _ = timeout(Duration::from_millis(50), client.wait_for_connect()).await;
         tokio::task::yield_now().await;
     }
@@ -381,8 +382,9 @@ async fn note_errors(
     }
 }
 
-/// fred's own timer is reset by every write, so that a primary that hangs
-/// would be written to for as long as there is something to write.
+/// The watchdog: pings the primaries, and connects again when one hangs. fred's
+/// own timer is restarted by every write, so it never fires while something is
+/// written to the primary that hangs.
 async fn watch(client: Client, trouble: &'static Trouble, shutdown: CancellationToken) {
     let mut tick = tokio::time::interval(Duration::from_millis(500));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -407,6 +409,6 @@ async fn watch(client: Client, trouble: &'static Trouble, shutdown: Cancellation
             }
         }
     }
-    // The connection ends with the client; nothing waits for what is lost.
+    // The connection ends with the client; nobody waits for what is lost.
     let _ = timeout(Duration::from_millis(200), client.quit()).await;
 }

@@ -1,6 +1,7 @@
--- Posts other than messages, and messages that do not come next.
+-- Posts other than messages, and messages that are not the next entry to file
+-- for a member.
 
--- Notes a message that was filed for another than its sender.
+-- Notes a message that was filed for a member other than its sender.
 local function keep_unheard(u, conversation, seq, locations)
   local user = match(u, 'u:(.*)$')
   local id = unheard_id(user, conversation, seq)
@@ -13,7 +14,7 @@ local function keep_unheard(u, conversation, seq, locations)
   end
 end
 
--- A node that is dead did not hear of its users' events.
+-- Removes the sessions on a dead node, which did not hear of its users' events.
 local function forget(node)
   for _, u in ipairs(told) do
     local bucket, user = match(u, '^{(%d+)}u:(.*)$')
@@ -25,8 +26,8 @@ local function forget(node)
   end
 end
 
--- Files what a crash of the other way (step by step) has left out, up to but
--- not including this entry.
+-- Files the entries before this one that a crash of the stepwise way has left
+-- out.
 local function close(tag, m, e, fs, fv)
   local r = call('HMGET', tag .. 'c:' .. e.conversation, 'lb', 'v')
   local lb, eb = tonumber(r[1]) or 0, (tonumber(r[2]) or 0) - call('LLEN', tag .. 'e:' .. e.conversation)
@@ -60,7 +61,7 @@ local function close(tag, m, e, fs, fv)
   if v > fv then
     for _, change in ipairs(call('LRANGE', tag .. 'e:' .. e.conversation, fv - eb, v - eb - 1)) do
       local head, of, entry = match(change, '^(%d+):(%d+):(.*)$')
-      -- Readers go on past one that is damaged.
+      -- A damaged change is skipped.
       if head then messages(tonumber(head), fv) end
       fv = fv + 1
       if head then one('c', tonumber(head), fv, entry, tonumber(of)) end
@@ -69,7 +70,8 @@ local function close(tag, m, e, fs, fv)
   messages(s, v)
 end
 
--- Files an entry that may not come next; as `file` does.
+-- Files an entry, and before it those that are missing. Returns what `file`
+-- returns.
 local function file_anyway(tag, m, e)
   local status, position, locations = file(bounds, m, e, true)
   if status ~= 'hole' then return status, position, locations end
@@ -77,8 +79,9 @@ local function file_anyway(tag, m, e)
   return file(bounds, m, e, false)
 end
 
--- Files the message at hand for a member for whom it may not come next. Returns
--- its position (0: none), and the locations unless it was there already.
+-- Files the present message for a member for whom entries before it may be
+-- missing. Returns its position (0: none), and the locations unless it was
+-- there already.
 local function file_late(own, u, ref, since_seq, since_version)
   local bucket, user = match(u, '^{(%d+)}u:(.*)$')
   local m = {bucket = bucket, user = user, where = sub(ref, 14, 17), seq = tonumber(since_seq),
@@ -89,10 +92,11 @@ local function file_late(own, u, ref, since_seq, since_version)
   return position, status == 'filed' and locations
 end
 
--- Files and announces a change. Returns its place in the inbox of its maker.
+-- Files and announces a change. Returns its position in the inbox of its
+-- author.
 local function file_for_all(p, members, e, entry)
-  local tag, place, n = '{' .. p.bucket .. '}', 0, 0
-  -- The other's bucket, of each member of a direct conversation.
+  local tag, own_position, n = '{' .. p.bucket .. '}', 0, 0
+  -- For each member of a direct conversation the bucket of the other one.
   local others = {0, 0}
   if p.group == false then
     local one, other = match(members, '^(%d+),[^;]+;(%d*)')
@@ -103,7 +107,7 @@ local function file_for_all(p, members, e, entry)
     local m = {bucket = bucket, user = user, where = struct.pack('>I2I2', p.bucket, others[n] or 0),
       seq = tonumber(s), version = tonumber(v), own = false, left = left == 'l' and e.last}
     local status, position, locations = file_anyway(tag, m, e)
-    if user == p.by and position > 0 then place = position end
+    if user == p.by and position > 0 then own_position = position end
     if status == 'filed' and locations ~= '' then
       add_targets('{' .. bucket .. '}u:' .. user, '', position, locations)
     end
@@ -111,25 +115,26 @@ local function file_for_all(p, members, e, entry)
   if reached > 0 then
     announce(e.conversation, '', '\26' .. varint(#entry), entry)
   end
-  return place
+  return own_position
 end
 
--- A script that is refused a command does not undo the ones before it. What it
--- leaves half done gets a note, as step by step each post has one; see
--- `number.lua`. Whoever repeats it completes it, and so does a repair.
+-- When Redis refuses a command of a script, the commands before it stay. What
+-- is left half done gets a note, as every post has in the stepwise way (see
+-- `number.lua`). A repeat completes it, or a repair.
 local function note_half(tag, name, more)
   local t = call('TIME')
   redis.pcall('HSET', tag .. 'p', name, now .. ' ' .. t[1] .. '.' .. t[2] .. (more or ''))
 end
 
--- Of the message at hand. Its targets are told when it is completed.
+-- Leaves a note for the present message. Its targets are told when it is
+-- completed.
 local function leave_note()
   for n = 1, reached do targets[nodes[n]] = false end
   reached = 0
   if conversation then note_half(match(c, '^{%d+}'), conversation) end
 end
 
--- Of all posts of this call: they are filed, and not announced.
+-- Leaves notes for all posts of this call, which are filed but not announced.
 local function leave_notes(from)
   at = from
   while at <= #ARGV do
@@ -147,7 +152,7 @@ end
 
 local function is_noted(tag, name) return redis.pcall('HEXISTS', tag .. 'p', name) ~= 0 end
 
--- Whether a message that was there is filed for all of its members, whose
+-- Whether a message that was there already is filed for all its members, whose
 -- records these are: 'repeat' or 'half'.
 local function look_at_repeat(records, members)
   local n, since = 0, {}
@@ -162,7 +167,7 @@ local function look_at_repeat(records, members)
   return is_noted(match(c, '^{%d+}'), conversation) and 'half' or 'repeat'
 end
 
--- The same of an amendment that changes nothing: 'same' or 'half same'.
+-- The same for an amendment that changes nothing: 'same' or 'half same'.
 local function look_at_same(p, members, head, version)
   local tag = '{' .. p.bucket .. '}'
   for bucket, user, s, v in string.gmatch(members, '(%d+),([^:]+):(%d+):(%d+);') do
@@ -180,19 +185,19 @@ local function post_amendment(p)
   local status, head, version, members = number_amendment(p, bounds)
   if status == 'same' then status = look_at_same(p, members, head, version) end
   if status ~= 'ok' then return {status, p.seq, 0} end
-  local place = file_for_all(p, members, {conversation = p.conversation, kind = 'c', seq = head,
+  local own_position = file_for_all(p, members, {conversation = p.conversation, kind = 'c', seq = head,
     version = version + 1, of = p.seq, prefix = p.prefix}, p.entry)
-  return string.format('%d %d', p.seq, place)
+  return string.format('%d %d', p.seq, own_position)
 end
 
 local function post_change(p)
   conversation, c = p.conversation, '{' .. p.bucket .. '}c:' .. p.conversation
   local status, head, version, members = number_change(p, bounds)
   if status ~= 'ok' then return {status, head, 0} end
-  local place = 0
+  local own_position = 0
   local fine, why = pcall(function()
     for n, entry in ipairs(p.entries) do
-      place = file_for_all(p, members, {conversation = p.conversation, kind = 'c', seq = head,
+      own_position = file_for_all(p, members, {conversation = p.conversation, kind = 'c', seq = head,
         version = version + n, of = 0, prefix = p.prefixes[n], last = n == #p.entries}, entry)
     end
   end)
@@ -203,7 +208,7 @@ local function post_change(p)
     end
     error(why)
   end
-  return string.format('%d %d', head, place)
+  return string.format('%d %d', head, own_position)
 end
 
 return {take_back = take_back, leave_note = leave_note, leave_notes = leave_notes, look_at_repeat = look_at_repeat,

@@ -1,89 +1,93 @@
-//! Places: a message's number in its conversation, an event's position in an
+//! Positions: a message's seq in its conversation, an event's position in an
 //! inbox, and the cursor that clients hold.
 
 use std::fmt;
 
 use crate::bookmark::Bookmark;
-use crate::id::Invalid;
+use crate::id::FormError;
 use crate::wire;
 
 /// A message's number in its conversation: 1, 2, 3 … without holes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Seq(pub u64);
 
-/// An event's number in an inbox: 1, 2, 3 … without holes. 0 is before all.
+/// An event's number in an inbox: 1, 2, 3 … without holes. 0 is before the
+/// first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Position(pub u64);
 
-/// Random, made with each log entry: tells two histories apart that gave the
-/// same number to different events.
+/// A random number of each log entry. Two entries with the same position but
+/// different fingerprints come from two histories of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Fingerprint(pub u32);
 
-/// A place in an inbox as clients hold it: everything up to and including
-/// `position` has been received, and the event there was this one.
+/// A position in an inbox as clients hold it: everything up to and including
+/// `position` has been received, and the event there had this fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Cursor {
-    /// Of the last event received; 0 before the first.
+    /// The last event received; 0 before the first.
     pub position: Position,
-    /// Of the event at that position; 0 at position 0.
+    /// The fingerprint of the event there; 0 at position 0.
     pub fingerprint: Fingerprint,
 }
 
 impl Seq {
-    /// The one after.
+    /// The number after this one.
     pub fn next(self) -> Self {
         Self(self.0 + 1)
     }
 }
 
 impl Position {
-    /// The one after.
+    /// The number after this one.
     pub fn next(self) -> Self {
         Self(self.0 + 1)
     }
 }
 
 impl Fingerprint {
-    /// For a new entry. Never 0, which stands for "before the first event".
+    /// The fingerprint of a new entry. Never 0, which stands for "before the
+    /// first event".
     pub fn random() -> Self {
         Self(rand::random::<u32>() | 1)
     }
 }
 
-/// One history of a store, by the random part of its name; 0 while it is not
-/// known. What two incarnations say of one position cannot be compared.
+/// One history of a store, named by the random part of its incarnation; 0 while
+/// it is not known. Positions of two incarnations cannot be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct StoreIncarnation(pub u64);
 
 impl StoreIncarnation {
-    /// From the `<id>.<count>` that envelopes carry, or the id alone.
+    /// Reads the `<id>.<count>` that envelopes carry, or the id alone; what is
+    /// not hexadecimal counts as 0.
     pub fn of(name: &str) -> Self {
         let id = name.split('.').next().unwrap_or_default();
         Self(u64::from_str_radix(id, 16).unwrap_or_default())
     }
 }
 
-/// Characters of a cursor at most.
+/// The most characters of a cursor.
 pub(crate) const MAX_CURSOR: usize = 512;
 
-pub(crate) const CURSOR_RULE: Invalid =
-    Invalid("must be a cursor as the server gave it, or `start`, at most 512 characters");
+pub(crate) const CURSOR_RULE: FormError =
+    FormError("must be a cursor as the server gave it, or `start`, at most 512 characters");
 
 impl Cursor {
     /// Before the first event of an inbox.
     pub const ORIGIN: Self = Self { position: Position(0), fingerprint: Fingerprint(0) };
 
-    /// Reads the text form; the places of channels that may stand in it are
-    /// left out ([`crate::Bookmark`] has them). Only the form is checked:
-    /// whether the cursor names a place is for the store to say.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
+    /// Reads the text form, and leaves out the seqs of channels that may follow
+    /// ([`crate::Bookmark`] has them). Only the form is checked: whether there
+    /// is such an event is for the store to say. Fails with the rule to tell
+    /// the client.
+    pub fn parse(text: &str) -> Result<Self, FormError> {
         Bookmark::parse(text).map(|bookmark| bookmark.inbox)
     }
 }
 
-/// The place in the inbox, and what stands behind it.
-pub(crate) fn split_cursor(text: &str) -> Result<(Cursor, Option<&str>), Invalid> {
+/// The cursor at the beginning of the text, and the text after it.
+pub(crate) fn split_cursor(text: &str) -> Result<(Cursor, Option<&str>), FormError> {
     let mut parts = text.splitn(3, '.');
     let (position, fingerprint) = (parts.next().ok_or(CURSOR_RULE)?, parts.next().ok_or(CURSOR_RULE)?);
     let cursor = Cursor {
@@ -102,9 +106,9 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// Canonical form only, so that a cursor has one text: lower case, no leading
-/// zeros.
-pub(crate) fn from_base36(text: &str) -> Result<u64, Invalid> {
+/// Reads the canonical form only (lower case, no leading zeros), so that a
+/// cursor has one text.
+pub(crate) fn from_base36(text: &str) -> Result<u64, FormError> {
     let canonical = text == "0"
         || (!text.is_empty()
             && !text.starts_with('0')
@@ -113,7 +117,7 @@ pub(crate) fn from_base36(text: &str) -> Result<u64, Invalid> {
         return Err(CURSOR_RULE);
     }
     let number = u64::from_str_radix(text, 36).map_err(|_| CURSOR_RULE)?;
-    // Redis' scripts count in doubles: beyond 2^53 no position can exist.
+    // Scripts of Redis count in doubles: no position beyond 2^53 can exist.
     if number > 1 << 53 { Err(CURSOR_RULE) } else { Ok(number) }
 }
 
@@ -130,15 +134,15 @@ pub(crate) fn to_base36(mut number: u64, buffer: &mut [u8; 13]) -> &str {
     std::str::from_utf8(&buffer[at..]).expect("digits and letters are UTF-8")
 }
 
-impl From<Cursor> for wire::Place {
+impl From<Cursor> for wire::Cursor {
     fn from(cursor: Cursor) -> Self {
         Self { position: cursor.position.0, fingerprint: cursor.fingerprint.0 }
     }
 }
 
-impl From<wire::Place> for Cursor {
-    fn from(place: wire::Place) -> Self {
-        Self { position: Position(place.position), fingerprint: Fingerprint(place.fingerprint) }
+impl From<wire::Cursor> for Cursor {
+    fn from(cursor: wire::Cursor) -> Self {
+        Self { position: Position(cursor.position), fingerprint: Fingerprint(cursor.fingerprint) }
     }
 }
 
@@ -161,8 +165,8 @@ mod tests {
         #[test]
         fn any_text_is_a_cursor_in_its_one_form_or_refused(text in ".{0,24}") {
             if let Ok(cursor) = Cursor::parse(&text) {
-                let places = Bookmark::parse(&text).unwrap().channels.is_some();
-                prop_assert!(cursor.to_string() == text || places);
+                let has_channels = Bookmark::parse(&text).unwrap().channels.is_some();
+                prop_assert!(cursor.to_string() == text || has_channels);
             }
         }
     }
