@@ -45,7 +45,12 @@ where
 }
 
 /// Serves until `stop` is cancelled; requests under way are dropped then.
-pub async fn serve(listener: TcpListener, ready: ReadinessCheck, telemetry: Telemetry, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    ready: ReadinessCheck,
+    telemetry: Telemetry,
+    stop: CancellationToken,
+) {
     let routes = axum::Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz).with_state(ready))

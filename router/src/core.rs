@@ -10,8 +10,8 @@ use daemon::{Tasks, trace};
 use proto::wire::reply;
 use store::Store;
 use store::model::{
-    Acknowledge, AcknowledgeResult, Attach, AttachResult, Broadcast, BroadcastResult, ChannelPage, ChannelQuery, Detach,
-    InboxPage, InboxQuery, Mark, MarkResult, Post, PostResult,
+    Acknowledge, AcknowledgeResult, Attach, AttachResult, Broadcast, BroadcastResult, ChannelPage,
+    ChannelQuery, Detach, InboxPage, InboxQuery, Mark, MarkResult, Post, PostResult,
 };
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;

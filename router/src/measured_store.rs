@@ -10,9 +10,9 @@ use bytes::Bytes;
 use proto::wire::Notice;
 use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 use store::model::{
-    Acknowledge, AcknowledgeResult, Attach, AttachResult, Audience, Broadcast, BroadcastResult, ChannelPage, ChannelQuery,
-    Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark, MarkResult,
-    Membership, Post, PostResult, PresenceRecord, UnheardMessage,
+    Acknowledge, AcknowledgeResult, Attach, AttachResult, Audience, Broadcast, BroadcastResult, ChannelPage,
+    ChannelQuery, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark,
+    MarkResult, Membership, Post, PostResult, PresenceRecord, UnheardMessage,
 };
 use store::{Result, Store};
 
@@ -94,7 +94,11 @@ impl Store for MeasuredStore {
         self.time("conversations", self.0.conversations(ids, reader)).await
     }
 
-    async fn presence(&self, users: &[UserId], watcher: Option<&NodeIncarnation>) -> Result<Vec<PresenceRecord>> {
+    async fn presence(
+        &self,
+        users: &[UserId],
+        watcher: Option<&NodeIncarnation>,
+    ) -> Result<Vec<PresenceRecord>> {
         self.time("presence", self.0.presence(users, watcher)).await
     }
 

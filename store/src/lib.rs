@@ -13,9 +13,9 @@ mod error;
 pub mod model;
 pub mod redis;
 
-mod message_state;
 mod bus;
 mod damage;
+mod message_state;
 mod store;
 mod trouble;
 mod unheard;

@@ -9,9 +9,9 @@ use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 
 use crate::Result;
 use crate::model::{
-    Acknowledge, AcknowledgeResult, Attach, AttachResult, Audience, Broadcast, BroadcastResult, ChannelPage, ChannelQuery,
-    Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark, MarkResult,
-    Membership, Post, PostResult, PresenceRecord, UnheardMessage,
+    Acknowledge, AcknowledgeResult, Attach, AttachResult, Audience, Broadcast, BroadcastResult, ChannelPage,
+    ChannelQuery, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark,
+    MarkResult, Membership, Post, PostResult, PresenceRecord, UnheardMessage,
 };
 
 /// The durable log. Any number of routers use one store at once, and calls may
@@ -57,7 +57,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// The presence of users. With `watcher` this node watches them from now
     /// on; that is noted in the same step, so that no change is missed between.
-    async fn presence(&self, users: &[UserId], watcher: Option<&NodeIncarnation>) -> Result<Vec<PresenceRecord>>;
+    async fn presence(
+        &self,
+        users: &[UserId],
+        watcher: Option<&NodeIncarnation>,
+    ) -> Result<Vec<PresenceRecord>>;
 
     /// The node no longer watches these users.
     async fn unwatch(&self, users: &[UserId], watcher: &NodeIncarnation) -> Result<()>;

@@ -117,7 +117,9 @@ impl Reason {
             Self::Name => "its host name cannot be resolved: check --store and the DNS",
             Self::Refused => "nobody listens there: check that Redis runs, and the port in --store",
             Self::Credentials => "it rejects the user or password: check those in --store",
-            Self::Permission => "its user lacks a permission: widen the user's ACL (commands, keys, channels)",
+            Self::Permission => {
+                "its user lacks a permission: widen the user's ACL (commands, keys, channels)"
+            }
             Self::Memory => "it is out of memory: raise maxmemory, or shorten what is kept",
             Self::Disk => "its disk is full or cannot be written to: make room",
             Self::ReadOnly => "a replica answers instead of the primary",

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use proto::wire::{self, entry, reply};
 use proto::{ClientMessageId, ConversationId, Seq, UserId, label};
-use store::model::{Amendment, Post, PostKind, PostResult, Amenders};
+use store::model::{Amenders, Amendment, Post, PostKind, PostResult};
 
 use super::{check_body, done, field, new_entry, now};
 use crate::error::{Error, NO_CONVERSATION, Result};

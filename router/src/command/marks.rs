@@ -9,7 +9,11 @@ use crate::error::{Error, NO_CONVERSATION, Result};
 use crate::receipts::Receipts;
 
 /// The answer to an `ack`. The other members are told.
-pub(crate) fn delivered(user: UserId, outcome: AcknowledgeResult, receipts: &Receipts) -> Result<reply::Result> {
+pub(crate) fn delivered(
+    user: UserId,
+    outcome: AcknowledgeResult,
+    receipts: &Receipts,
+) -> Result<reply::Result> {
     let AcknowledgeResult::Marks(marks) = outcome else {
         return Err(Error::BadRequest("`cursor` names no position in this inbox".to_owned()));
     };

@@ -22,7 +22,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, f
 use proto::limits::MAX_BODY_BYTES;
 use proto::wire::{self, Entry, Event, Reactions, State, entry, reply};
 use proto::{Fingerprint, FormError, UserId};
-use store::model::{LogEvent, NewEntry, CurrentMessage};
+use store::model::{CurrentMessage, LogEvent, NewEntry};
 
 use crate::error::{Error, Result};
 

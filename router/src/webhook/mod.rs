@@ -22,7 +22,7 @@ use proto::wire::entry;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::Store;
-use store::model::{HistoryQuery, HistoryRange, LogEvent, CurrentMessage, UnheardMessage};
+use store::model::{CurrentMessage, HistoryQuery, HistoryRange, LogEvent, UnheardMessage};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -128,7 +128,10 @@ impl Teller {
 
     /// Reads the messages as JSON. The second list has those that need not be told
     /// any more: trimmed, recalled, or hidden from their reader by now.
-    async fn read(&mut self, taken: Vec<UnheardMessage>) -> Result<(Vec<Batch>, Vec<UnheardMessage>), Failure> {
+    async fn read(
+        &mut self,
+        taken: Vec<UnheardMessage>,
+    ) -> Result<(Vec<Batch>, Vec<UnheardMessage>), Failure> {
         let store = &self.store;
         let messages = stream::iter(taken).map(|unheard| async move {
             let query = HistoryQuery {

@@ -15,12 +15,12 @@ mod announce;
 mod bus;
 mod changed;
 mod channel;
+mod connection;
 mod conversation;
 mod fetch;
 mod filing;
 mod inbox;
 mod key;
-mod connection;
 mod look;
 mod mark;
 mod presence;
@@ -67,9 +67,9 @@ use self::connection::Connection;
 use self::step::FailPoint;
 use self::upkeep::Upkeep;
 use crate::model::{
-    Acknowledge, AcknowledgeResult, Attach, AttachResult, Audience, Broadcast, BroadcastResult, ChannelPage, ChannelQuery,
-    Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark, MarkResult,
-    Membership, Post, PostResult, PresenceRecord, UnheardMessage,
+    Acknowledge, AcknowledgeResult, Attach, AttachResult, Audience, Broadcast, BroadcastResult, ChannelPage,
+    ChannelQuery, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark,
+    MarkResult, Membership, Post, PostResult, PresenceRecord, UnheardMessage,
 };
 use crate::trouble;
 use crate::unheard::DropCounter;
@@ -180,7 +180,11 @@ impl Store for Redis {
         self.within(self.detach_all(&batch)).await
     }
 
-    async fn presence(&self, users: &[UserId], watcher: Option<&NodeIncarnation>) -> Result<Vec<PresenceRecord>> {
+    async fn presence(
+        &self,
+        users: &[UserId],
+        watcher: Option<&NodeIncarnation>,
+    ) -> Result<Vec<PresenceRecord>> {
         self.within(self.presence_of(users, watcher)).await
     }
 

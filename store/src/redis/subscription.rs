@@ -31,7 +31,7 @@ use super::address::Address;
 use super::connection::{Connection, channel, connected};
 use super::tracking::Tracking;
 use super::{script, write};
-use crate::{Error, BusItem, Loss, Result, Subscription, trouble};
+use crate::{BusItem, Error, Loss, Result, Subscription, trouble};
 
 const LEASE: Duration = Duration::from_secs(10);
 const RENEW: Duration = Duration::from_secs(1);
