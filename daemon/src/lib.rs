@@ -9,8 +9,8 @@
 //! the process itself), [`trace`] (spans), [`logs`], [`log_limit`] (limits log
 //! lines that others can cause), [`admin`] (`/healthz`, `/readyz`, `/metrics`),
 //! [`healthcheck`] (the subcommand that asks for `/readyz`), [`check`]
-//! (whether a configuration would work), [`causes`] (of errors), `backoff`
-//! (pauses between attempts), `tasks` (tasks that their owner waits for),
+//! (whether a configuration would work), [`causes`] (of errors), [`Backoff`]
+//! (pauses between attempts), [`Tasks`] (tasks that their owner waits for),
 //! [`lock`] (locks with a checked order).
 
 pub mod admin;
