@@ -27,11 +27,11 @@ const START: Duration = Duration::from_secs(60);
 /// What to start.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// How many.
+    /// Gateways to start.
     pub gateways: usize,
-    /// How many.
+    /// Routers to start.
     pub routers: usize,
-    /// For routers.
+    /// The store's URL, as routers are given it.
     pub router_store: String,
     /// For gateways; another one where a proxy stands before it.
     pub gateway_store: String,
@@ -138,12 +138,12 @@ impl Fleet {
         self.gateways.iter().map(Node::url).collect()
     }
 
-    /// The gateways.
+    /// The gateways, those that are down among them.
     pub fn gateways(&mut self) -> &mut [Node] {
         &mut self.gateways
     }
 
-    /// The routers.
+    /// The routers, those that are down among them.
     pub fn routers(&mut self) -> &mut [Node] {
         &mut self.routers
     }
@@ -185,7 +185,7 @@ impl Node {
         self.process.as_mut().with_context(|| format!("{} is down", self.name))
     }
 
-    /// SIGKILL.
+    /// Ends it with SIGKILL, and waits until it has gone.
     pub fn kill(&mut self) {
         self.process = None;
     }

@@ -32,7 +32,6 @@ enum Part {
     Storm,
 }
 
-/// One run.
 #[derive(Debug)]
 struct Step {
     part: Part,

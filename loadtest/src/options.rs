@@ -35,7 +35,7 @@ pub(crate) struct Options {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Runs one scenario; fails when a promise was broken.
+    /// Runs one scenario; fails with exit code 1 when a promise was broken.
     Run(Box<Run>),
     /// Runs the workloads of docs/PERFORMANCE.md several times each, on this
     /// machine; takes some twenty minutes.
@@ -43,7 +43,7 @@ pub(crate) enum Command {
     /// Runs the same workloads against Switchboard, Socket.IO with the Redis
     /// adapter, Centrifugo with Redis, and a bare relay, in turns.
     Versus(Box<Versus>),
-    /// Simulates what one machine cannot run.
+    /// Simulates thousands of nodes, which one machine cannot run.
     Simulate(Simulate),
     /// Writes the documents anew from docs/performance.json.
     Pages(Pages),
@@ -55,7 +55,7 @@ pub(crate) enum Command {
     StandBy(StandBy),
 }
 
-/// What `run` tells a process that holds idle sessions.
+/// The flags that `run` gives to a process that holds idle sessions.
 #[derive(Debug, Args)]
 pub(crate) struct StandBy {
     #[arg(long, value_delimiter = ',')]
@@ -179,7 +179,7 @@ pub(crate) struct Run {
     /// How clients connect: one transport, or several by weight.
     ///
     /// websocket, websocket-protobuf, sse, stream, iframe, long-poll (or poll),
-    /// long-poll-protobuf, short-poll.
+    /// long-poll-protobuf, short-poll, socketio-websocket, socketio-polling.
     #[arg(long, default_value = "websocket", value_name = "websocket=70,sse=20,poll=10", help_heading = LOAD)]
     transport: Mix,
 
@@ -206,17 +206,17 @@ pub(crate) enum Scenario {
     Room,
     /// Connections that say nothing.
     Idle,
-    /// All drop and return at once, with their cursors, to --backlog messages
-    /// each.
+    /// All users drop their connections and return at once with their cursors;
+    /// --backlog messages came for each meanwhile.
     Storm,
-    /// Readers come back to --backlog messages each.
+    /// As `storm`, with many messages to catch up with.
     Catchup,
-    /// Groups in which one reader in a hundred is slow.
+    /// Groups in which one reader in a hundred reads too slowly.
     Slow,
     /// A day of chat: direct and groups, receipts, typing, joins and leaves,
     /// reconnects, bodies from 256 bytes to 16 KiB.
     Mixed,
-    /// The same, and everybody leaves for another gateway and transport again
+    /// As `mixed`, and everybody leaves for another gateway and transport again
     /// and again, and repeats what is under way: looks for losses.
     Restless,
 }

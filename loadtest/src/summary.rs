@@ -12,7 +12,7 @@ use crate::workload::{Sample, Servers, Settings};
 /// A run's results. What a scenario does not measure is absent.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Summary {
-    /// Which.
+    /// The scenario, as the command line names it.
     pub scenario: &'static str,
     /// What was under load.
     pub server: &'static str,
@@ -22,9 +22,9 @@ pub struct Summary {
     pub closed: bool,
     /// Repeats the run.
     pub seed: u64,
-    /// Connected.
+    /// Users who were connected.
     pub users: usize,
-    /// Measured seconds.
+    /// Seconds that were measured, without warm-up.
     pub seconds: f64,
     /// The messages and what became of them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,7 +64,7 @@ pub struct Summary {
 /// What one process cost.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ProcessCost {
-    /// Which.
+    /// Its name, as reports show it.
     pub name: String,
     /// Cores that it kept busy.
     pub cores: f64,
@@ -76,7 +76,7 @@ pub struct ProcessCost {
 /// the moment at which all began to return.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Returns {
-    /// How many.
+    /// Users who came back.
     pub users: usize,
     /// Messages that waited for each.
     pub backlog: usize,
@@ -128,7 +128,7 @@ pub struct Messages {
     pub sent_rate: f64,
     /// Messages a second that reached their reader, in the measured time.
     pub delivered_rate: f64,
-    /// Begun.
+    /// Messages whose sending began.
     pub sent: usize,
     /// Answered with `sent`.
     pub acknowledged: usize,
@@ -142,7 +142,7 @@ pub struct Messages {
     pub delivered: u64,
     /// Acknowledged and not delivered, or delivered to some only.
     pub missing: usize,
-    /// Delivered twice.
+    /// Deliveries of a message that its device had already.
     pub repeated: usize,
     /// Delivered in the wrong order.
     pub reordered: usize,
@@ -150,10 +150,10 @@ pub struct Messages {
     pub refusals: Vec<String>,
 }
 
-/// Milliseconds.
+/// Latencies in milliseconds.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Latency {
-    /// The median.
+    /// Half of all are below.
     pub p50: f64,
     /// 9 of 10 are below.
     pub p90: f64,
@@ -161,7 +161,7 @@ pub struct Latency {
     pub p99: f64,
     /// 999 of 1,000 are below.
     pub p999: f64,
-    /// The highest.
+    /// The slowest of all.
     pub max: f64,
 }
 
@@ -175,7 +175,7 @@ pub struct Cpu {
     /// All routers together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routers: Option<f64>,
-    /// Redis.
+    /// Redis, if this run started it or knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis: Option<f64>,
     /// Other server processes that were named.
@@ -203,7 +203,7 @@ pub struct MemoryPerConnection {
     /// Of all routers together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub router_bytes: Option<f64>,
-    /// Of Redis.
+    /// Of Redis, for locations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis_bytes: Option<f64>,
     /// Of all gateways together, for everything.

@@ -13,7 +13,7 @@ use crate::{Process, port};
 
 const START: Duration = Duration::from_secs(20);
 
-/// Which program.
+/// The program that balances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is Debian's package of that name")]
 pub enum Program {

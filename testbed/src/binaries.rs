@@ -68,17 +68,17 @@ impl Binaries {
         Self { folder: folder.to_owned() }
     }
 
-    /// Where they are.
+    /// The folder that the programs are in.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The gateway.
+    /// The gateway's file.
     pub fn gateway(&self) -> PathBuf {
         self.folder.join("gateway")
     }
 
-    /// The router.
+    /// The router's file.
     pub fn router(&self) -> PathBuf {
         self.folder.join("router")
     }

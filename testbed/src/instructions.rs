@@ -50,7 +50,7 @@ enum Count {
 
 /// What is to be done with the counts.
 enum Aim {
-    /// Print them.
+    /// Print the counts, and judge nothing.
     Show,
     /// Fail if one is too high.
     Check,

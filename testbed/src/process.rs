@@ -107,17 +107,17 @@ impl Process {
         self.child.exited()
     }
 
-    /// SIGTERM.
+    /// Asks it to end, with SIGTERM.
     pub fn terminate(&mut self) -> Result<()> {
         self.child.signal(Signal::SIGTERM)
     }
 
-    /// SIGSTOP.
+    /// Suspends it with SIGSTOP: it hangs, and its sockets stay open.
     pub fn stop(&mut self) -> Result<()> {
         self.child.signal(Signal::SIGSTOP)
     }
 
-    /// SIGCONT.
+    /// Lets it run on after [`stop`](Self::stop).
     pub fn cont(&mut self) -> Result<()> {
         self.child.signal(Signal::SIGCONT)
     }

@@ -11,15 +11,15 @@ use tokio::time::timeout;
 /// What Redis answers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
-    /// Nothing.
+    /// `nil`: no such key.
     Nil,
     /// A status, such as `OK`; also doubles and big numbers, as their text.
     Status(String),
-    /// An error.
+    /// An error, with its code in front.
     Error(String),
     /// An integer; a boolean is 1 or 0.
     Integer(i64),
-    /// A string.
+    /// A string of any bytes.
     Bytes(Vec<u8>),
     /// An array or a set; a map as key, value, key, value.
     List(Vec<Reply>),
@@ -45,7 +45,7 @@ impl Reply {
         }
     }
 
-    /// The number.
+    /// The number, if it is one.
     pub fn integer(&self) -> Option<i64> {
         match self {
             Self::Integer(number) => Some(*number),

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use crate::results::BUILT_IN;
 
-/// A cost.
+/// What one piece of work costs.
 #[derive(Debug, Clone)]
 pub struct Cost {
     /// What is paid for.

@@ -23,11 +23,11 @@ use crate::workload::record::{histogram, millis};
 /// Milliseconds of many waits.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Times {
-    /// The median.
+    /// Half of all are below.
     pub p50: f64,
     /// 99 of 100 are below.
     pub p99: f64,
-    /// The longest.
+    /// The longest of all.
     pub max: f64,
 }
 
@@ -49,7 +49,6 @@ impl Times {
     }
 }
 
-/// Records seconds.
 fn record(times: &mut Histogram<u64>, seconds: f64) {
     times.saturating_record((seconds.max(0.0) * 1e6) as u64);
 }

@@ -72,9 +72,9 @@ pub struct Need {
     pub router_cores: f64,
     /// Cores in use at the peak.
     pub redis_cores: f64,
-    /// Processes.
+    /// Gateways, with what may be lost.
     pub gateways: f64,
-    /// Processes.
+    /// Routers, with what may be lost.
     pub routers: f64,
     /// For their memory and for their CPU, whichever is more.
     pub primaries: f64,
@@ -135,7 +135,7 @@ impl Habits {
 }
 
 impl Need {
-    /// The arithmetic.
+    /// What so many users take, by the formula of the page.
     pub fn of(users: f64, habits: &Habits, machines: &Machines) -> Self {
         let sessions = users * habits.online * habits.devices;
         let messages = users * habits.messages / DAY * habits.peak;

@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 
 use super::Busy;
 
-/// One process.
 #[derive(Debug)]
 pub(super) struct Station<T> {
     /// Not taken yet, with the seconds that each costs.

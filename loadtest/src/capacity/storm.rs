@@ -23,7 +23,7 @@ use super::{Busy, Times, record, times};
 use crate::workload::progress;
 
 /// What a process takes at once: what it took before is done by then.
-const TAKEN: usize = 64;
+const AT_ONCE: usize = 64;
 
 /// What is simulated.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -98,7 +98,6 @@ enum Event {
     Attached(Attempt),
 }
 
-/// One client.
 #[derive(Debug, Clone, Copy, Default)]
 struct Client {
     attempt: u16,
@@ -211,9 +210,9 @@ impl Zone {
             takes: plan.takes(),
             agenda: Agenda::new(),
             random: StdRng::seed_from_u64(plan.seed),
-            gateways: (0..plan.gateways).map(|_| Station::new(0.0, TAKEN)).collect(),
-            routers: (0..plan.routers).map(|_| Station::new(0.0, TAKEN)).collect(),
-            primaries: (0..plan.primaries).map(|_| Station::new(0.0, TAKEN)).collect(),
+            gateways: (0..plan.gateways).map(|_| Station::new(0.0, AT_ONCE)).collect(),
+            routers: (0..plan.routers).map(|_| Station::new(0.0, AT_ONCE)).collect(),
+            primaries: (0..plan.primaries).map(|_| Station::new(0.0, AT_ONCE)).collect(),
             turns: vec![plan.turns; plan.gateways],
             lines: vec![VecDeque::new(); plan.gateways],
             clients: vec![Client::default(); plan.sessions],
@@ -291,7 +290,7 @@ impl Zone {
         self.next_turn(gateway);
     }
 
-    /// Whoever has gone has left the line, too.
+    /// A client that gave up has left the line, too.
     fn next_turn(&mut self, gateway: usize) {
         while self.turns[gateway] > 0 {
             let Some(attempt) = self.lines[gateway].pop_front() else { return };

@@ -23,7 +23,7 @@ pub enum Error {
 pub struct Refusal {
     /// HTTP's status; 0 in a frame.
     pub status: u16,
-    /// PROTOCOL.md §4.
+    /// One of the codes of PROTOCOL.md §4.
     pub code: String,
     /// For a person.
     pub message: String,
@@ -37,7 +37,7 @@ pub struct Refusal {
 pub struct Close {
     /// The WebSocket close code; nothing when the stream just ended.
     pub code: Option<u16>,
-    /// Its text.
+    /// The text of the close frame.
     pub reason: String,
 }
 

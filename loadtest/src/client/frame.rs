@@ -23,7 +23,7 @@ impl Frame {
         }
     }
 
-    /// `type`.
+    /// The frame's `type`.
     pub fn kind(&self) -> &str {
         self.text("type").unwrap_or_default()
     }
@@ -38,7 +38,7 @@ impl Frame {
         self.0[field].as_u64()
     }
 
-    /// The place after this frame.
+    /// The position after this frame.
     pub fn cursor(&self) -> Option<&str> {
         self.text("cursor")
     }

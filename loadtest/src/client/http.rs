@@ -27,11 +27,11 @@ pub struct Http {
 /// An answer, whatever its status.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// HTTP's status.
+    /// The status, such as 200.
     pub status: u16,
-    /// Its headers.
+    /// All headers of the response.
     pub headers: HeaderMap,
-    /// Its body.
+    /// The whole body.
     pub body: Bytes,
 }
 
@@ -60,7 +60,7 @@ impl Http {
         Frame::checked(fields)
     }
 
-    /// Any request.
+    /// Sends a request, with a JSON body where one is given.
     pub async fn request(&mut self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
         self.request_with(method, path, body, &[]).await
     }

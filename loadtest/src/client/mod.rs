@@ -35,7 +35,7 @@ pub use poll::Poll;
 pub use socketio::SocketIo;
 pub use websocket::WebSocket;
 
-/// Who connects, where, and from which place on.
+/// Who connects, to which gateway, and from which position on.
 #[derive(Debug, Clone)]
 pub struct Account {
     /// A gateway: `http://127.0.0.1:8080`.
@@ -102,9 +102,9 @@ pub enum Client {
     WebSocket(Box<WebSocket>),
     /// Over a stream that goes one way.
     OneWay(Box<OneWay>),
-    /// Over polls.
+    /// Over long or short polls.
     Poll(Box<Poll>),
-    /// Over Socket.IO.
+    /// Over Socket.IO, in a WebSocket or in polls.
     SocketIo(Box<SocketIo>),
 }
 
@@ -122,7 +122,7 @@ impl Account {
         }
     }
 
-    /// The same from another place on.
+    /// The same from another position on.
     pub fn from(mut self, cursor: &str) -> Self {
         self.cursor = Some(cursor.to_owned());
         self
@@ -134,7 +134,7 @@ impl Account {
         self
     }
 
-    /// `127.0.0.1:8080`.
+    /// Host and port: `127.0.0.1:8080`. Fails for anything but `http://`.
     pub(crate) fn authority(&self) -> Result<&str> {
         let authority = self.gateway.strip_prefix("http://");
         authority.ok_or_else(|| Error::broken(format!("`{}` is no http:// address", self.gateway)))
@@ -188,7 +188,7 @@ impl Client {
         }
     }
 
-    /// The place of the last event handed out.
+    /// The position of the last event handed out.
     pub fn cursor(&self) -> &str {
         match self {
             Self::WebSocket(client) => client.cursor(),

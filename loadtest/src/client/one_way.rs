@@ -60,7 +60,7 @@ impl OneWay {
         &self.welcome
     }
 
-    /// The place of the last event handed out.
+    /// The position of the last event handed out.
     pub fn cursor(&self) -> &str {
         &self.cursor
     }

@@ -19,12 +19,12 @@ pub struct Poll {
     form: Form,
     wait: u64,
     cursor: String,
-    /// The place of the last answer, ahead of `cursor` while events wait.
-    asked_up_to: String,
+    /// The position of the last response, ahead of `cursor` while events wait.
+    ahead: String,
     uplink: Uplink,
     state: State,
     waiting: VecDeque<Frame>,
-    /// Why it was sent away; nobody who was polls on.
+    /// The reason of a `goaway`; a client that got one does not poll on.
     sent_away: Option<String>,
 }
 
@@ -50,7 +50,7 @@ impl Poll {
             form,
             wait,
             cursor: account.cursor.clone().unwrap_or_default(),
-            asked_up_to: account.cursor.clone().unwrap_or_default(),
+            ahead: account.cursor.clone().unwrap_or_default(),
             uplink: Uplink::new(account)?,
             state: State::Idle(Http::new(account)?),
             waiting: VecDeque::new(),
@@ -59,12 +59,12 @@ impl Poll {
         let answer = client.ask(0).await?;
         client.take(answer)?;
         if client.waiting.is_empty() {
-            client.asked_up_to.clone_into(&mut client.cursor);
+            client.ahead.clone_into(&mut client.cursor);
         }
         Ok(client)
     }
 
-    /// The place of the last event handed out.
+    /// The position of the last event handed out.
     pub fn cursor(&self) -> &str {
         &self.cursor
     }
@@ -113,7 +113,7 @@ impl Poll {
             self.sent_away = frame.text("reason").map(str::to_owned);
         }
         if self.waiting.is_empty() {
-            self.asked_up_to.clone_into(&mut self.cursor);
+            self.ahead.clone_into(&mut self.cursor);
         }
         Some(frame)
     }
@@ -124,7 +124,7 @@ impl Poll {
         for event in events {
             self.waiting.push_back(Frame::checked(event.clone())?);
         }
-        cursor.clone_into(&mut self.asked_up_to);
+        cursor.clone_into(&mut self.ahead);
         Ok(())
     }
 
@@ -153,8 +153,8 @@ impl Poll {
 
     fn path(&self, wait: u64) -> String {
         let mut path = format!("/v1/poll?wait={wait}");
-        if !self.asked_up_to.is_empty() {
-            path.push_str(&format!("&cursor={}", resource::encode(&self.asked_up_to)));
+        if !self.ahead.is_empty() {
+            path.push_str(&format!("&cursor={}", resource::encode(&self.ahead)));
         }
         if let Some(device) = &self.device {
             path.push_str(&format!("&device={}", resource::encode(device)));

@@ -5,7 +5,7 @@ use super::error::{Error, Result};
 use super::one_way::{Framing, OneWay};
 use super::{Account, Frame};
 
-/// Opens `GET /v1/sse`. The place to go on from is given as an EventSource
+/// Opens `GET /v1/sse`. The position to go on from is given as an EventSource
 /// gives it, in `Last-Event-ID`.
 pub(super) async fn connect(account: &Account) -> Result<OneWay> {
     let mut account = account.clone();

@@ -69,7 +69,7 @@ impl WebSocket {
         &self.welcome
     }
 
-    /// The place of the last event handed out.
+    /// The position of the last event handed out.
     pub fn cursor(&self) -> &str {
         &self.cursor
     }

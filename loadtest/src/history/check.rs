@@ -135,7 +135,7 @@ impl Log {
 }
 
 /// What was begun before a device's last reset: it may have been filed before
-/// the place where the reset goes on, even if its answer came later.
+/// the position where the reset goes on, even if its answer came later.
 fn excused(device: &Device, send: &Send, allowed: Allowed) -> bool {
     let resets = || device.lines.iter().filter(|line| matches!(line.what, What::Reset { .. }));
     allowed.reset && resets().any(|line| line.at > send.begun)
@@ -155,21 +155,21 @@ fn resets(device: &Device) -> usize {
 
 /// Order and repeats as one device saw them; a reset begins anew.
 fn one_device(log: &Log, device: &Device, allowed: Allowed, violations: &mut Vec<Violation>) {
-    let mut place: Option<&str> = None;
+    let mut position: Option<&str> = None;
     let mut seen: HashMap<u32, Seen> = HashMap::new();
     for line in &device.lines {
         match &line.what {
             // A later session begins where its client says: what it repeats or
             // leaves out shows with the next event.
             What::Began { cursor } => {
-                place.get_or_insert(cursor);
+                position.get_or_insert(cursor);
             }
             What::Reset { cursor, reason } => {
                 if !allowed.reset {
                     let (device, reason) = (log.device_name(device), reason.as_ref().to_owned());
                     violations.push(Violation::Reset { device, reason });
                 }
-                place = Some(cursor);
+                position = Some(cursor);
                 seen.clear();
             }
             What::ChannelReset { channel, seq, reason } => {
@@ -180,14 +180,14 @@ fn one_device(log: &Log, device: &Device, allowed: Allowed, violations: &mut Vec
                 seen.insert(*channel, Seen::up_to(*seq));
             }
             What::Event { cursor, message } => {
-                if let Some(before) = place.filter(|before| !follows(before, cursor)) {
+                if let Some(before) = position.filter(|before| !follows(before, cursor)) {
                     violations.push(Violation::InboxOrder {
                         device: log.device_name(device),
                         after: before.to_owned(),
                         cursor: cursor.as_ref().to_owned(),
                     });
                 }
-                place = Some(cursor);
+                position = Some(cursor);
                 if let Some(message) = message {
                     one_message(log, device, message, &mut seen, violations);
                 }
@@ -221,7 +221,7 @@ fn one_message(
     }
 }
 
-/// Whether an event's place is the one right after another. Cursors are opaque
+/// Whether an event's position is the one right after another. Cursors are opaque
 /// to clients; the checker looks inside, because a hole in the inbox is the
 /// fault that no client could see.
 pub(super) fn follows(before: &str, after: &str) -> bool {
@@ -231,7 +231,7 @@ pub(super) fn follows(before: &str, after: &str) -> bool {
     }
 }
 
-/// Devices of one user saw the same event at the same place.
+/// Devices of one user saw the same event at the same position.
 fn agreement(log: &Log, violations: &mut Vec<Violation>) {
     let mut seen: HashMap<(u32, &str), (&Device, Option<Message>)> = HashMap::new();
     for device in &log.devices {

@@ -29,7 +29,7 @@ impl DeviceLog {
         log.name(log.devices[self.index].user).to_owned()
     }
 
-    /// A session of this device began at this place of its inbox.
+    /// A session of this device began at this position of its inbox.
     pub fn began(&self, cursor: &str) {
         self.write(What::Began { cursor: cursor.into() });
     }

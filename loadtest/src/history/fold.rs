@@ -42,7 +42,7 @@ struct Numbers {
 
 #[derive(Debug, Default)]
 struct Reading {
-    place: Option<Box<str>>,
+    position: Option<Box<str>>,
     seen: HashMap<u32, Seen>,
     resets: usize,
 }
@@ -117,14 +117,14 @@ impl Log {
     /// A session began, or goes on elsewhere.
     pub(super) fn fold_began(&mut self, device: usize, cursor: &str) {
         let Some(fold) = &mut self.fold else { return };
-        fold.devices[device].place.get_or_insert_with(|| cursor.into());
+        fold.devices[device].position.get_or_insert_with(|| cursor.into());
     }
 
     pub(super) fn fold_reset(&mut self, device: usize, cursor: &str, reason: &str) {
         let name = self.device_name(&self.devices[device]);
         let Some(fold) = &mut self.fold else { return };
         let reading = &mut fold.devices[device];
-        reading.place = Some(cursor.into());
+        reading.position = Some(cursor.into());
         reading.seen.clear();
         reading.resets += 1;
         self.fold_violation(Violation::Reset { device: name, reason: reason.to_owned() });
@@ -137,10 +137,10 @@ impl Log {
         self.fold_violation(Violation::Reset { device: name, reason: reason.to_owned() });
     }
 
-    /// An event of the inbox: its place.
+    /// An event of the inbox: its position.
     pub(super) fn fold_event(&mut self, device: usize, cursor: &str) {
         let Some(fold) = &mut self.fold else { return };
-        let before = fold.devices[device].place.replace(cursor.into());
+        let before = fold.devices[device].position.replace(cursor.into());
         if let Some(before) = before.filter(|before| !follows(before, cursor)) {
             self.fold_violation(Violation::InboxOrder {
                 device: self.device_name(&self.devices[device]),

@@ -1,4 +1,4 @@
-//! What a device is told of how far others are: marks never go back (PROTOCOL.md
+//! The marks of others that a device is sent: they never go back (PROTOCOL.md
 //! §4, `receipt`). Judged as it comes, whatever kind of history is kept: of each
 //! user in a conversation two numbers.
 
@@ -13,12 +13,12 @@ const KEPT: usize = 100;
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     /// By conversation and user.
-    told: HashMap<(u32, u32), Told>,
+    heard: HashMap<(u32, u32), Heard>,
     back: Vec<Back>,
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct Heard {
     read: u64,
     delivered: u64,
 }
@@ -31,7 +31,6 @@ struct Back {
     after: u64,
 }
 
-/// A receipt.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Receipt {
     pub(super) conversation: u32,
@@ -43,8 +42,8 @@ pub(super) struct Receipt {
 impl Marks {
     pub(super) fn receipt(&mut self, receipt: Receipt) {
         let Receipt { conversation, user, read, seq } = receipt;
-        let told = self.told.entry((conversation, user)).or_default();
-        let known = if read { &mut told.read } else { &mut told.delivered };
+        let heard = self.heard.entry((conversation, user)).or_default();
+        let known = if read { &mut heard.read } else { &mut heard.delivered };
         if seq < *known && self.back.len() < KEPT {
             self.back.push(Back { conversation, user, seq, after: *known });
         }
@@ -53,11 +52,11 @@ impl Marks {
 
     /// Its client reads everything anew.
     pub(super) fn reset(&mut self) {
-        self.told.clear();
+        self.heard.clear();
     }
 }
 
-/// What devices were told wrongly, or not at all.
+/// Marks that devices got in the wrong order, or not at all.
 pub(super) fn violations(log: &Log) -> Vec<Violation> {
     let mut found = Vec::new();
     for device in &log.devices {

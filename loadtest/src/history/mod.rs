@@ -42,7 +42,7 @@ struct Log {
     clock: u64,
     names: Names,
     sends: Vec<Send>,
-    /// By client_msg_id.
+    /// The index in `sends`, by `client_msg_id`.
     sends_by_id: HashMap<u32, usize>,
     devices: Vec<Device>,
     memberships: HashMap<u32, Vec<Member>>,
@@ -102,13 +102,13 @@ struct Line {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum What {
-    /// A session began here; the inbox's place.
+    /// A session began here; the inbox's position.
     Began { cursor: Box<str> },
     /// An event of the inbox; a message, or something without a seq.
     Event { cursor: Box<str>, message: Option<Message> },
     /// Something of a channel; it stands in no inbox.
     Publication { message: Message },
-    /// Read on from this place; the reason.
+    /// Read on from this position; the reason.
     Reset { cursor: Box<str>, reason: Box<str> },
     /// The same in a channel, after this seq.
     ChannelReset { channel: u32, seq: u64, reason: Box<str> },
@@ -209,7 +209,7 @@ impl History {
         }
     }
 
-    /// Now.
+    /// The present moment, later than all before it.
     pub fn moment(&self) -> Moment {
         Moment(self.log().tick())
     }

@@ -10,9 +10,9 @@ pub enum Violation {
     Missing {
         /// `user/device`.
         device: String,
-        /// Where.
+        /// The conversation that it is in.
         conversation: String,
-        /// Which.
+        /// Its number there.
         seq: u64,
         /// Which, in its sender's words.
         client_msg_id: String,
@@ -21,27 +21,27 @@ pub enum Violation {
     Partial {
         /// `user/device` that has it not.
         device: String,
-        /// Where.
+        /// The conversation that it is in.
         conversation: String,
-        /// Which.
+        /// Its number there.
         seq: u64,
     },
     /// A device got a message twice.
     Repeated {
         /// `user/device`.
         device: String,
-        /// Where.
+        /// The conversation that it is in.
         conversation: String,
-        /// Which.
+        /// Its number there.
         seq: u64,
     },
     /// A device got a message after a later one of the same conversation.
     Reordered {
         /// `user/device`.
         device: String,
-        /// Where.
+        /// The conversation that it is in.
         conversation: String,
-        /// Which.
+        /// Its number there.
         seq: u64,
         /// The one before it.
         after: u64,
@@ -50,20 +50,20 @@ pub enum Violation {
     Hole {
         /// `user/device`.
         device: String,
-        /// Where.
+        /// The conversation that it is in.
         conversation: String,
         /// The one before the hole.
         after: u64,
         /// The one after it.
         seq: u64,
     },
-    /// The places of a device's inbox do not follow one another.
+    /// The positions of a device's inbox do not follow one another.
     InboxOrder {
         /// `user/device`.
         device: String,
-        /// The place before.
+        /// The position before.
         after: String,
-        /// The place that came.
+        /// The position that came.
         cursor: String,
     },
     /// Two devices of a user saw the same events in different orders.
@@ -72,12 +72,12 @@ pub enum Violation {
         one: String,
         /// `user/device`.
         other: String,
-        /// The place of both.
+        /// The position of both.
         cursor: String,
     },
     /// One message under two numbers, or one number for two messages.
     Confused {
-        /// Where.
+        /// The conversation that it is in.
         conversation: String,
         /// What is known of it.
         what: String,
@@ -86,18 +86,18 @@ pub enum Violation {
     Invented {
         /// `user/device`.
         device: String,
-        /// Where.
+        /// The conversation that it is in.
         conversation: String,
-        /// Which.
+        /// Its number there.
         seq: u64,
     },
     /// A device was told of a mark that is lower than the one before.
     MarkBack {
         /// `user/device`.
         device: String,
-        /// Where.
+        /// The conversation that it is in.
         conversation: String,
-        /// Whose mark.
+        /// The user whose mark it is.
         user: String,
         /// Up to there.
         seq: u64,
@@ -151,7 +151,7 @@ impl Report {
         })
     }
 
-    /// Received twice.
+    /// Deliveries of a message that its device had already.
     pub fn repeated(&self) -> usize {
         self.count(|v| matches!(v, Violation::Repeated { .. }))
     }
@@ -208,7 +208,7 @@ impl fmt::Display for Violation {
                 write!(f, "hole: {device} got {conversation} #{seq} next after #{after}")
             }
             Self::InboxOrder { device, after, cursor } => {
-                write!(f, "inbox: {device} got the place {cursor} next after {after}")
+                write!(f, "inbox: {device} got the position {cursor} next after {after}")
             }
             Self::Disagree { one, other, cursor } => {
                 write!(f, "disagree: {one} and {other} saw different events at {cursor}")

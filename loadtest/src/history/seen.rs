@@ -46,7 +46,7 @@ impl Seen {
         self.ranges.get(index).is_some_and(|range| range.0 <= seq)
     }
 
-    /// The highest.
+    /// The highest number that was seen.
     pub(super) fn head(&self) -> Option<u64> {
         self.ranges.last().map(|range| range.1)
     }

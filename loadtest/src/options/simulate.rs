@@ -22,7 +22,7 @@ pub(crate) enum What {
     Page(Page),
 }
 
-/// What is not given is what --users take, after the formula of
+/// Flags that are not given get what --users take by the formula of
 /// docs/CAPACITY.md.
 #[derive(Debug, Args)]
 pub(crate) struct Bus {
@@ -30,11 +30,11 @@ pub(crate) struct Bus {
     #[arg(long, default_value_t = 1e7)]
     users: f64,
 
-    /// Gateways.
+    /// Number of gateways.
     #[arg(long)]
     gateways: Option<usize>,
 
-    /// Routers.
+    /// Number of routers.
     #[arg(long)]
     routers: Option<usize>,
 
@@ -46,15 +46,15 @@ pub(crate) struct Bus {
     #[arg(long)]
     rate: Option<f64>,
 
-    /// Members for whom a message is filed, the mean.
+    /// Members for whom a message is filed, on average.
     #[arg(long)]
     filings: Option<f64>,
 
-    /// Devices that hear a message, the mean.
+    /// Devices that get a message at once, on average.
     #[arg(long)]
     readers: Option<f64>,
 
-    /// Acknowledgements of devices for each copy that they get.
+    /// Acknowledgements for each copy that a device gets.
     #[arg(long)]
     acks: Option<f64>,
 
@@ -66,20 +66,20 @@ pub(crate) struct Bus {
     #[arg(long, default_value_t = 300.0)]
     round_trip: f64,
 
-    /// Simulated seconds.
+    /// Seconds that are simulated.
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
 
-    /// Repeats a run.
+    /// The same seed gives the same run.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// Also writes what was found here as JSON.
+    /// Write the outcome into this file as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }
 
-/// What is not given is what --users take, after the formula of
+/// Flags that are not given get what --users take by the formula of
 /// docs/CAPACITY.md, with one of three zones lost.
 #[derive(Debug, Args)]
 pub(crate) struct Storm {
@@ -87,7 +87,8 @@ pub(crate) struct Storm {
     #[arg(long, default_value_t = 1e7)]
     users: f64,
 
-    /// Sessions simulated at most; more are so many on as much less.
+    /// Sessions that are simulated at most. A larger storm is simulated as so many
+    /// sessions on a smaller cluster.
     #[arg(long, default_value_t = 1e6)]
     most: f64,
 
@@ -103,7 +104,7 @@ pub(crate) struct Storm {
     #[arg(long)]
     routers: Option<usize>,
 
-    /// Redis primaries.
+    /// Number of Redis primaries.
     #[arg(long)]
     primaries: Option<usize>,
 
@@ -111,7 +112,7 @@ pub(crate) struct Storm {
     #[arg(long)]
     cores: Option<f64>,
 
-    /// Sessions beginning at once on a gateway.
+    /// Sessions that may begin at once on a gateway; the others wait.
     #[arg(long, default_value_t = 256)]
     attaches_at_once: usize,
 
@@ -135,11 +136,11 @@ pub(crate) struct Storm {
     #[arg(long, default_value_t = 300.0)]
     round_trip: f64,
 
-    /// Repeats a run.
+    /// The same seed gives the same run.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// Also writes what was found here as JSON.
+    /// Write the outcome into this file as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }

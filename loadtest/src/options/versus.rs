@@ -6,12 +6,12 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use loadtest::versus::{Contender, Plan, Scenario};
 
-use super::{Programs, seconds};
+use super::{LOAD, Programs, REPORT, SERVERS, seconds};
 
 #[derive(Debug, Args)]
 pub(crate) struct Versus {
-    /// What is measured.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "idle,direct,room,groups,storm")]
+    /// What is measured, in this order.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "idle,direct,room,groups,storm", help_heading = LOAD)]
     scenarios: Vec<ScenarioName>,
 
     /// What is compared; `-polling` is over polls, the rest over WebSockets.
@@ -19,7 +19,8 @@ pub(crate) struct Versus {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "switchboard,switchboard-socketio,switchboard-socketio-polling,socketio,socketio-polling,centrifugo,relay"
+        default_value = "switchboard,switchboard-socketio,switchboard-socketio-polling,socketio,socketio-polling,centrifugo,relay",
+        help_heading = SERVERS
     )]
     servers: Vec<ServerName>,
 
@@ -27,64 +28,65 @@ pub(crate) struct Versus {
     pub(crate) programs: Programs,
 
     /// How often each server is started and measured.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, help_heading = LOAD)]
     rounds: usize,
 
     /// Seconds of each measurement.
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = 3.0, help_heading = LOAD)]
     seconds: f64,
 
     /// Users of `direct`, in pairs.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, help_heading = LOAD)]
     users: usize,
 
-    /// Messages a second at which the CPU of `direct` is looked at.
-    #[arg(long, value_delimiter = ',', default_value = "1000,4000")]
+    /// Messages a second of `direct` at which CPU and latency are measured.
+    #[arg(long, value_delimiter = ',', default_value = "1000,4000", help_heading = LOAD)]
     rates: Vec<f64>,
 
-    /// Where the search for the largest rate ends.
-    #[arg(long, default_value_t = 40_000.0)]
+    /// The highest rate that the search for the largest one tries.
+    #[arg(long, default_value_t = 40_000.0, help_heading = LOAD)]
     most: f64,
 
     /// Subscribers of `room`.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, help_heading = LOAD)]
     subscribers: usize,
 
     /// Members of the group in `groups`, who all write.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, help_heading = LOAD)]
     members: usize,
 
     /// Deliveries a second in `room` and in `groups`.
-    #[arg(long, default_value_t = 10_000.0)]
+    #[arg(long, default_value_t = 10_000.0, help_heading = LOAD)]
     deliveries: f64,
 
     /// Connections of `idle`.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, help_heading = LOAD)]
     idle: usize,
 
     /// Users of `storm`.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, help_heading = LOAD)]
     storm: usize,
 
     /// Bytes of a message's body.
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, help_heading = LOAD)]
     body: usize,
 
-    /// Decides who writes when. By default another one each time.
-    #[arg(long)]
+    /// Decides who writes when; the same seed gives the same load. By default
+    /// another one each time.
+    #[arg(long, help_heading = LOAD)]
     seed: Option<u64>,
 
-    /// Where the other servers are installed, once.
-    #[arg(long, value_name = "FOLDER", default_value = "target/versus")]
+    /// The folder that the other servers are installed into, once.
+    #[arg(long, value_name = "FOLDER", default_value = "target/versus", help_heading = SERVERS)]
     work: PathBuf,
 
-    /// Also writes the figures here as JSON.
-    #[arg(long, value_name = "FILE")]
+    /// Write the figures into this file as JSON.
+    #[arg(long, value_name = "FILE", help_heading = REPORT)]
     pub(crate) json: Option<PathBuf>,
 
-    /// The repository's folder: writes docs/performance.json and the documents
-    /// that are made from it.
-    #[arg(long, value_name = "FOLDER")]
+    /// The repository's folder: write docs/performance.json there, and the
+    /// documents that are made from it.
+    #[arg(long, value_name = "FOLDER", help_heading = REPORT)]
     pub(crate) record: Option<PathBuf>,
 }
 

@@ -17,7 +17,7 @@ td,th{padding:.15rem .8rem .15rem 0;text-align:left;vertical-align:top}td.n{text
 font-variant-numeric:tabular-nums}pre{background:#f5f5f5;padding:.8rem;overflow:auto}svg{width:100%;height:auto}\
 .legend{margin:.1rem 0;font-size:13px}.bad{color:#b00020;font-weight:600}.good{color:#1b7f3b;font-weight:600}.note{background:#fff3cd;padding:.5rem .8rem}";
 
-/// The page.
+/// A run as one HTML page.
 pub fn html(summary: &Summary) -> Result<String> {
     let title = escape(&format!("{} on {}", summary.scenario, summary.server));
     let mut page = format!(

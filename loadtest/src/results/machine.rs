@@ -17,7 +17,7 @@ pub struct Machine {
     pub memory_gib: f64,
     /// The kernel's release.
     pub kernel: String,
-    /// The distribution.
+    /// The distribution and its version.
     pub system: String,
 }
 

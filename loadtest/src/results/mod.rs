@@ -48,7 +48,7 @@ pub struct Results {
 pub struct Sheet {
     /// When, as `2026-11-30`.
     pub date: String,
-    /// Where.
+    /// The machine that it was measured on.
     pub machine: Machine,
     /// The programs and their versions.
     pub versions: BTreeMap<String, String>,
@@ -56,7 +56,7 @@ pub struct Sheet {
     pub runs: usize,
     /// What a reader has to know beside the figures.
     pub notes: Vec<String>,
-    /// The figures.
+    /// The figures, in the order of the page.
     pub tables: Vec<Table>,
 }
 
@@ -69,7 +69,7 @@ impl Results {
         serde_json::from_str(&text).with_context(|| format!("{} is not of the right form", file.display()))
     }
 
-    /// Writes it.
+    /// Writes the file below a repository's folder.
     pub fn write(&self, root: &Path) -> Result<()> {
         let file = root.join(FILE);
         let text = serde_json::to_string_pretty(self)? + "\n";

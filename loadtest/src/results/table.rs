@@ -16,7 +16,7 @@ pub struct Table {
 /// A row of a [`Table`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// Its name.
+    /// What was run or asked: the row's first cell.
     pub name: String,
     /// The flags of `loadtest run` that bring it, where it is one run.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -25,7 +25,7 @@ pub struct Row {
     pub cells: Vec<Cell>,
 }
 
-/// A figure.
+/// One figure, all of its runs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
     /// The name of its column.

@@ -36,7 +36,7 @@ impl Contender {
         }
     }
 
-    /// The server.
+    /// The server that clients connect to.
     pub fn kind(self) -> Kind {
         match self {
             Self::Switchboard | Self::SwitchboardSocketIo | Self::SwitchboardSocketIoPolling => {

@@ -30,7 +30,7 @@ use crate::workload::{self, Kind, Servers, Settings};
 /// What is compared, and for how long.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// In turns.
+    /// What is compared, in this order within each round.
     pub contenders: Vec<Contender>,
     /// What is measured.
     pub scenarios: Vec<Scenario>,
@@ -40,7 +40,7 @@ pub struct Plan {
     pub seconds: Duration,
     /// In pairs, for `direct`.
     pub users: usize,
-    /// Messages a second at which CPU is looked at, for `direct`.
+    /// Messages a second at which CPU is measured, for `direct`.
     pub rates: Vec<f64>,
     /// Where the search for the largest rate ends.
     pub most: f64,
@@ -50,7 +50,7 @@ pub struct Plan {
     pub deliveries: f64,
     /// Members of the group.
     pub members: usize,
-    /// Idle connections.
+    /// Connections of `idle`.
     pub idle: usize,
     /// Users who drop and return.
     pub storm: usize,

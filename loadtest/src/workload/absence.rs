@@ -108,7 +108,7 @@ async fn write(
 ) -> Result<()> {
     let (users, count) = (tally.settings.users, writers.len());
     let bar = progress::count("writing", users * backlog);
-    // One place for each: never full.
+    // As large as there are senders: never full.
     let (done, mut all_done) = mpsc::channel(count.max(1));
     for (index, line) in writers.into_iter().enumerate() {
         let name = user_name(users + index);
@@ -118,8 +118,8 @@ async fn write(
         staying.spawn(async move {
             let mut writer = Writer { tally, line, log, name, open: 0 };
             for round in 0..backlog {
-                for (place, user) in (index..users).step_by(WRITERS).enumerate() {
-                    let number = round * users.div_ceil(WRITERS) + place + 1;
+                for (index, user) in (index..users).step_by(WRITERS).enumerate() {
+                    let number = round * users.div_ceil(WRITERS) + index + 1;
                     writer.write(user, number as u64).await?;
                     bar.inc(1);
                 }
@@ -134,7 +134,7 @@ async fn write(
             Some(()) = all_done.recv() => {}
             Some(ended) = staying.join_next() => {
                 ended??;
-                bail!("a writer left early");
+                bail!("a writer's task ended before all was written");
             }
         }
     }
@@ -183,7 +183,7 @@ impl Writer {
     }
 }
 
-/// All at once. Whoever is back stays until `stop`.
+/// All come back at once, and stay until `stop`.
 async fn come_back(
     tally: &Arc<Tally>,
     away: Vec<Away>,
@@ -201,7 +201,7 @@ async fn come_back(
             let start = gone.wait_for(Option::is_some).await?.context("a start")?;
             let name = one.name.clone();
             let (line, how) = one.come_back(&tally, start, backlog).await.with_context(|| name.clone())?;
-            // One place for each: never full.
+            // As large as there are senders: never full.
             let _ = done.send(how).await;
             stay(line, &mut one.log, &tally.stop).await.with_context(|| format!("{name} was cut off"))
         });
@@ -213,7 +213,7 @@ async fn come_back(
             Some(how) = returns.recv() => all.push(how),
             Some(ended) = staying.join_next() => {
                 ended??;
-                bail!("somebody left early");
+                bail!("a user's task ended before everybody was back");
             }
         }
         bar.inc(1);
@@ -232,7 +232,7 @@ impl Away {
             match timeout_at(deadline, attempt).await.context("not back in time")? {
                 Ok(line) => break line,
                 Err(error) if Instant::now() >= deadline => return Err(error),
-                // Told to wait, or no place in a queue: as a client does.
+                // Refused for the moment, or the queue of connections is full: try again, as a client does.
                 Err(_) => retries += 1,
             }
             let pause = RETRY.mul_f64(rand::rng().random_range(0.5..1.0));

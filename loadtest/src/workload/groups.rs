@@ -134,7 +134,7 @@ async fn make_one(servers: &Servers, number: usize, members: Vec<usize>) -> Resu
     Ok(Group { conversation, members })
 }
 
-/// As a client does that is told to come again: servers that are out of breath
+/// As a client does that is told to come again: servers that are overloaded
 /// are no fault of the groups'.
 pub(super) async fn ask(http: &mut Http, command: &Value) -> Result<Frame> {
     let end = Instant::now() + PATIENCE;

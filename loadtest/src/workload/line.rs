@@ -11,7 +11,6 @@ use crate::foreign::Foreign;
 pub(super) enum Line {
     Switchboard(Client),
     Foreign(Box<Foreign>),
-    /// No more.
     Cut,
 }
 
@@ -21,7 +20,7 @@ impl Line {
         *self = Self::Cut;
     }
 
-    /// The place of the last event; empty where there is none.
+    /// The position of the last event; empty where there is none.
     pub(super) fn cursor(&self) -> &str {
         match self {
             Self::Switchboard(client) => client.cursor(),

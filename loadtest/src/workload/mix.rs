@@ -38,14 +38,14 @@ impl Mix {
     pub fn transport(&self, user: usize) -> Transport {
         let total: usize = self.parts.iter().map(|part| part.1).sum();
         // A step that has no factor in common with the total visits every
-        // place once and puts neighbours far apart.
+        // number below it once, and puts neighbours far apart.
         let step = (total * 618 / 1000..).find(|step| gcd(*step, total) == 1).unwrap_or(1);
-        let mut place = (user % total) * (step % total.max(2)).max(1) % total;
+        let mut number = (user % total) * (step % total.max(2)).max(1) % total;
         for (transport, weight) in &self.parts {
-            if place < *weight {
+            if number < *weight {
                 return *transport;
             }
-            place -= weight;
+            number -= weight;
         }
         self.parts[0].0
     }

@@ -73,7 +73,7 @@ pub(super) async fn stage(
     Ok(stage)
 }
 
-/// Whoever is so far around the circle, in both directions.
+/// The users who are so far around the circle, in both directions.
 fn friends(user: usize, count: usize) -> Vec<usize> {
     let steps = (1..=FRIENDS).flat_map(|step| [(user + step) % count, (user + count - step % count) % count]);
     let mut friends: Vec<_> = steps.filter(|friend| *friend != user).collect();

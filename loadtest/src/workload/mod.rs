@@ -52,7 +52,7 @@ const SMALL_BUFFER: u32 = 8192;
 /// What is under load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// This project.
+    /// Gateways and routers of this project.
     Switchboard,
     /// Socket.IO with the Redis adapter.
     SocketIo,
@@ -91,11 +91,11 @@ pub struct ServerProcess {
 /// What a server process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Holds connections.
+    /// Holds clients' connections.
     Gateway,
     /// Decides and writes.
     Router,
-    /// The store.
+    /// Stores, and announces to gateways.
     Redis,
     /// Not told apart.
     Other,
@@ -104,7 +104,7 @@ pub enum Role {
 /// How much of what. A scenario takes what it needs.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Connected users.
+    /// Users who are connected.
     pub users: usize,
     /// Messages a second, of all users together.
     pub rate: f64,
@@ -135,7 +135,6 @@ struct Seat {
     cursor: Option<String>,
     /// A channel to subscribe to.
     channel: Option<String>,
-    /// May publish.
     publishes: bool,
     /// With a small receive buffer.
     slow: bool,

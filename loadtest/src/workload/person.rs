@@ -24,13 +24,13 @@ use crate::history::DeviceLog;
 /// How often a reader says how far it is.
 const ACKNOWLEDGE: Duration = Duration::from_secs(1);
 
-/// For whoever insists to be connected again.
+/// Time for a user of `restless` to be connected again.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// After a refusal in a closed loop, or of a connection.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// Somebody who lives a plan.
+/// A user who does what its plan says.
 pub(super) struct Person {
     line: Line,
     log: DeviceLog,
@@ -206,7 +206,7 @@ impl Person {
 
     fn answer(&mut self, frame: &Frame, sent: Sent) {
         if self.plan.habits.insists && frame.text("code") == Some("unavailable") {
-            // Waits for the next connection, at a place that no `ref` has.
+            // Waits for the next connection, under a number that no `ref` has.
             self.pending.insert(u64::MAX - self.count - self.pending.len() as u64, sent);
             return;
         }

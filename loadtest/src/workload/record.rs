@@ -46,9 +46,9 @@ pub struct Sample {
     pub errors: u64,
     /// Milliseconds; 0 when nothing arrived.
     pub p50: f64,
-    /// Milliseconds.
+    /// Milliseconds that 99 of 100 are below.
     pub p99: f64,
-    /// Milliseconds.
+    /// Milliseconds of the slowest.
     pub max: f64,
     /// Cores that each process kept busy, in the order of
     /// [`Summary::processes`](crate::summary::Summary::processes).

@@ -24,7 +24,7 @@ pub async fn run(servers: &Servers, settings: &Settings) -> Result<Summary> {
     let publishers: Vec<usize> = (settings.users..settings.users + settings.publishers).collect();
     let desk = Seat { publishes: true, ..Seat::default() };
     let desks = publishers.iter().map(|user| (*user, user_name(*user), desk.clone())).collect();
-    // Whoever publishes does so over a WebSocket: it is the readers' way that
+    // Publishers use a WebSocket: it is the readers' way that
     // is measured.
     let two_way = Settings { transports: Mix::only(Transport::WebSocket), ..settings.clone() };
     let writers = servers.connect_all(&two_way, desks).await?;

@@ -11,10 +11,10 @@ use crate::client::http::Http;
 use crate::client::{Account, Poll, Result};
 use crate::history::Violation;
 
-/// For all that is asked about one message.
+/// Time for all questions about one message.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Violations that are looked into; the rest is like them.
+/// Violations that are looked into, at most.
 const MOST: usize = 4;
 
 /// What is known of the first missing messages, a line each.
@@ -46,7 +46,7 @@ async fn look(servers: &Servers, user: &str, conversation: &str, seq: u64) -> Re
     let log = http.command(&query).await?;
     let logged = log.0["messages"].as_array().is_some_and(|all| all.iter().any(|m| m["seq"] == seq));
     let mut inbox = Poll::connect(&account.from("start"), 0).await?;
-    let (mut place, mut last) = (None, String::new());
+    let (mut position, mut last) = (None, String::new());
     loop {
         let frames = inbox.poll_once().await?;
         if frames.is_empty() {
@@ -54,11 +54,12 @@ async fn look(servers: &Servers, user: &str, conversation: &str, seq: u64) -> Re
         }
         for frame in frames {
             if frame.text("conversation") == Some(conversation) && frame.number("seq") == Some(seq) {
-                place = frame.cursor().map(str::to_owned);
+                position = frame.cursor().map(str::to_owned);
             }
             last = frame.cursor().unwrap_or(&last).to_owned();
         }
     }
-    let inbox = place.map_or("not in the inbox".to_owned(), |place| format!("in the inbox at {place}"));
+    let inbox =
+        position.map_or("not in the inbox".to_owned(), |position| format!("in the inbox at {position}"));
     Ok(format!("{} the log, {inbox}, which ends at {last}", if logged { "in" } else { "not in" }))
 }

@@ -5,7 +5,7 @@ use crate::resp::Reply;
 /// A message that a subscription pushes.
 #[derive(Debug, Clone, Copy)]
 pub struct Pushed<'a> {
-    /// The channel.
+    /// The name of the channel.
     pub channel: &'a [u8],
     /// What was published.
     pub payload: &'a [u8],

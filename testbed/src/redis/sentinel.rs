@@ -60,7 +60,7 @@ impl RedisSentinel {
         &mut self.servers
     }
 
-    /// The sentinels.
+    /// The sentinels, to stop one or more of them.
     pub fn sentinels(&mut self) -> &mut [RedisServer] {
         &mut self.sentinels
     }

@@ -72,7 +72,7 @@ impl RedisServer {
         self.signal(Signal::SIGSTOP)
     }
 
-    /// SIGCONT.
+    /// Lets it run on after [`stop`](Self::stop).
     pub fn cont(&mut self) -> Result<()> {
         self.signal(Signal::SIGCONT)
     }

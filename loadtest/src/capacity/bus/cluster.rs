@@ -18,7 +18,7 @@ use crate::capacity::{Busy, Times, record, times};
 /// Messages of one batch, as the router has it.
 const BATCH: usize = 256;
 /// What a process takes at once.
-const TAKEN: usize = 1_024;
+const AT_ONCE: usize = 1_024;
 /// Seconds for which acknowledgements gather in a router.
 const ACKNOWLEDGE: f64 = 0.025;
 /// Of a node's name in a list, with what Redis puts before it.
@@ -50,7 +50,7 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Just begun.
+    /// A cluster before its first message.
     pub(super) fn new(plan: &Plan) -> Self {
         let [gateway, router, primary] = wakes(plan);
         let mut cluster = Self {
@@ -58,9 +58,9 @@ impl Cluster {
             prices: Prices::new(plan),
             agenda: Agenda::new(),
             random: StdRng::seed_from_u64(plan.seed),
-            gateways: (0..plan.gateways).map(|_| Station::new(gateway, TAKEN)).collect(),
-            routers: (0..plan.routers).map(|_| Station::new(router, TAKEN)).collect(),
-            primaries: (0..plan.primaries).map(|_| Station::new(primary, TAKEN)).collect(),
+            gateways: (0..plan.gateways).map(|_| Station::new(gateway, AT_ONCE)).collect(),
+            routers: (0..plan.routers).map(|_| Station::new(router, AT_ONCE)).collect(),
+            primaries: (0..plan.primaries).map(|_| Station::new(primary, AT_ONCE)).collect(),
             queues: (0..plan.routers).map(|_| VecDeque::new()).collect(),
             posting: vec![false; plan.routers],
             acks: vec![Vec::new(); plan.routers],
@@ -241,21 +241,21 @@ impl Cluster {
     }
 
     fn do_batch(&mut self, batch: Batch) {
-        let place = match self.free.pop() {
-            Some(place) => {
-                self.batches[place] = Some(batch);
-                place
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.batches[index] = Some(batch);
+                index
             }
             None => {
                 self.batches.push(Some(batch));
                 self.batches.len() - 1
             }
         };
-        self.do_step(place);
+        self.do_step(index);
     }
 
-    fn do_step(&mut self, place: usize) {
-        let Some(batch) = self.batches[place].take() else { return };
+    fn do_step(&mut self, index: usize) {
+        let Some(batch) = self.batches[index].take() else { return };
         let mut work: HashMap<usize, (f64, Vec<Envelope>)> = HashMap::new();
         match batch.step {
             Step::Post => {
@@ -294,13 +294,13 @@ impl Cluster {
         calls.sort_unstable_by_key(|(primary, _)| *primary);
         let open = calls.len();
         let router = batch.router;
-        self.batches[place] = Some(Batch { open, ..batch });
+        self.batches[index] = Some(Batch { open, ..batch });
         if open == 0 {
-            // Nobody is there who could be told.
-            return self.router_gets(router, Duty::GoOn(place));
+            // No gateway has a session of these users.
+            return self.router_gets(router, Duty::GoOn(index));
         }
         for (primary, (seconds, envelopes)) in calls {
-            self.travel(Event::ToPrimary(primary, Call::Step(place, envelopes), seconds));
+            self.travel(Event::ToPrimary(primary, Call::Step(index, envelopes), seconds));
         }
     }
 
@@ -331,28 +331,28 @@ impl Cluster {
         self.travel(Event::Answered(batch));
     }
 
-    fn answered(&mut self, place: usize) {
-        let Some(batch) = &mut self.batches[place] else { return };
+    fn answered(&mut self, index: usize) {
+        let Some(batch) = &mut self.batches[index] else { return };
         batch.open -= 1;
         if batch.open == 0 {
             let router = batch.router;
-            self.router_gets(router, Duty::GoOn(place));
+            self.router_gets(router, Duty::GoOn(index));
         }
     }
 
-    fn go_on(&mut self, place: usize) {
-        let Some(batch) = &mut self.batches[place] else { return };
+    fn go_on(&mut self, index: usize) {
+        let Some(batch) = &mut self.batches[index] else { return };
         batch.step = match batch.step {
             Step::Number => Step::File,
             Step::File => Step::Announce,
-            Step::Post | Step::Announce | Step::Acknowledge => return self.answers(place),
+            Step::Post | Step::Announce | Step::Acknowledge => return self.answers(index),
         };
-        self.do_step(place);
+        self.do_step(index);
     }
 
-    fn answers(&mut self, place: usize) {
-        let Some(batch) = self.batches[place].take() else { return };
-        self.free.push(place);
+    fn answers(&mut self, index: usize) {
+        let Some(batch) = self.batches[index].take() else { return };
+        self.free.push(index);
         if batch.step != Step::Acknowledge {
             self.posting[batch.router] = false;
         }

@@ -25,9 +25,9 @@ use crate::workload::progress;
 /// What is simulated.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Plan {
-    /// How many.
+    /// Number of gateways.
     pub gateways: usize,
-    /// How many.
+    /// Number of routers.
     pub routers: usize,
     /// How many; one takes a batch in one call.
     pub primaries: usize,
@@ -43,7 +43,7 @@ pub struct Plan {
     pub cores: f64,
     /// Seconds from one process to another and back.
     pub round_trip: f64,
-    /// Simulated time.
+    /// Seconds that are simulated.
     pub seconds: f64,
     /// Repeats the run.
     pub seed: u64,
@@ -83,7 +83,7 @@ impl Plan {
     }
 }
 
-/// Runs it.
+/// Simulates a plan. Fails when the plan has nothing to simulate.
 pub fn run(plan: &Plan) -> Result<Outcome> {
     plan.check()?;
     let mut cluster = Cluster::new(plan);

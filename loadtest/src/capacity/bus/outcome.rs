@@ -26,11 +26,11 @@ pub struct Outcome {
     pub latency: Times,
     /// As much was delivered as was sent.
     pub keeps_up: bool,
-    /// Gateways.
+    /// How busy the gateways were.
     pub gateways: Busy,
-    /// Routers.
+    /// How busy the routers were.
     pub routers: Busy,
-    /// Primaries.
+    /// How busy the primaries were.
     pub primaries: Busy,
     /// CPU of all processes for a message, in microseconds.
     pub cpu: f64,

@@ -24,7 +24,7 @@ struct Copy {
 struct Run {
     history: Arc<History>,
     devices: Vec<DeviceLog>,
-    places: [u64; 3],
+    positions: [u64; 3],
 }
 
 impl Run {
@@ -32,18 +32,18 @@ impl Run {
         history.group("g_all", &USERS);
         let devices = USERS.map(|user| history.device(user, "d"));
         devices.iter().for_each(|device| device.began("0.0"));
-        Self { history, devices: devices.into(), places: [0; 3] }
+        Self { history, devices: devices.into(), positions: [0; 3] }
     }
 
     fn got(&mut self, copy: Copy, channel: bool) {
-        self.places[copy.device] += 1;
+        self.positions[copy.device] += 1;
         let id = id(copy.conversation, copy.seq);
         if channel {
             let frame = json!({"type": "publication", "channel": CONVERSATIONS[copy.conversation].0, "seq": copy.seq});
             return self.devices[copy.device].publication(&Frame(frame), Some(&id));
         }
         self.devices[copy.device].frame(&Frame(json!({
-            "type": "message", "cursor": format!("{}.a", self.places[copy.device]),
+            "type": "message", "cursor": format!("{}.a", self.positions[copy.device]),
             "conversation": CONVERSATIONS[copy.conversation].0, "seq": copy.seq, "client_msg_id": id,
         })));
     }
