@@ -137,7 +137,9 @@ fn event_packet(number: u64, mut command: Value) -> Result<String> {
     Ok(format!("2{number}{}", json!([kind, command])))
 }
 
-/// The frame in a packet; a connect has none.
+/// The frame in a packet. A connect has none, nor has the event `cursor`, which
+/// follows an acknowledgement with a cursor: stock clients take positions from
+/// events only, and here it was in the answer.
 fn read_packet(packet: &str) -> Result<Option<Frame>> {
     let broken = || Error::broken(format!("a packet that was not expected: {packet}"));
     let (kind, rest) = packet.split_at_checked(1).ok_or_else(broken)?;
@@ -147,7 +149,10 @@ fn read_packet(packet: &str) -> Result<Option<Frame>> {
     match kind {
         "0" => Ok(None),
         "1" => Err(Error::Closed(Close { code: None, reason: "disconnected".to_owned() })),
-        "2" => event(parse()?).map(Some),
+        "2" => match parse()? {
+            packet if packet[0] == "cursor" && packet[1].is_string() => Ok(None),
+            packet => event(packet).map(Some),
+        },
         "3" => {
             let mut answer = parse()?.get_mut(0).map(Value::take).ok_or_else(broken)?;
             answer["ref"] = json!(number.parse::<u64>().map_err(|_| broken())?);
@@ -187,6 +192,7 @@ mod tests {
     #[test]
     fn frames_are_read_from_events_and_acknowledgements() {
         assert_eq!(read_packet(r#"0{"sid":"x","pid":"y"}"#).unwrap(), None);
+        assert_eq!(read_packet(r#"2["cursor","1.a"]"#).unwrap(), None);
         let frame = read_packet(r#"2["message",{"type":"message","cursor":"1.a"},"1.a"]"#).unwrap().unwrap();
         assert_eq!((frame.kind(), frame.cursor()), ("message", Some("1.a")));
         let frame = read_packet(r#"2["typing",{"type":"typing"}]"#).unwrap().unwrap();
