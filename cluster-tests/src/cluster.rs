@@ -29,7 +29,7 @@ pub enum StoreKind {
 pub enum Store {
     /// For [`StoreKind::Single`] and [`StoreKind::Steps`].
     One(Box<RedisServer>),
-    /// For [`StoreKind::Cluster`].
+    /// Of [`StoreKind::Cluster`].
     Many(RedisCluster),
 }
 

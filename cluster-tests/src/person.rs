@@ -29,7 +29,7 @@ pub struct Person {
     user: String,
     device: String,
     history: Arc<History>,
-    /// Whoever gives more orders than the connection takes waits.
+    /// Orders that the connection has not taken yet; when it is full, giving one waits.
     orders: mpsc::Sender<Order>,
     standing: watch::Receiver<Standing>,
     said: AtomicU64,
@@ -58,7 +58,7 @@ pub struct Standing {
     pub resets: Vec<String>,
     /// Codes of refusals, in order.
     pub refusals: Vec<String>,
-    /// The place of the last event.
+    /// The position of the last event.
     pub cursor: String,
 }
 
@@ -105,7 +105,7 @@ impl Person {
         Self { user, device, history, orders, standing: watched, said: AtomicU64::new(0), stop }
     }
 
-    /// The user.
+    /// The user's name.
     pub fn user(&self) -> &str {
         &self.user
     }
@@ -161,7 +161,7 @@ impl Person {
         self.order(Order::Read(false)).await
     }
 
-    /// Reads again.
+    /// Reads on after [`stop_reading`](Self::stop_reading).
     pub async fn read_on(&self) -> Result<()> {
         self.order(Order::Read(true)).await
     }

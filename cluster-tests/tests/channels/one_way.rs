@@ -1,5 +1,5 @@
 //! The `channels` parameter of one-way transports and polls, and the cursor
-//! that has the places in them.
+//! that has the positions in them.
 
 use std::collections::BTreeMap;
 
@@ -21,13 +21,13 @@ struct Seen(BTreeMap<String, u64>);
 
 impl Seen {
     fn take(&mut self, frame: &Frame) -> Result<()> {
-        let place = match frame.kind() {
+        let position = match frame.kind() {
             "publication" => frame.text("channel"),
             "message" => frame.text("conversation"),
             _ => return Ok(()),
         };
         ensure!(frame.cursor().is_some(), "{frame:?} has no cursor");
-        let seen = self.0.entry(place.unwrap_or_default().to_owned()).or_default();
+        let seen = self.0.entry(position.unwrap_or_default().to_owned()).or_default();
         ensure!(frame.number("seq") == Some(*seen + 1), "{frame:?} after {seen}");
         *seen += 1;
         Ok(())
@@ -113,7 +113,7 @@ async fn a_place_that_is_gone_is_said_on_every_transport_and_once() -> Result<()
             assert_eq!((reset.text("channel"), reset.text("reason")), (Some("c_news"), Some(reason)));
             let seq = reset.number("seq").context("a seq")?;
             assert!(seq > 1 && seq < 5_000, "{reset:?}");
-            // Its cursor has the place: it is not said again.
+            // Its cursor has the position: it is not sent again.
             let cursor = reset.cursor().with_context(context)?.to_owned();
             bob.close().await;
             let mut bob = connect(transport, &account.from(&cursor)).await?;

@@ -57,7 +57,7 @@ async fn what_was_published_since_a_place_comes_first_and_all_of_it() -> Result<
     publisher.publish(5).await?;
     expect(&mut alice, 11 + first.len() as u64..=135).await?;
 
-    // Again, without a place: nothing changes; with one: from there on.
+    // Subscribed again: without a position nothing changes, with one it goes on from there.
     command(&mut alice, json!({"type": "subscribe", "channel": "c_news"})).await?;
     publisher.publish(1).await?;
     expect(&mut alice, [136]).await?;

@@ -30,7 +30,15 @@ async fn people(cluster: &Cluster, users: &[&str]) -> Result<Vec<Arc<Person>>> {
     Ok(people)
 }
 
-/// For [`Cluster::settle`].
+/// Everybody got everything, and nobody's session ended meanwhile.
+async fn settle_without_a_break(cluster: &mut Cluster, people: &[Arc<Person>]) -> Result<()> {
+    cluster.settle(&all(people), STRICT).await?;
+    for person in people {
+        assert_eq!(person.standing().sessions, 1, "{person}");
+    }
+    Ok(())
+}
+
 fn all(people: &[Arc<Person>]) -> Vec<&Person> {
     people.iter().map(Arc::as_ref).collect()
 }

@@ -116,9 +116,9 @@ async fn whoever_writes_has_read_and_all_who_get_the_message_are_told(
             let message = |frame: &Frame| frame.kind() == "message" && frame.number("seq") == Some(seq);
             let mark = |frame: &Frame| is_mark(frame, &user, "read", seq) && frame.cursor().is_none();
             let seen = frames_until(reader, "the mark", mark).await?;
-            let before = seen.len().checked_sub(2).and_then(|place| seen.get(place)).context("two frames")?;
+            let before = seen.len().checked_sub(2).and_then(|index| seen.get(index)).context("two frames")?;
             assert!(message(before), "{seen:?}");
-            // The place before the third message: a resume brings what it says again.
+            // The position before the third message: a resume brings what it says again.
             if seq == 2 {
                 account.cursor = Some(reader.cursor().to_owned());
             }
