@@ -13,13 +13,13 @@ use crate::protocol::jump::Jump;
 use crate::protocol::publication::Publication;
 use crate::session::{Session, Start};
 
-/// Bytes of publications in an answer at most, beside the first. The rest
+/// The most bytes of publications in an answer, besides the first one. The rest
 /// follows as frames.
 const ANSWER_BYTES: usize = 256 << 10;
 
 impl Channels {
     /// Begins a subscription; the answer joins the session's frames. Fails when
-    /// the session has too many already; the caller answers that.
+    /// the session has too many; the caller answers that.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         session: &Arc<Session>,
@@ -60,8 +60,8 @@ impl Channels {
         session.answer(Frame::Ok(reference, Box::new(Answer::Done)));
     }
 
-    /// Where a subscription begins, what is in its answer, and what is missing
-    /// before that.
+    /// Finds where a subscription begins, the publications of its answer, and
+    /// what is missing before them.
     async fn find(
         &self,
         session: &Session,
@@ -82,7 +82,8 @@ impl Channels {
             None => Jump::between(channel, after, page.head),
         };
         let mut publications = page.publications;
-        // One that does not come right after the one before begins the frames.
+        // A publication that does not directly follow the one before is the
+        // first of the frames.
         let together = publications.windows(2).take_while(|two| two[0].seq().next() == two[1].seq()).count();
         publications.truncate(together + 1);
         let mut bytes = 0;

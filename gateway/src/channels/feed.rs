@@ -1,9 +1,9 @@
-//! One channel on this node, from the first subscriber to the last: a task
-//! that joins the channel's audience, passes each publication on once and in
-//! order to all subscribers, reads what is missing from the log, and leaves.
+//! The feed: one channel on this node, from the first subscriber to the last. A
+//! task joins the channel's audience, passes each publication on once and in
+//! order to all subscribers, reads missing ones from the log, and leaves.
 //!
-//! Invariant: only the task changes how far the node has passed on, so what it
-//! has asked the store for is still true of it when the answer comes.
+//! Invariant: only this task changes how far the node has passed on. So what it
+//! asked the store about is still true when the answer comes.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,33 +26,33 @@ use crate::session::Session;
 use crate::session::channel_page::Page;
 
 /// How long a publication waits for an earlier one before the log is read:
-/// routers may announce a little out of order.
+/// routers may announce slightly out of order.
 const GAP_PATIENCE: Duration = Duration::from_millis(50);
-/// How long a channel without subscribers is kept, so that reconnects do not
-/// join and leave.
+/// How long a feed without subscribers is kept, so that reconnects do not join
+/// and leave.
 const IDLE: Duration = Duration::from_secs(5);
-/// Channels without subscribers that are kept; one more is left at once.
+/// The most feeds without subscribers; a further one is ended at once.
 pub(super) const MAX_IDLE: usize = 1_000;
-/// How often a node joins again, which costs a look: should its place among
-/// those that are told have been lost (a failover, a leave that was repeated
-/// late), it is deaf for no longer than this.
+/// How often a node joins again, which costs one read. If its entry in the
+/// audience was lost (a failover, a late repeat of a leave), it is deaf for no
+/// longer than this.
 const JOIN_AGAIN: Duration = Duration::from_secs(60);
-/// Between tries while the store or every router is away.
+/// The pauses between attempts while the store or every router is away.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-/// With so many subscribers others get their turn after each publication.
+/// With this many subscribers the task yields after each publication.
 const CROWD: usize = 256;
-/// Publications in one page when the node reads for all.
+/// The publications of one page that the node reads for all subscribers.
 const PAGE: u32 = 200;
 
 /// One channel on this node.
 #[derive(Debug)]
 pub(super) struct Feed {
     channel: ChannelId,
-    /// What the bus brings; held for moments, so that the bus never waits for
-    /// publications to be passed on.
+    /// What the bus brings; locked only briefly, so that the bus reader never
+    /// waits.
     early: Lock<LEAF, Early>,
-    /// Who gets what; held while one publication is passed on, never across an
-    /// await. A session's own lock is taken inside it.
+    /// The subscribers; locked while one publication is passed on, never across
+    /// an await. A session's own lock is taken inside it.
     members: Lock<{ order::SUBSCRIBERS }, Members>,
     stage: watch::Sender<Stage>,
     /// Wakes the task.
@@ -78,31 +78,31 @@ impl Feed {
         Self { channel, early, members, stage: watch::Sender::new(Stage::Joining), wake: Notify::new() }
     }
 
-    /// Something has been published. Waits for nothing.
+    /// Adds a publication of the bus. Does not wait.
     pub(super) fn announce(&self, publication: Arc<Publication>) {
         self.early().add(publication);
         self.wake.notify_one();
     }
 
-    /// Nothing is passed on until the log has been asked.
+    /// Passes nothing on until the log was read.
     pub(super) fn doubt(&self) {
         self.early().doubted = true;
         self.wake.notify_one();
     }
 
-    /// Another subscriber; false if it was one already.
+    /// Adds a subscriber; false if it was one already.
     pub(super) fn add(&self, session: Arc<Session>) -> bool {
         let new = self.members().subscribers.insert(session.id.clone(), session).is_none();
         self.wake.notify_one();
         new
     }
 
-    /// A subscriber less; false if it was none.
+    /// Removes a subscriber; false if it was none.
     pub(super) fn remove(&self, session: &Session) -> bool {
         let mut members = self.members();
         let there = members.subscribers.remove(&session.id).is_some();
         if members.subscribers.is_empty() {
-            // Ten thousand who have gone leave no room behind.
+            // Many former subscribers must not leave their memory behind.
             members.subscribers = FxHashMap::default();
             drop(members);
             self.wake.notify_one();
@@ -110,12 +110,13 @@ impl Feed {
         there
     }
 
-    /// Waits until the node is told of what is published; then says up to
-    /// where this node has passed on.
+    /// Waits until the node is in the audience; then returns the seq up to
+    /// which this node has passed on. Fails when joining failed.
     pub(super) async fn joined(&self) -> Result<Seq, Failure> {
         let mut stage = self.stage.subscribe();
         loop {
-            // What a watch lends is a lock: it is given back before another is taken.
+            // The borrow of a watch is a lock: it ends before another lock is
+            // taken.
             #[expect(clippy::disallowed_methods, reason = "cloned out at once")]
             let now = stage.borrow_and_update().clone();
             match now {
@@ -129,7 +130,7 @@ impl Feed {
         }
     }
 
-    /// Up to where this node has passed on, if it is told.
+    /// The seq up to which this node has passed on, if it is in the audience.
     pub(super) fn head(&self) -> Option<Seq> {
         #[expect(clippy::disallowed_methods, reason = "cloned out at once")]
         let stage = self.stage.borrow().clone();
@@ -137,7 +138,7 @@ impl Feed {
         told.then(|| self.members().passed.upto())
     }
 
-    /// What came after a place, if it is among the last few.
+    /// The publications after `after`, if they are among the last few.
     pub(super) fn recent(&self, after: Seq, limit: u32) -> Option<Page> {
         self.head()?;
         self.members().passed.page(after, limit)
@@ -147,8 +148,8 @@ impl Feed {
         self.members().passed.upto()
     }
 
-    /// Whoever subscribes from now on waits until the node has joined again.
-    /// False, and nothing changes, while somebody is subscribed.
+    /// Makes new subscribers wait until the node has joined again. Returns
+    /// false, and changes nothing, while there is a subscriber.
     fn stop_if_unused(&self) -> bool {
         let members = self.members();
         let unused = members.subscribers.is_empty();
@@ -158,8 +159,8 @@ impl Feed {
         unused
     }
 
-    /// Gives a publication to every subscriber, as the next after the last.
-    /// Returns how many took it, and of how many.
+    /// Passes the next publication to every subscriber. Returns how many took
+    /// it, and how many there are.
     fn pass_on(&self, publication: &Arc<Publication>) -> (usize, usize) {
         let mut members = self.members();
         let previous = members.passed.upto();
@@ -169,8 +170,8 @@ impl Feed {
         (taken, members.subscribers.len())
     }
 
-    /// The log ends before what has been passed on, or is empty up to there:
-    /// all go on from its end.
+    /// The log ends before what was passed on, or is empty up to there:
+    /// everybody goes on from its end.
     fn jump(&self, head: Seq) {
         let mut members = self.members();
         let rewritten = head < members.passed.upto();
@@ -192,7 +193,7 @@ impl Feed {
     }
 }
 
-/// Keeps a feed for as long as somebody is subscribed.
+/// Runs a feed while somebody is subscribed.
 pub(super) async fn run(channels: Arc<Channels>, feed: Arc<Feed>) {
     let mut keeper = Keeper::new(channels, feed);
     while !keeper.gone {
@@ -210,13 +211,13 @@ pub(super) async fn run(channels: Arc<Channels>, feed: Arc<Feed>) {
 struct Keeper {
     channels: Arc<Channels>,
     feed: Arc<Feed>,
-    /// On whose behalf routers are asked: the channel's name, so that what is
-    /// asked for one channel goes to one router in order.
+    /// The user named in requests to routers: the channel's name, so that all
+    /// requests for one channel go to one router, in order.
     user: UserId,
     joined: bool,
-    /// When to join the next time.
+    /// When to join next.
     join_at: Instant,
-    /// Joining has failed, and is tried again at `join_at`.
+    /// Whether joining has failed, and is tried again at `join_at`.
     asking: bool,
     /// While a publication is missing: when to read the log.
     read_at: Option<Instant>,
@@ -245,7 +246,7 @@ impl Keeper {
         }
     }
 
-    /// Joins when it is time, or when what is known is in doubt.
+    /// Joins when it is time, or after a doubt.
     async fn see_to_joining(&mut self) {
         let doubted = self.joined && self.feed.early().doubted;
         if doubted && !self.asking {
@@ -298,7 +299,7 @@ impl Keeper {
         }
     }
 
-    /// Passes on whatever is next, until something is missing.
+    /// Passes on the next publications, until one is missing.
     async fn pass_on(&mut self) -> Next {
         loop {
             let next = {
@@ -319,7 +320,7 @@ impl Keeper {
         }
     }
 
-    /// Reads from the log what has been missing for too long.
+    /// Reads from the log what is missing for too long.
     async fn see_to_hole(&mut self, hole: bool) {
         if !hole {
             self.read_at = None;
@@ -334,7 +335,7 @@ impl Keeper {
         match self.channels.read(&self.user, &self.feed.channel, passed, PAGE).await {
             Ok(page) => {
                 self.retry.reset();
-                // What is still missing then is asked for at once.
+                // What is still missing then is read at once.
                 self.read_at = Some(Instant::now());
                 if page.publications.is_empty() {
                     self.feed.early().log_ends_at(page.head, announced);
@@ -352,7 +353,7 @@ impl Keeper {
         }
     }
 
-    /// Leaves when nobody has been subscribed for a while.
+    /// Leaves when nobody was subscribed for a while.
     async fn see_to_idling(&mut self) {
         if !self.feed.members().subscribers.is_empty() {
             self.end_idling();
@@ -369,8 +370,8 @@ impl Keeper {
         }
     }
 
-    /// Whoever subscribes meanwhile waits until it has joined again: a leave
-    /// must not come after the join that follows it.
+    /// Leaves the audience. New subscribers wait until the node has joined
+    /// again: a leave must not come after a later join.
     async fn leave(&mut self, draining: bool) {
         if !self.feed.stop_if_unused() {
             return;
@@ -383,7 +384,8 @@ impl Keeper {
         if draining {
             self.channels.context.routers.submit(&self.user, leave, Box::new(|_| {}));
         } else if let Err(failure) = self.channels.context.routers.call(&self.user, leave).await {
-            // The node is told of what nobody reads until its lease ends.
+            // The node then hears publications that nobody reads, until its
+            // lease ends.
             tracing::debug!(channel = %self.feed.channel, %failure, "a channel was not left");
         }
         let mut feeds = self.channels.lock();
@@ -410,17 +412,17 @@ impl Keeper {
         tokio::select! {
             biased;
             () = self.feed.wake.notified() => {}
-            // A node that stops leaves at once what nobody reads.
+            // A stopping node leaves at once if nobody is subscribed.
             () = draining.cancelled(), if !draining.is_cancelled() => {}
             () = sleep_until(first) => {}
         }
     }
 
-    /// When to try again what has failed just now.
+    /// When to repeat what has just failed.
     fn later(&mut self) -> Instant {
         let pause = self.retry.pause();
         if self.channels.context.draining.is_cancelled() {
-            // Its sessions have been told to go on elsewhere.
+            // Its sessions were told to reconnect elsewhere.
             self.gone = true;
         }
         Instant::now() + pause

@@ -1,5 +1,5 @@
-//! What a node knows of one channel: how far it has passed on, what has come
-//! too early, and the last few publications for those who come back.
+//! What a node knows of one channel: how far it has passed on, publications
+//! that came early, and the last few for clients that come back.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -10,32 +10,32 @@ use crate::protocol::publication::Publication;
 use crate::session::channel_page::Page;
 use crate::session::log_reader::LogEnd;
 
-/// Publications that wait for an earlier one or for their turn. What is more is
-/// read from the log instead.
+/// The limits of publications that wait for an earlier one or to be passed on.
+/// More are read from the log instead.
 const EARLY: Bound = Bound::new(4 << 20, 1_024);
 
-/// Publications that have been passed on and are kept.
+/// The limits of passed publications that are kept.
 const RECENT: Bound = Bound::new(256 << 10, 64);
 
-/// What has been announced and not been passed on.
+/// Publications that were announced and not passed on yet.
 #[derive(Debug)]
 pub(super) struct Early {
     waiting: BTreeMap<Seq, Arc<Publication>>,
     load: Load,
     /// How far the channel is known to reach.
     end: LogEnd<Seq>,
-    /// Announcements may be missing: the log has to be asked.
+    /// Whether announcements may be missing, so that the log must be read.
     pub(super) doubted: bool,
 }
 
 /// The next thing to do.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {
-    /// Pass this on.
+    /// Pass this publication on.
     Pass(Arc<Publication>),
-    /// What comes next is missing.
+    /// The next publication is missing.
     Hole,
-    /// Everything has been passed on.
+    /// Everything was passed on.
     Nothing,
 }
 
@@ -46,8 +46,8 @@ impl Default for Early {
 }
 
 impl Early {
-    /// Keeps it for its turn. What is too much is dropped and leaves a hole,
-    /// which is read from the log.
+    /// Keeps a publication until it is next. Beyond the limit it is dropped,
+    /// which leaves a hole that is read from the log.
     pub(super) fn add(&mut self, publication: Arc<Publication>) {
         self.end.reaches(publication.seq());
         if !self.waiting.contains_key(&publication.seq()) && self.load.add(publication.size()) {
@@ -55,7 +55,7 @@ impl Early {
         }
     }
 
-    /// The channel reaches at least this far.
+    /// Notes that the channel reaches at least this far.
     pub(super) fn reaches(&mut self, head: Seq) {
         self.end.reaches(head);
     }
@@ -65,7 +65,7 @@ impl Early {
         self.end.number()
     }
 
-    /// What comes after `passed`. Takes it, and forgets what came before it.
+    /// Takes the publication after `passed`, and drops earlier ones.
     pub(super) fn next(&mut self, passed: Seq) -> Next {
         while let Some(entry) = self.waiting.first_entry() {
             let seq = *entry.key();
@@ -81,8 +81,9 @@ impl Early {
         if self.end.number() > passed { Next::Hole } else { Next::Nothing }
     }
 
-    /// The log ends at `head`. What was announced beyond it before the log was
-    /// asked (`announced` then) is no more: the store has lost its last writes.
+    /// The log ends at `head`. Publications beyond it that were announced
+    /// before the log was read (up to `announced`) no longer exist: the store
+    /// has lost its last writes.
     pub(super) fn log_ends_at(&mut self, head: Seq, announced: Seq) {
         if !self.end.is_read(head, announced) {
             return;
@@ -92,12 +93,12 @@ impl Early {
     }
 }
 
-/// What has been passed on.
+/// Publications that were passed on.
 #[derive(Debug)]
 pub(super) struct Passed {
-    /// The last.
+    /// The last one.
     upto: Seq,
-    /// The last few; what came right after `before` is the first of them.
+    /// The last few; the first of them directly follows `before`.
     recent: VecDeque<Arc<Publication>>,
     load: Load,
     before: Seq,
@@ -115,12 +116,12 @@ impl Passed {
         self.upto
     }
 
-    /// Goes on after another place.
+    /// Goes on after another seq.
     pub(super) fn jump(&mut self, to: Seq) {
         *self = Self { upto: to, before: to, ..Self::default() };
     }
 
-    /// It has been passed on, as the next after the last.
+    /// Adds a publication that was passed on.
     pub(super) fn add(&mut self, publication: Arc<Publication>) {
         self.upto = publication.seq();
         self.load.take(publication.size(), 1);
@@ -132,7 +133,8 @@ impl Passed {
         }
     }
 
-    /// What came after a place, if all of that is here and there is something.
+    /// The publications after `after`, if all of them are here and there is
+    /// one.
     pub(super) fn page(&self, after: Seq, limit: u32) -> Option<Page> {
         if after < self.before || after >= self.upto {
             return None;

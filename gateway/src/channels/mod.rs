@@ -1,8 +1,8 @@
-//! Channels. Each has one feed on this node: a node hears what is published
-//! once, whoever reads it here, and reads what it missed from the channel's log
-//! once for all its subscribers. [`registry`] finds a channel's feed, [`feed`]
-//! passes publications on, [`log`] keeps those that came early and the last few,
-//! [`command`] does `subscribe` and `unsubscribe`.
+//! Channels. Each has one feed on this node: the node hears a publication once,
+//! whoever reads it here, and reads what it missed from the channel's log once
+//! for all subscribers. [`registry`] finds a channel's feed, [`feed`] passes
+//! publications on, [`log`] keeps early and recent ones, [`command`] executes
+//! `subscribe` and `unsubscribe`.
 
 mod command;
 mod feed;

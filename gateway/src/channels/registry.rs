@@ -17,28 +17,28 @@ use crate::session::channel_page::Page;
 use crate::session::subscribed::SubscribedChannels;
 use crate::session::{Session, Start};
 
-/// Publications in one page of a channel's log.
+/// The publications of one page of a channel's log.
 pub(crate) const PAGE: u32 = 50;
 
 /// The channels of this node.
 pub struct Channels {
     pub(super) context: NodeContext,
-    /// Channels that one session may be subscribed to.
+    /// The most channels of one session.
     pub(super) max_subscriptions: usize,
-    /// By channel. Bounded by the sessions' subscriptions and the channels
-    /// that nobody is subscribed to any more ([`feed::MAX_IDLE`]).
+    /// Feeds by channel. Limited by the sessions' subscriptions and the feeds
+    /// without subscribers ([`feed::MAX_IDLE`]).
     pub(super) feeds: Lock<{ order::FEEDS }, FxHashMap<ChannelId, Arc<Feed>>>,
-    /// Feeds without subscribers that have not ended yet.
+    /// The number of feeds without subscribers.
     pub(super) idle: AtomicUsize,
 }
 
 impl Channels {
-    /// None yet. A session may be subscribed to `max_subscriptions`.
+    /// No channel yet. A session may have `max_subscriptions`.
     pub fn new(context: NodeContext, max_subscriptions: usize) -> Arc<Self> {
         Arc::new(Self { context, max_subscriptions, feeds: Lock::default(), idle: AtomicUsize::new(0) })
     }
 
-    /// The session is among the subscribers from now on.
+    /// Adds a session to a channel's subscribers.
     pub(super) fn add(self: &Arc<Self>, channel: &ChannelId, session: &Arc<Session>) -> Arc<Feed> {
         let mut feeds = self.lock();
         let feed = feeds.entry(channel.clone()).or_insert_with(|| {
@@ -63,8 +63,8 @@ impl Channels {
         self.feeds.lock()
     }
 
-    /// Subscribes a session that has just begun (PROTOCOL.md §6, `channels`), and
-    /// says where its places in the channels are: those given, or the heads. Fails
+    /// Subscribes a session that has just begun (PROTOCOL.md §6, `channels`),
+    /// and returns its seqs in the channels: those given, or the heads. Fails
     /// when there are too many, or a channel cannot be joined.
     pub(crate) async fn begin(
         self: &Arc<Self>,
@@ -107,7 +107,7 @@ impl Channels {
         if let Some(head) = feed.and_then(|feed| feed.head()) {
             return Ok(head);
         }
-        // Any page says it.
+        // Any page has the head.
         Ok(self.read(user, channel, Seq(0), 1).await?.head)
     }
 
@@ -148,10 +148,11 @@ impl Channels {
 }
 
 impl SubscribedChannels for Channels {
-    /// Costs the bus no more than a look.
+    /// Costs the bus reader only a lookup.
     fn announce(&self, publication: wire::Publication) {
         let feed = self.lock().get(publication.channel.as_str()).cloned();
-        // Without a feed it was on its way when the last subscriber left.
+        // Without a feed the publication was on its way when the last
+        // subscriber left.
         if let Some(feed) = feed {
             feed.announce(Arc::new(publication.into()));
         }

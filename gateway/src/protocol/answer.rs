@@ -1,5 +1,5 @@
-//! Answers to commands: the members of an `ok` frame, and the body of an HTTP
-//! answer.
+//! Answers to commands: the members of an `ok` frame, or the body of an HTTP
+//! response.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use crate::protocol::json::{escape, member};
 use crate::protocol::parts::{write_presence, write_published, write_sent};
 use crate::protocol::publication::Publication;
 
-/// What a command has brought.
+/// The successful answer to a command.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// Nothing more to say.
+    /// Success, without a result.
     Done,
-    /// A message has been taken.
+    /// A message was sent.
     Sent(ConversationId, wire::Sent),
-    /// A message has been sent to many: for each, in the order asked, where it
-    /// is or why it is not.
+    /// A message was sent to many users: the result for each, in the order
+    /// given.
     Results(Vec<Result<(ConversationId, wire::Sent), Failure>>),
-    /// Something has been published.
+    /// A publication.
     Published(ChannelId, wire::Sent),
-    /// A group has been made.
+    /// A new group's id.
     Created(String),
     /// Messages.
     History(wire::HistoryPage),
@@ -33,18 +33,18 @@ pub enum Answer {
     Conversations(wire::ConversationsPage),
     /// The members of a conversation.
     Members(wire::MemberList),
-    /// Who is online, in the order asked.
+    /// The presence of users, in the order asked for.
     Presence(Vec<wire::Presence>),
-    /// A subscription has begun.
+    /// A new subscription.
     Subscribed {
-        /// The channel's newest.
+        /// The channel's newest seq.
         seq: Seq,
-        /// What came after the place that was given.
+        /// The publications after the seq that was given.
         publications: Vec<Arc<Publication>>,
     },
 }
 
-/// Where something is written.
+/// What a command writes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
     /// A message.
@@ -54,7 +54,8 @@ pub enum Destination {
 }
 
 impl Answer {
-    /// From a router's reply to a command; `destination` is where it wrote.
+    /// Converts a router's reply to a command; `destination` is what the
+    /// command wrote to.
     pub fn from_reply(result: reply::Result, destination: Option<Destination>) -> Result<Self, Failure> {
         Ok(match (result, destination) {
             (reply::Result::Failure(failure), _) => return Err(failure.into()),
@@ -112,7 +113,7 @@ impl Answer {
         }
     }
 
-    /// The body of an HTTP answer.
+    /// The body of an HTTP response.
     pub fn to_json(&self) -> String {
         let mut out = String::from("{");
         self.write_members(&mut out);
@@ -125,7 +126,7 @@ impl Answer {
     }
 }
 
-/// Where a message stands in the sender's own inbox, if the answer says it.
+/// The cursor of a message in the sender's own inbox, if the answer has it.
 pub fn place(sent: &wire::Sent) -> Option<Cursor> {
     (sent.position > 0)
         .then_some(Cursor { position: Position(sent.position), fingerprint: Fingerprint(sent.fingerprint) })

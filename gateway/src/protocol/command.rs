@@ -1,5 +1,5 @@
-//! Commands of PROTOCOL.md §5: from the fields of a frame or of an HTTP
-//! request to a checked value. One place for every rule on their form.
+//! Commands of PROTOCOL.md §5: turns the fields of a frame or of an HTTP
+//! request into a checked value. Every rule on their form is here.
 
 use bytes::Bytes;
 use proto::limits::MAX_PAGE;
@@ -16,12 +16,12 @@ use crate::protocol::scopes::Scopes;
 
 pub use proto::limits::{MAX_BODY_BYTES, MAX_FRAME_BYTES, MAX_RECIPIENTS, MAX_USERS};
 
-/// What a client asks for.
+/// A command: what a client asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// A message.
     Send {
-        /// Where to.
+        /// The recipient.
         to: Recipient,
         /// JSON on one line.
         body: Bytes,
@@ -30,16 +30,16 @@ pub enum Command {
     },
     /// The same message to many users, to each in the direct conversation.
     SendToMany {
-        /// Each once, in the order in which they are answered.
+        /// The recipients, each once; the answer has the same order.
         to: Vec<UserId>,
         /// JSON on one line.
         body: Bytes,
         /// The client's id for repeats, in each conversation.
         client_msg_id: Option<ClientMessageId>,
     },
-    /// This device has everything up to here.
+    /// Acknowledges everything up to this cursor for this device.
     Ack(Cursor),
-    /// The user has read everything up to here.
+    /// Says that the user has read everything up to this seq.
     Read(ConversationId, Seq),
     /// The user is typing.
     Typing(ConversationId),
@@ -47,18 +47,18 @@ pub enum Command {
     History {
         /// Which.
         conversation: ConversationId,
-        /// Those before this seq.
+        /// Only messages before this seq.
         before: Option<Seq>,
-        /// Those after this seq.
+        /// Only messages after this seq.
         after: Option<Seq>,
-        /// How many at most.
+        /// The most messages of the page.
         limit: u32,
     },
     /// The user's conversations.
     Conversations {
         /// How many at most.
         limit: u32,
-        /// Where to go on.
+        /// `page` of the last answer.
         page: Option<String>,
     },
     /// A new group.
@@ -68,7 +68,7 @@ pub enum Command {
         /// Its members, with or without the creator.
         members: Vec<UserId>,
     },
-    /// Who is in a conversation.
+    /// Asks for the members of a conversation.
     Members(ConversationId),
     /// New members for a group.
     AddMembers(ConversationId, Vec<UserId>),
@@ -82,32 +82,32 @@ pub enum Command {
     Recall(ConversationId, Seq),
     /// A reaction to a message.
     React {
-        /// Where the message is.
+        /// The message's conversation.
         conversation: ConversationId,
-        /// Its number.
+        /// The message's seq.
         seq: Seq,
-        /// With what.
+        /// The emoji.
         emoji: String,
-        /// Set, or taken back.
+        /// True sets the reaction, false takes it back.
         on: bool,
     },
-    /// Who is online.
+    /// Asks who is online.
     Presence {
-        /// Asked for, in this order.
+        /// The users, in the order of the answer.
         users: Vec<UserId>,
         /// Whether to be told of changes from now on.
         watch: bool,
     },
-    /// What is published to a channel, from now on.
+    /// Subscribes to a channel.
     Subscribe {
         /// Which.
         channel: ChannelId,
-        /// And first what came after this.
+        /// Also return the publications after this seq.
         after: Option<Seq>,
     },
-    /// Nothing more of a channel.
+    /// Ends a subscription.
     Unsubscribe(ChannelId),
-    /// Something for a channel's subscribers.
+    /// Publishes to a channel.
     Publish {
         /// Which.
         channel: ChannelId,
@@ -118,18 +118,18 @@ pub enum Command {
     },
     /// A backend ends a user's sessions; over HTTP only.
     Kick {
-        /// Whose.
+        /// The user whose sessions end.
         user: UserId,
-        /// Only this device's.
+        /// Only sessions of this device.
         device: Option<DeviceId>,
     },
     /// A new token for the session.
     Auth(String),
-    /// Is anybody there?
+    /// Asks for a `pong`.
     Ping,
 }
 
-/// Where a message goes.
+/// The recipient of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recipient {
     /// The direct conversation with this user.
@@ -143,7 +143,7 @@ impl Command {
     /// is no such command in frames, or a field is missing or has the wrong form.
     pub fn parse(name: &str, fields: &Fields<'_>) -> Result<Self, Failure> {
         match CommandKind::parse(name) {
-            // A backend has HTTP for it.
+            // Backends use HTTP for it.
             None | Some(CommandKind::Kick) => {
                 let shown: String = name.chars().take(40).collect();
                 Err(Failure::bad_request(format!("`type` {shown:?} is not a command")))
@@ -231,7 +231,7 @@ impl Command {
         })
     }
 
-    /// Whether a token with these scopes allows it.
+    /// Fails unless a token with these scopes allows the command.
     pub fn permit(&self, scopes: Scopes) -> Result<(), Failure> {
         match self {
             Self::Publish { .. } if !scopes.service && !scopes.publish => {
@@ -274,12 +274,13 @@ impl Command {
         }
     }
 
-    /// The class that it counts for, unless a backend gives it.
+    /// The class of limit that it counts for, unless a backend sends it.
     pub fn class(&self) -> Class {
         self.kind().class()
     }
 
-    /// How much it counts for: 1, or what it stands for.
+    /// The units that it costs: 1, or the number of messages that it stands
+    /// for.
     pub fn units(&self) -> u32 {
         match self {
             Self::SendToMany { to, .. } => u32::try_from(to.len()).unwrap_or(u32::MAX),
@@ -328,8 +329,8 @@ fn body(fields: &Fields<'_>) -> Result<Bytes, Failure> {
     Ok(on_one_line(json))
 }
 
-/// Frames travel one a line: line breaks between JSON tokens become blanks.
-/// Inside strings JSON has none (RFC 8259 §7).
+/// Some transports send one frame on each line, so line breaks between JSON
+/// tokens become blanks. JSON has none inside strings (RFC 8259 §7).
 fn on_one_line(json: &str) -> Bytes {
     let mut bytes = json.as_bytes().to_vec();
     for byte in &mut bytes {

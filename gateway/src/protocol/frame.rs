@@ -150,6 +150,15 @@ impl Frame {
         )
     }
 
+    /// The `ref` of an answer, set or not; nothing for what answers no command.
+    pub(crate) fn reference_mut(&mut self) -> Option<&mut Reference> {
+        match self {
+            Self::Sent { reference, .. } | Self::Published { reference, .. } => Some(reference),
+            Self::Ok(reference, _) | Self::Error(reference, _) | Self::Pong(reference) => Some(reference),
+            _ => None,
+        }
+    }
+
     /// Appends the JSON object.
     pub fn write_json(&self, out: &mut String) {
         self.write(out, self.cursor());

@@ -1,6 +1,6 @@
-//! Sessions between two polls. A long poll that has been answered leaves its
-//! session here for a while, and the device's next poll goes on with it: steady
-//! polling registers nothing and reads nothing from the store.
+//! Sessions between two polls. A long poll that was answered leaves its session
+//! here for a while, and the device's next poll continues it. So steady polling
+//! registers nothing and reads nothing from the store.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -15,30 +15,30 @@ use crate::order;
 use crate::session::positions::Places;
 use crate::session::tail::Tail;
 
-/// How long a session waits for its next poll; the time that a client needs to
-/// come back, with a bad network.
+/// How long a session waits for its next poll: the time that a client with a
+/// bad network needs to come back.
 pub const GRACE: Duration = Duration::from_secs(15);
 
 type Parked = FxHashMap<(UserId, DeviceId), (Instant, Tail, Places)>;
 
-/// The sessions that wait for their next poll. Bounded by the polls of one
-/// grace.
+/// The sessions that wait for their next poll. Limited by the number of polls
+/// in one `GRACE`.
 #[derive(Default)]
 pub struct Lingering {
     parked: Lock<{ order::PARKED }, Parked>,
 }
 
 impl Lingering {
-    /// Leaves a session, and where its reader is, for the next poll of its
+    /// Leaves a session and its reader's positions for the next poll of its
     /// device.
     pub(crate) fn park(&self, tail: Tail, places: Places) {
         let device = (tail.session.user.clone(), tail.session.device.clone());
-        // The one before it, if any, ends outside the lock.
+        // An older one ends outside the lock.
         let _before = self.lock().insert(device, (Instant::now() + GRACE, tail, places));
     }
 
     /// Whether this device was kicked between its last poll and this one, which
-    /// is told so.
+    /// must be told.
     pub(crate) fn was_kicked(&self, user: &UserId, device: &DeviceId) -> bool {
         let mut parked = self.lock();
         let key = (user.clone(), device.clone());
@@ -50,8 +50,8 @@ impl Lingering {
         told.is_some()
     }
 
-    /// The session of this device, if it stands at this place in the inbox and
-    /// at these in the same channels.
+    /// Takes the session of this device, if its reader is at this cursor and at
+    /// these positions in the same channels.
     pub(crate) fn take(
         &self,
         user: &UserId,
@@ -60,16 +60,16 @@ impl Lingering {
         channels: &[(ChannelId, Option<Seq>)],
     ) -> Option<(Tail, Places)> {
         let (_, tail, places) = self.lock().remove(&(user.clone(), device.clone()))?;
-        // Elsewhere, it has missed the answer, and attaches again.
+        // Otherwise it has missed the response, and attaches again.
         (tail.session.stands_at(cursor) && places.are(channels)).then_some((tail, places))
     }
 
-    /// How many there are.
+    /// How many sessions wait.
     pub fn len(&self) -> usize {
         self.lock().len()
     }
 
-    /// Whether there are none.
+    /// Whether no session waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -91,8 +91,7 @@ impl Lingering {
     }
 }
 
-/// Ends sessions whose next poll has not come, until the sessions is gone or
-/// drains.
+/// Ends sessions whose next poll has not come, until the node drains.
 pub async fn sweep(sessions: Weak<Sessions>) {
     loop {
         let Some(draining) = sessions.upgrade().map(|sessions| sessions.context.draining.clone()) else {

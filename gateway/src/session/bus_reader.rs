@@ -1,5 +1,5 @@
-//! From the bus to the sessions: one task a node that hears the node's
-//! channel. An event is decoded once, whoever it is for.
+//! The bus reader: one task of the node that reads the node's channel and
+//! passes events to the sessions. An event is decoded once, whoever gets it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +15,18 @@ use super::Sessions;
 use crate::protocol::event::Event;
 use crate::protocol::frame::Frame;
 
-/// After a loss this many sessions are sent to catching up at a time…
+/// After a loss this many sessions start to catch up at a time…
 const CATCH_UP_CROWD: usize = 500;
 /// … and then the next after this pause.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(20);
 
-/// Hears the bus until `shutdown`.
+/// Reads the bus until `shutdown`.
 pub async fn run(
     sessions: Arc<Sessions>,
     mut subscription: Box<dyn Subscription>,
     shutdown: CancellationToken,
 ) {
-    // Up to here nothing is missing.
+    // Until this moment nothing is missing.
     let mut heard_at = Instant::now();
     loop {
         tokio::select! {
@@ -34,7 +34,7 @@ pub async fn run(
             () = shutdown.cancelled() => return,
             // A gap that has been open for too long…
             () = sessions.hub.close_gaps() => {}
-            // What a router that has died was about to tell.
+            // A router that has died may have had marks to announce.
             () = sessions.context.routers.stream_broke() => marks_missed(&sessions),
             // … which anything heard may also close.
             heard = subscription.next() => match heard {
@@ -117,14 +117,14 @@ fn note(sessions: &Sessions, notice: Notice) {
         }
         Some(notice::What::Presence(presence)) => sessions.presence.heard(presence),
         Some(notice::What::NodeGone(_)) => sessions.presence.doubt_all(Duration::ZERO),
-        // From a newer router: nothing that this node knows of.
+        // From a newer router: this node does not know it.
         None => {}
     }
 }
 
-/// The store's incarnation, perhaps another one than before. Sessions doubt
-/// their places before this node knows it, so that none goes on from a place
-/// of another history (see [`crate::session::Session::offer_own`]).
+/// Handles the store's incarnation, which may be a new one. The sessions stop
+/// taking events before this node notes it, so that none goes on from a
+/// position of another history (see [`crate::session::Session::offer_own`]).
 fn store_is(sessions: &Arc<Sessions>, store: StoreIncarnation, heard_at: Instant) {
     if sessions.store() != StoreIncarnation::default() {
         sessions.newest.forget();
@@ -133,8 +133,8 @@ fn store_is(sessions: &Arc<Sessions>, store: StoreIncarnation, heard_at: Instant
     sessions.set_store(store);
 }
 
-/// A router has died, which gathers marks for a moment before it announces
-/// them: every session asks for the latest, a crowd at a time.
+/// A router has died; routers gather marks for a moment before they announce
+/// them. Every session asks for the latest marks, some hundreds at a time.
 fn marks_missed(sessions: &Arc<Sessions>) {
     let (all, since) = (sessions.hub.all(), Instant::now());
     sessions.context.tracker.spawn(async move {
@@ -145,9 +145,9 @@ fn marks_missed(sessions: &Arc<Sessions>) {
     });
 }
 
-/// Something may be missing: every session reads on from the log. None takes
-/// anything more until then; they read a crowd at a time. Before `heard_at`
-/// nothing was missing.
+/// Something may be missing: no session takes an event until it has read the
+/// log; they read some hundreds at a time. Before `heard_at` nothing was
+/// missing.
 fn lost(sessions: &Arc<Sessions>, cause: &'static str, heard_at: Instant) {
     sessions.context.metrics.bus_lost(cause);
     sessions.presence.doubt_all(Duration::ZERO);

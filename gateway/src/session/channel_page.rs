@@ -1,4 +1,4 @@
-//! A part of a channel's log, and what a reader is given of it.
+//! A page of a channel's log, and the frames that a reader gets of it.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use crate::protocol::frame::Frame;
 use crate::protocol::jump::Jump;
 use crate::protocol::publication::Publication;
 
-/// A part of a channel's log.
+/// A page of a channel's log.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Page {
-    /// In the order of seq.
+    /// The publications in the order of seq.
     pub publications: Vec<Arc<Publication>>,
-    /// The newest seq.
+    /// The newest seq of the channel.
     pub head: Seq,
 }
 
@@ -26,12 +26,13 @@ impl From<wire::ChannelPage> for Page {
 }
 
 impl Page {
-    /// What a reader is given of this page, which was read after its place: the
-    /// publications, and wherever some are missing before one that they are.
+    /// The frames for a reader, whose page was read after `after`: the
+    /// publications, and a `channel_reset` wherever some are missing before
+    /// one.
     pub(crate) fn frames(self, channel: &ChannelId, after: Seq) -> Vec<Frame> {
         let mut frames = Vec::with_capacity(self.publications.len());
-        // Nothing is kept after the place: the rest was trimmed, or never was
-        // in this history of the store.
+        // Nothing is kept after `after`: the rest was trimmed, or never was in
+        // this history of the store.
         if self.publications.is_empty() {
             frames.extend(Frame::of_jump(Jump::between(channel, after, self.head)));
         }
@@ -44,7 +45,7 @@ impl Page {
         frames
     }
 
-    /// Where a reader that has been given all of it is.
+    /// The seq of a reader that was given the whole page.
     pub(crate) fn end(&self) -> Seq {
         self.publications.last().map_or(self.head, |last: &Arc<Publication>| last.seq())
     }

@@ -1,6 +1,7 @@
-//! How a session ends. Most end at once. One whose device has attached
-//! elsewhere is told a moment later (`crate::session::farewell` says why), and one whose
-//! node stops goes on until its client has gone elsewhere or its time is over.
+//! How a session ends. Most end at once. A session whose device has attached
+//! elsewhere is told a moment later (`crate::session::farewell` says why). A
+//! session whose node stops goes on until its client has left or its time is
+//! over.
 
 use std::task::Context;
 
@@ -11,7 +12,7 @@ use super::state::State;
 use crate::protocol::frame::Frame;
 
 impl Session {
-    /// Ends the session; the first reason counts. A client that was not to know
+    /// Ends the session; the first reason counts. A client that was not told
     /// yet is told now.
     pub fn end(&self, end: End) {
         let mut state = self.lock();
@@ -19,8 +20,8 @@ impl Session {
         wake(state);
     }
 
-    /// Its node stops: the client is told when to come back elsewhere. Until
-    /// [`Session::end`] it is served as before.
+    /// The node stops: tells the client when to reconnect elsewhere. Until
+    /// [`Session::end`] the session is served as before.
     pub fn send_away(&self, reconnect_in_ms: u64) {
         let mut state = self.lock();
         if state.ended.is_some() {
@@ -32,9 +33,9 @@ impl Session {
         wake(state);
     }
 
-    /// Its device has attached elsewhere: it is given nothing more. True: its
-    /// client does not know yet, and [`Session::tell`] is to be called in time.
-    /// A client that was sent away has done what it was told.
+    /// The device has attached elsewhere: the session gets nothing more.
+    /// Returns true if the client does not know yet, and [`Session::tell`] must
+    /// be called in time. A client that was sent away did what it was told.
     pub(crate) fn replace(&self) -> bool {
         let mut state = self.lock();
         if state.ended.is_some() {
@@ -50,8 +51,8 @@ impl Session {
         true
     }
 
-    /// Tells the client why the session has ended, if it does not know yet; says
-    /// whether that was so.
+    /// Tells the client why the session has ended, if it does not know yet.
+    /// Returns whether that was so.
     pub(crate) fn tell(&self) -> bool {
         let mut state = self.lock();
         let told = state.tell();
@@ -59,18 +60,18 @@ impl Session {
         told
     }
 
-    /// Whether it has ended, or has been told to.
+    /// Why it has ended, if it has.
     pub fn has_ended(&self) -> Option<End> {
         self.lock().ended
     }
 
-    /// Whether nothing is left but to say goodbye.
+    /// Whether only the goodbye is left.
     pub(crate) fn is_over(&self) -> bool {
         self.lock().is_over()
     }
 
-    /// Why it is over, if it is: for a transport that can hand out nothing. When
-    /// that is so the task of `cx` is woken, and for nothing else.
+    /// Why the session is over, if it is: for a transport that cannot write
+    /// now. The task of `cx` is woken when that happens, and only then.
     pub(crate) fn poll_over(&self, cx: &Context<'_>) -> Option<End> {
         let mut state = self.lock();
         if state.is_over() {
@@ -89,7 +90,7 @@ impl State {
             return;
         }
         self.ended = Some(end);
-        // Whoever was sent away knows it.
+        // A client that was sent away knows it.
         if end.goaway().is_some() && !(self.sent_away && end == End::Shutdown) {
             self.outbox.push_back(Frame::Goaway(end, reconnect_in_ms(end)));
         }
@@ -108,8 +109,8 @@ impl State {
     }
 }
 
-/// What a client is advised to do after an end that was not planned: come back
-/// at once with a new token, or not by itself. (A node that stops says when.)
+/// The advice to a client after an unplanned end: reconnect at once with a new
+/// token, or not by itself. (A node that stops gives a time.)
 pub(crate) fn reconnect_in_ms(end: End) -> Option<u64> {
     (end == End::TokenExpired).then_some(0)
 }

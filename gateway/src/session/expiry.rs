@@ -8,18 +8,18 @@ use tokio::time::Instant;
 use crate::link::request::now_ms;
 use crate::session::Session;
 
-/// `exp` has a leeway, on live sessions too.
+/// The leeway of `exp`, also for live sessions.
 pub const LEEWAY: Duration = Duration::from_secs(5);
 
-/// The moment to look at; at most a day ahead, for timers reach only so far
-/// and clocks are set.
+/// When to check the token; at most a day ahead, since timers have limits and
+/// clocks are set.
 pub fn of(session: &Session) -> Instant {
     Instant::now() + left(session).min(Duration::from_secs(86_400))
 }
 
-/// Ends the session if its token has. One that has ended and was not to be told
-/// yet is told: it could not come back anyway.
-/// True if it has just ended.
+/// Ends the session if its token has ended. A session that has ended, but whose
+/// client was not told yet, is told: it could not come back anyway. Returns
+/// true if it has just ended.
 pub fn check(session: &Session) -> bool {
     let ends = left(session).is_zero();
     if ends {
@@ -28,7 +28,7 @@ pub fn check(session: &Session) -> bool {
     ends
 }
 
-/// Whether an `exp` is over, with its leeway.
+/// Whether an `exp` has passed, with its leeway.
 pub fn is_over(expires: u64) -> bool {
     until(expires).is_zero()
 }

@@ -23,31 +23,32 @@ use crate::session::Session;
 use crate::session::expiry;
 use crate::session::tail;
 
-/// How late a client hears that it was replaced. Two that do not listen attach
-/// once in this time, or twice where one is between two polls.
+/// How long after the fact a client hears that it was replaced. Two clients
+/// that ignore `replaced` attach once in this time, or twice if one is between
+/// two polls.
 const HOLD: Duration = Duration::from_secs(2);
-/// How long a session may take for its last frames: afterwards it is detached
-/// although its peer takes nothing.
+/// How long a session may take for its last frames. After that it is detached
+/// although its peer takes no data.
 const PATIENCE: Duration = HOLD;
 
-/// Sessions that something is to become of. Bounded by those that were replaced
-/// or kicked within [`HOLD`] and [`PATIENCE`].
+/// Sessions that wait for their end. Limited to those that were replaced or
+/// kicked within [`HOLD`] and [`PATIENCE`].
 #[derive(Default)]
 pub struct Farewells {
-    /// In the order of their times, for all wait equally long.
+    /// In the order of their times, since all wait equally long.
     due: Lock<LEAF, VecDeque<(Instant, Arc<Session>)>>,
     some: Notify,
 }
 
 impl Farewells {
-    /// The session's device has attached elsewhere.
+    /// Handles a session whose device has attached elsewhere.
     pub(crate) fn replaced(&self, session: Arc<Session>) {
         if session.replace() {
             self.look_later(session, HOLD);
         }
     }
 
-    /// The session ends now.
+    /// Ends a session now.
     pub(crate) fn end(&self, session: Arc<Session>, end: End) {
         session.end(end);
         self.look_later(session, PATIENCE);
@@ -70,7 +71,7 @@ impl Farewells {
     }
 }
 
-/// Sees to sessions whose time has come, for as long as it is awaited.
+/// Handles sessions whose time has come, while it is awaited.
 pub(crate) async fn run(sessions: Arc<Sessions>) {
     let farewells = &sessions.farewells;
     let mut tokens = interval(TOKENS);
@@ -105,40 +106,42 @@ fn end_expired(sessions: &Sessions) {
     }
 }
 
-/// How the sessions of a node leave that stops.
+/// How the sessions leave when the node stops.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Departure {
-    /// Clients are told to come back elsewhere within this time, at random.
+    /// Clients are told to reconnect elsewhere at a random moment within this
+    /// time.
     spread: Duration,
-    /// A session stays open so long after its client was to leave: the new one
-    /// is to stand before the old one ends.
+    /// A session stays open for this long after its client should have left:
+    /// the new one should exist before the old one ends.
     stay: Duration,
-    /// No session outlasts what it was told: there is no other node to go to.
+    /// Whether there is no other node to go to; then no session stays longer.
     alone: bool,
 }
 
-/// The most of [`Departure`].
+/// The longest `spread` and `stay`.
 const SPREAD: Duration = Duration::from_secs(5);
 const STAY: Duration = Duration::from_secs(5);
-/// For connections without a session, a balancer's, to make their last request.
+/// Time for connections without a session, such as a balancer's, to make their
+/// last request.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
-/// How often it is looked whether all have left.
+/// The time between two checks whether all have left.
 const LOOK: Duration = Duration::from_millis(100);
-/// How often it is looked for sessions whose token has ended, which most find
-/// themselves: not those whose peer takes nothing.
+/// The time between two checks for sessions whose token has ended. Most
+/// sessions notice that themselves, but not those whose peer takes no data.
 const TOKENS: Duration = Duration::from_secs(10);
 
 impl Departure {
-    /// Within a drain of this length. A node that is `alone` ends its sessions
-    /// at once: they have nowhere else to go, and the next run cannot begin
-    /// before this one has ended.
+    /// The departure for a drain of this length. A node that is `alone` ends
+    /// its sessions at once: they have no other node, and the next run cannot
+    /// begin before this one has ended.
     pub(crate) fn within(drain: Duration, alone: bool) -> Self {
         Self { spread: SPREAD.min(drain / 2), stay: STAY.min(drain / 4), alone }
     }
 
     /// Tells every session when to leave, and ends each when its time is over.
-    /// Returns when none is left, and those who have just asked for something
-    /// else have been answered.
+    /// Returns when none is left, and requests that have just come are
+    /// answered.
     pub(crate) async fn run(self, sessions: &Sessions) {
         let begun = Instant::now();
         let spread = u64::try_from(self.spread.as_millis()).unwrap_or(u64::MAX).max(1);

@@ -24,7 +24,8 @@ use crate::order;
 use crate::protocol::event::Event;
 use crate::protocol::frame::{Frame, Reference};
 
-/// With so many commands unanswered no answer waits: it makes room for another.
+/// With this many unanswered commands no answer waits for other frames, since
+/// it makes room for another command.
 const LATE_ANSWERS: usize = 8;
 
 /// One device's presence. Its methods are called from the bus, from answers
@@ -33,20 +34,21 @@ const LATE_ANSWERS: usize = 8;
 pub struct Session {
     /// Its id.
     pub id: SessionId,
-    /// Whose.
+    /// The user of the session.
     pub user: UserId,
-    /// Of which device.
+    /// The device of the session.
     pub device: DeviceId,
-    /// Unix seconds at which its token ends; raised by `auth`.
+    /// When its token ends, in Unix seconds; raised by `auth`.
     pub(super) expires: AtomicU64,
-    /// Protects all that changes; held for moments, never across an await.
+    /// Protects everything that changes; locked only briefly, never across an
+    /// await.
     pub(super) state: Lock<{ order::SESSION }, State>,
 }
 
-/// Why a session reads from the log.
+/// Why a session reads the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CatchUp {
-    /// It has begun, and there may be something since its cursor.
+    /// It has begun, and there may be events after its cursor.
     Resume,
     /// An event is missing.
     Hole,
@@ -74,42 +76,43 @@ impl CatchUp {
 /// What the transport should do next.
 #[derive(Debug)]
 pub enum Taken {
-    /// Send these.
+    /// Send the frames.
     Frames,
     /// Read the page after this cursor.
     Read(Cursor),
-    /// States of presence are owed: hand them in.
+    /// States of presence are missing: offer them.
     Presence,
     /// Wait until woken.
     Nothing,
-    /// Everything has been sent: close.
+    /// Everything is sent: close.
     Ended(End),
 }
 
-/// A page that is asked for: what was known then.
+/// What was known when a page was asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
     /// How far the inbox was known to reach.
     pub(super) announced: Position,
-    /// The marks that it is to bring.
+    /// The marks that the page should bring.
     pub(crate) marks: Option<MarksAsked>,
 }
 
-/// What became of an offer.
+/// The result of an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offered {
-    /// Nothing to do.
+    /// Nothing more to do.
     Settled,
-    /// It waits for an earlier one: look again soon whether that has come.
+    /// The event waits for an earlier one: check soon whether that has come.
     Gap,
-    /// The session has begun to catch up.
+    /// The session has started to catch up.
     CatchingUp(CatchUp),
 }
 
 impl Session {
-    /// One that has not attached yet: it catches up until [`Session::begin`]
-    /// and [`Session::apply`] say otherwise, so nothing announced meanwhile is
-    /// lost. `bound` is how many frames may wait before it reads on from the log.
+    /// A session that has not attached yet. It catches up until
+    /// [`Session::begin`] and [`Session::apply`], so nothing announced
+    /// meanwhile is lost. `bound` is how many frames may wait before it reads
+    /// the log instead.
     pub fn new(user: UserId, device: DeviceId, expires: u64, bound: usize) -> Self {
         Self {
             id: SessionId::random(),
@@ -125,15 +128,15 @@ impl Session {
         self.expires.load(Ordering::Relaxed)
     }
 
-    /// A new token has been given.
+    /// Sets the end of a new token.
     pub fn renew(&self, expires: u64) {
         self.expires.store(expires, Ordering::Relaxed);
         self.look_again();
     }
 
-    /// It is about to attach. From a place it is given its first page with that,
-    /// and the marks that have changed since. Returns what is known now, to be
-    /// given to [`Session::apply`].
+    /// Called before it attaches. If it begins at a cursor, it gets its first
+    /// page with that, and the marks that have changed since. Returns what is
+    /// known now, for [`Session::apply`].
     pub(crate) fn begin_first_page(&self, from: Option<Cursor>) -> Asked {
         if let Some(place) = from {
             self.lock().marks.owe_since(place);
@@ -141,14 +144,14 @@ impl Session {
         self.begin_page()
     }
 
-    /// The place that it attached from is gone. To be said before
+    /// The cursor that it attached from is not valid any more. Call it before
     /// [`Session::begin`].
     pub(crate) fn lose_place(&self) {
         self.lock().marks.reset();
     }
 
-    /// It has attached: reading starts here. `first` are the frames before
-    /// any event (`welcome`, `reset`).
+    /// It has attached: reading starts at `start`. `first` are the frames
+    /// before any event (`welcome`, `reset`).
     pub fn begin<F>(&self, start: Cursor, head: Position, first: F)
     where
         F: IntoIterator<Item = Frame, IntoIter: DoubleEndedIterator>,
@@ -161,7 +164,7 @@ impl Session {
         wake(state);
     }
 
-    /// An event has been announced for this user at `position`.
+    /// Offers an event that was announced for this user at `position`.
     pub fn offer(&self, position: Position, event: &Arc<Event>) -> Offered {
         let mut state = self.lock();
         if state.ended.is_some() {
@@ -172,13 +175,13 @@ impl Session {
         offered
     }
 
-    /// The answer to a `send` of this session. It stands for the event itself
-    /// when that is the very next one (PROTOCOL.md §4, `sent`); otherwise it
-    /// goes at once and the event comes at its place.
+    /// Offers the answer to a `send` of this session. It stands for the event
+    /// itself when that is the very next one (PROTOCOL.md §4, `sent`);
+    /// otherwise it goes at once, and the event comes at its position.
     ///
-    /// `store` is the incarnation that the bus has told this node: an answer
-    /// from another one may be of another history, in which the position
-    /// before it is not what the client has.
+    /// `store` is the incarnation that this node knows from the bus. An answer
+    /// from another one may belong to another history, in which the client does
+    /// not have the events before it.
     pub fn offer_own(
         &self,
         reference: Reference,
@@ -215,7 +218,8 @@ impl Session {
         offered
     }
 
-    /// The inbox reaches at least this far, although nothing was announced.
+    /// Says that the inbox reaches at least this far, although nothing was
+    /// announced.
     pub fn offer_head(&self, position: Position) {
         let mut state = self.lock();
         state.inbox.end.reaches(position);
@@ -225,7 +229,7 @@ impl Session {
         wake(state);
     }
 
-    /// Something that may be lost; is, when the reader is slow.
+    /// Offers a frame that may be lost, and is lost when the reader is slow.
     pub fn offer_ephemeral(&self, frame: Frame) -> bool {
         let mut state = self.lock();
         let live = matches!(state.feed, Feed::Live(_)) && state.ended.is_none();
@@ -237,9 +241,10 @@ impl Session {
         room
     }
 
-    /// Somebody's mark. It is never lost: without room, or while reading, it
-    /// comes after what is read from the log. It may wait for other frames to
-    /// go with: if this says so, [`Session::hurry`] is to be called in time.
+    /// Offers somebody's mark. It is never lost: without room, or while the
+    /// session reads the log, it comes after what is read. It may wait for
+    /// other frames to go with; if this returns true, [`Session::hurry`] must
+    /// be called in time.
     pub fn offer_receipt(&self, receipt: Arc<wire::Receipt>) -> bool {
         let mut state = self.lock();
         if state.ended.is_none() {
@@ -248,8 +253,9 @@ impl Session {
         wake_or_wait(state)
     }
 
-    /// How a watched user is now. False when there is no room, or while
-    /// reading: then it asks for it with [`Taken::Presence`].
+    /// Offers the presence of a watched user. Returns false when there is no
+    /// room, or while the session reads the log: then it asks for it with
+    /// [`Taken::Presence`].
     pub(crate) fn offer_presence(&self, state: Arc<wire::Presence>) -> bool {
         let mut session = self.lock();
         let live = matches!(session.feed, Feed::Live(_)) && !session.outbox.is_full();
@@ -262,7 +268,7 @@ impl Session {
         taken
     }
 
-    /// Whether it reads from the log because its reader was too slow.
+    /// Whether it reads the log because its reader was too slow.
     pub(crate) fn is_behind(&self) -> bool {
         matches!(self.lock().feed, Feed::CatchingUp(CatchUp::Behind))
     }
@@ -272,14 +278,15 @@ impl Session {
         matches!(self.lock().feed, Feed::Live(_))
     }
 
-    /// The answer to a command that has begun.
+    /// Adds the answer to a command that has begun.
     pub fn answer(&self, frame: Frame) {
         let mut state = self.lock();
         state.outbox.push_back(frame);
         wake(state);
     }
 
-    /// An answer that nobody waits for; it may wait, as [`Session::offer_receipt`].
+    /// Adds an answer that nobody waits for; it may wait, as in
+    /// [`Session::offer_receipt`].
     pub fn answer_late(&self, frame: Frame) -> bool {
         let mut state = self.lock();
         if state.in_flight < LATE_ANSWERS {
@@ -290,7 +297,7 @@ impl Session {
         wake_or_wait(state)
     }
 
-    /// What has waited for others to go with has waited long enough.
+    /// Sends the frames that waited for others to go with.
     pub fn hurry(&self) {
         let mut state = self.lock();
         state.hurried = false;
@@ -300,36 +307,37 @@ impl Session {
         }
     }
 
-    /// A command is under way; exactly one answer will come.
+    /// Notes that a command is under way; exactly one answer will come.
     pub fn command_begins(&self) {
         self.lock().in_flight += 1;
     }
 
-    /// How many commands more may begin, of so many under way at most; none once
-    /// it has ended. Under way are those, too, whose answers are still on their way
-    /// to the client.
+    /// How many more commands may begin, if at most `most` may be under way;
+    /// none after its end. A command whose answer is still on its way to the
+    /// client counts as under way.
     pub fn room_for_commands(&self, most: usize) -> usize {
         let state = self.lock();
         if state.ended.is_some() { 0 } else { most.saturating_sub(state.in_flight) }
     }
 
-    /// Read on from the log, whatever the bus has brought.
+    /// Makes it read on from the log.
     pub fn catch_up(&self, cause: CatchUp) {
         let mut state = self.lock();
         state.catch_up(cause);
         wake(state);
     }
 
-    /// Its place may not hold any more: it takes nothing further until it has
-    /// been compared with the log. Whatever came since this moment may be
-    /// missing. Wakes nobody.
+    /// Its position may belong to a lost history: it takes no more events until
+    /// it has compared its cursor with the log. Whatever came since this moment
+    /// may be missing. Wakes nobody.
     pub fn doubt(&self, since: Instant) {
         let mut state = self.lock();
         state.catch_up(CatchUp::Bus);
         state.marks.owe_from(since);
     }
 
-    /// Marks may have been missed since this moment; nothing else.
+    /// Notes that marks, and nothing else, may have been missed since this
+    /// moment.
     pub(crate) fn miss_marks(&self, since: Instant) {
         let mut state = self.lock();
         state.catch_up(CatchUp::Marks);
@@ -342,8 +350,8 @@ impl Session {
         wake(self.lock());
     }
 
-    /// An event that waited for an earlier one has waited long enough: if it
-    /// still does, read on from the log. Says whether it came to that.
+    /// Ends the wait for an earlier event: if it has not come, the session
+    /// reads the log. Returns whether that was so.
     pub fn give_up_waiting(&self) -> bool {
         let mut state = self.lock();
         let waiting = matches!(&state.feed, Feed::Live(early) if !early.is_empty());
@@ -354,18 +362,18 @@ impl Session {
         waiting
     }
 
-    /// Whether this is the last place that its client has been given.
+    /// Whether this is the last cursor that its client was given.
     pub fn stands_at(&self, cursor: Cursor) -> bool {
         let state = self.lock();
         state.ended.is_none() && state.inbox.handed == cursor
     }
 
-    /// Moves at most `most` frames to `out`, or says what to do instead.
+    /// Moves at most `most` frames to `out`, or returns what to do instead.
     pub fn take(&self, out: &mut Vec<Frame>, most: usize) -> Taken {
         self.lock().take(out, most)
     }
 
-    /// A page is about to be read. Returns what is known now, to be given to
+    /// Called before a page is read. Returns what is known now, for
     /// [`Session::apply`].
     pub(crate) fn begin_page(&self) -> Asked {
         let mut state = self.lock();
@@ -373,8 +381,8 @@ impl Session {
         Asked { announced: state.inbox.end.number(), marks: state.marks.ask() }
     }
 
-    /// Takes over a page that was read after `queued`, in which the session
-    /// still stands.
+    /// Takes over a page that was read after `queued`, and in which the session
+    /// is still registered.
     pub(crate) fn apply(&self, page: wire::InboxPage, asked: Asked) {
         let mut state = self.lock();
         let Feed::CatchingUp(cause) = state.feed else { return };
@@ -400,26 +408,26 @@ impl Session {
             if let Some(mark) = event.mark() {
                 state.marks.pass(&mark);
             }
-            // What the store could not read is passed over.
+            // Damaged events are skipped.
             if !event.is_nothing() {
                 state.outbox.push_back(Frame::Event(position, event));
             }
         }
         // Marks come with the page that reaches the head; as many at a time as
-        // the routers give, and only to an outbox that was empty.
+        // routers return, and only into an empty outbox.
         if reset.is_none() && state.inbox.queued.position >= head {
             state.marks.answered(&page.marks, page.marks_next);
             state.outbox.extend(page.marks.into_iter().map(|mark| Frame::Receipt(Arc::new(mark))));
         }
-        // A head lower than what was announced before it was read: the store
-        // has lost its last writes, and what was announced is no more.
+        // A head below what was announced before means that the store has lost
+        // its last writes: what was announced no longer exists.
         state.inbox.end.is_read(head, asked.announced);
         state.settle(head);
     }
 
-    /// As [`Session::take`]; when there is nothing to send, the task of `cx` is
-    /// woken as soon as it should look again. For one waiter. Says also what of
-    /// a channel is missing.
+    /// Like [`Session::take`]; when there is nothing to send, the task of `cx`
+    /// is woken when it should try again. For one waiter. Also returns what is
+    /// missing of a channel.
     pub(crate) fn poll_take(
         &self,
         cx: &Context<'_>,
@@ -442,8 +450,8 @@ impl Session {
     }
 }
 
-/// Wakes the transport, unless all that there is may wait and nobody has been
-/// asked yet to see to it that it goes in time: then says so.
+/// Wakes the transport, unless everything there may wait and nobody was asked
+/// yet to hurry it in time: then returns true.
 pub(super) fn wake_or_wait(mut state: LockGuard<'_, State>) -> bool {
     if !state.may_wait() {
         wake(state);
@@ -454,7 +462,7 @@ pub(super) fn wake_or_wait(mut state: LockGuard<'_, State>) -> bool {
     first
 }
 
-/// Wakes the transport, if it waits, once the state is free.
+/// Unlocks the state and wakes the transport, if it waits.
 pub(super) fn wake(mut state: LockGuard<'_, State>) {
     if state.only_end && !state.is_over() {
         return;

@@ -1,4 +1,4 @@
-//! The sessions of this node, found by user.
+//! The hub: the sessions of this node, by user.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,12 @@ use tokio::time::Instant;
 
 use crate::session::{Offered, Session};
 
-/// How long an event waits for an earlier one before its session reads on from
-/// the log: more than answers and announcements differ, less than a person
-/// notices.
+/// How long an event waits for an earlier one before its session reads the log:
+/// more than answers and announcements differ, less than a person notices.
 const GAP_PATIENCE: Duration = Duration::from_millis(50);
 
-/// Frames that may wait for others to go with (receipts, answers that nobody
-/// waits for) do so for one to two of these.
+/// Frames that may wait for others (receipts, answers that nobody waits for)
+/// wait for one to two times this long.
 const LATE: Duration = Duration::from_millis(100);
 
 type Sessions = SmallVec<[Arc<Session>; 1]>;
@@ -28,23 +27,23 @@ type Sessions = SmallVec<[Arc<Session>; 1]>;
 pub struct Hub {
     by_user: SharedLock<LEAF, FxHashMap<UserId, Sessions>>,
     /// Sessions in which an event waits for an earlier one, and until when.
-    /// Bounded by the sessions: one is here at most once a patience.
+    /// Limited by the sessions: each is here at most once in `GAP_PATIENCE`.
     gaps: Lock<LEAF, Vec<(Instant, Arc<Session>)>>,
     gap: Notify,
-    /// Sessions with frames that may wait, by when they are hurried: the next
-    /// time, and the time after. Bounded by the sessions: each is here once.
+    /// Sessions with frames that may wait: to be hurried the next time, and the
+    /// time after. Limited by the sessions: each is here once.
     late: Lock<LEAF, [Vec<Arc<Session>>; 2]>,
     lateness: Notify,
 }
 
 impl Hub {
-    /// Makes a session known to the bus.
+    /// Adds a session, which then gets events of the bus.
     pub fn add(&self, session: Arc<Session>) {
         let mut by_user = self.by_user.write();
         by_user.entry(session.user.clone()).or_default().push(session);
     }
 
-    /// The session has ended; says whether it was still here.
+    /// Removes a session. Returns whether it was here.
     pub fn remove(&self, session: &Session) -> bool {
         let mut by_user = self.by_user.write();
         let Some(sessions) = by_user.get_mut(&session.user) else { return false };
@@ -69,7 +68,7 @@ impl Hub {
         by_user.values().flatten().cloned().collect()
     }
 
-    /// How many sessions read on from the log because they were too slow.
+    /// How many sessions read the log because they were too slow.
     pub(crate) fn behind(&self) -> usize {
         self.all().iter().filter(|session| session.is_behind()).count()
     }
@@ -84,7 +83,7 @@ impl Hub {
         self.len() == 0
     }
 
-    /// Sees to what an offer has come to.
+    /// Does what the result of an offer asks for.
     pub fn settle(&self, session: &Arc<Session>, offered: Offered) {
         if offered == Offered::Gap {
             let mut gaps = self.gaps();
@@ -96,8 +95,9 @@ impl Hub {
         }
     }
 
-    /// Waits until gaps have been open for too long, and sends their sessions
-    /// to catching up. Called in a loop by the feed; safe to drop half way.
+    /// Waits until a gap is open for too long, and lets its session catch up.
+    /// The bus reader calls it in a loop; the future may be dropped at any
+    /// time.
     pub async fn close_gaps(&self) {
         let first = self.gaps().first().map(|(until, _)| *until);
         match first {
@@ -130,7 +130,7 @@ impl Hub {
         }
     }
 
-    /// Hurries sessions for as long as it is awaited.
+    /// Hurries sessions while it is awaited.
     pub async fn hurry(&self) {
         loop {
             if self.late().iter().all(Vec::is_empty) {

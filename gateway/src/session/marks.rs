@@ -1,8 +1,8 @@
-//! The marks of others (`receipt`) that a session has not been given yet:
-//! what it must ask for, and what it heard while it was not live.
+//! The marks of others (`receipt`) that a session was not given yet: those that
+//! it must ask for, and those that it heard while it was not live.
 //!
-//! Invariant: of one mark nothing lower is handed out after something higher.
-//! So what is heard while the session reads waits until it has read.
+//! Invariant: after a mark no lower one is handed out. So what is heard while
+//! the session reads the log waits until it has read.
 
 use std::sync::Arc;
 
@@ -12,25 +12,24 @@ use tokio::time::Instant;
 
 use crate::protocol::mark::Mark;
 
-/// Marks that may wait until a session is live; beyond it they are dropped,
-/// and asked for like everything that was missed.
+/// The most marks that wait until a session is live; beyond it they are dropped
+/// and asked for, like everything that was missed.
 const HELD: usize = 64;
 
-/// What a session is still to be given. Idle sessions are owed nothing and
-/// hold nothing.
+/// The marks that a session still has to be given. An idle session keeps none.
 #[derive(Debug, Default)]
 pub(super) struct Marks(Option<Box<Due>>);
 
-/// From when on marks may be missing.
+/// The time from which marks may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Since {
-    /// The event at this place.
+    /// Since the event at this cursor.
     Place(Cursor),
-    /// A moment of this node's clock.
+    /// Since a moment of this node's clock.
     Moment(Instant),
 }
 
-/// What to ask for with a page.
+/// The marks to ask for with a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MarksAsked {
     /// Marks that changed since then.
@@ -51,40 +50,40 @@ struct Owed {
     since: Since,
     /// Where the next page goes on.
     after: u64,
-    /// A page has been asked for: what is missed from now on may not be in it.
+    /// A page was asked for: what is missed from now on may not be in it.
     asked: bool,
-    /// The first that was missed since.
+    /// When the first one was missed since.
     again: Option<Instant>,
 }
 
 impl Marks {
-    /// The session has resumed at this place.
+    /// Notes that the session has resumed at this cursor.
     pub(super) fn owe_since(&mut self, place: Cursor) {
         self.due().owed = Some(Owed::new(Since::Place(place)));
     }
 
-    /// Something may have been missed since this moment.
+    /// Notes that something may have been missed since this moment.
     pub(super) fn owe_from(&mut self, moment: Instant) {
         match &mut self.due().owed {
             Some(owed) if owed.asked => {
                 owed.again = Some(owed.again.map_or(moment, |again| again.min(moment)));
             }
             Some(Owed { since: Since::Moment(since), .. }) => *since = moment.min(*since),
-            // What has changed since its place is more than that.
+            // The changes since its cursor include these.
             Some(_) => {}
             none => *none = Some(Owed::new(Since::Moment(moment))),
         }
     }
 
-    /// The place that it had is gone. Its client reads its conversations anew
-    /// when it hears of that, and so all marks up to now.
+    /// The cursor that it had is not valid any more. Its client reads its
+    /// conversations again, and with them all marks up to now.
     pub(super) fn reset(&mut self) {
         if let Some(due) = &mut self.0 {
             due.owed = None;
         }
     }
 
-    /// Heard while the session is not live: keeps it until then.
+    /// Keeps a mark that was heard while the session is not live.
     pub(super) fn hold(&mut self, receipt: Arc<Receipt>, now: Instant) {
         let held = &mut self.due().held;
         match held.iter().position(|held| is_same(held, &receipt)) {
@@ -95,7 +94,8 @@ impl Marks {
         }
     }
 
-    /// As [`Marks::hold`], of one that had room and has lost it.
+    /// Like [`Marks::hold`], for a mark that was in the outbox and was dropped
+    /// from it.
     pub(super) fn keep(&mut self, receipt: Arc<Receipt>) {
         let held = &mut self.due().held;
         match held.iter_mut().find(|held| is_same(held, &receipt)) {
@@ -105,14 +105,14 @@ impl Marks {
         }
     }
 
-    /// A message is given out that says this: what says less comes too late.
+    /// A message implies this mark: lower ones that are held are dropped.
     pub(super) fn pass(&mut self, mark: &Mark<'_>) {
         if let Some(due) = &mut self.0 {
             due.held.retain(|held| !mark.covers(&Mark::from(&**held)));
         }
     }
 
-    /// What the next page is to bring.
+    /// The marks that the next page should bring.
     pub(super) fn ask(&mut self) -> Option<MarksAsked> {
         let owed = self.0.as_mut()?.owed.as_mut()?;
         owed.asked = true;
@@ -132,12 +132,12 @@ impl Marks {
         };
     }
 
-    /// Whether nothing need be asked for.
+    /// Whether no marks need be asked for.
     pub(super) fn are_settled(&self) -> bool {
         self.0.as_ref().is_none_or(|due| due.owed.is_none())
     }
 
-    /// What was heard meanwhile, now that the session is live.
+    /// Takes the marks that were held, when the session is live.
     pub(super) fn release(&mut self) -> Vec<Arc<Receipt>> {
         self.0.take().map(|due| due.held).unwrap_or_default()
     }

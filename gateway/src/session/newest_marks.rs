@@ -1,6 +1,6 @@
-//! The newest marks that this node has lately heard or read. Announcements of
-//! one mark may overtake each other, and a page may be ahead of both: what
-//! comes late would take clients back, and is dropped here.
+//! The newest marks that this node has recently heard or read. Announcements of
+//! a mark may overtake each other, and a page may be newer than both: a late
+//! one would take clients back, and is dropped here.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -12,18 +12,18 @@ use tokio::time::Instant;
 
 use crate::protocol::mark::Mark;
 
-/// For how long a mark is remembered at least, unless there are too many:
-/// longer than an announcement is under way.
+/// How long a mark is remembered at least, unless there are too many: longer
+/// than an announcement travels.
 const MEMORY: Duration = Duration::from_secs(10);
-/// Marks remembered of one such time; when there are more the older half goes
-/// early, and with it only the protection from what is that late.
+/// The most marks of one such period. Beyond it the older half is dropped
+/// early, and so only the protection against very late ones is lost.
 const CAPACITY: usize = 16_384;
 
-/// By the hash of (conversation, user, kind): one marked wrong in 2⁶⁴ may lose
-/// a repeat.
+/// Keyed by the hash of (conversation, user, kind): a collision (one in 2⁶⁴)
+/// may drop a repeat.
 type Marks = FxHashMap<u64, u64>;
 
-/// What this node knows of marks. At most 512 KiB.
+/// The newest marks that this node knows; at most 512 KiB.
 pub struct Newest {
     hasher: RandomState,
     recent: Lock<LEAF, Recent>,
@@ -42,7 +42,8 @@ impl Newest {
         Self { hasher: RandomState::new(), recent: Lock::new(recent) }
     }
 
-    /// Notes a mark; false when a higher one is known, or what says as much.
+    /// Notes a mark. Returns false when a higher one is known, or one that
+    /// implies it.
     pub(crate) fn admits(&self, mark: &Mark<'_>) -> bool {
         self.admits_at(mark, Instant::now())
     }
@@ -60,7 +61,7 @@ impl Newest {
         true
     }
 
-    /// Whether no higher one is known. Notes nothing.
+    /// Whether no higher one is known; notes nothing.
     pub(crate) fn is_newest(&self, mark: &Mark<'_>) -> bool {
         let key = self.key(mark, mark.kind);
         self.recent.lock().known(key).is_none_or(|known| known <= mark.seq)
@@ -70,7 +71,7 @@ impl Newest {
         self.hasher.hash_one((mark.conversation, mark.user, kind as i32))
     }
 
-    /// Another history of the store: its marks may be lower.
+    /// Forgets all marks: in another history of the store they may be lower.
     pub(crate) fn forget(&self) {
         let mut recent = self.recent.lock();
         (recent.marks, recent.before) = Default::default();

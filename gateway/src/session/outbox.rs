@@ -1,4 +1,4 @@
-//! What waits for a session's transport, and what it weighs.
+//! The frames that wait for a session's transport, and their weight.
 
 use std::collections::VecDeque;
 
@@ -7,11 +7,11 @@ use proto::{Bound, Load};
 
 use crate::protocol::frame::Frame;
 
-/// Bytes of the events and publications that may wait in one session: a page, and
-/// as much that comes meanwhile.
+/// The most bytes of events and publications that wait in one session: a page,
+/// and as many that come meanwhile.
 const BYTES: usize = 2 * PAGE.bytes;
 
-/// Frames in their order. Those of the feed are bounded, answers by the commands
+/// Frames in order. Those of the bus are limited here, answers by the commands
 /// in flight.
 #[derive(Debug)]
 pub(super) struct Outbox {
@@ -20,7 +20,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// With so many frames at most.
+    /// An outbox of at most this many frames.
     pub(super) fn new(frames: usize) -> Self {
         Self { frames: VecDeque::new(), load: Bound::new(BYTES, frames).load() }
     }
@@ -42,7 +42,7 @@ impl Outbox {
     pub(super) fn pop_front(&mut self) -> Option<Frame> {
         let frame = self.frames.pop_front()?;
         self.load.remove(frame.weight());
-        // An idle session keeps no room for the burst that it once had.
+        // An idle session does not keep the memory of an earlier burst.
         if self.frames.is_empty() && self.frames.capacity() > 32 {
             self.frames = VecDeque::new();
         }
@@ -70,12 +70,12 @@ impl Outbox {
         self.frames.is_empty()
     }
 
-    /// No more of the feed has room.
+    /// Whether there is no room for more frames of the bus.
     pub(super) fn is_full(&self) -> bool {
         self.load.is_full()
     }
 
-    /// There is more than there may be.
+    /// Whether there is more than allowed.
     pub(super) fn is_over(&self) -> bool {
         self.load.is_over()
     }

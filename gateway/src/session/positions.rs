@@ -1,5 +1,6 @@
 //! Channels on one-way transports and polls (PROTOCOL.md §6): the `channels`
-//! parameter, and the cursor that has the places in them behind the inbox's.
+//! parameter, and the cursor that has the seqs of channels after the inbox's
+//! cursor.
 
 use std::fmt::Write as _;
 
@@ -12,12 +13,13 @@ use crate::protocol::query::Query;
 /// Where reading begins in a channel: after this seq, or at the head.
 pub(crate) type Starts = Vec<(ChannelId, Option<Seq>)>;
 
-/// The numbers that stores count with.
+/// The largest seq of a store.
 const MAX_SEQ: u64 = 1 << 53;
 
-/// Reads `channels=c_news:41,c_sport`, and where reading begins: at the places
-/// of the cursor if it has them for the same channels, else as the parameter
-/// says. In the order of names. `most` is what a session may have.
+/// Reads `channels=c_news:41,c_sport`, and where reading begins: at the
+/// cursor's seqs if it has them for the same channels, else as the parameter
+/// says. Sorted by name. `most` is how many channels a session may have. Fails
+/// with `bad_request`.
 pub(crate) fn starts(query: &Query<'_>, cursor: Option<&str>, most: usize) -> Result<Starts, Failure> {
     let Some(list) = query.get("channels").filter(|list| !list.is_empty()) else { return Ok(Vec::new()) };
     let most = most.min(MAX_CHANNELS);
@@ -56,18 +58,19 @@ fn start(text: &str) -> Result<(ChannelId, Option<Seq>), Failure> {
     Ok((channel, seq.transpose()?))
 }
 
-/// Where a reader is: in the inbox and in its channels, frame by frame.
+/// The positions of a reader in the inbox and in its channels, updated frame by
+/// frame.
 #[derive(Debug)]
 pub(crate) struct Places {
-    /// In the order of names.
+    /// Sorted by name.
     names: Box<[ChannelId]>,
     bookmark: Bookmark,
-    /// The bookmark's text.
+    /// The text of the bookmark.
     text: String,
 }
 
 impl Places {
-    /// Before the first frame; the channels in the order of names.
+    /// The positions before the first frame; channels sorted by name.
     pub(crate) fn new(inbox: Cursor, channels: &[(ChannelId, Seq)]) -> Self {
         let names = channels.iter().map(|(channel, _)| channel.clone()).collect();
         let mut places = Self {
@@ -79,8 +82,8 @@ impl Places {
         places
     }
 
-    /// The reader has this frame. Returns the cursor that goes with it, if it
-    /// is one that carries a cursor.
+    /// Moves the positions past a frame. Returns the frame's cursor, if it is
+    /// one that carries a cursor.
     pub(crate) fn pass(&mut self, frame: &Frame) -> Option<&str> {
         if let Some((channel, seq)) = frame.place_in_channel() {
             let index = self.names.iter().position(|name| name.as_str() == channel)?;

@@ -1,9 +1,9 @@
-//! Whose presence the sessions of this node watch. Answers and notices go in;
-//! a `presence` frame goes to each watching session when what it was told last
-//! is not so any more.
+//! The users whose presence the sessions of this node watch. Answers and
+//! notices go in; a watching session gets a `presence` frame when its last
+//! information is out of date.
 //!
-//! Notices may be lost and may cross answers, so whatever is in doubt is asked
-//! for again: after a loss everything, after a crossing the one user.
+//! Notices may be lost and may cross answers. So what is in doubt is asked for
+//! again: after a loss everything, after a crossing that one user.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,70 +23,71 @@ use crate::protocol::failure::Failure;
 use crate::protocol::frame::{Frame, Reference};
 use crate::session::Session;
 
-/// What happens within this time is asked about once.
+/// Doubts within this time are one question.
 const DEBOUNCE: Duration = Duration::from_millis(500);
-/// A router that has ended may have owed somebody's end of presence, which
-/// comes this long after the last session's at most.
+/// A router that has ended may have had to report a user's absence, which comes
+/// at most this long after the user's last session ended.
 const AFTER_ROUTER: Duration = Duration::from_secs(7);
 /// The store forgets a watcher that has not asked for 30 days.
 const REFRESH: Duration = Duration::from_secs(24 * 60 * 60);
-/// Users in one question or farewell.
+/// The most users of one request.
 const CHUNK: usize = 500;
-/// Between two questions; and after one that got no answer.
+/// The pause between two requests, and after one without an answer.
 const PAUSE: Duration = Duration::from_millis(20);
 const RETRY: Duration = Duration::from_secs(1);
-/// A user that nobody watches any more is kept for so long, for somebody who
-/// comes back.
+/// How long a user that nobody watches any more is kept, for somebody who comes
+/// back.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// All that is watched from this node. Bounded by the sessions, each of which
-/// watches so many users at most.
+/// All users watched from this node. Limited by the sessions, each of which
+/// watches a limited number of users.
 pub struct Watching {
-    /// Users that one session may watch.
+    /// The most users that one session may watch.
     most: usize,
     inner: Lock<{ order::WATCHING }, Inner>,
-    /// Something has become due.
+    /// Notified when something is due.
     due: Notify,
 }
 
 #[derive(Default)]
 struct Inner {
     users: FxHashMap<UserId, Watched>,
-    /// Whom each session watches, from its first `presence` with `watch` to
-    /// its end.
+    /// The users that each session watches, from its first `presence` with
+    /// `watch` to its end.
     sessions: FxHashMap<SessionId, FxHashSet<UserId>>,
-    /// Users that are to be asked for again, and from when on.
+    /// Users to ask for again, and from when on.
     doubted: FxHashSet<UserId>,
     ask_at: Option<Instant>,
-    /// When all become doubted. Bounded by the delays: see [`Inner::doubt_all`].
+    /// When all users become doubted. Limited by the delays: see
+    /// [`Inner::doubt_all`].
     all_at: Vec<Instant>,
-    /// Users that had no watcher left, each once, and when to say so.
+    /// Users without a watcher, each once, and when to tell the store.
     unwatched: VecDeque<(Instant, UserId)>,
 }
 
 #[derive(Default)]
 struct Watched {
-    /// As last heard; nothing before the first answer.
+    /// The presence last heard; `None` before the first answer.
     state: Option<Arc<wire::Presence>>,
-    /// Goes up with whatever is heard: an answer that was asked for at another
-    /// version may be older than what is known.
+    /// Goes up with everything that is heard. An answer to a question of
+    /// another version may be older than what is known.
     version: u64,
-    /// It is among those that may go.
+    /// Whether it is in `unwatched`.
     may_go: bool,
     watchers: FxHashMap<SessionId, Watcher>,
 }
 
 struct Watcher {
     session: Arc<Session>,
-    /// What the session was told last; nothing before its command is answered.
+    /// What the session was told last; `None` before its command is answered.
     told: Option<bool>,
 }
 
-/// Users that are asked for, each with the version known then.
+/// Users to ask for, each with the version at that time.
 type Question = Vec<(UserId, u64)>;
 
-/// Does `presence` with `watch: true` for a session: the answer first, then
-/// what changes.
+/// Executes `presence` with `watch: true` for a session: first the answer, then
+/// changes.
 pub(crate) fn watch(
     sessions: &Arc<Sessions>,
     session: &Arc<Session>,
@@ -119,8 +120,8 @@ pub(crate) fn watch(
     Ok(())
 }
 
-/// Asks again for what is in doubt and says what is no longer watched, until
-/// it is dropped.
+/// Asks again for users in doubt, and reports users that are no longer watched,
+/// until it is dropped.
 pub async fn run(sessions: Arc<Sessions>) {
     let watching = &sessions.presence;
     let mut refresh = Instant::now() + REFRESH;
@@ -185,32 +186,33 @@ fn ask(sessions: &Sessions, question: &Question) -> request::Command {
 }
 
 impl Watching {
-    /// Of nobody yet. A session may watch `most` users.
+    /// Nobody is watched yet. A session may watch `most` users.
     pub fn new(most: usize) -> Self {
         Self { most, inner: Lock::default(), due: Notify::new() }
     }
 
-    /// A router has said how a user is now.
+    /// Handles a user's presence that a router has announced.
     pub(crate) fn heard(&self, presence: wire::Presence) {
         let mut inner = self.lock();
         let Ok(user) = UserId::parse(&presence.user) else { return };
         if let Some(watched) = inner.users.get_mut(&user) {
             return watched.set(presence);
         }
-        // Nobody watches, and the store should know that: it is told once more.
+        // Nobody watches this user, and the store should know that: it is told
+        // again.
         inner.unwatch(user);
         drop(inner);
         self.due.notify_one();
     }
 
-    /// Notices may have been lost: everybody is asked for again, after this
-    /// delay.
+    /// Notices may have been lost: asks for all users again, after this delay.
     pub(crate) fn doubt_all(&self, delay: Duration) {
         self.lock().doubt_all(Instant::now() + delay.max(DEBOUNCE));
         self.due.notify_one();
     }
 
-    /// The session is live and has room, and was owed states.
+    /// Offers missing states of presence to a session that is live and has
+    /// room.
     pub(crate) fn settle(&self, session: &Session) {
         let mut inner = self.lock();
         let Inner { users, sessions, .. } = &mut *inner;
@@ -236,8 +238,8 @@ impl Watching {
         self.due.notify_one();
     }
 
-    /// The session will watch these users; it is told of no change before
-    /// [`Watching::answered`].
+    /// Notes that the session will watch these users; it is told of no change
+    /// before [`Watching::answered`]. Fails when there are too many.
     fn begin(&self, session: &Arc<Session>, users: Vec<UserId>) -> Result<Question, Failure> {
         let mut inner = self.lock();
         let Inner { users: all, sessions, .. } = &mut *inner;
@@ -272,7 +274,7 @@ impl Watching {
             let Some(state) = watched.state.clone() else { continue };
             watched.watcher(session).told = Some(state.online);
             if let Some(watched) = inner.sessions.get_mut(&session.id) {
-                // A command that failed meanwhile may have taken it out.
+                // A command that failed meanwhile may have removed it.
                 watched.insert(user);
             }
             list.push(state.as_ref().clone());
@@ -314,7 +316,7 @@ impl Watching {
         [inner.ask_at, unwatched, all].into_iter().flatten().min()
     }
 
-    /// Whom to ask for now.
+    /// The users to ask for now.
     fn doubted(&self, now: Instant) -> Question {
         let mut inner = self.lock();
         let before = inner.all_at.len();
@@ -335,7 +337,7 @@ impl Watching {
         chunk.into_iter().filter_map(version).collect()
     }
 
-    /// Takes out those whom nobody watches any more.
+    /// Removes users whom nobody watches any more.
     fn forget_unwatched(&self, now: Instant) -> Vec<UserId> {
         let mut inner = self.lock();
         let mut users = Vec::new();
@@ -351,7 +353,8 @@ impl Watching {
         users
     }
 
-    /// Whoever was watched again meanwhile may have been forgotten with it.
+    /// A user that was watched again meanwhile may have been forgotten by the
+    /// store.
     fn farewell_said(&self, users: Vec<UserId>, done: bool) {
         let mut inner = self.lock();
         for user in users {
@@ -369,8 +372,8 @@ impl Watching {
 }
 
 impl Inner {
-    /// An answer to what was asked at `version`. If something was heard since
-    /// that says otherwise, that stands, and the user is asked for again.
+    /// Handles an answer to a question of this `version`. If something
+    /// different was heard since, that stays, and the user is asked for again.
     fn take_over(&mut self, user: &UserId, version: u64, state: wire::Presence) -> &mut Watched {
         let watched = self.users.entry(user.clone()).or_default();
         let crossed = watched.version != version;
@@ -391,7 +394,7 @@ impl Inner {
         }
     }
 
-    /// What is due within a moment after `at` serves as well.
+    /// A doubt that is due shortly after `at` is enough.
     fn doubt_all(&mut self, at: Instant) {
         if !self.all_at.iter().any(|due| *due >= at && *due < at + DEBOUNCE) {
             self.all_at.push(at + DEBOUNCE / 2);
@@ -405,7 +408,7 @@ impl Inner {
         }
     }
 
-    /// Lets go of a user in a while, if nobody watches then.
+    /// Removes a user later, if nobody watches then.
     fn unwatch(&mut self, user: UserId) {
         let watched = self.users.entry(user.clone()).or_default();
         if !watched.may_go {
@@ -432,8 +435,8 @@ impl Watched {
 }
 
 impl Watcher {
-    /// Tells the session of a change; one that has no room now is owed it.
-    /// False when it is.
+    /// Tells the session of a change. Returns false if it has no room now, so
+    /// that it is told later.
     fn tell(&mut self, state: &Arc<wire::Presence>) -> bool {
         if self.told.is_none_or(|told| told == state.online) {
             return true;

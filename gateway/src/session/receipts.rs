@@ -1,9 +1,9 @@
-//! What messages say of whoever wrote them: that all up to there has been read,
-//! and so has been delivered. Nothing is stored or announced for that. A gateway
-//! makes a `receipt` of it where it hands a message out (PROTOCOL.md §4).
+//! The receipts that follow from messages: who writes a message has read
+//! everything up to it. Nothing is stored or announced for that: a gateway
+//! makes the `receipt` when it hands a message out (PROTOCOL.md §4; ADR 0015).
 //!
-//! It stands right behind its message. Where a connection breaks between the two
-//! it is not given again: whoever has the message knows what it says.
+//! The receipt comes right after its message. If a connection breaks between
+//! the two, it is not sent again: the client has the message, which implies it.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use crate::protocol::frame::Frame;
 use crate::protocol::mark::Mark;
 use crate::session::newest_marks::Newest;
 
-/// Adds the receipts of the messages that are handed out: of several by one user
-/// in one conversation only the last says it. Nothing is said where `newest` knows
-/// of more: the session hears of that.
+/// Adds the receipts of messages that are handed out: of several by one user in
+/// one conversation only for the last. None where `newest` knows a higher mark:
+/// the session hears of that.
 pub(crate) fn add_receipts(newest: &Newest, frames: &mut Vec<Frame>, from: usize) {
-    // Nearly always one: nothing is allocated for it.
+    // Usually one, which needs no allocation.
     let mut places: SmallVec<[usize; 4]> = SmallVec::new();
     for (place, frame) in frames.iter().enumerate().skip(from).rev() {
         let Some(mark) = mark(frame) else { continue };
@@ -26,7 +26,7 @@ pub(crate) fn add_receipts(newest: &Newest, frames: &mut Vec<Frame>, from: usize
             places.push(place);
         }
     }
-    // From the last to the first: the places before stay as they are.
+    // From the last to the first, so that earlier indexes stay valid.
     for place in places {
         if let Some(Frame::Event(_, event)) = frames.get(place)
             && let Some(receipt) = event.receipt()
@@ -36,8 +36,8 @@ pub(crate) fn add_receipts(newest: &Newest, frames: &mut Vec<Frame>, from: usize
     }
 }
 
-/// Takes the last of those receipts away where an answer would have more than
-/// `most` frames: it holds as many events as were asked for.
+/// Removes the last of these receipts if a response would have more than `most`
+/// frames: it must hold as many events as were asked for.
 pub(crate) fn leave_room(frames: &mut Vec<Frame>, most: usize) {
     let mut place = frames.len();
     while frames.len() > most && place > 1 {

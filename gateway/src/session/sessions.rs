@@ -14,16 +14,16 @@ use super::presence::Watching;
 use super::subscribed::SubscribedChannels;
 use crate::link::NodeContext;
 
-/// How sessions are set up.
+/// The settings of sessions.
 #[derive(Debug, Clone)]
 pub struct SessionConfig {
-    /// The node's name, as clients are told it.
+    /// The node's name, in `welcome`.
     pub node: String,
-    /// Between two signs of life.
+    /// The time between two signs of life.
     pub heartbeat: Duration,
-    /// Frames that may wait in a session before it reads on from the log.
+    /// The most frames that wait in a session before it reads the log instead.
     pub queue: usize,
-    /// Users whose presence one session may watch.
+    /// The most users whose presence one session may watch.
     pub max_watched: usize,
 }
 
@@ -34,24 +34,24 @@ pub struct Sessions {
     pub(super) config: SessionConfig,
     /// Finds the sessions of a user.
     pub hub: Hub,
-    /// Those that wait for their next poll.
+    /// Sessions that wait for their next poll.
     pub lingering: Lingering,
-    /// Those that end and are not gone yet.
+    /// Sessions that end and are not gone yet.
     pub(crate) farewells: Farewells,
     /// The newest marks of others.
     pub(crate) newest: Newest,
-    /// Whose presence they watch.
+    /// The users whose presence sessions watch.
     pub(crate) presence: Watching,
-    /// The channels that they are subscribed to.
+    /// The channels that sessions are subscribed to.
     pub(super) channels: Arc<dyn SubscribedChannels>,
-    /// The store's incarnation, once the bus has said it.
+    /// The store's incarnation; 0 until the bus reports it.
     store: AtomicU64,
-    /// Says whether the bus is heard; set once it was for the first time.
+    /// Says whether the bus is heard; set when it is heard for the first time.
     bus: OnceLock<Arc<dyn Fn() -> bool + Send + Sync>>,
 }
 
 impl Sessions {
-    /// None yet.
+    /// No session yet.
     pub(crate) fn new(
         context: NodeContext,
         config: SessionConfig,
@@ -71,20 +71,20 @@ impl Sessions {
         })
     }
 
-    /// The store's incarnation, as the bus has said it.
+    /// The store's incarnation, as the bus reported it.
     pub(crate) fn store(&self) -> StoreIncarnation {
         StoreIncarnation(self.store.load(Ordering::Acquire))
     }
 
-    /// The bus has said the store's incarnation. When it is another one, every
-    /// session has been made to doubt its position before this is called.
+    /// Sets the store's incarnation. If it is another one, every session must
+    /// have been made to doubt its position before.
     pub(super) fn set_store(&self, store: StoreIncarnation) {
         self.store.store(store.0, Ordering::Release);
     }
 
-    /// The bus is heard from now on, as `health` says.
+    /// Notes that the bus is heard from now on, as `health` says.
     pub(crate) fn hears(&self, health: Arc<dyn Fn() -> bool + Send + Sync>) {
-        // Set once, by the one task that reads the bus.
+        // Set once, by the bus reader.
         let _ = self.bus.set(health);
     }
 
@@ -93,8 +93,8 @@ impl Sessions {
         self.bus.get().is_some_and(|healthy| healthy())
     }
 
-    /// Whether sessions may begin: not before the bus has been heard, or what
-    /// is announced to them would be lost, and not while stopping.
+    /// Whether sessions may begin: not before the bus is heard, or
+    /// announcements to them would be lost, and not while stopping.
     pub fn takes_sessions(&self) -> bool {
         self.bus.get().is_some() && !self.context.draining.is_cancelled()
     }

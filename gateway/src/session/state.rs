@@ -15,43 +15,43 @@ use crate::metrics;
 use crate::protocol::event::Event;
 use crate::protocol::frame::Frame;
 
-/// Events that may wait for an earlier one before the session reads on from
-/// the log. Answers and announcements travel by different ways, so being a
-/// little out of order is common and says nothing.
+/// The most events that wait for an earlier one before the session reads the
+/// log. Answers and announcements travel separately, so a slightly wrong order
+/// is common and means nothing.
 const EARLY: Bound = Bound::new(1 << 20, 64);
 
-/// Where a session stands.
+/// The state of a session.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) feed: Feed,
     /// Frames for the transport.
     pub(super) outbox: Outbox,
-    /// So many of them may wait for others to go with. What is late is never
-    /// more than what is in the outbox.
+    /// How many of them may wait for others to go with; at most those in the
+    /// outbox.
     pub(super) late: usize,
-    /// Somebody sees to it that what is late goes in time.
+    /// Whether somebody will hurry the late frames in time.
     pub(super) hurried: bool,
     /// How far the inbox has been read.
     pub(super) inbox: LogReader<Cursor>,
-    /// Something was said since the last page was asked for that makes it
-    /// unsure whether `queued` is a place of this history.
+    /// Whether, since the last page was asked for, it is in doubt that `queued`
+    /// is a position of this history.
     pub(super) doubted: bool,
-    /// A state of presence had no room.
+    /// Whether a state of presence had no room.
     pub(super) presence_owed: bool,
-    /// Marks of others that it is still to be given.
+    /// Marks of others that it must still be given.
     pub(super) marks: Marks,
-    /// Commands whose answers the transport has not been given.
+    /// The number of commands whose answers the transport does not have yet.
     pub(super) in_flight: usize,
     pub(super) ended: Option<End>,
-    /// It has ended, and its client is not to know yet.
+    /// Whether it has ended and its client must not know yet.
     pub(super) untold: bool,
-    /// Its node stops, and its client has been told when to come back.
+    /// Whether its node stops and its client was told when to reconnect.
     pub(super) sent_away: bool,
-    /// The transport's, while it waits.
+    /// The transport's waker, while it waits.
     pub(super) waker: Option<Waker>,
-    /// The transport waits for nothing but the session's end.
+    /// Whether the transport only waits for the session's end.
     pub(super) only_end: bool,
-    /// Nothing for the many sessions without any.
+    /// `None` for the many sessions without subscriptions.
     pub(super) subscriptions: Option<Box<Subscriptions>>,
 }
 
@@ -60,12 +60,12 @@ pub(super) struct State {
 pub(super) enum Feed {
     /// The transport reads pages after `queued`.
     CatchingUp(CatchUp),
-    /// Announced events follow; those that came too early wait here.
+    /// Announced events follow; early ones wait here.
     Live(Vec<(Position, Arc<Event>)>),
 }
 
 impl State {
-    /// Before it has attached; so many frames may wait.
+    /// A session before it has attached; at most `bound` frames may wait.
     pub(super) fn new(bound: usize) -> Self {
         Self {
             feed: Feed::CatchingUp(CatchUp::Resume),
@@ -116,7 +116,7 @@ impl State {
             if in_order && !self.outbox.is_full() {
                 return self.push_late(Frame::Receipt(receipt));
             }
-            // What is missing may be a message that says less.
+            // A missing message may imply a lower mark.
             self.marks.hold(receipt, Instant::now());
             if !in_order && self.marks.are_settled() {
                 return;
@@ -127,20 +127,20 @@ impl State {
         self.marks.hold(receipt, Instant::now());
     }
 
-    /// A frame that may wait for others to go with.
+    /// Adds a frame that may wait for others to go with.
     pub(super) fn push_late(&mut self, frame: Frame) {
         self.outbox.push_back(frame);
         self.late += 1;
     }
 
-    /// Whether all that there is may wait.
+    /// Whether all frames may wait.
     pub(super) fn may_wait(&self) -> bool {
         let live = matches!(self.feed, Feed::Live(_)) && !self.presence_owed && self.ended.is_none();
         live && self.late == self.outbox.len()
     }
 
-    /// Goes live when everything up to `head` and what is known beyond it has
-    /// been read, and no marks are owed.
+    /// Goes live when everything up to `head`, and everything known beyond it,
+    /// was read, and no marks are missing.
     pub(super) fn settle(&mut self, head: Position) {
         if self.inbox.has_all(head) && !self.doubted && self.marks.are_settled() {
             self.feed = Feed::Live(Vec::new());
@@ -149,7 +149,7 @@ impl State {
         }
     }
 
-    /// Moves early events whose turn has come.
+    /// Moves early events that come next into the outbox.
     pub(super) fn follow(&mut self) {
         let Feed::Live(early) = &mut self.feed else { return };
         while !early.is_empty() {
@@ -165,7 +165,7 @@ impl State {
         }
     }
 
-    /// Moves at most `most` frames to `out`, or says what to do instead.
+    /// Moves at most `most` frames to `out`, or returns what to do instead.
     pub(super) fn take(&mut self, out: &mut Vec<Frame>, most: usize) -> Taken {
         if !self.outbox.is_empty() && !self.may_wait() {
             self.late = 0;
@@ -193,7 +193,7 @@ impl State {
         }
     }
 
-    /// The transport waits, and is woken with this.
+    /// Notes that the transport waits, and how to wake it.
     pub(super) fn wait(&mut self, waker: &Waker) {
         match &mut self.waker {
             Some(known) => known.clone_from(waker),
@@ -212,7 +212,7 @@ impl State {
             let marks = &mut self.marks;
             self.late = 0;
             self.outbox.retain_mut(|frame| match frame {
-                // A message before it will be read again, too.
+                // The message before it will be read again, too.
                 Frame::Receipt(receipt) => {
                     marks.keep(receipt.clone());
                     false
@@ -227,7 +227,7 @@ impl State {
             self.inbox.drop_queued();
             self.publications_dropped();
         }
-        // Where an event is missing, marks may be.
+        // Where an event is missing, marks may be missing, too.
         if matches!(cause, CatchUp::Hole | CatchUp::Bus) {
             self.marks.owe_from(Instant::now());
         }

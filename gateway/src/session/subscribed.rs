@@ -1,4 +1,4 @@
-//! What sessions need of the channels, which stand above them.
+//! What sessions need of the channels, which are in a room above them.
 
 use std::pin::Pin;
 
@@ -11,14 +11,14 @@ use crate::protocol::failure::Failure;
 
 /// The channels that sessions of this node are subscribed to.
 pub(crate) trait SubscribedChannels: Send + Sync {
-    /// The bus has brought a publication.
+    /// Passes a publication of the bus on.
     fn announce(&self, publication: wire::Publication);
-    /// Announcements may have been lost, or the node may not be told of them any
-    /// more: every channel compares itself with its log.
+    /// Announcements may have been lost, or the node may no longer be in the
+    /// audience: every channel compares itself with its log.
     fn doubt(&self);
-    /// The session has ended: it leaves all its channels.
+    /// Removes a session that has ended from all its channels.
     fn leave(&self, session: &Session);
-    /// What a channel's log has after `after`. Fails when no router answers.
+    /// Reads a channel's log after `after`. Fails when no router answers.
     fn page<'a>(
         &'a self,
         user: &'a UserId,

@@ -1,9 +1,9 @@
 //! The channels that a session is subscribed to, and the rules by which
 //! publications enter its outbox.
 //!
-//! As with the inbox, a subscription is *live* (each publication offered is
+//! As for the inbox, a subscription is *live* (each publication offered is
 //! exactly the next one) or *behind* (its transport reads pages of the
-//! channel's log). A reader that is slow falls behind and keeps nothing here.
+//! channel's log). A slow reader falls behind, and keeps nothing here.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ use crate::protocol::jump::Jump;
 use crate::protocol::publication::Publication;
 use crate::session::channel_page::Page;
 
-/// All of one session.
+/// The subscriptions of one session.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    /// Bounded by `--max-subscriptions`; most sessions have one.
+    /// Limited by `--max-subscriptions`; most sessions have one.
     list: SmallVec<[Subscription; 1]>,
 }
 
@@ -38,47 +38,47 @@ struct Subscription {
 /// Where a subscription's publications come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// It is not known yet where it begins.
+    /// Its beginning is not known yet.
     Beginning,
     /// The transport reads pages after `queued`.
     Behind,
-    /// What is passed on by the node follows.
+    /// Publications that the node passes on follow.
     Live,
 }
 
-/// What is to be read of a channel.
+/// The part of a channel's log to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Missing {
     /// Which.
     pub channel: ChannelId,
-    /// What comes after this.
+    /// Read publications after this seq.
     pub after: Seq,
     /// How far the channel was known to reach before reading.
     announced: Seq,
 }
 
-/// Where a subscription is to begin.
+/// Where a subscription begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Start {
     /// After this.
     pub place: Seq,
     /// The channel reaches at least this far.
     pub head: Seq,
-    /// Whether one that has begun begins again there.
+    /// Whether a subscription that has begun starts again there.
     pub again: bool,
 }
 
 impl Missing {
-    /// Whether both stand for the same part of the same log.
+    /// Whether both are the same part of the same log.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.channel == other.channel && self.after == other.after
     }
 }
 
 impl Session {
-    /// A subscription is about to begin; what is passed on meanwhile is not
-    /// lost. Nothing changes if there is one already. `most` is how many there
-    /// may be.
+    /// Prepares a subscription: what is passed on meanwhile is not lost.
+    /// Nothing changes if there is one already. `most` is how many there may
+    /// be. Fails when there are too many.
     pub(crate) fn subscription_begins(&self, channel: &ChannelId, most: usize) -> Result<(), Failure> {
         let mut state = self.lock();
         if state.ended.is_some() {
@@ -99,8 +99,8 @@ impl Session {
         Ok(())
     }
 
-    /// The subscription begins at `start`; `first` goes before its
-    /// publications. Without effect (and false) if it has been taken back.
+    /// Begins the subscription at `start`; `first` goes before its
+    /// publications. Does nothing and returns false if it was taken back.
     pub(crate) fn subscribed(
         &self,
         channel: &ChannelId,
@@ -126,7 +126,7 @@ impl Session {
         true
     }
 
-    /// Takes a subscription that has not begun back; says whether it was there.
+    /// Removes a subscription that has not begun. Returns whether it was there.
     pub(crate) fn subscription_failed(&self, channel: &ChannelId) -> bool {
         let mut state = self.lock();
         let Some(subscriptions) = &mut state.subscriptions else { return false };
@@ -135,7 +135,7 @@ impl Session {
         subscriptions.list.len() < before
     }
 
-    /// Nothing more of this channel.
+    /// Ends a subscription. Returns whether there was one.
     pub(crate) fn unsubscribe(&self, channel: &ChannelId) -> bool {
         let mut guard = self.lock();
         let state = &mut *guard;
@@ -150,8 +150,8 @@ impl Session {
         there
     }
 
-    /// Its transport is gone: it subscribes to nothing more. Returns what it
-    /// was subscribed to.
+    /// The transport is gone: ends all subscriptions, and allows no new one.
+    /// Returns the channels.
     pub(crate) fn end_subscriptions(&self) -> Vec<ChannelId> {
         let mut state = self.lock();
         state.ended.get_or_insert(proto::End::Bye);
@@ -159,8 +159,8 @@ impl Session {
         subscriptions.into_iter().flat_map(|all| all.list).map(|one| one.channel).collect()
     }
 
-    /// Something has been published; `previous` is what the log had before it.
-    /// Says whether it was taken.
+    /// Offers a publication; `previous` is the one before it in the log.
+    /// Returns whether it was taken.
     pub(crate) fn offer_publication(&self, previous: Seq, publication: &Arc<Publication>) -> bool {
         let mut state = self.lock();
         let taken = state.offer_publication(previous, publication);
@@ -168,12 +168,13 @@ impl Session {
         taken
     }
 
-    /// The log has nothing between where the node was and here: it was trimmed.
+    /// The log has nothing between the node's last seq and this one: it was
+    /// trimmed.
     pub(crate) fn channel_goes_on_at(&self, channel: &ChannelId, head: Seq) {
         let mut guard = self.lock();
         let state = &mut *guard;
         let subscription = state.subscriptions.as_mut().and_then(|all| all.find(channel.as_str()));
-        // Whoever is behind finds out when it reads.
+        // A subscription that is behind finds out when it reads.
         if let Some(subscription) =
             subscription.filter(|one| one.stage == Stage::Live && one.log.queued < head)
         {
@@ -183,7 +184,8 @@ impl Session {
         super::handle::wake(guard);
     }
 
-    /// The channel's log ends here: what was said to come after is no more.
+    /// The channel's log ends here: later publications that were announced no
+    /// longer exist.
     pub(crate) fn channel_ends_at(&self, channel: &ChannelId, head: Seq) {
         let mut guard = self.lock();
         let state = &mut *guard;
@@ -195,7 +197,8 @@ impl Session {
         if subscription.stage != Stage::Beginning && subscription.log.queued > head {
             drop_queued(&mut state.outbox, channel.as_str());
             subscription.fall_behind();
-            // What it has been given and is no more, it is told; the rest is read again.
+            // It is told of publications that it was given and that no longer
+            // exist; the rest is read again.
             if subscription.log.handed > head {
                 state.outbox.extend(Frame::of_jump(Jump::between(channel, subscription.log.handed, head)));
                 subscription.log.queued = head;
@@ -211,7 +214,7 @@ impl Session {
         self.lock().missing()
     }
 
-    /// Takes over a page of a channel. Returns how many publications it brought.
+    /// Takes over a page of a channel. Returns how many publications it had.
     pub(crate) fn apply_publications(&self, missing: &Missing, page: Page) -> usize {
         let mut guard = self.lock();
         let state = &mut *guard;
@@ -260,7 +263,7 @@ impl State {
             subscription.fall_behind();
             return false;
         }
-        // The log had nothing between them when the node read on.
+        // The log had nothing between them when the node read it.
         self.outbox.extend(Frame::of_jump(Jump::before(
             &subscription.channel,
             subscription.log.queued,
@@ -271,7 +274,7 @@ impl State {
         true
     }
 
-    /// The transport has been given this.
+    /// Notes that the transport was given a frame.
     pub(super) fn handed(&mut self, frame: &Frame) {
         let Some((channel, seq)) = frame.place_in_channel() else { return };
         if let Some(subscription) = self.subscriptions.as_mut().and_then(|all| all.find(channel)) {
@@ -279,7 +282,7 @@ impl State {
         }
     }
 
-    /// The publications in the outbox have been dropped.
+    /// Notes that the publications in the outbox were dropped.
     pub(super) fn publications_dropped(&mut self) {
         for subscription in self.subscriptions.iter_mut().flat_map(|all| &mut all.list) {
             if subscription.log.queued != subscription.log.handed {

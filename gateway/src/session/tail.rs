@@ -1,5 +1,5 @@
-//! The reading end of a session, owned by its transport: what comes next,
-//! from the outbox or from the log. Dropping it ends the session.
+//! The reading end of a session, owned by its transport: returns the next
+//! frames, from the outbox or from the log. Dropping it ends the session.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -21,7 +21,7 @@ use crate::session::channel_page::Page;
 use crate::session::receipts;
 use crate::session::{Asked, CatchUp, MarksAsked, Missing, Session, Since, Taken};
 
-/// Events in one page of catching up.
+/// The most events of one page of catching up.
 const PAGE: u32 = 100;
 /// Pauses between tries while the store or every router is away.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -38,7 +38,7 @@ pub enum StartAt {
 }
 
 impl StartAt {
-    /// From the parameter's text.
+    /// Reads the parameter. Fails when it is no cursor.
     pub fn parse(text: Option<&str>) -> Result<Self, Failure> {
         match text {
             None => Ok(Self::Head),
@@ -49,7 +49,8 @@ impl StartAt {
         }
     }
 
-    /// Nothing for the head. Before the oldest event stands the beginning of all.
+    /// The cursor; `None` for the head. The oldest event comes after the
+    /// origin.
     fn place(self) -> Option<Cursor> {
         match self {
             Self::Head => None,
@@ -67,14 +68,14 @@ impl StartAt {
     }
 }
 
-/// What a session is opened with.
+/// The parameters of a new session.
 #[derive(Debug, Clone)]
 pub struct Opening {
-    /// Whose.
+    /// The user of the session.
     pub user: UserId,
-    /// Of which device.
+    /// The device of the session.
     pub device: DeviceId,
-    /// Where to begin.
+    /// Where reading begins.
     pub from: StartAt,
     /// When its token ends, in Unix seconds.
     pub expires: u64,
@@ -82,7 +83,7 @@ pub struct Opening {
 
 type Reading = Pin<Box<dyn Future<Output = (wire::InboxPage, Asked)> + Send>>;
 
-/// A page of a channel, on its way.
+/// A page of a channel that is being read.
 struct ChannelReading {
     missing: Missing,
     page: Pin<Box<dyn Future<Output = Page> + Send>>,
@@ -93,17 +94,18 @@ pub struct Tail {
     /// The session.
     pub session: Arc<Session>,
     sessions: Arc<Sessions>,
-    /// A page on its way, kept when an answer comes first.
+    /// A page that is being read; kept when an answer comes first.
     reading: Option<Reading>,
-    /// The same for the channel that the session is behind in. A pointer only:
-    /// most sessions never need it.
+    /// The same for the channel in which the session is behind. Only a pointer,
+    /// since most sessions never need it.
     channel: Option<Box<ChannelReading>>,
 }
 
 impl Tail {
-    /// Attaches a new session: known to the bus first, then written to its
-    /// user's record, so that nothing falls between. When many attach at once
-    /// they wait in line.
+    /// Attaches a new session: it is added to the hub first and then written to
+    /// its user's record, so that no event is missed. When many attach at once
+    /// they wait in line. Fails when no router answers, or the node takes no
+    /// sessions.
     pub async fn open(sessions: &Arc<Sessions>, opening: Opening) -> Result<Self, Failure> {
         let Opening { user, device, from, expires } = opening;
         let session = Arc::new(Session::new(user, device, expires, sessions.config.queue));
@@ -111,7 +113,7 @@ impl Tail {
             Self { session: session.clone(), sessions: sessions.clone(), reading: None, channel: None };
         sessions.hub.add(session.clone());
         if !sessions.takes_sessions() {
-            // Asked only now that a drain would find it.
+            // Checked only now, when a drain would find the session.
             return Err(Failure::unavailable("this node takes no sessions at the moment"));
         }
         let asked = session.begin_first_page(from.place());
@@ -146,14 +148,14 @@ impl Tail {
         Ok(tail)
     }
 
-    /// Waits for what comes next and appends it to `out`, at most `most`
-    /// frames; or says why the session has ended, after its last frame. Safe
-    /// to drop half way.
+    /// Waits for the next frames and appends them to `out`, at most `most`; or
+    /// returns why the session has ended, after its last frame. The future may
+    /// be dropped at any time.
     pub async fn next(&mut self, out: &mut Vec<Frame>, most: usize) -> Result<(), End> {
         poll_fn(|cx| self.poll_next(cx, out, most)).await
     }
 
-    /// As [`Tail::next`], for a transport that is woken by other things, too.
+    /// Like [`Tail::next`], for a transport that is also woken by other things.
     pub fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
@@ -208,7 +210,7 @@ impl Tail {
         for mark in &page.marks {
             self.sessions.newest.admits(&mark.into());
         }
-        // What a lower mark may still be under way to.
+        // A lower mark of these may still be under way.
         let lately = now_ms().saturating_sub(LATELY_MS);
         for event in page.events.iter().filter_map(|filed| filed.event.as_ref()) {
             if let Some(entry) = event.entry.as_ref().filter(|entry| entry.time >= lately)
@@ -221,7 +223,7 @@ impl Tail {
     }
 
     /// Measures, once for these frames, how long the oldest live event among
-    /// them took from being written until here.
+    /// them took since it was written.
     fn delivered(&self, frames: &[Frame]) {
         let events = || {
             frames.iter().filter_map(|frame| match frame {
@@ -236,8 +238,8 @@ impl Tail {
         }
     }
 
-    /// Sees to it that what the session misses of a channel, and only that, is
-    /// on its way.
+    /// Starts to read what the session misses of a channel, and stops any other
+    /// reading.
     fn read_channel(&mut self, missing: Option<Missing>) {
         if let (Some(missing), Some(reading)) = (&missing, &self.channel)
             && missing.is(&reading.missing)
@@ -252,7 +254,7 @@ impl Tail {
     }
 }
 
-/// Seconds since a time in Unix milliseconds; none if a clock is behind.
+/// Seconds since a time in Unix milliseconds; 0 if a clock is behind.
 fn seconds_since(written: u64) -> f64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.saturating_sub(Duration::from_millis(written)).as_secs_f64()
@@ -264,8 +266,8 @@ impl Drop for Tail {
     }
 }
 
-/// The session is no more. Usually its transport says so; for one whose peer
-/// takes nothing `crate::session::farewell` does.
+/// Removes a session that has ended. Usually its transport calls this; for a
+/// peer that takes no data `crate::session::farewell` does.
 pub(crate) fn close(sessions: &Arc<Sessions>, session: &Session) {
     if !sessions.hub.remove(session) {
         return;
@@ -273,7 +275,7 @@ pub(crate) fn close(sessions: &Arc<Sessions>, session: &Session) {
     sessions.presence.leave(session);
     sessions.channels.leave(session);
     let detach = wire::Detach { session: session.id.to_string() };
-    // Should it be lost, the node's lease ends in time.
+    // If it is lost, the session goes with the node's lease.
     sessions.context.routers.submit(&session.user, request::Command::Detach(detach), Box::new(|_| {}));
 }
 
@@ -287,8 +289,8 @@ async fn attach(sessions: &Sessions, session: &Session, from: StartAt) -> Result
     resolve(sessions, &session.user, attach).await
 }
 
-/// Asks where reading starts; with a session and a node in `attach` it is
-/// registered in the same step.
+/// Asks a router where reading starts; with a session and a node in `attach`
+/// the session is registered in the same step. Fails when no router answers.
 pub(crate) async fn resolve(
     sessions: &Sessions,
     user: &UserId,
@@ -301,14 +303,16 @@ pub(crate) async fn resolve(
     }
 }
 
-/// Giving a cursor says that everything up to it has arrived (PROTOCOL.md §5,
-/// `ack`). Nobody waits for it: the next one says it again.
+/// Acknowledges a cursor that a client has given: everything up to it has
+/// arrived (PROTOCOL.md §5, `ack`). Nobody waits for it: the next one repeats
+/// it.
 pub(crate) fn acknowledge(sessions: &Sessions, user: &UserId, device: &DeviceId, cursor: Cursor) {
     let ack = wire::Ack { device: device.to_string(), cursor: Some(cursor.into()) };
     sessions.context.routers.submit(user, request::Command::Ack(ack), Box::new(|_| {}));
 }
 
-/// What [`resolve`] looks up without registering anything.
+/// For [`resolve`]: looks up where reading starts, without registering a
+/// session.
 pub(crate) fn place_only(device: &DeviceId, from: StartAt) -> wire::Attach {
     wire::Attach {
         device: device.to_string(),
@@ -319,7 +323,7 @@ pub(crate) fn place_only(device: &DeviceId, from: StartAt) -> wire::Attach {
 }
 
 /// Reads a page, however long that takes: a store that is away comes back. A
-/// session that was swept with its node's lease attaches again.
+/// session that was removed with its node's lease attaches again.
 async fn read(sessions: Arc<Sessions>, session: Arc<Session>, after: Cursor) -> (wire::InboxPage, Asked) {
     let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     loop {
@@ -349,14 +353,15 @@ async fn read(sessions: Arc<Sessions>, session: Arc<Session>, after: Cursor) -> 
     }
 }
 
-/// Announcements of marks that were made before a message so long ago have
-/// come; clocks differ.
+/// How far back, in ms, a mark's announcement may still be under way; clocks
+/// differ, too.
 const LATELY_MS: u64 = 60_000;
 
-/// Losses are noticed after they happened, and announcements take a while.
+/// Marks are asked for from this much earlier: losses are noticed late, and
+/// announcements take a while.
 const MARKS_SLACK: Duration = Duration::from_secs(60);
 
-/// Asks for the marks that the session is owed, too.
+/// Also asks for the marks that the session misses.
 fn ask_marks(query: &mut wire::ReadInbox, MarksAsked { since, after }: MarksAsked) {
     query.marks_after = after;
     match since {

@@ -1,4 +1,5 @@
-//! Commands from protobuf: their fields, to be checked like those of JSON.
+//! Commands from protobuf: reads their fields, which are then checked like
+//! those of JSON.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -176,7 +177,8 @@ fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).expect("texts and lists of texts are always JSON")
 }
 
-/// A body is JSON in protobuf, too: readers on other transports get it as it is.
+/// A body must be JSON in protobuf, too, since readers on other transports get
+/// it unchanged.
 fn body_json(body: &[u8]) -> Result<String, Failure> {
     let text = std::str::from_utf8(body).map_err(|_| Failure::bad_request("`body` is not valid UTF-8"))?;
     Fields::check_depth(text)?;

@@ -16,8 +16,8 @@ use crate::protocol::parts::last_seen;
 pub fn encode(frame: &Frame) -> Bytes {
     let cursor = frame.cursor().map(|cursor| cursor.to_string());
     if let Frame::Event(_, event) = frame {
-        // Fields may come in any order and from several pieces: the cursor is
-        // each reader's own, the rest is shared.
+        // In protobuf fields may come in any order and be concatenated: the
+        // cursor is each reader's own, the rest is shared.
         let mut bytes = client::Frame { cursor, ..Default::default() }.encode_to_vec();
         bytes.extend_from_slice(event.protobuf());
         return bytes.into();
@@ -28,12 +28,12 @@ pub fn encode(frame: &Frame) -> Bytes {
     to_message(frame, cursor).encode_to_vec().into()
 }
 
-/// A frame as a message, for those that list several.
+/// A frame as a protobuf message, for lists of frames.
 pub fn message(frame: &Frame) -> client::Frame {
     to_message(frame, frame.cursor().map(|cursor| cursor.to_string()))
 }
 
-/// As [`message`], with a cursor that has more in it than the frame knows.
+/// Like [`message`], with another cursor than the frame's own.
 pub fn message_at(frame: &Frame, cursor: Option<&str>) -> client::Frame {
     to_message(frame, cursor.map(str::to_owned))
 }

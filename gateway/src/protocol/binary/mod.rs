@@ -13,10 +13,10 @@ pub use command::{comes_alone, decode, decode_alone};
 pub use entry::{entry_frame, publication_message};
 pub use frame::{encode, message, message_at, published_message, results_message, sent_message};
 
-/// Of requests and answers in protobuf over HTTP.
+/// The content type of protobuf requests and responses over HTTP.
 pub const CONTENT_TYPE: &str = "application/x-protobuf";
 
-/// Whether an answer is wanted in protobuf.
+/// Whether the client accepts a protobuf response.
 pub fn accepts_protobuf(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|list| list.split(',')).any(is_protobuf)

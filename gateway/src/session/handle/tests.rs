@@ -1,4 +1,4 @@
-//! What a session hands out, whatever order things come in.
+//! What a session hands out, in whatever order things arrive.
 
 use proto::wire::{Entry, InboxEvent, InboxPage, Sent};
 
@@ -31,7 +31,7 @@ fn wire_event(position: u64) -> wire::Event {
     wire::Event { conversation: "alice~bob".into(), seq: position, entry: Some(entry), state: None }
 }
 
-/// A message by whom [`receipt`] is about.
+/// A message by the user that [`receipt`] is about.
 fn message_at(position: u64) -> wire::Event {
     let mut event = wire_event(position);
     if let Some(entry) = &mut event.entry {
@@ -164,10 +164,10 @@ fn a_reader_is_too_slow_by_what_waits_for_it_too() {
     assert_eq!(session.offer(Position(2), &large(2)), Offered::CatchingUp(CatchUp::Behind));
     session.apply(page(1..=2, 2), session.begin_page());
     assert_eq!(taken(&session).0, [1, 2]);
-    // What was taken weighs no more.
+    // What was taken no longer counts.
     assert_eq!(session.offer(Position(3), &large(3)), Offered::Settled);
     assert_eq!(taken(&session).0, [3]);
-    // Nor do those that wait for an earlier one gather without end.
+    // Events that wait for an earlier one are limited, too.
     assert_eq!(session.offer(Position(5), &large(5)), Offered::Gap);
     assert_eq!(session.offer(Position(6), &large(6)), Offered::CatchingUp(CatchUp::Hole));
 }
@@ -187,7 +187,8 @@ fn sent_takes_the_place_of_the_message_when_it_is_the_very_next_event() {
     session.take(&mut frames, 10);
     assert!(matches!(frames[..], [Frame::Sent { cursor: Some(_), .. }]));
 
-    // Position 2 is under way: the answer goes first, its event at its place.
+    // Position 2 is missing: the answer goes first, and its event comes at its
+    // position.
     session.offer_own(None, "alice~bob", sent(3), own(3), StoreIncarnation(0));
     session.offer(Position(2), &event(2));
     frames.clear();

@@ -1,4 +1,4 @@
-//! Who is told what, whatever order answers and notices come in.
+//! What sessions are told, in whatever order answers and notices come.
 
 use proto::{Cursor, DeviceId, Position};
 
