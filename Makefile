@@ -16,24 +16,39 @@ tools: ## Installs what the tests need (Debian's packages), if it is not there
 	@.ci/tools
 
 .PHONY: test
-test: tools ## Installs what the tests need and runs all tests
-	$(CARGO) test --workspace --locked --lib --bins --tests
+test: tools ## Installs what the tests need and runs all tests: about 14 minutes once built
+	@CARGO=$(CARGO) .ci/test all 840 --workspace --locked --lib --bins --tests
+
+# Every crate's own tests, the store's contract on the embedded store, and what a
+# whole system in one process answers.
+QUICK := --lib --test contract --test dependencies --test documents --test accept \
+  --test standalone --test resources --test openapi --test metrics --test origins --test page
+
+.PHONY: test-quick
+test-quick: ## What one edits against: under two minutes once built
+	@CARGO=$(CARGO) .ci/test quick 75 --workspace --locked $(QUICK) -- --skip ::redis
 
 .PHONY: lint
 lint: ## Format and clippy, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	# Without Redis, as a first try is built; cluster-tests brings the features of the line above.
+	$(CARGO) clippy -p standalone -p cluster-tests --locked -- -D warnings
 
 .PHONY: docs
 docs: ## The API's documentation, warnings denied
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked
 
+# With the features of the whole workspace, as tests build them: once for all.
+PROGRAMS := $(CARGO) build --workspace --bins --locked
+
 .PHONY: openapi-check
 openapi-check: tools ## A running server against its own OpenAPI description: examples, two generated clients, schemathesis
-	$(CARGO) build --locked --bin standalone -p standalone
+	$(PROGRAMS)
 	@.ci/openapi
 
-COUNTED := $(CARGO) bench --profile instructions --locked -p gateway --bench instructions --
+# None of the pieces needs Redis.
+COUNTED := $(CARGO) bench --profile instructions --locked -p gateway --no-default-features --bench instructions --
 
 .PHONY: instructions
 instructions: tools ## Instructions of the hot pieces (callgrind); fails where they are over 10 % more than accepted
@@ -45,7 +60,7 @@ instructions-accept: tools ## Accepts what the hot pieces need now (gateway/benc
 
 .PHONY: client
 client: tools ## The JavaScript client and the page: lint, units, and Chromium against a real cluster
-	$(CARGO) build --locked --bins -p gateway -p router -p standalone
+	$(PROGRAMS)
 	cd clients/javascript && npm run lint && npm test && npm run e2e
 
 .PHONY: conformance
@@ -53,15 +68,16 @@ conformance: ## The suites of protocol authors in FOLDER against the transports 
 	.ci/conformance '$(FOLDER)'
 
 .PHONY: check
-check: tools lint docs openapi-check instructions deploy-lint client test ## All that CI runs
+check: tools ## All that CI runs; ends with what each step took
+	@.ci/steps lint docs openapi-check instructions deploy-lint client test
 
 .PHONY: bench
 bench: ## Benchmarks of the hot pieces (criterion)
 	$(CARGO) bench --workspace --locked --benches
 
-# Optimized programs, for figures that are kept.
-OPTIMIZED := --release
-MEASURE := target/release/loadtest
+# Programs as they are shipped, for figures that are kept.
+OPTIMIZED := --profile dist
+MEASURE := target/dist/loadtest
 
 .PHONY: measured-programs
 measured-programs: tools
@@ -76,6 +92,14 @@ versus: measured-programs ## Measures Socket.IO, Centrifugo and a bare relay bes
 	$(MEASURE) versus --binaries $(dir $(MEASURE)) --record . --users 2000 --rates 5000,20000 --most 80000 \
 		--subscribers 1000 --deliveries 20000 --members 200 --idle 4000 --storm 10000
 
+.PHONY: install
+install: ## Builds router, gateway and standalone as they are shipped and installs them (as `cargo install` does: ~/.cargo/bin)
+	for program in router gateway standalone; do $(CARGO) install --locked --profile dist --features redis --path $$program || exit 1; done
+
+.PHONY: dist
+dist: ## What a release page has: static programs and images for x86-64 and arm64, SBOM, checksums (target/packages)
+	@CARGO=$(CARGO) deploy/dist
+
 .PHONY: deploy-lint
 deploy-lint: ## Checks the compose file, configurations, dashboards and alerts (with their tests)
 	deploy/test/check --without-chart
@@ -86,8 +110,8 @@ capacity: ## Writes the tables and simulations of docs/CAPACITY.md anew, from wh
 
 .PHONY: telemetry-cost
 telemetry-cost: tools ## CPU per delivered message without telemetry, with metrics, and with 1 % of the messages traced
-	$(CARGO) build --release --locked --bins -p loadtest -p gateway -p router
-	loadtest/telemetry/cost target/release
+	$(CARGO) build --profile dist --locked --bins -p loadtest -p gateway -p router
+	loadtest/telemetry/cost target/dist
 
 .PHONY: deploy-check
 deploy-check: ## The same, and the chart and the manifests (builds Helm once)

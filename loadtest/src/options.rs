@@ -91,7 +91,7 @@ pub(crate) struct Relay {
 #[command(next_help_heading = SERVERS)]
 pub(crate) struct Programs {
     /// How what is started is built.
-    #[arg(long, value_enum, default_value = "release")]
+    #[arg(long, value_enum, default_value = "dist")]
     profile: Profile,
 
     /// Takes the programs from this folder instead of building them.
@@ -225,6 +225,7 @@ pub(crate) enum Scenario {
 enum Profile {
     Debug,
     Release,
+    Dist,
 }
 
 /// How many processes of each kind.
@@ -259,6 +260,7 @@ impl Programs {
         let profile = match self.profile {
             Profile::Debug => testbed::Profile::Debug,
             Profile::Release => testbed::Profile::Release,
+            Profile::Dist => testbed::Profile::Dist,
         };
         match &self.binaries {
             Some(folder) => Ok(Arc::new(Binaries::in_folder(&std::path::absolute(folder)?))),

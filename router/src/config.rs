@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use daemon::args::heading;
-use store::redis::Step;
+use store::Step;
 use store::{Bounds, Url};
 
 use crate::webhook::{Webhook, WebhookArgs};

@@ -37,6 +37,7 @@ pub struct Args {
     /// gateway and router: redis://HOST:PORT,
     /// redis-sentinel://HOST:PORT?service=NAME, redis-cluster://HOST:PORT, or
     /// with TLS rediss, rediss-sentinel, rediss-cluster.
+    /// A Redis needs a program that was built with `--features redis`.
     #[arg(
         long,
         env = "SWITCHBOARD_STORE",

@@ -2,10 +2,6 @@
 //! secret.
 
 use std::net::SocketAddr;
-use std::time::Duration;
-
-use gateway::caller::auth::token::Token;
-use gateway::config::Secret;
 
 /// Where clients find the system.
 #[derive(Debug, Clone, Copy)]
@@ -14,34 +10,34 @@ pub struct Place {
     pub address: SocketAddr,
     /// Whether it has a certificate.
     pub tls: bool,
-    /// How long its tokens live.
-    pub ttl: Duration,
+    /// Whether the chat page is served.
+    pub page: bool,
 }
 
-/// Tokens for two users, and how one writes to the other.
-pub fn text(place: Place, secret: &Secret) -> Option<String> {
-    let Place { address, tls, ttl } = place;
-    let (http, ws) = if tls { ("https", "wss") } else { ("http", "ws") };
-    let token =
-        |user| Token { sub: user, device: None, scope: None, aud: None, iss: None, ttl }.sign(secret).ok();
-    let (alice, bob) = (token("alice")?, token("bob")?);
-    Some(format!(
-        "
-Switchboard runs at {http}://{address}
+/// The chat page's address, and lines for a shell that send a message from alice
+/// to bob and read it. They need curl alone, also one that has no `--json`.
+pub fn text(place: Place) -> String {
+    let Place { address, tls, page } = place;
+    let scheme = if tls { "https" } else { "http" };
+    let first = match page {
+        true => format!("Chat page: {scheme}://{address}/   (open it twice, with two names)"),
+        false => format!("Switchboard runs at {scheme}://{address}"),
+    };
+    // No authority signs for a loopback address.
+    let trust = if tls { " (each curl needs -k if its certificate is self-signed)" } else { "" };
+    format!(
+        r#"
+{first}
 
-  ALICE={alice}
-  BOB={bob}
+Or paste these lines into a shell{trust}. The last one prints what bob gets, until Ctrl-C:
 
-To see a message arrive, paste the two lines above into two terminals, and then one of these into each:
-
-  websocat \"{ws}://{address}/v1/ws?token=$BOB\"
-  curl -H \"Authorization: Bearer $ALICE\" -d '{{\"to\":\"bob\",\"body\":\"hi\"}}' -H 'Content-Type: application/json' \
-{http}://{address}/v1/messages
-
-Tokens for others: standalone token --user carol, or
-  curl -d '{{\"user\":\"carol\"}}' {http}://{address}/dev/token
-"
-    ))
+  URL={scheme}://{address}
+  ALICE=$(curl -s "$URL/dev/token" -d '{{"user":"alice"}}' | cut -d'"' -f4)
+  BOB=$(curl -s "$URL/dev/token" -d '{{"user":"bob"}}' | cut -d'"' -f4)
+  curl -s "$URL/v1/messages" --oauth2-bearer "$ALICE" -H 'Content-Type: application/json' -d '{{"to":"bob","body":"hi"}}'
+  curl -sN "$URL/v1/stream?cursor=start" --oauth2-bearer "$BOB"
+"#
+    )
 }
 
 #[cfg(test)]
@@ -49,14 +45,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_addresses_say_whether_there_is_tls() {
-        let secret = Secret::from("0123456789abcdef0123456789abcdef".to_owned());
+    fn the_addresses_say_whether_there_is_tls_and_the_page_whether_it_is_served() {
         let address = "127.0.0.1:8080".parse().unwrap();
-        let plain = text(Place { address, tls: false, ttl: Duration::from_secs(60) }, &secret).unwrap();
-        assert!(plain.contains("ws://127.0.0.1:8080/v1/ws"), "{plain}");
-        assert!(!plain.contains("https://") && !plain.contains("wss://"), "{plain}");
-        let with = text(Place { address, tls: true, ttl: Duration::from_secs(60) }, &secret).unwrap();
-        assert!(with.contains("wss://127.0.0.1:8080/v1/ws"), "{with}");
-        assert!(!with.contains("http://") && !with.contains(" \"ws://"), "{with}");
+        let plain = text(Place { address, tls: false, page: true });
+        assert!(plain.starts_with("\nChat page: http://127.0.0.1:8080/ "), "{plain}");
+        assert!(plain.contains("URL=http://127.0.0.1:8080\n") && !plain.contains("https://"), "{plain}");
+        assert!(plain.lines().count() < 15, "{plain}");
+        let with = text(Place { address, tls: true, page: false });
+        assert!(with.contains("URL=https://127.0.0.1:8080\n") && !with.contains("http://"), "{with}");
+        assert!(with.contains("-k") && !with.contains("Chat page"), "{with}");
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use daemon::check::Checks;
 use daemon::{Process, Program};
 use gateway::cli::{self, Task};
-use gateway::config::Wrong;
+use gateway::config::{Page, Wrong};
 use standalone::args::{ADMIN_LISTEN, CheckTokenCommand, TokenCommand};
 use standalone::{Args, Config, System, hints};
 
@@ -38,9 +38,9 @@ fn serve(args: Args) -> Result<ExitCode, Wrong> {
 async fn run(args: Args, config: Config, process: Process) -> anyhow::Result<()> {
     let reserved = daemon::run::reserve(args.listen, "--listen")?;
     let address = reserved.address;
-    let ttl = standalone::dev::TTL.min(config.gateway.auth.max_token_life);
-    let place = hints::Place { address, tls: config.gateway.tls.is_some(), ttl };
-    let hints = config.dev.as_ref().and_then(|secret| hints::text(place, secret));
+    let place =
+        hints::Place { address, tls: config.gateway.tls.is_some(), page: config.gateway.page == Page::On };
+    let hints = config.dev.is_some().then(|| hints::text(place));
     let store = config.store.url.clone();
     let system = System::start(config).await?;
     match process.serve_admin(&args.daemon, reserved.ready(system.ready())).await {

@@ -112,9 +112,9 @@ pub struct Config {
     /// A random name of this process, in envelopes and locks; new at each
     /// start.
     pub origin: String,
-    /// For crash tests: the process ends itself at this step. Only in builds
-    /// with debug assertions; see [`crate::redis::Step`].
-    pub fail_at: Option<crate::redis::Step>,
+    /// For tests of crashes: the process ends itself when it gets here. Only
+    /// in builds with debug assertions; see [`crate::Step`].
+    pub fail_at: Option<crate::Step>,
 }
 
 impl Config {

@@ -7,15 +7,22 @@
 //! [`model`] (arguments and results), [`Store`] (what routers use), [`Bus`]
 //! (what gateways use), [`embedded`] and [`redis`].
 
+#![cfg_attr(not(feature = "redis"), allow(dead_code, reason = "some of it serves the store on Redis alone"))]
+
 pub mod config;
 pub mod embedded;
 mod error;
 pub mod model;
+#[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(not(feature = "redis"))]
+#[path = "without_redis.rs"]
+mod redis;
 
 mod bus;
 mod damage;
 mod message_state;
+mod step;
 mod store;
 mod trouble;
 mod unheard;
@@ -29,6 +36,7 @@ pub use bus::{Bus, BusItem, Loss, Subscription};
 pub use config::{Bounds, Config, Url};
 pub use damage::damaged_skipped;
 pub use error::{Error, Result};
+pub use step::Step;
 pub use store::Store;
 pub use trouble::{Reason, bus_errors, bus_trouble, store_errors, store_trouble};
 pub use unheard::unheard_dropped;

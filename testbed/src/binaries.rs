@@ -21,17 +21,32 @@ const LINES: usize = 64;
 pub enum Profile {
     /// With debug assertions, and with what only they bring (`--fail-at`).
     Debug,
-    /// As they are shipped: for measuring.
+    /// As `cargo run --release` has them: built within minutes.
     Release,
+    /// As they are shipped: for measuring.
+    Dist,
 }
 
 impl Profile {
-    /// What is built. The last step of a release build takes minutes for each,
-    /// and only a cluster is measured.
-    fn programs(self) -> &'static [&'static str] {
+    /// Which packages' programs are built: for tests those of all, since cargo
+    /// takes the features of what it builds together, and with the whole
+    /// workspace's all that tests were built with is there already. For
+    /// measuring what a cluster needs, with its own features.
+    fn packages(self) -> &'static [&'static str] {
         match self {
-            Self::Debug => &["gateway", "router", "standalone"],
-            Self::Release => &["gateway", "router"],
+            Self::Debug => &["--workspace"],
+            Self::Release | Self::Dist => &["-pgateway", "-prouter"],
+        }
+    }
+
+    /// What cargo is told, and how long that takes.
+    fn choice(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Debug => ("--profile=dev", "debug"),
+            Self::Release => {
+                ("--profile=release", "release, which takes minutes where it was not built before")
+            }
+            Self::Dist => ("--profile=dist", "dist, which takes many minutes where it was not built before"),
         }
     }
 }
@@ -91,23 +106,16 @@ impl Binaries {
 
 /// Builds, and gives the folder that cargo put the programs into.
 fn run_cargo(profile: Profile, mut say: impl FnMut(&str)) -> Result<PathBuf> {
+    let (choice, how) = profile.choice();
     let mut cargo = Command::new(option_env!("CARGO").unwrap_or("cargo"));
     cargo
-        .args(["build", "--bins", "--message-format=json"])
-        .args(profile.programs().iter().flat_map(|program| ["-p", program]))
+        .args(["build", "--bins", "--message-format=json", choice])
+        .args(profile.packages())
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit());
-    let how = match profile {
-        Profile::Debug => "debug",
-        Profile::Release => "release, which takes minutes where it was not built before",
-    };
-    if profile == Profile::Release {
-        cargo.arg("--release");
-    }
-    let programs = profile.programs().join(", ");
-    say(&format!("building {programs} ({how})"));
+    say(&format!("building the programs ({how})"));
     let begun = Instant::now();
     let mut child = cargo.spawn().context("cargo could not be started")?;
     let output = child.stdout.take().context("cargo's output is a pipe")?;
@@ -143,7 +151,7 @@ fn run_cargo(profile: Profile, mut say: impl FnMut(&str)) -> Result<PathBuf> {
     }
     let status = child.wait().context("cargo could not be waited for")?;
     reading.join().ok().context("reading what cargo says failed")?;
-    ensure!(status.success(), "cargo build of {programs} failed");
+    ensure!(status.success(), "cargo build of the programs failed");
     say(&format!("built after {} s", begun.elapsed().as_secs()));
     folder.context("cargo named no program")
 }

@@ -3,6 +3,7 @@
 
 mod checks;
 mod listening;
+mod pasting;
 mod secrets;
 
 use std::time::Duration;

@@ -19,10 +19,10 @@ use super::fetch::{Entries, EntryRequest, ListId, StoredChange, decode, split_ch
 use super::reference::Kind;
 use super::reply::{Row, unexpected};
 use super::session::{locations, user_item};
-use super::step::Step;
 use super::unheard::UnheardCandidate;
 use super::{script, write};
 use crate::Result;
+use crate::Step;
 use crate::damage::unless_damaged;
 
 /// The most records of one call.

@@ -59,7 +59,6 @@ use tokio_util::task::TaskTracker;
 
 pub use self::bus::connect_bus;
 pub(crate) use self::look::{look, look_at_bus};
-pub use self::step::Step;
 
 use self::address::Address;
 use self::announce::Announcer;

@@ -7,9 +7,9 @@ use proto::{Bound, Cursor, Position, Seq, StoreIncarnation};
 use super::Redis;
 use super::connection::CALL_BYTES;
 use super::reply::{Row, unexpected};
-use super::step::Step;
 use super::{script, write};
 use crate::Result;
+use crate::Step;
 use crate::model::{OwnPosition, Post, PostResult};
 
 /// The most posts of one call, so that no call blocks Redis for long.

@@ -17,10 +17,10 @@ use super::key::Bucket;
 use super::reference::Kind;
 use super::reply::Row;
 use super::single::call_of;
-use super::step::Step;
 use super::upkeep::Upkeep;
 use super::{script, write};
 use crate::Result;
+use crate::Step;
 use crate::model::{OwnPosition, Post, PostKind, PostResult};
 
 /// The most posts of one call; a batch has no more.
