@@ -3,6 +3,7 @@
 
 mod echo;
 mod namespaces;
+mod sockjs;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +14,9 @@ use gateway::config::Limits;
 use gateway::transport::engineio;
 use gateway::transport::socketio::SocketIo;
 use gateway::transport::websocket::plain;
-use http::Method;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 /// Bytes of a message at most, as the suites expect it.
 const MAX_PAYLOAD: usize = 1_000_000;
@@ -60,7 +59,9 @@ pub async fn serve(listener: TcpListener, times: Times, stop: CancellationToken)
     let limits = limits();
     let raw = plain::routes("/ws", Arc::new(echo::Echo), limits.command_timeout, MAX_RAW, &tracker);
     let routes = routes.merge(raw);
-    let acceptor = Acceptor::new(routes.layer(cors()), &limits, limits.command_timeout, None);
+    // SockJS answers other origins by itself.
+    let routes = routes.layer(engineio::cors(|_| true)).merge(sockjs::routes(&tracker, &ending));
+    let acceptor = Acceptor::new(routes, &limits, limits.command_timeout, None);
     acceptor.run(listener, &stop).await;
     ending.cancel();
     acceptor.finish(LAST).await;
@@ -77,15 +78,6 @@ fn settings(times: Times) -> engineio::Settings {
         upgrade_timeout: UPGRADE,
         max_polling: 10_000,
     }
-}
-
-/// Any page may, with cookies.
-fn cors() -> CorsLayer {
-    CorsLayer::new()
-        .allow_origin(AllowOrigin::mirror_request())
-        .allow_credentials(true)
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers(AllowHeaders::mirror_request())
 }
 
 fn limits() -> Limits {

@@ -39,7 +39,10 @@ static CONNECTIONS: Gauge = Gauge::new(
     "switchboard.gateway.connections",
     "{connection}",
     "open sessions of streams and WebSockets, and polls under way",
-    &[Label { name: "transport", values: &["websocket", "sse", "stream", "iframe", "poll"] }],
+    &[Label {
+        name: "transport",
+        values: &["websocket", "sse", "stream", "iframe", "poll", "socketio", "sockjs"],
+    }],
 );
 static ENDED: Counter = Counter::new(
     "switchboard.gateway.sessions.ended",

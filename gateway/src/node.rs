@@ -97,7 +97,8 @@ impl Node {
             |routes, transport| routes.merge(transport()),
         );
         let config = &gateway.config;
-        let routes = crate::http::layers::layers(routes, &gateway);
+        let foreign = crate::transport::foreign(&gateway, self.tasks.stop().clone());
+        let routes = crate::http::layers::layers(routes, foreign, &gateway);
         let acceptor = Acceptor::new(routes, &config.limits, config.heartbeat, config.tls.clone());
         acceptor.run(listener, &shutdown).await;
 

@@ -1,5 +1,5 @@
 //! Clients that we have not written: Chromium's own EventSource, fetch, XHR,
-//! iframe and WebSocket, and curl, at a cluster behind a load balancer that
+//! iframe and WebSocket, socket.io-client, and curl, at a cluster behind a load balancer that
 //! knows no affinity.
 
 mod browser;
@@ -7,3 +7,4 @@ mod curl;
 mod origins;
 mod pages;
 mod scene;
+mod socketio;

@@ -27,8 +27,9 @@ pub struct HalfSent {
 #[derive(Debug, Default)]
 struct Held {
     all: usize,
-    /// The bytes of each user who has any.
-    users: FxHashMap<UserId, usize>,
+    /// The bytes of each user who has any; clients that have not said who they are
+    /// count as one.
+    users: FxHashMap<Option<UserId>, usize>,
 }
 
 impl HalfSent {
@@ -46,7 +47,7 @@ impl HalfSent {
         self.held.lock()
     }
 
-    fn change(&self, user: &UserId, from: usize, to: usize) -> Result<(), Failure> {
+    fn change(&self, user: &Option<UserId>, from: usize, to: usize) -> Result<(), Failure> {
         let mut held = self.lock();
         let own = held.users.get(user).copied().unwrap_or(0) - from + to;
         let all = held.all - from + to;
@@ -74,14 +75,19 @@ impl HalfSent {
 #[derive(Debug)]
 pub struct Part {
     of: Arc<HalfSent>,
-    user: UserId,
+    user: Option<UserId>,
     bytes: usize,
 }
 
 impl Part {
     /// Holds nothing yet.
     pub fn new(of: &Arc<HalfSent>, user: &UserId) -> Self {
-        Self { of: of.clone(), user: user.clone(), bytes: 0 }
+        Self { of: of.clone(), user: Some(user.clone()), bytes: 0 }
+    }
+
+    /// Nothing yet, of a client that has not said who it is.
+    pub fn of_nobody(of: &Arc<HalfSent>) -> Self {
+        Self { of: of.clone(), user: None, bytes: 0 }
     }
 
     /// Sets the number of bytes held. Fails when it is more than before and

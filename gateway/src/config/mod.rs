@@ -13,6 +13,7 @@ mod origin;
 mod peer;
 mod rates;
 mod router;
+mod sockjs;
 mod tls;
 mod validity;
 
@@ -22,6 +23,7 @@ pub use origin::{Origin, Origins};
 pub use peer::Peer;
 pub use rates::{RateArgs, RateLimitConfig};
 pub use router::RouterUrl;
+pub use sockjs::ClientUrl;
 pub use tls::{Fingerprint, Pem, Tls, TlsArgs, TlsFiles};
 pub use validity::Untimely;
 
@@ -108,6 +110,14 @@ pub struct FrontArgs {
           help_heading = heading::BROWSERS)]
     pub page: Page,
 
+    /// Where the page for SockJS's iframes loads the client from.
+    ///
+    /// The script must be of the version that the pages use, for example
+    /// https://cdn.example.com/sockjs.min.js. Without it there is no such page, and
+    /// old browsers use JSONP instead.
+    #[arg(long, env = "SWITCHBOARD_SOCKJS_CLIENT_URL", value_name = "URL", help_heading = heading::BROWSERS)]
+    pub sockjs_client_url: Option<ClientUrl>,
+
     /// What one user may do.
     #[command(flatten)]
     pub rates: RateArgs,
@@ -172,6 +182,8 @@ pub struct Config {
     pub peer: Option<Peer>,
     /// Whether the chat page is served.
     pub page: Page,
+    /// Where SockJS's iframes get the client from.
+    pub sockjs_client: Option<ClientUrl>,
     /// What one gateway takes on.
     pub limits: Limits,
 }
@@ -223,6 +235,7 @@ impl FrontArgs {
             origins: Origins::new(self.allow_origin.clone()),
             peer: Peer::check(self.peer_listen, self.peer_address.as_deref())?,
             page: self.page,
+            sockjs_client: self.sockjs_client_url.clone(),
             limits: self.limits.check()?,
         })
     }

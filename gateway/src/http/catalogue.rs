@@ -316,12 +316,15 @@ pub const RESOURCES: &[Resource] = &[
         summary: "Events after a cursor, now or when there are some",
         more: "Without a cursor it is answered at once, empty, with the cursor to go on from. \
                `If-None-Match` with the last `ETag` is answered 304 when nothing is new. \
+               With `callback` the answer is a script that calls this function of the page (JSONP), where every \
+               origin is allowed. \
                The last event may be `goaway`: the session that waited has ended, and says when to come back, if at all.",
         in_query: &[
             START,
             CHANNELS,
             may("wait", Form::Wait),
             may("limit", Form::Number { least: 1, most: poll::MAX_EVENTS, default: poll::DEFAULT_EVENTS }),
+            may("callback", Form::Callback),
         ],
         answer: Answer::Json("Poll"),
         ..PLAIN

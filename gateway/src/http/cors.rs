@@ -17,9 +17,10 @@ use crate::protocol::failure::Failure;
 /// longer anyway.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(2 * 3_600);
 
-/// Puts both around all routes. CORS allows no credentials, since cookies mean
-/// nothing here.
-pub fn protect(routes: axum::Router, origins: &Origins) -> axum::Router {
+/// Puts both around our own routes, and the guard alone around `foreign` ones,
+/// whose CORS is their own. Ours allows no credentials, since cookies mean nothing
+/// here.
+pub fn protect(routes: axum::Router, foreign: axum::Router, origins: &Origins) -> axum::Router {
     let allow = if origins.any() {
         AllowOrigin::any()
     } else {
@@ -33,12 +34,13 @@ pub fn protect(routes: axum::Router, origins: &Origins) -> axum::Router {
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([header::ETAG, header::RETRY_AFTER])
         .max_age(PREFLIGHT_AGE);
-    let guarded = if origins.any() {
-        routes
-    } else {
+    let guarded = |routes: axum::Router| {
+        if origins.any() {
+            return routes;
+        }
         routes.layer(middleware::from_fn_with_state(origins.clone(), guard))
     };
-    guarded.layer(cors)
+    guarded(routes).layer(cors).merge(guarded(foreign))
 }
 
 /// With CORS the browser keeps a response from a page, after the request was

@@ -15,13 +15,16 @@ use crate::http::cors;
 use crate::http::resources::{no_such_method, no_such_path};
 use crate::http::tickets;
 
-/// Puts the layers around all routes.
-pub fn layers(routes: Router<Arc<Gateway>>, gateway: &Arc<Gateway>) -> Router {
+/// Puts the layers around all routes. `foreign` are those of other protocols, which
+/// have their own rules for answers to other origins.
+pub fn layers(routes: Router<Arc<Gateway>>, foreign: Router<Arc<Gateway>>, gateway: &Arc<Gateway>) -> Router {
+    let inner = |routes: Router<Arc<Gateway>>| {
+        let routes = routes.with_state(gateway.clone());
+        let routes = routes.layer(middleware::from_fn_with_state(gateway.clone(), tickets::give_back));
+        if trace::is_on() { routes.layer(middleware::from_fn(traced)) } else { routes }
+    };
     let routes = routes.method_not_allowed_fallback(no_such_method).fallback(no_such_path);
-    let routes = routes.with_state(gateway.clone());
-    let routes = routes.layer(middleware::from_fn_with_state(gateway.clone(), tickets::give_back));
-    let routes = if trace::is_on() { routes.layer(middleware::from_fn(traced)) } else { routes };
-    cors::protect(routes, &gateway.config.origins)
+    cors::protect(inner(routes), inner(foreign), &gateway.config.origins)
 }
 
 /// Gives a request a span, up to its response's head. It continues the trace of

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::RequestExt as _;
 use axum::body::Body;
@@ -14,14 +13,12 @@ use axum::extract::{RawPathParams, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter};
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body_util::BodyExt as _;
-use hyper::body::Body as _;
 use prost::Message as _;
 use proto::CommandKind;
 use proto::command::Method;
 
+use crate::accept::body::{Ungathered, gather};
 use crate::caller::half_sent::Part;
 use crate::caller::identity::Caller;
 use crate::gateway::Gateway;
@@ -32,9 +29,6 @@ use crate::protocol::command::{Command, MAX_FRAME_BYTES};
 use crate::protocol::failure::Failure;
 use crate::protocol::fields::Fields;
 use crate::protocol::query::Query;
-
-/// How long a request's body may take, up to its last byte.
-const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The resources that are commands, from the catalogue.
 pub fn routes() -> axum::Router<Arc<Gateway>> {
@@ -167,11 +161,7 @@ async fn read_body(
     body: Body,
     part: Part,
 ) -> Result<Bytes, Response> {
-    let Ok(gathered) = tokio::time::timeout(BODY_TIMEOUT, gather(body, part)).await else {
-        let failure = Failure::bad_request("the request's body did not arrive in time");
-        return Err((StatusCode::REQUEST_TIMEOUT, failure).into_response_with_status());
-    };
-    let bytes = gathered?;
+    let bytes = whole_body(body, part).await?;
     let protobuf = binary::comes_alone(kind) && has_protobuf(headers);
     if !bytes.is_empty() && !is_json_or_text(headers) && !protobuf {
         let failure = Failure::bad_request("`Content-Type` must be application/json or text/plain, in UTF-8");
@@ -180,37 +170,23 @@ async fn read_body(
     Ok(bytes)
 }
 
-async fn gather(mut body: Body, mut part: Part) -> Result<Bytes, Failure> {
-    let too_large = || Failure::too_large(format!("the request has more than {MAX_FRAME_BYTES} bytes"));
-    if body.size_hint().lower() > MAX_FRAME_BYTES as u64 {
-        return Err(too_large());
-    }
-    // Most bodies come in one piece, which is used as it is. Several pieces are
-    // copied, since each may keep a much larger read buffer.
-    let (mut piece, mut gathered) = (Bytes::new(), Vec::new());
-    while !body.is_end_stream() {
-        let frame = match body.frame().now_or_never() {
-            Some(frame) => frame,
-            None => {
-                gathered.extend_from_slice(&std::mem::take(&mut piece));
-                part.hold(gathered.capacity())?;
-                body.frame().await
-            }
-        };
-        let Some(frame) = frame else { break };
-        let frame = frame.map_err(|_| Failure::bad_request("the request's body broke off"))?;
-        // Trailers mean nothing here.
-        let Ok(data) = frame.into_data() else { continue };
-        if gathered.len() + piece.len() + data.len() > MAX_FRAME_BYTES {
-            return Err(too_large());
+/// The whole body, of which a `part` is held while it is on its way.
+async fn whole_body(body: Body, mut part: Part) -> Result<Bytes, Response> {
+    let wrong = match gather(body, MAX_FRAME_BYTES, |bytes| part.hold(bytes)).await {
+        Ok(bytes) => return Ok(bytes),
+        Err(wrong) => wrong,
+    };
+    Err(match wrong {
+        Ungathered::TooLarge => {
+            Failure::too_large(format!("the request has more than {MAX_FRAME_BYTES} bytes")).into()
         }
-        gathered.extend_from_slice(&std::mem::replace(&mut piece, data));
-    }
-    if gathered.is_empty() {
-        return Ok(piece);
-    }
-    gathered.extend_from_slice(&piece);
-    Ok(gathered.into())
+        Ungathered::Late => {
+            let failure = Failure::bad_request("the request's body did not arrive in time");
+            (StatusCode::REQUEST_TIMEOUT, failure).into_response_with_status()
+        }
+        Ungathered::Broken => Failure::bad_request("the request's body broke off").into(),
+        Ungathered::NoRoom(failure) => failure.into(),
+    })
 }
 
 /// Whether the body is protobuf, which only some commands accept.

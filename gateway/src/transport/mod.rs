@@ -5,21 +5,33 @@
 pub mod engineio;
 pub mod iframe;
 pub mod inside;
+mod json_exchange;
 mod opening;
 pub mod poll;
 mod pump;
+mod script;
 pub mod socketio;
+mod socketio_session;
+pub mod sockjs;
 pub mod sse;
 pub mod stream;
+mod two_way;
 mod uplink;
 pub mod websocket;
 
 use std::sync::Arc;
 
 use axum::Router;
+use tokio_util::sync::CancellationToken;
 
 use crate::gateway::Gateway;
 
 /// The routes of every transport.
 pub const TRANSPORTS: [fn() -> Router<Arc<Gateway>>; 5] =
     [websocket::routes, sse::routes, stream::routes, poll::routes, iframe::routes];
+
+/// The routes of other protocols' framings, which have their own rules for answers
+/// to other origins. Their clients are looked after until `stop`.
+pub(crate) fn foreign(gateway: &Arc<Gateway>, stop: CancellationToken) -> Router<Arc<Gateway>> {
+    socketio_session::routes(gateway, stop.clone()).merge(sockjs::gateway_routes(gateway, stop))
+}

@@ -34,6 +34,7 @@ use crate::session::expiry;
 use crate::session::positions::{self, Places, Starts};
 use crate::session::receipts;
 use crate::session::tail::{StartAt, Tail, acknowledge, page, place_only, resolve};
+use crate::transport::script;
 use proto::Class;
 
 /// The most seconds that a poll waits: several proxies give up on a response
@@ -59,8 +60,44 @@ struct Poll {
     channels: Starts,
     wait: Duration,
     limit: usize,
-    /// Whether the response is protobuf.
-    protobuf: bool,
+    form: Form,
+}
+
+/// How an answer is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Form {
+    Json,
+    Protobuf,
+    /// JSON that a script gives to this function of its page (JSONP).
+    Script(String),
+}
+
+impl Form {
+    fn parse(query: &Query<'_>, headers: &HeaderMap) -> Result<Self, Failure> {
+        if let Some(callback) = query.get("callback") {
+            script::check_callback(callback)?;
+            return Ok(Self::Script(callback.to_owned()));
+        }
+        Ok(if accepts_protobuf(headers) { Self::Protobuf } else { Self::Json })
+    }
+
+    fn content_type(&self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Protobuf => binary::CONTENT_TYPE,
+            Self::Script(_) => "text/javascript; charset=utf-8",
+        }
+    }
+
+    /// JSON in this form.
+    fn body(&self, json: String) -> Vec<u8> {
+        let Self::Script(callback) = self else { return json.into_bytes() };
+        // The comment keeps the first bytes from being a caller's choice.
+        let mut out = format!("/**/{callback}(");
+        script::escape(&json, &mut out);
+        out.push_str(");");
+        out.into_bytes()
+    }
 }
 
 impl Poll {
@@ -77,7 +114,7 @@ impl Poll {
             channels: positions::starts(query, query.get("cursor"), most_channels)?,
             wait: Duration::from_secs(wait),
             limit: usize::try_from(limit).expect("the limit is small"),
-            protobuf: accepts_protobuf(headers),
+            form: Form::parse(query, headers)?,
         })
     }
 }
@@ -90,6 +127,12 @@ async fn poll(
 ) -> Result<Response, Failure> {
     let query = Query::parse(uri.query().unwrap_or_default())?;
     let poll = Poll::parse(&query, &headers, gateway.config.limits.max_subscriptions)?;
+    if matches!(poll.form, Form::Script(_)) && !gateway.config.origins.any() {
+        // A script's request names no origin, and any page may load it.
+        return Err(Failure::forbidden(
+            "`callback` is not served here: only pages of some origins may use this server",
+        ));
+    }
     let until = Instant::now() + poll.wait;
     // The first poll only returns where reading starts.
     let first = poll.from == StartAt::Head;
@@ -113,7 +156,7 @@ async fn poll(
             let waited = match sent_away(&gateway, &caller) {
                 Some(goaway) => {
                     let cursor = given.unwrap_or_else(|| start.to_string());
-                    Ok(Events::goodbye(&goaway, cursor, poll.protobuf))
+                    Ok(Events::goodbye(&goaway, cursor, &poll.form))
                 }
                 None => wait(&gateway, caller, start, &poll, until).await,
             };
@@ -130,7 +173,7 @@ async fn poll(
         frames = read(&gateway, &caller, start, poll.limit).await?;
         read_channels(&gateway, &caller, &places, poll.limit, &mut frames).await?;
     }
-    let events = Events::write(&frames, &mut places, poll.protobuf);
+    let events = Events::write(&frames, &mut places, &poll.form);
     // The response is there already, but as a long response the idle connection
     // costs less until the next poll.
     Ok(long_response::deferred(ready(answer(&known, events))))
@@ -285,7 +328,7 @@ async fn wait(
         frames.push(Frame::Goaway(End::Shutdown, Some(u64::try_from(left.as_millis()).unwrap_or(0))));
     }
     receipts::leave_room(&mut frames, limit);
-    let events = Events::write(&frames, &mut places, poll.protobuf);
+    let events = Events::write(&frames, &mut places, &poll.form);
     if tail.session.has_ended().is_none() && !gateway.context.draining.is_cancelled() {
         gateway.sessions.lingering.park(tail, places);
     }
@@ -330,15 +373,15 @@ struct Events {
 }
 
 impl Events {
-    /// Writes the frames, each with the reader's cursor after it.
-    fn write(frames: &[Frame], places: &mut Places, protobuf: bool) -> Self {
+    /// Writes the frames, each with the reader's place after it.
+    fn write(frames: &[Frame], places: &mut Places, form: &Form) -> Self {
         let empty = frames.is_empty();
-        if protobuf {
+        if *form == Form::Protobuf {
             let message = |frame| binary::message_at(frame, places.pass(frame));
             let events = frames.iter().map(message).collect();
             let cursor = places.cursor().to_owned();
             let body = client::Poll { events, cursor: cursor.clone() }.encode_to_vec();
-            return Self { body, cursor, empty, content_type: binary::CONTENT_TYPE };
+            return Self { body, cursor, empty, content_type: form.content_type() };
         }
         let mut body = String::from(r#"{"events":["#);
         for (index, frame) in frames.iter().enumerate() {
@@ -349,18 +392,18 @@ impl Events {
         }
         let cursor = places.cursor().to_owned();
         body.push_str(&format!(r#"],"cursor":"{cursor}"}}"#));
-        Self { body: body.into_bytes(), cursor, empty, content_type: "application/json" }
+        Self { body: form.body(body), cursor, empty, content_type: form.content_type() }
     }
 
-    /// Writes a goodbye; the next poll has the same cursor as this one.
-    fn goodbye(frame: &Frame, cursor: String, protobuf: bool) -> Self {
-        if protobuf {
+    /// Writes a goodbye; the next poll goes on where this one began.
+    fn goodbye(frame: &Frame, cursor: String, form: &Form) -> Self {
+        if *form == Form::Protobuf {
             let events = vec![binary::message_at(frame, None)];
             let body = client::Poll { events, cursor: cursor.clone() }.encode_to_vec();
-            return Self { body, cursor, empty: false, content_type: binary::CONTENT_TYPE };
+            return Self { body, cursor, empty: false, content_type: form.content_type() };
         }
         let body = format!(r#"{{"events":[{}],"cursor":"{cursor}"}}"#, frame.to_json());
-        Self { body: body.into_bytes(), cursor, empty: false, content_type: "application/json" }
+        Self { body: form.body(body), cursor, empty: false, content_type: form.content_type() }
     }
 }
 
@@ -390,7 +433,8 @@ fn answer(known: &Known, events: Events) -> Response {
     }
     let vary = (header::VARY, HeaderValue::from_static("accept"));
     let form = (header::CONTENT_TYPE, HeaderValue::from_static(events.content_type));
-    ([(header::ETAG, etag), cache, vary, form], events.body).into_response()
+    let sniff = (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    ([(header::ETAG, etag), cache, vary, form, sniff], events.body).into_response()
 }
 
 #[cfg(test)]
@@ -409,5 +453,18 @@ mod tests {
             assert_eq!(wait(query).unwrap(), seconds, "{query}");
         }
         assert!(wait("wait=-1").is_err() && wait("wait=soon").is_err());
+    }
+
+    #[test]
+    fn a_script_calls_what_the_page_names_with_what_the_poll_says() {
+        let form = |query| Form::parse(&Query::parse(query).unwrap(), &HeaderMap::new());
+        let script = form("callback=page.on_events").unwrap();
+        assert_eq!(script.content_type(), "text/javascript; charset=utf-8");
+        let body = String::from_utf8(script.body(r#"{"a":"</script>"}"#.to_owned())).unwrap();
+        assert_eq!(body, r#"/**/page.on_events({"a":"\u003c/script\u003e"});"#);
+        assert_eq!(form("").unwrap(), Form::Json);
+        for query in ["callback=", "callback=9x", "callback=a(b)", "callback=alert%281%29"] {
+            assert!(form(query).is_err(), "{query}");
+        }
     }
 }

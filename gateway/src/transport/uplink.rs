@@ -111,6 +111,25 @@ impl Uplink {
         result.err().and_then(|failure| self.refuse(reference, failure))
     }
 
+    /// A command of this name. With `acknowledge` that is the `ref` of its answer;
+    /// fields that could not be read are refused with why.
+    pub(crate) fn event(
+        &mut self,
+        kind: &str,
+        fields: Result<Fields<'_>, Failure>,
+        acknowledge: Reference,
+    ) -> Option<End> {
+        self.session.command_begins();
+        let parsed = fields.and_then(|fields| Ok((fields.reference()?, fields)));
+        let (reference, fields) = match parsed {
+            Ok((reference, fields)) => (acknowledge.or(reference), fields),
+            Err(failure) => return self.refuse(acknowledge, failure),
+        };
+        let command = Command::parse(kind, &fields);
+        let result = command.and_then(|command| self.command(command, &fields, reference.clone()));
+        result.err().and_then(|failure| self.refuse(reference, failure))
+    }
+
     /// Handles something that is no frame.
     pub(crate) fn no_frame(&mut self, failure: Failure) -> Option<End> {
         self.session.command_begins();

@@ -32,8 +32,10 @@ pub struct Running {
 pub struct Answer {
     pub status: u16,
     pub headers: http::HeaderMap,
-    /// Null when there is none.
+    /// Null when there is none, or it is no JSON.
     pub body: Value,
+    /// As it came.
+    pub text: String,
 }
 
 /// As `--allow-origin` gives them.
@@ -132,6 +134,7 @@ impl Running {
                 status: parts.status.as_u16(),
                 headers: parts.headers,
                 body: serde_json::from_slice(&bytes).unwrap_or_default(),
+                text: String::from_utf8_lossy(&bytes).into_owned(),
             }
         };
         tokio::time::timeout(DEADLINE, answer).await.expect("an answer comes")

@@ -33,6 +33,12 @@ class Cluster {
   #children = new Map();
   #folder = mkdtempSync(join(tmpdir(), 'switchboard-e2e-'));
   proxies = [];
+  #more;
+
+  /** `more` are further arguments of each gateway. */
+  constructor(more = []) {
+    this.#more = more;
+  }
 
   async start() {
     for (const name of ['gateway', 'router']) {
@@ -67,7 +73,7 @@ class Cluster {
       '--router',
       `http://127.0.0.1:${this.router}`,
     ];
-    this.#run(`gw-${n + 1}`, join(BIN, 'gateway'), [...args, ...links]);
+    this.#run(`gw-${n + 1}`, join(BIN, 'gateway'), [...args, ...links, ...this.#more]);
     await this.#answers(port);
   }
 
@@ -117,7 +123,7 @@ class Cluster {
   }
 }
 
-export const startCluster = () => new Cluster().start();
+export const startCluster = (more) => new Cluster(more).start();
 
 /** The whole system in one process, as `cargo run` starts it; gives tokens to anybody. */
 export async function startStandalone() {

@@ -35,8 +35,9 @@ struct State {
     /// A poll is under way, and who waits in it.
     polling: bool,
     poll: Option<Waker>,
-    /// A POST is under way.
+    /// A POST is under way, and who waits in it.
     posting: bool,
+    post: Option<Waker>,
     upgrade: Upgrade,
     /// The WebSocket that waits for what becomes of this client.
     probing: Option<Waker>,
@@ -71,6 +72,7 @@ impl Client {
             polling: false,
             poll: None,
             posting: false,
+            post: None,
             upgrade: Upgrade::No,
             probing: None,
             over: None,
@@ -161,10 +163,13 @@ impl Client {
 
     /// Waits until a message may be heard; refused when it has ended meanwhile.
     pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        match &mut self.lock().exchange {
-            Some(exchange) => exchange.poll_ready(cx).map(Ok),
-            None => Poll::Ready(Err(Refusal::Request)),
+        let mut state = self.lock();
+        let Some(exchange) = &mut state.exchange else { return Poll::Ready(Err(Refusal::Request)) };
+        let ready = exchange.poll_ready(cx);
+        if ready.is_pending() {
+            state.post = Some(cx.waker().clone());
         }
+        ready.map(Ok)
     }
 
     pub(super) fn hear(&self, message: Message) -> Result<(), Refusal> {
@@ -235,6 +240,7 @@ impl Client {
         state.upgrade = Upgrade::Done;
         state.probing = None;
         wake(&mut state.poll);
+        wake(&mut state.post);
         Some((exchange, state.heartbeat))
     }
 
@@ -258,6 +264,7 @@ impl State {
     fn end(&mut self, over: Over) -> Option<Box<dyn Exchange>> {
         self.over.get_or_insert(over);
         wake(&mut self.poll);
+        wake(&mut self.post);
         wake(&mut self.probing);
         self.exchange.take()
     }

@@ -4,6 +4,7 @@
 //! [`inside`](super::inside) to know; a table has the clients that poll.
 
 mod client;
+mod cors;
 mod elsewhere;
 mod heartbeat;
 mod id;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::client::{Client, Over};
+pub use self::cors::cors;
 use self::heartbeat::Heartbeat;
 use self::refusal::Refusal;
 use super::inside::{self, Inside};

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::packet::{Kind, Packet, Payload, Wrong, name, write};
-use super::{Connecting, Event, Leave, Said, Socket, Visitor};
+use super::{Connecting, Event, Leave, NotConnected, Said, Socket, Visitor};
 use crate::transport::inside::{Close, Exchange, Message, Refusal};
 
 /// What is against the protocol closes the connection (as Socket.IO's own servers).
@@ -29,6 +29,8 @@ pub(super) struct Connection {
     namespaces: Vec<Namespace>,
     /// A packet whose attachments have not all come.
     partial: Option<Packet>,
+    /// Why it is to end, once those answers are said.
+    over: Option<Close>,
     /// Answers to what it wanted, to be said before what namespaces say.
     own: VecDeque<Message>,
     ready: Option<Waker>,
@@ -55,6 +57,7 @@ impl Connection {
             until: Some(timer(connect_timeout)),
             namespaces: Vec::new(),
             partial: None,
+            over: None,
             own: VecDeque::new(),
             ready: None,
             say: None,
@@ -81,8 +84,12 @@ impl Connection {
                     known.state = State::Connected(socket);
                     self.until = None;
                 }
-                Err(error) => {
+                Err(NotConnected::Error(error)) => {
                     self.own.push_back(write::connect_error(&known.name, &error));
+                    self.namespaces.remove(at);
+                }
+                Err(NotConnected::Connection(close)) => {
+                    self.over = Some(close);
                     self.namespaces.remove(at);
                 }
             }
@@ -232,21 +239,37 @@ impl Exchange for Connection {
                 break;
             }
         }
+        if let Some(close) = self.over.take() {
+            return Poll::Ready(Err(close));
+        }
         if out.len() > before {
             return Poll::Ready(Ok(()));
         }
-        if let Some(until) = &mut self.until
-            && until.as_mut().poll(cx).is_ready()
-        {
-            return Poll::Ready(Err(NOT_CONNECTED));
+        if let Some(until) = &mut self.until {
+            if until.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(NOT_CONNECTED));
+            }
+            if let Poll::Ready(close) = self.visitor.poll_over(cx) {
+                return Poll::Ready(Err(close));
+            }
         }
         self.say = Some(cx.waker().clone());
         Poll::Pending
     }
 
     fn hold(&mut self, bytes: usize) -> Result<(), Refusal> {
-        let partial = self.partial.as_ref().map_or(0, weight);
-        self.visitor.hold(bytes + partial)
+        let bytes = bytes + self.partial.as_ref().map_or(0, weight);
+        let connected = self.namespaces.iter_mut().find_map(|known| match &mut known.state {
+            State::Connected(socket) => Some(socket),
+            State::Connecting(_) => None,
+        });
+        match connected {
+            None => self.visitor.hold(bytes),
+            Some(socket) => {
+                self.visitor.hold(0)?;
+                socket.hold(bytes)
+            }
+        }
     }
 }
 

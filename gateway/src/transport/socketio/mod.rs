@@ -33,15 +33,29 @@ pub trait Visitor: Send + 'static {
     /// that it is connected to.
     fn connect(&mut self, namespace: &str, auth: Option<String>) -> Option<Connecting>;
 
-    /// As [`Exchange::hold`].
+    /// Waits until it is of no use to wait for a namespace any more. Asked while the
+    /// client is connected to none.
+    fn poll_over(&mut self, _cx: &mut Context<'_>) -> Poll<Close> {
+        Poll::Pending
+    }
+
+    /// As [`Exchange::hold`], while it is connected to nothing.
     fn hold(&mut self, _bytes: usize) -> Result<(), Refusal> {
         Ok(())
     }
 }
 
-/// A connection to a namespace on its way; an error is the JSON object of
-/// `connect_error`.
-pub type Connecting = BoxFuture<'static, Result<Box<dyn Socket>, String>>;
+/// A connection to a namespace on its way.
+pub type Connecting = BoxFuture<'static, Result<Box<dyn Socket>, NotConnected>>;
+
+/// Why a client is not connected to a namespace.
+#[derive(Debug)]
+pub enum NotConnected {
+    /// The JSON object of `connect_error`: clients do not try again by themselves.
+    Error(String),
+    /// The connection ends: clients try again.
+    Connection(Close),
+}
 
 /// A client in a namespace. As with [`Exchange`], which it is a part of: it is
 /// asked, and two tasks may ask at the same time under a lock.
@@ -57,6 +71,11 @@ pub trait Socket: Send + 'static {
 
     /// The client has acknowledged an event that was said with this id, or claims so.
     fn acknowledged(&mut self, _id: u64, _elements: &[&RawValue]) {}
+
+    /// As [`Exchange::hold`].
+    fn hold(&mut self, _bytes: usize) -> Result<(), Refusal> {
+        Ok(())
+    }
 
     /// As [`Exchange::poll_say`].
     fn poll_say(&mut self, cx: &mut Context<'_>, out: &mut Vec<Said>, most: usize)

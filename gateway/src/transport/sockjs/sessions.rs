@@ -1,0 +1,129 @@
+//! The sessions of one service that poll and stream, by what their clients call
+//! them. A client chooses its session's name, so the same name of another user is
+//! another session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemon::lock::{LEAF, Lock};
+use proto::UserId;
+use rustc_hash::FxHashMap;
+
+use super::session::{Absence, Session};
+use crate::transport::inside::Exchange;
+
+/// How often it is looked who has not come back.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Whose session, and how its client calls it.
+pub(super) type Name = (UserId, Box<str>);
+
+/// The sessions of a service.
+pub(super) struct Sessions {
+    /// Bounded by what users may open, and by the time for which a session waits.
+    by_name: Lock<LEAF, FxHashMap<Name, Known>>,
+    /// Those that nobody receives of, or did when it was last looked; each once.
+    left: Lock<LEAF, Vec<Arc<Session>>>,
+    /// How long a session waits for a request that receives.
+    timeout: Duration,
+}
+
+enum Known {
+    /// Its first request is being let in.
+    Opening,
+    Here(Arc<Session>),
+}
+
+/// What a name stands for at the moment.
+pub(super) enum Found {
+    /// A session of this node.
+    Here(Arc<Session>),
+    /// One whose first request is not answered yet.
+    Opening,
+    /// Nothing: whoever receives begins a session.
+    Nothing,
+}
+
+impl Sessions {
+    pub(super) fn new(timeout: Duration) -> Arc<Self> {
+        Arc::new(Self { by_name: Lock::default(), left: Lock::default(), timeout })
+    }
+
+    /// The one place that says where a session is.
+    pub(super) fn find(&self, name: &Name) -> Found {
+        match self.by_name.lock().get(name) {
+            Some(Known::Here(session)) => Found::Here(session.clone()),
+            Some(Known::Opening) => Found::Opening,
+            None => Found::Nothing,
+        }
+    }
+
+    /// Keeps a name for a session that is being opened; nothing if it is taken.
+    pub(super) fn reserve(self: &Arc<Self>, name: Name) -> Option<Reserved> {
+        let mut by_name = self.by_name.lock();
+        if by_name.contains_key(&name) {
+            return None;
+        }
+        by_name.insert(name.clone(), Known::Opening);
+        Some(Reserved { sessions: self.clone(), name: Some(name) })
+    }
+
+    /// Nobody receives of this session any more.
+    pub(super) fn watch(&self, session: &Arc<Session>) {
+        self.left.lock().push(session.clone());
+    }
+
+    /// Forgets sessions that nobody comes back to, for as long as it is polled.
+    pub(super) async fn forget(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            self.forget_once();
+        }
+    }
+
+    fn forget_once(&self) {
+        let mut left = std::mem::take(&mut *self.left.lock());
+        left.retain(|session| match session.absence(self.timeout) {
+            Absence::None => false,
+            Absence::Soon => true,
+            Absence::Over => {
+                self.remove(session);
+                false
+            }
+        });
+        self.left.lock().append(&mut left);
+    }
+
+    /// Its name is free again.
+    pub(super) fn remove(&self, session: &Arc<Session>) {
+        let mut by_name = self.by_name.lock();
+        let known = by_name.get(&session.name);
+        if known.is_some_and(|known| matches!(known, Known::Here(known) if Arc::ptr_eq(known, session))) {
+            by_name.remove(&session.name);
+        }
+    }
+}
+
+/// A name without a session, yet. Dropped, it is free again.
+pub(super) struct Reserved {
+    sessions: Arc<Sessions>,
+    name: Option<Name>,
+}
+
+impl Reserved {
+    /// Gives it to a session with this exchange.
+    pub(super) fn begin(mut self, exchange: Box<dyn Exchange>) -> Arc<Session> {
+        let name = self.name.take().expect("it is taken here, and this is called once");
+        let session = Session::new(name.clone(), &self.sessions, exchange);
+        self.sessions.by_name.lock().insert(name, Known::Here(session.clone()));
+        session
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if let Some(name) = self.name.take() {
+            self.sessions.by_name.lock().remove(&name);
+        }
+    }
+}
