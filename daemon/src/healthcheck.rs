@@ -23,7 +23,7 @@ const MAX_RESPONSE_BYTES: u64 = 16 * 1024;
 pub struct Healthcheck {
     /// The --admin-listen of the running process.
     ///
-    /// 0.0.0.0 and [::] stand for this machine.
+    /// 0.0.0.0 and :: stand for this machine.
     #[arg(long, env = "SWITCHBOARD_ADMIN_LISTEN", default_value = "0.0.0.0:9090", value_name = "ADDRESS", value_parser = listen_address)]
     pub admin_listen: SocketAddr,
 

@@ -25,7 +25,7 @@ const DATA: &str = "./switchboard-data";
 pub struct Args {
     /// The address and port for clients.
     ///
-    /// An IP address or a name, and a port: 127.0.0.1:8080, [::1]:8080,
+    /// An IP address or a name, and a port: 127.0.0.1:8080, or
     /// localhost:8080. Beyond loopback it needs --jwt-secret or another key.
     #[arg(long, env = "SWITCHBOARD_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS",
           value_parser = daemon::args::listen_address, help_heading = heading::NEEDED)]

@@ -40,7 +40,7 @@ use daemon::duration;
 pub struct GatewayArgs {
     /// The address and port for clients.
     ///
-    /// An IP address or a name, and a port: 0.0.0.0:8080, [::1]:8080,
+    /// An IP address or a name, and a port: 0.0.0.0:8080, or
     /// localhost:8080.
     #[arg(long, env = "SWITCHBOARD_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS",
           value_parser = daemon::args::listen_address, help_heading = heading::NEEDED)]

@@ -1,7 +1,7 @@
 //! Engine.IO, version 4: an exchange of messages over polls, over a WebSocket, or
 //! over one and then the other. The server gives each client an id and its times,
 //! and asks it for signs of life. What the messages are is for
-//! [`inside`](super::inside) to know; a table has the clients that poll.
+//! [`super::inside`] to know; a table has the clients that poll.
 
 mod client;
 mod cors;
