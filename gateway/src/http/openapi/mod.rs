@@ -158,6 +158,9 @@ fn responses(resource: &Resource) -> Value {
             if comes_in_protobuf(resource) {
                 content[binary::CONTENT_TYPE] = json!({ "schema": { "type": "string", "format": "binary" } });
             }
+            if resource.in_query.iter().any(|field| field.form == Form::Callback) {
+                content["text/javascript"] = json!({ "schema": { "type": "string" }, "example": "/**/onPoll({\"events\":[],\"cursor\":\"f.0\"});" });
+            }
             responses.insert("200".into(), json!({ "description": "Done", "content": content }));
         }
         Answer::Stream(form) => {
