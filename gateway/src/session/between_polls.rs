@@ -12,14 +12,14 @@ use tokio::time::Instant;
 
 use super::Sessions;
 use crate::order;
-use crate::session::positions::Places;
+use crate::session::positions::ReaderPositions;
 use crate::session::tail::Tail;
 
 /// How long a session waits for its next poll: the time that a client with a
 /// bad network needs to come back.
 pub const GRACE: Duration = Duration::from_secs(15);
 
-type Parked = FxHashMap<(UserId, DeviceId), (Instant, Tail, Places)>;
+type Parked = FxHashMap<(UserId, DeviceId), (Instant, Tail, ReaderPositions)>;
 
 /// The sessions that wait for their next poll. Limited by the number of polls
 /// in one `GRACE`.
@@ -31,7 +31,7 @@ pub struct Lingering {
 impl Lingering {
     /// Leaves a session and its reader's positions for the next poll of its
     /// device.
-    pub(crate) fn park(&self, tail: Tail, places: Places) {
+    pub(crate) fn park(&self, tail: Tail, places: ReaderPositions) {
         let device = (tail.session.user.clone(), tail.session.device.clone());
         // An older one ends outside the lock.
         let _before = self.lock().insert(device, (Instant::now() + GRACE, tail, places));
@@ -58,7 +58,7 @@ impl Lingering {
         device: &DeviceId,
         cursor: Cursor,
         channels: &[(ChannelId, Option<Seq>)],
-    ) -> Option<(Tail, Places)> {
+    ) -> Option<(Tail, ReaderPositions)> {
         let (_, tail, places) = self.lock().remove(&(user.clone(), device.clone()))?;
         // Otherwise it has missed the response, and attaches again.
         (tail.session.stands_at(cursor) && places.are(channels)).then_some((tail, places))

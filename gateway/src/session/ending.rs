@@ -124,7 +124,7 @@ mod tests {
     use proto::{Position, ResetReason};
 
     use super::super::handle::tests::{cursor, event, live_at, receipt, session};
-    use super::super::{Offered, Taken};
+    use super::super::{NextStep, OfferOutcome};
     use super::*;
 
     #[test]
@@ -139,10 +139,10 @@ mod tests {
             matches!(frames[..], [Frame::Goaway(End::Shutdown, Some(10)), Frame::Event(..)]),
             "{frames:?}"
         );
-        assert!(matches!(session.take(&mut frames, 10), Taken::Nothing) && session.has_ended().is_none());
+        assert!(matches!(session.take(&mut frames, 10), NextStep::Nothing) && session.has_ended().is_none());
         assert!(!session.replace(), "it is told nothing that it does not know");
-        assert_eq!(session.offer(Position(2), &event(2)), Offered::Settled);
-        assert!(matches!(session.take(&mut frames, 10), Taken::Ended(End::Shutdown)));
+        assert_eq!(session.offer(Position(2), &event(2)), OfferOutcome::Settled);
+        assert!(matches!(session.take(&mut frames, 10), NextStep::Ended(End::Shutdown)));
         assert_eq!(frames.len(), 2, "{frames:?}");
     }
 
@@ -155,11 +155,11 @@ mod tests {
         session.offer(Position(1), &event(1));
         session.offer_receipt(receipt(1));
         let mut frames = Vec::new();
-        assert!(matches!(session.take(&mut frames, 10), Taken::Nothing));
+        assert!(matches!(session.take(&mut frames, 10), NextStep::Nothing));
         assert!(session.tell() && !session.tell());
         session.take(&mut frames, 10);
         assert!(matches!(frames[..], [Frame::Goaway(End::Replaced, None)]), "{frames:?}");
-        assert!(matches!(session.take(&mut frames, 10), Taken::Ended(End::Replaced)));
+        assert!(matches!(session.take(&mut frames, 10), NextStep::Ended(End::Replaced)));
     }
 
     #[test]

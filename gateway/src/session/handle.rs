@@ -75,7 +75,7 @@ impl CatchUp {
 
 /// What the transport should do next.
 #[derive(Debug)]
-pub enum Taken {
+pub enum NextStep {
     /// Send the frames.
     Frames,
     /// Read the page after this cursor.
@@ -90,7 +90,7 @@ pub enum Taken {
 
 /// What was known when a page was asked for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked {
+pub(crate) struct PageRequest {
     /// How far the inbox was known to reach.
     pub(super) announced: Position,
     /// The marks that the page should bring.
@@ -99,7 +99,7 @@ pub(crate) struct Asked {
 
 /// The result of an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Offered {
+pub enum OfferOutcome {
     /// Nothing more to do.
     Settled,
     /// The event waits for an earlier one: check soon whether that has come.
@@ -137,7 +137,7 @@ impl Session {
     /// Called before it attaches. If it begins at a cursor, it gets its first
     /// page with that, and the marks that have changed since. Returns what is
     /// known now, for [`Session::apply`].
-    pub(crate) fn begin_first_page(&self, from: Option<Cursor>) -> Asked {
+    pub(crate) fn begin_first_page(&self, from: Option<Cursor>) -> PageRequest {
         if let Some(place) = from {
             self.lock().marks.owe_since(place);
         }
@@ -165,10 +165,10 @@ impl Session {
     }
 
     /// Offers an event that was announced for this user at `position`.
-    pub fn offer(&self, position: Position, event: &Arc<Event>) -> Offered {
+    pub fn offer(&self, position: Position, event: &Arc<Event>) -> OfferOutcome {
         let mut state = self.lock();
         if state.ended.is_some() {
-            return Offered::Settled;
+            return OfferOutcome::Settled;
         }
         let offered = state.offer(position, event);
         wake(state);
@@ -189,7 +189,7 @@ impl Session {
         sent: wire::Sent,
         event: Event,
         store: StoreIncarnation,
-    ) -> Offered {
+    ) -> OfferOutcome {
         let comparable = sent.store == store.0;
         let position = Position(sent.position);
         let cursor = event.cursor(position);
@@ -208,11 +208,11 @@ impl Session {
             state.inbox.queued = cursor;
             state.inbox.end.reaches(position);
             state.follow();
-            Offered::Settled
+            OfferOutcome::Settled
         } else if position > Position(0) {
             state.offer(position, &Arc::new(event))
         } else {
-            Offered::Settled
+            OfferOutcome::Settled
         };
         wake(state);
         offered
@@ -255,7 +255,7 @@ impl Session {
 
     /// Offers the presence of a watched user. Returns false when there is no
     /// room, or while the session reads the log: then it asks for it with
-    /// [`Taken::Presence`].
+    /// [`NextStep::Presence`].
     pub(crate) fn offer_presence(&self, state: Arc<wire::Presence>) -> bool {
         let mut session = self.lock();
         let live = matches!(session.feed, Feed::Live(_)) && !session.outbox.is_full();
@@ -369,21 +369,21 @@ impl Session {
     }
 
     /// Moves at most `most` frames to `out`, or returns what to do instead.
-    pub fn take(&self, out: &mut Vec<Frame>, most: usize) -> Taken {
+    pub fn take(&self, out: &mut Vec<Frame>, most: usize) -> NextStep {
         self.lock().take(out, most)
     }
 
     /// Called before a page is read. Returns what is known now, for
     /// [`Session::apply`].
-    pub(crate) fn begin_page(&self) -> Asked {
+    pub(crate) fn begin_page(&self) -> PageRequest {
         let mut state = self.lock();
         state.doubted = false;
-        Asked { announced: state.inbox.end.number(), marks: state.marks.ask() }
+        PageRequest { announced: state.inbox.end.number(), marks: state.marks.ask() }
     }
 
     /// Takes over a page that was read after `queued`, and in which the session
     /// is still registered.
-    pub(crate) fn apply(&self, page: wire::InboxPage, asked: Asked) {
+    pub(crate) fn apply(&self, page: wire::InboxPage, asked: PageRequest) {
         let mut state = self.lock();
         let Feed::CatchingUp(cause) = state.feed else { return };
         let mut head = Position(page.head);
@@ -433,11 +433,11 @@ impl Session {
         cx: &Context<'_>,
         out: &mut Vec<Frame>,
         most: usize,
-    ) -> (Taken, Option<Missing>) {
+    ) -> (NextStep, Option<Missing>) {
         let mut state = self.lock();
         let taken = state.take(out, most);
         state.only_end = false;
-        if !matches!(taken, Taken::Nothing | Taken::Read(_)) {
+        if !matches!(taken, NextStep::Nothing | NextStep::Read(_)) {
             return (taken, None);
         }
         state.wait(cx.waker());

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::session::{Offered, Session};
+use crate::session::{OfferOutcome, Session};
 
 /// How long an event waits for an earlier one before its session reads the log:
 /// more than answers and announcements differ, less than a person notices.
@@ -84,8 +84,8 @@ impl Hub {
     }
 
     /// Does what the result of an offer asks for.
-    pub fn settle(&self, session: &Arc<Session>, offered: Offered) {
-        if offered == Offered::Gap {
+    pub fn settle(&self, session: &Arc<Session>, offered: OfferOutcome) {
+        if offered == OfferOutcome::Gap {
             let mut gaps = self.gaps();
             if !gaps.iter().rev().take(8).any(|(_, known)| known.id == session.id) {
                 gaps.push((Instant::now() + GAP_PATIENCE, session.clone()));

@@ -30,8 +30,8 @@ mod subscriptions;
 pub mod tail;
 
 pub(crate) use ending::reconnect_in_ms;
-pub(crate) use handle::Asked;
-pub use handle::{CatchUp, Offered, Session, Taken};
+pub(crate) use handle::PageRequest;
+pub use handle::{CatchUp, NextStep, OfferOutcome, Session};
 pub(crate) use marks::{MarksAsked, Since};
 pub use sessions::{SessionConfig, Sessions};
 pub(crate) use subscriptions::{Missing, Start};

@@ -61,7 +61,7 @@ fn start(text: &str) -> Result<(ChannelId, Option<Seq>), Failure> {
 /// The positions of a reader in the inbox and in its channels, updated frame by
 /// frame.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct ReaderPositions {
     /// Sorted by name.
     names: Box<[ChannelId]>,
     bookmark: Bookmark,
@@ -69,7 +69,7 @@ pub(crate) struct Places {
     text: String,
 }
 
-impl Places {
+impl ReaderPositions {
     /// The positions before the first frame; channels sorted by name.
     pub(crate) fn new(inbox: Cursor, channels: &[(ChannelId, Seq)]) -> Self {
         let names = channels.iter().map(|(channel, _)| channel.clone()).collect();
@@ -184,8 +184,10 @@ mod tests {
 
     #[test]
     fn the_places_of_a_cursor_count_for_the_list_that_they_were_made_for() {
-        let places =
-            Places::new(Cursor::ORIGIN, &[(channel("c_news"), Seq(50)), (channel("c_sport"), Seq(7))]);
+        let places = ReaderPositions::new(
+            Cursor::ORIGIN,
+            &[(channel("c_news"), Seq(50)), (channel("c_sport"), Seq(7))],
+        );
         let cursor = Some(places.cursor());
         let same = parse("channels=c_sport,c_news:41", cursor).unwrap();
         assert_eq!(same, [("c_news".into(), Some(50)), ("c_sport".into(), Some(7))]);
@@ -198,7 +200,8 @@ mod tests {
     #[test]
     fn every_frame_with_a_cursor_has_the_places_up_to_it() {
         let (news, sport) = (channel("c_news"), channel("c_sport"));
-        let mut places = Places::new(Cursor::ORIGIN, &[(news.clone(), Seq(1)), (sport.clone(), Seq(2))]);
+        let mut places =
+            ReaderPositions::new(Cursor::ORIGIN, &[(news.clone(), Seq(1)), (sport.clone(), Seq(2))]);
         let text = places.pass(&publication("c_sport", 3)).unwrap().to_owned();
         assert_eq!(text, places.cursor());
         assert!(places.are(&[(news.clone(), Some(Seq(1))), (sport.clone(), Some(Seq(3)))]));
@@ -209,6 +212,6 @@ mod tests {
         assert_eq!(places.pass(&publication("c_other", 3)), None);
         assert!(!places.are(&[(news.clone(), Some(Seq(1)))]));
         assert!(!places.are(&[(news, Some(Seq(1))), (sport, None)]));
-        assert_eq!(Places::new(inbox, &[]).cursor(), "5.9");
+        assert_eq!(ReaderPositions::new(inbox, &[]).cursor(), "5.9");
     }
 }

@@ -10,7 +10,7 @@ use super::log_reader::LogReader;
 use super::marks::Marks;
 use super::outbox::Outbox;
 use super::subscriptions::Subscriptions;
-use super::{CatchUp, Offered, Taken};
+use super::{CatchUp, NextStep, OfferOutcome};
 use crate::metrics;
 use crate::protocol::event::Event;
 use crate::protocol::frame::Frame;
@@ -86,14 +86,14 @@ impl State {
         }
     }
 
-    pub(super) fn offer(&mut self, position: Position, event: &Arc<Event>) -> Offered {
+    pub(super) fn offer(&mut self, position: Position, event: &Arc<Event>) -> OfferOutcome {
         self.inbox.end.reaches(position);
-        let Feed::Live(early) = &mut self.feed else { return Offered::Settled };
+        let Feed::Live(early) = &mut self.feed else { return OfferOutcome::Settled };
         if position == self.inbox.queued.position && event.cursor(position) != self.inbox.queued {
             return self.catch_up(CatchUp::Bus);
         }
         if position <= self.inbox.queued.position {
-            return Offered::Settled;
+            return OfferOutcome::Settled;
         }
         if position > self.inbox.queued.position.next() {
             let mut load = EARLY.load();
@@ -102,12 +102,12 @@ impl State {
                 return self.catch_up(CatchUp::Hole);
             }
             early.push((position, event.clone()));
-            return Offered::Gap;
+            return OfferOutcome::Gap;
         }
         self.inbox.queued = event.cursor(position);
         self.outbox.push_back(Frame::Event(position, event.clone()));
         self.follow();
-        if self.outbox.is_over() { self.catch_up(CatchUp::Behind) } else { Offered::Settled }
+        if self.outbox.is_over() { self.catch_up(CatchUp::Behind) } else { OfferOutcome::Settled }
     }
 
     pub(super) fn offer_receipt(&mut self, receipt: Arc<wire::Receipt>) {
@@ -166,7 +166,7 @@ impl State {
     }
 
     /// Moves at most `most` frames to `out`, or returns what to do instead.
-    pub(super) fn take(&mut self, out: &mut Vec<Frame>, most: usize) -> Taken {
+    pub(super) fn take(&mut self, out: &mut Vec<Frame>, most: usize) -> NextStep {
         if !self.outbox.is_empty() && !self.may_wait() {
             self.late = 0;
             let count = most.min(self.outbox.len());
@@ -177,19 +177,19 @@ impl State {
                 self.in_flight -= usize::from(frame.is_answer());
                 out.push(frame);
             }
-            return Taken::Frames;
+            return NextStep::Frames;
         }
         match (self.ended, &self.feed) {
             // Commands in flight are answered before the end.
-            (Some(_), _) if self.in_flight > 0 => Taken::Nothing,
-            (Some(_), _) if self.untold => Taken::Nothing,
-            (Some(end), _) => Taken::Ended(end),
-            (None, Feed::CatchingUp(_)) => Taken::Read(self.inbox.queued),
+            (Some(_), _) if self.in_flight > 0 => NextStep::Nothing,
+            (Some(_), _) if self.untold => NextStep::Nothing,
+            (Some(end), _) => NextStep::Ended(end),
+            (None, Feed::CatchingUp(_)) => NextStep::Read(self.inbox.queued),
             (None, Feed::Live(_)) if self.presence_owed => {
                 self.presence_owed = false;
-                Taken::Presence
+                NextStep::Presence
             }
-            (None, Feed::Live(_)) => Taken::Nothing,
+            (None, Feed::Live(_)) => NextStep::Nothing,
         }
     }
 
@@ -201,7 +201,7 @@ impl State {
         }
     }
 
-    pub(super) fn catch_up(&mut self, cause: CatchUp) -> Offered {
+    pub(super) fn catch_up(&mut self, cause: CatchUp) -> OfferOutcome {
         if let Feed::Live(_) = self.feed {
             self.feed = Feed::CatchingUp(cause);
             metrics::catchup(cause.as_str());
@@ -231,6 +231,6 @@ impl State {
         if matches!(cause, CatchUp::Hole | CatchUp::Bus) {
             self.marks.owe_from(Instant::now());
         }
-        Offered::CatchingUp(cause)
+        OfferOutcome::CatchingUp(cause)
     }
 }

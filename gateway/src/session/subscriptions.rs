@@ -316,7 +316,7 @@ mod tests {
     use proto::wire;
     use proto::{Cursor, DeviceId, Position, UserId};
 
-    use super::super::{CatchUp, Taken};
+    use super::super::{CatchUp, NextStep};
     use super::*;
 
     const BOUND: usize = 4;
@@ -360,7 +360,7 @@ mod tests {
     /// The publications given, and the resets.
     fn told(session: &Session) -> (Vec<u64>, Vec<String>) {
         let mut frames = Vec::new();
-        while matches!(session.take(&mut frames, 100), Taken::Frames) {}
+        while matches!(session.take(&mut frames, 100), NextStep::Frames) {}
         let seq = |frame: &Frame| match frame {
             Frame::Publication(publication) => Some(publication.seq().0),
             _ => None,

@@ -19,7 +19,7 @@ use crate::protocol::frame::{Frame, Welcome};
 use crate::protocol::mark::Mark;
 use crate::session::channel_page::Page;
 use crate::session::receipts;
-use crate::session::{Asked, CatchUp, MarksAsked, Missing, Session, Since, Taken};
+use crate::session::{CatchUp, MarksAsked, Missing, NextStep, PageRequest, Session, Since};
 
 /// The most events of one page of catching up.
 const PAGE: u32 = 100;
@@ -81,7 +81,7 @@ pub struct Opening {
     pub expires: u64,
 }
 
-type Reading = Pin<Box<dyn Future<Output = (wire::InboxPage, Asked)> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = (wire::InboxPage, PageRequest)> + Send>>;
 
 /// A page of a channel that is being read.
 struct ChannelReading {
@@ -166,18 +166,18 @@ impl Tail {
             let before = out.len();
             let (taken, missing) = self.session.poll_take(cx, out, most);
             match taken {
-                Taken::Frames => {
+                NextStep::Frames => {
                     self.delivered(out.get(before..).unwrap_or_default());
                     receipts::add_receipts(&self.sessions.newest, out, before);
                     return Poll::Ready(Ok(()));
                 }
-                Taken::Ended(end) => return Poll::Ready(Err(end)),
-                Taken::Presence => {
+                NextStep::Ended(end) => return Poll::Ready(Err(end)),
+                NextStep::Presence => {
                     self.sessions.presence.settle(&self.session);
                     continue;
                 }
-                Taken::Nothing => self.reading = None,
-                Taken::Read(after) => {
+                NextStep::Nothing => self.reading = None,
+                NextStep::Read(after) => {
                     let (sessions, session) = (&self.sessions, &self.session);
                     self.reading
                         .get_or_insert_with(|| Box::pin(read(sessions.clone(), session.clone(), after)));
@@ -203,7 +203,7 @@ impl Tail {
         }
     }
 
-    fn take_over(&self, page: wire::InboxPage, asked: Asked) {
+    fn take_over(&self, page: wire::InboxPage, asked: PageRequest) {
         if page.standing() == Standing::Superseded {
             return self.sessions.farewells.replaced(self.session.clone());
         }
@@ -324,7 +324,11 @@ pub(crate) fn place_only(device: &DeviceId, from: StartAt) -> wire::Attach {
 
 /// Reads a page, however long that takes: a store that is away comes back. A
 /// session that was removed with its node's lease attaches again.
-async fn read(sessions: Arc<Sessions>, session: Arc<Session>, after: Cursor) -> (wire::InboxPage, Asked) {
+async fn read(
+    sessions: Arc<Sessions>,
+    session: Arc<Session>,
+    after: Cursor,
+) -> (wire::InboxPage, PageRequest) {
     let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     loop {
         let asked = session.begin_page();

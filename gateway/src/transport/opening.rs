@@ -5,7 +5,7 @@ use proto::{ChannelId, Cursor, Seq};
 use crate::caller::identity::Caller;
 use crate::gateway::Gateway;
 use crate::protocol::failure::Failure;
-use crate::session::positions::Places;
+use crate::session::positions::ReaderPositions;
 use crate::session::tail::{Opening, StartAt, Tail};
 
 /// Opens a session of the caller's that begins here. Fails when this node takes
@@ -28,8 +28,8 @@ pub(super) async fn open_with_channels(
     caller: &Caller,
     start: (StartAt, Cursor),
     channels: &[(ChannelId, Option<Seq>)],
-) -> Result<(Tail, Places), Failure> {
+) -> Result<(Tail, ReaderPositions), Failure> {
     let tail = open(gateway, caller, start.0).await?;
     let begun = gateway.channels.begin(&tail.session, channels).await?;
-    Ok((tail, Places::new(start.1, &begun)))
+    Ok((tail, ReaderPositions::new(start.1, &begun)))
 }

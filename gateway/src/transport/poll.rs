@@ -31,7 +31,7 @@ use crate::protocol::frame::Frame;
 use crate::protocol::query::Query;
 use crate::session;
 use crate::session::expiry;
-use crate::session::positions::{self, Places, Starts};
+use crate::session::positions::{self, ReaderPositions, Starts};
 use crate::session::receipts;
 use crate::session::tail::{StartAt, Tail, acknowledge, page, place_only, resolve};
 use crate::transport::script;
@@ -167,7 +167,7 @@ async fn poll(
         }));
     }
     let begun = gateway.channels.places(&caller.user, &poll.channels).await?;
-    let mut places = Places::new(start, &begun);
+    let mut places = ReaderPositions::new(start, &begun);
     let mut frames = Vec::new();
     if !first {
         frames = read(&gateway, &caller, start, poll.limit).await?;
@@ -223,7 +223,7 @@ async fn read(
 async fn read_channels(
     gateway: &Gateway,
     caller: &Caller,
-    places: &Places,
+    places: &ReaderPositions,
     limit: usize,
     frames: &mut Vec<Frame>,
 ) -> Result<(), Failure> {
@@ -341,7 +341,7 @@ async fn begin(
     caller: Caller,
     start: Cursor,
     poll: &Poll,
-) -> Result<(Tail, Places), Failure> {
+) -> Result<(Tail, ReaderPositions), Failure> {
     gateway.callers.rates.enter(caller.payer(), Class::Attach, 1).await?;
     super::opening::open_with_channels(gateway, &caller, (StartAt::Cursor(start), start), &poll.channels)
         .await
@@ -374,7 +374,7 @@ struct Events {
 
 impl Events {
     /// Writes the frames, each with the reader's place after it.
-    fn write(frames: &[Frame], places: &mut Places, form: &Form) -> Self {
+    fn write(frames: &[Frame], places: &mut ReaderPositions, form: &Form) -> Self {
         let empty = frames.is_empty();
         if *form == Form::Protobuf {
             let message = |frame| binary::message_at(frame, places.pass(frame));

@@ -20,7 +20,7 @@ use crate::protocol::frame::Frame;
 use crate::protocol::query::Query;
 use crate::session::Session;
 use crate::session::expiry;
-use crate::session::positions::{self, Places};
+use crate::session::positions::{self, ReaderPositions};
 use crate::session::tail::{StartAt, Tail};
 
 /// How many frames are written at a time.
@@ -101,7 +101,7 @@ pub(super) async fn open<F: Framing>(
 
 struct Pump<F> {
     tail: Tail,
-    places: Places,
+    places: ReaderPositions,
     framing: F,
     heartbeat: Duration,
     begun: bool,

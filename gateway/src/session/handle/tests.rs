@@ -51,11 +51,11 @@ fn page(positions: std::ops::RangeInclusive<u64>, head: u64) -> InboxPage {
 }
 
 /// The positions of the frames taken, and what is to be done then.
-fn taken(session: &Session) -> (Vec<u64>, Taken) {
+fn taken(session: &Session) -> (Vec<u64>, NextStep) {
     let mut frames = Vec::new();
     loop {
         match session.take(&mut frames, 100) {
-            Taken::Frames => {}
+            NextStep::Frames => {}
             other => {
                 let places = frames.iter().filter_map(Frame::cursor).map(|cursor| cursor.position.0);
                 return (places.collect(), other);
@@ -69,7 +69,7 @@ fn what_the_store_could_not_read_is_passed_over_and_what_follows_is_handed_out()
     let session = live_at(5);
     session.offer(Position(9), &event(9));
     assert!(session.give_up_waiting());
-    assert!(matches!(taken(&session).1, Taken::Read(_)));
+    assert!(matches!(taken(&session).1, NextStep::Read(_)));
     let mut page = page(6..=9, 9);
     for place in [0, 1, 3] {
         page.events[place].event.as_mut().unwrap().entry.as_mut().unwrap().what = None;
@@ -77,7 +77,7 @@ fn what_the_store_could_not_read_is_passed_over_and_what_follows_is_handed_out()
     session.apply(page, session.begin_page());
     let (places, then) = taken(&session);
     assert_eq!(places, [8]);
-    assert!(matches!(then, Taken::Nothing), "it is live again");
+    assert!(matches!(then, NextStep::Nothing), "it is live again");
     session.offer(Position(10), &event(10));
     assert_eq!(taken(&session).0, [10]);
 }
@@ -90,14 +90,14 @@ fn a_live_session_takes_each_position_once_and_drops_what_it_had() {
     }
     let (places, then) = taken(&session);
     assert_eq!(places, [6, 7]);
-    assert!(matches!(then, Taken::Nothing));
+    assert!(matches!(then, NextStep::Nothing));
 }
 
 #[test]
 fn an_early_event_waits_for_the_one_before_it() {
     let session = live_at(0);
-    assert_eq!(session.offer(Position(3), &event(3)), Offered::Gap);
-    assert_eq!(session.offer(Position(2), &event(2)), Offered::Gap);
+    assert_eq!(session.offer(Position(3), &event(3)), OfferOutcome::Gap);
+    assert_eq!(session.offer(Position(2), &event(2)), OfferOutcome::Gap);
     assert_eq!(taken(&session).0, [0_u64; 0]);
     session.offer(Position(1), &event(1));
     assert_eq!(taken(&session).0, [1, 2, 3]);
@@ -112,7 +112,7 @@ fn a_hole_that_stays_is_read_from_the_log() {
     assert!(session.give_up_waiting());
     let (places, then) = taken(&session);
     assert_eq!(places, [1]);
-    assert!(matches!(then, Taken::Read(after) if after == cursor(1)));
+    assert!(matches!(then, NextStep::Read(after) if after == cursor(1)));
     session.apply(page(2..=3, 3), session.begin_page());
     assert_eq!(taken(&session).0, [2, 3]);
     session.offer(Position(4), &event(4));
@@ -124,17 +124,17 @@ fn what_is_announced_while_attaching_or_reading_is_read_before_the_session_is_li
     let session = session();
     session.offer(Position(6), &event(6));
     session.begin(cursor(5), Position(5), []);
-    assert!(matches!(taken(&session).1, Taken::Read(_)));
+    assert!(matches!(taken(&session).1, NextStep::Read(_)));
     let before = session.begin_page();
     session.offer(Position(7), &event(7));
     session.apply(page(6..=6, 6), before);
     let (places, then) = taken(&session);
     assert_eq!(places, [6]);
-    assert!(matches!(then, Taken::Read(after) if after == cursor(6)));
+    assert!(matches!(then, NextStep::Read(after) if after == cursor(6)));
     session.apply(page(7..=7, 7), session.begin_page());
     let (places, then) = taken(&session);
     assert_eq!(places, [7]);
-    assert!(matches!(then, Taken::Nothing));
+    assert!(matches!(then, NextStep::Nothing));
 }
 
 #[test]
@@ -143,9 +143,9 @@ fn a_slow_reader_loses_its_queue_and_reads_on_from_what_it_has() {
     for position in 1..=4 {
         session.offer(Position(position), &event(position));
     }
-    assert_eq!(session.offer(Position(5), &event(5)), Offered::CatchingUp(CatchUp::Behind));
+    assert_eq!(session.offer(Position(5), &event(5)), OfferOutcome::CatchingUp(CatchUp::Behind));
     assert!(
-        matches!(taken(&session), (places, Taken::Read(after)) if places.is_empty() && after == Cursor::ORIGIN)
+        matches!(taken(&session), (places, NextStep::Read(after)) if places.is_empty() && after == Cursor::ORIGIN)
     );
     session.apply(page(1..=5, 5), session.begin_page());
     assert_eq!(taken(&session).0, [1, 2, 3, 4, 5]);
@@ -160,16 +160,16 @@ fn a_reader_is_too_slow_by_what_waits_for_it_too() {
         Arc::new(Event::from(event))
     };
     let session = live_at(0);
-    assert_eq!(session.offer(Position(1), &large(1)), Offered::Settled);
-    assert_eq!(session.offer(Position(2), &large(2)), Offered::CatchingUp(CatchUp::Behind));
+    assert_eq!(session.offer(Position(1), &large(1)), OfferOutcome::Settled);
+    assert_eq!(session.offer(Position(2), &large(2)), OfferOutcome::CatchingUp(CatchUp::Behind));
     session.apply(page(1..=2, 2), session.begin_page());
     assert_eq!(taken(&session).0, [1, 2]);
     // What was taken no longer counts.
-    assert_eq!(session.offer(Position(3), &large(3)), Offered::Settled);
+    assert_eq!(session.offer(Position(3), &large(3)), OfferOutcome::Settled);
     assert_eq!(taken(&session).0, [3]);
     // Events that wait for an earlier one are limited, too.
-    assert_eq!(session.offer(Position(5), &large(5)), Offered::Gap);
-    assert_eq!(session.offer(Position(6), &large(6)), Offered::CatchingUp(CatchUp::Hole));
+    assert_eq!(session.offer(Position(5), &large(5)), OfferOutcome::Gap);
+    assert_eq!(session.offer(Position(6), &large(6)), OfferOutcome::CatchingUp(CatchUp::Hole));
 }
 
 #[test]
@@ -210,16 +210,16 @@ fn a_dropped_sent_keeps_its_answer_and_gives_its_place_back_to_the_log() {
     let mut frames = Vec::new();
     session.take(&mut frames, 10);
     assert!(matches!(frames[..], [Frame::Sent { cursor: None, .. }]));
-    assert!(matches!(session.take(&mut frames, 10), Taken::Read(after) if after == Cursor::ORIGIN));
+    assert!(matches!(session.take(&mut frames, 10), NextStep::Read(after) if after == Cursor::ORIGIN));
 }
 
 #[test]
 fn a_store_that_lost_what_it_announced_does_not_keep_the_session_reading_for_ever() {
     let session = live_at(5);
     session.offer_head(Position(9));
-    assert!(matches!(taken(&session).1, Taken::Read(_)));
+    assert!(matches!(taken(&session).1, NextStep::Read(_)));
     session.apply(page(6..=7, 7), session.begin_page());
-    assert!(matches!(taken(&session), (places, Taken::Nothing) if places == [6, 7]));
+    assert!(matches!(taken(&session), (places, NextStep::Nothing) if places == [6, 7]));
 }
 
 #[test]
@@ -247,16 +247,16 @@ fn the_answer_of_another_history_is_not_taken_for_the_next_event() {
     session.offer_own(None, "alice~bob", sent, own, StoreIncarnation(1));
     let (places, then) = taken(&session);
     assert_eq!(places, [0_u64; 0]);
-    assert!(matches!(then, Taken::Read(after) if after == cursor(5)));
+    assert!(matches!(then, NextStep::Read(after) if after == cursor(5)));
 }
 
 #[test]
 fn another_event_at_the_last_position_makes_a_session_compare_its_place() {
     let session = live_at(5);
-    assert_eq!(session.offer(Position(5), &event(4)), Offered::CatchingUp(CatchUp::Bus));
+    assert_eq!(session.offer(Position(5), &event(4)), OfferOutcome::CatchingUp(CatchUp::Bus));
     session.offer(Position(6), &event(6));
     assert!(
-        matches!(taken(&session), (places, Taken::Read(after)) if places.is_empty() && after == cursor(5))
+        matches!(taken(&session), (places, NextStep::Read(after)) if places.is_empty() && after == cursor(5))
     );
 }
 
@@ -267,9 +267,11 @@ fn a_page_that_was_asked_for_before_a_doubt_does_not_settle_it() {
     let before = session.begin_page();
     session.doubt(Instant::now());
     session.apply(page(6..=6, 6), before);
-    assert!(matches!(taken(&session), (places, Taken::Read(after)) if places == [6] && after == cursor(6)));
+    assert!(
+        matches!(taken(&session), (places, NextStep::Read(after)) if places == [6] && after == cursor(6))
+    );
     session.apply(marks(6, &[], 0), session.begin_page());
-    assert!(matches!(taken(&session).1, Taken::Nothing));
+    assert!(matches!(taken(&session).1, NextStep::Nothing));
 }
 
 #[test]
@@ -277,7 +279,7 @@ fn a_doubt_while_attaching_is_settled_by_a_page() {
     let session = session();
     session.doubt(Instant::now());
     session.begin(cursor(5), Position(5), []);
-    assert!(matches!(taken(&session).1, Taken::Read(after) if after == cursor(5)));
+    assert!(matches!(taken(&session).1, NextStep::Read(after) if after == cursor(5)));
 }
 
 #[test]
@@ -291,10 +293,10 @@ fn the_end_comes_after_everything_else_and_the_first_reason_counts() {
     let mut frames = Vec::new();
     session.take(&mut frames, 10);
     assert!(matches!(frames[..], [Frame::Event(..), Frame::Goaway(End::Shutdown, Some(10))]));
-    assert!(matches!(session.take(&mut frames, 10), Taken::Nothing), "a command is unanswered");
+    assert!(matches!(session.take(&mut frames, 10), NextStep::Nothing), "a command is unanswered");
     session.answer(Frame::Pong(None));
-    assert!(matches!(session.take(&mut frames, 10), Taken::Frames));
-    assert!(matches!(session.take(&mut frames, 10), Taken::Ended(End::Shutdown)));
+    assert!(matches!(session.take(&mut frames, 10), NextStep::Frames));
+    assert!(matches!(session.take(&mut frames, 10), NextStep::Ended(End::Shutdown)));
 }
 
 pub(in crate::session) fn receipt(seq: u64) -> Arc<wire::Receipt> {
@@ -317,12 +319,12 @@ fn marks(head: u64, seqs: &[u64], next: u64) -> InboxPage {
 }
 
 /// The seqs of the receipts taken, and what is to be done then.
-fn receipts(session: &Session) -> (Vec<u64>, Taken) {
+fn receipts(session: &Session) -> (Vec<u64>, NextStep) {
     session.hurry();
     let mut frames = Vec::new();
     loop {
         match session.take(&mut frames, 100) {
-            Taken::Frames => {}
+            NextStep::Frames => {}
             other => {
                 let seq = |frame: &Frame| match frame {
                     Frame::Receipt(receipt) => Some(receipt.seq),
@@ -357,7 +359,7 @@ fn a_session_that_begins_at_the_head_is_owed_no_marks() {
 #[test]
 fn a_resumed_session_reads_all_pages_of_marks_before_it_is_live() {
     let session = resumed_at(5);
-    assert!(matches!(taken(&session).1, Taken::Read(after) if after == cursor(5)));
+    assert!(matches!(taken(&session).1, NextStep::Read(after) if after == cursor(5)));
     assert_eq!(asked(&session), Some((Since::Place(cursor(5)), 0)));
     // A page that does not reach the head has none.
     session.apply(page(6..=6, 7), session.begin_page());
@@ -368,10 +370,10 @@ fn a_resumed_session_reads_all_pages_of_marks_before_it_is_live() {
     session.apply(last, session.begin_page());
     let (seqs, then) = receipts(&session);
     assert_eq!(seqs, [2]);
-    assert!(matches!(then, Taken::Read(_)));
+    assert!(matches!(then, NextStep::Read(_)));
     assert_eq!(asked(&session), Some((Since::Place(cursor(5)), 9)));
     session.apply(marks(7, &[3], 0), session.begin_page());
-    assert!(matches!(receipts(&session), (seqs, Taken::Nothing) if seqs == [3]));
+    assert!(matches!(receipts(&session), (seqs, NextStep::Nothing) if seqs == [3]));
     assert!(session.is_live());
 }
 
@@ -453,7 +455,7 @@ fn a_mark_without_room_is_not_lost() {
     }
     let (seqs, then) = receipts(&session);
     assert_eq!(seqs, [1, 2, 3, 4]);
-    assert!(matches!(then, Taken::Read(_)));
+    assert!(matches!(then, NextStep::Read(_)));
     session.apply(marks(5, &[], 0), session.begin_page());
     assert_eq!(receipts(&session).0, [6]);
 }
@@ -467,7 +469,7 @@ fn a_slow_reader_keeps_the_marks_that_had_room() {
     }
     let (seqs, then) = receipts(&session);
     assert_eq!(seqs, [0_u64; 0], "a message before it is read again first");
-    assert!(matches!(then, Taken::Read(after) if after == Cursor::ORIGIN));
+    assert!(matches!(then, NextStep::Read(after) if after == Cursor::ORIGIN));
     session.apply(page(1..=4, 4), session.begin_page());
     assert_eq!(receipts(&session).0, [1]);
 }
@@ -518,7 +520,7 @@ fn after_a_reset_the_client_reads_the_marks_itself() {
 fn missing_only_marks_a_session_reads_from_its_place() {
     let session = live_at(5);
     session.miss_marks(Instant::now());
-    assert!(matches!(taken(&session).1, Taken::Read(after) if after == cursor(5)));
+    assert!(matches!(taken(&session).1, NextStep::Read(after) if after == cursor(5)));
     session.offer(Position(6), &event(6));
     let asked = session.begin_page();
     assert!(asked.marks.is_some());
@@ -545,9 +547,9 @@ fn receipts_and_answers_that_nobody_waits_for_go_with_what_comes_next() {
     session.command_begins();
     assert!(session.answer_late(Frame::Pong(None)), "somebody is to see to it that it goes");
     assert!(!session.offer_receipt(receipt(1)), "somebody does");
-    assert!(matches!(session.take(&mut frames, 10), Taken::Nothing));
+    assert!(matches!(session.take(&mut frames, 10), NextStep::Nothing));
     session.offer(Position(6), &event(6));
-    assert!(matches!(session.take(&mut frames, 10), Taken::Frames));
+    assert!(matches!(session.take(&mut frames, 10), NextStep::Frames));
     assert_eq!(frames.iter().map(Frame::kind).collect::<Vec<_>>(), ["pong", "receipt", "message"]);
 }
 
@@ -557,10 +559,10 @@ fn what_is_late_goes_when_it_is_hurried_and_when_the_session_ends() {
     let mut frames = Vec::new();
     session.offer_receipt(receipt(1));
     session.hurry();
-    assert!(matches!(session.take(&mut frames, 10), Taken::Frames));
+    assert!(matches!(session.take(&mut frames, 10), NextStep::Frames));
     assert!(session.offer_receipt(receipt(2)));
     session.end(End::Kicked);
-    assert!(matches!(session.take(&mut frames, 10), Taken::Frames));
+    assert!(matches!(session.take(&mut frames, 10), NextStep::Frames));
     assert_eq!(frames.iter().map(Frame::kind).collect::<Vec<_>>(), ["receipt", "receipt", "goaway"]);
 }
 
@@ -571,5 +573,5 @@ fn with_many_commands_unanswered_no_answer_waits() {
         session.command_begins();
     }
     assert!(!session.answer_late(Frame::Pong(None)));
-    assert!(matches!(session.take(&mut Vec::new(), 10), Taken::Frames));
+    assert!(matches!(session.take(&mut Vec::new(), 10), NextStep::Frames));
 }

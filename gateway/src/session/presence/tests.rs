@@ -3,7 +3,7 @@
 use proto::{Cursor, DeviceId, Position};
 
 use super::*;
-use crate::session::{CatchUp, Taken};
+use crate::session::{CatchUp, NextStep};
 
 fn session() -> Arc<Session> {
     let (user, device) = (UserId::parse("alice").unwrap(), DeviceId::parse("d").unwrap());
@@ -37,8 +37,8 @@ fn sent(watching: &Watching, session: &Arc<Session>) -> Vec<String> {
     let mut frames = Vec::new();
     loop {
         match session.take(&mut frames, 100) {
-            Taken::Frames => {}
-            Taken::Presence => watching.settle(session),
+            NextStep::Frames => {}
+            NextStep::Presence => watching.settle(session),
             _ => return frames.iter().flat_map(words).collect(),
         }
     }
