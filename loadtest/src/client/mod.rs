@@ -9,6 +9,7 @@ mod binary;
 mod engine;
 mod error;
 mod frame;
+mod handed;
 pub mod http;
 mod iframe;
 mod lines;

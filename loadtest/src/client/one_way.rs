@@ -1,12 +1,12 @@
 //! What all one-way streams share: frames down over one answer, commands up as
 //! requests. A transport adds its path and its framing.
 
-use std::collections::VecDeque;
 use std::fmt;
 
 use serde_json::Value;
 
-use super::error::{Error, Result};
+use super::error::Result;
+use super::handed::Handed;
 use super::lines::Lines;
 use super::uplink::Uplink;
 use super::{Account, Frame};
@@ -24,10 +24,7 @@ pub struct OneWay {
     lines: Lines,
     framing: Box<dyn Framing>,
     uplink: Uplink,
-    welcome: Frame,
-    cursor: String,
-    /// Answers that have not been handed out.
-    waiting: VecDeque<Frame>,
+    handed: Handed,
 }
 
 impl OneWay {
@@ -42,46 +39,37 @@ impl OneWay {
             lines: Lines::open(account, path, headers).await?,
             framing: Box::new(framing),
             uplink: Uplink::new(account)?,
-            welcome: Frame(Value::Null),
-            cursor: String::new(),
-            waiting: VecDeque::new(),
+            handed: Handed::nothing(),
         };
         let welcome = client.read().await?;
-        if welcome.kind() != "welcome" {
-            return Err(Error::broken(format!("`{}` instead of `welcome`", welcome.kind())));
-        }
-        client.cursor = welcome.cursor().unwrap_or_default().to_owned();
-        client.welcome = welcome;
+        client.handed.begin(welcome)?;
         Ok(client)
     }
 
     /// The frame that the stream began with.
     pub fn welcome(&self) -> &Frame {
-        &self.welcome
+        self.handed.welcome()
     }
 
     /// The position of the last event handed out.
     pub fn cursor(&self) -> &str {
-        &self.cursor
+        self.handed.cursor()
     }
 
     /// The next frame of any type. Safe to drop half way.
     pub async fn next_frame(&mut self) -> Result<Frame> {
-        let frame = match self.waiting.pop_front() {
+        let frame = match self.handed.oldest() {
             Some(frame) => frame,
             None => self.read().await?,
         };
-        if let Some(cursor) = frame.cursor() {
-            cursor.clone_into(&mut self.cursor);
-        }
-        Ok(frame)
+        Ok(self.handed.hand_out(frame))
     }
 
     /// Sends a command; its answer comes out of
     /// [`next_frame`](Self::next_frame).
     pub async fn start(&mut self, command: Value) -> Result<u64> {
         let (reference, answer) = self.uplink.start(&command).await?;
-        self.waiting.push_back(answer);
+        self.handed.keep(answer)?;
         Ok(reference)
     }
 

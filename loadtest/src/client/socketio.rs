@@ -5,27 +5,21 @@
 //! A packet is a digit, the number of its acknowledgement where it has one, and
 //! JSON: `0` connect, `1` disconnect, `2` event, `3` acknowledgement, `4` refused.
 
-use std::collections::VecDeque;
-
 use serde_json::{Value, json};
 
 use super::engine::{Carrier, Engine};
 use super::error::{Close, Error, Refusal, Result};
+use super::handed::Handed;
 use super::{Account, Frame};
 
 /// Where Engine.IO is.
 const PATH: &str = "/socket.io/";
 
-/// Frames that may come while a command's answer is waited for.
-const WAITING: usize = 1_000_000;
-
 /// A session over Socket.IO.
 #[derive(Debug)]
 pub struct SocketIo {
     engine: Engine,
-    welcome: Frame,
-    cursor: String,
-    waiting: VecDeque<Frame>,
+    handed: Handed,
     last_ref: u64,
 }
 
@@ -35,42 +29,29 @@ impl SocketIo {
     pub async fn connect(account: &Account, carrier: Carrier) -> Result<Self> {
         let mut engine = Engine::open(account, PATH, carrier).await?;
         engine.send(&connect_packet(account)).await?;
-        let mut client = Self {
-            engine,
-            welcome: Frame(Value::Null),
-            cursor: String::new(),
-            waiting: VecDeque::new(),
-            last_ref: 0,
-        };
+        let mut client = Self { engine, handed: Handed::nothing(), last_ref: 0 };
         let welcome = client.read().await?;
-        if welcome.kind() != "welcome" {
-            return Err(Error::broken(format!("`{}` instead of `welcome`", welcome.kind())));
-        }
-        client.cursor = welcome.cursor().unwrap_or_default().to_owned();
-        client.welcome = welcome;
+        client.handed.begin(welcome)?;
         Ok(client)
     }
 
     /// The frame that the session began with.
     pub fn welcome(&self) -> &Frame {
-        &self.welcome
+        self.handed.welcome()
     }
 
     /// The position of the last event handed out.
     pub fn cursor(&self) -> &str {
-        &self.cursor
+        self.handed.cursor()
     }
 
     /// The next frame of any type. Safe to drop half way.
     pub async fn next_frame(&mut self) -> Result<Frame> {
-        let frame = match self.waiting.pop_front() {
+        let frame = match self.handed.oldest() {
             Some(frame) => frame,
             None => self.read().await?,
         };
-        if let Some(cursor) = frame.cursor() {
-            cursor.clone_into(&mut self.cursor);
-        }
-        Ok(frame)
+        Ok(self.handed.hand_out(frame))
     }
 
     /// Sends a command; its answer comes out of [`next_frame`](Self::next_frame).
@@ -88,10 +69,7 @@ impl SocketIo {
             let frame = self.read().await?;
             let answers = frame.answers() == Some(reference);
             if !answers || frame.is_event() {
-                if self.waiting.len() >= WAITING {
-                    return Err(Error::broken("too many frames before an answer"));
-                }
-                self.waiting.push_back(frame.clone());
+                self.handed.keep(frame.clone())?;
             }
             if answers {
                 return frame.accepted();

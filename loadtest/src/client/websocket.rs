@@ -1,8 +1,6 @@
 //! The protocol over a WebSocket: a frame per text message (or, as protobuf,
 //! per binary one), commands answered by `ref`.
 
-use std::collections::VecDeque;
-
 use futures_util::{SinkExt, StreamExt};
 use http::header::{AUTHORIZATION, HeaderName, SEC_WEBSOCKET_PROTOCOL};
 use serde_json::{Value, json};
@@ -13,21 +11,15 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::error::{Close, Error, Refusal, Result};
+use super::handed::Handed;
 use super::{Account, Form, Frame, binary, socket};
-
-/// Frames that may come while a command's answer is waited for; more than this
-/// breaks the client instead of growing without end.
-const WAITING: usize = 1_000_000;
 
 /// A session over one WebSocket.
 #[derive(Debug)]
 pub struct WebSocket {
     stream: WebSocketStream<TcpStream>,
     form: Form,
-    welcome: Frame,
-    cursor: String,
-    /// Read while an answer was waited for, not yet handed out.
-    waiting: VecDeque<Frame>,
+    handed: Handed,
     last_ref: u64,
 }
 
@@ -47,43 +39,29 @@ impl WebSocket {
             headers.push((SEC_WEBSOCKET_PROTOCOL, "switchboard.v1.proto".to_owned()));
         }
         let stream = open(account, &format!("/v1/ws{}", account.query()), &headers).await?;
-        let mut client = Self {
-            stream,
-            form,
-            welcome: Frame(Value::Null),
-            cursor: String::new(),
-            waiting: VecDeque::new(),
-            last_ref: 0,
-        };
+        let mut client = Self { stream, form, handed: Handed::nothing(), last_ref: 0 };
         let welcome = client.read().await?;
-        if welcome.kind() != "welcome" {
-            return Err(Error::broken(format!("`{}` instead of `welcome`", welcome.kind())));
-        }
-        client.cursor = welcome.cursor().unwrap_or_default().to_owned();
-        client.welcome = welcome;
+        client.handed.begin(welcome)?;
         Ok(client)
     }
 
     /// The frame that the stream began with.
     pub fn welcome(&self) -> &Frame {
-        &self.welcome
+        self.handed.welcome()
     }
 
     /// The position of the last event handed out.
     pub fn cursor(&self) -> &str {
-        &self.cursor
+        self.handed.cursor()
     }
 
     /// The next frame of any type. Safe to drop half way.
     pub async fn next_frame(&mut self) -> Result<Frame> {
-        let frame = match self.waiting.pop_front() {
+        let frame = match self.handed.oldest() {
             Some(frame) => frame,
             None => self.read().await?,
         };
-        if let Some(cursor) = frame.cursor() {
-            cursor.clone_into(&mut self.cursor);
-        }
-        Ok(frame)
+        Ok(self.handed.hand_out(frame))
     }
 
     /// Sends a command; its answer comes out of
@@ -107,10 +85,7 @@ impl WebSocket {
             let frame = self.read().await?;
             let answers = frame.answers() == Some(reference);
             if !answers || frame.is_event() {
-                if self.waiting.len() >= WAITING {
-                    return Err(Error::broken("too many frames before an answer"));
-                }
-                self.waiting.push_back(frame.clone());
+                self.handed.keep(frame.clone())?;
             }
             if answers {
                 return frame.accepted();
