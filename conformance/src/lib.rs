@@ -3,6 +3,7 @@
 
 mod echo;
 mod namespaces;
+mod queue;
 mod sockjs;
 
 use std::sync::Arc;

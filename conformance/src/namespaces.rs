@@ -1,16 +1,15 @@
 //! The namespaces that Socket.IO's suite expects.
 
-use std::collections::VecDeque;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use gateway::transport::inside::Refusal;
 use gateway::transport::socketio::{Connecting, Event, Leave, Namespaces, Payload, Said, Socket, Visitor};
 use http::request::Parts;
 
+use crate::queue::Queue;
+
 const NAMESPACES: [&str; 2] = ["/", "/custom"];
-/// Bytes that are heard and not said yet, beyond which nothing more is heard.
-const MOST: usize = 1 << 20;
 
 /// Says what it hears under other names.
 pub(crate) struct Echoes;
@@ -34,19 +33,15 @@ impl Visitor for Anybody {
     }
 }
 
-struct Echo {
-    said: VecDeque<Said>,
-    bytes: usize,
-    ready: Option<Waker>,
-    say: Option<Waker>,
-}
+struct Echo(Queue<Said>);
 
 impl Echo {
     /// It begins with what the client gave as `auth`.
     fn new(auth: Option<String>) -> Self {
         let auth = auth.unwrap_or_else(|| "{}".to_owned());
-        let first = Said::Event(None, Payload::text(format!(r#"["auth",{auth}]"#)));
-        Self { bytes: weight(&first), said: VecDeque::from([first]), ready: None, say: None }
+        let mut queue = Queue::new(size);
+        queue.push(Said::Event(None, Payload::text(format!(r#"["auth",{auth}]"#))));
+        Self(queue)
     }
 }
 
@@ -56,11 +51,7 @@ impl Socket for Echo {
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.bytes < MOST {
-            return Poll::Ready(());
-        }
-        self.ready = Some(cx.waker().clone());
-        Poll::Pending
+        self.0.poll_ready(cx)
     }
 
     fn hear(&mut self, event: Event<'_>) -> Result<(), Leave> {
@@ -75,9 +66,7 @@ impl Socket for Echo {
             ("message-with-ack", Some(id)) => Said::Ack(id, payload(format!("[{elements}]"))),
             _ => return Ok(()),
         };
-        self.bytes += weight(&said);
-        self.said.push_back(said);
-        wake(&mut self.say);
+        self.0.push(said);
         Ok(())
     }
 
@@ -87,25 +76,11 @@ impl Socket for Echo {
         out: &mut Vec<Said>,
         most: usize,
     ) -> Poll<Result<(), Leave>> {
-        if self.said.is_empty() {
-            self.say = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        let before = out.len();
-        out.extend(self.said.drain(..most.min(self.said.len())));
-        self.bytes -= out[before..].iter().map(weight).sum::<usize>();
-        wake(&mut self.ready);
-        Poll::Ready(Ok(()))
+        self.0.poll_take(cx, out, most).map(Ok)
     }
 }
 
-fn weight(said: &Said) -> usize {
+fn size(said: &Said) -> usize {
     let (Said::Event(_, payload) | Said::Ack(_, payload)) = said;
     payload.json.len() + payload.attachments.iter().map(bytes::Bytes::len).sum::<usize>()
-}
-
-fn wake(waiting: &mut Option<Waker>) {
-    if let Some(waker) = waiting.take() {
-        waker.wake();
-    }
 }
