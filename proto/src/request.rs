@@ -40,7 +40,7 @@ macro_rules! requests {
             }
 
             /// In metrics and traces.
-            pub fn as_str(self) -> &'static str {
+            pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $word),* }
             }
 

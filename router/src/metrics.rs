@@ -3,6 +3,7 @@
 use std::sync::Once;
 
 use daemon::metric::{self, Counter, Gauge, Histogram, Instrument, Label, Observable, SECONDS};
+use proto::RequestKind;
 
 /// In the order of `docs/METRICS.md`.
 pub static METRICS: &[&'static dyn Instrument] = &[
@@ -38,45 +39,23 @@ const QUEUE: Label = Label {
     ],
 };
 
+/// The names of requests, and one for what is none.
+const REQUESTS: [&str; RequestKind::ALL.len() + 1] = {
+    let mut names = ["unknown"; RequestKind::ALL.len() + 1];
+    let mut index = 0;
+    while index < RequestKind::ALL.len() {
+        names[index] = RequestKind::ALL[index].as_str();
+        index += 1;
+    }
+    names
+};
+
 pub(crate) static COMMANDS: Counter = Counter::new(
     "switchboard.router.commands",
     "{command}",
     "requests of gateways that were answered",
     &[
-        Label {
-            name: "command",
-            values: &[
-                "send",
-                "ack",
-                "read",
-                "typing",
-                "publish",
-                "attach",
-                "detach",
-                "read_inbox",
-                "history",
-                "conversations",
-                "create_group",
-                "members",
-                "add_members",
-                "remove_member",
-                "rename",
-                "issue_ticket",
-                "redeem_ticket",
-                "return_ticket",
-                "edit",
-                "recall",
-                "react",
-                "presence",
-                "unwatch",
-                "kick",
-                "join_channel",
-                "leave_channel",
-                "read_channel",
-                "count_rates",
-                "unknown",
-            ],
-        },
+        Label { name: "command", values: &REQUESTS },
         Label {
             name: "result",
             values: &[
