@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::Meter;
+use opentelemetry::metrics::{AsyncInstrument, Meter};
 
 /// A metric with up to this many combinations of labels reports all of them
 /// from the start, so that the first increase is seen as one.
@@ -362,30 +362,19 @@ impl Observable {
         let Some(index) = metric.index(values) else { return };
         let attributes = metric.attributes(index);
         let meter = meter();
+        let report = move |observer: &dyn AsyncInstrument<f64>| {
+            if let Some(number) = read() {
+                observer.observe(number, &attributes);
+            }
+        };
         match metric.kind {
             Kind::Counter => {
                 let builder = meter.f64_observable_counter(metric.name);
-                builder
-                    .with_unit(metric.unit)
-                    .with_description(metric.about)
-                    .with_callback(move |observer| {
-                        if let Some(number) = read() {
-                            observer.observe(number, &attributes);
-                        }
-                    })
-                    .build();
+                builder.with_unit(metric.unit).with_description(metric.about).with_callback(report).build();
             }
             Kind::Gauge | Kind::Histogram(_) => {
                 let builder = meter.f64_observable_gauge(metric.name);
-                builder
-                    .with_unit(metric.unit)
-                    .with_description(metric.about)
-                    .with_callback(move |observer| {
-                        if let Some(number) = read() {
-                            observer.observe(number, &attributes);
-                        }
-                    })
-                    .build();
+                builder.with_unit(metric.unit).with_description(metric.about).with_callback(report).build();
             }
         }
     }

@@ -2,6 +2,8 @@
 //! it stops.
 #![allow(clippy::unwrap_used, reason = "a test that meets something unexpected must fail")]
 
+mod limits;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,24 +21,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+use limits::limits;
 
-fn limits() -> Limits {
-    Limits {
-        max_connections: 100,
-        max_connections_per_address: None,
-        header_timeout: DEADLINE,
-        handshake_timeout: DEADLINE,
-        max_header_bytes: 8_192,
-        max_request_bytes_held: 4 << 20,
-        session_queue: 1,
-        max_watched: 1,
-        max_subscriptions: 1,
-        commands_in_flight: 1,
-        attaches_at_once: 1,
-        command_timeout: DEADLINE,
-    }
-}
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A stream that ends after all, which those of the gateway may do too.
 fn news() -> impl futures_util::Stream<Item = Result<bytes::Bytes, std::io::Error>> {

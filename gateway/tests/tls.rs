@@ -2,6 +2,8 @@
 //! handshake may take, and how a certificate is replaced.
 #![allow(clippy::unwrap_used, reason = "a test that meets something unexpected must fail")]
 
+mod limits;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,24 +21,9 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+use limits::limits;
 
-fn limits() -> Limits {
-    Limits {
-        max_connections: 100,
-        max_connections_per_address: None,
-        header_timeout: DEADLINE,
-        handshake_timeout: DEADLINE,
-        max_header_bytes: 8_192,
-        max_request_bytes_held: 4 << 20,
-        session_queue: 1,
-        max_watched: 1,
-        max_subscriptions: 1,
-        commands_in_flight: 1,
-        attaches_at_once: 1,
-        command_timeout: DEADLINE,
-    }
-}
+const DEADLINE: Duration = Duration::from_secs(20);
 
 fn certificate(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates").join(name)

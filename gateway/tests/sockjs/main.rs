@@ -2,6 +2,8 @@
 //! nobody.
 #![allow(clippy::unwrap_used, reason = "a test that meets something unexpected must fail")]
 
+#[path = "../limits/mod.rs"]
+mod limits;
 mod server;
 
 use std::sync::atomic::Ordering;

@@ -12,7 +12,6 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use gateway::accept::Acceptor;
-use gateway::config::Limits;
 use gateway::transport::inside::{Close, Exchange, Inside, Message, Refusal};
 use gateway::transport::sockjs::{self, Host, Options, Surroundings};
 use http::request::Parts;
@@ -28,6 +27,8 @@ use tokio_tungstenite::tungstenite::Message as Said;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::limits::limits;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) const MAX_BODY: usize = 65_536;
@@ -132,23 +133,6 @@ pub(crate) struct Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.cancel();
-    }
-}
-
-fn limits() -> Limits {
-    Limits {
-        max_connections: 100,
-        max_connections_per_address: None,
-        header_timeout: DEADLINE,
-        handshake_timeout: DEADLINE,
-        max_header_bytes: 8_192,
-        max_request_bytes_held: 4 << 20,
-        session_queue: 1,
-        max_watched: 1,
-        max_subscriptions: 1,
-        commands_in_flight: 1,
-        attaches_at_once: 1,
-        command_timeout: DEADLINE,
     }
 }
 
