@@ -227,67 +227,61 @@ pub(crate) fn unauthorized(reason: Reason) {
     UNAUTHORIZED.add(&[reason.as_str()], 1);
 }
 
-/// Counts what a gateway's parts do, on the instruments above.
-#[derive(Debug, Default)]
-pub struct Metrics;
+/// A session has begun or ended.
+pub(crate) fn connection(transport: &'static str, change: i64) {
+    CONNECTIONS.add(&[transport], change);
+}
 
-impl Metrics {
-    /// A session has begun or ended.
-    pub fn connection(&self, transport: &'static str, change: i64) {
-        CONNECTIONS.add(&[transport], change);
-    }
+/// A session has ended for this reason.
+pub(crate) fn session_ended(end: End) {
+    ENDED.add(&[end.as_str()], 1);
+}
 
-    /// A session has ended for this reason.
-    pub fn session_ended(&self, end: End) {
-        ENDED.add(&[end.as_str()], 1);
-    }
+/// A command has been answered.
+pub(crate) fn command(kind: CommandKind, refused: Option<ErrorCode>) {
+    COMMANDS.add(&[kind.as_str(), refused.map_or("ok", ErrorCode::as_str)], 1);
+}
 
-    /// A command has been answered.
-    pub fn command(&self, kind: CommandKind, refused: Option<ErrorCode>) {
-        COMMANDS.add(&[kind.as_str(), refused.map_or("ok", ErrorCode::as_str)], 1);
+/// A transport has taken events, the oldest live one of them so many
+/// seconds after it was written.
+pub(crate) fn delivered(events: usize, oldest: Option<f64>) {
+    DELIVERIES.add(&[], events as u64);
+    if let Some(seconds) = oldest {
+        DELIVERY_DURATION.record(&[], seconds);
     }
+}
 
-    /// A transport has taken events, the oldest live one of them so many
-    /// seconds after it was written.
-    pub fn delivered(&self, events: usize, oldest: Option<f64>) {
-        DELIVERIES.add(&[], events as u64);
-        if let Some(seconds) = oldest {
-            DELIVERY_DURATION.record(&[], seconds);
-        }
-    }
+/// An announced event was for so many sessions here.
+pub(crate) fn fanout(sessions: usize) {
+    FANOUT.record(&[], sessions as f64);
+}
 
-    /// An announced event was for so many sessions here.
-    pub fn fanout(&self, sessions: usize) {
-        FANOUT.record(&[], sessions as f64);
-    }
+/// The bus may have lost something.
+pub(crate) fn bus_lost(cause: &'static str) {
+    BUS_LOST.add(&[cause], 1);
+}
 
-    /// The bus may have lost something.
-    pub fn bus_lost(&self, cause: &'static str) {
-        BUS_LOST.add(&[cause], 1);
-    }
+/// A frame that may be lost was.
+pub(crate) fn ephemeral_dropped() {
+    DROPPED.add(&[], 1);
+}
 
-    /// A frame that may be lost was.
-    pub fn ephemeral_dropped(&self) {
-        DROPPED.add(&[], 1);
-    }
+/// Sessions have been given a publication, or one has been given several.
+pub(crate) fn publications(count: usize) {
+    PUBLICATIONS.add(&[], count as u64);
+}
 
-    /// Sessions have been given a publication, or one has been given several.
-    pub fn publications(&self, count: usize) {
-        PUBLICATIONS.add(&[], count as u64);
-    }
+/// A channel's log is read because publications are missing.
+pub(crate) fn channel_hole() {
+    CHANNEL_HOLES.add(&[], 1);
+}
 
-    /// A channel's log is read because publications are missing.
-    pub fn channel_hole(&self) {
-        CHANNEL_HOLES.add(&[], 1);
-    }
+/// A subscription has begun or ended.
+pub(crate) fn subscribers(change: i64) {
+    SUBSCRIBERS.add(&[], change);
+}
 
-    /// A subscription has begun or ended.
-    pub fn subscribers(&self, change: i64) {
-        SUBSCRIBERS.add(&[], change);
-    }
-
-    /// Somebody queues or has been served.
-    pub fn attach_queue(&self, change: i64) {
-        ATTACH_QUEUE.add(&[], change);
-    }
+/// Somebody queues or has been served.
+pub(crate) fn attach_queue(change: i64) {
+    ATTACH_QUEUE.add(&[], change);
 }

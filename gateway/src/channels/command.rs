@@ -6,6 +6,7 @@ use proto::{ChannelId, CommandKind, Seq};
 
 use super::feed::Feed;
 use super::{Channels, PAGE};
+use crate::metrics;
 use crate::protocol::answer::Answer;
 use crate::protocol::failure::Failure;
 use crate::protocol::frame::{Frame, Reference};
@@ -40,7 +41,7 @@ impl Channels {
                 there.then_some(()).ok_or_else(|| Failure::conflict("unsubscribed before it began"))
             });
             let refused = result.as_ref().err().map(|failure| failure.code);
-            channels.context.metrics.command(CommandKind::Subscribe, refused);
+            metrics::command(CommandKind::Subscribe, refused);
             if let Err(failure) = result {
                 if session.subscription_failed(&channel) {
                     channels.remove(&channel, &session);
@@ -56,7 +57,7 @@ impl Channels {
         if session.unsubscribe(channel) {
             self.remove(channel, session);
         }
-        self.context.metrics.command(CommandKind::Unsubscribe, None);
+        metrics::command(CommandKind::Unsubscribe, None);
         session.answer(Frame::Ok(reference, Box::new(Answer::Done)));
     }
 
@@ -71,10 +72,10 @@ impl Channels {
     ) -> Result<(Start, Vec<Arc<Publication>>, Option<Jump>), Failure> {
         let head = feed.joined().await?;
         let Some(after) = after else {
-            return Ok((Start { place: head, head, again: false }, Vec::new(), None));
+            return Ok((Start { position: head, head, again: false }, Vec::new(), None));
         };
         if after == head {
-            return Ok((Start { place: head, head, again: true }, Vec::new(), None));
+            return Ok((Start { position: head, head, again: true }, Vec::new(), None));
         }
         let page = self.page(&session.user, channel, after, PAGE).await?;
         let jump = match page.publications.first() {
@@ -93,7 +94,7 @@ impl Channels {
         });
         let count = fits.count().max(1);
         publications.truncate(count);
-        let place = publications.last().map_or(page.head, |last| last.seq());
-        Ok((Start { place, head: page.head, again: true }, publications, jump))
+        let position = publications.last().map_or(page.head, |last| last.seq());
+        Ok((Start { position, head: page.head, again: true }, publications, jump))
     }
 }

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Channels;
 use super::log::{Early, Next, Passed};
+use crate::metrics;
 use crate::order;
 use crate::protocol::failure::Failure;
 use crate::protocol::publication::Publication;
@@ -314,7 +315,7 @@ impl Keeper {
 
     async fn give(&self, publication: &Arc<Publication>) {
         let (taken, of) = self.feed.pass_on(publication);
-        self.channels.context.metrics.publications(taken);
+        metrics::publications(taken);
         if of >= CROWD {
             tokio::task::yield_now().await;
         }
@@ -330,7 +331,7 @@ impl Keeper {
         if Instant::now() < read_at {
             return;
         }
-        self.channels.context.metrics.channel_hole();
+        metrics::channel_hole();
         let (passed, announced) = (self.feed.passed(), self.feed.early().announced());
         match self.channels.read(&self.user, &self.feed.channel, passed, PAGE).await {
             Ok(page) => {

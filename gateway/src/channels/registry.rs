@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 
 use super::feed::{self, Feed};
 use crate::link::NodeContext;
+use crate::metrics;
 use crate::order;
 use crate::protocol::failure::Failure;
 use crate::session::channel_page::Page;
@@ -47,7 +48,7 @@ impl Channels {
             feed
         });
         if feed.add(session.clone()) {
-            self.context.metrics.subscribers(1);
+            metrics::subscribers(1);
         }
         feed.clone()
     }
@@ -55,7 +56,7 @@ impl Channels {
     pub(super) fn remove(&self, channel: &ChannelId, session: &Session) {
         let feed = self.lock().get(channel.as_str()).cloned();
         if feed.is_some_and(|feed| feed.remove(session)) {
-            self.context.metrics.subscribers(-1);
+            metrics::subscribers(-1);
         }
     }
 
@@ -75,31 +76,31 @@ impl Channels {
             session.subscription_begins(channel, starts.len())?;
         }
         let feeds: Vec<_> = starts.iter().map(|(channel, _)| self.add(channel, session)).collect();
-        let mut places = Vec::with_capacity(starts.len());
+        let mut positions = Vec::with_capacity(starts.len());
         for ((channel, after), feed) in starts.iter().zip(feeds) {
             let head = feed.joined().await?;
-            let place = after.unwrap_or(head);
-            session.subscribed(channel, Start { place, head, again: true }, None);
-            places.push((channel.clone(), place));
+            let position = after.unwrap_or(head);
+            session.subscribed(channel, Start { position, head, again: true }, None);
+            positions.push((channel.clone(), position));
         }
-        Ok(places)
+        Ok(positions)
     }
 
-    /// The places where reading without a session begins: those given, or the
+    /// The positions where reading without a session begins: those given, or the
     /// heads. Fails when a router does not say a head.
-    pub(crate) async fn places(
+    pub(crate) async fn positions(
         &self,
         user: &UserId,
         starts: &[(ChannelId, Option<Seq>)],
     ) -> Result<Vec<(ChannelId, Seq)>, Failure> {
-        let places = starts.iter().map(|(channel, after)| async move {
-            let place = match after {
+        let positions = starts.iter().map(|(channel, after)| async move {
+            let position = match after {
                 Some(after) => *after,
                 None => self.head(user, channel).await?,
             };
-            Ok((channel.clone(), place))
+            Ok((channel.clone(), position))
         });
-        futures_util::future::try_join_all(places).await
+        futures_util::future::try_join_all(positions).await
     }
 
     async fn head(&self, user: &UserId, channel: &ChannelId) -> Result<Seq, Failure> {
@@ -111,7 +112,7 @@ impl Channels {
         Ok(self.read(user, channel, Seq(0), 1).await?.head)
     }
 
-    /// What a channel's log has after a place: from what this node has passed on
+    /// What a channel's log has after a position: from what this node has passed on
     /// last, else through a router. Fails when none answers.
     pub(crate) async fn page(
         &self,

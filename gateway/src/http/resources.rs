@@ -23,6 +23,7 @@ use crate::caller::half_sent::Part;
 use crate::caller::identity::Caller;
 use crate::gateway::Gateway;
 use crate::http::catalogue::{Field, RESOURCES, Resource, Served};
+use crate::metrics;
 use crate::protocol::answer::Answer;
 use crate::protocol::binary::{self, accepts_protobuf, is_protobuf};
 use crate::protocol::command::{Command, MAX_FRAME_BYTES};
@@ -130,7 +131,7 @@ async fn answer(
 ) -> Result<Response, Response> {
     command.permit(caller.identity.scopes)?;
     let may = gateway.callers.rates.enter(caller.payer(), command.class(), command.units()).await;
-    may.inspect_err(|failure| gateway.context.metrics.command(command.kind(), Some(failure.code)))?;
+    may.inspect_err(|failure| metrics::command(command.kind(), Some(failure.code)))?;
     let answer =
         gateway.commands.execute(&caller.user, &caller.device, caller.identity.scopes, command).await?;
     let (form, body) = match &answer {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Routers;
-use crate::metrics::Metrics;
+use crate::metrics;
 use crate::protocol::failure::Failure;
 
 /// This node, its way to the routers, and its end. Clones share everything.
@@ -18,8 +18,6 @@ pub struct NodeContext {
     pub node: NodeIncarnation,
     /// The way to the routers.
     pub routers: Routers,
-    /// The node's instruments.
-    pub metrics: Arc<Metrics>,
     /// All tasks of the node; whoever stops the node waits for them.
     pub tracker: TaskTracker,
     /// Cancelled when the node begins to stop: it takes no new sessions.
@@ -37,17 +35,16 @@ impl NodeContext {
         draining: CancellationToken,
         turns: usize,
     ) -> Self {
-        let (metrics, turns) = (Arc::new(Metrics), Arc::new(Semaphore::new(turns)));
-        Self { node, routers, metrics, tracker, draining, turns }
+        Self { node, routers, tracker, draining, turns: Arc::new(Semaphore::new(turns)) }
     }
 
     /// Waits in line to ask for an attach or a page. The time in line does not
     /// count as time that a router takes: after a storm everybody waits, and is
     /// served. Fails when the node stops.
     pub(crate) async fn turn(&self) -> Result<SemaphorePermit<'_>, Failure> {
-        self.metrics.attach_queue(1);
+        metrics::attach_queue(1);
         let turn = self.turns.acquire().await;
-        self.metrics.attach_queue(-1);
+        metrics::attach_queue(-1);
         turn.map_err(|_| Failure::unavailable("the gateway is stopping"))
     }
 }

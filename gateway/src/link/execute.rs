@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use super::context::NodeContext;
 use super::request::{Prepared, prepare, unhide};
 use super::typing::{TypingLimits, TypingPass};
+use crate::metrics;
 use crate::protocol::answer::Answer;
 use crate::protocol::command::Command;
 use crate::protocol::failure::Failure;
@@ -61,10 +62,10 @@ impl Commands {
             }
             command => command,
         };
-        let (kind, metrics) = (command.kind(), &self.context.metrics);
+        let kind = command.kind();
         let typing = match self.admit_typing("", user, &command) {
             Typing::Dropped => {
-                metrics.command(kind, None);
+                metrics::command(kind, None);
                 return Ok(Answer::Done);
             }
             Typing::Passes(pass) => pass,
@@ -85,7 +86,7 @@ impl Commands {
         if let (Err(_), Some(pass)) = (&result, typing) {
             self.typing.forget(pass);
         }
-        metrics.command(kind, result.as_ref().err().map(|failure| failure.code));
+        metrics::command(kind, result.as_ref().err().map(|failure| failure.code));
         result
     }
 

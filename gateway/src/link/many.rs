@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::execute::Commands;
 use super::request::random_key;
+use crate::metrics;
 use crate::protocol::answer::Answer;
 use crate::protocol::failure::Failure;
 
@@ -43,9 +44,7 @@ impl Commands {
             let message = wire::Send { conversation: conversation.to_string(), ..message.clone() };
             async move {
                 let sent = self.send_one(user, message, until).await;
-                self.context
-                    .metrics
-                    .command(CommandKind::Send, sent.as_ref().err().map(|failure| failure.code));
+                metrics::command(CommandKind::Send, sent.as_ref().err().map(|failure| failure.code));
                 sent.map(|sent| (conversation, sent))
             }
         });

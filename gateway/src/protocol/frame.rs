@@ -117,7 +117,7 @@ impl Frame {
     }
 
     /// The place in a channel that the client is at once it has this frame.
-    pub(crate) fn place_in_channel(&self) -> Option<(&str, Seq)> {
+    pub(crate) fn position_in_channel(&self) -> Option<(&str, Seq)> {
         match self {
             Self::Publication(publication) => Some((publication.channel(), publication.seq())),
             Self::ChannelReset(jump) => Some((jump.channel.as_str(), jump.seq)),

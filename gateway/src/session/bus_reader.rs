@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Sessions;
+use crate::metrics;
 use crate::protocol::event::Event;
 use crate::protocol::frame::Frame;
 
@@ -79,7 +80,7 @@ fn announce(sessions: &Sessions, announcement: Announcement) {
             count += 1;
         }
     }
-    sessions.context.metrics.fanout(count);
+    metrics::fanout(count);
     event.span().set("switchboard.fanout", i64::try_from(count).unwrap_or(i64::MAX));
 }
 
@@ -91,7 +92,7 @@ fn note(sessions: &Sessions, notice: Notice) {
     let ephemeral = |frame: Frame| {
         for session in addressed() {
             if !session.offer_ephemeral(frame.clone()) {
-                sessions.context.metrics.ephemeral_dropped();
+                metrics::ephemeral_dropped();
             }
         }
     };
@@ -149,7 +150,7 @@ fn marks_missed(sessions: &Arc<Sessions>) {
 /// log; they read some hundreds at a time. Before `heard_at` nothing was
 /// missing.
 fn lost(sessions: &Arc<Sessions>, cause: &'static str, heard_at: Instant) {
-    sessions.context.metrics.bus_lost(cause);
+    metrics::bus_lost(cause);
     sessions.presence.doubt_all(Duration::ZERO);
     sessions.channels.doubt();
     let all = sessions.hub.all();

@@ -85,7 +85,7 @@ impl ReaderPositions {
     /// Moves the positions past a frame. Returns the frame's cursor, if it is
     /// one that carries a cursor.
     pub(crate) fn pass(&mut self, frame: &Frame) -> Option<&str> {
-        if let Some((channel, seq)) = frame.place_in_channel() {
+        if let Some((channel, seq)) = frame.position_in_channel() {
             let index = self.names.iter().position(|name| name.as_str() == channel)?;
             self.go_on(index, seq);
         } else {

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::Sessions;
+use crate::metrics;
 use crate::order;
 use crate::protocol::answer::Answer;
 use crate::protocol::failure::Failure;
@@ -95,7 +96,7 @@ pub(crate) fn watch(
     reference: Reference,
 ) -> Result<(), Failure> {
     let question = sessions.presence.begin(session, users).inspect_err(|failure| {
-        sessions.context.metrics.command(CommandKind::Presence, Some(failure.code));
+        metrics::command(CommandKind::Presence, Some(failure.code));
     })?;
     let command = ask(sessions, &question);
     let (to, session) = (sessions.clone(), session.clone());
@@ -107,7 +108,7 @@ pub(crate) fn watch(
             Ok(_) => Err(Failure::internal("the router gave an answer of the wrong kind")),
             Err(failure) => Err(failure),
         };
-        to.context.metrics.command(CommandKind::Presence, answer.as_ref().err().map(|failure| failure.code));
+        metrics::command(CommandKind::Presence, answer.as_ref().err().map(|failure| failure.code));
         match answer {
             Ok(states) => to.presence.answered(&session, question, states, reference),
             Err(failure) => {

@@ -61,7 +61,7 @@ pub(crate) struct Missing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Start {
     /// After this.
-    pub place: Seq,
+    pub position: Seq,
     /// The channel reaches at least this far.
     pub head: Seq,
     /// Whether a subscription that has begun starts again there.
@@ -116,7 +116,7 @@ impl Session {
         subscription.log.end.reaches(start.head);
         if start.again || subscription.stage == Stage::Beginning {
             drop_queued(&mut state.outbox, channel.as_str());
-            subscription.log.begin_at(start.place);
+            subscription.log.begin_at(start.position);
             // A position beyond the head is compared with the log.
             let live = subscription.log.queued == subscription.log.end.number();
             subscription.stage = if live { Stage::Live } else { Stage::Behind };
@@ -276,7 +276,7 @@ impl State {
 
     /// Notes that the transport was given a frame.
     pub(super) fn handed(&mut self, frame: &Frame) {
-        let Some((channel, seq)) = frame.place_in_channel() else { return };
+        let Some((channel, seq)) = frame.position_in_channel() else { return };
         if let Some(subscription) = self.subscriptions.as_mut().and_then(|all| all.find(channel)) {
             subscription.log.handed = seq;
         }
@@ -308,7 +308,7 @@ impl Subscription {
 }
 
 fn drop_queued(outbox: &mut Outbox, channel: &str) {
-    outbox.retain_mut(|frame| frame.place_in_channel().is_none_or(|(of, _)| of != channel));
+    outbox.retain_mut(|frame| frame.position_in_channel().is_none_or(|(of, _)| of != channel));
 }
 
 #[cfg(test)]
@@ -337,17 +337,17 @@ mod tests {
         Page { publications: seqs.into_iter().map(publication).collect(), head: Seq(head) }
     }
 
-    fn start(place: u64, head: u64, again: bool) -> Start {
-        Start { place: Seq(place), head: Seq(head), again }
+    fn start(position: u64, head: u64, again: bool) -> Start {
+        Start { position: Seq(position), head: Seq(head), again }
     }
 
     /// A session that reads its inbox live and has one subscription, after this.
-    fn subscribed(place: u64) -> Session {
+    fn subscribed(position: u64) -> Session {
         let session =
             Session::new(UserId::parse("alice").unwrap(), DeviceId::parse("d").unwrap(), u64::MAX, BOUND);
         session.begin(Cursor::ORIGIN, Position(0), []);
         session.subscription_begins(&news(), 64).unwrap();
-        assert!(session.subscribed(&news(), start(place, place, false), None));
+        assert!(session.subscribed(&news(), start(position, position, false), None));
         session
     }
 

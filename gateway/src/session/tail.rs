@@ -196,7 +196,7 @@ impl Tail {
             {
                 let count = self.session.apply_publications(&reading.missing, page);
                 self.channel = None;
-                self.sessions.context.metrics.publications(count);
+                metrics::publications(count);
                 continue;
             }
             return Poll::Pending;
@@ -234,7 +234,7 @@ impl Tail {
         let count = events().count();
         if count > 0 {
             let oldest = events().filter_map(|event| event.live_since()).min();
-            self.sessions.context.metrics.delivered(count, oldest.map(seconds_since));
+            metrics::delivered(count, oldest.map(seconds_since));
         }
     }
 

@@ -13,7 +13,7 @@ use crate::gateway::Gateway;
 use crate::protocol::command::MAX_FRAME_BYTES;
 use crate::protocol::failure::Failure;
 use crate::protocol::query::Query;
-use crate::session::tail::{Opening, StartAt};
+use crate::session::tail::StartAt;
 use crate::transport::inside::{Close, Exchange, Inside, Message, Refusal};
 use crate::transport::sockjs::Host;
 use crate::transport::two_way::{TwoWay, refusal};
@@ -40,9 +40,7 @@ impl JsonFrames {
         let query = Query::parse(request.uri.query().unwrap_or_default())?;
         let from = StartAt::parse(query.get("cursor"))?;
         self.gateway.callers.rates.enter(caller.payer(), Class::Attach, 1).await?;
-        let Caller { user, device, identity, .. } = caller;
-        let opening = Opening { user, device, from, expires: identity.expires };
-        TwoWay::open(&self.gateway, self.name, opening, identity.scopes, &identity.user).await
+        TwoWay::open(&self.gateway, self.name, &caller, from).await
     }
 }
 

@@ -1,9 +1,10 @@
 //! How every transport opens its session.
 
-use proto::{ChannelId, Cursor, Seq};
+use proto::{ChannelId, Cursor, End, Seq};
 
 use crate::caller::identity::Caller;
 use crate::gateway::Gateway;
+use crate::metrics;
 use crate::protocol::failure::Failure;
 use crate::session::positions::ReaderPositions;
 use crate::session::tail::{Opening, StartAt, Tail};
@@ -32,4 +33,26 @@ pub(super) async fn open_with_channels(
     let tail = open(gateway, caller, start.0).await?;
     let begun = gateway.channels.begin(&tail.session, channels).await?;
     Ok((tail, ReaderPositions::new(start.1, &begun)))
+}
+
+/// Counts a transport's session while it is open, and its end.
+pub(super) struct OpenSession {
+    transport: &'static str,
+    /// Why it ends; `bye` until something else is known.
+    pub(super) end: End,
+}
+
+impl OpenSession {
+    /// `transport` is its name in metrics.
+    pub(super) fn new(transport: &'static str) -> Self {
+        metrics::connection(transport, 1);
+        Self { transport, end: End::Bye }
+    }
+}
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        metrics::connection(self.transport, -1);
+        metrics::session_ended(self.end);
+    }
 }

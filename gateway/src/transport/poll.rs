@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::accept::long_response;
 use crate::caller::identity::Caller;
 use crate::gateway::Gateway;
+use crate::metrics;
 use crate::protocol::binary::{self, accepts_protobuf};
 use crate::protocol::event::Event;
 use crate::protocol::failure::Failure;
@@ -166,7 +167,7 @@ async fn poll(
             }
         }));
     }
-    let begun = gateway.channels.places(&caller.user, &poll.channels).await?;
+    let begun = gateway.channels.positions(&caller.user, &poll.channels).await?;
     let mut places = ReaderPositions::new(start, &begun);
     let mut frames = Vec::new();
     if !first {
@@ -278,7 +279,7 @@ async fn wait(
         // Boxed: its memory is not needed while the poll waits.
         None => Box::pin(begin(gateway, caller, start, poll)).await?,
     };
-    let _open = OpenPoll::new(gateway);
+    let _open = OpenPoll::new();
     let mut frames = Vec::new();
     let mut end = None;
     let mut answers = false;
@@ -348,18 +349,18 @@ async fn begin(
 }
 
 /// Counts a poll while it waits.
-struct OpenPoll(Arc<Gateway>);
+struct OpenPoll;
 
 impl OpenPoll {
-    fn new(gateway: &Arc<Gateway>) -> Self {
-        gateway.context.metrics.connection("poll", 1);
-        Self(gateway.clone())
+    fn new() -> Self {
+        metrics::connection("poll", 1);
+        Self
     }
 }
 
 impl Drop for OpenPoll {
     fn drop(&mut self) {
-        self.0.context.metrics.connection("poll", -1);
+        metrics::connection("poll", -1);
     }
 }
 

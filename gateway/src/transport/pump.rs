@@ -12,6 +12,7 @@ use futures_util::stream;
 use proto::{Cursor, End};
 use tokio::time::{Instant, sleep_until};
 
+use super::opening::{OpenSession, open_with_channels};
 use crate::accept::long_response;
 use crate::caller::identity::Caller;
 use crate::gateway::Gateway;
@@ -76,11 +77,10 @@ pub(super) async fn open<F: Framing>(
     let starts = positions::starts(&query, last_event, gateway.config.limits.max_subscriptions)?;
     // The first frame sets the inbox's cursor.
     let start = (StartAt::parse(last_event)?, Cursor::ORIGIN);
-    let (tail, places) = super::opening::open_with_channels(&gateway, &caller, start, &starts).await?;
+    let (tail, places) = open_with_channels(&gateway, &caller, start, &starts).await?;
     let heartbeat = gateway.config.heartbeat;
-    gateway.context.metrics.connection(F::NAME, 1);
     let session = tail.session.clone();
-    let open = Open { gateway, end: End::Bye, name: F::NAME };
+    let open = OpenSession::new(F::NAME);
     let pump = Pump { open, tail, places, framing, heartbeat, begun: false, away: None };
     let body = stream::unfold(Some(pump), |pump| async move {
         let mut pump = pump?;
@@ -107,7 +107,7 @@ struct Pump<F> {
     begun: bool,
     /// When the client was told to reconnect elsewhere.
     away: Option<Instant>,
-    open: Open,
+    open: OpenSession,
 }
 
 impl<F: Framing> Pump<F> {
@@ -161,19 +161,5 @@ impl long_response::Source for Session {
         // Nobody else checks the time meanwhile.
         expiry::check(self);
         self.is_over()
-    }
-}
-
-/// Counts the stream while it is open.
-struct Open {
-    gateway: Arc<Gateway>,
-    name: &'static str,
-    end: End,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.gateway.context.metrics.connection(self.name, -1);
-        self.gateway.context.metrics.session_ended(self.end);
     }
 }

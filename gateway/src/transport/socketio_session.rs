@@ -26,7 +26,7 @@ use crate::protocol::failure::Failure;
 use crate::protocol::fields::Fields;
 use crate::protocol::frame::Frame;
 use crate::protocol::query::Query;
-use crate::session::tail::{Opening, StartAt};
+use crate::session::tail::StartAt;
 use crate::transport::engineio;
 use crate::transport::inside::{Close, Refusal};
 use crate::transport::socketio::{
@@ -231,10 +231,8 @@ async fn open(
     };
     gateway.callers.rates.enter(caller.payer(), Class::Attach, 1).await?;
     let from = auth.start(&caller.user)?;
-    let payer = caller.identity.user.clone();
-    let Caller { user, device, identity, .. } = caller;
-    let opening = Opening { user: user.clone(), device: device.clone(), from, expires: identity.expires };
-    let mut session = TwoWay::open(&gateway, NAME, opening, identity.scopes, &payer).await?;
+    let mut session = TwoWay::open(&gateway, NAME, &caller, from).await?;
+    let Caller { user, device, .. } = caller;
     let mut first = Vec::new();
     let begun = poll_fn(|cx| session.poll_frames(cx, &mut first, 1)).await;
     let Some(Frame::Welcome(welcome)) = first.first().cloned() else {

@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use http::StatusCode;
-use proto::{End, UserId};
+use proto::End;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::opening::{self, OpenSession};
 use crate::caller::half_sent::Part;
+use crate::caller::identity::{Caller, Identity};
 use crate::gateway::Gateway;
 use crate::protocol::failure::Failure;
 use crate::protocol::frame::Frame;
-use crate::protocol::scopes::Scopes;
 use crate::session::expiry;
-use crate::session::tail::{Opening, Tail};
+use crate::session::tail::{StartAt, Tail};
 use crate::transport::inside::Refusal;
 use crate::transport::uplink::Uplink;
 
@@ -35,43 +36,30 @@ pub(super) struct TwoWay {
     ready: Option<Waker>,
     /// The session has been ended here: by when the answers must have come.
     last: Option<Instant>,
-    open: Open,
-}
-
-/// Counts it for as long as it is open.
-struct Open {
+    open: OpenSession,
     gateway: Arc<Gateway>,
-    name: &'static str,
-    end: End,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.gateway.context.metrics.connection(self.name, -1);
-        self.gateway.context.metrics.session_ended(self.end);
-    }
 }
 
 impl TwoWay {
-    /// Opens a session. `name` is the transport's in metrics; what is half sent
-    /// counts for the `payer`.
+    /// Opens a session of the caller's that begins at `from`. `name` is the
+    /// transport's in metrics; what is half sent counts for the credential's user.
     pub(super) async fn open(
         gateway: &Arc<Gateway>,
         name: &'static str,
-        opening: Opening,
-        scopes: Scopes,
-        payer: &UserId,
+        caller: &Caller,
+        from: StartAt,
     ) -> Result<Self, Failure> {
-        let tail = Tail::open(&gateway.sessions, opening).await?;
-        gateway.context.metrics.connection(name, 1);
+        let tail = opening::open(gateway, caller, from).await?;
+        let Identity { user: payer, scopes, .. } = &caller.identity;
         Ok(Self {
-            uplink: Uplink::new(gateway.clone(), tail.session.clone(), scopes, name),
+            uplink: Uplink::new(gateway.clone(), tail.session.clone(), *scopes, name),
             expires: tail.session.expires(),
             tick: Box::pin(sleep_until(expiry::of(&tail.session))),
             held: Part::new(&gateway.half_sent, payer),
             ready: None,
             last: None,
-            open: Open { gateway: gateway.clone(), name, end: End::Bye },
+            open: OpenSession::new(name),
+            gateway: gateway.clone(),
             tail,
         })
     }
@@ -79,7 +67,7 @@ impl TwoWay {
     /// Waits until one more command may be taken. Once the session has ended any
     /// may, and has no effect.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let most = self.open.gateway.config.limits.commands_in_flight;
+        let most = self.gateway.config.limits.commands_in_flight;
         let session = &self.tail.session;
         let has_room = session.has_ended().is_some() || session.room_for_commands(most) > 0;
         if self.poll_held(cx).is_ready() && has_room {
@@ -135,7 +123,7 @@ impl TwoWay {
     /// Ends the session, once what has begun is answered.
     fn end(&mut self, end: End) {
         self.tail.session.end(end);
-        let within = self.open.gateway.config.limits.command_timeout * 2;
+        let within = self.gateway.config.limits.command_timeout * 2;
         self.last.get_or_insert_with(|| Instant::now() + within);
     }
 

@@ -19,6 +19,7 @@ use crate::gateway::Gateway;
 use crate::link::Outcome;
 use crate::link::execute::Typing;
 use crate::link::request::{Prepared, prepare, unhide};
+use crate::metrics;
 use crate::protocol::answer::Answer;
 use crate::protocol::binary;
 use crate::protocol::command::Command;
@@ -87,37 +88,34 @@ impl Uplink {
 
     /// Handles a frame in JSON.
     pub(crate) fn json(&mut self, text: &str) -> Option<End> {
-        self.session.command_begins();
-        let parsed = Fields::from_text(text).and_then(|fields| Ok((fields.reference()?, fields)));
-        let (reference, fields) = match parsed {
-            Ok(parsed) => parsed,
-            Err(failure) => return self.refuse(None, failure),
-        };
-        let command = fields.required_text("type").and_then(|name| Command::parse(&name, &fields));
-        let result = command.and_then(|command| self.command(command, &fields, reference.clone()));
-        result.err().and_then(|failure| self.refuse(reference, failure))
+        let parse = |fields: &Fields<'_>| Command::parse(&fields.required_text("type")?, fields);
+        self.take(Fields::from_text(text), None, parse)
     }
 
     /// Handles a frame in protobuf.
     pub(crate) fn protobuf(&mut self, bytes: &[u8]) -> Option<End> {
-        self.session.command_begins();
-        let parsed = binary::decode(bytes).and_then(|(kind, fields)| Ok((kind, fields.reference()?, fields)));
-        let (kind, reference, fields) = match parsed {
-            Ok(parsed) => parsed,
-            Err(failure) => return self.refuse(None, failure),
-        };
-        let command = Command::of(kind, &fields);
-        let result = command.and_then(|command| self.command(command, &fields, reference.clone()));
-        result.err().and_then(|failure| self.refuse(reference, failure))
+        match binary::decode(bytes) {
+            Ok((kind, fields)) => self.take(Ok(fields), None, |fields| Command::of(kind, fields)),
+            Err(failure) => self.no_frame(failure),
+        }
     }
 
-    /// A command of this name. With `acknowledge` that is the `ref` of its answer;
-    /// fields that could not be read are refused with why.
+    /// Handles a command of this name. With `acknowledge` that is the `ref` of its
+    /// answer; fields that could not be read are refused with why.
     pub(crate) fn event(
         &mut self,
-        kind: &str,
+        name: &str,
         fields: Result<Fields<'_>, Failure>,
         acknowledge: Reference,
+    ) -> Option<End> {
+        self.take(fields, acknowledge, |fields| Command::parse(name, fields))
+    }
+
+    fn take(
+        &mut self,
+        fields: Result<Fields<'_>, Failure>,
+        acknowledge: Reference,
+        parse: impl FnOnce(&Fields<'_>) -> Result<Command, Failure>,
     ) -> Option<End> {
         self.session.command_begins();
         let parsed = fields.and_then(|fields| Ok((fields.reference()?, fields)));
@@ -125,8 +123,7 @@ impl Uplink {
             Ok((reference, fields)) => (acknowledge.or(reference), fields),
             Err(failure) => return self.refuse(acknowledge, failure),
         };
-        let command = Command::parse(kind, &fields);
-        let result = command.and_then(|command| self.command(command, &fields, reference.clone()));
+        let result = parse(&fields).and_then(|command| self.command(command, &fields, reference.clone()));
         result.err().and_then(|failure| self.refuse(reference, failure))
     }
 
@@ -155,10 +152,10 @@ impl Uplink {
     fn admit(&mut self, ordered: Ordered) -> Result<(), Failure> {
         let (class, kind, now) = (ordered.command.class(), ordered.command.kind(), Instant::now());
         let payer = Payer { user: &self.session.user, service: self.scopes.get().service };
-        let (rates, metrics) = (&self.gateway.callers.rates, &self.gateway.context.metrics);
+        let rates = &self.gateway.callers.rates;
         let still = self.refusals.wait(class, now);
         if let Some(failure) = still.and_then(|wait| rates.refuse_still(payer, class, wait)) {
-            metrics.command(kind, Some(failure.code));
+            metrics::command(kind, Some(failure.code));
             return Err(failure);
         }
         match rates.admit(payer, class, ordered.command.units()) {
@@ -166,7 +163,7 @@ impl Uplink {
             Admission::Refused(failure) => {
                 let wait = Duration::from_millis(failure.retry_after_ms.unwrap_or_default());
                 self.refusals.note(class, wait, now);
-                metrics.command(kind, Some(failure.code));
+                metrics::command(kind, Some(failure.code));
                 Err(failure)
             }
             Admission::Waits(answer) => {
@@ -236,13 +233,12 @@ impl Uplink {
         if let Command::Presence { users, watch: true } = command {
             return presence::watch(&self.gateway.sessions, session, users, reference);
         }
-        let (kind, commands, metrics) =
-            (command.kind(), &self.gateway.commands, &self.gateway.context.metrics);
+        let (kind, commands) = (command.kind(), &self.gateway.commands);
         let span = span_of(kind, self.protocol);
         let _entered = span.enter();
         let typing = match commands.admit_typing(session.id.as_str(), user, &command) {
             Typing::Dropped => {
-                metrics.command(kind, None);
+                metrics::command(kind, None);
                 session.answer(Frame::Ok(reference, Box::new(Answer::Done)));
                 return Ok(());
             }
@@ -251,7 +247,7 @@ impl Uplink {
         let own = *user == session.user;
         let prepared = prepare(user, &session.device, own.then_some(&session.id), scopes, command);
         let Prepared { command, destination, message, hidden_id } = prepared.inspect_err(|failure| {
-            metrics.command(kind, Some(failure.code));
+            metrics::command(kind, Some(failure.code));
         })?;
         let (to, session) = (self.gateway.clone(), session.clone());
         let own_message = message.filter(|_| own);
@@ -259,7 +255,7 @@ impl Uplink {
             let repeated = outcome.repeated;
             let answer =
                 outcome.result.and_then(|reply| Answer::from_reply(unhide(reply, hidden_id), destination));
-            to.context.metrics.command(kind, answer.as_ref().err().map(|failure| failure.code));
+            metrics::command(kind, answer.as_ref().err().map(|failure| failure.code));
             if span.is_some() {
                 say_outcome(&span, &answer);
             }

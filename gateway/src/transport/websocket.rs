@@ -24,6 +24,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::codec::Message;
 use self::socket::Socket;
+use super::opening::{self, OpenSession};
 use super::uplink::Uplink;
 use crate::caller::half_sent::Part;
 use crate::caller::identity::Caller;
@@ -66,7 +67,7 @@ async fn upgrade(
     let (upgrade, accept) = handshake::accept(&mut request)?;
     let query = Query::parse(request.uri().query().unwrap_or_default())?;
     let subprotocol = subprotocol(request.headers())?;
-    let tail = super::opening::open(&gateway, &caller, StartAt::parse(query.get("cursor"))?).await?;
+    let tail = opening::open(&gateway, &caller, StartAt::parse(query.get("cursor"))?).await?;
     let form = if subprotocol == Some(PROTOBUF) { Form::Protobuf } else { Form::Json };
     let to = gateway.clone();
     gateway.context.tracker.spawn(async move {
@@ -180,11 +181,11 @@ impl Connection {
 
     /// Carries frames both ways until the session or the socket ends.
     async fn serve(mut self) {
-        self.gateway.context.metrics.connection("websocket", 1);
+        let mut open = OpenSession::new("websocket");
         let mut tick = pin!(sleep_until(self.next_tick()));
         let end = poll_fn(|cx| self.turn(cx, tick.as_mut())).await;
-        self.gateway.context.metrics.connection("websocket", -1);
-        self.gateway.context.metrics.session_ended(end);
+        open.end = end;
+        drop(open);
         if self.blocked.is_some() && end.goaway().is_some() {
             // Lost, unless the peer takes it within the time for closing.
             self.say(&Frame::Goaway(end, session::reconnect_in_ms(end)));
