@@ -88,9 +88,9 @@ measure: measured-programs ## Measures messages, transports, memory and storms (
 	$(MEASURE) measure --binaries $(dir $(MEASURE)) --record .
 
 .PHONY: versus
-versus: measured-programs ## Measures Socket.IO, Centrifugo and a bare relay beside it (an hour), and writes docs/PERFORMANCE.md
+versus: measured-programs ## Measures Socket.IO, Socketioxide, Centrifugo and a bare relay beside it (two hours), and writes docs/PERFORMANCE.md
 	$(MEASURE) versus --binaries $(dir $(MEASURE)) --record . --users 2000 --rates 5000,20000 --most 80000 \
-		--subscribers 1000 --deliveries 20000 --members 200 --idle 4000 --storm 10000
+		--subscribers 1000 --deliveries 20000 --members 20,200 --idle 4000 --storm 10000 --resume 2000
 
 .PHONY: install
 install: ## Builds router, gateway and standalone as they are shipped and installs them (as `cargo install` does: ~/.cargo/bin)

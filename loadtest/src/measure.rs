@@ -51,7 +51,16 @@ const MESSAGES: [(&str, &str); 6] = [
 
 /// As `--transport` knows them; short polls never wait, so they have no idle
 /// client.
-const TRANSPORTS: [&str; 6] = ["websocket", "websocket-protobuf", "sse", "stream", "iframe", "long-poll"];
+const TRANSPORTS: [&str; 8] = [
+    "websocket",
+    "websocket-protobuf",
+    "sse",
+    "stream",
+    "iframe",
+    "long-poll",
+    "socketio-websocket",
+    "socketio-polling",
+];
 
 fn steps(options: &Measure) -> Vec<Step> {
     let seconds = format!(" --duration {}", options.seconds);

@@ -81,7 +81,8 @@ async fn what_was_not_measured_is_said_to_be_so_and_is_no_zero() {
 #[tokio::test]
 async fn users_on_a_mix_of_transports_hear_one_another() {
     let cluster = cluster().await.unwrap();
-    let transports = "websocket=2,sse=1,poll=1,stream=1,websocket-protobuf=1".parse().unwrap();
+    let transports =
+        "websocket=2,sse,poll,stream,websocket-protobuf,socketio-websocket,socketio-polling".parse().unwrap();
     let settings = Settings { transports, ..settings() };
     assert!(delivered(&workload::direct::run(&cluster.servers, &settings).await.unwrap()) > 0);
     assert!(delivered(&workload::mixed::run(&cluster.servers, &settings).await.unwrap()) > 0);

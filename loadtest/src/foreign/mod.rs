@@ -3,7 +3,7 @@
 //! vocabulary of PROTOCOL.md, so that the same workloads run against all and
 //! the generator does the same work for each.
 //!
-//! None of these servers numbers or keeps messages: a message's number is the
+//! None of these servers numbers a user's messages: a message's number is the
 //! one in its body, `f` its sender and `n` the sender's count, and its log is
 //! named `sender>target`.
 
@@ -45,6 +45,11 @@ trait Dialect: fmt::Debug + Send + Sync {
 
     /// Subscribes; ends with [`Heard::Ready`].
     fn subscribe(&mut self, channel: &str) -> String;
+
+    /// Where the user would go on, with a server that keeps what was missed.
+    fn cursor(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What a server's message means.
@@ -52,8 +57,9 @@ trait Dialect: fmt::Debug + Send + Sync {
 enum Heard {
     /// Answer with these.
     Reply(Vec<String>),
-    /// What was last asked for (to be connected, a subscription) is there.
-    Ready,
+    /// What was last asked for (to be connected, a subscription) is there, with
+    /// what was missed.
+    Ready(Vec<(String, Value)>),
     /// Bodies, each with whom or what it was sent to.
     Bodies(Vec<(String, Value)>),
 }
@@ -78,7 +84,8 @@ pub(crate) struct Foreign {
 
 impl Foreign {
     /// Connects; returns when the user, who is the account's device, would hear
-    /// what is sent to it, and to the channel. Only Socket.IO knows carriers.
+    /// what is sent to it, and to the channel. What came after the account's
+    /// cursor is handed out first. Only Socket.IO knows carriers.
     pub(crate) async fn connect(
         kind: Kind,
         account: &Account,
@@ -87,13 +94,17 @@ impl Foreign {
     ) -> Result<Self> {
         let user = account.device.as_deref().unwrap_or_default();
         let dialect: Box<dyn Dialect> = match kind {
-            Kind::SocketIo => Box::new(socketio::SocketIo::new(user)),
-            Kind::Centrifugo => Box::new(centrifugo::Centrifugo::new(user)),
+            Kind::SocketIo | Kind::Socketioxide => Box::new(socketio::SocketIo::new(user)),
+            Kind::Centrifugo | Kind::CentrifugoHistory => {
+                Box::new(centrifugo::Centrifugo::new(user, account.cursor.as_deref()))
+            }
             Kind::Relay => Box::new(relay::Relay::new(user)),
             Kind::Switchboard => return Err(Error::broken("not another server")),
         };
         let way = match kind {
-            Kind::SocketIo => Way::Engine(Box::new(Engine::open(account, &dialect.path(), carrier).await?)),
+            Kind::SocketIo | Kind::Socketioxide => {
+                Way::Engine(Box::new(Engine::open(account, &dialect.path(), carrier).await?))
+            }
             _ => Way::WebSocket(Box::new(websocket::open(account, &dialect.path(), &[]).await?)),
         };
         let mut foreign = Self { way, dialect, waiting: VecDeque::new(), last_ref: 0 };
@@ -107,6 +118,11 @@ impl Foreign {
             foreign.ready().await?;
         }
         Ok(foreign)
+    }
+
+    /// Where the user would go on; empty with a server that keeps nothing.
+    pub(crate) fn cursor(&self) -> String {
+        self.dialect.cursor().unwrap_or_default()
     }
 
     /// The next frame. Safe to drop half way.
@@ -150,17 +166,22 @@ impl Foreign {
             },
         };
         match self.dialect.hear(&text)? {
-            Heard::Ready => return Ok(true),
+            Heard::Ready(missed) => {
+                self.hand_out(missed);
+                return Ok(true);
+            }
             Heard::Reply(texts) => {
                 for text in texts {
                     self.write(text).await?;
                 }
             }
-            Heard::Bodies(bodies) => {
-                self.waiting.extend(bodies.into_iter().map(|(target, body)| frame(&target, body)));
-            }
+            Heard::Bodies(bodies) => self.hand_out(bodies),
         }
         Ok(false)
+    }
+
+    fn hand_out(&mut self, bodies: Vec<(String, Value)>) {
+        self.waiting.extend(bodies.into_iter().map(|(target, body)| frame(&target, body)));
     }
 
     async fn write(&mut self, text: String) -> Result<()> {

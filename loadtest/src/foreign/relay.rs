@@ -25,7 +25,7 @@ impl Dialect for Relay {
 
     fn hear(&mut self, text: &str) -> Result<Heard> {
         if text == "R" {
-            return Ok(Heard::Ready);
+            return Ok(Heard::Ready(Vec::new()));
         }
         let (head, body) = text.split_once('\n').ok_or_else(|| Error::broken("no line of the relay"))?;
         let target = head.get(1..).unwrap_or_default().to_owned();

@@ -30,7 +30,7 @@ impl SocketIo {
                 let channel = parts[2].as_str().unwrap_or_default().to_owned();
                 Ok(Heard::Bodies(vec![(channel, parts.swap_remove(1))]))
             }
-            Some("subscribed") => Ok(Heard::Ready),
+            Some("subscribed") => Ok(Heard::Ready(Vec::new())),
             _ => Err(Error::broken(format!("an event that the server script has not: {text}"))),
         }
     }
@@ -47,7 +47,7 @@ impl Dialect for SocketIo {
 
     fn hear(&mut self, text: &str) -> Result<Heard> {
         match text.as_bytes() {
-            [b'0', ..] => Ok(Heard::Ready),
+            [b'0', ..] => Ok(Heard::Ready(Vec::new())),
             [b'2', ..] => self.event(&text[1..]),
             _ => Err(Error::broken(format!("a packet that was not expected: {text}"))),
         }
@@ -74,7 +74,7 @@ mod tests {
     fn a_handshake_and_events_are_understood() {
         let mut client = SocketIo::new("user1");
         assert_eq!(client.greet().unwrap(), r#"0{"user":"user1"}"#);
-        assert!(matches!(client.hear(r#"0{"sid":"y"}"#).unwrap(), Heard::Ready));
+        assert!(matches!(client.hear(r#"0{"sid":"y"}"#).unwrap(), Heard::Ready(_)));
         let Heard::Bodies(bodies) = client.hear(r#"2["message",{"n":1}]"#).unwrap() else { panic!() };
         assert_eq!(bodies, [("user1".to_owned(), json!({"n": 1}))]);
         let Heard::Bodies(bodies) = client.hear(r#"2["publication",{"n":2},"c_x"]"#).unwrap() else {

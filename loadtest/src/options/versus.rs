@@ -11,7 +11,7 @@ use super::{LOAD, Programs, REPORT, SERVERS, seconds};
 #[derive(Debug, Args)]
 pub(crate) struct Versus {
     /// What is measured, in this order.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "idle,direct,room,groups,storm", help_heading = LOAD)]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "idle,direct,room,groups,storm,resume", help_heading = LOAD)]
     scenarios: Vec<ScenarioName>,
 
     /// What is compared; `-polling` is over polls, the rest over WebSockets.
@@ -19,7 +19,7 @@ pub(crate) struct Versus {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "switchboard,switchboard-socketio,switchboard-socketio-polling,socketio,socketio-polling,centrifugo,relay",
+        default_value = "switchboard,switchboard-socketio,switchboard-socketio-polling,socketio,socketio-polling,socketioxide,centrifugo,centrifugo-history,relay",
         help_heading = SERVERS
     )]
     servers: Vec<ServerName>,
@@ -51,9 +51,9 @@ pub(crate) struct Versus {
     #[arg(long, default_value_t = 200, help_heading = LOAD)]
     subscribers: usize,
 
-    /// Members of the group in `groups`, who all write.
-    #[arg(long, default_value_t = 200, help_heading = LOAD)]
-    members: usize,
+    /// Members of the group in `groups`, who all write; of each size one.
+    #[arg(long, value_delimiter = ',', default_value = "20,200", help_heading = LOAD)]
+    members: Vec<usize>,
 
     /// Deliveries a second in `room` and in `groups`.
     #[arg(long, default_value_t = 10_000.0, help_heading = LOAD)]
@@ -66,6 +66,14 @@ pub(crate) struct Versus {
     /// Users of `storm`.
     #[arg(long, default_value_t = 1000, help_heading = LOAD)]
     storm: usize,
+
+    /// Users of `resume`, who were away and come back at once.
+    #[arg(long, default_value_t = 200, help_heading = LOAD)]
+    resume: usize,
+
+    /// Messages that each of them missed.
+    #[arg(long, default_value_t = 50, help_heading = LOAD)]
+    missed: usize,
 
     /// Bytes of a message's body.
     #[arg(long, default_value_t = 128, help_heading = LOAD)]
@@ -97,6 +105,7 @@ enum ScenarioName {
     Groups,
     Idle,
     Storm,
+    Resume,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -106,7 +115,9 @@ enum ServerName {
     SwitchboardSocketioPolling,
     Socketio,
     SocketioPolling,
+    Socketioxide,
     Centrifugo,
+    CentrifugoHistory,
     Relay,
 }
 
@@ -123,9 +134,11 @@ impl Versus {
             most: self.most,
             subscribers: self.subscribers,
             deliveries: self.deliveries,
-            members: self.members,
+            members: self.members.clone(),
             idle: self.idle,
             storm: self.storm,
+            resume: self.resume,
+            missed: self.missed,
             body: self.body,
             seed: self.seed.unwrap_or_else(rand::random),
             work: std::path::absolute(&self.work).context("--work")?,
@@ -142,7 +155,9 @@ fn contender(name: ServerName) -> Contender {
         ServerName::SwitchboardSocketioPolling => Contender::SwitchboardSocketIoPolling,
         ServerName::Socketio => Contender::SocketIo,
         ServerName::SocketioPolling => Contender::SocketIoPolling,
+        ServerName::Socketioxide => Contender::Socketioxide,
         ServerName::Centrifugo => Contender::Centrifugo,
+        ServerName::CentrifugoHistory => Contender::CentrifugoHistory,
         ServerName::Relay => Contender::Relay,
     }
 }
@@ -154,5 +169,6 @@ fn scenario(name: ScenarioName) -> Scenario {
         ScenarioName::Groups => Scenario::Groups,
         ScenarioName::Idle => Scenario::Idle,
         ScenarioName::Storm => Scenario::Storm,
+        ScenarioName::Resume => Scenario::Resume,
     }
 }

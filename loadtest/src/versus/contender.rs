@@ -16,8 +16,12 @@ pub enum Contender {
     SocketIo,
     /// The same over polls.
     SocketIoPolling,
+    /// Two nodes of Socketioxide with its Redis adapter, over WebSockets.
+    Socketioxide,
     /// Two nodes of Centrifugo with the Redis engine, over WebSockets.
     Centrifugo,
+    /// The same, where each channel has a history.
+    CentrifugoHistory,
     /// The bare relay over WebSockets: the floor.
     Relay,
 }
@@ -31,8 +35,27 @@ impl Contender {
             Self::SwitchboardSocketIoPolling => "switchboard over socket.io, polling",
             Self::SocketIo => "socket.io",
             Self::SocketIoPolling => "socket.io, polling",
+            Self::Socketioxide => "socketioxide",
             Self::Centrifugo => "centrifugo",
+            Self::CentrifugoHistory => "centrifugo with history",
             Self::Relay => "relay",
+        }
+    }
+
+    /// What it promises, for whoever compares the figures.
+    pub(super) fn promise(self) -> &'static str {
+        match self {
+            Self::Switchboard | Self::SwitchboardSocketIo | Self::SwitchboardSocketIoPolling => {
+                "each message is numbered, and in the inbox of every member, once, before it is acknowledged"
+            }
+            Self::SocketIo | Self::SocketIoPolling | Self::Socketioxide => {
+                "at most once, to those who are connected; nothing is kept, numbered or acknowledged"
+            }
+            Self::Centrifugo => "at most once, to those who are connected; acknowledged when Redis has it",
+            Self::CentrifugoHistory => {
+                "numbered, and in the history of the one channel that it was published to, before it is acknowledged"
+            }
+            Self::Relay => "nothing; one process that passes bytes on",
         }
     }
 
@@ -43,7 +66,9 @@ impl Contender {
                 Kind::Switchboard
             }
             Self::SocketIo | Self::SocketIoPolling => Kind::SocketIo,
+            Self::Socketioxide => Kind::Socketioxide,
             Self::Centrifugo => Kind::Centrifugo,
+            Self::CentrifugoHistory => Kind::CentrifugoHistory,
             Self::Relay => Kind::Relay,
         }
     }
@@ -52,7 +77,12 @@ impl Contender {
         Mix::only(match self {
             Self::SwitchboardSocketIo => Transport::SocketIoWebSocket,
             Self::SwitchboardSocketIoPolling | Self::SocketIoPolling => Transport::SocketIoPolling,
-            Self::Switchboard | Self::SocketIo | Self::Centrifugo | Self::Relay => Transport::WebSocket,
+            Self::Switchboard
+            | Self::SocketIo
+            | Self::Socketioxide
+            | Self::Centrifugo
+            | Self::CentrifugoHistory
+            | Self::Relay => Transport::WebSocket,
         })
     }
 
@@ -62,7 +92,12 @@ impl Contender {
             Self::Switchboard => &[Self::SocketIo, Self::Relay],
             Self::SwitchboardSocketIo => &[Self::SocketIo],
             Self::SwitchboardSocketIoPolling => &[Self::SocketIoPolling],
-            Self::SocketIo | Self::SocketIoPolling | Self::Centrifugo | Self::Relay => &[],
+            Self::SocketIo
+            | Self::SocketIoPolling
+            | Self::Socketioxide
+            | Self::Centrifugo
+            | Self::CentrifugoHistory
+            | Self::Relay => &[],
         }
     }
 }

@@ -48,12 +48,16 @@ pub struct Plan {
     pub subscribers: usize,
     /// Deliveries a second in the room, and in the group.
     pub deliveries: f64,
-    /// Members of the group.
-    pub members: usize,
+    /// Members of the groups, each measured.
+    pub members: Vec<usize>,
     /// Connections of `idle`.
     pub idle: usize,
     /// Users who drop and return.
     pub storm: usize,
+    /// Users who were away and resume.
+    pub resume: usize,
+    /// Messages that each of them missed.
+    pub missed: usize,
     /// Bytes of a body.
     pub body: usize,
     /// Decides who writes when.
@@ -75,6 +79,8 @@ pub enum Scenario {
     Idle,
     /// All drop and return at once.
     Storm,
+    /// All were away, return at once, and are given what they missed.
+    Resume,
 }
 
 /// Measures all. A server that cannot be started is left out with a line that
@@ -96,6 +102,7 @@ pub async fn run(plan: &Plan, binaries: &Arc<Binaries>) -> Result<Sheet> {
                 continue;
             }
             let (kind, name) = (contender.kind(), contender.name());
+            board.note(format!("{name}: {}", contender.promise()));
             let turn = (round - 1) * plan.contenders.len() + index + 1;
             eprintln!("versus: turn {turn} of {turns}: {name}, round {round} of {}", plan.rounds);
             let running = match start(plan, kind, binaries).await {
@@ -131,7 +138,8 @@ async fn start(plan: &Plan, kind: Kind, binaries: &Arc<Binaries>) -> Result<Runn
     match kind {
         Kind::Switchboard => switchboard(binaries, 2, 2).await,
         Kind::SocketIo => servers::socketio(&plan.work).await,
-        Kind::Centrifugo => servers::centrifugo(&plan.work).await,
+        Kind::Socketioxide => servers::socketioxide(&plan.work).await,
+        Kind::Centrifugo | Kind::CentrifugoHistory => servers::centrifugo(&plan.work, kind).await,
         Kind::Relay => servers::relay().await,
     }
 }
@@ -155,12 +163,14 @@ async fn measure(
             costs(&summary, contender, &name, "room", board);
         }
         Scenario::Groups => {
-            let rate = plan.deliveries / plan.members as f64;
-            let settings = Settings { users: plan.members, members: plan.members, rate, ..settings };
-            let summary = workload::groups::run(servers, &settings).await?;
-            sound(&summary, board)?;
-            let name = format!("group of {} at {:.0}/s: CPU per delivery", plan.members, plan.deliveries);
-            costs(&summary, contender, &name, "group", board);
+            for &members in &plan.members {
+                let rate = plan.deliveries / members as f64;
+                let settings = Settings { users: members, members, rate, ..settings.clone() };
+                let summary = workload::groups::run(servers, &settings).await?;
+                sound(&summary, board)?;
+                let name = format!("group of {members} at {:.0}/s: CPU per delivery", plan.deliveries);
+                costs(&summary, contender, &name, "group", board);
+            }
         }
         Scenario::Idle => {
             let settings = Settings { users: plan.idle, duration: Duration::from_secs(2), ..settings };
@@ -191,6 +201,16 @@ async fn measure(
             let name = format!("storm of {}", plan.storm);
             board.add(contender, &format!("{name}: all back"), "ms", returns.back.max);
             board.add(contender, &format!("{name}: all back and caught up"), "ms", returns.caught_up.max);
+            board.add_known(contender, &format!("{name}: CPU per user"), "µs", returns.cpu_per_user);
+        }
+        Scenario::Resume if !contender.kind().keeps() => {}
+        Scenario::Resume => {
+            let settings = Settings { users: plan.resume, backlog: plan.missed, ..settings };
+            let summary = workload::catchup::run(servers, &settings).await?;
+            sound(&summary, board)?;
+            let returns = summary.returns.unwrap_or_default();
+            let name = format!("{} who missed {} messages each", plan.resume, plan.missed);
+            board.add(contender, &format!("{name}: all caught up"), "ms", returns.caught_up.max);
             board.add_known(contender, &format!("{name}: CPU per user"), "µs", returns.cpu_per_user);
         }
     }
@@ -257,7 +277,8 @@ impl Plan {
         ensure!(self.rounds > 0, "--rounds: at least 1");
         ensure!(!self.contenders.is_empty() && !self.scenarios.is_empty(), "nothing to measure");
         ensure!(self.subscribers >= 2 && self.idle >= 10 && self.storm >= 2, "too few users");
-        ensure!((2..=500).contains(&self.members), "--members: 2 to 500");
+        ensure!(self.members.iter().all(|members| (2..=500).contains(members)), "--members: 2 to 500");
+        ensure!(self.resume >= 2 && (1..=9_000).contains(&self.missed), "--missed: 1 to 9000");
         ensure!(self.rates.iter().all(|rate| rate.is_finite() && *rate > 0.0), "--rates: more than nothing");
         ensure!(self.deliveries.is_finite() && self.deliveries > 0.0, "--deliveries: more than nothing");
         self.settings(Contender::Switchboard).check()
@@ -268,8 +289,11 @@ impl Plan {
         let around = Duration::from_secs(8);
         // Fixed rates, closed loop, half of the largest; and the search for it.
         let direct = self.rates.len() as u32 + 2 + search::STEPS;
-        let runs =
-            self.scenarios.iter().map(|scenario| if *scenario == Scenario::Direct { direct } else { 1 });
+        let runs = self.scenarios.iter().map(|scenario| match scenario {
+            Scenario::Direct => direct,
+            Scenario::Groups => self.members.len() as u32,
+            _ => 1,
+        });
         around + (self.seconds + around / 2) * runs.sum::<u32>()
     }
 

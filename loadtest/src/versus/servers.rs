@@ -16,7 +16,12 @@ use crate::workload::{Kind, Role, ServerProcess, Servers};
 const START: Duration = Duration::from_secs(60);
 
 /// What `go install` is asked for.
-const CENTRIFUGO: &str = "github.com/centrifugal/centrifugo/v6@v6.5.1";
+const CENTRIFUGO: &str = "github.com/centrifugal/centrifugo/v6@v6.9.1";
+
+/// More than anybody misses here, for longer than a run takes.
+const HISTORY: &str = r#"{"channel": {"without_namespace": {
+  "history_size": 10000, "history_ttl": "1h", "force_positioning": true, "force_recovery": true
+}}, "client": {"recovery_max_publication_limit": 10000}}"#;
 
 /// The programs of a contender and their versions, once it is installed.
 pub(super) fn versions(kind: Kind, folder: &Path) -> Vec<(&'static str, String)> {
@@ -32,7 +37,11 @@ pub(super) fn versions(kind: Kind, folder: &Path) -> Vec<(&'static str, String)>
             ("@socket.io/redis-adapter", package("@socket.io/redis-adapter")),
             ("node", says("node", &["--version"])),
         ],
-        Kind::Centrifugo => {
+        Kind::Socketioxide => {
+            let crates = ["socketioxide", "socketioxide-redis"];
+            crates.map(|name| (name, locked(SOCKETIOXIDE_FILES[1].1, name))).into()
+        }
+        Kind::Centrifugo | Kind::CentrifugoHistory => {
             vec![("centrifugo", CENTRIFUGO.rsplit('@').next().unwrap_or("unknown").to_owned())]
         }
         Kind::Switchboard | Kind::Relay => Vec::new(),
@@ -45,6 +54,18 @@ const SOCKETIO_FILES: [(&str, &str); 4] = [
     (".npmrc", include_str!("../../versus/socketio/.npmrc")),
     ("server.mjs", include_str!("../../versus/socketio/server.mjs")),
 ];
+
+const SOCKETIOXIDE_FILES: [(&str, &str); 3] = [
+    ("Cargo.toml", include_str!("../../versus/socketioxide/Cargo.toml")),
+    ("Cargo.lock", include_str!("../../versus/socketioxide/Cargo.lock")),
+    ("main.rs", include_str!("../../versus/socketioxide/main.rs")),
+];
+
+/// The version of a crate in a lock file.
+fn locked(lock: &str, name: &str) -> String {
+    let after = lock.split(&format!("name = \"{name}\"\nversion = \"")).nth(1);
+    after.and_then(|rest| rest.split('"').next()).unwrap_or("unknown").to_owned()
+}
 
 /// Servers with what has to live as long as they do; all ends on drop.
 #[derive(Debug)]
@@ -113,13 +134,28 @@ pub(super) async fn socketio(folder: &Path) -> Result<Running> {
     Ok(on_redis(Kind::SocketIo, urls, nodes, redis))
 }
 
-/// Two nodes of Centrifugo with its Redis engine.
-pub(super) async fn centrifugo(folder: &Path) -> Result<Running> {
+/// Two nodes of Socketioxide with its Redis adapter.
+pub(super) async fn socketioxide(folder: &Path) -> Result<Running> {
+    let folder = folder.to_owned();
+    let program = tokio::task::spawn_blocking(move || install_socketioxide(&folder)).await??;
+    let redis = RedisServer::start().await?;
+    let threads = threads(2).to_string();
+    let node = |port: u16| (vec![port.to_string(), redis.url(), threads.clone()], "/");
+    let (urls, nodes) = nodes("socketioxide", &program, node).await?;
+    Ok(on_redis(Kind::Socketioxide, urls, nodes, redis))
+}
+
+/// Two nodes of Centrifugo with its Redis engine, `kind` with or without
+/// histories of channels.
+pub(super) async fn centrifugo(folder: &Path, kind: Kind) -> Result<Running> {
     let folder = folder.to_owned();
     let program = tokio::task::spawn_blocking(move || install_centrifugo(&folder)).await??;
     let redis = RedisServer::start().await?;
+    let config = program.with_extension("json");
+    std::fs::write(&config, if kind.keeps() { HISTORY } else { "{}" })?;
     let node = |port: u16| {
         let flags = [
+            ("--config", config.display().to_string()),
             ("--http_server.address", "127.0.0.1".to_owned()),
             ("--http_server.port", port.to_string()),
             ("--engine.type", "redis".to_owned()),
@@ -132,7 +168,7 @@ pub(super) async fn centrifugo(folder: &Path) -> Result<Running> {
         (flags.iter().map(|(name, value)| format!("{name}={value}")).collect(), "/health")
     };
     let (urls, nodes) = nodes("centrifugo", &program, node).await?;
-    Ok(on_redis(Kind::Centrifugo, urls, nodes, redis))
+    Ok(on_redis(kind, urls, nodes, redis))
 }
 
 /// This program again, as the relay.
@@ -211,7 +247,8 @@ fn install_socketio(folder: &Path) -> Result<()> {
 
 /// Builds it, once; blocks for as long as Go takes.
 fn install_centrifugo(folder: &Path) -> Result<PathBuf> {
-    let folder = std::path::absolute(folder)?.join("centrifugo");
+    let version = CENTRIFUGO.rsplit('@').next().unwrap_or("unknown");
+    let folder = std::path::absolute(folder)?.join(format!("centrifugo-{version}"));
     let program = folder.join("centrifugo");
     if program.is_file() {
         return Ok(program);
@@ -220,6 +257,24 @@ fn install_centrifugo(folder: &Path) -> Result<PathBuf> {
     let mut go = Command::new(find("go")?);
     go.args(["install", CENTRIFUGO]).env("GOBIN", &folder);
     said(&mut go)?;
+    Ok(program)
+}
+
+/// Builds it from its lock file, once; blocks for as long as cargo takes.
+fn install_socketioxide(folder: &Path) -> Result<PathBuf> {
+    let folder = std::path::absolute(folder)?.join("socketioxide");
+    let program = folder.join("target/release/yardstick-socketioxide");
+    let text = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+    if program.is_file() && SOCKETIOXIDE_FILES.iter().all(|(name, content)| text(name) == *content) {
+        return Ok(program);
+    }
+    std::fs::create_dir_all(&folder)?;
+    for (name, content) in SOCKETIOXIDE_FILES {
+        std::fs::write(folder.join(name), content)?;
+    }
+    let mut cargo = Command::new(find("cargo")?);
+    cargo.args(["build", "--release", "--locked", "--target-dir", "target"]).current_dir(&folder);
+    said(&mut cargo)?;
     Ok(program)
 }
 

@@ -10,7 +10,6 @@ use rand::Rng;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tokio_util::sync::CancellationToken;
 
 use super::cost::{self, CpuLook};
 use super::line::Line;
@@ -18,7 +17,7 @@ use super::probe::Probe;
 use super::record::histogram;
 use super::slowest::Slowest;
 use super::tally::{Letter, Tally};
-use super::{Kind, Seat, Servers, Settings, progress, user_name, users};
+use super::{Kind, Seat, Servers, Settings, direct, progress, user_name, users};
 use crate::history::{Allowed, DeviceLog, History};
 use crate::summary::{Generator, Latency, LongestCall, Messages, Returns, Summary};
 
@@ -70,11 +69,16 @@ pub(super) async fn run(servers: &Servers, settings: &Settings, absence: Absence
     for (user, line) in lines.iter().enumerate() {
         let name = user_name(user);
         let log = history.device(&name, "load");
-        log.began(line.cursor());
-        away.push(Away { user, name, cursor: line.cursor().to_owned(), log });
+        let cursor = line.cursor().into_owned();
+        log.began(&cursor);
+        away.push(Away { user, name, cursor, log });
     }
     // All sockets at once, without a goodbye.
     drop(lines);
+    for user in 0..settings.users {
+        // Who writes to whom: see `write`.
+        direct::file(servers.kind, &history, settings.users + user % WRITERS, user);
+    }
 
     let tally = Arc::new(Tally::new(servers, settings, Arc::clone(&history), settings.users));
     let mut staying = JoinSet::new();
@@ -113,7 +117,7 @@ async fn write(
     for (index, line) in writers.into_iter().enumerate() {
         let name = user_name(users + index);
         let log = tally.history.device(&name, "load");
-        log.began(line.cursor());
+        log.began(&line.cursor());
         let (tally, bar, done) = (Arc::clone(tally), bar.clone(), done.clone());
         staying.spawn(async move {
             let mut writer = Writer { tally, line, log, name, open: 0 };
@@ -125,8 +129,11 @@ async fn write(
                 }
             }
             writer.answers(0).await?;
+            if writer.tally.servers.kind != Kind::Switchboard {
+                writer.hears_itself().await?;
+            }
             let _ = done.send(()).await;
-            stay(writer.line, &mut writer.log, &writer.tally.stop).await
+            stay(writer.line, &mut writer.log, &writer.tally).await
         });
     }
     for _ in 0..count {
@@ -158,12 +165,26 @@ impl Writer {
         let letter =
             Letter { sender: &self.name, number, time: Instant::now(), bytes: self.tally.settings.body };
         let body = self.tally.body(letter);
-        self.tally.history.sending(&Kind::Switchboard.direct(&self.name, &to), &id);
+        self.tally.history.sending(&self.tally.servers.kind.direct(&self.name, &to), &id);
         let command = serde_json::json!({"type": "send", "to": to, "body": body, "client_msg_id": id});
         let reference = self.line.start(command).await?;
         self.log.expect_answer(reference, &id);
         self.open += 1;
         Ok(())
+    }
+
+    /// With a server that answers before it has written: a message to itself, the
+    /// last one, comes when all before it are written.
+    async fn hears_itself(&mut self) -> Result<()> {
+        let command = serde_json::json!({"type": "send", "to": self.name, "body": {"f": self.name}});
+        self.line.start(command).await?;
+        loop {
+            let frame =
+                timeout(PATIENCE, self.line.next_frame()).await.context("a writer hears nothing")??;
+            if frame.kind() == "publication" {
+                return Ok(());
+            }
+        }
     }
 
     /// Reads until at most so many are open.
@@ -203,7 +224,7 @@ async fn come_back(
             let (line, how) = one.come_back(&tally, start, backlog).await.with_context(|| name.clone())?;
             // As large as there are senders: never full.
             let _ = done.send(how).await;
-            stay(line, &mut one.log, &tally.stop).await.with_context(|| format!("{name} was cut off"))
+            stay(line, &mut one.log, &tally).await.with_context(|| format!("{name} was cut off"))
         });
     }
     go.send_replace(Some(Instant::now()));
@@ -239,25 +260,25 @@ impl Away {
             sleep(pause).await;
         };
         let back = start.elapsed();
-        self.log.began(line.cursor());
+        self.log.began(&line.cursor());
         let mut got = 0;
         while got < backlog {
             let frame = timeout_at(deadline, line.next_frame()).await.context("not caught up in time")??;
-            self.log.frame(&frame);
-            if frame.kind() == "message" {
+            if matches!(frame.kind(), "message" | "publication") {
                 got += 1;
             }
+            tally.heard(&mut self.log, &frame);
         }
         Ok((line, Return { back, caught_up: start.elapsed(), retries }))
     }
 }
 
 /// Reads until `stop`.
-async fn stay(mut line: Line, log: &mut DeviceLog, stop: &CancellationToken) -> Result<()> {
+async fn stay(mut line: Line, log: &mut DeviceLog, tally: &Tally) -> Result<()> {
     loop {
         tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            frame = line.next_frame() => log.frame(&frame?),
+            () = tally.stop.cancelled() => return Ok(()),
+            frame = line.next_frame() => tally.heard(log, &frame?),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! One user's connection, whatever server is at its other end. All speak the
 //! vocabulary of PROTOCOL.md; [`Foreign`] translates.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::client::{Client, Error, Frame, Result};
@@ -21,10 +23,11 @@ impl Line {
     }
 
     /// The position of the last event; empty where there is none.
-    pub(super) fn cursor(&self) -> &str {
+    pub(super) fn cursor(&self) -> Cow<'_, str> {
         match self {
-            Self::Switchboard(client) => client.cursor(),
-            Self::Foreign(_) | Self::Cut => "",
+            Self::Switchboard(client) => client.cursor().into(),
+            Self::Foreign(foreign) => foreign.cursor().into(),
+            Self::Cut => "".into(),
         }
     }
 

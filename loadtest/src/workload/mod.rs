@@ -56,8 +56,12 @@ pub enum Kind {
     Switchboard,
     /// Socket.IO with the Redis adapter.
     SocketIo,
-    /// Centrifugo with its Redis engine.
+    /// Socketioxide with its Redis adapter.
+    Socketioxide,
+    /// Centrifugo with its Redis engine; channels have no history.
     Centrifugo,
+    /// The same; channels have a history, and readers recover from it.
+    CentrifugoHistory,
     /// The bare relay: the floor.
     Relay,
 }
@@ -146,8 +150,18 @@ impl Kind {
         match self {
             Self::Switchboard => "switchboard",
             Self::SocketIo => "socket.io",
+            Self::Socketioxide => "socketioxide",
             Self::Centrifugo => "centrifugo",
+            Self::CentrifugoHistory => "centrifugo with history",
             Self::Relay => "relay",
+        }
+    }
+
+    /// Whether it keeps messages for readers who are away.
+    pub fn keeps(self) -> bool {
+        match self {
+            Self::Switchboard | Self::CentrifugoHistory => true,
+            Self::SocketIo | Self::Socketioxide | Self::Centrifugo | Self::Relay => false,
         }
     }
 
@@ -185,7 +199,8 @@ impl Servers {
             kind => {
                 let polls = settings.transports.transport(user) == Transport::SocketIoPolling;
                 let carrier = if polls { Carrier::Polling } else { Carrier::WebSocket };
-                let account = Account::new(gateway, "", name);
+                let mut account = Account::new(gateway, "", name);
+                account.cursor.clone_from(&seat.cursor);
                 let foreign = Foreign::connect(kind, &account, carrier, seat.channel.as_deref()).await;
                 foreign.map(|foreign| Line::Foreign(Box::new(foreign))).map_err(Into::into)
             }

@@ -66,10 +66,10 @@ struct InFlight {
 
 impl Person {
     pub(super) fn new(line: Line, log: DeviceLog, plan: Plan, tally: Arc<Tally>) -> Self {
-        log.began(line.cursor());
+        log.began(&line.cursor());
         let random = StdRng::seed_from_u64(tally.settings.seed ^ (plan.user as u64) << 20);
         let due = plan.writes.as_ref().map_or(tally.measure_to, |writes| writes.first);
-        let acknowledged = line.cursor().to_owned();
+        let acknowledged = line.cursor().into_owned();
         let reads_again = tally.start;
         Self {
             line,
@@ -231,7 +231,7 @@ impl Person {
 
     async fn say_how_far(&mut self) -> Result<()> {
         if self.plan.habits.acknowledges && self.line.cursor() != self.acknowledged {
-            self.line.cursor().clone_into(&mut self.acknowledged);
+            self.acknowledged = self.line.cursor().into_owned();
             self.ask(json!({"type": "ack", "cursor": self.acknowledged}), "ack").await?;
         }
         if self.plan.habits.reads && self.newest != self.marked {
@@ -246,7 +246,7 @@ impl Person {
     /// Drops the connection and goes on, perhaps elsewhere, where it was. What
     /// was not answered is sent again under its own id.
     async fn reconnect(&mut self) -> Result<()> {
-        let seat = Seat { cursor: Some(self.line.cursor().to_owned()), ..self.plan.seat.clone() };
+        let seat = Seat { cursor: Some(self.line.cursor().into_owned()), ..self.plan.seat.clone() };
         let tally = Arc::clone(&self.tally);
         let elsewhere = self.plan.user + self.random.random_range(0..tally.servers.gateways.len() * 2);
         let insists = self.plan.habits.insists;
@@ -274,7 +274,7 @@ impl Person {
         };
         self.line = line;
         self.tally.reconnects.fetch_add(1, Ordering::Relaxed);
-        self.log.began(self.line.cursor());
+        self.log.began(&self.line.cursor());
         self.asked.clear();
         for (id, seq) in insisted {
             self.tally.history.acknowledged(&id, seq);

@@ -4,12 +4,12 @@
 use anyhow::Result;
 
 use super::absence::{self, Absence};
-use super::{Kind, Servers, Settings};
+use super::{Servers, Settings};
 use crate::summary::Summary;
 
 /// Runs it and judges it.
 pub async fn run(servers: &Servers, settings: &Settings) -> Result<Summary> {
     // Servers that keep nothing can only be returned to.
-    let backlog = if servers.kind == Kind::Switchboard { settings.backlog } else { 0 };
+    let backlog = if servers.kind.keeps() { settings.backlog } else { 0 };
     absence::run(servers, settings, Absence { scenario: "storm", backlog }).await
 }
