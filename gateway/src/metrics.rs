@@ -170,7 +170,7 @@ static BUS_LOST: Counter = Counter::new(
     "switchboard.gateway.bus.lost",
     "{loss}",
     "bus holes: the bus may have lost announcements, and every session reads on",
-    &[Label { name: "cause", values: &["hole", "deaf", "lagged", "lease", "store"] }],
+    &[Label { name: "cause", values: &["hole", "silent", "router", "deaf", "lagged", "lease", "store"] }],
 );
 pub(crate) static BUS_ERRORS: Observable = Observable::counter(
     "switchboard.gateway.bus.errors",

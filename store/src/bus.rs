@@ -50,6 +50,9 @@ pub enum Loss {
     /// An envelope's number was skipped, or an origin's count says that its
     /// last envelopes are missing.
     Hole,
+    /// A router is not heard any more, for two seconds, and did not say that it
+    /// ends: it may have written something that it told nobody.
+    Silent,
     /// Two nonces of our own did not come back, or the connection broke. The
     /// subscription has been made again.
     Deaf,
@@ -64,6 +67,7 @@ impl Loss {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Hole => "hole",
+            Self::Silent => "silent",
             Self::Deaf => "deaf",
             Self::Lagged => "lagged",
             Self::Lease => "lease",

@@ -18,7 +18,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Every step, in order. The single way has only the first and the last.
+    /// Every step, in order. The way in one call has the first and the last two.
     pub const ALL: [Self; 5] = [Self::Begun, Self::Numbered, Self::FiledSome, Self::Filed, Self::Announced];
 
     /// As a flag names it.

@@ -26,8 +26,10 @@ use crate::model::{
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Numbers the entries, files them in the members' inboxes and announces them,
-    /// in this order: a crash in between leaves work that [`Self::repair`] can
-    /// finish, and nothing announced that could be lost. When it
+    /// in this order: a crash in between leaves nothing announced that could be
+    /// lost. What it leaves half filed a repeat or [`Self::repair`] finishes; of
+    /// what it leaves untold a repeat tells the nodes, and each node looks for
+    /// itself when a router is gone. When it
     /// returns `Done`, the event is in the inbox of every member, once, in the
     /// order of the conversation; whoever holds a session has been announced
     /// to, except the posting session. Items of one batch that go to the same

@@ -103,7 +103,7 @@ async fn a_store_that_lost_its_last_publications_does_not_silence_the_channel() 
     let mut publisher = Publisher::new(&cluster, "c_news")?;
     let mut alice = subscriber(&cluster, "alice", "c_news", 0).await?;
     publisher.publish(10).await?;
-    let copy = cluster.redis().copy_data()?;
+    let copy = cluster.redis().copy_data().await?;
     publisher.publish(100).await?;
     expect(&mut alice, 1..=110).await?;
     cluster.redis().put_back(&copy).await?;

@@ -75,6 +75,7 @@ async fn nothing_is_lost_or_repeated_when_a_gateway_and_a_router_die_at_once() -
 /// The only router ends itself at the step; the next one finishes what it began.
 #[rstest]
 #[case::in_one_call_before_anything(StoreKind::Single, "begun")]
+#[case::in_one_call_told_to_nobody(StoreKind::Single, "filed")]
 #[case::in_one_call_after_everything(StoreKind::Single, "announced")]
 #[case::begun(StoreKind::Steps, "begun")]
 #[case::numbered(StoreKind::Steps, "numbered")]
@@ -106,5 +107,29 @@ async fn a_message_ends_filed_for_all_or_none_wherever_its_router_dies(
     cluster.progress(30).await?;
     talk.stop().await?;
     cluster.settle(&all(&people), STRICT).await?;
+    Ok(())
+}
+
+/// Nobody repeats the message: its router has told nobody of it, and the gateway
+/// of its sender dies, too.
+#[tokio::test]
+async fn a_message_that_its_router_told_nobody_reaches_who_is_there() -> Result<()> {
+    let mut cluster = Cluster::builder().start().await?;
+    let alice = cluster.person("alice", "d1", 0).await?;
+    let bob = cluster.person("bob", "d1", 1).await?;
+    alice.say_to("bob").await?;
+    cluster.settle(&[&alice, &bob], STRICT).await?;
+    let before = bob.standing().received;
+    let flags = ["--fail-at", "filed"];
+    cluster.router_node(0).set_flags(&flags);
+    cluster.router_node(0).restart().await?;
+    cluster.router_node(1).kill();
+    alice.say_to("bob").await?;
+    cluster.router_node(0).process()?.ended(PATIENCE).await?;
+    cluster.gateway_node(0).kill();
+    cluster.router_node(1).restart().await?;
+    bob.until("what nobody told", |standing| standing.received > before).await?;
+    cluster.gateway_node(0).restart().await?;
+    cluster.settle(&[&alice, &bob], STRICT).await?;
     Ok(())
 }

@@ -79,7 +79,7 @@ async fn whoever_saw_what_redis_forgot_is_told_and_nobody_else(
     let account = cluster.account("bob", "behind", 1).from(behind.cursor());
     behind.close().await;
 
-    let copy = cluster.redis().copy_data()?;
+    let copy = cluster.redis().copy_data().await?;
     let copied = cluster.history.moment();
     for _ in 0..5 {
         alice.say_to("bob").await?;

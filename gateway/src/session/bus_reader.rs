@@ -35,8 +35,8 @@ pub async fn run(
             () = shutdown.cancelled() => return,
             // A gap that has been open for too long…
             () = sessions.hub.close_gaps() => {}
-            // A router that has died may have had marks to announce.
-            () = sessions.context.routers.stream_broke() => marks_missed(&sessions),
+            // A router that has died may have written what it told nobody.
+            () = sessions.context.routers.stream_broke() => router_died(&sessions),
             // … which anything heard may also close.
             heard = subscription.next() => match heard {
                 BusItem::Envelope(envelope) => {
@@ -134,13 +134,19 @@ fn store_is(sessions: &Arc<Sessions>, store: StoreIncarnation, heard_at: Instant
     sessions.set_store(store);
 }
 
-/// A router has died; routers gather marks for a moment before they announce
-/// them. Every session asks for the latest marks, some hundreds at a time.
-fn marks_missed(sessions: &Arc<Sessions>) {
+/// A router has died: it may have written something, or gathered marks, that it
+/// told nobody. Sessions read from the log, some hundreds at a time; those that
+/// have not begun go on taking events.
+fn router_died(sessions: &Arc<Sessions>) {
+    metrics::bus_lost("router");
+    sessions.channels.doubt();
     let (all, since) = (sessions.hub.all(), Instant::now());
     sessions.context.tracker.spawn(async move {
         for crowd in all.chunks(CATCH_UP_CROWD) {
-            crowd.iter().for_each(|session| session.miss_marks(since));
+            for session in crowd {
+                session.doubt(since);
+                session.look_again();
+            }
             tokio::time::sleep(CATCH_UP_PAUSE).await;
         }
     });

@@ -336,15 +336,6 @@ impl Session {
         state.marks.owe_from(since);
     }
 
-    /// Notes that marks, and nothing else, may have been missed since this
-    /// moment.
-    pub(crate) fn miss_marks(&self, since: Instant) {
-        let mut state = self.lock();
-        state.catch_up(CatchUp::Marks);
-        state.marks.owe_from(since);
-        wake(state);
-    }
-
     /// Wakes its transport.
     pub fn look_again(&self) {
         wake(self.lock());

@@ -1,6 +1,5 @@
-//! What a router itself publishes: notices, and in the stepwise way
-//! announcements. It numbers the envelopes for each node, and publishes its
-//! counts.
+//! What a router publishes: announcements and notices. It numbers the envelopes
+//! for each node, and publishes its counts.
 
 use std::sync::Arc;
 
@@ -158,19 +157,51 @@ impl Announcer {
     }
 
     /// Tells every node how many envelopes it was sent, so that it notices when
-    /// the last one was lost. Forgets nodes that are gone.
-    pub(super) async fn counts(&self, store: &Arc<str>, live: &FxHashSet<NodeIncarnation>) -> Result<()> {
+    /// the last one was lost, and when this router is gone. Forgets nodes that
+    /// are gone.
+    ///
+    /// With a doubt whether something was written that nobody was told of, it
+    /// counts one more than it sent: every node reads from the log.
+    pub(super) async fn counts(
+        &self,
+        store: &Arc<str>,
+        live: &FxHashSet<NodeIncarnation>,
+        doubt: bool,
+    ) -> Result<()> {
         let mut numbers = self.numbers.lock().await;
+        for node in live {
+            if !numbers.contains_key(node) {
+                numbers.insert(node.clone(), Count::default());
+            }
+        }
         for (node, count) in numbers.iter_mut() {
             count.absent = if live.contains(node) { 0 } else { count.absent + 1 };
+            count.sent += u64::from(doubt);
         }
         // Not at once: the node may have come after `live` was read.
         numbers.retain(|_, count| count.absent < GONE);
+        self.tell_counts(store, &numbers, false).await
+    }
+
+    /// Tells every node that this router has ended as it should: nothing more
+    /// will come, and nothing is missing.
+    pub(super) async fn farewell(&self) -> Result<()> {
+        let numbers = self.numbers.lock().await;
+        self.tell_counts("", &numbers, true).await
+    }
+
+    async fn tell_counts(
+        &self,
+        store: &str,
+        numbers: &FxHashMap<NodeIncarnation, Count>,
+        farewell: bool,
+    ) -> Result<()> {
         let sends = numbers.iter().map(|(node, count)| {
             let envelope = Envelope {
                 store: store.to_string(),
                 origin: self.origin.clone(),
                 count: count.sent,
+                farewell,
                 ..Envelope::default()
             };
             self.connection.publish(node.as_str(), envelope.encode_to_vec().into())
@@ -210,7 +241,7 @@ fn put_announcement(into: &mut BytesMut, event: &PendingAnnouncement, targets: &
 }
 
 /// The encoded field `Announcement.trace`; empty for what is not traced.
-pub(super) fn trace_field(trace: &Bytes) -> Bytes {
+fn trace_field(trace: &Bytes) -> Bytes {
     if trace.is_empty() {
         return Bytes::new();
     }

@@ -1,8 +1,7 @@
 //! Channels: numbering and announcing publications, the audience, the log.
 //!
-//! On a single server one script numbers, stores and announces a batch.
-//! Otherwise a script for each bucket numbers and stores, and the router
-//! announces.
+//! One script numbers and stores a batch (in a Cluster one for each bucket), and
+//! the router announces.
 //!
 //! After a failover that lost a channel's newest publications, their seqs are
 //! given again. The channel itself does not show that: a subscriber that had
@@ -45,58 +44,59 @@ impl Redis {
     }
 
     async fn broadcast_some(&self, batch: &[Broadcast]) -> Result<Vec<BroadcastResult>> {
-        let common = [
-            self.age(),
-            write::number(self.bounds.channel_messages),
-            write::text(if self.separate { "0" } else { "1" }),
-        ];
+        let common = [self.age(), write::number(self.bounds.channel_messages)];
         let items = batch.iter().map(broadcast_item).collect();
         let rows = self.append.run(&script::BROADCAST, &common, items, PUBLICATIONS).await?;
-        let (mut done, mut published) = (Vec::with_capacity(batch.len()), Vec::new());
+        let untold = self.append.doubt().begin();
+        let (mut done, mut published, mut refused) = (Vec::with_capacity(batch.len()), Vec::new(), None);
         for (broadcast, mut row) in batch.iter().zip(rows) {
             let duplicate = match &*row.text()? {
                 "ok" => false,
                 "repeat" => true,
+                "error" => {
+                    refused = Some(self.append.refused(&script::BROADCAST, &row.text()?));
+                    continue;
+                }
                 _ => return Err(unexpected("what became of a publication")),
             };
             let (seq, time) = (Seq(row.number()?), row.number()?);
-            let (nodes, entry) = (nodes(&mut row.list()?)?, row.bytes()?);
+            let (nodes, stands) = (nodes(&mut row.list()?)?, row.bytes()?);
             // A repeat is announced again: the router that numbered it first
             // may have died before announcing. Subscribers recognise it by its
             // seq.
+            let entry = if duplicate { stands } else { broadcast.entry.bytes.clone() };
             if !nodes.is_empty() && !entry.is_empty() {
                 published.push(PendingPublication { channel: broadcast.channel.clone(), seq, entry, nodes });
             }
             done.push(BroadcastResult { seq, time, duplicate });
         }
-        if self.separate {
-            self.announce_separately(published).await?;
-        }
-        Ok(done)
+        self.announce_publications(&published).await?;
+        untold.settled();
+        self.forget_dead_audiences(published).await?;
+        refused.map_or(Ok(done), Err)
     }
 
-    async fn announce_separately(&self, mut published: Vec<PendingPublication>) -> Result<()> {
+    async fn announce_publications(&self, published: &[PendingPublication]) -> Result<()> {
         if self.replicas > 0 {
             let millis = i64::try_from(self.timeout.as_millis() / 2).unwrap_or(i64::MAX);
             Upkeep::wait(&self.append, self.replicas, millis).await?;
         }
-        let dead = self.dead_among(published.iter().flat_map(|one| &one.nodes)).await?;
-        let mut gone: Vec<Audience> = Vec::new();
-        for one in &mut published {
-            let channel = &one.channel;
-            one.nodes.retain(|node| {
-                let dead = dead.contains(node);
-                if dead {
-                    gone.push(Audience { channel: channel.clone(), node: node.clone() });
-                }
-                !dead
-            });
-        }
-        if let Err(error) = self.announcer.announce_publications(&self.upkeep.incarnation(), &published).await
+        if let Err(error) = self.announcer.announce_publications(&self.upkeep.incarnation(), published).await
         {
             // The envelopes' numbers are used up: nodes that were not reached
             // notice a hole.
             tracing::warn!(%error, "could not announce what has been published");
+        }
+        Ok(())
+    }
+
+    /// Takes the nodes that are gone out of the audiences.
+    async fn forget_dead_audiences(&self, published: Vec<PendingPublication>) -> Result<()> {
+        let dead = self.dead_among(published.iter().flat_map(|one| &one.nodes)).await?;
+        let mut gone = Vec::new();
+        for PendingPublication { channel, nodes, .. } in published {
+            let of_channel = |node| Audience { channel: channel.clone(), node };
+            gone.extend(nodes.into_iter().filter(|node| dead.contains(node)).map(of_channel));
         }
         self.leave_all(&gone).await
     }

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::address::Address;
+use super::doubt::Doubt;
 use super::key::{Bucket, COMMON_TAG};
 use super::reply::Row;
 use super::script::Script;
@@ -78,6 +79,8 @@ pub(super) struct Connection {
     cluster: bool,
     timeout: Duration,
     trouble: &'static Trouble,
+    /// A script may have run whose reply did not come.
+    doubt: Doubt,
 }
 
 impl Connection {
@@ -92,7 +95,13 @@ impl Connection {
         tasks.spawn(note_errors(client.error_rx(), trouble, shutdown.clone()));
         client.connect();
         tasks.spawn(watch(client.clone(), trouble, shutdown.clone()));
-        Self { client, cluster: address.is_cluster(), timeout: address.timeout(), trouble }
+        let doubt = Doubt::default();
+        Self { client, cluster: address.is_cluster(), timeout: address.timeout(), trouble, doubt }
+    }
+
+    /// Whether a script may have written something that nobody knows of.
+    pub(super) fn doubt(&self) -> &Doubt {
+        &self.doubt
     }
 
     pub(super) fn trouble(&self) -> &'static Trouble {
@@ -145,19 +154,29 @@ impl Connection {
     }
 
     /// Runs a script once, for as many of the first items as it handles in one
-    /// call: at least one. Not for a Cluster.
+    /// call. Returns the first row, which is for the call as a whole, and one
+    /// for each of these items. Not for a Cluster.
     pub(super) async fn run_some(
         &self,
         script: &'static Script,
         common: &[Value],
         items: &[Item],
-    ) -> Result<Vec<Row>> {
+    ) -> Result<(Row, Vec<Row>)> {
         self.connected(CONNECTING).await?;
-        let rows = Row::rows(self.eval(script, None, common, items).await?)?;
-        if rows.is_empty() || rows.len() > items.len() {
+        let mut rows = Row::rows(self.eval(script, None, common, items).await?)?;
+        if rows.is_empty() || rows.len() > items.len() + 1 {
             return Err(Error::Corrupt(format!("script {} gave {} rows", script.name, rows.len())));
         }
-        Ok(rows)
+        Ok((rows.remove(0), rows))
+    }
+
+    /// The error of a script that says itself which command was refused.
+    pub(super) fn refused(&self, script: &'static Script, text: &str) -> Error {
+        let error = from_server(text);
+        if let Error::Unavailable(text) = &error {
+            self.trouble.refused(script.name, text);
+        }
+        error
     }
 
     /// Runs calls that each have items of one bucket, in their order.
@@ -267,7 +286,12 @@ impl Connection {
         // Boxed: fred's future has 7 KB, and would be moved with every future
         // around it.
         let call = Box::pin(self.client.custom_raw(CustomCommand::new_static(command, hash, false), all));
-        match call.await {
+        let unsettled = self.doubt.begin();
+        let reply = call.await;
+        if reply.as_ref().err().is_none_or(is_reply) {
+            unsettled.settled();
+        }
+        match reply {
             Ok(Resp3Frame::SimpleError { data, .. }) => Err(Failure::from_text(&data)),
             Ok(Resp3Frame::BlobError { data, .. }) => {
                 Err(Failure::from_text(&String::from_utf8_lossy(&data)))
@@ -326,6 +350,13 @@ impl Failure {
     fn from_text(text: &str) -> Self {
         if text.starts_with("NOSCRIPT") { Self::NoScript } else { Self::Other(from_server(text)) }
     }
+}
+
+/// Whether Redis itself replied with this error: then nothing of the call is in
+/// doubt.
+fn is_reply(error: &fred::error::Error) -> bool {
+    use fred::error::ErrorKind::{Canceled, IO, Timeout};
+    !matches!(error.kind(), Canceled | IO | Timeout)
 }
 
 /// Reads an error that Redis replied. Only a script that fails on the type of a

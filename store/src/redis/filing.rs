@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fred::types::Value;
 use proto::wire::Entry;
-use proto::{ConversationId, NodeIncarnation, Seq, SessionId, UserId};
+use proto::{ConversationId, Seq, SessionId, UserId};
 use rustc_hash::FxHashMap;
 
 use super::Redis;
@@ -18,7 +18,7 @@ use super::conversation::Start;
 use super::fetch::{Entries, EntryRequest, ListId, StoredChange, decode, split_change};
 use super::reference::Kind;
 use super::reply::{Row, unexpected};
-use super::session::{locations, user_item};
+use super::session::{nodes_of, user_item};
 use super::unheard::UnheardCandidate;
 use super::{script, write};
 use crate::Result;
@@ -226,12 +226,7 @@ impl Redis {
         for (filing, outcome) in filings.iter().zip(outcomes) {
             let Outcome::Filed(position, text) = outcome else { continue };
             let entry = &filing.entry;
-            let mut nodes: Vec<NodeIncarnation> = Vec::new();
-            for location in locations(text)? {
-                if Some(&location.session) != filing.except.as_ref() && !nodes.contains(&location.node) {
-                    nodes.push(location.node);
-                }
-            }
+            let nodes = nodes_of(text, filing.except.as_ref())?;
             if self.bounds.unheard > 0 {
                 candidates.extend(UnheardCandidate::of(filing, &nodes));
             }
@@ -251,26 +246,30 @@ impl Redis {
             let user = &filing.member.user;
             events[at].targets.extend(nodes.into_iter().map(|node| (node, user.clone(), *position)));
         }
-        let dead =
-            self.dead_among(events.iter().flat_map(|event| &event.targets).map(|target| &target.0)).await?;
+        self.forget_the_dead(&mut events, candidates).await?;
+        Ok(events)
+    }
+
+    /// Removes the targets on dead nodes, and the sessions there, and notes the
+    /// messages of those for members without any other session.
+    pub(super) async fn forget_the_dead(
+        &self,
+        events: &mut [PendingAnnouncement],
+        candidates: Vec<UnheardCandidate>,
+    ) -> Result<()> {
+        let targets = events.iter().flat_map(|event| &event.targets);
+        let dead = self.dead_among(targets.map(|target| &target.0)).await?;
         if !dead.is_empty() {
             let mut users = Vec::new();
-            for event in &mut events {
-                users.extend(
-                    event
-                        .targets
-                        .iter()
-                        .filter(|target| dead.contains(&target.0))
-                        .map(|target| target.1.clone()),
-                );
-                event.targets.retain(|target| !dead.contains(&target.0));
+            for event in events {
+                let gone = event.targets.extract_if(.., |target| dead.contains(&target.0));
+                users.extend(gone.map(|(_, user, _)| user));
             }
             users.sort_unstable();
             users.dedup();
             self.sweep(&users, &dead).await?;
         }
-        self.note_unheard(candidates, &dead).await?;
-        Ok(events)
+        self.note_unheard(candidates, &dead).await
     }
 }
 

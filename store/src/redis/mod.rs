@@ -3,9 +3,9 @@
 //!
 //! In reading order: `address` (the URL), `connection` (a connection with its
 //! watchdog, and the running of scripts), `key` and `script`. Then posting:
-//! `single` (one call does it all, on a single server) and `stepwise` (number,
-//! file, announce: in a Cluster, or with replicas to wait for) with `filing`,
-//! `announce`, `repair` and `rewrite`. Then reading: `session`, `inbox`,
+//! `single` (one call numbers and files, on a single server) and `stepwise`
+//! (number, then file: in a Cluster, or with replicas to wait for) with
+//! `filing`, `announce`, `doubt`, `repair` and `rewrite`. Then reading: `session`, `inbox`,
 //! `conversation`, `mark`. Then `upkeep` (incarnation, live nodes) and `bus` (a
 //! node's subscription, with `tracking`).
 
@@ -17,6 +17,7 @@ mod changed;
 mod channel;
 mod connection;
 mod conversation;
+mod doubt;
 mod fetch;
 mod filing;
 mod inbox;
@@ -83,7 +84,7 @@ pub struct Redis {
     bounds: Bounds,
     timeout: Duration,
     replicas: u32,
-    /// Whether posts are numbered, filed and announced step by step.
+    /// Whether posts are numbered and filed step by step.
     separate: bool,
     fail: FailPoint,
     /// LockGuard while a batch is posted: the next one gathers meanwhile.
@@ -97,7 +98,7 @@ pub struct Redis {
     /// read it.
     reconnects: StdMutex<Receiver<Server>>,
     unheard: DropCounter,
-    announcer: Announcer,
+    announcer: Arc<Announcer>,
     upkeep: Upkeep,
 }
 
@@ -115,8 +116,11 @@ impl Redis {
 
     async fn open(config: Config, tasks: &TaskTracker, shutdown: CancellationToken) -> Result<Arc<Self>> {
         let address = Address::parse(&config.url, config.timeout)?;
-        let append = Connection::open(&address, &trouble::STORE, tasks, &shutdown);
-        let read = Connection::open(&address, &trouble::STORE, tasks, &shutdown);
+        // They end after the last word to the nodes.
+        let connections = CancellationToken::new();
+        let append = Connection::open(&address, &trouble::STORE, tasks, &connections);
+        let read = Connection::open(&address, &trouble::STORE, tasks, &connections);
+        let connections = connections.drop_guard();
         let store = Arc::new(Self {
             append: append.clone(),
             read,
@@ -130,7 +134,7 @@ impl Redis {
             channel_reconnects: StdMutex::new(append.client().reconnect_rx()),
             reconnects: StdMutex::new(append.client().reconnect_rx()),
             unheard: DropCounter::default(),
-            announcer: Announcer::new(append.clone(), config.origin),
+            announcer: Arc::new(Announcer::new(append.clone(), config.origin)),
             // On this connection, so that it inspects the server that is
             // written to.
             upkeep: Upkeep::new(append.clone()),
@@ -141,7 +145,8 @@ impl Redis {
                 tracing::warn!(store = %config.url, %error, "the store is away; trying on in the background");
             }
         }
-        tasks.spawn(upkeep::run(Arc::downgrade(&store), shutdown));
+        let announcer = store.announcer.clone();
+        tasks.spawn(upkeep::run(Arc::downgrade(&store), announcer, shutdown, connections));
         Ok(store)
     }
 }

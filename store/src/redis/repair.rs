@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fred::types::Value;
+use futures_util::future::try_join_all;
 use proto::wire::notice::What;
 use proto::wire::{Head, Notice};
 use proto::{ConversationId, NodeIncarnation, Seq, UserId};
@@ -20,6 +21,7 @@ use super::reference::Kind;
 use super::reply::unexpected;
 use super::session::user_item;
 use super::{script, write};
+use crate::model::{Post, PostResult};
 use crate::{Error, Result};
 
 /// The most buckets of one call.
@@ -130,6 +132,26 @@ impl Redis {
         self.file_up_to(conversation, members, position).await?;
         let heads = self.heads_of(&users).await?;
         self.announcer.announce(&self.upkeep.incarnation(), &[], &heads).await
+    }
+
+    /// Settles the conversations of posts that were there already: the router
+    /// that wrote them first may have died half way, or before it told anybody.
+    pub(super) async fn settle_repeats(&self, posts: &[Post], results: &[PostResult]) -> Result<()> {
+        let repeats = || {
+            posts.iter().zip(results).filter_map(|(post, result)| match result {
+                PostResult::Done { seq, duplicate: true, .. } => Some((&post.conversation, Some(*seq))),
+                PostResult::Unchanged => Some((&post.conversation, None)),
+                _ => None,
+            })
+        };
+        let repeated: FxHashSet<_> = repeats().map(|(conversation, _)| conversation).collect();
+        try_join_all(repeated.into_iter().map(|conversation| self.settle_one(conversation))).await?;
+        for (conversation, seq) in repeats() {
+            if let Some(seq) = seq {
+                self.note_again(conversation, seq).await?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn members_and_head(

@@ -36,8 +36,8 @@ macro_rules! script {
 }
 
 script!(
-    POST, "post", "short", "on_demand", "envelope", "repeat", "post", "entry_time", "message", "announce";
-    on_demand "all_or_nothing", "inbox", "location", "file", "unheard", "find_repeat", "repeated", "state", "entry", "number",
+    POST, "post", "short", "on_demand", "repeat", "post", "entry_time", "message", "posted";
+    on_demand "all_or_nothing", "inbox", "file", "unheard", "find_repeat", "repeated", "state", "entry", "number",
     "read_post", "other_posts"
 );
 script!(
@@ -50,17 +50,7 @@ script!(DETACH, "detach", "location");
 script!(LOCATE, "locate");
 script!(PRESENCE, "presence", "watch");
 script!(UNWATCH, "unwatch");
-script!(
-    BROADCAST,
-    "broadcast",
-    "short",
-    "envelope",
-    "repeat",
-    "all_or_nothing",
-    "find_repeat",
-    "entry_time",
-    "entry"
-);
+script!(BROADCAST, "broadcast", "short", "repeat", "all_or_nothing", "find_repeat", "entry_time", "entry");
 script!(JOIN_CHANNEL, "join_channel", "all_or_nothing", "inbox", "entry_time", "entry", "channel");
 script!(LEAVE_CHANNEL, "leave_channel");
 script!(READ_CHANNEL, "read_channel", "all_or_nothing", "inbox", "entry_time", "entry", "channel");

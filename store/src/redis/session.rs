@@ -222,6 +222,25 @@ pub(super) fn locations(text: &str) -> Result<Vec<Location>> {
         .map_err(|error| Error::Corrupt(format!("a location: {error}")))
 }
 
+/// The nodes of locations, each once, without those that have only the session
+/// `except`.
+pub(super) fn nodes_of(text: &str, except: Option<&SessionId>) -> Result<Vec<NodeIncarnation>> {
+    let mut nodes: Vec<NodeIncarnation> = Vec::new();
+    for location in text.split_terminator(';') {
+        let (session, rest) = location.split_once(' ').unwrap_or((location, ""));
+        let node = rest.split_once(' ').map_or("", |(_, node)| node);
+        if except.is_some_and(|except| except.as_str() == session)
+            || nodes.iter().any(|known| known.as_str() == node)
+        {
+            continue;
+        }
+        nodes.push(
+            NodeIncarnation::parse(node).map_err(|error| Error::Corrupt(format!("a location: {error}")))?,
+        );
+    }
+    Ok(nodes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,5 +252,19 @@ mod tests {
         assert_eq!(found[1].node.as_str(), "gw-2.y");
         assert_eq!(locations("").unwrap(), []);
         assert!(locations("s1 d1;").is_err());
+    }
+
+    #[test]
+    fn the_nodes_of_locations_are_each_told_once_and_not_for_the_posting_session() {
+        let text = "s1 d1 gw-1.x;s2 d2 gw-1.x;s3 d3 gw-2.y;";
+        let nodes = |except: &str| {
+            let except = SessionId::parse(except).unwrap();
+            let nodes = nodes_of(text, Some(&except)).unwrap();
+            nodes.iter().map(|node| node.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(nodes("s1"), ["gw-1.x", "gw-2.y"]);
+        assert_eq!(nodes("s3"), ["gw-1.x"]);
+        assert_eq!(nodes_of("", None).unwrap(), []);
+        assert!(nodes_of("s1 d1;", None).is_err());
     }
 }

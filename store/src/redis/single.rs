@@ -1,52 +1,85 @@
-//! The one-call way of posting: one call of `post.lua` numbers, files and
-//! announces a batch. For a single server, where a script may touch every key
-//! (ADR 0001).
+//! The one-call way of posting: one call of `post.lua` numbers and files a
+//! batch, then the router announces it. For a single server, where a script may
+//! touch every key (ADR 0001).
+//!
+//! A router that dies between the two has told nobody. Whoever repeats a post
+//! finds it done and tells how far the inboxes reach; and gateways look for
+//! themselves when a router is gone.
 
-use proto::{Bound, Cursor, Position, Seq, StoreIncarnation};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proto::{
+    Bound, Cursor, Fingerprint, NodeIncarnation, Position, Seq, SessionId, StoreIncarnation, UserId,
+};
 
 use super::Redis;
+use super::announce::PendingAnnouncement;
 use super::connection::CALL_BYTES;
 use super::reply::{Row, unexpected};
+use super::session::nodes_of;
+use super::unheard::UnheardCandidate;
 use super::{script, write};
 use crate::Result;
 use crate::Step;
-use crate::model::{OwnPosition, Post, PostResult};
+use crate::model::{OwnPosition, Post, PostKind, PostResult};
 
 /// The most posts of one call, so that no call blocks Redis for long.
 const POSTS: usize = 256;
 
+/// What a call says besides its rows.
+struct CallSummary {
+    /// The store's incarnation, as envelopes have it.
+    store: Arc<str>,
+    /// How many unheard messages were dropped.
+    dropped: u64,
+    /// Why a command was refused half way.
+    refused: Option<String>,
+}
+
+/// What is to be told of the posts of one call.
+#[derive(Default)]
+struct Filed {
+    events: Vec<PendingAnnouncement>,
+    candidates: Vec<UnheardCandidate>,
+}
+
 impl Redis {
     pub(super) async fn post_at_once(&self, batch: &[Post]) -> Result<Vec<PostResult>> {
         let mut posted = Vec::with_capacity(batch.len());
-        let bounds = write::bounds(&self.bounds);
+        let common = [write::bounds(&self.bounds)];
         let mut rest = batch;
         self.fail.reached(Step::Begun);
         while !rest.is_empty() {
-            let now = &rest[..call_of(rest)];
-            let items = write::items(now)?;
-            let mut common = vec![bounds.clone()];
-            common.extend(write::traces(now));
-            // Posts that the script did not start go into the next call.
-            let rows = self.append.run_some(&script::POST, &common, &items).await?;
-            let (mut store, mut dropped) = (None, 0);
-            let mut half = Vec::new();
-            rest = &rest[rows.len()..];
+            let items = write::items(&rest[..call_of(rest)])?;
+            let (summary, rows) = self.append.run_some(&script::POST, &common, &items).await?;
+            self.fail.reached(Step::Filed);
+            let untold = self.append.doubt().begin();
+            let CallSummary { store, dropped, refused } = CallSummary::read(summary)?;
+            let (now, later) = rest.split_at(rows.len());
+            let (mut filed, incarnation) = (Filed::default(), StoreIncarnation::of(&store));
+            let first = posted.len();
             for (post, row) in now.iter().zip(rows) {
-                let (answer, whole) = read(post, row, &mut store, &mut dropped)?;
-                if !whole {
-                    half.push((post, answer.clone()));
-                }
-                posted.push(answer);
+                posted.push(filed.read(post, row, incarnation, self.bounds.unheard > 0)?);
             }
+            if let Err(error) = self.announcer.announce(&store, &filed.events, &[]).await {
+                // The envelopes' numbers are used up: nodes that were not
+                // reached notice a hole.
+                tracing::warn!(%error, "could not announce what has been filed");
+            }
+            untold.settled();
+            self.fail.reached(Step::Announced);
             self.unheard.dropped(dropped);
-            for (post, answer) in half {
-                self.settle_one(&post.conversation).await?;
-                if let PostResult::Done { seq, .. } = answer {
-                    self.note_again(&post.conversation, seq).await?;
-                }
+            self.forget_the_dead(&mut filed.events, filed.candidates).await?;
+            if let Some(why) = refused {
+                return Err(self.append.refused(&script::POST, &why));
             }
+            if rest.len() == later.len() {
+                return Err(unexpected("what became of a post"));
+            }
+            self.settle_repeats(now, &posted[first..]).await?;
+            rest = later;
         }
-        self.fail.reached(Step::Announced);
         Ok(posted)
     }
 }
@@ -56,62 +89,98 @@ pub(super) fn call_of(posts: &[Post]) -> usize {
     Bound::new(CALL_BYTES, POSTS).fitting(posts.iter().map(write::size))
 }
 
-/// Reads the result of a post, and whether it is filed for everyone. The first
-/// row also has the store's incarnation in which all of them were written, and
-/// how many unheard messages were dropped.
-fn read(
-    post: &Post,
-    mut row: Row,
-    store: &mut Option<StoreIncarnation>,
-    dropped: &mut u64,
-) -> Result<(PostResult, bool)> {
-    let status = row.text()?;
-    let done = WrittenStatus::of(&status);
-    let (seq, time) = match &done {
-        Some(done) => (done.seq, post.entries.first().map_or(0, |entry| entry.time)),
-        None => (row.number()?, row.number()?),
-    };
-    let store = match *store {
-        Some(known) => known,
-        None => {
-            let rest = match &done {
-                Some(done) => done.rest.to_owned(),
-                None => row.text()?.to_string(),
+impl CallSummary {
+    fn read(mut row: Row) -> Result<Self> {
+        let text = row.text()?;
+        let mut words = text.splitn(3, ' ');
+        let (store, dropped) = (words.next().unwrap_or_default(), words.next());
+        Ok(Self {
+            store: store.into(),
+            dropped: dropped.and_then(|digits| digits.parse().ok()).ok_or_else(|| unexpected("digits"))?,
+            refused: words.next().map(str::to_owned),
+        })
+    }
+}
+
+impl Filed {
+    /// Reads a row of `post.lua`: what became of a post, and whom to tell.
+    fn read(
+        &mut self,
+        post: &Post,
+        mut row: Row,
+        store: StoreIncarnation,
+        keeps_unheard: bool,
+    ) -> Result<PostResult> {
+        let row = row.text()?;
+        let mut lines = row.split('\n');
+        let mut words = lines.next().unwrap_or_default().split(' ');
+        let mut word = || words.next().ok_or_else(|| unexpected("what became of a post"));
+        let first = word()?;
+        if !first.starts_with(|char: char| char.is_ascii_digit()) {
+            let (seq, time) = (Seq(number(word()?)?), number(word()?)?);
+            return match first {
+                "repeat" => Ok(PostResult::Done { seq, time, duplicate: true, position: None }),
+                other => write::refusal(other),
             };
-            let (incarnation, count) = rest.split_once(' ').ok_or_else(|| unexpected("an incarnation"))?;
-            *dropped = count.parse().map_err(|_| unexpected("digits"))?;
-            *store.insert(StoreIncarnation::of(incarnation))
         }
-    };
-    let position = done.as_ref().map_or(0, |done| done.position);
-    let entry = post.entries.last();
-    let fingerprint = entry.map(|entry| entry.fingerprint).unwrap_or_default();
-    let own = (position > 0)
-        .then_some(OwnPosition { cursor: Cursor { position: Position(position), fingerprint }, store });
-    let repeated = PostResult::Done { seq: Seq(seq), time, duplicate: true, position: None };
-    match &*status {
-        _ if done.is_some() => {
-            Ok((PostResult::Done { seq: Seq(seq), time, duplicate: false, position: own }, true))
+        let (seq, own) = (Seq(number(first)?), Position(number(word()?)?));
+        let (is_message, except) = match &post.kind {
+            PostKind::Message { session, .. } => (true, session.as_ref()),
+            PostKind::Change(_) | PostKind::Amend { .. } => (false, None),
+        };
+        let mut entries = post.entries.iter();
+        let mut entry = entries.next().ok_or_else(|| unexpected("a post without entries"))?;
+        let mut targets = Vec::new();
+        for line in lines {
+            if line.is_empty() {
+                self.announce(post, entry.bytes.clone(), Seq(0), std::mem::take(&mut targets));
+                if let Some(next) = entries.next() {
+                    entry = next;
+                }
+                continue;
+            }
+            let (user, position, nodes) = target(line, except)?;
+            if is_message && keeps_unheard && user != post.by {
+                let one = UnheardCandidate::new(&user, &post.conversation, seq, nodes.clone());
+                self.candidates.push(one);
+            }
+            targets.extend(nodes.into_iter().map(|node| (node, user.clone(), position)));
         }
-        "repeat" => Ok((repeated, true)),
-        "half" => Ok((repeated, false)),
-        "half same" => Ok((PostResult::Unchanged, false)),
-        other => Ok((write::refusal(other)?, true)),
+        if is_message {
+            self.announce(post, entry.bytes.clone(), seq, targets);
+        }
+        let time = post.entries.first().map_or(0, |entry| entry.time);
+        let fingerprint = post.entries.last().map_or(Fingerprint::default(), |entry| entry.fingerprint);
+        let position =
+            (own.0 > 0).then_some(OwnPosition { cursor: Cursor { position: own, fingerprint }, store });
+        Ok(PostResult::Done { seq, time, duplicate: false, position })
+    }
+
+    fn announce(
+        &mut self,
+        post: &Post,
+        entry: Bytes,
+        seq: Seq,
+        targets: Vec<(NodeIncarnation, UserId, u64)>,
+    ) {
+        if !targets.is_empty() {
+            let (conversation, trace) = (post.conversation.clone(), post.trace.clone());
+            self.events.push(PendingAnnouncement { conversation, seq, entry, trace, targets });
+        }
     }
 }
 
-/// The status of a post that was written: `seq position`, and in the first row
-/// what follows.
-struct WrittenStatus<'a> {
-    seq: u64,
-    position: u64,
-    rest: &'a str,
+/// Reads the line of a member: the key of the record, the position, and the
+/// locations, of which the nodes count that hold another session than `except`.
+fn target(line: &str, except: Option<&SessionId>) -> Result<(UserId, u64, Vec<NodeIncarnation>)> {
+    let wrong = || unexpected("whom to tell");
+    let (key, rest) = line.split_once(' ').ok_or_else(wrong)?;
+    let (position, locations) = rest.split_once(' ').ok_or_else(wrong)?;
+    let (_, user) = key.split_once("u:").ok_or_else(wrong)?;
+    let user = UserId::parse(user).map_err(|_| wrong())?;
+    Ok((user, number(position)?, nodes_of(locations, except)?))
 }
 
-impl<'a> WrittenStatus<'a> {
-    fn of(status: &'a str) -> Option<Self> {
-        let (seq, rest) = status.split_once(' ').filter(|(seq, _)| *seq != "half")?;
-        let (position, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-        Some(Self { seq: seq.parse().ok()?, position: position.parse().ok()?, rest })
-    }
+fn number(digits: &str) -> Result<u64> {
+    digits.parse().map_err(|_| unexpected("digits"))
 }

@@ -4,9 +4,7 @@
 
 use std::sync::Arc;
 
-use futures_util::future::try_join_all;
 use proto::{Cursor, Fingerprint, Position, Seq, StoreIncarnation};
-use rustc_hash::FxHashSet;
 use smallvec::smallvec;
 
 use super::Redis;
@@ -101,32 +99,6 @@ impl Redis {
         }
         let whom: Vec<_> = filings.iter().map(|filing| filing.member.user.clone()).collect();
         let (outcomes, events) = self.file(filings).await?;
-        let repeats = posts
-            .iter()
-            .zip(&numbered)
-            .filter(|(_, post)| matches!(post.answer, NumberResult::Repeat { .. } | NumberResult::Unchanged));
-        // The router that handled it first may have died between the steps, or
-        // have been refused one of them.
-        let repeated: FxHashSet<_> = repeats.map(|(post, _)| &post.conversation).collect();
-        try_join_all(repeated.into_iter().map(|conversation| self.settle_one(conversation))).await?;
-        for (post, numbered) in posts.iter().zip(&numbered) {
-            if let NumberResult::Repeat { seq, .. } = numbered.answer {
-                self.note_again(&post.conversation, seq).await?;
-            }
-        }
-        if self.replicas > 0 {
-            let millis = i64::try_from(self.timeout.as_millis() / 2).unwrap_or(i64::MAX);
-            Upkeep::wait(&self.append, self.replicas, millis).await?;
-        }
-        self.fail.reached(Step::Filed);
-        notes.filed.extend(fresh);
-        if let Err(error) = self.announcer.announce(&self.upkeep.incarnation(), &events, &[]).await {
-            // The envelopes' numbers are used up: nodes that were not reached
-            // notice a hole.
-            tracing::warn!(%error, "could not announce what has been filed");
-        }
-        self.fail.reached(Step::Announced);
-
         let answers =
             posts.iter().zip(numbered).map(|(post, NumberedPost { answer, filings })| match answer {
                 NumberResult::Refused(posted) => posted,
@@ -144,7 +116,22 @@ impl Redis {
                     PostResult::Done { seq, time, duplicate: false, position }
                 }
             });
-        Ok(answers.collect())
+        let answers: Vec<PostResult> = answers.collect();
+        self.settle_repeats(posts, &answers).await?;
+        if self.replicas > 0 {
+            let millis = i64::try_from(self.timeout.as_millis() / 2).unwrap_or(i64::MAX);
+            Upkeep::wait(&self.append, self.replicas, millis).await?;
+        }
+        self.fail.reached(Step::Filed);
+        notes.filed.extend(fresh);
+        if let Err(error) = self.announcer.announce(&self.upkeep.incarnation(), &events, &[]).await {
+            // The envelopes' numbers are used up: nodes that were not reached
+            // notice a hole.
+            tracing::warn!(%error, "could not announce what has been filed");
+        }
+        self.fail.reached(Step::Announced);
+
+        Ok(answers)
     }
 
     /// Removes the notes of what has been filed.

@@ -3,7 +3,7 @@
 //! renews the lease and publishes a nonce.
 //!
 //! ```text
-//!   lease task ──script: lease, nonce──▶ Redis ──channel──▶ reading task ──▶ next()
+//!   lease task ──lease, then nonce────▶ Redis ──channel──▶ reading task ──▶ next()
 //!        └───────────────── ticks ───────────────────────────────┘
 //! ```
 
@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fred::clients::SubscriberClient;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
-use fred::types::{Message as Published, Value};
+use fred::types::Message as Published;
 use prost::Message as _;
 use proto::NodeIncarnation;
 use proto::wire::Envelope;
@@ -186,19 +186,11 @@ impl Lease {
     async fn renew(&mut self) -> Result<Tick> {
         self.number += 1;
         let nonce = u64::from(self.salt) << 32 | u64::from(self.number);
-        let sharded = self.connection.is_cluster();
-        let args = vec![
-            write::text(self.node.as_str()),
-            write::number(LEASE.as_millis() as u64),
-            Value::Bytes(Bytes::copy_from_slice(&nonce.to_le_bytes())),
-            write::text(if sharded { "0" } else { "1" }),
-        ];
+        let args = vec![write::text(self.node.as_str()), write::number(LEASE.as_millis() as u64)];
         let mut row = self.connection.run_common(&script::LEASE, args).await?;
         let (ended, store) = (row.number()? == 1, row.text()?);
-        if sharded {
-            let envelope = Envelope { store: store.to_string(), nonce, ..Envelope::default() };
-            self.connection.publish(self.node.as_str(), envelope.encode_to_vec().into()).await?;
-        }
+        let envelope = Envelope { store: store.to_string(), nonce, ..Envelope::default() };
+        self.connection.publish(self.node.as_str(), envelope.encode_to_vec().into()).await?;
         Ok(Tick { nonce: self.number, ended })
     }
 }
@@ -336,6 +328,11 @@ impl Hearing {
         }
         if tick.nonce > self.nonces.heard {
             self.nonces.published += 1;
+        }
+        // This nonce may still be on its way. A node that hears nothing at all
+        // is deaf, whoever is silent.
+        if tick.nonce <= self.nonces.heard + 1 && self.tracking.round() {
+            self.lost(Loss::Silent);
         }
         let deaf = self.nonces.published > DEAF;
         if deaf {

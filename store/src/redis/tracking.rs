@@ -9,11 +9,29 @@ use rustc_hash::FxHashMap;
 /// sessions read on from the log once.
 const ORIGINS: usize = 1_024;
 
+/// An origin that is not heard for more than this many rounds (one a second) is
+/// gone without a word: it may have written something that it told nobody.
+const SILENT: u32 = 2;
+
+/// After this many rounds without a word an origin is forgotten.
+const FORGOTTEN: u32 = 60;
+
 /// The numbers heard so far.
 #[derive(Default)]
 pub(super) struct Tracking {
     store: StoreIncarnation,
-    numbers: FxHashMap<String, u64>,
+    origins: FxHashMap<String, Heard>,
+}
+
+/// What was heard of one origin.
+#[derive(Default)]
+struct Heard {
+    /// The newest number, or the newest count.
+    number: u64,
+    /// Rounds in a row in which it was not heard.
+    silent: u32,
+    /// It has said that it ends.
+    ended: bool,
 }
 
 impl Tracking {
@@ -29,19 +47,34 @@ impl Tracking {
 
     /// Whether envelopes before this one are missing.
     pub(super) fn hole(&mut self, envelope: &Envelope) -> bool {
-        if self.numbers.len() >= ORIGINS && !self.numbers.contains_key(&envelope.origin) {
-            self.numbers.clear();
+        // A node's own nonce is of no origin.
+        if envelope.origin.is_empty() && envelope.number == 0 && envelope.count == 0 {
+            return false;
         }
-        let last = self.numbers.get(&envelope.origin).copied().unwrap_or(0);
+        if self.origins.len() >= ORIGINS && !self.origins.contains_key(&envelope.origin) {
+            self.origins.clear();
+        }
+        let heard = self.origins.entry(envelope.origin.clone()).or_default();
+        (heard.silent, heard.ended) = (0, envelope.farewell);
         if envelope.number == 0 {
-            if envelope.count <= last {
-                return false;
-            }
-            self.numbers.insert(envelope.origin.clone(), envelope.count);
-            return true;
+            let hole = envelope.count > heard.number;
+            heard.number = heard.number.max(envelope.count);
+            return hole;
         }
-        self.numbers.insert(envelope.origin.clone(), envelope.number);
+        let last = std::mem::replace(&mut heard.number, envelope.number);
         envelope.number != last + 1
+    }
+
+    /// A round is over in which this node has heard itself. Whether an origin is
+    /// gone that did not say so; each is told once.
+    pub(super) fn round(&mut self) -> bool {
+        let mut gone = false;
+        self.origins.retain(|_, heard| {
+            heard.silent += 1;
+            gone |= heard.silent == SILENT + 1 && !heard.ended;
+            heard.silent < FORGOTTEN
+        });
+        gone
     }
 }
 
@@ -96,6 +129,36 @@ mod tests {
         assert!(tracking.hole(&count("r1", 2)));
         assert!(!tracking.hole(&count("r1", 2)));
         assert!(!tracking.hole(&envelope("r1", 3)));
+    }
+
+    #[test]
+    fn an_origin_that_falls_silent_is_told_once() {
+        let mut tracking = Tracking::default();
+        tracking.hole(&envelope("r1", 1));
+        tracking.hole(&count("r2", 0));
+        let rounds: Vec<_> = (0..6).map(|_| tracking.round()).collect();
+        assert_eq!(rounds, [false, false, true, false, false, false]);
+        assert!(!tracking.hole(&count("r1", 1)), "nothing is missing when it is heard again");
+        for _ in 0..6 {
+            assert!(!tracking.hole(&count("r1", 1)));
+            assert!(!tracking.round());
+        }
+    }
+
+    #[test]
+    fn an_origin_that_says_farewell_is_not_missed() {
+        let mut tracking = Tracking::default();
+        tracking.hole(&envelope("r1", 1));
+        assert!(!tracking.hole(&Envelope { farewell: true, ..count("r1", 1) }));
+        assert!((0..70).all(|_| !tracking.round()));
+    }
+
+    #[test]
+    fn a_nonce_is_of_no_origin() {
+        let mut tracking = Tracking::default();
+        let nonce = Envelope { nonce: 7, ..count("", 0) };
+        assert!((0..6).all(|_| !tracking.hole(&nonce) && !tracking.round()));
+        assert!(tracking.origins.is_empty());
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Messages for members who have no session, in one queue for the whole store
-//! until they are reported. The one-call way notes them in its script. The
-//! stepwise way notes them after filing and before the answer; a router that
-//! dies in between leaves a note, and the repair does it again.
+//! until they are reported. The one-call way notes them in its script, but for
+//! those whose sessions turn out to be on dead nodes. These, and all of the
+//! stepwise way, are noted after filing and before the answer. A router that
+//! dies in between has the post repeated, or leaves a note for a repair; either
+//! does it again.
 
 use std::time::Duration;
 
@@ -31,10 +33,17 @@ impl UnheardCandidate {
     pub(super) fn of(filing: &Filing, nodes: &[NodeIncarnation]) -> Option<Self> {
         let (entry, user) = (&filing.entry, &filing.member.user);
         let wanted = entry.kind == Kind::Message && entry.by != *user;
-        wanted.then(|| Self {
-            id: id(user, &entry.conversation, Seq(entry.position.seq)),
-            nodes: nodes.to_vec(),
-        })
+        wanted.then(|| Self::new(user, &entry.conversation, Seq(entry.position.seq), nodes.to_vec()))
+    }
+
+    /// A message for a user, with the nodes of the user's sessions.
+    pub(super) fn new(
+        user: &UserId,
+        conversation: &ConversationId,
+        seq: Seq,
+        nodes: Vec<NodeIncarnation>,
+    ) -> Self {
+        Self { id: id(user, conversation, seq), nodes }
     }
 }
 

@@ -9,12 +9,17 @@ use fred::types::config::Server;
 use fred::types::{ClusterHash, CustomCommand, InfoKind};
 use proto::NodeIncarnation;
 use rustc_hash::FxHashSet;
-use tokio_util::sync::CancellationToken;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::announce::Announcer;
 use super::connection::Connection;
 use super::settings::{self, field};
 use super::{Redis, script, write};
 use crate::{Error, Result};
+
+/// How long the last word to the nodes may take.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// What is known about the store as a whole.
 pub(super) struct Upkeep {
@@ -187,21 +192,28 @@ impl Upkeep {
     }
 }
 
-/// Runs the background work until the store is dropped, or `shutdown`.
-pub(super) async fn run(store: Weak<Redis>, shutdown: CancellationToken) {
+/// Runs the background work until the store is dropped, or `shutdown`. Then
+/// tells the nodes, and lets the store's connections end.
+pub(super) async fn run(
+    store: Weak<Redis>,
+    announcer: Arc<Announcer>,
+    shutdown: CancellationToken,
+    _connections: DropGuard,
+) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = shutdown.cancelled() => return,
+            () = shutdown.cancelled() => break,
             _ = tick.tick() => {}
         }
-        let Some(store) = store.upgrade() else { return };
+        let Some(store) = store.upgrade() else { break };
         tokio::select! {
-            () = shutdown.cancelled() => return,
+            () = shutdown.cancelled() => break,
             () = store.look_after() => {}
         }
     }
+    let _ = timeout(FAREWELL, announcer.farewell()).await;
 }
 
 impl Redis {
@@ -226,8 +238,12 @@ impl Redis {
                 return;
             }
         }
-        if let Err(error) = self.announcer.counts(&self.upkeep.incarnation(), &self.upkeep.known_live()).await
-        {
+        // Whatever was under way on this connection is over by now.
+        let (doubt, live) = (self.append.doubt().take(), self.upkeep.known_live());
+        if doubt {
+            tracing::warn!("a reply of redis was lost: every node reads from the log");
+        }
+        if let Err(error) = self.announcer.counts(&self.upkeep.incarnation(), &live, doubt).await {
             tracing::debug!(%error, "could not publish the counts of announcements");
         }
         if let Ok(mut notes) = self.posting.try_lock()

@@ -2,11 +2,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use fred::types::Value;
-use prost::encoding::encode_varint;
-use proto::{ConversationId, SessionId, UserId};
+use proto::{ConversationId, UserId};
 use smallvec::smallvec;
 
-use super::announce::trace_field;
 use super::connection::{Args, Item};
 use super::key::Bucket;
 use super::reply::unexpected;
@@ -27,17 +25,6 @@ pub(super) fn bounds(bounds: &Bounds) -> Value {
 /// The limit of age in ms.
 pub(super) fn age(bounds: &Bounds) -> u64 {
     u64::try_from(bounds.age.as_millis()).unwrap_or(u64::MAX).min(1 << 50)
-}
-
-/// The traces of posts: how many, then for each the index of the post (from 1)
-/// and the encoded field.
-pub(super) fn traces(posts: &[Post]) -> Vec<Value> {
-    let traced = || posts.iter().zip(1..).filter(|(post, _)| !post.trace.is_empty());
-    let mut args = vec![number(traced().count() as u64)];
-    for (post, index) in traced() {
-        args.extend([number(index), Value::Bytes(trace_field(&post.trace))]);
-    }
-    args
 }
 
 pub(super) fn number(value: u64) -> Value {
@@ -118,8 +105,8 @@ fn item(post: &Post, heads: &mut Packed) -> Result<Item> {
     for entry in &*post.entries {
         check(entry)?;
     }
-    if let PostKind::Message { repeat_key, session } = &post.kind {
-        return message(post, repeat_key, session.as_ref(), heads);
+    if let PostKind::Message { repeat_key, .. } = &post.kind {
+        return message(post, repeat_key, heads);
     }
     let at = Bucket::of(post.conversation.as_str());
     let mut args = Args::with_capacity(14);
@@ -189,7 +176,7 @@ fn reference(entry: &NewEntry) -> Value {
 /// Writes a message as two arguments: see `read_message` of
 /// `scripts/lib/post.lua`. The memory of the first is shared by all messages of
 /// a call.
-fn message(post: &Post, repeat_key: &str, session: Option<&SessionId>, head: &mut Packed) -> Result<Item> {
+fn message(post: &Post, repeat_key: &str, head: &mut Packed) -> Result<Item> {
     let [entry] = &*post.entries else {
         return Err(Error::Config("a message is one entry".into()));
     };
@@ -202,9 +189,7 @@ fn message(post: &Post, repeat_key: &str, session: Option<&SessionId>, head: &mu
     head.text(&[tag, "k:", conversation, ":"])?;
     head.text(&["f:", conversation])?;
     head.text(&[by, "\0", repeat_key])?;
-    head.text(&[session.map_or("", SessionId::as_str), " "])?;
     head.text(&[&entry.time.to_string()])?;
-    head.bytes(&[b"\x1a", varint(entry.bytes.len(), &mut [0; 10])])?;
     let prefix = prefix(entry.fingerprint.0, entry.time, entry.bytes.len());
     match other_of(&post.conversation, by) {
         None => {
@@ -219,18 +204,10 @@ fn message(post: &Post, repeat_key: &str, session: Option<&SessionId>, head: &mu
             if other != by {
                 head.keys(others, other)?;
                 head.bytes(&[&prefix, &buckets(bucket, own), b"m"])?;
-                head.bytes(&[b"\x0a", varint(other.len(), &mut [0; 10]), other.as_bytes(), b"\x10"])?;
             }
         }
     }
     Ok(Item::new(bucket, smallvec![head.value(), Value::Bytes(entry.bytes.clone())]))
-}
-
-fn varint(number: usize, room: &mut [u8; 10]) -> &[u8] {
-    let mut rest = room.as_mut_slice();
-    encode_varint(number as u64, &mut rest);
-    let left = rest.len();
-    &room[..10 - left]
 }
 
 /// Packs values one after the other as MessagePack, which a script unpacks at

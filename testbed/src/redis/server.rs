@@ -91,8 +91,14 @@ impl RedisServer {
 
     /// Its data at this moment. The server is held still meanwhile, so that
     /// the copy is of one moment, and every write that was answered is in it.
-    pub fn copy_data(&mut self) -> Result<DataCopy> {
+    pub async fn copy_data(&mut self) -> Result<DataCopy> {
         let folder = TempDir::new()?;
+        // Where a sync of the file takes long, Redis answers before it writes.
+        wait::until(PATIENCE, "all that was answered is in the file", async || {
+            let left = self.info(&["INFO", "persistence"], "aof_buffer_length").await.ok()??;
+            (left == "0").then_some(())
+        })
+        .await?;
         self.stop()?;
         let copied = copy_folder(self.folder.path(), folder.path());
         self.cont()?;
@@ -298,7 +304,7 @@ mod tests {
     async fn data_put_back_are_those_of_the_copy() {
         let mut server = RedisServer::start().await.unwrap();
         server.command(&["SET", "a", "old"]).await.unwrap().ok().unwrap();
-        let copy = server.copy_data().unwrap();
+        let copy = server.copy_data().await.unwrap();
         server.command(&["SET", "a", "new"]).await.unwrap().ok().unwrap();
         server.put_back(&copy).await.unwrap();
         assert_eq!(server.command(&["GET", "a"]).await.unwrap(), Reply::Bytes(b"old".to_vec()));

@@ -517,21 +517,6 @@ fn after_a_reset_the_client_reads_the_marks_itself() {
 }
 
 #[test]
-fn missing_only_marks_a_session_reads_from_its_place() {
-    let session = live_at(5);
-    session.miss_marks(Instant::now());
-    assert!(matches!(taken(&session).1, NextStep::Read(after) if after == cursor(5)));
-    session.offer(Position(6), &event(6));
-    let asked = session.begin_page();
-    assert!(asked.marks.is_some());
-    let mut page = page(6..=6, 6);
-    page.marks = vec![receipt(3).as_ref().clone()];
-    session.apply(page, asked);
-    assert_eq!(receipts(&session).0, [3]);
-    assert!(session.is_live());
-}
-
-#[test]
 fn an_idle_session_keeps_a_pointer_for_marks() {
     assert_eq!(size_of::<super::super::marks::Marks>(), size_of::<usize>());
     let session = live_at(5);

@@ -10,7 +10,7 @@ while at <= #ARGV do
   local kind = arg()
   local tag, conversation, p, status, seq, version, time, members, _
   if #kind > 1 then
-    local in_conversation, c, l, k, _, name, _, sent, _, by = read_message(kind)
+    local in_conversation, c, l, k, _, name, sent, by = read_message(kind)
     local first
     tag, conversation = match(c, '^{%d+}'), in_conversation
     status, seq, _, version, members, first = number_message(c, l, k, name, by, sent, arg())

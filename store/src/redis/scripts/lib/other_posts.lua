@@ -1,29 +1,10 @@
 -- Posts other than messages, and messages that are not the next entry to file
 -- for a member.
 
--- Notes a message that was filed for a member other than its sender.
-local function keep_unheard(u, conversation, seq, locations)
-  local user = match(u, 'u:(.*)$')
-  local id = unheard_id(user, conversation, seq)
-  if locations == '' then
-    unheard[#unheard + 1] = id
-  else
-    local ids = doubtful[user] or {}
-    doubtful[user] = ids
-    ids[#ids + 1] = id
-  end
-end
-
--- Removes the sessions on a dead node, which did not hear of its users' events.
-local function forget(node)
-  for _, u in ipairs(told) do
-    local bucket, user = match(u, '^{(%d+)}u:(.*)$')
-    sweep(bucket, user, {[node] = true})
-    if doubtful[user] and call('HGET', u, 's') == '' then
-      for _, id in ipairs(doubtful[user]) do unheard[#unheard + 1] = id end
-      doubtful[user] = nil
-    end
-  end
+-- Notes a message that was filed for a member who has no session, and who is
+-- not its sender.
+local function keep_unheard(u, conversation, seq)
+  unheard[#unheard + 1] = unheard_id(match(u, 'u:(.*)$'), conversation, seq)
 end
 
 -- Files the entries before this one that a crash of the stepwise way has left
@@ -45,8 +26,8 @@ local function close(tag, m, e, fs, fv)
     local whose = {bucket = m.bucket, user = m.user, where = m.where, seq = m.seq, version = m.version,
       own = kind == 'm' and by == m.user}
     local status, _, locations = file(bounds, whose, closed, false)
-    if status == 'filed' and kind == 'm' and bounds.unheard > 0 and by ~= m.user then
-      keep_unheard('{' .. m.bucket .. '}u:' .. m.user, e.conversation, seq, locations)
+    if status == 'filed' and kind == 'm' and bounds.unheard > 0 and by ~= m.user and locations == '' then
+      keep_unheard('{' .. m.bucket .. '}u:' .. m.user, e.conversation, seq)
     end
   end
   if fs < lb then fs = lb end
@@ -92,9 +73,8 @@ local function file_late(own, u, ref, since_seq, since_version)
   return position, status == 'filed' and locations
 end
 
--- Files and announces a change. Returns its position in the inbox of its
--- author.
-local function file_for_all(p, members, e, entry)
+-- Files a change. Returns its position in the inbox of its author.
+local function file_for_all(p, members, e)
   local tag, own_position, n = '{' .. p.bucket .. '}', 0, 0
   -- For each member of a direct conversation the bucket of the other one.
   local others = {0, 0}
@@ -109,12 +89,11 @@ local function file_for_all(p, members, e, entry)
     local status, position, locations = file_anyway(tag, m, e)
     if user == p.by and position > 0 then own_position = position end
     if status == 'filed' and locations ~= '' then
-      add_targets('{' .. bucket .. '}u:' .. user, '', position, locations)
+      tell('{' .. bucket .. '}u:' .. user, string.format('%d', position), locations)
     end
   end
-  if reached > 0 then
-    announce(e.conversation, '', '\26' .. varint(#entry), entry)
-  end
+  reached = reached + 1
+  lines[reached] = ''
   return own_position
 end
 
@@ -126,15 +105,12 @@ local function note_half(tag, name, more)
   redis.pcall('HSET', tag .. 'p', name, now .. ' ' .. t[1] .. '.' .. t[2] .. (more or ''))
 end
 
--- Leaves a note for the present message. Its targets are told when it is
--- completed.
+-- Leaves a note for the present post. Everybody is told when it is completed.
 local function leave_note()
-  for n = 1, reached do targets[nodes[n]] = false end
-  reached = 0
   if conversation then note_half(match(c, '^{%d+}'), conversation) end
 end
 
--- Leaves notes for all posts of this call, which are filed but not announced.
+-- Leaves notes for all posts of this call: some unheard message was not noted.
 local function leave_notes(from)
   at = from
   while at <= #ARGV do
@@ -150,55 +126,24 @@ local function leave_notes(from)
   end
 end
 
-local function is_noted(tag, name) return redis.pcall('HEXISTS', tag .. 'p', name) ~= 0 end
-
--- Whether a message that was there already is filed for all its members, whose
--- records these are: 'repeat' or 'half'.
-local function look_at_repeat(records, members)
-  local n, since = 0, {}
-  for s in string.gmatch(members, ':(%d+):%d+;') do
-    n = n + 1
-    since[n] = tonumber(s)
-  end
-  for k, r in ipairs(records) do
-    local filed = r[3] and tonumber(match(r[3], '^%d+')) or since[k] or 0
-    if filed < seq and (since[k] or 0) < seq then return 'half' end
-  end
-  return is_noted(match(c, '^{%d+}'), conversation) and 'half' or 'repeat'
-end
-
--- The same for an amendment that changes nothing: 'same' or 'half same'.
-local function look_at_same(p, members, head, version)
-  local tag = '{' .. p.bucket .. '}'
-  for bucket, user, s, v in string.gmatch(members, '(%d+),([^:]+):(%d+):(%d+);') do
-    local filed = call('HGET', '{' .. bucket .. '}u:' .. user, 'f:' .. p.conversation)
-    local fs, fv = match(filed or s .. ' ' .. v, '^(%d+) (%d+)')
-    if tonumber(fs) < head and tonumber(s) < head or tonumber(fv) < version and tonumber(v) < version then
-      return 'half same'
-    end
-  end
-  return is_noted(tag, p.conversation) and 'half same' or 'same'
-end
-
 local function post_amendment(p)
   conversation, c = p.conversation, '{' .. p.bucket .. '}c:' .. p.conversation
   local status, head, version, members = number_amendment(p, bounds)
-  if status == 'same' then status = look_at_same(p, members, head, version) end
-  if status ~= 'ok' then return {status, p.seq, 0} end
+  if status ~= 'ok' then return status .. ' 0 0' end
   local own_position = file_for_all(p, members, {conversation = p.conversation, kind = 'c', seq = head,
-    version = version + 1, of = p.seq, prefix = p.prefix}, p.entry)
-  return string.format('%d %d', p.seq, own_position)
+    version = version + 1, of = p.seq, prefix = p.prefix})
+  return row_of(format('%d', p.seq), own_position)
 end
 
 local function post_change(p)
   conversation, c = p.conversation, '{' .. p.bucket .. '}c:' .. p.conversation
   local status, head, version, members = number_change(p, bounds)
-  if status ~= 'ok' then return {status, head, 0} end
+  if status ~= 'ok' then return status .. ' 0 0' end
   local own_position = 0
   local fine, why = pcall(function()
-    for n, entry in ipairs(p.entries) do
+    for n = 1, #p.entries do
       own_position = file_for_all(p, members, {conversation = p.conversation, kind = 'c', seq = head,
-        version = version + n, of = 0, prefix = p.prefixes[n], last = n == #p.entries}, entry)
+        version = version + n, of = 0, prefix = p.prefixes[n], last = n == #p.entries})
     end
   end)
   if not fine then
@@ -208,10 +153,9 @@ local function post_change(p)
     end
     error(why)
   end
-  return string.format('%d %d', head, own_position)
+  return row_of(format('%d', head), own_position)
 end
 
-return {take_back = take_back, leave_note = leave_note, leave_notes = leave_notes, look_at_repeat = look_at_repeat,
-  cut = cut, forget = forget, repeated = repeated, begin_day = begin_day,
+return {take_back = take_back, leave_note = leave_note, leave_notes = leave_notes, cut = cut, repeated = repeated, begin_day = begin_day,
   trim_log = trim_log, file_late = file_late, keep_unheard = keep_unheard, note_unheard = note_unheard,
   read_post = read_post, a = post_amendment, c = post_change}

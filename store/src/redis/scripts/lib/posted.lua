@@ -1,0 +1,25 @@
+-- What a call of `post.lua` gathers.
+local results, count = {}, 0   -- a row of each post that is done
+local filings = 0              -- for how many members something was filed
+local unheard = {}             -- ids of messages for members without a session
+-- The present message, as `read_message` and `number_message` return it.
+local conversation, c, field, seq, text, version
+-- Of the present post, for each member with a session: the key of the record,
+-- the position of the event, and the locations. An empty line is the end of an
+-- event.
+local lines, reached = {}, 0
+
+local function tell(u, number, locations)
+  reached = reached + 1
+  lines[reached] = u .. ' ' .. number .. ' ' .. locations
+end
+
+-- The row of a post that was written: the seq, the position of its last event
+-- in the inbox of its author, and the lines.
+local function row_of(number, own_position)
+  local row = number .. ' ' .. own_position
+  if reached == 0 then return row end
+  row = row .. '\n' .. table.concat(lines, '\n', 1, reached)
+  reached = 0
+  return row
+end
