@@ -229,6 +229,11 @@ impl NodeIncarnation {
     pub fn new(node: &str) -> Result<Self, FormError> {
         Self::parse(&format!("{node}.{}", random_word::<12>()))
     }
+
+    /// The node whose run it is.
+    pub fn node(&self) -> &str {
+        self.0.rsplit_once('.').map_or(&self.0, |(node, _)| node)
+    }
 }
 
 /// `N` characters with 5 random bits each.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use proto::wire::Envelope;
 use proto::{NodeIncarnation, StoreIncarnation};
 
-use crate::Result;
+use crate::{Peers, Result};
 
 /// A bus that gateways subscribe to.
 #[async_trait]
@@ -16,6 +16,9 @@ pub trait Bus: Send + Sync + 'static {
     /// the lease is renewed and a broken subscription is made again; dropping
     /// it gives the lease back. Fails when the store is unavailable.
     async fn subscribe(&self, node: NodeIncarnation) -> Result<Box<dyn Subscription>>;
+
+    /// How the gateways on this bus find each other.
+    fn peers(&self) -> Arc<dyn Peers>;
 }
 
 /// One node's subscription.

@@ -4,8 +4,8 @@
 //! no policy: the router decides who may do what.
 //!
 //! In reading order: [`config`] (which store, and the limits of what it keeps),
-//! [`model`] (arguments and results), [`Store`] (what routers use), [`Bus`]
-//! (what gateways use), [`embedded`] and [`redis`].
+//! [`model`] (arguments and results), [`Store`] (what routers use), [`Bus`] and
+//! [`Peers`] (what gateways use), [`embedded`] and [`redis`].
 
 #![cfg_attr(not(feature = "redis"), allow(dead_code, reason = "some of it serves the store on Redis alone"))]
 
@@ -22,6 +22,7 @@ mod redis;
 mod bus;
 mod damage;
 mod message_state;
+mod peers;
 mod step;
 mod store;
 mod trouble;
@@ -36,6 +37,7 @@ pub use bus::{Bus, BusItem, Loss, Subscription};
 pub use config::{Bounds, Config, Url};
 pub use damage::damaged_skipped;
 pub use error::{Error, Result};
+pub use peers::{HELD, NamedSession, Peer, Peers};
 pub use step::Step;
 pub use store::Store;
 pub use trouble::{Reason, bus_errors, bus_trouble, store_errors, store_trouble};

@@ -7,6 +7,7 @@
 //! (removes what is too old), [`exchange`] (sessions and the bus),
 //! [`file`](mod@file) (opens the file again after the disk failed).
 
+mod alone;
 mod amend;
 mod changed;
 mod channels;
@@ -45,9 +46,10 @@ use crate::model::{
     Location, Mark, MarkResult, Membership, Post, PostKind, PostResult, PresenceRecord, Standing, StartPoint,
     UnheardMessage,
 };
-use crate::{Bounds, Bus, Config, Error, Result, Store, Subscription, Url, trouble};
+use crate::{Bounds, Bus, Config, Error, Peers, Result, Store, Subscription, Url, trouble};
 pub(crate) use look::look;
 
+use alone::Alone;
 use exchange::{Exchange, LivePresence, Registration};
 use file::StoreFile;
 use page::{first_page, page};
@@ -368,6 +370,10 @@ impl Store for Embedded {
 impl Bus for Embedded {
     async fn subscribe(&self, node: NodeIncarnation) -> Result<Box<dyn Subscription>> {
         Ok(Box::new(self.exchange.subscribe(node)))
+    }
+
+    fn peers(&self) -> Arc<dyn Peers> {
+        Arc::new(Alone)
     }
 }
 

@@ -8,8 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::address::Address;
+use super::peers::RedisPeers;
 use super::subscription::RedisSubscription;
-use crate::{Bus, Config, Result, Subscription};
+use crate::{Bus, Config, Peers, Result, Subscription};
 
 /// Opens the bus of the Redis that `config` names. It connects with the first
 /// subscription. Fails when the URL is wrong.
@@ -19,11 +20,13 @@ pub fn connect_bus(
     shutdown: CancellationToken,
 ) -> Result<Arc<dyn Bus>> {
     let address = Address::parse(&config.url, config.timeout)?;
-    Ok(Arc::new(RedisBus { address, tasks: tasks.clone(), shutdown }))
+    let peers = Arc::new(RedisPeers::new(address.clone(), tasks.clone(), shutdown.clone()));
+    Ok(Arc::new(RedisBus { address, peers, tasks: tasks.clone(), shutdown }))
 }
 
 struct RedisBus {
     address: Address,
+    peers: Arc<RedisPeers>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -33,5 +36,9 @@ impl Bus for RedisBus {
     async fn subscribe(&self, node: NodeIncarnation) -> Result<Box<dyn Subscription>> {
         let subscription = RedisSubscription::begin(&self.address, node, &self.tasks, &self.shutdown).await?;
         Ok(Box::new(subscription))
+    }
+
+    fn peers(&self) -> Arc<dyn Peers> {
+        self.peers.clone()
     }
 }

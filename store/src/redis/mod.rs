@@ -7,7 +7,8 @@
 //! (number, then file: in a Cluster, or with replicas to wait for) with
 //! `filing`, `announce`, `doubt`, `repair` and `rewrite`. Then reading: `session`, `inbox`,
 //! `conversation`, `mark`. Then `upkeep` (incarnation, live nodes) and `bus` (a
-//! node's subscription, with `tracking`).
+//! node's subscription, with `tracking`), and `peers` (how gateways find each
+//! other).
 
 mod acknowledge;
 mod address;
@@ -24,6 +25,7 @@ mod inbox;
 mod key;
 mod look;
 mod mark;
+mod peers;
 mod presence;
 mod reference;
 mod repair;

@@ -87,3 +87,8 @@ script!(INCARNATION, "incarnation");
 script!(NODES, "nodes");
 script!(LEASE, "lease");
 script!(RELEASE, "release");
+script!(ANNOUNCE_PEER, "announce_peer");
+script!(PEERS, "peers");
+script!(HOLDER, "holder");
+script!(CLAIM_SESSION, "claim_session");
+script!(RELEASE_SESSION, "release_session");

@@ -1,10 +1,12 @@
 //! What only the Redis store promises: it survives failures of its server,
 //! repairs what a crash between two steps has left (`steps`) or what a refused
 //! command has left (`half`), leaves nobody untold (`untold`), costs little
-//! (`costs`), and does a little at a time (`weights`).
+//! (`costs`), does a little at a time (`weights`), and lets gateways find each
+//! other (`peers`).
 
 mod costs;
 mod half;
+mod peers;
 mod steps;
 mod untold;
 mod weights;
