@@ -3,18 +3,24 @@
 
 mod echo;
 mod namespaces;
+mod peers;
 mod queue;
 mod sockjs;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::peers::Among;
 use axum::Router;
 use gateway::accept::Acceptor;
 use gateway::config::Limits;
+use gateway::peer::port::Port;
+use gateway::peer::{Claims, Relay, RelayConfig};
 use gateway::transport::engineio;
+use gateway::transport::inside::Inside;
 use gateway::transport::socketio::SocketIo;
 use gateway::transport::websocket::plain;
+use store::Peers;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -48,31 +54,60 @@ impl Times {
 /// For connections to end at the end.
 const LAST: Duration = Duration::from_secs(2);
 
-/// Serves clients on `listener` until `stop`.
-pub async fn serve(listener: TcpListener, times: Times, stop: CancellationToken) {
+/// Requests that are passed on at once.
+const REQUESTS: usize = 10_000;
+
+/// Serves clients on `listener` until `stop`, alone or as one of several. Fails where
+/// the port for the others cannot be had.
+pub async fn serve(
+    listener: TcpListener,
+    among: Option<Among>,
+    times: Times,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let tracker = TaskTracker::new();
     let ending = CancellationToken::new();
-    let engineio = engineio::Server::start(Arc::new(echo::Echo), settings(times), &tracker, ending.clone());
-    let namespaces = SocketIo::new(Arc::new(namespaces::Echoes), times.connect_timeout);
-    let socketio = engineio::Server::start(Arc::new(namespaces), settings(times), &tracker, ending.clone());
-    let routes: Router = engineio::routes("/engine.io/", &engineio);
-    let routes = routes.merge(engineio::routes("/socket.io/", &socketio));
     let limits = limits();
-    let raw = plain::routes("/ws", Arc::new(echo::Echo), limits.command_timeout, MAX_RAW, &tracker);
-    let routes = routes.merge(raw);
+    let node = among.as_ref().map_or("conformance", |among| &among.node).to_owned();
+    let port = match &among {
+        Some(among) => Some(TcpListener::bind(among.listen).await?),
+        None => None,
+    };
+    let peers = among.map(|among| {
+        let (peers, claimed): (Arc<dyn Peers>, _) = (Arc::new(among), node.clone());
+        let config = RelayConfig { requests: REQUESTS, draining: stop.clone(), stop: ending.clone() };
+        (Relay::new(peers.clone(), config, tracker.clone()), Claims::new(&claimed, peers))
+    });
+    let relay = peers.as_ref().map(|(relay, _)| relay.clone());
+    let engine = |inside: Arc<dyn Inside>| {
+        let settings = settings(&node, times);
+        engineio::Server::start(inside, settings, relay.clone(), &tracker, ending.clone())
+    };
+    let engineio = engine(Arc::new(echo::Echo));
+    let socketio = engine(Arc::new(SocketIo::new(Arc::new(namespaces::Echoes), times.connect_timeout)));
+    let polled: Router = engineio::routes("/engine.io/", &engineio);
+    let polled = polled.merge(engineio::routes("/socket.io/", &socketio));
     // SockJS answers other origins by itself.
-    let routes = routes.layer(engineio::cors(|_| true)).merge(sockjs::routes(&tracker, &ending));
+    let sockjs = sockjs::routes(peers.as_ref(), &tracker, &ending);
+    if let Some(listener) = port {
+        let routes = polled.clone().merge(sockjs.clone());
+        let port = Port { node, routes, requests: REQUESTS, max_header_bytes: limits.max_header_bytes };
+        tracker.spawn(gateway::peer::port::serve(listener, port, tracker.clone(), ending.clone()));
+    }
+    let raw = plain::routes("/ws", Arc::new(echo::Echo), limits.command_timeout, MAX_RAW, &tracker);
+    let routes = polled.merge(raw).layer(engineio::cors(|_| true)).merge(sockjs);
     let acceptor = Acceptor::new(routes, &limits, limits.command_timeout, None);
     acceptor.run(listener, &stop).await;
     ending.cancel();
     acceptor.finish(LAST).await;
     tracker.close();
     tracker.wait().await;
+    Ok(())
 }
 
-fn settings(times: Times) -> engineio::Settings {
+fn settings(node: &str, times: Times) -> engineio::Settings {
     engineio::Settings {
-        node: "conformance".to_owned(),
+        node: node.to_owned(),
         ping_interval: times.ping_interval,
         ping_timeout: times.ping_timeout,
         max_payload: MAX_PAYLOAD,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 
 use clap::Parser as _;
-use conformance::Times;
+use conformance::{Among, Times};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +15,23 @@ struct Args {
     /// Where clients connect.
     #[arg(long, default_value = "127.0.0.1:3000", value_name = "ADDRESS")]
     listen: SocketAddr,
+
+    /// This process among several.
+    #[arg(long, default_value = "conformance", value_name = "NAME")]
+    node: String,
+
+    /// Where the others reach this one.
+    #[arg(long, value_name = "ADDRESS", requires = "peers")]
+    peer_listen: Option<SocketAddr>,
+
+    /// Another process, and the URL of its --peer-listen; for each of them.
+    #[arg(long = "peer", id = "peers", value_name = "NAME=URL", requires = "peer_listen", value_parser = peer)]
+    peers: Vec<(String, String)>,
+}
+
+fn peer(text: &str) -> Result<(String, String), &'static str> {
+    let (name, url) = text.split_once('=').ok_or("must be such as two=http://127.0.0.1:7202")?;
+    Ok((name.to_owned(), url.to_owned()))
 }
 
 #[tokio::main]
@@ -23,12 +40,16 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.listen).await?;
     println!("listening on {}", listener.local_addr()?);
     let stop = CancellationToken::new();
-    let mut serving = pin!(conformance::serve(listener, Times::SUITES, stop.clone()));
+    let among = args.peer_listen.map(|listen| Among {
+        node: args.node,
+        listen,
+        others: args.peers.into_iter().collect(),
+    });
+    let mut serving = pin!(conformance::serve(listener, among, Times::SUITES, stop.clone()));
     tokio::select! {
-        () = &mut serving => return Ok(()),
+        served = &mut serving => return Ok(served?),
         told = tokio::signal::ctrl_c() => told?,
     }
     stop.cancel();
-    serving.await;
-    Ok(())
+    Ok(serving.await?)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
+use gateway::peer::{Claims, Relay};
 use gateway::transport::inside::{Close, Exchange, Inside, Message, Refusal};
 use gateway::transport::sockjs::{self, Host, Options, RESPONSE_LIMIT, Surroundings};
 use http::request::Parts;
@@ -22,8 +23,13 @@ const HEARTBEAT: Duration = Duration::from_secs(25);
 const LIMIT: usize = 4_096;
 
 /// `/echo`, `/disabled_websocket_echo`, `/cookie_needed_echo` and `/close`.
-pub(crate) fn routes(tracker: &TaskTracker, stop: &CancellationToken) -> Router {
-    let around = |host| Surroundings { host, tracker: tracker.clone(), stop: stop.clone() };
+pub(crate) fn routes(
+    peers: Option<&(Arc<Relay>, Arc<Claims>)>,
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+) -> Router {
+    let around =
+        |host| Surroundings { host, peers: peers.cloned(), tracker: tracker.clone(), stop: stop.clone() };
     let plain = Options {
         websocket: true,
         cookie: false,

@@ -18,6 +18,7 @@ use crate::channels::Channels;
 use crate::config::Config;
 use crate::link::{Commands, NodeContext, Routers};
 use crate::metrics;
+use crate::peer::{Claims, Relay};
 use crate::protocol::failure::Failure;
 use crate::session::{SessionConfig, Sessions};
 use proto::Class;
@@ -39,11 +40,16 @@ pub struct Gateway {
     pub callers: Callers,
     /// What clients have sent half of.
     pub(crate) half_sent: Arc<HalfSent>,
+    /// The way to the other gateways; nothing where this one has no peers.
+    pub(crate) relay: Option<Arc<Relay>>,
+    /// What the other gateways are told of this one's sessions; as `relay`.
+    pub(crate) claims: Option<Arc<Claims>>,
 }
 
 impl Gateway {
     /// Puts the services together. `class_of` says what a route counts for (see
     /// [`Callers::new`]).
+    #[expect(clippy::too_many_arguments, reason = "each is a part of a gateway")]
     pub(crate) fn new(
         config: Config,
         node: NodeIncarnation,
@@ -52,7 +58,9 @@ impl Gateway {
         tracker: TaskTracker,
         draining: CancellationToken,
         class_of: fn(&str) -> Option<Class>,
+        peers: Option<(Arc<Relay>, Arc<Claims>)>,
     ) -> Arc<Self> {
+        let (relay, claims) = peers.unzip();
         let limits = &config.limits;
         let context = NodeContext::new(node, routers, tracker, draining, limits.attaches_at_once);
         let channels = Channels::new(context.clone(), limits.max_subscriptions);
@@ -68,6 +76,8 @@ impl Gateway {
             commands: Commands::new(context.clone(), limits.command_timeout),
             callers: Callers::new(context.clone(), auth, RateLimits::new(config.rates), class_of),
             half_sent: HalfSent::new(limits.max_request_bytes_held),
+            relay,
+            claims,
             context,
             config,
         });

@@ -39,8 +39,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(args: Args) -> Result<ExitCode, Wrong> {
-    args.gateway.check_store()?;
-    let config = args.gateway.front.check()?;
+    let config = args.gateway.check()?;
     let program = Program::new("gateway", &config.node);
     Ok(daemon::run(program, &args.daemon.clone(), |process| run(args, config, process)))
 }

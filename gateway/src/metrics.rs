@@ -28,6 +28,10 @@ pub static METRICS: &[&'static dyn Instrument] = &[
     &BUS_ERRORS,
     &DROPPED,
     &ATTACH_QUEUE,
+    &RELAYED,
+    &RELAYING,
+    &RELAY_FAILURES,
+    &PEERS_REFUSED,
     &ROUTERS,
     &LATE_ROUTERS,
     &HALF_SENT,
@@ -186,6 +190,30 @@ static DROPPED: Counter = Counter::new(
 );
 static ATTACH_QUEUE: Gauge =
     Gauge::new("switchboard.gateway.attach.queue", "{request}", "attaches and pages that wait in line", &[]);
+static RELAYED: Counter = Counter::new(
+    "switchboard.gateway.relayed",
+    "{request}",
+    "what was passed on to the gateway that has its session",
+    &[Label { name: "kind", values: &["request", "websocket"] }],
+);
+static RELAYING: Gauge = Gauge::new(
+    "switchboard.gateway.relaying",
+    "{request}",
+    "what is passed on now: requests without a whole response, and open WebSockets",
+    &[Label { name: "kind", values: &["request", "websocket"] }],
+);
+static RELAY_FAILURES: Counter = Counter::new(
+    "switchboard.gateway.relay.failures",
+    "{request}",
+    "what could not be passed on, or had no response: its client begins a new session",
+    &[Label { name: "reason", values: &["unknown", "unreachable", "broken", "full"] }],
+);
+static PEERS_REFUSED: Counter = Counter::new(
+    "switchboard.gateway.peers.refused",
+    "{connection}",
+    "connections between gateways that were refused",
+    &[Label { name: "reason", values: &["certificate", "node"] }],
+);
 pub(crate) static ROUTERS: Observable = Observable::gauge(
     "switchboard.gateway.routers",
     "{router}",
@@ -279,6 +307,26 @@ pub(crate) fn channel_hole() {
 /// A subscription has begun or ended.
 pub(crate) fn subscribers(change: i64) {
     SUBSCRIBERS.add(&[], change);
+}
+
+/// A request or a WebSocket is passed on to another gateway.
+pub(crate) fn relayed(kind: &'static str) {
+    RELAYED.add(&[kind], 1);
+}
+
+/// It is under way, or over.
+pub(crate) fn relaying(kind: &'static str, change: i64) {
+    RELAYING.add(&[kind], change);
+}
+
+/// It has failed, for this reason.
+pub(crate) fn relay_failed(reason: &'static str) {
+    RELAY_FAILURES.add(&[reason], 1);
+}
+
+/// A connection between gateways is refused, for this reason.
+pub(crate) fn peer_refused(reason: &'static str) {
+    PEERS_REFUSED.add(&[reason], 1);
 }
 
 /// Somebody queues or has been served.

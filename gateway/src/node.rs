@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use axum::Router;
 use daemon::Tasks;
 use proto::NodeIncarnation;
@@ -14,12 +15,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accept::Acceptor;
 use crate::caller::auth::Authenticator;
-use crate::config::{Config, Page, RouterUrl};
+use crate::config::{Config, Page, Peer, RouterUrl};
 use crate::gateway::Gateway;
 use crate::link::{Dial, LinkConfig, Routers};
+use crate::peer::port::Port;
+use crate::peer::{self, Claims, Relay, RelayConfig};
 use crate::session::farewell::{self, Departure};
-use crate::session::{Sessions, between_polls, bus_reader, presence};
+use crate::session::{between_polls, bus_reader, presence};
 use crate::transport::TRANSPORTS;
+
+/// Between two tries to reach the store's bus.
+const AGAIN: Duration = Duration::from_millis(500);
+/// Between two times that the store is told where this node is reached.
+const ANNOUNCE: Duration = Duration::from_secs(5);
+/// Between two looks whether all sessions have left.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Where the routers are.
 pub enum RouterSource {
@@ -35,6 +45,8 @@ pub struct Node {
     pub gateway: Arc<Gateway>,
     /// The only gateway: its router is in this process.
     alone: bool,
+    /// For other gateways.
+    port: Option<TcpListener>,
     /// All tasks of the gateway, those too that must outlive the drain: the
     /// reader of the bus and the links to the routers.
     tasks: Tasks,
@@ -58,10 +70,19 @@ impl Node {
         config.warn();
         let auth = Authenticator::new(&config.auth)?;
         let class_of = crate::http::catalogue::class_of;
-        let gateway = Gateway::new(config, node, auth, routers, tracker, stop.child_token(), class_of);
+        let draining = stop.child_token();
+        let peers = match &config.peer {
+            None => None,
+            Some(peer) => Some(Peers::open(peer, &node, &*bus, &tasks, &draining)?),
+        };
+        let (relays, port) = peers.map(|peers| (peers.relays, peers.port)).unzip();
+        let gateway = Gateway::new(config, node, auth, routers, tracker, draining, class_of, relays);
         let (context, sessions) = (&gateway.context, &gateway.sessions);
         tasks.spawn_until_stop(gateway.callers.auth.clone().keep_fresh());
-        tasks.spawn_until_stop(listen(sessions.clone(), bus, stop));
+        if let Some(peer) = gateway.config.peer.clone() {
+            tasks.spawn_until_stop(keep_announcing(gateway.clone(), peer, bus.clone()));
+        }
+        tasks.spawn_until_stop(listen(gateway.clone(), bus, stop));
         tasks.spawn_until_stop(presence::run(sessions.clone()));
         let hurrying = sessions.clone();
         tasks.spawn_until_stop(async move { hurrying.hub.hurry().await });
@@ -69,7 +90,7 @@ impl Node {
         tasks.spawn_until_stop(async move { counting.run(routers).await });
         tasks.spawn_until_stop(farewell::run(sessions.clone()));
         context.tracker.spawn(between_polls::sweep(Arc::downgrade(sessions)));
-        Ok(Self { gateway, alone, tasks })
+        Ok(Self { gateway, alone, port, tasks })
     }
 
     /// Serves clients on `listener` until `shutdown`, then drains: not ready at
@@ -98,7 +119,17 @@ impl Node {
         );
         let config = &gateway.config;
         let foreign = crate::transport::foreign(&gateway, self.tasks.stop().clone());
-        let routes = crate::http::layers::layers(routes, foreign, &gateway);
+        let routes = crate::http::layers::layers(routes, foreign.clients, &gateway);
+        if let (Some(listener), Some(peer)) = (self.port, &config.peer) {
+            let port = Port {
+                node: config.node.clone(),
+                routes: foreign.peers.with_state(gateway.clone()),
+                requests: peer.requests,
+                max_header_bytes: config.limits.max_header_bytes,
+            };
+            let (tracker, stop) = (self.tasks.tracker().clone(), self.tasks.stop().clone());
+            self.tasks.tracker().spawn(peer::port::serve(listener, port, tracker, stop));
+        }
         let acceptor = Acceptor::new(routes, &config.limits, config.heartbeat, config.tls.clone());
         acceptor.run(listener, &shutdown).await;
 
@@ -106,8 +137,15 @@ impl Node {
         gateway.context.draining.cancel();
         // A session that is opened in this moment is ended by its own opening.
         let over = Instant::now() + drain;
+        let last_requests = async {
+            acceptor.last_requests().await;
+            // Those have no connection here that other gateways pass on.
+            while gateway.relay.is_some() && !gateway.sessions.hub.is_empty() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
         tokio::select! {
-            () = acceptor.last_requests() => {}
+            () = last_requests => {}
             () = Departure::within(drain, self.alone).run(&gateway.sessions) => {}
         }
         acceptor.finish(over.saturating_duration_since(Instant::now())).await;
@@ -116,9 +154,48 @@ impl Node {
     }
 }
 
+/// The way to the other gateways, and from them.
+struct Peers {
+    relays: (Arc<Relay>, Arc<Claims>),
+    port: TcpListener,
+}
+
+impl Peers {
+    /// Fails where the port cannot be had.
+    fn open(
+        peer: &Peer,
+        node: &NodeIncarnation,
+        bus: &dyn Bus,
+        tasks: &Tasks,
+        draining: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let port = std::net::TcpListener::bind(peer.listen)
+            .and_then(|port| port.set_nonblocking(true).map(|()| port))
+            .and_then(TcpListener::from_std)
+            .with_context(|| format!("--peer-listen: cannot listen on {}", peer.listen))?;
+        let peers = bus.peers();
+        let (draining, stop) = (draining.clone(), tasks.stop().clone());
+        let config = RelayConfig { requests: peer.requests, draining, stop };
+        let relay = Relay::new(peers.clone(), config, tasks.tracker().clone());
+        let claims = Claims::new(node.node(), peers.clone());
+        tasks.spawn_until_stop(claims.clone().keep());
+        tracing::info!(listen = %peer.listen, address = %peer.address, "serves other gateways");
+        Ok(Self { relays: (relay, claims), port })
+    }
+}
+
 /// Subscribes, however long that takes, and feeds the sessions.
-async fn listen(sessions: Arc<Sessions>, bus: Arc<dyn Bus>, shutdown: CancellationToken) {
+async fn listen(gateway: Arc<Gateway>, bus: Arc<dyn Bus>, shutdown: CancellationToken) {
+    let sessions = gateway.sessions.clone();
     loop {
+        // Before there can be sessions that others look for.
+        if let Some(peer) = &gateway.config.peer
+            && let Err(error) = announce(&gateway, peer, &*bus).await
+        {
+            tracing::warn!(%error, "cannot say yet where other gateways reach this one");
+            tokio::time::sleep(AGAIN).await;
+            continue;
+        }
         match bus.subscribe(sessions.context.node.clone()).await {
             Ok(subscription) => {
                 sessions.hears(subscription.health());
@@ -126,8 +203,22 @@ async fn listen(sessions: Arc<Sessions>, bus: Arc<dyn Bus>, shutdown: Cancellati
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot subscribe to the bus yet");
-                tokio::time::sleep(Duration::from_millis(500)).await;
+                tokio::time::sleep(AGAIN).await;
             }
+        }
+    }
+}
+
+async fn announce(gateway: &Gateway, peer: &Peer, bus: &dyn Bus) -> store::Result<()> {
+    bus.peers().announce(&gateway.context.node, &peer.address.to_string()).await
+}
+
+/// Says it again and again: a failover may have lost it.
+async fn keep_announcing(gateway: Arc<Gateway>, peer: Peer, bus: Arc<dyn Bus>) {
+    loop {
+        tokio::time::sleep(ANNOUNCE).await;
+        if let Err(error) = announce(&gateway, &peer, &*bus).await {
+            tracing::debug!(%error, "cannot say where other gateways reach this one");
         }
     }
 }

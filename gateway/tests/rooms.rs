@@ -6,13 +6,14 @@ use std::path::Path;
 use testbed::Imports;
 
 /// From the bottom to the top: each may use those before it.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "order",
     "protocol",
     "config",
     "metrics",
     "accept",
     "link",
+    "peer",
     "session",
     "channels",
     "caller",

@@ -63,6 +63,8 @@ pub struct Node {
     host: Ipv4Addr,
     port: u16,
     admin: u16,
+    /// Of a gateway: where the others reach it.
+    peer: Option<u16>,
     process: Option<Process>,
 }
 
@@ -197,6 +199,11 @@ impl Node {
         self.ready().await
     }
 
+    /// Takes away its way to the other gateways, for the next start.
+    pub fn without_peers(&mut self) {
+        self.peer = None;
+    }
+
     /// Adds flags for the next start.
     pub fn set_flags(&mut self, flags: &[&str]) {
         self.arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
@@ -220,6 +227,11 @@ impl Node {
         let mut arguments = self.arguments.clone();
         arguments.extend(["--listen".to_owned(), self.address()]);
         arguments.extend(["--admin-listen".to_owned(), self.admin_address()]);
+        if let Some(peer) = self.peer {
+            let address = format!("{}:{peer}", self.host);
+            arguments.extend(["--peer-address".to_owned(), format!("http://{address}")]);
+            arguments.extend(["--peer-listen".to_owned(), address]);
+        }
         let process = Process::spawn_with(&self.name, &self.program, &arguments, &self.environment)?;
         self.process = Some(process);
         Ok(())
@@ -251,11 +263,12 @@ fn gateway(binaries: &Binaries, plan: &Plan, index: usize, routers: &str) -> Nod
     .flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()])
     .collect();
     arguments.extend(plan.gateway_flags.clone());
-    node(name, binaries.gateway(), arguments, plan)
+    Node { peer: Some(port::free()), ..node(name, binaries.gateway(), arguments, plan) }
 }
 
 fn node(name: String, program: PathBuf, arguments: Vec<String>, plan: &Plan) -> Node {
     let (port, admin) = (port::free(), port::free());
     let environment = plan.environment.clone();
-    Node { name, program, arguments, environment, host: Ipv4Addr::LOCALHOST, port, admin, process: None }
+    let host = Ipv4Addr::LOCALHOST;
+    Node { name, program, arguments, environment, host, port, admin, peer: None, process: None }
 }

@@ -1,5 +1,5 @@
 //! Clients that we have not written: Chromium's own EventSource, fetch, XHR,
-//! iframe and WebSocket, socket.io-client, and curl, at a cluster behind a load balancer that
+//! iframe and WebSocket, socket.io-client, sockjs-client, and curl, at a cluster behind a load balancer that
 //! knows no affinity.
 
 mod browser;
@@ -8,3 +8,5 @@ mod origins;
 mod pages;
 mod scene;
 mod socketio;
+mod sockjs;
+mod stock;

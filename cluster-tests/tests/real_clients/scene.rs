@@ -1,12 +1,13 @@
 //! Two gateways and two routers behind a load balancer, and alice who writes
 //! to bob through whichever gateway she is told.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use cluster_tests::Cluster;
 use loadtest::client::http::Http;
 use loadtest::fleet::Fleet;
 use serde_json::{Value, json};
 use testbed::{Balancer, Program};
+use tokio::process::Command;
 
 pub(crate) struct Scene {
     pub(crate) cluster: Cluster,
@@ -24,6 +25,27 @@ impl Scene {
     /// Where clients connect.
     pub(crate) fn url(&self) -> String {
         self.balancer.url()
+    }
+
+    /// Requests and WebSockets that gateways have passed on to each other.
+    pub(crate) async fn passed_on(&mut self) -> Result<f64> {
+        self.sum("switchboard_gateway_relayed_total").await
+    }
+
+    /// A metric, summed over its labels and the gateways that run.
+    pub(crate) async fn sum(&mut self, metric: &str) -> Result<f64> {
+        let mut sum = 0.0;
+        for gateway in self.cluster.fleet.gateways().iter_mut().filter(|node| node.pid().is_some()) {
+            let url = format!("{}/metrics", gateway.admin_url());
+            let output = Command::new("curl").args(["-sf", &url]).output().await?;
+            ensure!(output.status.success(), "curl: {}", output.status);
+            let text = String::from_utf8(output.stdout)?;
+            let of = |line: &&str| line.split(['{', ' ']).next() == Some(metric);
+            let values =
+                text.lines().filter(of).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+            sum += values.sum::<f64>();
+        }
+        Ok(sum)
     }
 
     pub(crate) fn token(&self, user: &str) -> String {

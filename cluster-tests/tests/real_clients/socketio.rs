@@ -1,90 +1,21 @@
-//! socket.io-client as it comes from npm, in Node (`socketio/client.mjs`).
+//! socket.io-client as it comes from npm, in Node (`socketio/client.mjs`). Each of
+//! its requests goes to the other gateway than the one before.
 
-use std::path::Path;
-use std::process::Stdio;
-
-use anyhow::{Context as _, Result, bail, ensure};
-use cluster_tests::{Cluster, PATIENCE};
+use anyhow::{Context as _, Result, ensure};
+use cluster_tests::Cluster;
 use loadtest::fleet::Fleet;
 use rstest::rstest;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::process::Command;
 
 use crate::scene::Scene;
+use crate::stock::{Kind, Stock, bodies, numbers, of};
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/socketio");
 /// Messages in each direction.
 const MESSAGES: usize = 100;
 
-/// One client; ends when it is dropped.
-struct Stock {
-    commands: ChildStdin,
-    lines: Lines<BufReader<ChildStdout>>,
-    /// All that it has said.
-    said: Vec<Value>,
-    _program: Child,
-}
-
-impl Stock {
-    fn start(url: &str, transports: &str, user: &str) -> Result<Self> {
-        let packages = Path::new(FOLDER).join("node_modules/socket.io-client");
-        ensure!(packages.exists(), "socket.io-client is missing: `make tools` installs it");
-        let mut program = Command::new("node")
-            .args(["client.mjs", url, transports, &Fleet::issuer().token(user)])
-            .current_dir(FOLDER)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("node is missing: `make tools` installs it")?;
-        let commands = program.stdin.take().context("its input is piped")?;
-        let lines = BufReader::new(program.stdout.take().context("its output is piped")?).lines();
-        Ok(Self { commands, lines, said: Vec::new(), _program: program })
-    }
-
-    async fn command(&mut self, kind: &str, fields: Value) -> Result<()> {
-        let line = format!("{}\n", json!([kind, fields]));
-        Ok(self.commands.write_all(line.as_bytes()).await?)
-    }
-
-    /// Waits until this holds of all that it has said.
-    async fn until(&mut self, what: &str, holds: impl Fn(&[Value]) -> bool) -> Result<()> {
-        let said = async {
-            while !holds(&self.said) {
-                let line = self.lines.next_line().await?.context("the client has ended")?;
-                self.said.push(serde_json::from_str(&line)?);
-            }
-            anyhow::Ok(())
-        };
-        match timeout(PATIENCE, said).await {
-            Ok(result) => result,
-            Err(_) => bail!("never {what}: {:?}", self.said),
-        }
-    }
-
-    async fn connected(&mut self, times: usize) -> Result<()> {
-        self.until("connected", |said| of(said, "connected").count() == times).await
-    }
-
-    /// The bodies of a user's messages, in the order in which they came.
-    fn bodies(&self, from: &str) -> Vec<Value> {
-        bodies(&self.said, from)
-    }
-}
-
-fn of<'a>(said: &'a [Value], what: &'a str) -> impl Iterator<Item = &'a Value> {
-    said.iter().filter_map(move |line| line.get(what))
-}
-
-fn bodies(said: &[Value], from: &str) -> Vec<Value> {
-    let frames = said.iter().filter(|line| line["event"] == "message").map(|line| &line["args"][0]);
-    frames.filter(|frame| frame["from"] == from).map(|frame| frame["body"].clone()).collect()
-}
-
-fn numbers(count: usize) -> Vec<Value> {
-    (0..count).map(|number| json!(number)).collect()
+fn start(url: &str, transports: &str, user: &str) -> Result<Stock> {
+    Stock::start(Kind::SocketIo, url, transports, user)
 }
 
 #[rstest]
@@ -96,9 +27,9 @@ async fn messages_go_both_ways_once_and_in_order(
     #[case] transports: &str,
     #[case] first: &str,
 ) -> Result<()> {
-    let cluster = Cluster::builder().gateway_flags("--messages-per-second 1000").start().await?;
-    let mut alice = Stock::start(cluster.gateway(0), transports, "alice")?;
-    let mut bob = Stock::start(cluster.gateway(1), transports, "bob")?;
+    let mut scene = Scene::start("--messages-per-second 1000").await?;
+    let mut alice = start(&scene.url(), transports, "alice")?;
+    let mut bob = start(&scene.url(), transports, "bob")?;
     for client in [&mut alice, &mut bob] {
         client.connected(1).await?;
     }
@@ -118,13 +49,25 @@ async fn messages_go_both_ways_once_and_in_order(
         }
         assert_eq!(of(&client.said, "disconnected").count(), 0, "{:?}", client.said);
     }
+    let passed_on = scene.passed_on().await?;
+    if transports == "websocket" {
+        assert_eq!(passed_on, 0.0, "a WebSocket is at home wherever it comes");
+    } else {
+        assert!(passed_on >= 2.0, "only {passed_on} requests were passed on");
+    }
     Ok(())
 }
 
+#[rstest]
+#[case::polling("polling")]
+#[case::websocket("websocket")]
+#[case::upgrade("polling,websocket")]
 #[tokio::test]
-async fn whose_gateway_dies_comes_back_by_itself_and_misses_and_repeats_nothing() -> Result<()> {
+async fn whose_gateway_dies_comes_back_by_itself_and_misses_and_repeats_nothing(
+    #[case] transports: &str,
+) -> Result<()> {
     let mut scene = Scene::start("").await?;
-    let mut bob = Stock::start(&scene.url(), "websocket", "bob")?;
+    let mut bob = start(&scene.url(), transports, "bob")?;
     bob.until("welcome", |said| said.iter().any(|line| line["event"] == "welcome")).await?;
     let welcome = bob.said.iter().find(|line| line["event"] == "welcome").context("a welcome")?.clone();
     let own = scene.gateway_named(welcome["args"][0]["node"].as_str().context("a node")?)?;
@@ -144,7 +87,7 @@ async fn whose_gateway_dies_comes_back_by_itself_and_misses_and_repeats_nothing(
 #[tokio::test]
 async fn who_is_kicked_stays_away_and_whose_token_is_none_hears_so() -> Result<()> {
     let cluster = Cluster::builder().start().await?;
-    let mut first = Stock::start(cluster.gateway(0), "websocket", "alice")?;
+    let mut first = start(cluster.gateway(0), "websocket", "alice")?;
     first.connected(1).await?;
     let service = Fleet::issuer().token_with_scope("backend", "service");
     let kicked = Command::new("curl")
@@ -155,7 +98,7 @@ async fn who_is_kicked_stays_away_and_whose_token_is_none_hears_so() -> Result<(
     ensure!(kicked.success(), "curl: {kicked}");
     let away = |said: &[Value]| of(said, "disconnected").any(|reason| reason == "io server disconnect");
     first.until("sent away", away).await?;
-    let mut stranger = Stock::start(cluster.gateway(0), "polling", "not a user id")?;
+    let mut stranger = start(cluster.gateway(0), "polling", "not a user id")?;
     stranger.until("refused", |said| of(said, "refused").count() == 1).await?;
     assert_eq!(of(&stranger.said, "data").next().map(|data| &data["code"]), Some(&json!("unauthorized")));
     Ok(())

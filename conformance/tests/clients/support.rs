@@ -37,7 +37,10 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(conformance::serve(listener, times, stop.clone()));
+        tasks.spawn({
+            let serving = conformance::serve(listener, None, times, stop.clone());
+            async move { serving.await.unwrap() }
+        });
         Self { address, stop, tasks }
     }
 

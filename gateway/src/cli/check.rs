@@ -13,6 +13,7 @@ use crate::link;
 pub fn gateway(args: &GatewayArgs) -> Result<Checks, Wrong> {
     args.front.auth.life()?;
     args.front.check_values(AuthConfig::default(), None)?;
+    args.peers.check()?;
     let mut checks = Checks::default();
     keys(&mut checks, &args.front.auth);
     tls(&mut checks, &args.front.tls);

@@ -150,7 +150,7 @@ impl LimitArgs {
     }
 }
 
-fn within(flag: &str, number: usize, least: usize, most: usize) -> Result<usize, Wrong> {
+pub(super) fn within(flag: &str, number: usize, least: usize, most: usize) -> Result<usize, Wrong> {
     if (least..=most).contains(&number) {
         return Ok(number);
     }

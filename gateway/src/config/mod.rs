@@ -20,7 +20,7 @@ mod validity;
 pub use auth::{AuthArgs, AuthConfig, JwksUrl, MAX_TOKEN_LIFE, MIN_SECRET_BYTES, PublicKey, Secret, secret};
 pub use limits::{LimitArgs, Limits};
 pub use origin::{Origin, Origins};
-pub use peer::Peer;
+pub use peer::{Peer, PeerAddress, PeerArgs};
 pub use rates::{RateArgs, RateLimitConfig};
 pub use router::RouterUrl;
 pub use sockjs::ClientUrl;
@@ -71,6 +71,10 @@ pub struct GatewayArgs {
     #[arg(long, env = "SWITCHBOARD_STORE", value_name = "URL",
           value_parser = daemon::args::hidden::<store::Url>(), help_heading = heading::NEEDED)]
     pub store: store::Url,
+
+    /// The way to the other gateways.
+    #[command(flatten)]
+    pub peers: PeerArgs,
 
     /// The flags that standalone has, too.
     #[command(flatten)]
@@ -134,18 +138,6 @@ pub struct FrontArgs {
           value_name = "DURATION", help_heading = heading::GATEWAY_LIMITS)]
     pub heartbeat: Duration,
 
-    /// Does nothing yet: the address and port for other gateways.
-    #[arg(long, env = "SWITCHBOARD_PEER_LISTEN", value_name = "ADDRESS", requires = "peer_address",
-          value_parser = daemon::args::listen_address, help_heading = heading::PEERS)]
-    pub peer_listen: Option<SocketAddr>,
-
-    /// Does nothing yet: the URL at which other gateways reach this one.
-    ///
-    /// Such as http://gw-1:7200.
-    #[arg(long, env = "SWITCHBOARD_PEER_ADDRESS", value_name = "URL", requires = "peer_listen",
-          help_heading = heading::PEERS)]
-    pub peer_address: Option<String>,
-
     /// This node's name [default: the host's name].
     ///
     /// Each gateway of a cluster has its own. Clients see it in `welcome`. 1 to
@@ -178,7 +170,7 @@ pub struct Config {
     pub heartbeat: Duration,
     /// Which pages may use this server.
     pub origins: Origins,
-    /// How other gateways reach this one.
+    /// How other gateways reach this one; nothing: it passes nothing on.
     pub peer: Option<Peer>,
     /// Whether the chat page is served.
     pub page: Page,
@@ -194,6 +186,13 @@ pub struct Config {
 pub struct Wrong(pub String);
 
 impl GatewayArgs {
+    /// Reads the files that the flags name and checks all that clap could not.
+    /// Fails with the first flag that is wrong.
+    pub fn check(&self) -> Result<Config, Wrong> {
+        self.check_store()?;
+        Ok(Config { peer: self.peers.check()?, ..self.front.check()? })
+    }
+
     /// Fails for a store that only one process can use.
     pub fn check_store(&self) -> Result<(), Wrong> {
         match self.store {
@@ -233,7 +232,7 @@ impl FrontArgs {
                 Duration::from_secs(3_600),
             )?,
             origins: Origins::new(self.allow_origin.clone()),
-            peer: Peer::check(self.peer_listen, self.peer_address.as_deref())?,
+            peer: None,
             page: self.page,
             sockjs_client: self.sockjs_client_url.clone(),
             limits: self.limits.check()?,
@@ -244,11 +243,6 @@ impl FrontArgs {
 impl Config {
     /// Logs what works, but not as one may think. Called once at start.
     pub fn warn(&self) {
-        if self.peer.is_some() {
-            tracing::warn!(
-                "--peer-listen and --peer-address do nothing in this version: gateways do not talk to each other"
-            );
-        }
         if let Some(Untimely::Refused(why) | Untimely::EndsSoon(why)) =
             self.tls.as_ref().and_then(|tls| tls.untimely.as_ref())
         {

@@ -1,10 +1,43 @@
-//! How other gateways reach this one.
+//! How gateways reach each other: each listens for the others, and says to the store
+//! where.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::str::FromStr;
 
+use daemon::args::heading;
 use url::Url;
 
 use super::Wrong;
+use super::limits::within;
+
+/// The flags.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = heading::PEERS)]
+pub struct PeerArgs {
+    /// The address and port for other gateways; needs --peer-address.
+    ///
+    /// A request of a Socket.IO or SockJS session may come to any gateway. Over
+    /// this port it is passed on to the one that has the session. Without it such
+    /// clients need affinity in the load balancer, unless they use WebSocket alone.
+    #[arg(long, env = "SWITCHBOARD_PEER_LISTEN", value_name = "ADDRESS", requires = "peer_address",
+          value_parser = daemon::args::listen_address)]
+    pub peer_listen: Option<SocketAddr>,
+
+    /// The URL at which other gateways reach --peer-listen.
+    ///
+    /// Such as http://gw-1:7200. It is of this gateway alone: a name that stands
+    /// for several is none.
+    #[arg(long, env = "SWITCHBOARD_PEER_ADDRESS", value_name = "URL", requires = "peer_listen")]
+    pub peer_address: Option<String>,
+
+    /// Requests and WebSockets that are passed on at once; more are answered 503.
+    ///
+    /// Of one other gateway as many are served. Each may hold 64 KiB. From 1 to
+    /// 10000000.
+    #[arg(long, env = "SWITCHBOARD_PEER_REQUESTS", default_value_t = 50_000, value_name = "N")]
+    pub peer_requests: usize,
+}
 
 /// Both sides of the way between gateways.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,17 +45,79 @@ pub struct Peer {
     /// Where this one listens.
     pub listen: SocketAddr,
     /// What the others call.
-    pub address: Url,
+    pub address: PeerAddress,
+    /// `--peer-requests`.
+    pub requests: usize,
 }
 
-impl Peer {
-    pub(super) fn check(listen: Option<SocketAddr>, address: Option<&str>) -> Result<Option<Self>, Wrong> {
+/// Where a gateway is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PeerAddress {
+    /// A name or an address; an IPv6 address without its brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl PeerArgs {
+    /// Checks the flags; nothing where this gateway has no peers.
+    pub fn check(&self) -> Result<Option<Peer>, Wrong> {
         // Clap lets neither come alone.
-        let (Some(listen), Some(address)) = (listen, address) else { return Ok(None) };
-        let address = Url::parse(address)
-            .ok()
-            .filter(|url| url.scheme() == "http" && url.has_host())
-            .ok_or_else(|| Wrong("--peer-address: must be a URL such as http://gw-1:7200".to_owned()))?;
-        Ok(Some(Self { listen, address }))
+        let (Some(listen), Some(address)) = (self.peer_listen, &self.peer_address) else { return Ok(None) };
+        let address = address.parse().map_err(|wrong| Wrong(format!("--peer-address: {wrong}")))?;
+        let requests = within("--peer-requests", self.peer_requests, 1, 10_000_000)?;
+        Ok(Some(Peer { listen, address, requests }))
+    }
+}
+
+impl PeerAddress {
+    /// A URL with this path, which begins with a slash.
+    pub fn uri(&self, path: &str) -> String {
+        format!("{self}{path}")
+    }
+}
+
+impl FromStr for PeerAddress {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "must be a URL such as http://gw-1:7200";
+        let url = Url::parse(text).map_err(|_| FORM)?;
+        let bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.username().is_empty();
+        let host = match url.host() {
+            Some(url::Host::Ipv6(address)) => address.to_string(),
+            Some(host) => host.to_string(),
+            None => return Err(FORM),
+        };
+        if url.scheme() != "http" || !bare {
+            return Err(FORM);
+        }
+        Ok(Self { host, port: url.port_or_known_default().ok_or(FORM)? })
+    }
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "http://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "http://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        let shown = |text: &str| text.parse::<PeerAddress>().map(|address| address.to_string());
+        assert_eq!(shown("http://gw-1:7200/").as_deref(), Ok("http://gw-1:7200"));
+        assert_eq!(shown("http://[::1]:7200").as_deref(), Ok("http://[::1]:7200"));
+        assert_eq!(shown("http://10.0.0.1").as_deref(), Ok("http://10.0.0.1:80"));
+        for wrong in ["gw-1:7200", "https://gw-1", "http://gw-1/path", "http://u@gw-1", ""] {
+            assert!(shown(wrong).is_err(), "{wrong}");
+        }
     }
 }

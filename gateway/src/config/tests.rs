@@ -20,7 +20,7 @@ fn parse(more: &[&str]) -> Result<GatewayArgs, clap::Error> {
 
 fn wrong(more: &[&str]) -> String {
     match parse(more) {
-        Ok(args) => args.front.check().unwrap_err().0,
+        Ok(args) => args.check().unwrap_err().0,
         Err(error) => error.to_string(),
     }
 }
@@ -29,7 +29,7 @@ fn wrong(more: &[&str]) -> String {
 fn the_defaults_are_those_of_the_design() {
     let args = parse(&["--jwt-secret", SECRET, "--node=gw-1"]).unwrap();
     assert_eq!(args.listen.to_string(), "0.0.0.0:8080");
-    let config = args.front.check().unwrap();
+    let config = args.check().unwrap();
     assert_eq!((config.node.as_str(), config.rates.messages_per_second), ("gw-1", 50));
     assert_eq!(config.heartbeat, Duration::from_secs(25));
     assert_eq!(config.limits.session_queue, 256);
@@ -67,6 +67,16 @@ fn a_wrong_flag_is_named_with_what_is_wrong() {
         (
             &["--jwt-secret", SECRET, "--peer-listen=0.0.0.0:1", "--peer-address=gw"],
             "--peer-address: must be a URL",
+        ),
+        (
+            &[
+                "--jwt-secret",
+                SECRET,
+                "--peer-listen=0.0.0.0:1",
+                "--peer-address=http://gw:1",
+                "--peer-requests=0",
+            ],
+            "--peer-requests: must be from 1",
         ),
     ] {
         let said = wrong(flags);

@@ -76,6 +76,17 @@ pub struct Refusal {
     pub retry_after: Option<u64>,
 }
 
+impl Refusal {
+    /// For a request of another node's session, where as many are passed on as may.
+    pub(super) fn too_much_passed_on() -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            message: "as many requests are passed on to other nodes as can be".to_owned(),
+            retry_after: Some(1),
+        }
+    }
+}
+
 /// The end of an exchange from the server's side. A framing whose close frame has
 /// no room for it leaves it out.
 #[derive(Debug, Clone, PartialEq, Eq)]

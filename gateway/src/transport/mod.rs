@@ -2,6 +2,7 @@
 //! and its framing, and one line in [`TRANSPORTS`]. Transports pull: one opens
 //! a session ([`crate::session::tail::Tail`]) and asks it for the next frames.
 
+mod elsewhere;
 pub mod engineio;
 pub mod iframe;
 pub mod inside;
@@ -31,7 +32,18 @@ pub const TRANSPORTS: [fn() -> Router<Arc<Gateway>>; 5] =
     [websocket::routes, sse::routes, stream::routes, poll::routes, iframe::routes];
 
 /// The routes of other protocols' framings, which have their own rules for answers
-/// to other origins. Their clients are looked after until `stop`.
-pub(crate) fn foreign(gateway: &Arc<Gateway>, stop: CancellationToken) -> Router<Arc<Gateway>> {
-    socketio_session::routes(gateway, stop.clone()).merge(sockjs::gateway_routes(gateway, stop))
+/// to other origins.
+pub(crate) struct Foreign {
+    /// For clients.
+    pub(crate) clients: Router<Arc<Gateway>>,
+    /// For other gateways, which pass on what they were asked for these sessions.
+    pub(crate) peers: Router<Arc<Gateway>>,
+}
+
+/// Begins to look after the clients of those, until `stop`.
+pub(crate) fn foreign(gateway: &Arc<Gateway>, stop: CancellationToken) -> Foreign {
+    let socketio = socketio_session::routes(gateway, stop.clone());
+    let sockjs = sockjs::gateway_routes(gateway, stop);
+    let clients = socketio.clone().layer(socketio_session::cors(gateway)).merge(sockjs.clone());
+    Foreign { clients, peers: socketio.merge(sockjs) }
 }

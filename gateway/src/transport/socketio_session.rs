@@ -16,6 +16,7 @@ use http::request::Parts;
 use http::{Extensions, HeaderMap};
 use proto::{Class, Cursor, DeviceId, End, ErrorCode, UserId};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tower_http::cors::CorsLayer;
 
 use super::two_way::{TwoWay, refusal};
 use crate::caller::half_sent::Part;
@@ -61,10 +62,15 @@ pub(super) fn routes(gateway: &Arc<Gateway>, stop: CancellationToken) -> Router<
         max_polling: config.limits.max_connections,
     };
     let inside = SocketIo::new(Arc::new(Events { gateway: gateway.clone() }), CONNECT_TIMEOUT);
-    let server = engineio::Server::start(Arc::new(inside), settings, &gateway.context.tracker, stop);
-    let origins = config.origins.clone();
-    let allows = move |origin: &str| origins.any() || origins.allows(origin);
-    engineio::routes("/socket.io/", &server).layer(engineio::cors(allows))
+    let (relay, tracker) = (gateway.relay.clone(), &gateway.context.tracker);
+    let server = engineio::Server::start(Arc::new(inside), settings, relay, tracker, stop);
+    engineio::routes("/socket.io/", &server)
+}
+
+/// Which pages may use them.
+pub(super) fn cors(gateway: &Arc<Gateway>) -> CorsLayer {
+    let origins = gateway.config.origins.clone();
+    engineio::cors(move |origin: &str| origins.any() || origins.allows(origin))
 }
 
 /// This gateway's namespaces.

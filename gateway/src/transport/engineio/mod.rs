@@ -5,7 +5,6 @@
 
 mod client;
 mod cors;
-mod elsewhere;
 mod heartbeat;
 mod id;
 mod packet;
@@ -31,7 +30,9 @@ use self::client::{Client, Over};
 pub use self::cors::cors;
 use self::heartbeat::Heartbeat;
 use self::refusal::Refusal;
+use super::elsewhere::{self, Comes};
 use super::inside::{self, Inside};
+use crate::peer::{Relay, Unreached};
 use crate::protocol::query::Query;
 
 /// How often it is looked for clients that have not come back.
@@ -60,6 +61,8 @@ pub struct Settings {
 pub struct Server {
     inside: Arc<dyn Inside>,
     settings: Settings,
+    /// The way to the nodes that have other clients; nothing: they are unknown.
+    relay: Option<Arc<Relay>>,
     /// Protects the clients that poll, by id; held for moments.
     clients: Lock<LEAF, FxHashMap<String, Arc<Client>>>,
     tracker: TaskTracker,
@@ -89,11 +92,12 @@ impl Server {
     pub fn start(
         inside: Arc<dyn Inside>,
         settings: Settings,
+        relay: Option<Arc<Relay>>,
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Self> {
         let tracker = tracker.clone();
-        let server = Arc::new(Self { inside, settings, clients: Lock::default(), tracker });
+        let server = Arc::new(Self { inside, settings, relay, clients: Lock::default(), tracker });
         server.tracker.spawn(sweep(Arc::downgrade(&server), stop));
         server
     }
@@ -116,10 +120,23 @@ impl Server {
         };
         let client = self.clients.lock().get(id).cloned();
         match (client, carrier) {
-            (None, _) => Ok(elsewhere::answer(request, id::node(id)).await),
+            (None, _) => self.elsewhere(id, request).await,
             (Some(client), Carrier::Polling) => polling::serve(self.clone(), client, request).await,
             (Some(client), Carrier::WebSocket) => websocket::upgrade(self, client, request),
         }
+    }
+
+    /// A request of a client that is not here: it is no more, or it is at the node
+    /// that its id names.
+    async fn elsewhere(&self, id: &str, request: Request) -> Result<Response, Refusal> {
+        let relay = self.relay.as_ref().filter(|_| !elsewhere::is_relayed(request.extensions()));
+        let node = id::node(id).filter(|node| *node != self.settings.node);
+        let (relay, node) = relay.zip(node).ok_or(Refusal::Id)?;
+        let refused = |unreached| match unreached {
+            Unreached::Gone => Refusal::Id.into_response(),
+            Unreached::Full => Refusal::Inside(inside::Refusal::too_much_passed_on()).into_response(),
+        };
+        Ok(elsewhere::pass_on(relay, node, request, Comes::Whole, refused).await)
     }
 
     /// A client comes.

@@ -15,6 +15,15 @@ pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json;
 pub(super) const SCRIPT: HeaderValue = HeaderValue::from_static("application/javascript; charset=UTF-8");
 pub(super) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
+/// Those of an answer to a request with these, which must not be kept.
+pub(super) fn of_answer(asked: &HeaderMap, cookie: bool, response: &mut Response) {
+    keep_nothing(response);
+    allow_origin(asked, response);
+    if cookie {
+        set_cookie(asked, response);
+    }
+}
+
 /// Pages of the origin that asks may read the answer, with cookies: a load
 /// balancer may need them, and here they mean nothing. `null`, of a page without
 /// an origin, is answered like any other.

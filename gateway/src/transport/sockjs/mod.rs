@@ -30,11 +30,13 @@ use self::page::Page;
 use self::path::{Place, Receive};
 use self::receive::{Framing, is_callback};
 use self::session::{Receiver, Session};
-use self::sessions::{Found, Sessions};
+use self::sessions::{Found, Name, Sessions};
 use crate::config::ClientUrl;
 use crate::gateway::Gateway;
+use crate::peer::{self, Claims, Holder, Relay, Unreached};
 use crate::protocol::command::MAX_FRAME_BYTES;
 use crate::protocol::query::Query;
+use crate::transport::elsewhere::{self, Comes};
 use crate::transport::inside::{Inside, Refusal};
 use crate::transport::json_exchange::JsonFrames;
 
@@ -54,7 +56,8 @@ pub fn gateway_routes(gateway: &Arc<Gateway>, stop: CancellationToken) -> Router
         ancestors: config.origins.frame_policy(),
     };
     let host = Arc::new(JsonFrames { gateway: gateway.clone(), name: "sockjs" });
-    routes("/sockjs", options, Surroundings { host, tracker: gateway.context.tracker.clone(), stop })
+    let peers = gateway.relay.clone().zip(gateway.claims.clone());
+    routes("/sockjs", options, Surroundings { host, peers, tracker: gateway.context.tracker.clone(), stop })
 }
 
 /// How long a session waits for a request that receives (by SockJS's protocol).
@@ -102,6 +105,8 @@ struct Service {
     page: Option<Page>,
     host: Arc<dyn Host>,
     sessions: Arc<Sessions>,
+    /// The other nodes: how they are reached, and what they know of sessions here.
+    peers: Option<(Arc<Relay>, Arc<Claims>)>,
     tracker: TaskTracker,
 }
 
@@ -109,6 +114,9 @@ struct Service {
 pub struct Surroundings {
     /// Whoever speaks inside.
     pub host: Arc<dyn Host>,
+    /// The way to the nodes that have other sessions, and what those know of the
+    /// sessions of this one; nothing: there are none.
+    pub peers: Option<(Arc<Relay>, Arc<Claims>)>,
     /// Its tasks: WebSockets, and one that forgets sessions.
     pub tracker: TaskTracker,
     /// Ends the latter.
@@ -120,13 +128,13 @@ pub struct Surroundings {
 pub fn routes<S: Clone + Send + Sync + 'static>(
     prefix: &str,
     options: Options,
-    Surroundings { host, tracker, stop }: Surroundings,
+    Surroundings { host, peers, tracker, stop }: Surroundings,
 ) -> Router<S> {
     let sessions = Sessions::new(ABSENCE);
     let forgetting = sessions.clone().forget();
     tracker.spawn(async move { stop.run_until_cancelled(forgetting).await });
     let page = options.client.as_ref().map(|client| Page::new(client, options.ancestors.as_ref()));
-    let service = Service { prefix: prefix.to_owned(), options, page, host, sessions, tracker };
+    let service = Service { prefix: prefix.to_owned(), options, page, host, sessions, peers, tracker };
     Router::new()
         .route(prefix, any(serve))
         .route(&format!("{prefix}/"), any(serve))
@@ -181,14 +189,23 @@ impl Service {
                 return websocket::open(self, place == Place::RawWebSocket, request).await;
             }
             Place::Info => self.info(),
-            Place::Receive(way, session) => self.receive(way, session, &mut parts).await,
-            Place::Send(way, session) => self.send(way, session, &mut parts, body).await,
+            Place::Receive(way, session) => match self.receive(way, session, &mut parts).await {
+                Reached::Here(response) => response,
+                Reached::Elsewhere(node) => {
+                    let comes = if way.polls() { Comes::Whole } else { Comes::Streaming };
+                    return self.pass_on(&node, comes, Request::from_parts(parts, body)).await;
+                }
+            },
+            Place::Send(way, session) => match self.known(session, &mut parts).await {
+                Ok(Reached::Here(session)) => self.send(way, &session, &parts.headers, body).await,
+                Ok(Reached::Elsewhere(node)) => {
+                    return self.pass_on(&node, Comes::Whole, Request::from_parts(parts, body)).await;
+                }
+                Err(refusal) => refuse(refusal),
+            },
         };
-        headers::keep_nothing(&mut response);
-        headers::allow_origin(&parts.headers, &mut response);
-        if self.options.cookie && place != Place::Info {
-            headers::set_cookie(&parts.headers, &mut response);
-        }
+        let cookie = self.options.cookie && place != Place::Info;
+        headers::of_answer(&parts.headers, cookie, &mut response);
         response
     }
 
@@ -214,55 +231,119 @@ impl Service {
         ([(header::CONTENT_TYPE, headers::JSON)], body).into_response()
     }
 
-    async fn receive(&self, way: Receive, session: &str, parts: &mut Parts) -> Response {
+    async fn receive(&self, way: Receive, session: &str, parts: &mut Parts) -> Reached<Response> {
         let framing = match framing(way, parts) {
             Ok(framing) => framing,
-            Err(wrong) => return text(StatusCode::INTERNAL_SERVER_ERROR, wrong),
+            Err(wrong) => return Reached::Here(text(StatusCode::INTERNAL_SERVER_ERROR, wrong)),
         };
         match self.receiver(session, parts).await {
-            Ok(receiver) => {
-                receive::answer(receiver, framing, self.options.heartbeat, self.options.response_limit)
+            Ok(Reached::Here(receiver)) => {
+                let Options { heartbeat, response_limit, .. } = self.options;
+                Reached::Here(receive::answer(receiver, framing, heartbeat, response_limit))
             }
-            Err(refusal) => refuse(refusal),
+            Ok(Reached::Elsewhere(node)) => Reached::Elsewhere(node),
+            Err(refusal) => Reached::Here(refuse(refusal)),
         }
     }
 
-    /// The right to receive of the session with this name, which is opened if
-    /// there is none.
-    async fn receiver(&self, session: &str, parts: &mut Parts) -> Result<Receiver, Refusal> {
-        let name = (self.host.owner(parts).await?, Box::from(session));
+    /// The right to receive of the session with this name, which is opened if no
+    /// node has one.
+    async fn receiver(&self, session: &str, parts: &mut Parts) -> Result<Reached<Receiver>, Refusal> {
+        let name = Name { owner: self.host.owner(parts).await?, name: Box::from(session) };
         loop {
             match self.sessions.find(&name) {
                 Found::Here(session) => {
                     if let Some(receiver) = session.receive() {
-                        return Ok(receiver);
+                        return Ok(Reached::Here(receiver));
                     }
                     // Forgotten in this moment: it is not found again.
                     self.sessions.remove(&session);
                 }
-                Found::Opening => return Ok(Receiver::busy()),
+                Found::Opening => return Ok(Reached::Here(Receiver::busy())),
                 Found::Nothing => {
+                    if let Some(node) = self.elsewhere(&name, parts).await? {
+                        return Ok(Reached::Elsewhere(node));
+                    }
                     let Some(reserved) = self.sessions.reserve(name.clone()) else { continue };
+                    let claim = match &self.peers {
+                        None => None,
+                        Some((_, claims)) => match claims.claim(&name).await.map_err(unasked)? {
+                            Ok(claim) => Some(claim),
+                            // It was opened there in this moment.
+                            Err(node) => return once(node, parts).map(Reached::Elsewhere),
+                        },
+                    };
                     let exchange = self.host.open(parts).await?;
-                    let session = reserved.begin(exchange);
+                    let session = reserved.begin(exchange, claim);
                     // Nobody else can have begun before.
-                    return Ok(session.receive().unwrap_or_else(Receiver::busy));
+                    return Ok(Reached::Here(session.receive().unwrap_or_else(Receiver::busy)));
                 }
             }
         }
     }
 
     /// The session with this name, for a request that sends.
-    async fn known(&self, session: &str, parts: &mut Parts) -> Result<Arc<Session>, Refusal> {
-        let owner = self.host.owner(parts).await?;
-        match self.sessions.find(&(owner, Box::from(session))) {
-            Found::Here(session) => Ok(session),
-            Found::Opening | Found::Nothing => Err(Refusal {
-                status: StatusCode::NOT_FOUND,
-                message: "there is no such session".to_owned(),
-                retry_after: None,
-            }),
+    async fn known(&self, session: &str, parts: &mut Parts) -> Result<Reached<Arc<Session>>, Refusal> {
+        let name = Name { owner: self.host.owner(parts).await?, name: Box::from(session) };
+        match self.sessions.find(&name) {
+            Found::Here(session) => Ok(Reached::Here(session)),
+            Found::Opening => Err(no_such_session()),
+            Found::Nothing => {
+                self.elsewhere(&name, parts).await?.map(Reached::Elsewhere).ok_or_else(no_such_session)
+            }
         }
+    }
+
+    /// The other node that has the session with this name.
+    async fn elsewhere(&self, name: &Name, parts: &Parts) -> Result<Option<String>, Refusal> {
+        let Some((_, claims)) = &self.peers else { return Ok(None) };
+        match claims.holder(name).await.map_err(unasked)? {
+            Holder::Here => Ok(None),
+            Holder::Elsewhere(node) => once(node, parts).map(Some),
+        }
+    }
+
+    async fn pass_on(&self, node: &str, comes: Comes, request: Request) -> Response {
+        let Some((relay, _)) = &self.peers else { return refuse(no_such_session()) };
+        let (asked, cookie) = (request.headers().clone(), self.options.cookie);
+        let refused = move |unreached| {
+            let mut response = refuse(match unreached {
+                Unreached::Gone => no_such_session(),
+                Unreached::Full => Refusal::too_much_passed_on(),
+            });
+            headers::of_answer(&asked, cookie, &mut response);
+            response
+        };
+        elsewhere::pass_on(relay, node, request, comes, refused).await
+    }
+}
+
+/// Where a request belongs.
+enum Reached<T> {
+    /// Here, with this.
+    Here(T),
+    /// To the node of this name.
+    Elsewhere(String),
+}
+
+/// A request is passed on once: another node that sent it here was wrong.
+fn once(node: String, parts: &Parts) -> Result<String, Refusal> {
+    if elsewhere::is_relayed(&parts.extensions) { Err(no_such_session()) } else { Ok(node) }
+}
+
+fn no_such_session() -> Refusal {
+    Refusal {
+        status: StatusCode::NOT_FOUND,
+        message: "there is no such session".to_owned(),
+        retry_after: None,
+    }
+}
+
+fn unasked(_: peer::Unknown) -> Refusal {
+    Refusal {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        message: "which node has the session cannot be found out at the moment".to_owned(),
+        retry_after: Some(1),
     }
 }
 

@@ -34,6 +34,13 @@ pub(super) enum Receive {
     Jsonp,
 }
 
+impl Receive {
+    /// Whether each answer carries one frame.
+    pub(super) fn polls(self) -> bool {
+        matches!(self, Self::Xhr | Self::Jsonp)
+    }
+}
+
 /// Ways up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Send {

@@ -48,11 +48,6 @@ impl Framing {
         }
     }
 
-    /// Whether each answer carries one frame.
-    fn polls(&self) -> bool {
-        matches!(self.way, Receive::Xhr | Receive::Jsonp)
-    }
-
     fn prelude(&self) -> String {
         match self.way {
             Receive::Xhr | Receive::Jsonp => String::new(),
@@ -111,7 +106,7 @@ struct Answering {
 /// The answer to a request that receives. It lasts: until the session ends, so
 /// many bytes have gone, or for polls until there is one frame.
 pub(super) fn answer(receiver: Receiver, framing: Framing, heartbeat: Duration, limit: usize) -> Response {
-    let (content_type, polls, session) = (framing.content_type(), framing.polls(), receiver.session());
+    let (content_type, polls, session) = (framing.content_type(), framing.way.polls(), receiver.session());
     let mut answering = Answering { receiver, framing, heartbeat, left: limit, begun: false, over: false };
     if polls {
         return long_response::deferred(async move {

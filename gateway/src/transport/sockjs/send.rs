@@ -3,22 +3,18 @@
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 
 use super::frame::{Broken, MAX_MESSAGES, messages};
 use super::path::Send;
+use super::session::Session;
 use super::{Service, headers, refuse, text};
 use crate::accept::body::{Ungathered, gather};
 
 impl Service {
     /// Answers when the session has taken all of the messages: a client that sends
     /// faster than its messages are done waits.
-    pub(super) async fn send(&self, way: Send, session: &str, parts: &mut Parts, body: Body) -> Response {
-        let session = match self.known(session, parts).await {
-            Ok(session) => session,
-            Err(refusal) => return refuse(refusal),
-        };
+    pub(super) async fn send(&self, way: Send, session: &Session, asked: &HeaderMap, body: Body) -> Response {
         let mut turn = session.turn().await;
         let most = self.options.max_body_bytes;
         let body = match gather(body, most, |bytes| turn.hold(bytes)).await {
@@ -35,7 +31,7 @@ impl Service {
         };
         let read = match way {
             Send::Xhr => messages(&body),
-            Send::Jsonp => payload(&parts.headers, &body).and_then(|payload| messages(&payload)),
+            Send::Jsonp => payload(asked, &body).and_then(|payload| messages(&payload)),
         };
         let messages = match read {
             Ok(messages) => messages,

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::lock::{LEAF, Lock};
-use proto::UserId;
 use rustc_hash::FxHashMap;
 
 use super::session::{Absence, Session};
+use crate::peer::Claim;
 use crate::transport::inside::Exchange;
 
 /// How often it is looked who has not come back.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Whose session, and how its client calls it.
-pub(super) type Name = (UserId, Box<str>);
+pub(super) type Name = store::NamedSession;
 
 /// The sessions of a service.
 pub(super) struct Sessions {
@@ -31,7 +31,8 @@ pub(super) struct Sessions {
 enum Known {
     /// Its first request is being let in.
     Opening,
-    Here(Arc<Session>),
+    /// With what the other gateways know of it, if there are any.
+    Here(Arc<Session>, #[expect(dead_code, reason = "its drop tells them of the end")] Option<Claim>),
 }
 
 /// What a name stands for at the moment.
@@ -49,10 +50,10 @@ impl Sessions {
         Arc::new(Self { by_name: Lock::default(), left: Lock::default(), timeout })
     }
 
-    /// The one place that says where a session is.
+    /// What this node has of this name.
     pub(super) fn find(&self, name: &Name) -> Found {
         match self.by_name.lock().get(name) {
-            Some(Known::Here(session)) => Found::Here(session.clone()),
+            Some(Known::Here(session, _)) => Found::Here(session.clone()),
             Some(Known::Opening) => Found::Opening,
             None => Found::Nothing,
         }
@@ -98,8 +99,11 @@ impl Sessions {
     pub(super) fn remove(&self, session: &Arc<Session>) {
         let mut by_name = self.by_name.lock();
         let known = by_name.get(&session.name);
-        if known.is_some_and(|known| matches!(known, Known::Here(known) if Arc::ptr_eq(known, session))) {
-            by_name.remove(&session.name);
+        if known.is_some_and(|known| matches!(known, Known::Here(known, _) if Arc::ptr_eq(known, session))) {
+            let removed = by_name.remove(&session.name);
+            // A claim takes a lock of its own at its end.
+            drop(by_name);
+            drop(removed);
         }
     }
 }
@@ -111,11 +115,12 @@ pub(super) struct Reserved {
 }
 
 impl Reserved {
-    /// Gives it to a session with this exchange.
-    pub(super) fn begin(mut self, exchange: Box<dyn Exchange>) -> Arc<Session> {
+    /// Gives it to a session with this exchange, which has been claimed where there
+    /// are other gateways.
+    pub(super) fn begin(mut self, exchange: Box<dyn Exchange>, claim: Option<Claim>) -> Arc<Session> {
         let name = self.name.take().expect("it is taken here, and this is called once");
         let session = Session::new(name.clone(), &self.sessions, exchange);
-        self.sessions.by_name.lock().insert(name, Known::Here(session.clone()));
+        self.sessions.by_name.lock().insert(name, Known::Here(session.clone(), claim));
         session
     }
 }

@@ -1,0 +1,100 @@
+//! Stock clients in Node: programs that take a command a line and say in lines what
+//! becomes of them.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use cluster_tests::PATIENCE;
+use loadtest::fleet::Fleet;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// Which client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    SocketIo,
+    SockJs,
+}
+
+impl Kind {
+    /// Its program's folder, and its package.
+    fn program(self) -> (&'static str, &'static str) {
+        match self {
+            Self::SocketIo => (concat!(env!("CARGO_MANIFEST_DIR"), "/socketio"), "socket.io-client"),
+            Self::SockJs => (concat!(env!("CARGO_MANIFEST_DIR"), "/sockjs"), "sockjs-client"),
+        }
+    }
+}
+
+/// One client; ends when it is dropped.
+pub(crate) struct Stock {
+    commands: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+    /// All that it has said.
+    pub(crate) said: Vec<Value>,
+    _program: Child,
+}
+
+impl Stock {
+    pub(crate) fn start(kind: Kind, url: &str, transports: &str, user: &str) -> Result<Self> {
+        let (folder, package) = kind.program();
+        let packages = Path::new(folder).join("node_modules").join(package);
+        ensure!(packages.exists(), "{package} is missing: `make tools` installs it");
+        let mut program = Command::new("node")
+            .args(["client.mjs", url, transports, &Fleet::issuer().token(user)])
+            .current_dir(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("node is missing: `make tools` installs it")?;
+        let commands = program.stdin.take().context("its input is piped")?;
+        let lines = BufReader::new(program.stdout.take().context("its output is piped")?).lines();
+        Ok(Self { commands, lines, said: Vec::new(), _program: program })
+    }
+
+    pub(crate) async fn command(&mut self, kind: &str, fields: Value) -> Result<()> {
+        let line = format!("{}\n", json!([kind, fields]));
+        Ok(self.commands.write_all(line.as_bytes()).await?)
+    }
+
+    /// Waits until this holds of all that it has said.
+    pub(crate) async fn until(&mut self, what: &str, holds: impl Fn(&[Value]) -> bool) -> Result<()> {
+        let said = async {
+            while !holds(&self.said) {
+                let line = self.lines.next_line().await?.context("the client has ended")?;
+                self.said.push(serde_json::from_str(&line)?);
+            }
+            anyhow::Ok(())
+        };
+        match timeout(PATIENCE, said).await {
+            Ok(result) => result,
+            Err(_) => bail!("never {what}: {:?}", self.said),
+        }
+    }
+
+    pub(crate) async fn connected(&mut self, times: usize) -> Result<()> {
+        self.until("connected", |said| of(said, "connected").count() == times).await
+    }
+
+    /// The bodies of a user's messages, in the order in which they came.
+    pub(crate) fn bodies(&self, from: &str) -> Vec<Value> {
+        bodies(&self.said, from)
+    }
+}
+
+pub(crate) fn of<'a>(said: &'a [Value], what: &'a str) -> impl Iterator<Item = &'a Value> {
+    said.iter().filter_map(move |line| line.get(what))
+}
+
+pub(crate) fn bodies(said: &[Value], from: &str) -> Vec<Value> {
+    let frames = said.iter().filter(|line| line["event"] == "message").map(|line| &line["args"][0]);
+    frames.filter(|frame| frame["from"] == from).map(|frame| frame["body"].clone()).collect()
+}
+
+pub(crate) fn numbers(count: usize) -> Vec<Value> {
+    (0..count).map(|number| json!(number)).collect()
+}

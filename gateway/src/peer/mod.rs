@@ -1,0 +1,37 @@
+//! To the other gateways and back. A client's request may come to any gateway, and
+//! its session is at one: there it is passed on ([`Relay`]), over one HTTP/2
+//! connection to each other gateway (`connection`), to its port for that
+//! ([`port`]), which has the routes of the sessions that polls continue. Where a
+//! gateway is reached says `directory`, who has a session whose name its client
+//! has chosen [`Claims`]. [`pipe`] joins the two halves of a WebSocket.
+
+mod claims;
+mod connection;
+mod directory;
+pub(crate) mod pipe;
+pub mod port;
+mod relay;
+
+pub use claims::Claims;
+pub(crate) use claims::{Claim, Holder, Unknown};
+pub(crate) use relay::{Opened, Passing, apart};
+pub use relay::{Relay, RelayConfig, Unreached};
+
+use http::HeaderName;
+
+/// On a request that is passed on: the address and port of its client.
+const CLIENT: HeaderName = HeaderName::from_static("switchboard-client");
+/// What a node answers who is asked for `/`: its name.
+const NODE: HeaderName = HeaderName::from_static("switchboard-node");
+
+/// On a request that has come from another gateway: it is answered here, or not at
+/// all.
+#[derive(Debug, Clone, Copy)]
+pub struct Relayed;
+
+/// Bytes of one request or WebSocket that are on the way from one gateway to
+/// another in each direction, at most: so much it may hold at either of them.
+const WINDOW: u32 = 32 << 10;
+/// All of them together: requests that wait for their clients must not hold up
+/// others. What they are bounded by is their number.
+const ALL_WINDOWS: u32 = (1 << 31) - 1;
