@@ -14,6 +14,7 @@ mod contract {
     mod cursors;
     mod damage;
     mod embedded;
+    pub mod fuzz;
     mod groups;
     mod history;
     mod marks;

@@ -1,11 +1,12 @@
 //! What only the Redis store promises: it survives failures of its server,
 //! repairs what a crash between two steps has left (`steps`) or what a refused
-//! command has left (`half`), leaves nobody untold (`untold`), costs little
-//! (`costs`), does a little at a time (`weights`), and lets gateways find each
-//! other (`peers`).
+//! command has left (`half`), files once in whatever history stays
+//! (`histories`), leaves nobody untold (`untold`), costs little (`costs`), does
+//! a little at a time (`weights`), and lets gateways find each other (`peers`).
 
 mod costs;
 mod half;
+mod histories;
 mod peers;
 mod steps;
 mod untold;
