@@ -100,11 +100,15 @@ fn bus() -> Vec<Piece> {
 /// A frame to a router and one from it.
 fn link() -> Vec<Piece> {
     vec![
-        Piece::new("link: encode 32 requests", || requests(32), |frame| frame.encode_to_vec()),
+        Piece::new("link: encode 32 requests", || requests(32), |requests| frame(requests).encode_to_vec()),
         Piece::new(
             "link: decode 32 requests",
-            || Bytes::from(requests(32).encode_to_vec()),
-            |bytes| wire::Requests::decode(bytes).unwrap(),
+            || Bytes::from(frame(requests(32)).encode_to_vec()),
+            |bytes| {
+                let frame = wire::Requests::decode(bytes).unwrap();
+                let requests = frame.requests.into_iter();
+                requests.map(|request| wire::Request::decode(request).unwrap()).collect::<Vec<_>>()
+            },
         ),
         Piece::new("link: encode 32 replies", || replies(32), |frame| frame.encode_to_vec()),
         Piece::new(
@@ -224,7 +228,7 @@ fn envelope(announcements: usize) -> Envelope {
     Envelope { store: "a.1".into(), number: 3, announcements: vec![one; announcements], ..Default::default() }
 }
 
-fn requests(count: u64) -> wire::Requests {
+fn requests(count: u64) -> Vec<wire::Request> {
     let send = wire::Send {
         conversation: "alice~bob".into(),
         body: body(128),
@@ -238,7 +242,12 @@ fn requests(count: u64) -> wire::Requests {
         command: Some(request::Command::Send(send.clone())),
         ..Default::default()
     };
-    wire::Requests { requests: (1..=count).map(one).collect() }
+    (1..=count).map(one).collect()
+}
+
+/// As they are sent: each is encoded when it is asked.
+fn frame(requests: Vec<wire::Request>) -> wire::Requests {
+    wire::Requests { requests: requests.iter().map(|request| request.encode_to_vec().into()).collect() }
 }
 
 fn replies(count: u64) -> wire::Replies {

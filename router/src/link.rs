@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::Stream;
-use proto::wire::{Replies, Reply, Requests};
+use prost::Message as _;
+use proto::wire::{Replies, Reply, Request, Requests};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
@@ -79,7 +80,14 @@ async fn read(
                     return;
                 }
                 Ok(Some(frame)) => {
-                    for request in frame.requests {
+                    for bytes in frame.requests {
+                        let request = match Request::decode(bytes) {
+                            Ok(request) => request,
+                            Err(error) => {
+                                tracing::warn!(%error, "a link broke: it carried what is no request");
+                                return;
+                            }
+                        };
                         let Some(responder) = answers.responder(request.id).await else { return };
                         dispatch(&core, request, responder);
                     }

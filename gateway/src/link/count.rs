@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::trace::Span;
-use prost::Message as _;
 use proto::UserId;
 use proto::wire::{self, Spending, reply, request};
 use rustc_hash::FxHasher;
 use tokio::time::Instant;
 
 use super::cost;
-use super::pending::Pending;
+use super::pending::{EncodedRequest, Pending};
 use super::stream::Link;
 use super::{Outcome, Routers};
 use proto::Class;
@@ -68,16 +67,20 @@ impl Routers {
         let kind = cost::of(&command);
         let id = self.shared.unanswered.next_id();
         // Of no user: a router checks the form of the name all the same.
-        let request =
-            wire::Request { id, user: "-".to_owned(), command: Some(command), trace: bytes::Bytes::new() };
+        let request = EncodedRequest::from(wire::Request {
+            id,
+            user: "-".to_owned(),
+            command: Some(command),
+            trace: bytes::Bytes::new(),
+        });
         let completion = move |outcome: Outcome| match outcome.result {
             Ok(reply::Result::Counted(counted)) => done(told, Some(counted.left)),
             _ => done(told, None),
         };
         let now = Instant::now();
         let pending = Pending {
-            bytes: request.encoded_len(),
             request: request.clone(),
+            removal: false,
             // Behind nothing else.
             hash: !id,
             kind,

@@ -5,11 +5,13 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use daemon::lock::{Lock, LockGuard};
 use daemon::trace::Span;
+use prost::Message as _;
 use proto::Bound;
 use proto::request::Repeat;
-use proto::wire::Request;
+use proto::wire::{Request, request};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
 
@@ -19,11 +21,30 @@ use super::{Completion, Outcome};
 use crate::order;
 use crate::protocol::failure::Failure;
 
+/// A request as it is sent: encoded once, however often that is.
+#[derive(Debug, Clone)]
+pub(super) struct EncodedRequest {
+    pub(super) id: u64,
+    /// It does not wait for company on its way.
+    pub(super) urgent: bool,
+    pub(super) bytes: Bytes,
+}
+
+impl From<Request> for EncodedRequest {
+    fn from(request: Request) -> Self {
+        Self {
+            id: request.id,
+            urgent: !matches!(request.command, Some(request::Command::Ack(_))),
+            bytes: request.encode_to_vec().into(),
+        }
+    }
+}
+
 /// One request without an answer.
 pub(super) struct Pending {
-    pub(super) request: Request,
-    /// What it weighs.
-    pub(super) bytes: usize,
+    pub(super) request: EncodedRequest,
+    /// It takes a member out of a group.
+    pub(super) removal: bool,
     /// Of the user.
     pub(super) hash: u64,
     pub(super) kind: RequestCost,
@@ -74,7 +95,7 @@ pub(super) enum Again {
 impl Table {
     fn remove(&mut self, id: u64) -> Option<Pending> {
         let pending = self.by_id.remove(&id)?;
-        self.bytes -= pending.bytes;
+        self.bytes -= pending.request.bytes.len();
         if let Entry::Occupied(mut user) = self.users.entry(pending.hash) {
             user.get_mut().1 -= 1;
             if user.get().1 == 0 {
@@ -154,7 +175,7 @@ impl Unanswered {
         pending.link = link.as_ref().map(|link| link.id);
         pending.attempts = u32::from(link.is_some());
         *user = (pending.link, user.1 + 1);
-        table.bytes += pending.bytes;
+        table.bytes += pending.request.bytes.len();
         table.by_id.insert(pending.request.id, pending);
         link
     }

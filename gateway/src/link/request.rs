@@ -38,7 +38,7 @@ pub(crate) fn prepare(
     command: Command,
 ) -> Result<Prepared, Failure> {
     use request::Command as Wire;
-    let id = |conversation: ConversationId| conversation.to_string();
+    let id = |conversation: ConversationId| conversation.as_str().to_owned();
     let command = match command {
         Command::Send { to, body, client_msg_id } => {
             let conversation = match to {
@@ -48,7 +48,7 @@ pub(crate) fn prepare(
             return Ok(send(session, conversation, body, client_msg_id.map(String::from)));
         }
         Command::Ack(cursor) => {
-            Wire::Ack(wire::Ack { device: device.to_string(), cursor: Some(cursor.into()) })
+            Wire::Ack(wire::Ack { device: device.as_str().to_owned(), cursor: Some(cursor.into()) })
         }
         Command::Read(conversation, Seq(seq)) => {
             Wire::Read(wire::Read { conversation: id(conversation), seq })
@@ -127,11 +127,11 @@ fn send(
     let hidden_id = client_msg_id.is_none();
     let shown = client_msg_id.clone().unwrap_or_default();
     let command = request::Command::Send(wire::Send {
-        conversation: conversation.to_string(),
+        conversation: conversation.as_str().to_owned(),
         body: body.clone(),
         client_msg_id: client_msg_id.unwrap_or_else(random_key),
         hidden_id,
-        session: session.map(ToString::to_string).unwrap_or_default(),
+        session: session.map(|session| session.as_str().to_owned()).unwrap_or_default(),
     });
     let message = wire::Message { body, client_msg_id: shown };
     let destination = Some(Destination::Conversation(conversation));

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use daemon::lock::{Guard, SharedLock};
 use daemon::trace::{self, KeyValue, Span};
-use prost::Message as _;
 use proto::wire::{self, reply, request};
 use proto::{Bound, ErrorCode, UserId};
 use smallvec::SmallVec;
@@ -17,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::lateness::Usual;
-use super::pending::{Again, Pending, Unanswered};
+use super::pending::{Again, EncodedRequest, Pending, Unanswered};
 use super::stream::Link;
 use super::{Dial, cost, discovery, stream};
 use crate::config::RouterUrl;
@@ -183,24 +182,24 @@ impl Routers {
     pub fn submit(&self, user: &UserId, command: request::Command, completion: Completion) {
         let shared = &self.shared;
         let span = span_of(&command);
-        let request = wire::Request {
+        let hash = hash_of(user.as_str());
+        let kind = cost::of(&command);
+        let removal = matches!(command, request::Command::RemoveMember(_));
+        let request = EncodedRequest::from(wire::Request {
             id: shared.unanswered.next_id(),
-            user: user.to_string(),
+            user: user.as_str().to_owned(),
             command: Some(command),
             trace: span.wire(),
-        };
-        let bytes = request.encoded_len();
-        if !shared.unanswered.has_room(bytes, shared.config.unanswered) {
+        });
+        if !shared.unanswered.has_room(request.bytes.len(), shared.config.unanswered) {
             let failure = Failure::unavailable("too many commands are under way on this node");
             return completion(Outcome { result: Err(failure), repeated: false });
         }
         let now = Instant::now();
-        let hash = hash_of(&request.user);
-        let kind = request.command.as_ref().map(cost::of).expect("it has just been put there");
         shared.cost.fetch_add(kind.cost, Ordering::Relaxed);
         let pending = Pending {
             request: request.clone(),
-            bytes,
+            removal,
             hash,
             kind,
             completion,
@@ -343,9 +342,7 @@ impl Routers {
         let result = result.map(|result| match result {
             // An earlier try has removed the member: that was the wish.
             reply::Result::Failure(failure)
-                if repeated
-                    && is_removal(&pending.request)
-                    && failure.code == ErrorCode::NotFound.as_str() =>
+                if repeated && pending.removal && failure.code == ErrorCode::NotFound.as_str() =>
             {
                 reply::Result::Done(wire::Done {})
             }
@@ -423,10 +420,6 @@ fn span_of(command: &request::Command) -> Span {
             KeyValue::new("switchboard.command", name),
         ]
     })
-}
-
-fn is_removal(request: &wire::Request) -> bool {
-    matches!(request.command, Some(request::Command::RemoveMember(_)))
 }
 
 /// Spreads users over routers, and gateways.

@@ -11,10 +11,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use daemon::Backoff;
 use daemon::lock::Lock;
-use prost::Message as _;
 use proto::weight::{FRAME, FRAME_LIMIT, in_list};
 use proto::wire::router_client::RouterClient;
-use proto::wire::{Replies, Request, Requests, request};
+use proto::wire::{Replies, Requests};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 use tokio_stream::Stream;
@@ -24,6 +23,7 @@ use tonic::{Status, Streaming};
 
 use super::Routers;
 use super::lateness::Punctuality;
+use super::pending::EncodedRequest;
 use crate::order;
 
 /// Requests that are not urgent leave with the next that is, or when the link
@@ -94,7 +94,7 @@ pub(super) struct Link {
 #[derive(Default)]
 struct Queue {
     /// Bounded by the requests without an answer, of which these are some.
-    requests: std::collections::VecDeque<Request>,
+    requests: std::collections::VecDeque<EncodedRequest>,
     /// One of them does not wait for company.
     urgent: bool,
     /// When the last frame left.
@@ -133,12 +133,12 @@ impl Link {
     }
 
     /// Adds a request to the next frame; false when the stream has ended.
-    pub(super) fn push(&self, request: Request) -> bool {
+    pub(super) fn push(&self, request: EncodedRequest) -> bool {
         let mut queue = self.queue.lock();
         if queue.closed {
             return false;
         }
-        let urgent = !matches!(request.command, Some(request::Command::Ack(_)));
+        let urgent = request.urgent;
         queue.requests.push_back(request);
         // The stream is awake already for those after the first.
         if !queue.urgent && (urgent || queue.quiet()) {
@@ -200,8 +200,9 @@ impl Stream for Outbound {
             }
         }
         this.waited = false;
-        let count = FRAME.fitting(queue.requests.iter().map(|request| in_list(request.encoded_len())));
-        let frame = Requests { requests: queue.requests.drain(..count).collect() };
+        let count = FRAME.fitting(queue.requests.iter().map(|request| in_list(request.bytes.len())));
+        let frame =
+            Requests { requests: queue.requests.drain(..count).map(|request| request.bytes).collect() };
         queue.urgent = !queue.requests.is_empty();
         queue.left = Some(Instant::now());
         Poll::Ready(Some(frame))

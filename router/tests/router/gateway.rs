@@ -120,13 +120,11 @@ impl Gateway {
     /// Sends many in one frame, in order; their ids.
     pub(crate) async fn post_all(&mut self, commands: Vec<(&str, Command)>) -> Vec<u64> {
         let first = self.next;
-        let requests: Vec<Request> = (first..)
+        let requests: Vec<Bytes> = (first..)
             .zip(commands)
-            .map(|(id, (user, command))| Request {
-                id,
-                user: user.to_owned(),
-                command: Some(command),
-                trace: Bytes::new(),
+            .map(|(id, (user, command))| {
+                let command = Some(command);
+                Request { id, user: user.to_owned(), command, trace: Bytes::new() }.encode_to_vec().into()
             })
             .collect();
         self.next += requests.len() as u64;

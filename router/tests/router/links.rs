@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message as _;
 use proto::wire::{self, Requests, reply, request::Command};
 use router::Config;
 use tokio::sync::mpsc;
@@ -27,11 +28,23 @@ async fn a_request_without_a_command_is_refused() {
     let mut client = proto::wire::router_client::RouterClient::new(router.service.server());
     gateway.replies = client.link(ReceiverStream::new(queue)).await.unwrap().into_inner();
     let request = wire::Request { id: 5, user: "alice".into(), command: None, trace: Bytes::new() };
-    requests.send(Requests { requests: vec![request] }).await.unwrap();
+    requests.send(Requests { requests: vec![request.encode_to_vec().into()] }).await.unwrap();
     match gateway.answer(5).await {
         reply::Result::Failure(failure) => assert_eq!(failure.code, "bad_request"),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_link_that_carries_what_is_no_request_ends_and_others_go_on() {
+    let router = Running::start().await;
+    let mut other = router.connect().await;
+    let (requests, queue) = mpsc::channel(1);
+    let mut client = proto::wire::router_client::RouterClient::new(router.service.server());
+    let mut replies = client.link(ReceiverStream::new(queue)).await.unwrap().into_inner();
+    requests.send(Requests { requests: vec![Bytes::from_static(b"\xff")] }).await.unwrap();
+    while soon("the link's end", replies.message()).await.unwrap().is_some() {}
+    assert_eq!(other.send("alice", "alice~bob", "1").await.seq, 1);
 }
 
 #[tokio::test]

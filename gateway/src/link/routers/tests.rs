@@ -18,7 +18,8 @@ impl Peer {
         let mut look = || self.outbound.next().now_or_never();
         // At first it lets others have their turn.
         let frame = look().or_else(look).flatten();
-        frame.map(|frame| frame.requests).unwrap_or_default()
+        let requests = frame.map(|frame| frame.requests).unwrap_or_default();
+        requests.into_iter().map(|request| Request::decode(request).unwrap()).collect()
     }
 
     fn answers(&self, routers: &Routers, requests: &[Request]) {
@@ -286,6 +287,7 @@ async fn a_frame_is_bounded_by_what_its_requests_weigh_whatever_they_are() {
         frames.push(peers[at].hears());
     }
     for requests in frames {
+        let requests = requests.iter().map(|request| request.encode_to_vec().into()).collect();
         let bytes = wire::Requests { requests }.encoded_len();
         assert!(bytes <= FRAME.bytes, "{bytes}");
     }
