@@ -97,12 +97,22 @@ pub(crate) fn split_cursor(text: &str) -> Result<(Cursor, Option<&str>), FormErr
     Ok((cursor, parts.next()))
 }
 
+impl Cursor {
+    /// Appends the text form. Each event has one on its way to a client, and
+    /// this is cheaper than [`fmt::Display`].
+    pub fn push_to(self, out: &mut String) {
+        let mut buffer = [0; 13];
+        out.push_str(to_base36(self.position.0, &mut buffer));
+        out.push('.');
+        out.push_str(to_base36(self.fingerprint.0.into(), &mut buffer));
+    }
+}
+
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut buffer = [0; 13];
-        f.write_str(to_base36(self.position.0, &mut buffer))?;
-        f.write_str(".")?;
-        f.write_str(to_base36(self.fingerprint.0.into(), &mut buffer))
+        let mut text = String::new();
+        self.push_to(&mut text);
+        f.write_str(&text)
     }
 }
 

@@ -2,6 +2,7 @@
 //! request into a checked value. Every rule on their form is here.
 
 use bytes::Bytes;
+use memchr::memchr2;
 use proto::limits::MAX_PAGE;
 use proto::{
     ChannelId, Class, ClientMessageId, CommandKind, ConversationId, Cursor, DeviceId, FormError, Seq, UserId,
@@ -333,10 +334,10 @@ fn body(fields: &Fields<'_>) -> Result<Bytes, Failure> {
 /// tokens become blanks. JSON has none inside strings (RFC 8259 §7).
 fn on_one_line(json: &str) -> Bytes {
     let mut bytes = json.as_bytes().to_vec();
-    for byte in &mut bytes {
-        if matches!(*byte, b'\n' | b'\r') {
-            *byte = b' ';
-        }
+    let mut from = 0;
+    while let Some(at) = memchr2(b'\n', b'\r', &bytes[from..]) {
+        from += at;
+        bytes[from] = b' ';
     }
     Bytes::from(bytes)
 }

@@ -1,7 +1,6 @@
 //! One event as this node passes it on: decoded once, encoded once per wire
 //! form, shared by all its sessions.
 
-use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 
 use daemon::trace::{self, KeyValue, Span};
@@ -10,7 +9,7 @@ use proto::wire::{self, Edited, Reaction, Recalled, client, entry::What};
 use proto::{ConversationId, Cursor, Fingerprint, Position, Seq};
 
 use crate::protocol::binary::entry_frame;
-use crate::protocol::json::{escape, member};
+use crate::protocol::json::{escape, member, put};
 use crate::protocol::mark::Mark;
 use crate::protocol::parts::change_word;
 
@@ -86,7 +85,7 @@ impl Event {
             by: by.to_owned(),
             what: Some(What::Message(message)),
         };
-        Self::new(conversation.to_string(), Seq(sent.seq), entry)
+        Self::new(conversation.as_str().to_owned(), Seq(sent.seq), entry)
     }
 
     /// The cursor of this event at its place in an inbox.
@@ -124,7 +123,7 @@ impl Event {
     /// The frame's members after `type` and `cursor`, with the closing brace.
     pub fn json(&self) -> &str {
         self.json.get_or_init(|| {
-            let mut out = String::with_capacity(160);
+            let mut out = String::with_capacity(self.weight + 96);
             write_logged(&mut out, &self.conversation, self.seq.0, &self.entry);
             out.push('}');
             out.into_boxed_str()
@@ -158,9 +157,9 @@ pub fn write_logged(out: &mut String, conversation: &str, seq: u64, entry: &wire
     let time = entry.time;
     match &entry.what {
         Some(What::Change(change)) => {
-            let _ =
-                write!(out, r#""conversation":"{conversation}","change":"{}""#, change_word(change.kind()));
-            let _ = write!(out, r#","by":"{by}","time":{time}"#);
+            let word = change_word(change.kind());
+            put!(out, r#""conversation":""#, conversation, r#"","change":""#, word);
+            put!(out, r#"","by":""#, by, r#"","time":"#, time);
             if !change.name.is_empty() {
                 member(out, "name", &change.name);
             }
@@ -176,21 +175,27 @@ pub fn write_logged(out: &mut String, conversation: &str, seq: u64, entry: &wire
             write_message(out, (conversation, seq), entry, message, true);
         }
         Some(What::Edited(Edited { seq, body })) => {
-            let _ = write!(out, r#""conversation":"{conversation}","seq":{seq},"body":"#);
-            out.push_str(body_text(body));
-            let _ = write!(out, r#","time":{time},"by":"{by}""#);
+            put!(
+                out,
+                r#""conversation":""#,
+                conversation,
+                r#"","seq":"#,
+                seq,
+                r#","body":"#,
+                body_text(body)
+            );
+            put!(out, r#","time":"#, time, r#","by":""#, by, "\"");
         }
         Some(What::Recalled(Recalled { seq })) => {
-            let _ = write!(out, r#""conversation":"{conversation}","seq":{seq},"time":{time},"by":"{by}""#);
+            put!(out, r#""conversation":""#, conversation, r#"","seq":"#, seq);
+            put!(out, r#","time":"#, time, r#","by":""#, by, "\"");
         }
         Some(What::Reaction(Reaction { seq, emoji, on })) => {
-            let _ = write!(out, r#""conversation":"{conversation}","seq":{seq},"user":"{by}""#);
+            put!(out, r#""conversation":""#, conversation, r#"","seq":"#, seq, r#","user":""#, by, "\"");
             member(out, "emoji", emoji);
-            let _ = write!(out, r#","on":{on},"time":{time}"#);
+            put!(out, r#","on":"#, on, r#","time":"#, time);
         }
-        None => {
-            let _ = write!(out, r#""conversation":"{conversation}","seq":{seq},"from":"{by}","time":{time}"#);
-        }
+        None => write_head(out, (conversation, seq), entry),
     }
 }
 
@@ -204,9 +209,9 @@ pub fn write_present(out: &mut String, event: &wire::Event) {
     let recalled = state.recalled > 0;
     write_message(out, (&event.conversation, event.seq), entry, message, !recalled);
     if recalled {
-        let _ = write!(out, r#","recalled":{}"#, state.recalled);
+        put!(out, r#","recalled":"#, state.recalled);
     } else if state.edited > 0 {
-        let _ = write!(out, r#","edited":{}"#, state.edited);
+        put!(out, r#","edited":"#, state.edited);
     }
     for (index, reactions) in state.reactions.iter().enumerate() {
         out.push_str(if index == 0 { r#","reactions":{"# } else { "," });
@@ -223,11 +228,8 @@ pub fn write_present(out: &mut String, event: &wire::Event) {
 pub fn write_publication(out: &mut String, publication: &wire::Publication) {
     let entry = publication.entry.as_ref();
     let (by, time) = entry.map_or(("", 0), |entry| (entry.by.as_str(), entry.time));
-    let _ = write!(
-        out,
-        r#""channel":"{}","seq":{},"from":"{by}","time":{time},"body":"#,
-        publication.channel, publication.seq
-    );
+    put!(out, r#""channel":""#, publication.channel, r#"","seq":"#, publication.seq);
+    put!(out, r#","from":""#, by, r#"","time":"#, time, r#","body":"#);
     out.push_str(match entry.and_then(|entry| entry.what.as_ref()) {
         Some(What::Message(message)) => body_text(&message.body),
         _ => "null",
@@ -241,15 +243,18 @@ fn write_message(
     message: &wire::Message,
     with_body: bool,
 ) {
-    let (by, time) = (&entry.by, entry.time);
-    let _ = write!(out, r#""conversation":"{conversation}","seq":{seq},"from":"{by}","time":{time}"#);
+    write_head(out, (conversation, seq), entry);
     if with_body {
-        out.push_str(r#","body":"#);
-        out.push_str(body_text(&message.body));
+        put!(out, r#","body":"#, body_text(&message.body));
     }
     if !message.client_msg_id.is_empty() {
         member(out, "client_msg_id", &message.client_msg_id);
     }
+}
+
+fn write_head(out: &mut String, (conversation, seq): (&str, u64), entry: &wire::Entry) {
+    put!(out, r#""conversation":""#, conversation, r#"","seq":"#, seq);
+    put!(out, r#","from":""#, entry.by, r#"","time":"#, entry.time);
 }
 
 /// Bodies are checked to be JSON, and so UTF-8, where they come in.

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memchr2_iter;
 use proto::FormError;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -231,8 +232,7 @@ fn json_text(json: &str) -> Option<Cow<'_, str>> {
 /// count.
 fn too_deep(text: &str) -> bool {
     // Nearly every text has fewer brackets at all, which is quickly seen.
-    let brackets = text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count();
-    brackets > MAX_DEPTH && depth(text) > MAX_DEPTH
+    memchr2_iter(b'{', b'[', text.as_bytes()).nth(MAX_DEPTH).is_some() && depth(text) > MAX_DEPTH
 }
 
 fn depth(text: &str) -> usize {

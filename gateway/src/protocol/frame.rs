@@ -1,6 +1,5 @@
 //! Frames to clients (PROTOCOL.md §4) and their JSON form.
 
-use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 
 use proto::wire::{self, receipt};
@@ -9,7 +8,7 @@ use proto::{ChannelId, Cursor, End, Position, ResetReason, Seq};
 use crate::protocol::answer::Answer;
 use crate::protocol::event::Event;
 use crate::protocol::failure::Failure;
-use crate::protocol::json::member;
+use crate::protocol::json::{Piece, member, put};
 use crate::protocol::jump::Jump;
 use crate::protocol::parts::{write_presence, write_published, write_sent};
 use crate::protocol::publication::Publication;
@@ -170,8 +169,8 @@ impl Frame {
         self.write(out, cursor);
     }
 
-    fn write(&self, out: &mut String, cursor: Option<impl Display>) {
-        let _ = write!(out, r#"{{"type":"{}""#, self.kind());
+    fn write(&self, out: &mut String, cursor: Option<impl Piece>) {
+        put!(out, r#"{"type":""#, self.kind(), "\"");
         match self {
             Self::Welcome(welcome) => {
                 write_welcome(out, welcome);
@@ -179,21 +178,19 @@ impl Frame {
             }
             Self::Event(_, event) => {
                 write_cursor(out, cursor);
-                out.push(',');
-                out.push_str(event.json());
+                put!(out, ",", event.json());
                 return;
             }
             Self::Publication(publication) => {
                 write_cursor(out, cursor);
-                out.push(',');
-                out.push_str(publication.json());
+                put!(out, ",", publication.json());
                 return;
             }
             Self::ChannelReset(jump) => {
                 write_cursor(out, cursor);
                 let Jump { channel, seq: Seq(seq), reason } = &**jump;
-                let reason = reason.as_str();
-                let _ = write!(out, r#","channel":"{channel}","seq":{seq},"reason":"{reason}""#);
+                put!(out, r#","channel":""#, channel.as_str(), r#"","seq":"#, seq);
+                put!(out, r#","reason":""#, reason.as_str(), "\"");
             }
             Self::Sent { reference, conversation, sent, .. } => {
                 write_reference(out, reference);
@@ -217,7 +214,7 @@ impl Frame {
             }
             Self::Pong(reference) => write_reference(out, reference),
             Self::Typing(typing) => {
-                let _ = write!(out, r#","conversation":"{}","user":"{}""#, typing.conversation, typing.user);
+                put!(out, r#","conversation":""#, typing.conversation, r#"","user":""#, typing.user, "\"");
             }
             Self::Receipt(receipt) => write_receipt(out, receipt),
             Self::Presence(presence) => {
@@ -225,13 +222,13 @@ impl Frame {
                 write_presence(out, presence);
             }
             Self::Reset(reason, _) => {
-                let _ = write!(out, r#","reason":"{}""#, reason.as_str());
+                put!(out, r#","reason":""#, reason.as_str(), "\"");
                 write_cursor(out, cursor);
             }
             Self::Goaway(end, reconnect_in_ms) => {
-                let _ = write!(out, r#","reason":"{}""#, end.as_str());
+                put!(out, r#","reason":""#, end.as_str(), "\"");
                 if let Some(milliseconds) = reconnect_in_ms {
-                    let _ = write!(out, r#","reconnect_in_ms":{milliseconds}"#);
+                    put!(out, r#","reconnect_in_ms":"#, milliseconds);
                 }
             }
         }
@@ -251,16 +248,15 @@ impl Frame {
     }
 }
 
-fn write_cursor(out: &mut String, cursor: Option<impl Display>) {
+fn write_cursor(out: &mut String, cursor: Option<impl Piece>) {
     if let Some(cursor) = cursor {
-        let _ = write!(out, r#","cursor":"{cursor}""#);
+        put!(out, r#","cursor":""#, cursor, "\"");
     }
 }
 
 fn write_reference(out: &mut String, reference: &Reference) {
     if let Some(json) = reference {
-        out.push_str(r#","ref":"#);
-        out.push_str(json);
+        put!(out, r#","ref":"#, &**json);
     }
 }
 
@@ -273,13 +269,8 @@ fn write_welcome(out: &mut String, welcome: &Welcome) {
     ] {
         member(out, name, text);
     }
-    let _ = write!(
-        out,
-        r#","resumed":{},"heartbeat_ms":{},"max_body_bytes":{}"#,
-        welcome.resumed,
-        welcome.heartbeat_ms,
-        proto::limits::MAX_BODY_BYTES
-    );
+    put!(out, r#","resumed":"#, welcome.resumed, r#","heartbeat_ms":"#, welcome.heartbeat_ms);
+    put!(out, r#","max_body_bytes":"#, proto::limits::MAX_BODY_BYTES as u64);
 }
 
 fn write_receipt(out: &mut String, receipt: &wire::Receipt) {
@@ -287,11 +278,8 @@ fn write_receipt(out: &mut String, receipt: &wire::Receipt) {
         receipt::Kind::Read => "read",
         _ => "delivered",
     };
-    let _ = write!(
-        out,
-        r#","conversation":"{}","user":"{}","kind":"{kind}","seq":{}"#,
-        receipt.conversation, receipt.user, receipt.seq
-    );
+    put!(out, r#","conversation":""#, receipt.conversation, r#"","user":""#, receipt.user);
+    put!(out, r#"","kind":""#, kind, r#"","seq":"#, receipt.seq);
 }
 
 #[cfg(test)]

@@ -1,26 +1,26 @@
 //! Parts in JSON that several frames and answers have.
 
-use std::fmt::Write as _;
-
 use proto::wire::{self, change};
+
+use crate::protocol::json::put;
 
 /// `"conversation":…,"seq":…,"time":…` and whether it is a repeat.
 pub(crate) fn write_sent(out: &mut String, conversation: &str, sent: &wire::Sent) {
-    let _ = write!(out, r#""conversation":"{conversation}""#);
+    put!(out, r#""conversation":""#, conversation);
     write_number(out, sent);
 }
 
 /// The same with `channel` in the place of `conversation`.
 pub(crate) fn write_published(out: &mut String, channel: &str, sent: &wire::Sent) {
-    let _ = write!(out, r#""channel":"{channel}""#);
+    put!(out, r#""channel":""#, channel);
     write_number(out, sent);
 }
 
 /// `"user":…,"online":…` and, for those who are not, when they were last seen.
 pub(crate) fn write_presence(out: &mut String, presence: &wire::Presence) {
-    let _ = write!(out, r#""user":"{}","online":{}"#, presence.user, presence.online);
+    put!(out, r#""user":""#, presence.user, r#"","online":"#, presence.online);
     if let Some(last_seen) = last_seen(presence) {
-        let _ = write!(out, r#","last_seen":{last_seen}"#);
+        put!(out, r#","last_seen":"#, last_seen);
     }
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn last_seen(presence: &wire::Presence) -> Option<u64> {
 }
 
 fn write_number(out: &mut String, sent: &wire::Sent) {
-    let _ = write!(out, r#","seq":{},"time":{}"#, sent.seq, sent.time);
+    put!(out, r#"","seq":"#, sent.seq, r#","time":"#, sent.time);
     if sent.duplicate {
         out.push_str(r#","duplicate":true"#);
     }

@@ -49,11 +49,12 @@ impl Newest {
     }
 
     fn admits_at(&self, mark: &Mark<'_>, now: Instant) -> bool {
-        let (key, read) = (self.key(mark, mark.kind), self.key(mark, Kind::Read));
+        let key = self.key(mark, mark.kind);
+        // What has been read has been delivered.
+        let read = (mark.kind != Kind::Read).then(|| self.key(mark, Kind::Read));
         let mut recent = self.recent.lock();
         recent.rotate(now);
-        // What has been read has been delivered.
-        let is_said = mark.kind != Kind::Read && recent.known(read).is_some_and(|known| known >= mark.seq);
+        let is_said = read.and_then(|read| recent.known(read)).is_some_and(|known| known >= mark.seq);
         if is_said || recent.known(key).is_some_and(|known| known > mark.seq) {
             return false;
         }

@@ -50,7 +50,7 @@ fn field<T: std::str::FromStr<Err = FormError>>(name: &str, text: &str) -> Resul
 /// Encodes an entry, once for the log, the bus and all readers.
 fn new_entry(by: &UserId, time: u64, what: entry::What) -> NewEntry {
     let fingerprint = Fingerprint::random();
-    let entry = Entry { fingerprint: fingerprint.0, time, by: by.to_string(), what: Some(what) };
+    let entry = Entry { fingerprint: fingerprint.0, time, by: by.as_str().to_owned(), what: Some(what) };
     NewEntry { fingerprint, time, bytes: Bytes::from(entry.encode_to_vec()) }
 }
 
