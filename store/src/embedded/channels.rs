@@ -6,11 +6,12 @@ use prost::Message as _;
 use proto::wire::Entry;
 use proto::{Bound, ChannelId, Seq};
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
-    TableDefinition, WriteTransaction,
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
 };
 
 use super::inbox::age;
+use super::journal::{JournaledTable, Write, Writes};
 use crate::damage::unless_damaged;
 use crate::model::{Broadcast, BroadcastResult, ChannelPage, ChannelQuery};
 use crate::{Bounds, Error, Result};
@@ -50,20 +51,29 @@ pub(super) struct PendingPublication {
 
 /// The tables, open for writing.
 pub(super) struct ChannelTables<'t> {
-    channels: Table<'t, &'static str, ChannelValue>,
-    publications: Table<'t, (u64, u64), (u64, &'static [u8])>,
-    repeats: Table<'t, (u64, &'static str, &'static str), (u64, u64)>,
-    repeat_ends: Table<'t, RepeatEnd, (&'static str, &'static str)>,
+    pub channels: JournaledTable<'t, &'static str, ChannelValue>,
+    pub publications: JournaledTable<'t, (u64, u64), (u64, &'static [u8])>,
+    pub repeats: JournaledTable<'t, (u64, &'static str, &'static str), (u64, u64)>,
+    pub repeat_ends: JournaledTable<'t, RepeatEnd, (&'static str, &'static str)>,
 }
 
 impl<'t> ChannelTables<'t> {
-    pub(super) fn open(txn: &'t WriteTransaction) -> Result<Self> {
+    /// Opens them. What is written to them is noted in `writes`.
+    pub(super) fn open(txn: &'t WriteTransaction, writes: &'t Writes) -> Result<Self> {
         Ok(Self {
-            channels: txn.open_table(CHANNELS)?,
-            publications: txn.open_table(PUBLICATIONS)?,
-            repeats: txn.open_table(REPEATS)?,
-            repeat_ends: txn.open_table(REPEAT_ENDS)?,
+            channels: JournaledTable::open(txn, CHANNELS, 32, writes)?,
+            publications: JournaledTable::open(txn, PUBLICATIONS, 33, writes)?,
+            repeats: JournaledTable::open(txn, REPEATS, 34, writes)?,
+            repeat_ends: JournaledTable::open(txn, REPEAT_ENDS, 35, writes)?,
         })
+    }
+
+    /// Does a write of the journal again, if it is one of these tables.
+    pub(super) fn redo(&mut self, write: Write<'_>) -> Result<bool> {
+        Ok(self.channels.redo(write)?
+            || self.publications.redo(write)?
+            || self.repeats.redo(write)?
+            || self.repeat_ends.redo(write)?)
     }
 
     /// Numbers and stores one publication; a repeat stores nothing.
@@ -179,7 +189,8 @@ impl ChannelSweep {
         }
         let txn = database.begin_write()?;
         {
-            let mut tables = ChannelTables::open(&txn)?;
+            let writes = Writes::default();
+            let mut tables = ChannelTables::open(&txn, &writes)?;
             for end in repeats {
                 if let Some(row) = tables.repeat_ends.remove(end)? {
                     let (by, key) = row.value();
@@ -248,7 +259,10 @@ mod tests {
             repeat_key: key.into(),
         };
         let txn = database.begin_write().unwrap();
-        let done = ChannelTables::open(&txn).unwrap().broadcast(&item, &Bounds::default(), now).unwrap();
+        let writes = Writes::default();
+        let mut tables = ChannelTables::open(&txn, &writes).unwrap();
+        let done = tables.broadcast(&item, &Bounds::default(), now).unwrap();
+        drop(tables);
         txn.commit().unwrap();
         done
     }

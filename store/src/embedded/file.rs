@@ -2,7 +2,8 @@
 //! failed write redb takes no more writes until then, even if the disk has
 //! recovered.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -23,11 +24,27 @@ pub(super) struct StoreFile {
     folder: PathBuf,
     /// `None` while the file is opened again. LockGuard only to copy or set it.
     open: RwLock<Option<Arc<Database>>>,
+    /// Whether the writer has kept something that a new read would not see.
+    hiding: AtomicBool,
 }
 
 impl StoreFile {
     pub(super) fn new(folder: PathBuf, database: Database) -> Self {
-        Self { folder, open: RwLock::new(Some(Arc::new(database))) }
+        Self { folder, open: RwLock::new(Some(Arc::new(database))), hiding: AtomicBool::new(true) }
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Says whether there is something that a new read would not see.
+    pub(super) fn hide(&self, hiding: bool) {
+        self.hiding.store(hiding, Ordering::SeqCst);
+    }
+
+    /// Whether the writer must be asked to show what it has, before a read.
+    pub(super) fn is_hiding(&self) -> bool {
+        self.hiding.load(Ordering::SeqCst)
     }
 
     /// The open database. Drop it soon: the file cannot be opened again while

@@ -12,8 +12,7 @@ use super::tables::{InboxRow, Tables, conversation, conversation_id, member, num
 use crate::model::{Acknowledge, AcknowledgeResult, Mark, MarkKind, MarkResult};
 use crate::{Bounds, Result};
 
-/// Sets one mark at the time `now` (Unix ms). Only `Advanced` means that it has
-/// written.
+/// Sets one mark at the time `now` (Unix ms).
 pub(super) fn mark(tables: &mut Tables<'_>, bounds: &Bounds, now: u64, mark: &Mark) -> Result<MarkResult> {
     let Some(conversation) = number(&tables.conversation_numbers, mark.conversation.as_str())? else {
         return Ok(MarkResult::NotMember);
@@ -38,28 +37,21 @@ pub(super) fn mark(tables: &mut Tables<'_>, bounds: &Bounds, now: u64, mark: &Ma
     Ok(MarkResult::Advanced)
 }
 
-/// The result of [`acknowledge`], and whether it has written.
-pub(super) struct AcknowledgeOutcome {
-    pub answer: AcknowledgeResult,
-    pub written: bool,
-}
-
 /// Sets the `delivered` marks of everything up to a cursor.
 pub(super) fn acknowledge(
     tables: &mut Tables<'_>,
     bounds: &Bounds,
     now: u64,
     item: &Acknowledge,
-) -> Result<AcknowledgeOutcome> {
-    let nothing = |answer| AcknowledgeOutcome { answer, written: false };
+) -> Result<AcknowledgeResult> {
     let number = number(&tables.user_numbers, item.user.as_str())?.unwrap_or(0);
     let mut user = user(&tables.users, number)?;
     if check(&tables.inboxes, number, &user, item.cursor)? == Some(ResetReason::Rewritten) {
-        return Ok(nothing(AcknowledgeResult::NoSuchPosition));
+        return Ok(AcknowledgeResult::NoSuchPosition);
     }
     let to = item.cursor.position.0;
     if to <= user.acknowledged {
-        return Ok(nothing(AcknowledgeResult::Marks(Vec::new())));
+        return Ok(AcknowledgeResult::Marks(Vec::new()));
     }
 
     let mut newest = BTreeMap::new();
@@ -86,5 +78,5 @@ pub(super) fn acknowledge(
     }
     user.acknowledged = to;
     tables.users.insert(number, user.value())?;
-    Ok(AcknowledgeOutcome { answer: AcknowledgeResult::Marks(marks), written: true })
+    Ok(AcknowledgeResult::Marks(marks))
 }

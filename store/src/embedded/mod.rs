@@ -3,9 +3,10 @@
 //!
 //! In reading order: [`tables`] (the file's tables), [`post`] and [`inbox`]
 //! (numbering and filing), [`amend`], [`marks`], [`changed`], [`history`],
-//! [`channels`], [`unheard`], [`writer`] (many calls in one commit), [`sweep`]
-//! (removes what is too old), [`exchange`] (sessions and the bus),
-//! [`file`](mod@file) (opens the file again after the disk failed).
+//! [`channels`], [`unheard`], [`writer`] (many calls in one batch), [`journal`]
+//! and [`long`] (what makes a batch safe), [`sweep`] (removes what is too old),
+//! [`exchange`] (sessions and the bus), [`file`](mod@file) and [`growing`] (the
+//! tables' file, and what happens when the disk fails).
 
 mod alone;
 mod amend;
@@ -14,8 +15,11 @@ mod channels;
 mod exchange;
 mod failure;
 mod file;
+mod growing;
 mod history;
 mod inbox;
+mod journal;
+mod long;
 mod look;
 mod marks;
 mod page;
@@ -52,6 +56,8 @@ pub(crate) use look::look;
 use alone::Alone;
 use exchange::{Exchange, LivePresence, Registration};
 use file::StoreFile;
+use growing::GrowingFile;
+use long::LongTransaction;
 use page::{first_page, page};
 use tickets::Tickets;
 use writer::{Call, Job, Writer};
@@ -59,7 +65,7 @@ use writer::{Call, Job, Writer};
 /// The file's name in the store's folder.
 const FILE: &str = "switchboard.redb";
 /// The format of the tables; a file with another one is refused.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 /// The most calls that wait for the writer. When there are more, they wait to
 /// be queued, at most for the configured timeout.
 const QUEUE: usize = 1024;
@@ -90,14 +96,21 @@ impl Embedded {
             return Err(Error::Config("the embedded store needs a folder: `embedded:PATH`".into()));
         };
         let tasks = TaskTracker::new();
-        let path = folder.clone();
-        let opened = tasks.spawn_blocking(move || open_file(&path)).await;
-        let (database, incarnation) = opened.map_err(|error| Error::Unavailable(error.to_string()))??;
-        let file = Arc::new(StoreFile::new(folder, database));
+        let path = folder;
+        let opened = tasks.spawn_blocking(move || {
+            let (database, incarnation) = open_file(&path)?;
+            let file = Arc::new(StoreFile::new(path, database));
+            let mut transaction = LongTransaction::new(file.clone());
+            transaction.restore()?;
+            Ok::<_, Error>((file, transaction, incarnation))
+        });
+        let opened = opened.await.map_err(|error| Error::Unavailable(error.to_string()))?;
+        let (file, transaction, incarnation) = opened?;
         let exchange = Arc::new(Exchange::new(incarnation));
         let (jobs, queue) = mpsc::channel(QUEUE);
         let writer = Writer {
             file: file.clone(),
+            transaction: transaction.into(),
             disk: Default::default(),
             exchange: exchange.clone(),
             bounds: config.bounds,
@@ -133,12 +146,16 @@ impl Embedded {
         tokio::time::timeout(self.timeout, done).await.map_err(|_| late())?
     }
 
-    /// Reads in a transaction of its own, on a blocking thread.
+    /// Reads in a transaction of its own, on a blocking thread. It sees all that
+    /// was answered or announced before.
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&ReadTransaction) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let done = async {
+            if self.file.is_hiding() {
+                self.write(vec![()], Job::Show).await?;
+            }
             let permit = self.readers.clone().acquire_owned().await.map_err(|_| stopped())?;
             let file = self.file.clone();
             let task = self.tasks.spawn_blocking(move || {
@@ -422,7 +439,7 @@ fn open_database(folder: &Path) -> Result<Database> {
     let path = folder.join(FILE);
     let file = private::file(&path)
         .map_err(|error| Error::Unavailable(format!("cannot open {}: {error}", path.display())))?;
-    Ok(Database::builder().set_cache_size(CACHE).create_file(file)?)
+    Ok(Database::builder().set_cache_size(CACHE).create_with_backend(GrowingFile::new(file)?)?)
 }
 
 /// Fails with `Corrupt` for a file of another version's format.
@@ -443,9 +460,10 @@ fn open_file(folder: &Path) -> Result<(Database, String)> {
     let database = open_database(folder)?;
     let txn = database.begin_write()?;
     let incarnation = {
-        drop(tables::Tables::open(&txn)?);
-        drop(channels::ChannelTables::open(&txn)?);
-        drop(unheard::UnheardTables::open(&txn)?);
+        let writes = journal::Writes::default();
+        drop(tables::Tables::open(&txn, &writes)?);
+        drop(channels::ChannelTables::open(&txn, &writes)?);
+        drop(unheard::UnheardTables::open(&txn, &writes)?);
         let mut meta = txn.open_table(tables::META)?;
         readable(meta.get("format")?.map(|row| row.value().to_owned()))?;
         meta.insert("format", FORMAT)?;

@@ -60,7 +60,10 @@ fn is_ours(folder: &Path) -> io::Result<bool> {
     for entry in std::fs::read_dir(folder)? {
         let name = entry?.file_name();
         let name = name.to_string_lossy();
-        let ours = name == super::FILE || name == SECRET || name.starts_with(&format!(".{SECRET}."));
+        let ours = name == super::FILE
+            || name == super::journal::JOURNAL
+            || name == SECRET
+            || name.starts_with(&format!(".{SECRET}."));
         if !ours {
             return Ok(false);
         }

@@ -7,6 +7,7 @@ use prost::Message as _;
 use redb::{Database, ReadableDatabase};
 
 use super::inbox::{age, cut};
+use super::journal::Writes;
 use super::post;
 use super::tables::{CONVERSATIONS, ConversationRow, REPEAT_ENDS, Tables, USERS, UserRow, decode};
 use crate::{Bounds, Result};
@@ -47,7 +48,8 @@ impl Sweep {
         }
         let txn = database.begin_write()?;
         {
-            let mut tables = Tables::open(&txn)?;
+            let writes = Writes::default();
+            let mut tables = Tables::open(&txn, &writes)?;
             for log in due.repeats {
                 forget(&mut tables, log)?;
             }
@@ -148,6 +150,7 @@ mod tests {
     use super::super::file::StoreFile;
     use super::super::history::history;
     use super::super::inbox::read;
+    use super::super::long::LongTransaction;
     use super::super::open_file;
     use super::super::tables::{AMENDED, LOG, RECALLED, REFERENCES, REPEATS};
     use super::super::writer::{Call, Job, Writer, now};
@@ -183,13 +186,17 @@ mod tests {
     fn post_all(writer: &Writer, items: Vec<Post>) -> Vec<PostResult> {
         let (answer, mut answered) = oneshot::channel();
         writer.commit(vec![Job::Post(Call { items, answer })]);
-        answered.try_recv().unwrap().unwrap()
+        let answer = answered.try_recv().unwrap().unwrap();
+        assert!(writer.settle());
+        answer
     }
 
     fn writer(folder: &tempfile::TempDir) -> Writer {
         let (database, incarnation) = open_file(folder.path()).unwrap();
+        let file = Arc::new(StoreFile::new(folder.path().to_owned(), database));
         Writer {
-            file: Arc::new(StoreFile::new(folder.path().to_owned(), database)),
+            transaction: LongTransaction::new(file.clone()).into(),
+            file,
             disk: Default::default(),
             exchange: Arc::new(Exchange::new(incarnation)),
             bounds: Bounds { age: Duration::from_secs(90 * 24 * 3600), ..Bounds::default() },

@@ -4,8 +4,9 @@
 
 use bytes::Bytes;
 use proto::{ConversationId, Fingerprint, Position, UserId};
-use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
+use super::journal::{JournaledTable, Write, Writes};
 use crate::{Error, Result};
 
 /// The stored form of [`InboxRow`].
@@ -201,46 +202,68 @@ pub(super) struct LogRow {
 
 /// All tables, open for writing in one transaction.
 pub(super) struct Tables<'t> {
-    pub user_numbers: Table<'t, &'static str, u64>,
-    pub users: Table<'t, u64, UserValue>,
-    pub inboxes: Table<'t, (u64, u64), InboxValue>,
-    pub conversation_numbers: Table<'t, &'static str, u64>,
-    pub conversations: Table<'t, u64, &'static [u8]>,
-    pub messages: Table<'t, (u64, u64), (u64, u64)>,
-    pub members: Table<'t, (u64, u64), &'static [u8]>,
-    pub memberships: Table<'t, (u64, u64), ()>,
-    pub log: Table<'t, u64, &'static [u8]>,
-    pub references: Table<'t, u64, u32>,
-    pub repeats: Table<'t, (u64, u64, &'static str), (u64, u64)>,
-    pub repeat_ends: Table<'t, u64, (u64, u64, u64, &'static str)>,
-    pub changed: Table<'t, (u64, u64), u64>,
-    pub changed_at: Table<'t, (u64, u64), u64>,
-    pub last_seen: Table<'t, &'static str, u64>,
-    pub amended: Table<'t, (u64, u64), &'static [u8]>,
-    pub recalled: Table<'t, (u64, u64), ()>,
+    pub user_numbers: JournaledTable<'t, &'static str, u64>,
+    pub users: JournaledTable<'t, u64, UserValue>,
+    pub inboxes: JournaledTable<'t, (u64, u64), InboxValue>,
+    pub conversation_numbers: JournaledTable<'t, &'static str, u64>,
+    pub conversations: JournaledTable<'t, u64, &'static [u8]>,
+    pub messages: JournaledTable<'t, (u64, u64), (u64, u64)>,
+    pub members: JournaledTable<'t, (u64, u64), &'static [u8]>,
+    pub memberships: JournaledTable<'t, (u64, u64), ()>,
+    pub log: JournaledTable<'t, u64, &'static [u8]>,
+    pub references: JournaledTable<'t, u64, u32>,
+    pub repeats: JournaledTable<'t, (u64, u64, &'static str), (u64, u64)>,
+    pub repeat_ends: JournaledTable<'t, u64, (u64, u64, u64, &'static str)>,
+    pub changed: JournaledTable<'t, (u64, u64), u64>,
+    pub changed_at: JournaledTable<'t, (u64, u64), u64>,
+    pub last_seen: JournaledTable<'t, &'static str, u64>,
+    pub amended: JournaledTable<'t, (u64, u64), &'static [u8]>,
+    pub recalled: JournaledTable<'t, (u64, u64), ()>,
 }
 
 impl<'t> Tables<'t> {
-    pub(super) fn open(txn: &'t WriteTransaction) -> Result<Self> {
+    /// Opens them. What is written to them is noted in `writes`.
+    pub(super) fn open(txn: &'t WriteTransaction, writes: &'t Writes) -> Result<Self> {
         Ok(Self {
-            user_numbers: txn.open_table(USER_NUMBERS)?,
-            users: txn.open_table(USERS)?,
-            inboxes: txn.open_table(INBOXES)?,
-            conversation_numbers: txn.open_table(CONVERSATION_NUMBERS)?,
-            conversations: txn.open_table(CONVERSATIONS)?,
-            messages: txn.open_table(MESSAGES)?,
-            members: txn.open_table(MEMBERS)?,
-            memberships: txn.open_table(MEMBERSHIPS)?,
-            log: txn.open_table(LOG)?,
-            references: txn.open_table(REFERENCES)?,
-            repeats: txn.open_table(REPEATS)?,
-            repeat_ends: txn.open_table(REPEAT_ENDS)?,
-            changed: txn.open_table(CHANGED)?,
-            changed_at: txn.open_table(CHANGED_AT)?,
-            last_seen: txn.open_table(LAST_SEEN)?,
-            amended: txn.open_table(AMENDED)?,
-            recalled: txn.open_table(RECALLED)?,
+            user_numbers: JournaledTable::open(txn, USER_NUMBERS, 0, writes)?,
+            users: JournaledTable::open(txn, USERS, 1, writes)?,
+            inboxes: JournaledTable::open(txn, INBOXES, 2, writes)?,
+            conversation_numbers: JournaledTable::open(txn, CONVERSATION_NUMBERS, 3, writes)?,
+            conversations: JournaledTable::open(txn, CONVERSATIONS, 4, writes)?,
+            messages: JournaledTable::open(txn, MESSAGES, 5, writes)?,
+            members: JournaledTable::open(txn, MEMBERS, 6, writes)?,
+            memberships: JournaledTable::open(txn, MEMBERSHIPS, 7, writes)?,
+            log: JournaledTable::open(txn, LOG, 8, writes)?,
+            references: JournaledTable::open(txn, REFERENCES, 9, writes)?,
+            repeats: JournaledTable::open(txn, REPEATS, 10, writes)?,
+            repeat_ends: JournaledTable::open(txn, REPEAT_ENDS, 11, writes)?,
+            changed: JournaledTable::open(txn, CHANGED, 12, writes)?,
+            changed_at: JournaledTable::open(txn, CHANGED_AT, 13, writes)?,
+            last_seen: JournaledTable::open(txn, LAST_SEEN, 14, writes)?,
+            amended: JournaledTable::open(txn, AMENDED, 15, writes)?,
+            recalled: JournaledTable::open(txn, RECALLED, 16, writes)?,
         })
+    }
+
+    /// Does a write of the journal again, if it is one of these tables.
+    pub(super) fn redo(&mut self, write: Write<'_>) -> Result<bool> {
+        Ok(self.user_numbers.redo(write)?
+            || self.users.redo(write)?
+            || self.inboxes.redo(write)?
+            || self.conversation_numbers.redo(write)?
+            || self.conversations.redo(write)?
+            || self.messages.redo(write)?
+            || self.members.redo(write)?
+            || self.memberships.redo(write)?
+            || self.log.redo(write)?
+            || self.references.redo(write)?
+            || self.repeats.redo(write)?
+            || self.repeat_ends.redo(write)?
+            || self.changed.redo(write)?
+            || self.changed_at.redo(write)?
+            || self.last_seen.redo(write)?
+            || self.amended.redo(write)?
+            || self.recalled.redo(write)?)
     }
 
     /// The next log number, higher than all that were given.

@@ -7,9 +7,10 @@ use std::time::Duration;
 use prost::Message as _;
 use proto::wire::{Entry, entry};
 use proto::{ConversationId, Seq, UserId};
-use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 
 use super::exchange::Exchange;
+use super::journal::{JournaledTable, Write, Writes};
 use super::post::PendingAnnouncement;
 use crate::model::UnheardMessage;
 use crate::{Error, Result};
@@ -22,13 +23,22 @@ const UNHEARD_IDS: TableDefinition<&str, (u64, u64)> = TableDefinition::new("unh
 
 /// The tables, open for writing.
 pub(super) struct UnheardTables<'t> {
-    queue: Table<'t, (u64, u64), &'static str>,
-    ids: Table<'t, &'static str, (u64, u64)>,
+    pub queue: JournaledTable<'t, (u64, u64), &'static str>,
+    pub ids: JournaledTable<'t, &'static str, (u64, u64)>,
 }
 
 impl<'t> UnheardTables<'t> {
-    pub(super) fn open(txn: &'t WriteTransaction) -> Result<Self> {
-        Ok(Self { queue: txn.open_table(UNHEARD)?, ids: txn.open_table(UNHEARD_IDS)? })
+    /// Opens them. What is written to them is noted in `writes`.
+    pub(super) fn open(txn: &'t WriteTransaction, writes: &'t Writes) -> Result<Self> {
+        Ok(Self {
+            queue: JournaledTable::open(txn, UNHEARD, 48, writes)?,
+            ids: JournaledTable::open(txn, UNHEARD_IDS, 49, writes)?,
+        })
+    }
+
+    /// Does a write of the journal again, if it is one of these tables.
+    pub(super) fn redo(&mut self, write: Write<'_>) -> Result<bool> {
+        Ok(self.queue.redo(write)? || self.ids.redo(write)?)
     }
 
     /// Notes the messages that have readers without a session. Returns how many
@@ -51,8 +61,10 @@ impl<'t> UnheardTables<'t> {
         }
         let mut dropped = 0;
         while self.queue.len()? > most {
-            let Some((_, id)) = self.queue.pop_first()? else { break };
-            self.ids.remove(id.value())?;
+            let first = self.queue.first()?.map(|(key, id)| (key.value(), id.value().to_owned()));
+            let Some((key, id)) = first else { break };
+            self.queue.remove(key)?;
+            self.ids.remove(id.as_str())?;
             dropped += 1;
         }
         Ok(dropped)

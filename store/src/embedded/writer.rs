@@ -1,6 +1,5 @@
-//! The one writer: takes all calls that have gathered, applies them in one
-//! transaction, and answers when that is on disk. Between calls it removes what
-//! is too old.
+//! The one writer: takes all calls that have gathered, applies them as one batch,
+//! and answers when that is on disk. Between calls it removes what is too old.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -15,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::channels::{ChannelSweep, ChannelTables, PendingPublication};
 use super::exchange::Exchange;
 use super::file::{self, Disk, StoreFile};
+use super::journal::Writes;
+use super::long::LongTransaction;
 use super::marks;
 use super::post::{PendingAnnouncement, Posting};
 use super::sweep::Sweep;
@@ -27,14 +28,18 @@ use crate::model::{
 use crate::unheard::DropCounter;
 use crate::{Bounds, Error, Result};
 
-/// The limits of one transaction; more calls wait for the next one.
-const COMMIT: Bound = Bound::new(16 << 20, 4_096);
+/// The limits of one batch; more calls wait for the next one.
+const BATCH: Bound = Bound::new(16 << 20, 4_096);
+/// What was kept in the journal goes into the tables' file at the latest after
+/// so long. The longer, the more writes of the same page become one; the
+/// shorter, the sooner that is done.
+const SETTLE_AFTER: Duration = Duration::from_secs(1);
 /// The time between two sweeps for what is too old.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// The time between two steps of a sweep, for calls.
 const STEP_EVERY: Duration = Duration::from_millis(50);
 
-/// A batch that waits for its transaction.
+/// A call that waits for its batch.
 pub(super) struct Call<Q, A> {
     pub items: Vec<Q>,
     pub answer: oneshot::Sender<Result<Vec<A>>>,
@@ -49,8 +54,10 @@ pub(super) enum Job {
     /// Items: the most messages to take, and how long to hold them.
     TakeUnheard(Call<(usize, Duration), Vec<UnheardMessage>>),
     Heard(Call<UnheardMessage, ()>),
-    /// Answers when its transaction is done.
+    /// Answers when its batch is done.
     Ping(Call<(), ()>),
+    /// Answers when reads see everything that was answered or announced before.
+    Show(Call<(), ()>),
 }
 
 impl Job {
@@ -72,7 +79,7 @@ impl Job {
             Self::Mark(call) => call.items.len(),
             Self::Broadcast(call) => call.items.len(),
             Self::Heard(call) => call.items.len(),
-            Self::TakeUnheard(_) | Self::Ping(_) => 1,
+            Self::TakeUnheard(_) | Self::Ping(_) | Self::Show(_) => 1,
         }
     }
 }
@@ -88,27 +95,26 @@ impl Job {
             Self::Broadcast(call) => drop(call.answer.send(Err(error))),
             Self::TakeUnheard(call) => drop(call.answer.send(Err(error))),
             Self::Heard(call) => drop(call.answer.send(Err(error))),
-            Self::Ping(call) => drop(call.answer.send(Err(error))),
+            Self::Ping(call) | Self::Show(call) => drop(call.answer.send(Err(error))),
         }
     }
 }
 
-/// Sends the results of a call, given the result of the commit.
+/// Sends the results of a call, given the result of its batch.
 type Answer = Box<dyn FnOnce(Result<()>)>;
 
 /// The writer, and what it needs.
 pub(super) struct Writer {
     pub file: Arc<StoreFile>,
+    pub transaction: RefCell<LongTransaction>,
     pub disk: RefCell<Disk>,
     pub exchange: Arc<Exchange>,
     pub bounds: Bounds,
     pub unheard: DropCounter,
 }
 
-/// What a commit wrote, to be announced.
-struct CommitOutcome {
-    /// Whether anything was written.
-    written: bool,
+/// What a batch wrote, to be announced.
+struct BatchOutcome {
     announcements: Vec<PendingAnnouncement>,
     published: Vec<PendingPublication>,
 }
@@ -122,6 +128,7 @@ impl Writer {
         let mut next_sweep = Instant::now() + SWEEP_EVERY;
         loop {
             let open_at = self.disk.borrow().open_at();
+            let due = self.transaction.borrow().due(SETTLE_AFTER);
             let job = runtime.block_on(async {
                 tokio::select! {
                     biased;
@@ -129,6 +136,7 @@ impl Writer {
                     // nothing else.
                     () = shutdown.cancelled(), if !jobs.is_closed() => WakeUp::Shutdown,
                     () = tokio::time::sleep_until(open_at.unwrap_or(next_sweep)), if open_at.is_some() => WakeUp::Open,
+                    () = tokio::time::sleep_until(due.unwrap_or(next_sweep)), if due.is_some() => WakeUp::Settle,
                     () = tokio::time::sleep_until(next_sweep) => WakeUp::Sweep,
                     job = jobs.recv() => WakeUp::Job(job),
                 }
@@ -138,10 +146,21 @@ impl Writer {
                     self.look_after_file();
                     self.commit(gather(job, &mut jobs));
                 }
-                WakeUp::Job(None) => return self.keep_last_seen(),
+                WakeUp::Job(None) => {
+                    self.settle();
+                    return self.keep_last_seen();
+                }
                 WakeUp::Shutdown => jobs.close(),
                 WakeUp::Open => self.look_after_file(),
+                WakeUp::Settle => {
+                    self.settle();
+                }
                 WakeUp::Sweep => {
+                    next_sweep = Instant::now() + SWEEP_EVERY;
+                    // What follows is not in the journal, which must not undo it.
+                    if !self.settle() {
+                        continue;
+                    }
                     self.keep_last_seen();
                     let now = now();
                     let database = self.file.database();
@@ -169,6 +188,21 @@ impl Writer {
         }
     }
 
+    /// Commits what was kept to the tables' file. Returns whether all is there.
+    pub(super) fn settle(&self) -> bool {
+        let settled = self.transaction.borrow_mut().settle();
+        let Err(error) = settled else { return true };
+        self.failed(&error);
+        tracing::debug!(%error, "cannot settle what the journal has");
+        false
+    }
+
+    /// A batch or a commit has failed.
+    fn failed(&self, error: &Error) {
+        self.transaction.borrow_mut().failed();
+        self.disk.borrow_mut().failed(error);
+    }
+
     /// Stores when users' last sessions have ended. A crash loses those not
     /// stored yet: the end before remains.
     fn keep_last_seen(&self) {
@@ -189,7 +223,8 @@ impl Writer {
         let database = self.file.database()?;
         let txn = database.begin_write()?;
         {
-            let mut tables = Tables::open(&txn)?;
+            let writes = Writes::default();
+            let mut tables = Tables::open(&txn, &writes)?;
             for (user, time) in ended {
                 tables.last_seen.insert(user.as_str(), time)?;
             }
@@ -200,45 +235,41 @@ impl Writer {
 
     pub(super) fn commit(&self, jobs: Vec<Job>) {
         let mut answers = Vec::with_capacity(jobs.len());
-        let pings = jobs.iter().any(|job| matches!(job, Job::Ping(_)));
         let mut jobs = jobs.into_iter();
-        match self.apply(&mut jobs, pings, &mut answers) {
-            Ok(committed) => {
-                if committed.written {
-                    self.disk.borrow_mut().worked();
-                }
-                self.exchange.announce(committed.announcements);
-                self.exchange.announce_publications(committed.published);
+        match self.apply(&mut jobs, &mut answers) {
+            Ok(done) => {
+                self.exchange.announce(done.announcements);
+                self.exchange.announce_publications(done.published);
                 answers.into_iter().for_each(|answer| answer(Ok(())));
             }
             Err(error) => {
-                self.disk.borrow_mut().failed(&error);
+                self.failed(&error);
                 answers.into_iter().for_each(|answer| answer(Err(error.clone())));
                 jobs.for_each(|job| job.refuse(error.clone()));
             }
         }
     }
 
-    /// Applies jobs in one transaction. When it returns, either everything is
-    /// on disk or nothing.
-    fn apply(
-        &self,
-        jobs: &mut std::vec::IntoIter<Job>,
-        pings: bool,
-        answers: &mut Vec<Answer>,
-    ) -> Result<CommitOutcome> {
+    /// Applies jobs as one batch. When it returns, either everything is on disk
+    /// or nothing.
+    fn apply(&self, jobs: &mut std::vec::IntoIter<Job>, answers: &mut Vec<Answer>) -> Result<BatchOutcome> {
+        let mut transaction = self.transaction.borrow_mut();
+        let failing = self.disk.borrow().is_failing();
+        let asked = |which: fn(&Job) -> bool| jobs.as_slice().iter().any(which);
+        let shows = asked(|job| matches!(job, Job::Show(_)));
         // A ping must tell the truth about the disk.
-        let mut written = pings && self.disk.borrow().is_failing();
-        if written {
+        if failing && asked(|job| matches!(job, Job::Ping(_))) {
+            transaction.restore()?;
             file::probe(&self.file)?;
+            self.disk.borrow_mut().worked();
         }
-        let database = self.file.database()?;
-        let txn = database.begin_write()?;
+        let txn = transaction.begin()?;
+        let writes = Writes::default();
         let mut published = Vec::new();
         let announcements = {
-            let mut tables = Tables::open(&txn)?;
-            let mut channels = ChannelTables::open(&txn)?;
-            let mut unheard = UnheardTables::open(&txn)?;
+            let mut tables = Tables::open(&txn, &writes)?;
+            let mut channels = ChannelTables::open(&txn, &writes)?;
+            let mut unheard = UnheardTables::open(&txn, &writes)?;
             let next_log = tables.next_log()?;
             let mut posting = Posting {
                 tables: &mut tables,
@@ -252,34 +283,24 @@ impl Writer {
                 match job {
                     Job::Post(call) => answers.push(each(call, |item| posting.apply(item))?),
                     Job::Acknowledge(call) => answers.push(each(call, |item| {
-                        let noted = marks::acknowledge(posting.tables, &self.bounds, posting.now, item)?;
-                        written |= noted.written;
-                        Ok(noted.answer)
+                        marks::acknowledge(posting.tables, &self.bounds, posting.now, item)
                     })?),
                     Job::Mark(call) => answers.push(each(call, |item| {
-                        let marked = marks::mark(posting.tables, &self.bounds, posting.now, item)?;
-                        written |= marked == MarkResult::Advanced;
-                        Ok(marked)
+                        marks::mark(posting.tables, &self.bounds, posting.now, item)
                     })?),
                     Job::Broadcast(call) => answers.push(each(call, |item| {
                         let done = channels.broadcast(item, &self.bounds, posting.now)?;
                         if !done.duplicate {
-                            written = true;
                             let (channel, entry) = (item.channel.clone(), item.entry.bytes.clone());
                             published.push(PendingPublication { channel, seq: done.seq, entry });
                         }
                         Ok(done)
                     })?),
-                    Job::TakeUnheard(call) => answers.push(each(call, |(limit, hold)| {
-                        let taken = unheard.take(*limit, *hold, posting.now)?;
-                        written |= !taken.is_empty();
-                        Ok(taken)
-                    })?),
-                    Job::Heard(call) => answers.push(each(call, |told| {
-                        written = true;
-                        unheard.heard(told)
-                    })?),
-                    Job::Ping(call) => answers.push(each(call, |()| Ok(()))?),
+                    Job::TakeUnheard(call) => {
+                        answers.push(each(call, |(limit, hold)| unheard.take(*limit, *hold, posting.now))?)
+                    }
+                    Job::Heard(call) => answers.push(each(call, |told| unheard.heard(told))?),
+                    Job::Ping(call) | Job::Show(call) => answers.push(each(call, |()| Ok(()))?),
                 }
             }
             if self.bounds.unheard > 0 && !posting.announcements.is_empty() {
@@ -289,27 +310,31 @@ impl Writer {
             }
             posting.announcements
         };
-        // Repeats and refusals write nothing, so they need no fsync.
-        written |= !announcements.is_empty();
-        if written {
-            txn.commit()?;
+        if failing && !writes.is_empty() {
+            // Only the file itself shows that the disk is well again.
+            transaction.commit(txn)?;
+            self.disk.borrow_mut().worked();
         } else {
-            txn.abort()?;
+            transaction.keep(txn, &writes)?;
         }
-        Ok(CommitOutcome { written, announcements, published })
+        if shows {
+            transaction.show()?;
+        }
+        Ok(BatchOutcome { announcements, published })
     }
 }
 
 enum WakeUp {
     Open,
     Job(Option<Job>),
+    Settle,
     Shutdown,
     Sweep,
 }
 
 /// The first job and all others that have gathered, within the limits.
 fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
-    let mut load = COMMIT.load();
+    let mut load = BATCH.load();
     load.take(first.bytes(), first.items());
     let mut gathered = vec![first];
     while !load.is_full() {
@@ -320,7 +345,7 @@ fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
     gathered
 }
 
-/// Applies each item of a call. The results wait for the commit.
+/// Applies each item of a call. The results wait for the end of the batch.
 fn each<Q, A: 'static>(call: Call<Q, A>, mut apply: impl FnMut(&Q) -> Result<A>) -> Result<Answer> {
     let answers = call.items.iter().map(&mut apply).collect::<Result<Vec<A>>>();
     let answers = match answers {
@@ -332,8 +357,8 @@ fn each<Q, A: 'static>(call: Call<Q, A>, mut apply: impl FnMut(&Q) -> Result<A>)
         }
     };
     let sender = call.answer;
-    Ok(Box::new(move |committed: Result<()>| {
-        let _ = sender.send(committed.map(|()| answers));
+    Ok(Box::new(move |kept: Result<()>| {
+        let _ = sender.send(kept.map(|()| answers));
     }))
 }
 
