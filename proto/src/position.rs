@@ -110,9 +110,10 @@ impl Cursor {
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::new();
-        self.push_to(&mut text);
-        f.write_str(&text)
+        let mut buffer = [0; 13];
+        f.write_str(to_base36(self.position.0, &mut buffer))?;
+        f.write_str(".")?;
+        f.write_str(to_base36(self.fingerprint.0.into(), &mut buffer))
     }
 }
 

@@ -18,8 +18,11 @@ pub fn encode(frame: &Frame) -> Bytes {
     if let Frame::Event(_, event) = frame {
         // In protobuf fields may come in any order and be concatenated: the
         // cursor is each reader's own, the rest is shared.
-        let mut bytes = client::Frame { cursor, ..Default::default() }.encode_to_vec();
-        bytes.extend_from_slice(event.protobuf());
+        let shared = event.protobuf();
+        let own = client::Frame { cursor, ..Default::default() };
+        let mut bytes = Vec::with_capacity(own.encoded_len() + shared.len());
+        own.encode(&mut bytes).expect("there is room");
+        bytes.extend_from_slice(shared);
         return bytes.into();
     }
     if let Frame::Publication(publication) = frame {
