@@ -17,7 +17,7 @@ const MAY_NEED: [(&str, &[&str]); 10] = [
     ("gateway", &["proto", "store", "daemon"]),
     ("standalone", &["proto", "store", "daemon", "router", "gateway"]),
     ("loadtest", &["proto", "testbed"]),
-    ("conformance", &["gateway", "proto", "store"]),
+    ("conformance", &["gateway", "proto", "store", "daemon"]),
     ("cluster-tests", &["proto", "testbed", "loadtest"]),
 ];
 

@@ -54,9 +54,6 @@ impl Times {
 /// For connections to end at the end.
 const LAST: Duration = Duration::from_secs(2);
 
-/// Requests that are passed on at once.
-const REQUESTS: usize = 10_000;
-
 /// Serves clients on `listener` until `stop`, alone or as one of several. Fails where
 /// the port for the others cannot be had.
 pub async fn serve(
@@ -73,9 +70,11 @@ pub async fn serve(
         Some(among) => Some(TcpListener::bind(among.listen).await?),
         None => None,
     };
+    let (requests, tls) = among.as_ref().map(|among| (among.requests, among.tls.clone())).unwrap_or_default();
     let peers = among.map(|among| {
         let (peers, claimed): (Arc<dyn Peers>, _) = (Arc::new(among), node.clone());
-        let config = RelayConfig { requests: REQUESTS, draining: stop.clone(), stop: ending.clone() };
+        let (draining, stop) = (stop.clone(), ending.clone());
+        let config = RelayConfig { requests, draining, stop, tls: tls.clone() };
         (Relay::new(peers.clone(), config, tracker.clone()), Claims::new(&claimed, peers))
     });
     let relay = peers.as_ref().map(|(relay, _)| relay.clone());
@@ -91,7 +90,7 @@ pub async fn serve(
     let sockjs = sockjs::routes(peers.as_ref(), &tracker, &ending);
     if let Some(listener) = port {
         let routes = polled.clone().merge(sockjs.clone());
-        let port = Port { node, routes, requests: REQUESTS, max_header_bytes: limits.max_header_bytes };
+        let port = Port { node, routes, requests, max_header_bytes: limits.max_header_bytes, tls };
         tracker.spawn(gateway::peer::port::serve(listener, port, tracker.clone(), ending.clone()));
     }
     let raw = plain::routes("/ws", Arc::new(echo::Echo), limits.command_timeout, MAX_RAW, &tracker);

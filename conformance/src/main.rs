@@ -44,6 +44,8 @@ async fn main() -> anyhow::Result<()> {
         node: args.node,
         listen,
         others: args.peers.into_iter().collect(),
+        requests: 10_000,
+        tls: None,
     });
     let mut serving = pin!(conformance::serve(listener, among, Times::SUITES, stop.clone()));
     tokio::select! {

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
+use daemon::internal_tls::InternalTls;
 use proto::NodeIncarnation;
 use store::{NamedSession, Peer, Peers, Result};
 
@@ -18,6 +19,10 @@ pub struct Among {
     pub listen: SocketAddr,
     /// The others: names and URLs.
     pub others: BTreeMap<String, String>,
+    /// Requests that are passed on to them at once.
+    pub requests: usize,
+    /// How they speak to each other; nothing: without TLS.
+    pub tls: Option<InternalTls>,
 }
 
 impl Among {

@@ -39,6 +39,8 @@ pub mod heading {
     pub const WEBHOOK: &str = "Webhook";
     /// The way from gateway to gateway.
     pub const PEERS: &str = "Between gateways";
+    /// TLS on the ways between our own processes.
+    pub const INTERNAL: &str = "TLS between our own processes";
     /// Name, admin server, end, threads.
     pub const PROCESS: &str = "The process";
     /// Logs, and what is exported.

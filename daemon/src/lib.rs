@@ -11,7 +11,8 @@
 //! [`healthcheck`] (the subcommand that asks for `/readyz`), [`check`]
 //! (whether a configuration would work), [`causes`] (of errors), [`Backoff`]
 //! (pauses between attempts), [`Tasks`] (tasks that their owner waits for),
-//! [`lock`] (locks with a checked order).
+//! [`lock`] (locks with a checked order), [`internal_tls`] (TLS between our own
+//! processes).
 
 pub mod admin;
 pub mod args;
@@ -21,6 +22,7 @@ pub mod check;
 pub mod duration;
 pub mod environment;
 pub mod healthcheck;
+pub mod internal_tls;
 pub mod lock;
 pub mod log_limit;
 pub mod logs;

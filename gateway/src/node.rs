@@ -126,6 +126,7 @@ impl Node {
                 routes: foreign.peers.with_state(gateway.clone()),
                 requests: peer.requests,
                 max_header_bytes: config.limits.max_header_bytes,
+                tls: peer.tls.clone(),
             };
             let (tracker, stop) = (self.tasks.tracker().clone(), self.tasks.stop().clone());
             self.tasks.tracker().spawn(peer::port::serve(listener, port, tracker, stop));
@@ -175,10 +176,13 @@ impl Peers {
             .with_context(|| format!("--peer-listen: cannot listen on {}", peer.listen))?;
         let peers = bus.peers();
         let (draining, stop) = (draining.clone(), tasks.stop().clone());
-        let config = RelayConfig { requests: peer.requests, draining, stop };
+        let config = RelayConfig { requests: peer.requests, draining, stop, tls: peer.tls.clone() };
         let relay = Relay::new(peers.clone(), config, tasks.tracker().clone());
         let claims = Claims::new(node.node(), peers.clone());
         tasks.spawn_until_stop(claims.clone().keep());
+        if let Some(tls) = peer.tls.clone() {
+            tasks.spawn_until_stop(tls.follow());
+        }
         tracing::info!(listen = %peer.listen, address = %peer.address, "serves other gateways");
         Ok(Self { relays: (relay, claims), port })
     }

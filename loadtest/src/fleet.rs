@@ -199,6 +199,11 @@ impl Node {
         self.ready().await
     }
 
+    /// `IP:PORT` for other gateways; nothing where it is not reached by them.
+    pub fn peer_address(&self) -> Option<String> {
+        self.peer.map(|peer| format!("{}:{peer}", self.host))
+    }
+
     /// Takes away its way to the other gateways, for the next start.
     pub fn without_peers(&mut self) {
         self.peer = None;
@@ -229,7 +234,9 @@ impl Node {
         arguments.extend(["--admin-listen".to_owned(), self.admin_address()]);
         if let Some(peer) = self.peer {
             let address = format!("{}:{peer}", self.host);
-            arguments.extend(["--peer-address".to_owned(), format!("http://{address}")]);
+            let tls = arguments.iter().any(|argument| argument == "--internal-tls-cert");
+            let scheme = if tls { "https" } else { "http" };
+            arguments.extend(["--peer-address".to_owned(), format!("{scheme}://{address}")]);
             arguments.extend(["--peer-listen".to_owned(), address]);
         }
         let process = Process::spawn_with(&self.name, &self.program, &arguments, &self.environment)?;

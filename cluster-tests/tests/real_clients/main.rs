@@ -6,6 +6,7 @@ mod browser;
 mod curl;
 mod origins;
 mod pages;
+mod peers;
 mod scene;
 mod socketio;
 mod sockjs;

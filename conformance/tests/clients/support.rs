@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use conformance::Times;
+use conformance::{Among, Times};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -33,12 +33,17 @@ impl Server {
     }
 
     pub(crate) async fn with(times: Times) -> Self {
+        Self::among(None, times).await
+    }
+
+    /// As one of several.
+    pub(crate) async fn among(among: Option<Among>, times: Times) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn({
-            let serving = conformance::serve(listener, None, times, stop.clone());
+            let serving = conformance::serve(listener, among, times, stop.clone());
             async move { serving.await.unwrap() }
         });
         Self { address, stop, tasks }

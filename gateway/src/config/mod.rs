@@ -243,6 +243,20 @@ impl FrontArgs {
 impl Config {
     /// Logs what works, but not as one may think. Called once at start.
     pub fn warn(&self) {
+        if let Some(peer) = &self.peer {
+            match &peer.tls {
+                Some(tls) => {
+                    if let Some(why) = readable_by_all(tls.key()) {
+                        tracing::warn!("--internal-tls-key: {why}");
+                    }
+                }
+                None if !peer.listen.ip().to_canonical().is_loopback() => tracing::warn!(
+                    "--internal-insecure: whoever reaches {} can read and make up what clients say",
+                    peer.listen
+                ),
+                None => {}
+            }
+        }
         if let Some(Untimely::Refused(why) | Untimely::EndsSoon(why)) =
             self.tls.as_ref().and_then(|tls| tls.untimely.as_ref())
         {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use daemon::args::heading;
+use daemon::internal_tls::{InternalTls, InternalTlsArgs};
 use url::Url;
 
 use super::Wrong;
@@ -15,19 +16,20 @@ use super::limits::within;
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = heading::PEERS)]
 pub struct PeerArgs {
-    /// The address and port for other gateways; needs --peer-address.
+    /// The address and port for other gateways.
     ///
     /// A request of a Socket.IO or SockJS session may come to any gateway. Over
     /// this port it is passed on to the one that has the session. Without it such
     /// clients need affinity in the load balancer, unless they use WebSocket alone.
-    #[arg(long, env = "SWITCHBOARD_PEER_LISTEN", value_name = "ADDRESS", requires = "peer_address",
+    #[arg(long, env = "SWITCHBOARD_PEER_LISTEN", value_name = "ADDRESS",
           value_parser = daemon::args::listen_address)]
     pub peer_listen: Option<SocketAddr>,
 
-    /// The URL at which other gateways reach --peer-listen.
+    /// The URL at which other gateways reach --peer-listen [default: see --help].
     ///
-    /// Such as http://gw-1:7200. It is of this gateway alone: a name that stands
-    /// for several is none.
+    /// Such as http://gw-1:7200; https where --internal-tls-cert is given. It is of
+    /// this gateway alone: a name that stands for several is none. By default it has
+    /// the address of --peer-listen, or the host's name where that is 0.0.0.0 or [::].
     #[arg(long, env = "SWITCHBOARD_PEER_ADDRESS", value_name = "URL", requires = "peer_listen")]
     pub peer_address: Option<String>,
 
@@ -37,10 +39,14 @@ pub struct PeerArgs {
     /// 10000000.
     #[arg(long, env = "SWITCHBOARD_PEER_REQUESTS", default_value_t = 50_000, value_name = "N")]
     pub peer_requests: usize,
+
+    /// TLS on that way.
+    #[command(flatten)]
+    pub tls: InternalTlsArgs,
 }
 
 /// Both sides of the way between gateways.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Peer {
     /// Where this one listens.
     pub listen: SocketAddr,
@@ -48,6 +54,8 @@ pub struct Peer {
     pub address: PeerAddress,
     /// `--peer-requests`.
     pub requests: usize,
+    /// Nothing: without TLS.
+    pub tls: Option<InternalTls>,
 }
 
 /// Where a gateway is reached.
@@ -57,20 +65,51 @@ pub struct PeerAddress {
     pub host: String,
     /// Its port.
     pub port: u16,
+    /// Whether it speaks TLS.
+    pub tls: bool,
 }
 
 impl PeerArgs {
     /// Checks the flags; nothing where this gateway has no peers.
     pub fn check(&self) -> Result<Option<Peer>, Wrong> {
-        // Clap lets neither come alone.
-        let (Some(listen), Some(address)) = (self.peer_listen, &self.peer_address) else { return Ok(None) };
-        let address = address.parse().map_err(|wrong| Wrong(format!("--peer-address: {wrong}")))?;
+        // Clap does not let an address come alone.
+        let Some(listen) = self.peer_listen else { return Ok(None) };
         let requests = within("--peer-requests", self.peer_requests, 1, 10_000_000)?;
-        Ok(Some(Peer { listen, address, requests }))
+        let tls = self.tls.check().map_err(Wrong)?;
+        let address: PeerAddress = match &self.peer_address {
+            Some(address) => address.parse().map_err(|wrong| Wrong(format!("--peer-address: {wrong}")))?,
+            None => PeerAddress::of(listen, tls.is_some())?,
+        };
+        if address.tls != tls.is_some() {
+            let scheme = if address.tls {
+                "needs --internal-tls-cert"
+            } else {
+                "must begin with https:// where --internal-tls-cert is given"
+            };
+            return Err(Wrong(format!("--peer-address: {address} {scheme}")));
+        }
+        if tls.is_none() {
+            self.tls.allows_plain("--peer-listen", listen).map_err(Wrong)?;
+        }
+        Ok(Some(Peer { listen, address, requests, tls }))
     }
 }
 
 impl PeerAddress {
+    /// Of whoever listens here.
+    fn of(listen: SocketAddr, tls: bool) -> Result<Self, Wrong> {
+        let host = match listen.ip() {
+            ip if ip.is_unspecified() => nix::unistd::gethostname()
+                .map_err(|error| error.to_string())
+                .and_then(|host| host.into_string().map_err(|_| "it is not UTF-8".to_owned()))
+                .map_err(|why| {
+                    Wrong(format!("--peer-address: not given, and the host has no name: {why}"))
+                })?,
+            ip => ip.to_string(),
+        };
+        Ok(Self { host, port: listen.port(), tls })
+    }
+
     /// A URL with this path, which begins with a slash.
     pub fn uri(&self, path: &str) -> String {
         format!("{self}{path}")
@@ -89,19 +128,21 @@ impl FromStr for PeerAddress {
             Some(host) => host.to_string(),
             None => return Err(FORM),
         };
-        if url.scheme() != "http" || !bare {
+        if !matches!(url.scheme(), "http" | "https") || !bare {
             return Err(FORM);
         }
-        Ok(Self { host, port: url.port_or_known_default().ok_or(FORM)? })
+        let tls = url.scheme() == "https";
+        Ok(Self { host, port: url.port_or_known_default().ok_or(FORM)?, tls })
     }
 }
 
 impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
         if self.host.contains(':') {
-            write!(f, "http://[{}]:{}", self.host, self.port)
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
         } else {
-            write!(f, "http://{}:{}", self.host, self.port)
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
         }
     }
 }
@@ -116,7 +157,8 @@ mod tests {
         assert_eq!(shown("http://gw-1:7200/").as_deref(), Ok("http://gw-1:7200"));
         assert_eq!(shown("http://[::1]:7200").as_deref(), Ok("http://[::1]:7200"));
         assert_eq!(shown("http://10.0.0.1").as_deref(), Ok("http://10.0.0.1:80"));
-        for wrong in ["gw-1:7200", "https://gw-1", "http://gw-1/path", "http://u@gw-1", ""] {
+        assert_eq!(shown("https://gw-1:7200").as_deref(), Ok("https://gw-1:7200"));
+        for wrong in ["gw-1:7200", "ftp://gw-1", "http://gw-1/path", "http://u@gw-1", ""] {
             assert!(shown(wrong).is_err(), "{wrong}");
         }
     }

@@ -61,22 +61,31 @@ fn a_wrong_flag_is_named_with_what_is_wrong() {
         (&with("--command-timeout=1ms"), "--command-timeout: must be from"),
         (&with("--allow-origin=example.com"), "must be `*`, an origin"),
         (&with("--router=router:7100"), "--router"),
-        (&with("--peer-listen=0.0.0.0:7200"), "--peer-address"),
+        (
+            &with("--peer-listen=0.0.0.0:7200"),
+            "--peer-listen: 0.0.0.0:7200 can be reached from other machines",
+        ),
+        (&with("--peer-address=http://gw-1:7200"), "--peer-listen"),
+        (&with("--internal-tls-cert=tests/certificates/one.cert.pem"), "--internal-tls-key"),
         (&with("--tls-cert=tests/certificates/one.cert.pem"), "--tls-key"),
         (&with("--tls-key=tests/certificates/one.key.pem"), "--tls-cert"),
         (
-            &["--jwt-secret", SECRET, "--peer-listen=0.0.0.0:1", "--peer-address=gw"],
+            &["--jwt-secret", SECRET, "--peer-listen=127.0.0.1:1", "--peer-address=gw"],
             "--peer-address: must be a URL",
         ),
         (
             &[
                 "--jwt-secret",
                 SECRET,
-                "--peer-listen=0.0.0.0:1",
+                "--peer-listen=127.0.0.1:1",
                 "--peer-address=http://gw:1",
                 "--peer-requests=0",
             ],
             "--peer-requests: must be from 1",
+        ),
+        (
+            &["--jwt-secret", SECRET, "--peer-listen=127.0.0.1:1", "--peer-address=https://gw:1"],
+            "--peer-address: https://gw:1 needs --internal-tls-cert",
         ),
     ] {
         let said = wrong(flags);
@@ -176,4 +185,17 @@ fn a_certificate_is_read_at_the_start_or_its_flag_is_named() {
         let wrong = with(certificate, key).unwrap_err().0;
         assert!(wrong.starts_with(says) && !wrong.contains('\n'), "{wrong}");
     }
+}
+
+#[test]
+fn other_gateways_reach_this_one_where_it_listens_or_at_its_host() {
+    let address = |more: &[&str]| {
+        let args = parse(&[&["--jwt-secret", SECRET], more].concat()).unwrap();
+        args.check().unwrap().peer.unwrap().address.to_string()
+    };
+    assert_eq!(address(&["--peer-listen=127.0.0.1:7200"]), "http://127.0.0.1:7200");
+    assert_eq!(address(&["--peer-listen=127.0.0.1:7200", "--peer-address=http://gw-1:1"]), "http://gw-1:1");
+    let host = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    let anywhere = address(&["--peer-listen=0.0.0.0:7200", "--internal-insecure"]);
+    assert_eq!(anywhere, format!("http://{host}:7200"));
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use daemon::internal_tls::InternalTls;
 use daemon::lock::{LEAF, Lock};
 use http::{Request, Version};
 use hyper::client::conn::http2::{self, SendRequest};
@@ -34,6 +35,7 @@ pub(super) type Why = Box<dyn std::error::Error + Send + Sync>;
 /// The connections.
 pub(super) struct Connections {
     by_address: Lock<LEAF, FxHashMap<PeerAddress, Arc<Peer>>>,
+    tls: Option<InternalTls>,
     tracker: TaskTracker,
     stop: CancellationToken,
 }
@@ -60,8 +62,8 @@ impl State {
 
 impl Connections {
     /// None yet. Their tasks are on `tracker`, until `stop`.
-    pub(super) fn new(tracker: TaskTracker, stop: CancellationToken) -> Self {
-        Self { by_address: Lock::default(), tracker, stop }
+    pub(super) fn new(tls: Option<InternalTls>, tracker: TaskTracker, stop: CancellationToken) -> Self {
+        Self { by_address: Lock::default(), tls, tracker, stop }
     }
 
     /// The connection to this node. Fails within two seconds where there is none
@@ -100,7 +102,17 @@ impl Connections {
     async fn open(&self, address: &PeerAddress, node: &str) -> Result<SendRequest<Body>, Why> {
         let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
         stream.set_nodelay(true)?;
-        let mut open = self.speak(stream).await?;
+        let mut open = match &self.tls {
+            _ if address.tls != self.tls.is_some() => {
+                return Err("of the two only one has --internal-tls-cert".into());
+            }
+            None => self.speak(stream).await?,
+            Some(tls) => {
+                let stream =
+                    tls.connect(stream).await.inspect_err(|_| metrics::peer_refused("certificate"))?;
+                self.speak(stream).await?
+            }
+        };
         let hello = Request::get(address.uri("/")).version(Version::HTTP_2).body(Body::empty())?;
         let answer = open.send_request(hello).await?;
         // An address may have been another node's before.

@@ -10,23 +10,28 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse as _, Response};
+use daemon::internal_tls::InternalTls;
 use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::{ALL_WINDOWS, CLIENT, NODE, Relayed, WINDOW};
 use crate::accept::long_response::settle;
+use crate::metrics;
 
 /// After an error of `accept`, which most often is that there are no file
 /// descriptors left.
 const BACK_OFF: Duration = Duration::from_millis(100);
+/// For TLS.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Bytes of headers that gateways add.
 const OWN_HEADERS: usize = 1_024;
 /// As in `connection`.
@@ -44,6 +49,8 @@ pub struct Port {
     pub requests: usize,
     /// Bytes of one request's header, as its client may send.
     pub max_header_bytes: usize,
+    /// Which others are let in; nothing: whoever comes, without TLS.
+    pub tls: Option<InternalTls>,
 }
 
 /// Serves other gateways until `stop`.
@@ -61,9 +68,9 @@ pub async fn serve(listener: TcpListener, port: Port, tracker: TaskTracker, stop
                 if stream.set_nodelay(true).is_ok() {
                     let (port, stop) = (port.clone(), stop.clone());
                     tracker.spawn(async move {
-                        let served = Box::pin(stop.run_until_cancelled(speak(stream, port)));
+                        let served = Box::pin(stop.run_until_cancelled(let_in(stream, port)));
                         if let Some(Err(error)) = served.await {
-                            tracing::debug!(%peer, %error, "another gateway's connection broke");
+                            tracing::info!(%peer, %error, "another gateway's connection ended");
                         }
                     });
                 }
@@ -74,6 +81,13 @@ pub async fn serve(listener: TcpListener, port: Port, tracker: TaskTracker, stop
             }
         }
     }
+}
+
+async fn let_in(stream: TcpStream, port: Arc<Port>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let Some(tls) = &port.tls else { return Ok(speak(stream, port).await?) };
+    let stream = timeout(HANDSHAKE, tls.accept(stream)).await.map_err(|_| "no TLS in time")?;
+    let stream = stream.inspect_err(|_| metrics::peer_refused("certificate"))?;
+    Ok(speak(stream, port).await?)
 }
 
 async fn speak<S>(stream: S, port: Arc<Port>) -> hyper::Result<()>

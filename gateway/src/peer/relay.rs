@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
 use bytes::Bytes;
+use daemon::internal_tls::InternalTls;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
@@ -43,6 +44,8 @@ pub struct RelayConfig {
     pub draining: CancellationToken,
     /// Cancelled when it has stopped.
     pub stop: CancellationToken,
+    /// How the others are spoken to; nothing: without TLS.
+    pub tls: Option<InternalTls>,
 }
 
 /// The way to the other gateways.
@@ -93,7 +96,7 @@ impl Relay {
     pub fn new(peers: Arc<dyn Peers>, config: RelayConfig, tracker: TaskTracker) -> Arc<Self> {
         Arc::new(Self {
             directory: Directory::new(peers),
-            connections: Connections::new(tracker.clone(), config.stop),
+            connections: Connections::new(config.tls, tracker.clone(), config.stop),
             room: Arc::new(Semaphore::new(config.requests.min(Semaphore::MAX_PERMITS))),
             draining: config.draining,
             tracker,
@@ -147,7 +150,9 @@ impl Relay {
         };
         metrics::relayed(kind.as_str());
         metrics::relaying(kind.as_str(), 1);
-        let draining = self.draining.clone();
+        // A token of its own: it is polled at every wait, and WebSockets must not contend
+        // for one.
+        let draining = self.draining.child_token();
         let leaving = Box::pin(async move {
             draining.cancelled().await;
             tokio::time::sleep(rand::random_range(Duration::ZERO..SPREAD)).await;
