@@ -14,3 +14,5 @@ pub const MAX_USERS: usize = 500;
 pub const MAX_PAGE: u32 = 200;
 /// Events that one poll is answered with, at most.
 pub const MAX_EVENTS: u32 = 1_000;
+/// Marks that one `ack` names at most.
+pub const MAX_NAMED_MARKS: usize = 1_000;

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use prost::Message as _;
 use proto::wire::{Request, reply, request};
 use proto::{RequestKind, UserId};
 
@@ -15,6 +16,7 @@ use crate::command::{
 };
 use crate::core::{Core, traced};
 use crate::error::{Error, Result};
+use crate::metrics;
 
 /// Begins a request, whose answer goes to `to`. Does not wait, so that the
 /// frequent commands of one link keep their order.
@@ -56,7 +58,10 @@ pub(crate) fn dispatch(core: &Arc<Core>, request: Request, mut to: Responder) {
         }
         Command::Ack(ack) => {
             let receipts = core.receipts.clone();
-            gather(&core.acknowledges, session::acknowledge(user.clone(), &ack), 0, to, move |outcome| {
+            let way = if ack.handed_out.is_some() { "named" } else { "looked_up" };
+            metrics::ACKNOWLEDGEMENTS.add(&[way], 1);
+            let bytes = ack.encoded_len();
+            gather(&core.acknowledges, session::acknowledge(user.clone(), ack), bytes, to, move |outcome| {
                 marks::delivered(user, outcome, &receipts)
             });
         }

@@ -11,6 +11,7 @@ pub static METRICS: &[&'static dyn Instrument] = &[
     &LINKS,
     &BATCH_SIZE,
     &QUEUE_DEPTH,
+    &ACKNOWLEDGEMENTS,
     &NOTICES_DROPPED,
     &REPAIRED,
     &STORE_DURATION,
@@ -82,6 +83,12 @@ pub(crate) static BATCH_SIZE: Histogram = Histogram::new(
 );
 pub(crate) static QUEUE_DEPTH: Observable =
     Observable::gauge("switchboard.router.queue.depth", "{item}", "items that wait for the store", &[QUEUE]);
+pub(crate) static ACKNOWLEDGEMENTS: Counter = Counter::new(
+    "switchboard.router.acknowledgements",
+    "{command}",
+    "acks, by whether the gateway named the marks or the inbox is read for them",
+    &[Label { name: "way", values: &["named", "looked_up"] }],
+);
 pub(crate) static NOTICES_DROPPED: Counter = Counter::new(
     "switchboard.router.ephemeral.dropped",
     "{notice}",

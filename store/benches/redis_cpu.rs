@@ -137,7 +137,7 @@ impl Yardstick {
             .map(|pair| {
                 let (number, fingerprint) = self.heads[*pair];
                 let reader = user(*pair, 1 - (number % 2) as usize);
-                Acknowledge { user: reader, cursor: Cursor { position: Position(number), fingerprint } }
+                Acknowledge::up_to(reader, Cursor { position: Position(number), fingerprint })
             })
             .collect();
         for acknowledged in self.store.acknowledge(batch).await.unwrap() {

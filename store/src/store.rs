@@ -79,7 +79,10 @@ pub trait Store: Send + Sync + 'static {
     async fn read_inbox(&self, batch: Vec<InboxQuery>) -> Result<Vec<InboxPage>>;
 
     /// Acknowledges what has reached a device: sets the `delivered` marks, and
-    /// then the acknowledged position, where the next call goes on.
+    /// then the acknowledged position, where the next call goes on. Marks and
+    /// positions only rise, whoever sets them at the same time. A mark that is
+    /// named and beyond the head of its conversation, or of a user who is no
+    /// member, is passed over.
     async fn acknowledge(&self, batch: Vec<Acknowledge>) -> Result<Vec<AcknowledgeResult>>;
 
     /// Sets marks. A mark below the present one changes nothing.

@@ -13,6 +13,7 @@ mod contract {
     mod channels;
     mod cursors;
     mod damage;
+    mod delivered;
     mod embedded;
     pub mod fuzz;
     mod groups;

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use cluster_tests::Cluster;
 use http::Method;
 use loadtest::client::http::Http;
-use loadtest::client::{Client, Frame, Transport};
+use loadtest::client::{Account, Client, Error, Frame, Transport};
 use rstest::rstest;
 use serde_json::json;
 use tokio::time::timeout;
@@ -258,5 +258,59 @@ async fn a_receipt_that_a_killed_router_had_not_announced_is_caught_up() -> Resu
         cluster.router_node(router).restart().await?;
         alice.send("bob", json!(2), "m2").await?;
     }
+    Ok(())
+}
+
+/// The acknowledgements that a router was asked for: named, and looked up.
+async fn asked(cluster: &mut Cluster) -> Result<(u64, u64)> {
+    let admin = Account::new(&cluster.router_node(0).admin_url(), "", "none");
+    let answer = Http::new(&admin)?.request(Method::GET, "/metrics", None).await?;
+    let text = String::from_utf8(answer.body.to_vec())?;
+    let count = |way: &str| {
+        let line = text.lines().find(|line| {
+            line.starts_with("switchboard_router_acknowledgements_total{") && line.contains(way)
+        });
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+    };
+    Ok((count("named"), count("looked_up")))
+}
+
+#[tokio::test]
+async fn an_ack_names_its_marks_where_its_session_was_given_the_messages() -> Result<()> {
+    let mut cluster = Cluster::builder().routers(1).start().await?;
+    let mut alice = Http::new(&cluster.account("alice", "http", 0))?;
+    let mut watching = cluster.connect("alice", "d1", 0).await?;
+    let mut bob = cluster.connect("bob", "d1", 1).await?;
+    // The first one also says something of what came before this session. Then
+    // each is named.
+    for seq in 1..=3 {
+        ask(&mut alice, json!({"type": "send", "to": "bob", "body": "hi"})).await?;
+        of_kind(&mut bob, "message").await?;
+        bob.ack().await?;
+        until(&mut watching, "the mark", |frame| is_mark(frame, "bob", "delivered", seq)).await?;
+        assert_eq!(asked(&mut cluster).await?, (seq - 1, 1));
+    }
+    // The same again names nothing, and is known.
+    let again = json!({"type": "ack", "cursor": bob.cursor()});
+    command(&mut bob, again.clone()).await?;
+    assert_eq!(asked(&mut cluster).await?, (3, 1));
+    // A request over HTTP has no session.
+    ask(&mut Http::new(&cluster.account("bob", "d1", 1))?, again).await?;
+    assert_eq!(asked(&mut cluster).await?, (3, 2));
+    // Nobody was given this cursor.
+    let forged =
+        timeout(cluster_tests::PATIENCE, bob.command(json!({"type": "ack", "cursor": "3.1"}))).await?;
+    assert!(matches!(&forged, Err(Error::Refused(refusal)) if refusal.code == "bad_request"), "{forged:?}");
+    assert_eq!(asked(&mut cluster).await?, (3, 3));
+    // A session that goes on where all is acknowledged names from the beginning.
+    let account = cluster.account("bob", "d1", 0).from(bob.cursor());
+    let mut resumed = connect(Transport::WebSocket, &account).await?;
+    ask(&mut alice, json!({"type": "send", "to": "bob", "body": "hi"})).await?;
+    of_kind(&mut resumed, "message").await?;
+    resumed.ack().await?;
+    until(&mut watching, "the mark", |frame| is_mark(frame, "bob", "delivered", 4)).await?;
+    let (named, looked_up) = asked(&mut cluster).await?;
+    // The one that it replaced may have said where it ended.
+    assert!((4..=5).contains(&named) && looked_up == 3, "{named} {looked_up}");
     Ok(())
 }

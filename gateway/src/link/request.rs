@@ -48,7 +48,8 @@ pub(crate) fn prepare(
             return Ok(send(session, conversation, body, client_msg_id.map(String::from)));
         }
         Command::Ack(cursor) => {
-            Wire::Ack(wire::Ack { device: device.as_str().to_owned(), cursor: Some(cursor.into()) })
+            let (device, cursor) = (device.as_str().to_owned(), Some(cursor.into()));
+            Wire::Ack(wire::Ack { device, cursor, handed_out: None })
         }
         Command::Read(conversation, Seq(seq)) => {
             Wire::Read(wire::Read { conversation: id(conversation), seq })

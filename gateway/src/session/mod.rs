@@ -2,7 +2,7 @@
 //! connections. [`handle`] is the session itself, fed by the bus and emptied by its
 //! transport; `state` holds what it does next, `log_reader` how far it has read a log, `outbox` its frames, `marks` the
 //! delivered and read marks that it is owed, `subscriptions` its channels, `ending`
-//! its end. [`sessions`] are all of them with what they share; [`tail`] is the reading end that a transport owns. [`hub`] finds the
+//! its end, `handed_out` what its client has not acknowledged. [`sessions`] are all of them with what they share; [`tail`] is the reading end that a transport owns. [`hub`] finds the
 //! sessions of a user, [`bus_reader`] feeds them, [`presence`] is whom they watch,
 //! [`newest_marks`] and [`receipts`] decide which receipts they are given,
 //! [`between_polls`] keeps sessions whose next poll is to come, [`positions`] is
@@ -14,6 +14,7 @@ pub mod channel_page;
 mod ending;
 pub mod expiry;
 pub mod farewell;
+mod handed_out;
 pub mod handle;
 pub mod hub;
 pub(crate) mod log_reader;
@@ -30,6 +31,7 @@ mod subscriptions;
 pub mod tail;
 
 pub(crate) use ending::reconnect_in_ms;
+pub(crate) use handed_out::AckClaim;
 pub(crate) use handle::PageRequest;
 pub use handle::{CatchUp, NextStep, OfferOutcome, Session};
 pub(crate) use marks::{MarksAsked, Since};

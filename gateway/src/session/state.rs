@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use proto::{Bound, Cursor, End, Position, wire};
+use proto::{Bound, Cursor, End, Position, StoreIncarnation, wire};
 use tokio::time::Instant;
 
+use super::handed_out::HandedOut;
 use super::log_reader::LogReader;
 use super::marks::Marks;
 use super::outbox::Outbox;
@@ -51,6 +52,11 @@ pub(super) struct State {
     pub(super) waker: Option<Waker>,
     /// Whether the transport only waits for the session's end.
     pub(super) only_end: bool,
+    /// Where it began, if everything up to there is acknowledged, and in which
+    /// incarnation of the store.
+    pub(super) acknowledged: Option<(Cursor, StoreIncarnation)>,
+    /// `None` where nobody acknowledges over its transport.
+    pub(super) handed_out: Option<Box<HandedOut>>,
     /// `None` for the many sessions without subscriptions.
     pub(super) subscriptions: Option<Box<Subscriptions>>,
 }
@@ -82,6 +88,8 @@ impl State {
             sent_away: false,
             waker: None,
             only_end: false,
+            acknowledged: None,
+            handed_out: None,
             subscriptions: None,
         }
     }
@@ -144,6 +152,9 @@ impl State {
     pub(super) fn settle(&mut self, head: Position) {
         if self.inbox.has_all(head) && !self.doubted && self.marks.are_settled() {
             self.feed = Feed::Live(Vec::new());
+            if let Some(handed_out) = &mut self.handed_out {
+                handed_out.trust();
+            }
             let held = self.marks.release();
             self.outbox.extend(held.into_iter().map(Frame::Receipt));
         }
@@ -174,6 +185,9 @@ impl State {
                 let Some(frame) = self.outbox.pop_front() else { break };
                 self.inbox.handed = frame.cursor().unwrap_or(self.inbox.handed);
                 self.handed(&frame);
+                if let Some(handed_out) = &mut self.handed_out {
+                    handed_out.note(&frame);
+                }
                 self.in_flight -= usize::from(frame.is_answer());
                 out.push(frame);
             }
@@ -207,6 +221,11 @@ impl State {
             metrics::catchup(cause.as_str());
         }
         self.doubted |= cause == CatchUp::Bus;
+        if cause == CatchUp::Bus
+            && let Some(handed_out) = &mut self.handed_out
+        {
+            handed_out.doubt(self.inbox.handed);
+        }
         if cause == CatchUp::Behind {
             self.feed = Feed::CatchingUp(cause);
             let marks = &mut self.marks;

@@ -13,6 +13,7 @@ use proto::{Cursor, DeviceId, End, Position, ResetReason, UserId};
 
 use super::Sessions;
 use crate::link::request::now_ms;
+use crate::link::{Completion, Outcome};
 use crate::metrics;
 use crate::protocol::failure::Failure;
 use crate::protocol::frame::{Frame, Welcome};
@@ -117,13 +118,22 @@ impl Tail {
             return Err(Failure::unavailable("this node takes no sessions at the moment"));
         }
         let asked = session.begin_first_page(from.place());
+        let store = sessions.store();
         let mut attached = attach(sessions, &session, from).await?;
-        if let StartAt::Cursor(cursor) = from
-            && !attached.acknowledged
-        {
-            acknowledge(sessions, &session.user, &session.device, cursor);
-        }
         let start = Cursor::from(attached.start.unwrap_or_default());
+        match from {
+            StartAt::Cursor(cursor) if !attached.acknowledged => {
+                let begun = session.clone();
+                let answered = move |outcome: Outcome| {
+                    if outcome.result.is_ok() {
+                        begun.begins_acknowledged(cursor, store);
+                    }
+                };
+                acknowledge(sessions, &session.user, &session.device, cursor, Box::new(answered));
+            }
+            StartAt::Cursor(cursor) if cursor == start => session.begins_acknowledged(cursor, store),
+            _ => {}
+        }
         if attached.resumed && attached.head > start.position.0 {
             metrics::catchup(CatchUp::Resume.as_str());
         }
@@ -274,6 +284,11 @@ pub(crate) fn close(sessions: &Arc<Sessions>, session: &Session) {
     }
     sessions.presence.leave(session);
     sessions.channels.leave(session);
+    if let Some((cursor, handed_out)) = session.last_position(sessions.store()) {
+        let (device, handed_out) = (session.device.to_string(), Some(handed_out));
+        let ack = wire::Ack { device, cursor: Some(cursor.into()), handed_out };
+        sessions.context.routers.submit(&session.user, request::Command::Ack(ack), Box::new(|_| {}));
+    }
     let detach = wire::Detach { session: session.id.to_string() };
     // If it is lost, the session goes with the node's lease.
     sessions.context.routers.submit(&session.user, request::Command::Detach(detach), Box::new(|_| {}));
@@ -306,9 +321,15 @@ pub(crate) async fn resolve(
 /// Acknowledges a cursor that a client has given: everything up to it has
 /// arrived (PROTOCOL.md §5, `ack`). Nobody waits for it: the next one repeats
 /// it.
-pub(crate) fn acknowledge(sessions: &Sessions, user: &UserId, device: &DeviceId, cursor: Cursor) {
-    let ack = wire::Ack { device: device.to_string(), cursor: Some(cursor.into()) };
-    sessions.context.routers.submit(user, request::Command::Ack(ack), Box::new(|_| {}));
+pub(crate) fn acknowledge(
+    sessions: &Sessions,
+    user: &UserId,
+    device: &DeviceId,
+    cursor: Cursor,
+    answered: Completion,
+) {
+    let ack = wire::Ack { device: device.to_string(), cursor: Some(cursor.into()), handed_out: None };
+    sessions.context.routers.submit(user, request::Command::Ack(ack), answered);
 }
 
 /// For [`resolve`]: looks up where reading starts, without registering a

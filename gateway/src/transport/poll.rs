@@ -141,7 +141,7 @@ async fn poll(
         StartAt::Cursor(cursor) => {
             // A session that goes on was not opened with this cursor, so it is
             // acknowledged here.
-            acknowledge(&gateway.sessions, &caller.user, &caller.device, cursor);
+            acknowledge(&gateway.sessions, &caller.user, &caller.device, cursor, Box::new(|_| {}));
             cursor
         }
         from => {

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use daemon::trace::{self, KeyValue, Span};
+use proto::wire::request;
 use proto::{CommandKind, End, ErrorCode, UserId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -28,7 +29,7 @@ use crate::protocol::failure::Failure;
 use crate::protocol::fields::Fields;
 use crate::protocol::frame::{Frame, Reference};
 use crate::protocol::scopes::Scopes;
-use crate::session::{CatchUp, Session, presence};
+use crate::session::{AckClaim, CatchUp, Session, presence};
 
 /// The commands of one connection. Each method that takes a command returns an
 /// end if the session must end because of too many wrong ones.
@@ -69,6 +70,7 @@ impl Uplink {
         scopes: Scopes,
         protocol: &'static str,
     ) -> Self {
+        session.remember();
         Self {
             gateway,
             session,
@@ -246,9 +248,10 @@ impl Uplink {
         };
         let own = *user == session.user;
         let prepared = prepare(user, &session.device, own.then_some(&session.id), scopes, command);
-        let Prepared { command, destination, message, hidden_id } = prepared.inspect_err(|failure| {
+        let Prepared { mut command, destination, message, hidden_id } = prepared.inspect_err(|failure| {
             metrics::command(kind, Some(failure.code));
         })?;
+        let claim = own.then(|| self.name_marks(&mut command)).flatten();
         let (to, session) = (self.gateway.clone(), session.clone());
         let own_message = message.filter(|_| own);
         let completion = move |outcome: Outcome| {
@@ -292,6 +295,9 @@ impl Uplink {
                     session.answer(Frame::Published { reference, channel, sent: Box::new(sent) });
                 }
                 (Ok(answer), _) if kind == CommandKind::Ack => {
+                    if let Some(claim) = claim {
+                        session.acknowledged(claim);
+                    }
                     if session.answer_late(Frame::Ok(reference, Box::new(answer))) {
                         to.sessions.hub.hurry_later(session);
                     }
@@ -307,6 +313,16 @@ impl Uplink {
         };
         self.gateway.context.routers.submit(user, command, Box::new(completion));
         Ok(())
+    }
+
+    /// Adds to an `ack` what the session knows of it.
+    fn name_marks(&self, command: &mut request::Command) -> Option<AckClaim> {
+        let request::Command::Ack(ack) = command else { return None };
+        // Read first: see `Session::acknowledges`.
+        let store = self.gateway.sessions.store();
+        let (handed_out, claim) = self.session.acknowledges(ack.cursor?.into(), store);
+        ack.handed_out = handed_out;
+        claim
     }
 
     /// Takes a new token for the same user and device, whose scopes and end

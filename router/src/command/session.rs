@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use proto::limits::MAX_EVENTS;
+use proto::limits::{MAX_EVENTS, MAX_NAMED_MARKS};
 use proto::wire::{self, Notice, notice, reply};
-use proto::{Cursor, DeviceId, UserId};
+use proto::{Cursor, DeviceId, Seq, StoreIncarnation, UserId};
 use store::model::{
-    Acknowledge, Attach, AttachResult, Detach, InboxPage, InboxQuery, Location, Mark, MarksQuery, MarksSince,
-    Standing, StartPoint,
+    Acknowledge, Attach, AttachResult, Detach, HandedOut, InboxPage, InboxQuery, Location, Mark, MarksQuery,
+    MarksSince, NOTED_AHEAD, Standing, StartPoint,
 };
 
 use super::{event, field, presence};
@@ -97,7 +97,7 @@ pub(crate) fn query(user: UserId, query: &wire::ReadInbox) -> Result<InboxQuery>
 fn marks(query: &wire::ReadInbox) -> Option<MarksQuery> {
     let since = match (query.marks_since, query.marks_within_ms) {
         (Some(cursor), _) => MarksSince::Cursor(cursor.into()),
-        (None, Some(ms)) => MarksSince::Within(Duration::from_millis(ms)),
+        (None, Some(ms)) => MarksSince::Within(Duration::from_millis(ms) + NOTED_AHEAD),
         (None, None) => return None,
     };
     Some(MarksQuery { since, after: query.marks_after })
@@ -131,10 +131,24 @@ fn inbox_page(page: InboxPage) -> wire::InboxPage {
 }
 
 /// The store's call for an `ack`.
-pub(crate) fn acknowledge(user: UserId, ack: &wire::Ack) -> Result<Acknowledge> {
+pub(crate) fn acknowledge(user: UserId, ack: wire::Ack) -> Result<Acknowledge> {
     if !ack.device.is_empty() {
         field::<DeviceId>("device", &ack.device)?;
     }
     let cursor = ack.cursor.ok_or_else(|| Error::BadRequest("`cursor` is missing".to_owned()))?;
-    Ok(Acknowledge { user, cursor: cursor.into() })
+    let handed_out = ack.handed_out.map(handed_out).transpose()?;
+    Ok(Acknowledge { user, cursor: cursor.into(), handed_out })
+}
+
+fn handed_out(named: wire::HandedOut) -> Result<HandedOut> {
+    if named.marks.len() > MAX_NAMED_MARKS {
+        return Err(Error::BadRequest(format!("`handed_out` has more than {MAX_NAMED_MARKS} marks")));
+    }
+    let marks =
+        named.marks.iter().map(|mark| Ok((field("conversation", &mark.conversation)?, Seq(mark.seq))));
+    Ok(HandedOut {
+        store: StoreIncarnation(named.store),
+        marks: marks.collect::<Result<_>>()?,
+        position: named.position,
+    })
 }

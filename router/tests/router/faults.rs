@@ -191,7 +191,11 @@ fn commands() -> Vec<Command> {
         Command::Attach(wire::Attach::default()),
         Command::Detach(wire::Detach { session: "s".into() }),
         Command::ReadInbox(wire::ReadInbox::default()),
-        Command::Ack(wire::Ack { device: "d".into(), cursor: Some(wire::Cursor::default()) }),
+        Command::Ack(wire::Ack {
+            device: "d".into(),
+            cursor: Some(wire::Cursor::default()),
+            ..wire::Ack::default()
+        }),
         Command::Read(wire::Read { conversation: conversation(), seq: 1 }),
         Command::Typing(wire::SayTyping { conversation: conversation() }),
         Command::History(wire::History { conversation: conversation(), ..Default::default() }),

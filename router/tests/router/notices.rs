@@ -39,7 +39,12 @@ async fn an_ack_makes_a_delivered_receipt_for_the_other() {
     }
     let last = gateway.inbox("bob").await.pop().unwrap();
     let cursor = Cursor { position: 3, fingerprint: last.entry.unwrap().fingerprint };
-    gateway.done("bob", Command::Ack(wire::Ack { device: "phone".into(), cursor: Some(cursor) })).await;
+    gateway
+        .done(
+            "bob",
+            Command::Ack(wire::Ack { device: "phone".into(), cursor: Some(cursor), ..wire::Ack::default() }),
+        )
+        .await;
 
     let (users, receipt) = receipt(&mut ear).await;
     assert_eq!(users, ["alice"]);
@@ -181,7 +186,7 @@ async fn a_burst_of_acknowledgements_becomes_a_handful_of_receipts() {
     let cursors = gateway.inbox("bob").await;
     let acks = (1..).zip(cursors).map(|(position, event)| {
         let cursor = Some(Cursor { position, fingerprint: event.entry.unwrap().fingerprint });
-        ("bob", Command::Ack(wire::Ack { device: "phone".into(), cursor }))
+        ("bob", Command::Ack(wire::Ack { device: "phone".into(), cursor, ..wire::Ack::default() }))
     });
     for id in gateway.post_all(acks.collect()).await {
         gateway.answer(id).await;

@@ -139,7 +139,7 @@ async fn an_ack_of_a_place_that_is_not_there_is_refused() {
     let router = Running::start().await;
     let mut gateway = router.connect().await;
     let sent = gateway.send("bob", "alice~bob", "1").await;
-    let ack = |cursor| Command::Ack(wire::Ack { device: "phone".into(), cursor });
+    let ack = |cursor| Command::Ack(wire::Ack { device: "phone".into(), cursor, ..wire::Ack::default() });
     let cursor = Cursor { position: sent.position, fingerprint: sent.fingerprint };
     gateway.done("bob", ack(Some(cursor))).await;
     gateway.done("bob", ack(Some(cursor))).await;

@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(heard.len(), 3);
         done(writer, vec![heard[0].clone()], Job::Heard);
         let seen = Cursor { position: Position(36), fingerprint: Fingerprint(7) };
-        let seen = done(writer, vec![Acknowledge { user: user("bob"), cursor: seen }], Job::Acknowledge);
+        let seen = done(writer, vec![Acknowledge::up_to(user("bob"), seen)], Job::Acknowledge);
         assert!(matches!(&seen[0], AcknowledgeResult::Marks(marks) if !marks.is_empty()), "{seen:?}");
         let mark = |seq: u64| Mark {
             conversation: direct.clone(),

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use prost::Message as _;
-use proto::{ResetReason, Seq};
+use proto::{ResetReason, Seq, StoreIncarnation};
 use redb::ReadableTable;
 
 use super::changed;
 use super::inbox::check;
 use super::tables::{InboxRow, Tables, conversation, conversation_id, member, number, user};
-use crate::model::{Acknowledge, AcknowledgeResult, Mark, MarkKind, MarkResult};
+use crate::model::{Acknowledge, AcknowledgeResult, HandedOut, Mark, MarkKind, MarkResult};
 use crate::{Bounds, Result};
 
 /// Sets one mark at the time `now` (Unix ms).
@@ -37,8 +37,54 @@ pub(super) fn mark(tables: &mut Tables<'_>, bounds: &Bounds, now: u64, mark: &Ma
     Ok(MarkResult::Advanced)
 }
 
-/// Sets the `delivered` marks of everything up to a cursor.
+/// Sets the `delivered` marks of everything up to a cursor. `store` is the
+/// incarnation of this store.
 pub(super) fn acknowledge(
+    tables: &mut Tables<'_>,
+    bounds: &Bounds,
+    now: u64,
+    store: StoreIncarnation,
+    item: &Acknowledge,
+) -> Result<AcknowledgeResult> {
+    match &item.handed_out {
+        Some(handed_out) if handed_out.store == store => named(tables, bounds, now, item, handed_out),
+        _ => looked_up(tables, bounds, now, item),
+    }
+}
+
+/// Sets the marks that a gateway names.
+fn named(
+    tables: &mut Tables<'_>,
+    bounds: &Bounds,
+    now: u64,
+    item: &Acknowledge,
+    HandedOut { marks, position, .. }: &HandedOut,
+) -> Result<AcknowledgeResult> {
+    let mut moved = Vec::new();
+    for (conversation, seq) in marks {
+        let delivered = Mark {
+            conversation: conversation.clone(),
+            user: item.user.clone(),
+            kind: MarkKind::Delivered,
+            seq: *seq,
+        };
+        if mark(tables, bounds, now, &delivered)? == MarkResult::Advanced {
+            moved.push((delivered.conversation, delivered.seq));
+        }
+    }
+    let (number, to) =
+        (number(&tables.user_numbers, item.user.as_str())?.unwrap_or(0), item.cursor.position.0);
+    let mut user = user(&tables.users, number)?;
+    if *position && to > user.acknowledged && to <= user.head {
+        user.acknowledged = to;
+        tables.users.insert(number, user.value())?;
+    }
+    Ok(AcknowledgeResult::Marks(moved))
+}
+
+/// Sets the marks of all messages between the acknowledged position and the
+/// cursor.
+fn looked_up(
     tables: &mut Tables<'_>,
     bounds: &Bounds,
     now: u64,

@@ -283,7 +283,7 @@ impl Writer {
                 match job {
                     Job::Post(call) => answers.push(each(call, |item| posting.apply(item))?),
                     Job::Acknowledge(call) => answers.push(each(call, |item| {
-                        marks::acknowledge(posting.tables, &self.bounds, posting.now, item)
+                        marks::acknowledge(posting.tables, &self.bounds, posting.now, posting.store, item)
                     })?),
                     Job::Mark(call) => answers.push(each(call, |item| {
                         marks::mark(posting.tables, &self.bounds, posting.now, item)

@@ -40,9 +40,12 @@ pub struct MarksQuery {
 pub enum MarksSince {
     /// Since shortly before the event at this cursor was filed.
     Cursor(Cursor),
-    /// Since this long ago.
+    /// Since this long ago. Whoever must miss none asks for [`NOTED_AHEAD`] more.
     Within(Duration),
 }
+
+/// A change of a mark may have been noted this long before it was made.
+pub const NOTED_AHEAD: Duration = Duration::from_secs(10);
 
 /// A page of an inbox.
 #[derive(Debug, Clone, PartialEq)]

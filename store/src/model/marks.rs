@@ -1,7 +1,7 @@
 //! Marks: how far members have received and read.
 
 use proto::wire::Receipt;
-use proto::{ConversationId, Cursor, Seq, UserId};
+use proto::{ConversationId, Cursor, Seq, StoreIncarnation, UserId};
 
 /// A member's mark on a conversation: "everything up to here".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,14 +45,36 @@ pub struct Acknowledge {
     pub user: UserId,
     /// The newest event that has arrived.
     pub cursor: Cursor,
+    /// What a gateway knows of it. Without this the store reads the inbox from
+    /// the acknowledged position on.
+    pub handed_out: Option<HandedOut>,
+}
+
+/// What a gateway has handed out to a session up to a cursor, and after the
+/// last cursor for which all marks are known to be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandedOut {
+    /// The incarnation of the store in which it was handed out. In another one it
+    /// does not count: the store reads the inbox.
+    pub store: StoreIncarnation,
+    /// The newest message of each conversation.
+    pub marks: Vec<(ConversationId, Seq)>,
+    /// Whether the acknowledged position is to move, too.
+    pub position: bool,
+}
+
+impl Acknowledge {
+    /// An acknowledgement of which only the cursor is known.
+    pub fn up_to(user: UserId, cursor: Cursor) -> Self {
+        Self { user, cursor, handed_out: None }
+    }
 }
 
 /// The result of an [`Acknowledge`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AcknowledgeResult {
-    /// The `delivered` marks that were moved: the newest seq of each
-    /// conversation with messages between the last acknowledged position and
-    /// this one.
+    /// The `delivered` marks that were moved by this acknowledgement, and not by
+    /// another one of its batch.
     Marks(Vec<(ConversationId, Seq)>),
     /// The cursor is not one of this inbox: it is beyond the head, or
     /// rewritten. (A trimmed position is no error: its result is `Marks`.)

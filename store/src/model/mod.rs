@@ -12,7 +12,7 @@ pub use history::{
     Conversation, CurrentMessage, Group, HistoryPage, HistoryQuery, HistoryRange, MESSAGES_CHECKED, Member,
     Membership,
 };
-pub use inbox::{InboxEvent, InboxPage, InboxQuery, LogEvent, MarksQuery, MarksSince, Standing};
-pub use marks::{Acknowledge, AcknowledgeResult, Mark, MarkKind, MarkResult};
+pub use inbox::{InboxEvent, InboxPage, InboxQuery, LogEvent, MarksQuery, MarksSince, NOTED_AHEAD, Standing};
+pub use marks::{Acknowledge, AcknowledgeResult, HandedOut, Mark, MarkKind, MarkResult};
 pub use posting::{Amenders, Amendment, Change, NewEntry, OwnPosition, Post, PostKind, PostResult, Version};
 pub use session::{Absence, Attach, AttachResult, Detach, FIRST_PAGE, Location, PresenceRecord, StartPoint};

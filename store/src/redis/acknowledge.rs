@@ -1,34 +1,41 @@
 //! Acknowledgements: they set `delivered` marks, and move the acknowledged
-//! position.
+//! position. Usually the gateway names the marks. Otherwise they are looked up:
+//! the inbox is read from the acknowledged position on, page by page.
 
 use std::cmp::Reverse;
 
-use proto::{ConversationId, Seq};
-use smallvec::smallvec;
+use proto::{ConversationId, Position, Seq, StoreIncarnation, UserId};
+use rustc_hash::FxHashMap;
 
 use super::Redis;
-use super::connection::Item;
+use super::connection::{Connection, Item};
 use super::inbox::fingerprint_arg;
-use super::key::Bucket;
 use super::reply::{Row, unexpected};
 use super::session::user_item;
-use super::write::Packed;
 use super::{script, write};
-use crate::Result;
-use crate::model::{Acknowledge, AcknowledgeResult, Mark, MarkKind, MarkResult};
+use crate::model::{Acknowledge, AcknowledgeResult, HandedOut, Mark, MarkKind, MarkResult};
+use crate::{Error, Result};
 
 /// The most items of one call.
 const ITEMS: usize = 256;
-/// The most events that one round of an acknowledgement reads.
+/// The most events that one round of looking up reads.
 const PAGE: u64 = 256;
+/// How often a batch whose store is exchanged meanwhile begins again.
+const TRIES: usize = 3;
 
 /// The cursor is not one of the inbox.
 const NOWHERE: u64 = 2;
-/// The call ended before this item; it goes into the next call.
-const LATER: u64 = 3;
 
-/// The result of one round for one acknowledgement.
-struct RoundResult {
+/// A mark to set for an item of the batch.
+pub(super) struct NamedMark<'a> {
+    index: usize,
+    pub(super) user: &'a UserId,
+    pub(super) conversation: ConversationId,
+    pub(super) seq: Seq,
+}
+
+/// What looking up gave for one acknowledgement.
+struct LookupResult {
     /// 0: the cursor is valid; 1: it was trimmed; else one of the constants
     /// above.
     code: u64,
@@ -38,87 +45,182 @@ struct RoundResult {
 }
 
 impl Redis {
-    /// Each round takes one page of events of each item: on a single server in
-    /// one call. Of several items of one user the farthest goes first, so that
-    /// the others find their work done.
     pub(super) async fn acknowledge_all(&self, batch: &[Acknowledge]) -> Result<Vec<AcknowledgeResult>> {
-        let mut answers: Vec<AcknowledgeResult> = vec![AcknowledgeResult::NoSuchPosition; batch.len()];
-        let mut open: Vec<usize> = (0..batch.len()).collect();
+        // No mark may be set in another history than it was handed out in.
+        let mut unsure = self.acknowledging.lock().await;
+        let mut answers = vec![AcknowledgeResult::NoSuchPosition; batch.len()];
+        for _ in 0..TRIES {
+            self.know_the_store(&mut unsure, &self.acknowledge_reconnects).await?;
+            let store = StoreIncarnation::of(&self.upkeep.incarnation());
+            if self.acknowledge_in(store, batch, &mut answers).await? {
+                return Ok(answers);
+            }
+            *unsure = true;
+        }
+        Err(Error::Unavailable("the store is being exchanged".into()))
+    }
+
+    /// Acknowledges what is not yet in this incarnation of the store; false if the
+    /// store has another one.
+    async fn acknowledge_in(
+        &self,
+        store: StoreIncarnation,
+        batch: &[Acknowledge],
+        answers: &mut [AcknowledgeResult],
+    ) -> Result<bool> {
+        let (mut marks, mut positions, mut open) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, Acknowledge { user, cursor, handed_out }) in batch.iter().enumerate() {
+            let Some(HandedOut { marks: named, position, .. }) =
+                handed_out.as_ref().filter(|handed_out| handed_out.store == store && store.0 != 0)
+            else {
+                open.push(index);
+                continue;
+            };
+            let named = named.iter().filter(|(conversation, _)| conversation.admits(user));
+            marks.extend(named.map(|(conversation, seq)| NamedMark {
+                index,
+                user,
+                conversation: conversation.clone(),
+                seq: *seq,
+            }));
+            if *position {
+                positions.push((user, cursor.position));
+            }
+            if answers[index] == AcknowledgeResult::NoSuchPosition {
+                answers[index] = AcknowledgeResult::Marks(Vec::new());
+            }
+        }
+        if !self.deliver(store, marks, positions, answers).await? {
+            return Ok(false);
+        }
+        // Of several items of one user the farthest goes first, so that the
+        // others find their work done.
         open.sort_by_key(|index| Reverse(batch[*index].cursor.position));
         while !open.is_empty() {
-            open = match self.separate {
-                true => self.acknowledge_stepwise(batch, &open, &mut answers).await?,
-                false => self.acknowledge_at_once(batch, &open, &mut answers).await?,
-            };
-        }
-        Ok(answers)
-    }
-
-    /// One round in one call. Returns the items that need another round.
-    async fn acknowledge_at_once(
-        &self,
-        batch: &[Acknowledge],
-        open: &[usize],
-        answers: &mut [AcknowledgeResult],
-    ) -> Result<Vec<usize>> {
-        let receipts = write::number(self.bounds.receipt_members);
-        let common = [self.age(), receipts, write::number(PAGE)];
-        let mut packed = Packed::with_capacity(open.len() * PACKED);
-        let items =
-            open.iter().map(|index| packed_item(&batch[*index], &mut packed)).collect::<Result<_>>()?;
-        let rows = self.read.run(&script::ACKNOWLEDGE_AT_ONCE, &common, items, ITEMS).await?;
-        let mut more = Vec::new();
-        for (index, row) in open.iter().copied().zip(rows) {
-            let result = RoundResult::read(row)?;
-            if result.code == LATER || result.answer(&batch[index], &mut answers[index]) {
-                more.push(index);
+            match self.look_up(store, batch, &open, answers).await? {
+                Some(more) => open = more,
+                None => return Ok(false),
             }
-            extend(&mut answers[index], result.marks);
         }
-        Ok(more)
+        Ok(true)
     }
 
-    /// One round in steps: first the marks, then the position. What a crash
-    /// between them leaves out, the next acknowledgement does.
-    async fn acknowledge_stepwise(
+    /// One round of looking up. Returns the items that need another one; `None`
+    /// if the store has another incarnation.
+    async fn look_up(
         &self,
+        store: StoreIncarnation,
         batch: &[Acknowledge],
         open: &[usize],
         answers: &mut [AcknowledgeResult],
-    ) -> Result<Vec<usize>> {
+    ) -> Result<Option<Vec<usize>>> {
         let common = [self.age(), write::number(PAGE)];
         let items = open.iter().map(|index| cursor_item(&batch[*index])).collect();
-        let rows = self.read.run(&script::UNACKNOWLEDGED, &common, items, ITEMS).await?;
-        let (mut marks, mut owners) = (Vec::new(), Vec::new());
-        let (mut positions, mut more) = (Vec::new(), Vec::new());
+        let rows = self.delivering().run(&script::UNACKNOWLEDGED, &common, items, ITEMS).await?;
+        let (mut marks, mut positions, mut more) = (Vec::new(), Vec::new(), Vec::new());
         for (index, row) in open.iter().copied().zip(rows) {
-            let result = RoundResult::read(row)?;
-            let Acknowledge { user, .. } = &batch[index];
-            if result.answer(&batch[index], &mut answers[index]) {
+            let found = LookupResult::read(row)?;
+            let user = &batch[index].user;
+            if found.code != NOWHERE && answers[index] == AcknowledgeResult::NoSuchPosition {
+                answers[index] = AcknowledgeResult::Marks(Vec::new());
+            }
+            if found.upto > 0 {
+                positions.push((user, Position(found.upto)));
+            }
+            if found.upto > 0 && found.upto < batch[index].cursor.position.0 {
                 more.push(index);
             }
-            if result.upto > 0 {
-                let mut position = user_item(user);
-                position.args.push(write::number(result.upto));
-                positions.push(position);
-            }
-            for (conversation, seq) in result.marks {
-                marks.push(Mark { conversation, user: user.clone(), kind: MarkKind::Delivered, seq });
-                owners.push(index);
+            let named = found.marks.into_iter();
+            marks.extend(named.map(|(conversation, seq)| NamedMark { index, user, conversation, seq }));
+        }
+        Ok(self.deliver(store, marks, positions, answers).await?.then_some(more))
+    }
+
+    /// Sets marks and then positions, and adds the marks that have moved to the
+    /// answers. False if the store has another incarnation.
+    async fn deliver(
+        &self,
+        store: StoreIncarnation,
+        marks: Vec<NamedMark<'_>>,
+        positions: Vec<(&UserId, Position)>,
+        answers: &mut [AcknowledgeResult],
+    ) -> Result<bool> {
+        let marks = highest(marks);
+        if marks.is_empty() && positions.is_empty() {
+            return Ok(true);
+        }
+        let moved = match self.separate {
+            true => Some(self.deliver_stepwise(&marks, &positions).await?),
+            false => self.deliver_at_once(store, &marks, &positions).await?,
+        };
+        let Some(moved) = moved else { return Ok(false) };
+        for (mark, moved) in marks.into_iter().zip(moved) {
+            if moved && let AcknowledgeResult::Marks(list) = &mut answers[mark.index] {
+                // A later round, or a later try, has a higher one.
+                list.retain(|(known, _)| *known != mark.conversation);
+                list.push((mark.conversation, mark.seq));
             }
         }
-        let set = self.mark_stepwise(&marks.iter().collect::<Vec<_>>()).await?;
-        for ((mark, index), outcome) in marks.into_iter().zip(owners).zip(set) {
-            if outcome == MarkResult::Advanced {
-                extend(&mut answers[index], vec![(mark.conversation, mark.seq)]);
-            }
-        }
-        self.read.run(&script::ACKNOWLEDGE, &[], positions, ITEMS).await?;
-        Ok(more)
+        Ok(true)
+    }
+
+    /// The connection to the server whose incarnation is known. One that waits for
+    /// replicas is not used for what nobody waits for.
+    fn delivering(&self) -> &Connection {
+        if self.separate { &self.read } else { &self.append }
+    }
+
+    /// In steps: first the marks, then the positions. What a crash between them
+    /// leaves out, the next look-up does.
+    async fn deliver_stepwise(
+        &self,
+        marks: &[NamedMark<'_>],
+        positions: &[(&UserId, Position)],
+    ) -> Result<Vec<bool>> {
+        let asked: Vec<Mark> = marks.iter().map(NamedMark::delivered).collect();
+        let set = self.mark_stepwise(&asked.iter().collect::<Vec<_>>()).await?;
+        let items = positions.iter().map(|(user, position)| {
+            let mut item = user_item(user);
+            item.args.push(write::number(position.0));
+            item
+        });
+        self.delivering().run(&script::ACKNOWLEDGE, &[], items.collect(), ITEMS).await?;
+        Ok(set.into_iter().map(|outcome| outcome == MarkResult::Advanced).collect())
     }
 }
 
-impl RoundResult {
+/// The highest mark of each user in each conversation: those in direct
+/// conversations first, those of one conversation side by side.
+fn highest(marks: Vec<NamedMark<'_>>) -> Vec<NamedMark<'_>> {
+    let mut conversations: FxHashMap<ConversationId, usize> = FxHashMap::default();
+    let mut gathered: Vec<Vec<NamedMark<'_>>> = Vec::new();
+    for mark in marks {
+        let at = *conversations.entry(mark.conversation.clone()).or_insert_with(|| {
+            gathered.push(Vec::new());
+            gathered.len() - 1
+        });
+        match gathered[at].iter_mut().find(|known| known.user == mark.user) {
+            Some(known) if known.seq < mark.seq => *known = mark,
+            Some(_) => {}
+            None => gathered[at].push(mark),
+        }
+    }
+    gathered.sort_by_key(|marks| marks[0].conversation.is_group());
+    gathered.into_iter().flatten().collect()
+}
+
+impl NamedMark<'_> {
+    fn delivered(&self) -> Mark {
+        Mark {
+            conversation: self.conversation.clone(),
+            user: self.user.clone(),
+            kind: MarkKind::Delivered,
+            seq: self.seq,
+        }
+    }
+}
+
+impl LookupResult {
     fn read(mut row: Row) -> Result<Self> {
         let text = row.text()?;
         let mut words = text.split(' ');
@@ -134,29 +236,6 @@ impl RoundResult {
         }
         Ok(Self { code, upto, marks })
     }
-
-    /// Notes that the cursor is one of the inbox. Returns whether there is more
-    /// to acknowledge.
-    fn answer(&self, asked: &Acknowledge, answer: &mut AcknowledgeResult) -> bool {
-        if self.code != NOWHERE && *answer == AcknowledgeResult::NoSuchPosition {
-            *answer = AcknowledgeResult::Marks(Vec::new());
-        }
-        self.upto > 0 && self.upto < asked.cursor.position.0
-    }
-}
-
-/// Adds new marks; of one conversation the later one replaces the earlier.
-fn extend(answer: &mut AcknowledgeResult, marks: Vec<(ConversationId, Seq)>) {
-    let AcknowledgeResult::Marks(list) = answer else { return };
-    if list.is_empty() {
-        // One page has each conversation only once.
-        *list = marks;
-        return;
-    }
-    for (conversation, seq) in marks {
-        list.retain(|(known, _)| *known != conversation);
-        list.push((conversation, seq));
-    }
 }
 
 fn cursor_item(acknowledge: &Acknowledge) -> Item {
@@ -166,19 +245,4 @@ fn cursor_item(acknowledge: &Acknowledge) -> Item {
         fingerprint_arg(acknowledge.cursor.fingerprint),
     ]);
     item
-}
-
-/// The bytes of one packed item, about.
-const PACKED: usize = 128;
-
-/// Packs an item as `acknowledge_at_once.lua` reads it.
-fn packed_item(acknowledge: &Acknowledge, packed: &mut Packed) -> Result<Item> {
-    let Acknowledge { user, cursor } = acknowledge;
-    let bucket = Bucket::of(user.as_str());
-    packed.text(&[user.as_str()])?;
-    packed.keys(bucket, user.as_str())?;
-    packed.number(cursor.position.0);
-    packed.text(&[&cursor.position.0.to_string()])?;
-    packed.bytes(&[&cursor.fingerprint.0.to_le_bytes()])?;
-    Ok(Item::new(bucket, smallvec![packed.value()]))
 }

@@ -6,9 +6,9 @@
 //! `single` (one call numbers and files, on a single server) and `stepwise`
 //! (number, then file: in a Cluster, or with replicas to wait for) with
 //! `filing`, `announce`, `doubt`, `repair` and `rewrite`. Then reading: `session`, `inbox`,
-//! `conversation`, `mark`. Then `upkeep` (incarnation, live nodes) and `bus` (a
-//! node's subscription, with `tracking`), and `peers` (how gateways find each
-//! other).
+//! `conversation`. Then marks: `mark`, `acknowledge` and, on a single server,
+//! `deliver`. Then `upkeep` (incarnation, live nodes) and `bus` (a node's
+//! subscription, with `tracking`), and `peers` (how gateways find each other).
 
 mod acknowledge;
 mod address;
@@ -18,6 +18,7 @@ mod changed;
 mod channel;
 mod connection;
 mod conversation;
+mod deliver;
 mod doubt;
 mod fetch;
 mod filing;
@@ -94,6 +95,10 @@ pub struct Redis {
     /// The same for channels. True while the connection is new, so that the
     /// store may be another one.
     broadcasting: Mutex<bool>,
+    /// The same for acknowledgements.
+    acknowledging: Mutex<bool>,
+    /// The same as `reconnects`, for acknowledgements.
+    acknowledge_reconnects: StdMutex<Receiver<Server>>,
     /// The same as `reconnects`, for channels.
     channel_reconnects: StdMutex<Receiver<Server>>,
     /// Reconnections, after which the store may be another one. LockGuard only to
@@ -133,6 +138,8 @@ impl Redis {
             fail: FailPoint::new(config.fail_at),
             posting: Mutex::default(),
             broadcasting: Mutex::default(),
+            acknowledging: Mutex::default(),
+            acknowledge_reconnects: StdMutex::new(append.client().reconnect_rx()),
             channel_reconnects: StdMutex::new(append.client().reconnect_rx()),
             reconnects: StdMutex::new(append.client().reconnect_rx()),
             unheard: DropCounter::default(),

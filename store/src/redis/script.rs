@@ -66,15 +66,12 @@ script!(MARKS, "marks", "inbox", "mark");
 script!(HEAD, "head", "all_or_nothing", "inbox");
 script!(FETCH, "fetch");
 script!(UNACKNOWLEDGED, "unacknowledged", "all_or_nothing", "inbox", "acknowledge");
-script!(ACKNOWLEDGE, "acknowledge");
-script!(
-    ACKNOWLEDGE_AT_ONCE, "acknowledge_at_once", "short", "on_demand", "mark_bounds", "clock";
-    on_demand "all_or_nothing", "inbox", "mark", "note_for_all", "acknowledge", "acknowledging"
-);
+script!(ACKNOWLEDGE, "acknowledge", "position");
+script!(DELIVER, "deliver", "short", "mark_bounds", "mark", "clock", "note_for_all", "position");
 script!(JUDGE, "judge", "inbox", "mark");
 script!(NOTE, "note", "inbox", "mark");
 script!(MARK, "mark", "inbox", "mark");
-script!(MARK_AT_ONCE, "mark_at_once", "short", "mark_bounds", "mark", "marking", "clock", "note_for_all");
+script!(MARK_AT_ONCE, "mark_at_once", "short", "mark_bounds", "mark", "clock", "note_for_all");
 script!(SENT, "sent");
 script!(HISTORY, "history", "inbox", "state", "entry_time", "entry");
 script!(CONVERSATION, "conversation", "inbox", "state");

@@ -64,7 +64,7 @@ fn buckets(Bucket(one): Bucket, Bucket(other): Bucket) -> [u8; 4] {
 
 /// The other member of a direct conversation, or the same one in a conversation
 /// with oneself; `None` for a group, and for a user who is no member.
-fn other_of<'a>(conversation: &'a ConversationId, user: &str) -> Option<&'a str> {
+pub(super) fn other_of<'a>(conversation: &'a ConversationId, user: &str) -> Option<&'a str> {
     let (one, other) = conversation.names()?;
     if one == user { Some(other) } else { (other == user).then_some(one) }
 }

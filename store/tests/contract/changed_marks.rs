@@ -70,7 +70,7 @@ async fn whoever_resumes_gets_the_marks_of_the_others(kind: Kind) {
     stores.send(&alice, &bob, "two").await;
     assert_eq!(marks(&stores, &alice, MarksSince::Cursor(position)).await, []);
     let head = stores.look(&bob, StartPoint::Head).await.start;
-    stores.one.acknowledge(vec![Acknowledge { user: bob.clone(), cursor: head }]).await.unwrap();
+    stores.one.acknowledge(vec![Acknowledge::up_to(bob.clone(), head)]).await.unwrap();
     mark(&stores, &bob, &conversation, MarkKind::Read, 1).await;
     let expected = [
         (conversation.clone(), bob.clone(), MarkKind::Delivered, 2),
@@ -280,7 +280,7 @@ async fn many_acknowledgements_in_one_batch_are_all_answered(kind: Kind) {
     };
     let nowhere = Cursor { position: Position(7_000), fingerprint: Fingerprint(1) };
     let asked = [3, 599, 200, 10].map(cursor).into_iter().chain([nowhere]);
-    let asked = asked.map(|cursor| Acknowledge { user: bob.clone(), cursor }).collect();
+    let asked = asked.map(|cursor| Acknowledge::up_to(bob.clone(), cursor)).collect();
     let answers = stores.one.acknowledge(asked).await.unwrap();
     let all = store::model::AcknowledgeResult::Marks(vec![(ConversationId::direct(&alice, &bob), Seq(600))]);
     let none = store::model::AcknowledgeResult::Marks(vec![]);

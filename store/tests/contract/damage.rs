@@ -133,7 +133,7 @@ async fn on_redis(kind: Kind) {
     assert_eq!(filed.last().unwrap(), &(9, "seven".to_owned()));
     let head = stores.look(&bob, store::model::StartPoint::Head).await.start;
     assert_eq!(head.position, Position(9));
-    let acknowledged = stores.one.acknowledge(vec![Acknowledge { user: bob.clone(), cursor: head }]).await;
+    let acknowledged = stores.one.acknowledge(vec![Acknowledge::up_to(bob.clone(), head)]).await;
     assert_eq!(acknowledged.unwrap(), [AcknowledgeResult::Marks(vec![(direct, Seq(7))])]);
 }
 

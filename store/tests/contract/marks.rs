@@ -36,7 +36,7 @@ async fn member(stores: &Stores, conversation: &ConversationId, user: &UserId) -
 }
 
 async fn acknowledge(stores: &Stores, user: &UserId, cursor: Cursor) -> AcknowledgeResult {
-    let item = Acknowledge { user: user.clone(), cursor };
+    let item = Acknowledge::up_to(user.clone(), cursor);
     stores.one.acknowledge(vec![item]).await.unwrap().remove(0)
 }
 

@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::{ConversationId, Cursor, NodeIncarnation, ResetReason, UserId};
-use store::model::{Acknowledge, AcknowledgeResult, Attach, InboxQuery, Location, PostResult, StartPoint};
+use store::model::{
+    Acknowledge, AcknowledgeResult, Attach, HandedOut, InboxQuery, Location, PostResult, StartPoint,
+};
 use store::{Bus, BusItem, Config, Error, Loss, Store, Subscription, Url};
 use testbed::{RedisSentinel, RedisServer};
 use tokio::time::timeout;
@@ -64,7 +66,7 @@ impl Open {
     async fn delivers(&self, by: &UserId, to: &UserId) {
         self.send(by, to, "hi").await.unwrap();
         let cursor = self.look(to, StartPoint::Head).await.start;
-        let acknowledge = Acknowledge { user: to.clone(), cursor };
+        let acknowledge = Acknowledge::up_to(to.clone(), cursor);
         let done = self.store.acknowledge(vec![acknowledge]).await.unwrap();
         assert!(matches!(&done[0], AcknowledgeResult::Marks(marks) if marks.len() == 1));
     }
@@ -303,7 +305,7 @@ async fn a_cursor_of_writes_that_were_lost_is_told_that_they_were_rewritten() {
     let copy = server.copy_data().await.unwrap();
     before.send(&alice, &bob, "lost").await.unwrap();
     let lost = before.look(&bob, StartPoint::Head).await.start;
-    let acknowledge = Acknowledge { user: bob.clone(), cursor: lost };
+    let acknowledge = Acknowledge::up_to(bob.clone(), lost);
     before.store.acknowledge(vec![acknowledge]).await.unwrap();
     server.put_back(&copy).await.unwrap();
     let after = open(config(server.url())).await;
@@ -313,6 +315,34 @@ async fn a_cursor_of_writes_that_were_lost_is_told_that_they_were_rewritten() {
     assert_eq!(attached.reset, Some(ResetReason::Rewritten));
     assert_eq!(after.look(&bob, StartPoint::Cursor(kept)).await.reset, None);
     assert_eq!(after.inbox(&bob).await, ["kept", "another"]);
+}
+
+#[tokio::test]
+async fn a_mark_named_in_a_history_that_was_lost_is_not_set_in_the_next() {
+    let mut server = RedisServer::start().await.unwrap();
+    let (alice, bob) = users();
+    let direct = ConversationId::direct(&alice, &bob);
+    for steps in ["", "?steps=separate"] {
+        let open = open(config(format!("{}{steps}", server.url()))).await;
+        open.send(&alice, &bob, "kept").await.unwrap();
+        let copy = server.copy_data().unwrap();
+        let lost = open.store.post(vec![message(&alice, &direct, "lost")]).await.unwrap().remove(0);
+        let PostResult::Done { seq, position: Some(own), .. } = lost else { panic!("{lost:?}") };
+        let cursor = open.look(&bob, StartPoint::Head).await.start;
+        let handed_out =
+            Some(HandedOut { store: own.store, marks: vec![(direct.clone(), seq)], position: true });
+        let named = Acknowledge { handed_out, ..Acknowledge::up_to(bob.clone(), cursor) };
+        server.put_back(&copy).await.unwrap();
+        // Another router writes before this one has noticed anything.
+        let other = self::open(config(format!("{}{steps}", server.url()))).await;
+        assert_eq!(other.send(&alice, &bob, "another").await.unwrap().seq, seq);
+        let answer = eventually("an answer", async || open.store.acknowledge(vec![named.clone()]).await.ok());
+        assert_eq!(answer.await, [AcknowledgeResult::NoSuchPosition], "{steps}");
+        let state = open.store.conversations(std::slice::from_ref(&direct), None).await.unwrap().remove(0);
+        let bobs = state.unwrap().members.into_iter().find(|member| member.user == bob).unwrap();
+        assert!(bobs.delivered < seq, "{steps}");
+        assert!(!open.look(&bob, StartPoint::Cursor(cursor)).await.acknowledged);
+    }
 }
 
 #[tokio::test]
@@ -377,14 +407,14 @@ async fn a_repeat_on_the_day_after_is_a_repeat_and_later_is_none() {
 async fn notes_of_marks_are_told_apart_where_the_clock_was_set_back() {
     let server = RedisServer::start().await.unwrap();
     let open = open(config(server.url())).await;
-    let (alice, bob) = users();
+    let (alice, _) = users();
     // As if notes had been made an hour ahead.
     let ahead = (super::harness::now() + 3_600_000) * 1_000;
     server.command(&["SET", "{sb}noted", &ahead.to_string()]).await.unwrap().ok().unwrap();
-    for number in 1..=3 {
-        open.delivers(&alice, &bob).await;
+    for (number, peer) in (1..).zip(["bob", "carol", "dave"]) {
+        open.delivers(&alice, &UserId::parse(peer).unwrap()).await;
         let notes = key(&server, "*m:alice").await;
-        let score = server.command(&["ZSCORE", &notes, "alice~bob"]).await.unwrap();
+        let score = server.command(&["ZSCORE", &notes, &format!("alice~{peer}")]).await.unwrap();
         assert_eq!(score.text().unwrap().parse(), Ok((ahead + number) as f64));
     }
 }
@@ -404,7 +434,7 @@ async fn notes_of_marks_live_on_while_marks_change() {
     assert!(age > 0);
     // As if half of the age had gone by.
     server.command(&["EXPIRE", &notes, &(age / 2).to_string()]).await.unwrap().ok().unwrap();
-    server.command(&["HSET", &record, "n:bob", "1"]).await.unwrap().ok().unwrap();
+    server.command(&["HSET", &record, "d:bob", "1 1"]).await.unwrap().ok().unwrap();
     open.delivers(&alice, &bob).await;
     assert!(left().await >= age - 1);
 }

@@ -273,6 +273,6 @@ async fn an_attach_says_whether_its_place_has_been_acknowledged(kind: Kind) {
     };
     let (one, two) = (position(&inbox[0]), position(&inbox[1]));
     assert!(!known(one).await);
-    stores.one.acknowledge(vec![Acknowledge { user: alice.clone(), cursor: one }]).await.unwrap();
+    stores.one.acknowledge(vec![Acknowledge::up_to(alice.clone(), one)]).await.unwrap();
     assert!(known(one).await && !known(two).await);
 }

@@ -30,7 +30,8 @@ for at = 2, #ARGV, 3 do
   local marks = {}
   -- The fields of a thousand members fit on Lua's stack.
   if #fields > 0 then marks = call('HMGET', c, unpack(fields)) end
-  for n = 1, #fields do marks[n] = marks[n] or '0' end
+  -- A seq, and behind it perhaps a time.
+  for n = 1, #fields do marks[n] = match(marks[n] or '0', '^%d+') end
   local last = {}
   if len > 0 then last[1] = call('LINDEX', l, -1) end
   local head, state, recalled = (tonumber(r[1]) or 0) + len, {}, '0'

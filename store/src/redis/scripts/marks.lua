@@ -29,7 +29,7 @@ local function read(bucket, conversation, reader, other)
   local marks = {}
   -- Two hundred fields fit on Lua's stack, and many more would.
   for n, seq in ipairs(call('HMGET', c, unpack(fields))) do
-    seq = tonumber(seq or 0)
+    seq = seq_of(seq)
     -- A mark beyond the head comes from a history that was lost.
     if seq > 0 and head > 0 then
       marks[#marks + 1], marks[#marks + 2] = sub(fields[n], 3), sub(fields[n], 1, 1)

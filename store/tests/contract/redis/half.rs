@@ -349,8 +349,8 @@ async fn a_publication_that_failed_half_way_step_by_step_is_kept_once_and_told()
 }
 
 /// Acknowledges and reads as bob, and begins a session on a node that does not
-/// exist.
-async fn receive(open: &Open) -> Result<(), store::Error> {
+/// exist. With a store's incarnation the mark is named.
+async fn receive(open: &Open, named_in: Option<proto::StoreIncarnation>) -> Result<(), store::Error> {
     let bob = user("bob");
     let query = store::model::InboxQuery {
         user: bob.clone(),
@@ -363,7 +363,12 @@ async fn receive(open: &Open) -> Result<(), store::Error> {
     let last = page.events.last().unwrap();
     let fingerprint = proto::Fingerprint(last.event.entry.fingerprint);
     let cursor = proto::Cursor { position: last.position, fingerprint };
-    open.store.acknowledge(vec![store::model::Acknowledge { user: bob.clone(), cursor }]).await?;
+    let handed_out = named_in.map(|store| {
+        let marks = vec![(direct(), proto::Seq(1))];
+        store::model::HandedOut { store, marks, position: true }
+    });
+    let acknowledge = store::model::Acknowledge { user: bob.clone(), cursor, handed_out };
+    open.store.acknowledge(vec![acknowledge]).await?;
     let kind = store::model::MarkKind::Read;
     let seq = proto::Seq(1);
     open.store
@@ -376,20 +381,22 @@ async fn receive(open: &Open) -> Result<(), store::Error> {
     open.store.attach(vec![attach]).await.map(|_| ())
 }
 
-async fn marks_survive(steps: &'static str) {
+async fn marks_survive(steps: &'static str, named: bool) {
     let scene = Scene::new(steps).await;
     let mut faults = vec![Fault::None];
     let (mut at, mut failed) = (0, 0);
     while at < faults.len() {
         let fault = faults[at].clone();
         let open = scene.open().await;
-        open.store.post(vec![first_message()]).await.unwrap();
+        let posted = open.store.post(vec![first_message()]).await.unwrap().remove(0);
+        let PostResult::Done { position: Some(own), .. } = posted else { panic!("{posted:?}") };
+        let named_in = named.then_some(own.store);
         scene.break_it(&fault).await;
-        let first = receive(&open).await;
+        let first = receive(&open, named_in).await;
         scene.repair(&fault).await;
         failed += usize::from(first.is_err());
         if first.is_err() {
-            receive(&open).await.unwrap();
+            receive(&open, named_in).await.unwrap();
         }
         let what = format!("{fault:?}, which was {first:?}");
         let state = open.store.conversations(&[direct()], None).await.unwrap().remove(0).unwrap();
@@ -419,10 +426,20 @@ async fn marks_survive(steps: &'static str) {
 
 #[tokio::test]
 async fn marks_that_failed_half_way_in_one_call_are_set_and_noted_when_they_are_repeated() {
-    marks_survive("").await;
+    marks_survive("", false).await;
+}
+
+#[tokio::test]
+async fn named_marks_that_failed_half_way_in_one_call_are_set_and_noted_when_they_are_repeated() {
+    marks_survive("", true).await;
+}
+
+#[tokio::test]
+async fn named_marks_that_failed_half_way_step_by_step_are_set_and_noted_when_they_are_repeated() {
+    marks_survive("?steps=separate", true).await;
 }
 
 #[tokio::test]
 async fn marks_that_failed_half_way_step_by_step_are_set_and_noted_when_they_are_repeated() {
-    marks_survive("?steps=separate").await;
+    marks_survive("?steps=separate", false).await;
 }

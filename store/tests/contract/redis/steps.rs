@@ -228,7 +228,7 @@ async fn what_was_filed_step_by_step_is_acknowledged_where_one_call_does_it_all(
     redis.send(&carol, &bob, "two").await.unwrap();
     separate.send(&alice, &bob, "three").await.unwrap();
     let cursor = redis.look(&bob, StartPoint::Head).await.start;
-    let acknowledge = Acknowledge { user: bob.clone(), cursor };
+    let acknowledge = Acknowledge::up_to(bob.clone(), cursor);
     let answer = redis.store.acknowledge(vec![acknowledge.clone(), acknowledge]).await.unwrap();
     let marks = vec![
         (ConversationId::direct(&alice, &bob), proto::Seq(2)),

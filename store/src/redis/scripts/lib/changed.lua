@@ -3,9 +3,10 @@
 -- The most conversations whose marks one page has.
 local CHANGED = 200
 -- A change this much earlier than the reader's event, in ms, counts as later:
--- receipts gather for a moment, and events have the time of a router, changes
--- that of the store.
-local SLACK = 30000
+-- receipts gather for a moment, events have the time of a router, changes that of
+-- the store, and a change may have been noted 10 s before it was made
+-- (`deliver.lua`).
+local SLACK = 40000
 
 -- The conversations that changed after `since` (ms) and after `after`, where
 -- the page before ended; each with the time of the change, and one more than

@@ -3,20 +3,20 @@
 -- have clear ends.
 local t = call('TIME')
 local now = t[1] * 1000000 + t[2]
-local noted, last = now, call('GET', '{sb}noted')
-if last and tonumber(last) > noted then noted = tonumber(last) end
-local first = noted
+-- Read before the first note of a call.
+local noted
 
 -- Notes for one user that a conversation's marks change. `m` is the key.
 -- Returns whether the conversation is new there.
 local function note_next(m, conversation)
+  if not noted then noted = math.max(now, (call('GET', '{sb}noted') or 0) + 0) end
   noted = noted + 1
   if call('ZADD', m, format('%d', noted), conversation) == 0 then return false end
-  on_demand().limit_notes(m, now, bounds.age)
+  limit_notes(m, now, bounds.age)
   return true
 end
 
 -- Stores the time of the last note; called at the end of a script.
 local function keep_clock()
-  if noted > first then call('SET', '{sb}noted', format('%d', noted)) end
+  if noted then call('SET', '{sb}noted', format('%d', noted)) end
 end

@@ -1,4 +1,5 @@
--- Marks: the fields `d:<user>` and `r:<user>` of a conversation's record.
+-- Marks: the fields `d:<user>` and `r:<user>` of a conversation's record: a seq,
+-- and behind it perhaps when the mark was last noted (see `deliver.lua`).
 -- Notes: each user who is told of marks has the sorted set `m:<user>` of
 -- conversations whose marks have changed, by the time of the last change in µs.
 -- Invariant: a change is noted before, or in the same script as, it is made.
@@ -10,6 +11,9 @@ local function now_us()
   local t = call('TIME')
   return t[1] * 1000000 + t[2]
 end
+
+-- The seq of a mark, 0 for none.
+local function seq_of(mark) return mark and tonumber(match(mark, '^%d+')) or 0 end
 
 -- The seq after which a member sees messages; nil for a user who is no member.
 local function since_of(members, user)
@@ -31,7 +35,7 @@ local function judge(tag, conversation, user, kind, seq, least, group)
   local head = (tonumber(r[1]) or 0) + call('LLEN', tag .. 'l:' .. conversation)
   if head == 0 and not group then return 'no', '' end
   if seq > head then return 'beyond', '' end
-  local old = tonumber(r[3]) or 0
+  local old = seq_of(r[3])
   -- A mark beyond the head comes from a history that was lost.
   if old > head then old = 0 end
   if old > least then least = old end
