@@ -325,7 +325,7 @@ async fn a_mark_named_in_a_history_that_was_lost_is_not_set_in_the_next() {
     for steps in ["", "?steps=separate"] {
         let open = open(config(format!("{}{steps}", server.url()))).await;
         open.send(&alice, &bob, "kept").await.unwrap();
-        let copy = server.copy_data().unwrap();
+        let copy = server.copy_data().await.unwrap();
         let lost = open.store.post(vec![message(&alice, &direct, "lost")]).await.unwrap().remove(0);
         let PostResult::Done { seq, position: Some(own), .. } = lost else { panic!("{lost:?}") };
         let cursor = open.look(&bob, StartPoint::Head).await.start;
