@@ -37,6 +37,9 @@ const FULL: u64 = 32 << 20;
 /// Bytes by which the file grows, written as zeros: to overwrite a block is
 /// several times quicker than to get a new one from the file system.
 const GROWTH: u64 = 4 << 20;
+/// They are written so many at a time: what Linux has in memory as one piece
+/// counts as written as a whole wherever a byte of it is.
+const ZEROS: &[u8] = &[0; 64 << 10];
 /// Bytes before the writes of a record.
 const HEAD: usize = 12;
 
@@ -94,9 +97,10 @@ impl Journal {
 
     fn write(&mut self, record: &[u8]) -> io::Result<()> {
         let end = self.end + record.len() as u64;
-        while self.length < end {
-            self.file.write_all_at(&vec![0; GROWTH as usize], self.length)?;
-            self.length += GROWTH;
+        let length = if self.length < end { end + GROWTH } else { self.length };
+        while self.length < length {
+            self.file.write_all_at(ZEROS, self.length)?;
+            self.length += ZEROS.len() as u64;
         }
         self.file.write_all_at(record, self.end)?;
         self.file.sync_data()
