@@ -1,10 +1,11 @@
 // SockJS's own client as it comes from npm, with each of its transports in turn: a hundred messages both
-// ways, and the gateway killed in between.
+// ways through a load balancer that knows no affinity, and the gateway killed in between.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
+import { startProxy } from '../test/support/proxy.mjs';
 import { launch } from './support/browser.mjs';
 import { startCluster, tokenOf } from './support/cluster.mjs';
 
@@ -14,6 +15,7 @@ const MESSAGES = 100;
 
 let pages;
 let cluster;
+let balancer;
 let browser;
 before(async () => {
   pages = http.createServer((request, response) => {
@@ -25,18 +27,18 @@ before(async () => {
   pages.url = `http://127.0.0.1:${pages.address().port}`;
   const more = ['--sockjs-client-url', `${pages.url}/sockjs.js`];
   [cluster, browser] = await Promise.all([startCluster(more), launch()]);
+  balancer = await startProxy(cluster.gateways);
 });
 after(async () => {
   await browser?.close();
+  await balancer?.stop();
   await cluster?.stop();
   pages?.close();
 });
 
-const gateway = (n) => `http://127.0.0.1:${cluster.gateways[n]}`;
-
-/** What the page does: keeps what it hears, sends again what was not answered, and comes back elsewhere. */
-function run({ urls, token, transport, friend }) {
-  const state = { heard: [], answered: 0, transports: new Set(), closes: [], waiting: new Map(), turn: 0 };
+/** What the page does: keeps what it hears, sends again what was not answered, and comes back. */
+function run({ url, token, transport, friend }) {
+  const state = { heard: [], answered: 0, transports: new Set(), nodes: [], closes: [], waiting: new Map() };
   globalThis.state = state;
   let cursor;
   let sockjs;
@@ -46,13 +48,14 @@ function run({ urls, token, transport, friend }) {
   };
   const connect = () => {
     const at = cursor ? `&cursor=${encodeURIComponent(cursor)}` : '';
-    const url = `${urls[state.turn++ % urls.length]}/sockjs?device=page&token=${token}${at}`;
-    sockjs = new globalThis.SockJS(url, null, { transports: [transport] });
+    const service = `${url}/sockjs?device=page&token=${token}${at}`;
+    sockjs = new globalThis.SockJS(service, null, { transports: [transport] });
     sockjs.onmessage = (event) => {
       const frame = JSON.parse(event.data);
       if (frame.cursor) cursor = frame.cursor;
       if (frame.type === 'welcome') {
         state.transports.add(sockjs.transport);
+        state.nodes.push(frame.node);
         for (const n of state.waiting.keys()) send(n);
       }
       if (frame.type === 'message' && frame.from === friend) state.heard.push(frame.body);
@@ -68,24 +71,6 @@ function run({ urls, token, transport, friend }) {
     if (sockjs.readyState === 1) send(n);
   };
   connect();
-}
-
-/** What has been written to somebody by somebody, from the log. */
-async function written(reader, writer) {
-  const url = `${gateway(1)}/v1/conversations/${[reader, writer].sort().join('~')}/messages?limit=200`;
-  const answer = await fetch(url, { headers: { authorization: `Bearer ${tokenOf(reader)}` } });
-  const { messages } = await answer.json();
-  return messages.filter((message) => message.from === writer).map((message) => message.body);
-}
-
-async function write(from, to, body) {
-  const headers = { authorization: `Bearer ${tokenOf(from)}`, 'content-type': 'application/json' };
-  const answer = await fetch(`${gateway(1)}/v1/messages`, {
-    method: 'POST',
-    headers,
-    body: JSON.stringify({ to, body }),
-  });
-  assert.equal(answer.status, 200);
 }
 
 const TRANSPORTS = [
@@ -109,23 +94,23 @@ for (const transport of TRANSPORTS) {
     const own = transport === 'htmlfile';
     if (own)
       await page.route('**/page.html', (route) => route.fulfill({ contentType: 'text/html', body: PAGE }));
-    await page.goto(`${own ? gateway(0) : pages.url}/page.html`);
+    await page.goto(`${own ? balancer.url : pages.url}/page.html`);
     // As text: a browser lets no page that was made here load from this machine.
     await page.addScriptTag({ content: CLIENT });
-    // A page of the first gateway's origin comes back there, once it is back.
-    const urls = own ? [gateway(0)] : [gateway(0), gateway(1)];
-    await page.evaluate(run, { urls, token: tokenOf(user), transport, friend });
+    await page.evaluate(run, { url: balancer.url, token: tokenOf(user), transport, friend });
     const until = (what, most) => page.waitForFunction(what, most, { timeout: 60_000 });
-    await until(() => globalThis.state.transports.size > 0);
+    await until(() => globalThis.state.nodes.length > 0);
+    const node = await page.evaluate(() => Number(globalThis.state.nodes[0].slice('gw-'.length)) - 1);
+    const other = cluster.client(1 - node);
 
     const expected = [...Array(MESSAGES).keys()];
     for (const n of expected) {
       // One after the other: what is sent again after a break must not be overtaken.
       await page.evaluate((n) => globalThis.say(n), n);
-      await write(friend, user, n);
+      await other.write(friend, user, n);
       if (n === MESSAGES / 2) {
-        await cluster.kill('gw-1');
-        await cluster.startGateway(0);
+        await cluster.kill(`gw-${node + 1}`);
+        await cluster.startGateway(node);
       }
       await until((most) => globalThis.state.answered >= most, n + 1);
     }
@@ -135,7 +120,7 @@ for (const transport of TRANSPORTS) {
       transports: [...globalThis.state.transports],
     }));
     assert.deepEqual(heard, expected);
-    assert.deepEqual(await written(friend, user), expected);
+    assert.deepEqual(await other.written(friend, user), expected);
     assert.deepEqual(transports, [transport]);
     assert.ok(closes.length > 0, 'the page has come back');
   });

@@ -1,5 +1,6 @@
-//! socket.io-client as it comes from npm, in Node (`socketio/client.mjs`). Each of
-//! its requests goes to the other gateway than the one before.
+//! socket.io-client as it comes from npm, in Node (`socketio/client.mjs`), and
+//! python-socketio as it comes from PyPI (`socketio/client.py`). Each of their
+//! requests goes to the other gateway than the one before.
 
 use anyhow::{Context as _, Result, ensure};
 use cluster_tests::Cluster;
@@ -101,5 +102,40 @@ async fn who_is_kicked_stays_away_and_whose_token_is_none_hears_so() -> Result<(
     let mut stranger = start(cluster.gateway(0), "polling", "not a user id")?;
     stranger.until("refused", |said| of(said, "refused").count() == 1).await?;
     assert_eq!(of(&stranger.said, "data").next().map(|data| &data["code"]), Some(&json!("unauthorized")));
+    Ok(())
+}
+
+#[rstest]
+#[case::polling("polling")]
+#[case::websocket("websocket")]
+#[case::upgrade("polling,websocket")]
+#[tokio::test]
+async fn python_misses_and_repeats_nothing_though_its_gateway_dies(#[case] transports: &str) -> Result<()> {
+    let mut scene = Scene::start("--messages-per-second 1000").await?;
+    let mut bob = Stock::start(Kind::PythonSocketIo, &scene.url(), transports, "bob")?;
+    let welcomes = |said: &[Value]| said.iter().filter(|line| line["event"] == "welcome").count();
+    bob.until("welcome", |said| welcomes(said) == 1).await?;
+    let welcome = bob.said.iter().find(|line| line["event"] == "welcome").context("a welcome")?.clone();
+    let own = scene.gateway_named(welcome["args"][0]["node"].as_str().context("a node")?)?;
+    let other = 1 - own;
+    let all = numbers(MESSAGES);
+    let (first, rest) = all.split_at(MESSAGES / 2);
+    let came = |said: &[Value], count: usize| {
+        bodies(said, "alice").len() >= count && of(said, "answer").count() == count
+    };
+    for number in first {
+        bob.command("send", json!({ "to": "alice", "body": number })).await?;
+    }
+    scene.write(own, first).await?;
+    bob.until("half of all", |said| came(said, first.len())).await?;
+    scene.cluster.gateway_node(own).kill();
+    scene.write(other, rest).await?;
+    bob.until("welcome again", |said| welcomes(said) == 2).await?;
+    for number in rest {
+        bob.command("send", json!({ "to": "alice", "body": number })).await?;
+    }
+    bob.until("all", |said| came(said, MESSAGES)).await?;
+    assert_eq!(bob.bodies("alice"), numbers(MESSAGES));
+    assert!(of(&bob.said, "answer").all(|answer| answer["type"] == "sent"), "{:?}", bob.said);
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! Stock clients in Node: programs that take a command a line and say in lines what
+//! Stock clients in Node and Python: programs that take a command a line and say in lines what
 //! becomes of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -16,16 +16,19 @@ use tokio::time::timeout;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
     SocketIo,
+    PythonSocketIo,
     SockJs,
 }
 
 impl Kind {
-    /// Its program's folder, and its package.
-    fn program(self) -> (&'static str, &'static str) {
-        match self {
-            Self::SocketIo => (concat!(env!("CARGO_MANIFEST_DIR"), "/socketio"), "socket.io-client"),
-            Self::SockJs => (concat!(env!("CARGO_MANIFEST_DIR"), "/sockjs"), "sockjs-client"),
-        }
+    /// Its folder, the package there, what runs it, and its program.
+    fn program(self) -> (PathBuf, &'static str, &'static str, &'static str) {
+        let (folder, package, runs, program) = match self {
+            Self::SocketIo => ("socketio", "node_modules/socket.io-client", "node", "client.mjs"),
+            Self::PythonSocketIo => ("socketio", ".venv/requirements.txt", ".venv/bin/python", "client.py"),
+            Self::SockJs => ("sockjs", "node_modules/sockjs-client", "node", "client.mjs"),
+        };
+        (Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), package, runs, program)
     }
 }
 
@@ -40,17 +43,18 @@ pub(crate) struct Stock {
 
 impl Stock {
     pub(crate) fn start(kind: Kind, url: &str, transports: &str, user: &str) -> Result<Self> {
-        let (folder, package) = kind.program();
-        let packages = Path::new(folder).join("node_modules").join(package);
-        ensure!(packages.exists(), "{package} is missing: `make tools` installs it");
-        let mut program = Command::new("node")
-            .args(["client.mjs", url, transports, &Fleet::issuer().token(user)])
+        let (folder, package, runs, program) = kind.program();
+        ensure!(folder.join(package).exists(), "{package} is missing: `make tools` installs it");
+        // A name alone is looked for in PATH.
+        let runs = if runs.contains('/') { folder.join(runs) } else { runs.into() };
+        let mut program = Command::new(runs)
+            .args([program, url, transports, &Fleet::issuer().token(user)])
             .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .context("node is missing: `make tools` installs it")?;
+            .context("what runs it is missing: `make tools` installs it")?;
         let commands = program.stdin.take().context("its input is piped")?;
         let lines = BufReader::new(program.stdout.take().context("its output is piped")?).lines();
         Ok(Self { commands, lines, said: Vec::new(), _program: program })

@@ -46,6 +46,7 @@ class Cluster {
         throw new Error(`${name} is not built: cargo build --bins -p ${name}`);
     }
     [this.redis, this.router, ...this.gateways] = await Promise.all([1, 2, 3, 4].map(freePort));
+    this.peers = await Promise.all([1, 2].map(freePort));
     const redis = ['--port', this.redis, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'yes'];
     this.#run('redis', 'redis-server', [...redis, '--dir', this.#folder]);
     const router = ['--listen', `127.0.0.1:${this.router}`, '--admin-listen', '127.0.0.1:0'];
@@ -66,6 +67,10 @@ class Cluster {
       `127.0.0.1:${port}`,
       '--admin-listen',
       '127.0.0.1:0',
+      '--peer-listen',
+      `127.0.0.1:${this.peers[n]}`,
+      '--peer-address',
+      `http://127.0.0.1:${this.peers[n]}`,
     ];
     const links = [
       '--store',
@@ -104,6 +109,27 @@ class Cluster {
       }
       await new Promise((over) => setTimeout(over, 50));
     }
+  }
+
+  /** Somebody who writes and reads over HTTP at one gateway. */
+  client(n) {
+    const request = async (user, path, options) => {
+      const headers = { authorization: `Bearer ${tokenOf(user)}`, 'content-type': 'application/json' };
+      const answer = await fetch(`http://127.0.0.1:${this.gateways[n]}${path}`, { headers, ...options });
+      if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
+      return answer.json();
+    };
+    return {
+      /** Writes to somebody. */
+      write: (from, to, body) =>
+        request(from, '/v1/messages', { method: 'POST', body: JSON.stringify({ to, body }) }),
+      /** What has been written to somebody by somebody, from the log. */
+      async written(reader, writer) {
+        const conversation = [reader, writer].sort().join('~');
+        const { messages } = await request(reader, `/v1/conversations/${conversation}/messages?limit=200`);
+        return messages.filter((message) => message.from === writer).map((message) => message.body);
+      },
+    };
   }
 
   /** Kills a process at once. */
