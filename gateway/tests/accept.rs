@@ -67,7 +67,7 @@ impl Server {
             .route("/endless", get(async || axum::body::Body::from_stream(endless())))
             .route(
                 "/news",
-                get(async || {
+                any(async || {
                     long_response::endless(Body::from_stream(news()).into_response(), Arc::new(Over(false)))
                 }),
             )
@@ -79,7 +79,7 @@ impl Server {
             )
             .route(
                 "/poll",
-                get({
+                any({
                     let go = go.clone();
                     async move || {
                         long_response::deferred(async move {
@@ -517,16 +517,18 @@ async fn stopping_closes_upgraded_sockets_too_in_the_end() {
 async fn an_endless_answer_comes_in_chunks_and_the_connection_goes_on() {
     let server = Server::start(limits()).await;
     let mut stream = server.connect().await;
-    stream.write_all(b"GET /news HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    let answer = read_until(&mut stream, "0\r\n\r\n").await;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-    for line in ["transfer-encoding: chunked", "x-layer: outer", "date: "] {
-        assert!(head.contains(line), "{head}");
+    for head in ["GET /news HTTP/1.1", "POST /news HTTP/1.1", "POST /news HTTP/1.1\r\nContent-Length: 0"] {
+        stream.write_all(format!("{head}\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let answer = read_until(&mut stream, "0\r\n\r\n").await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        for line in ["transfer-encoding: chunked", "x-layer: outer", "date: "] {
+            assert!(head.contains(line), "{head}");
+        }
+        assert_eq!(body, "3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n");
+        stream.write_all(GET.as_bytes()).await.unwrap();
+        assert!(read_until(&mut stream, "127.0.0.1").await.starts_with("HTTP/1.1 200 OK"));
     }
-    assert_eq!(body, "3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n");
-    stream.write_all(GET.as_bytes()).await.unwrap();
-    assert!(read_until(&mut stream, "127.0.0.1").await.starts_with("HTTP/1.1 200 OK"));
 }
 
 #[tokio::test]
@@ -565,6 +567,7 @@ async fn answers_that_last_keep_the_rules_of_other_requests() {
         ("GET /poll HTTP/1.0\r\nHost: x\r\n\r\n", "\r\n\r\nit"),
         ("GET /poll HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nab", "\r\n\r\nit"),
         ("GET /news HTTP/1.0\r\nHost: x\r\n\r\n", "\r\n\r\nonetwo"),
+        ("POST /poll HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nab", "\r\n\r\nit"),
     ] {
         server.go.notify_one();
         let answer = server.ask(request).await;

@@ -249,10 +249,11 @@ impl Connection {
         response
     }
 
-    /// Responds, or puts a long response into the handover. HTTP/1.0 and requests
-    /// with bodies have rules of their own, which are left to hyper.
+    /// Responds, or puts a long response into the handover. HTTP/1.0, HEAD and
+    /// requests with bodies have rules of their own, which are left to hyper. A
+    /// POST without a body is how SockJS's clients receive over XHR.
     async fn answer_or_hand(&self, request: Request<Incoming>, handover: &Handover) -> Response {
-        let plain = request.method() == Method::GET
+        let plain = matches!(*request.method(), Method::GET | Method::POST)
             && request.version() == Version::HTTP_11
             && request.body().is_end_stream();
         // RFC 9112 §9.6.
