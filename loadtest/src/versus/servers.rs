@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
 use testbed::{Binaries, Process, RedisServer, port, wait};
 use tokio::net::TcpStream;
 
@@ -18,10 +19,8 @@ const START: Duration = Duration::from_secs(60);
 /// What `go install` is asked for.
 const CENTRIFUGO: &str = "github.com/centrifugal/centrifugo/v6@v6.9.1";
 
-/// More than anybody misses here, for longer than a run takes.
-const HISTORY: &str = r#"{"channel": {"without_namespace": {
-  "history_size": 10000, "history_ttl": "1h", "force_positioning": true, "force_recovery": true
-}}, "client": {"recovery_max_publication_limit": 10000}}"#;
+/// Publications that a channel's history keeps: more than anybody misses here.
+const HISTORY: u64 = 10_000;
 
 /// The programs of a contender and their versions, once it is installed.
 pub(super) fn versions(kind: Kind, folder: &Path) -> Vec<(&'static str, String)> {
@@ -152,16 +151,12 @@ pub(super) async fn centrifugo(folder: &Path, kind: Kind) -> Result<Running> {
     let program = tokio::task::spawn_blocking(move || install_centrifugo(&folder)).await??;
     let redis = RedisServer::start().await?;
     let config = program.with_extension("json");
-    std::fs::write(&config, if kind.keeps() { HISTORY } else { "{}" })?;
+    std::fs::write(&config, centrifugo_config(&redis.url(), kind.keeps()).to_string())?;
     let node = |port: u16| {
         let flags = [
             ("--config", config.display().to_string()),
             ("--http_server.address", "127.0.0.1".to_owned()),
             ("--http_server.port", port.to_string()),
-            ("--engine.type", "redis".to_owned()),
-            ("--engine.redis.address", redis.url()),
-            ("--client.insecure", "true".to_owned()),
-            ("--client.allowed_origins", "*".to_owned()),
             ("--health.enabled", "true".to_owned()),
             ("--log.level", "warn".to_owned()),
         ];
@@ -169,6 +164,19 @@ pub(super) async fn centrifugo(folder: &Path, kind: Kind) -> Result<Running> {
     };
     let (urls, nodes) = nodes("centrifugo", &program, node).await?;
     Ok(on_redis(kind, urls, nodes, redis))
+}
+
+fn centrifugo_config(redis: &str, history: bool) -> serde_json::Value {
+    let mut config = json!({
+        "engine": {"type": "redis", "redis": {"address": redis}},
+        "client": {"insecure": true, "allowed_origins": ["*"], "recovery_max_publication_limit": HISTORY},
+    });
+    if history {
+        config["channel"]["without_namespace"] = json!({
+            "history_size": HISTORY, "history_ttl": "1h", "force_positioning": true, "force_recovery": true,
+        });
+    }
+    config
 }
 
 /// This program again, as the relay.

@@ -10,6 +10,7 @@ use rand::Rng;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::cost::{self, CpuLook};
 use super::line::Line;
@@ -18,6 +19,7 @@ use super::record::histogram;
 use super::slowest::Slowest;
 use super::tally::{Letter, Tally};
 use super::{Kind, Seat, Servers, Settings, direct, progress, user_name, users};
+use crate::client::Frame;
 use crate::history::{Allowed, DeviceLog, History};
 use crate::summary::{Generator, Latency, LongestCall, Messages, Returns, Summary};
 
@@ -122,9 +124,8 @@ async fn write(
         staying.spawn(async move {
             let mut writer = Writer { tally, line, log, name, open: 0 };
             for round in 0..backlog {
-                for (index, user) in (index..users).step_by(WRITERS).enumerate() {
-                    let number = round * users.div_ceil(WRITERS) + index + 1;
-                    writer.write(user, number as u64).await?;
+                for user in (index..users).step_by(WRITERS) {
+                    writer.write(user, round as u64 + 1).await?;
                     bar.inc(1);
                 }
             }
@@ -133,7 +134,7 @@ async fn write(
                 writer.hears_itself().await?;
             }
             let _ = done.send(()).await;
-            stay(writer.line, &mut writer.log, &writer.tally).await
+            stay(writer.line, &mut writer.log, &writer.tally.stop).await
         });
     }
     for _ in 0..count {
@@ -158,10 +159,11 @@ struct Writer {
 }
 
 impl Writer {
+    /// `number` counts what this writer sends to this user.
     async fn write(&mut self, user: usize, number: u64) -> Result<()> {
         self.answers(WINDOW - 1).await?;
         let to = user_name(user);
-        let id = self.tally.id(&self.name, number);
+        let id = self.tally.id(&format!("{}-{to}", self.name), number);
         let letter =
             Letter { sender: &self.name, number, time: Instant::now(), bytes: self.tally.settings.body };
         let body = self.tally.body(letter);
@@ -224,7 +226,7 @@ async fn come_back(
             let (line, how) = one.come_back(&tally, start, backlog).await.with_context(|| name.clone())?;
             // As large as there are senders: never full.
             let _ = done.send(how).await;
-            stay(line, &mut one.log, &tally).await.with_context(|| format!("{name} was cut off"))
+            stay(line, &mut one.log, &tally.stop).await.with_context(|| format!("{name} was cut off"))
         });
     }
     go.send_replace(Some(Instant::now()));
@@ -267,18 +269,26 @@ impl Away {
             if matches!(frame.kind(), "message" | "publication") {
                 got += 1;
             }
-            tally.heard(&mut self.log, &frame);
+            heard(&mut self.log, &frame);
         }
         Ok((line, Return { back, caught_up: start.elapsed(), retries }))
     }
 }
 
+/// Writes down what a device was given.
+fn heard(log: &mut DeviceLog, frame: &Frame) {
+    match frame.kind() {
+        "publication" => log.publication(frame, None),
+        _ => log.frame(frame),
+    }
+}
+
 /// Reads until `stop`.
-async fn stay(mut line: Line, log: &mut DeviceLog, tally: &Tally) -> Result<()> {
+async fn stay(mut line: Line, log: &mut DeviceLog, stop: &CancellationToken) -> Result<()> {
     loop {
         tokio::select! {
-            () = tally.stop.cancelled() => return Ok(()),
-            frame = line.next_frame() => tally.heard(log, &frame?),
+            () = stop.cancelled() => return Ok(()),
+            frame = line.next_frame() => heard(log, &frame?),
         }
     }
 }

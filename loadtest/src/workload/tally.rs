@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::record::Recorder;
 use super::{Servers, Settings};
 use crate::client::Frame;
-use crate::history::{DeviceLog, History};
+use crate::history::History;
 
 /// Timers fire up to this much late by their own grain (tokio's is a
 /// millisecond). Anything later is the system's, and counts from the schedule.
@@ -131,14 +131,6 @@ impl Tally {
         let Some(micros) = frame.0["body"]["t"].as_u64().filter(|_| times) else { return };
         let time = self.start + Duration::from_micros(micros);
         self.recorder.arrived(user, now.saturating_duration_since(time), self.is_measured(time));
-    }
-
-    /// Writes down what a device was given.
-    pub(super) fn heard(&self, log: &mut DeviceLog, frame: &Frame) {
-        match frame.kind() {
-            "publication" => log.publication(frame, self.id_of(&frame.0["body"]).as_deref()),
-            _ => log.frame(frame),
-        }
     }
 
     /// This user's message has reached its reader.
