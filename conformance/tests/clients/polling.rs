@@ -69,6 +69,23 @@ async fn packets_come_in_a_post_and_go_in_the_next_poll() {
 }
 
 #[tokio::test]
+async fn an_answer_has_no_more_packets_than_every_client_takes() {
+    let server = Server::start().await;
+    let client = begin(&server).await;
+    let sent: Vec<String> = (0..100).map(|number| format!("4{number}")).collect();
+    assert_eq!(server.post(&client, &sent.join("\u{1e}")).await.parts(), (200, "ok"));
+    let mut came = Vec::new();
+    while came.len() < sent.len() {
+        let answer = server.get(&client).await;
+        let packets: Vec<_> = answer.body.split('\u{1e}').map(str::to_owned).collect();
+        assert!(packets.len() <= 16, "{answer:?}");
+        came.extend(packets);
+    }
+    assert_eq!(came, sent);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_poll_waits_for_what_comes() {
     let server = Server::start().await;
     let client = begin(&server).await;

@@ -11,12 +11,16 @@ use tokio::time::{Instant, Sleep};
 
 use super::heartbeat::Heartbeat;
 use super::packet::Payload;
+use super::portions::Portions;
 use super::refusal::Refusal;
 use crate::order;
 use crate::transport::inside::{Close, Exchange, Message};
 
-/// Messages taken from an exchange at a time.
-const BATCH: usize = 16;
+/// Packets in the answer to a poll: python-engineio refuses an answer with more
+/// and loses its connection.
+const PACKETS: usize = 16;
+/// Of these for what is said; the last may be a close.
+const SAID: usize = PACKETS - 1;
 /// Once a WebSocket has probed, a poll is answered after so long, though there is
 /// nothing: its client waits for that before it goes on there.
 const NOOP: Duration = Duration::from_millis(100);
@@ -67,7 +71,7 @@ pub(super) enum Over {
 impl Client {
     pub(super) fn new(id: String, exchange: Box<dyn Exchange>, heartbeat: Heartbeat) -> Self {
         let state = State {
-            exchange: Some(exchange),
+            exchange: Some(Box::new(Portions::of(exchange))),
             heartbeat,
             polling: false,
             poll: None,
@@ -325,8 +329,9 @@ fn gather(
     most: usize,
 ) -> Result<(), Close> {
     let mut said = Vec::new();
-    while payload.len() < most {
-        let Poll::Ready(result) = exchange.poll_say(cx, &mut said, BATCH) else { break };
+    while payload.len() < most && payload.packets() < SAID {
+        let room = SAID - payload.packets();
+        let Poll::Ready(result) = exchange.poll_say(cx, &mut said, room) else { break };
         said.drain(..).for_each(|message| payload.message(&message));
         result?;
     }

@@ -9,6 +9,7 @@ mod heartbeat;
 mod id;
 mod packet;
 mod polling;
+mod portions;
 mod refusal;
 mod websocket;
 

@@ -53,55 +53,63 @@ pub(super) fn packets(payload: &str) -> impl Iterator<Item = Option<Packet>> {
 
 /// The body of a poll's answer, as it grows.
 #[derive(Debug, Default)]
-pub(super) struct Payload(String);
+pub(super) struct Payload {
+    text: String,
+    packets: usize,
+}
 
 impl Payload {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.text.is_empty()
+    }
+
+    pub(super) fn packets(&self) -> usize {
+        self.packets
     }
 
     /// In bytes.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.text.len()
     }
 
-    fn separate(&mut self) {
-        if !self.0.is_empty() {
-            self.0.push(char::from(SEPARATOR));
+    fn begin_packet(&mut self) {
+        if !self.is_empty() {
+            self.text.push(char::from(SEPARATOR));
         }
+        self.packets += 1;
     }
 
     pub(super) fn ping(&mut self) {
-        self.separate();
-        self.0.push('2');
+        self.begin_packet();
+        self.text.push('2');
     }
 
     pub(super) fn close(&mut self) {
-        self.separate();
-        self.0.push('1');
+        self.begin_packet();
+        self.text.push('1');
     }
 
     pub(super) fn noop(&mut self) {
-        self.separate();
-        self.0.push('6');
+        self.begin_packet();
+        self.text.push('6');
     }
 
     pub(super) fn message(&mut self, message: &Message) {
-        self.separate();
+        self.begin_packet();
         match message {
             Message::Text(text) => {
-                self.0.push('4');
-                self.0.push_str(text);
+                self.text.push('4');
+                self.text.push_str(text);
             }
             Message::Binary(bytes) => {
-                self.0.push('b');
-                STANDARD.encode_string(bytes, &mut self.0);
+                self.text.push('b');
+                STANDARD.encode_string(bytes, &mut self.text);
             }
         }
     }
 
     pub(super) fn into_bytes(self) -> Bytes {
-        self.0.into()
+        self.text.into()
     }
 }
 

@@ -1,0 +1,97 @@
+//! An exchange that says no more at a time than it is asked for.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, ready};
+
+use crate::transport::inside::{Close, Exchange, Message, Refusal};
+
+/// Keeps what the exchange has said and nobody has taken yet: at most what
+/// belongs to one turn of it.
+pub(super) struct Portions {
+    exchange: Box<dyn Exchange>,
+    said: VecDeque<Message>,
+    /// How the exchange has ended, once all before it is taken.
+    ended: Option<Close>,
+}
+
+impl Portions {
+    pub(super) fn of(exchange: Box<dyn Exchange>) -> Self {
+        Self { exchange, said: VecDeque::new(), ended: None }
+    }
+}
+
+impl Exchange for Portions {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.exchange.poll_ready(cx)
+    }
+
+    fn hear(&mut self, message: Message) -> Result<(), Close> {
+        self.exchange.hear(message)
+    }
+
+    fn poll_say(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Message>,
+        most: usize,
+    ) -> Poll<Result<(), Close>> {
+        if self.said.is_empty() && self.ended.is_none() {
+            let mut said = Vec::new();
+            if let Err(close) = ready!(self.exchange.poll_say(cx, &mut said, most)) {
+                self.ended = Some(close);
+            }
+            self.said = said.into();
+        }
+        out.extend(self.said.drain(..most.min(self.said.len())));
+        match self.ended.take_if(|_| self.said.is_empty()) {
+            Some(close) => Poll::Ready(Err(close)),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn hold(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.exchange.hold(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Says three messages at once, and then that it has ended.
+    struct Three;
+
+    impl Exchange for Three {
+        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+
+        fn hear(&mut self, _message: Message) -> Result<(), Close> {
+            Ok(())
+        }
+
+        fn poll_say(
+            &mut self,
+            _cx: &mut Context<'_>,
+            out: &mut Vec<Message>,
+            _most: usize,
+        ) -> Poll<Result<(), Close>> {
+            out.extend(["one", "two", "three"].map(|text| Message::Text(text.to_owned())));
+            Poll::Ready(Err(Close::new(1000, "")))
+        }
+    }
+
+    #[test]
+    fn no_more_is_said_than_asked_for_and_the_end_comes_last() {
+        let mut portions = Portions::of(Box::new(Three));
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut out = Vec::new();
+        assert!(matches!(portions.poll_say(&mut cx, &mut out, 2), Poll::Ready(Ok(()))));
+        assert_eq!(out.len(), 2);
+        assert!(matches!(portions.poll_say(&mut cx, &mut out, 2), Poll::Ready(Err(_))));
+        let texts: Vec<_> = ["one", "two", "three"].map(|text| Message::Text(text.to_owned())).into();
+        assert_eq!(out, texts);
+    }
+}
