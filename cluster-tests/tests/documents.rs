@@ -1,9 +1,12 @@
 //! The links between the repository's documents lead somewhere: each relative
-//! one to a file that is there, each anchor to a heading.
+//! one to a file that is there, each anchor to a heading. And PROTOCOL.md and the
+//! JavaScript client know every command.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use proto::CommandKind;
 
 /// Folders that are made by programs; the client's reference is made with anchors of its own.
 const MADE: [&str; 7] = ["target", "node_modules", "dist", "build", "reference", ".git", "switchboard-data"];
@@ -27,6 +30,20 @@ fn links_lead_to_files_and_headings() {
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_command_is_in_the_protocol_and_in_the_client() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a folder above");
+    let read = |file: &str| fs::read_to_string(root.join(file)).expect("a file of the repository");
+    let protocol = read("docs/PROTOCOL.md");
+    let client = read("clients/javascript/src/client.ts") + &read("clients/javascript/src/vocabulary.ts");
+    // Those that clients have; the rest are backends' requests.
+    for kind in CommandKind::ALL.iter().filter(|kind| kind.protobuf().is_some()) {
+        let name = kind.as_str();
+        assert!(protocol.contains(&format!("\n| `{name}` | ")), "`{name}` is not in PROTOCOL.md §5");
+        assert!(client.contains(&format!("type: '{name}'")), "the JavaScript client has no `{name}`");
+    }
 }
 
 #[test]

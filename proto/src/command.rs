@@ -211,7 +211,7 @@ mod tests {
         routes.sort_unstable();
         routes.dedup();
         assert_eq!(routes.len(), count);
-        assert_eq!(CommandKind::parse("pin"), None);
+        assert_eq!(CommandKind::parse("no_such_command"), None);
     }
 
     #[test]

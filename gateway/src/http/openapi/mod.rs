@@ -289,6 +289,14 @@ mod tests {
     }
 
     #[test]
+    fn every_route_of_a_command_is_described() {
+        let described: Vec<_> = RESOURCES.iter().map(|resource| (resource.method, resource.path)).collect();
+        let routes = proto::CommandKind::ALL.iter().flat_map(|kind| kind.routes());
+        let missing: Vec<_> = routes.filter(|route| !described.contains(route)).collect();
+        assert!(missing.is_empty(), "not in the catalogue: {missing:?}");
+    }
+
+    #[test]
     fn ids_of_operations_are_their_own() {
         let mut ids: Vec<String> = RESOURCES.iter().map(operation_id).collect();
         ids.sort();
