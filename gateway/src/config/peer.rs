@@ -29,7 +29,7 @@ pub struct PeerArgs {
     ///
     /// Such as http://gw-1:7200; https where --internal-tls-cert is given. It is of
     /// this gateway alone: a name that stands for several is none. By default it has
-    /// the address of --peer-listen, or the host's name where that is 0.0.0.0 or [::].
+    /// the address of --peer-listen, or the host's name where that is every address.
     #[arg(long, env = "SWITCHBOARD_PEER_ADDRESS", value_name = "URL", requires = "peer_listen")]
     pub peer_address: Option<String>,
 
