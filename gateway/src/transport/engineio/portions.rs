@@ -5,18 +5,18 @@ use std::task::{Context, Poll, ready};
 
 use crate::transport::inside::{Close, Exchange, Message, Refusal};
 
-/// Keeps what the exchange has said and nobody has taken yet: at most what
-/// belongs to one turn of it.
+/// Keeps what the exchange has said beyond that: what belongs to the last message
+/// of one turn of it.
 pub(super) struct Portions {
     exchange: Box<dyn Exchange>,
-    said: VecDeque<Message>,
+    left: VecDeque<Message>,
     /// How the exchange has ended, once all before it is taken.
     ended: Option<Close>,
 }
 
 impl Portions {
     pub(super) fn of(exchange: Box<dyn Exchange>) -> Self {
-        Self { exchange, said: VecDeque::new(), ended: None }
+        Self { exchange, left: VecDeque::new(), ended: None }
     }
 }
 
@@ -35,15 +35,16 @@ impl Exchange for Portions {
         out: &mut Vec<Message>,
         most: usize,
     ) -> Poll<Result<(), Close>> {
-        if self.said.is_empty() && self.ended.is_none() {
-            let mut said = Vec::new();
-            if let Err(close) = ready!(self.exchange.poll_say(cx, &mut said, most)) {
-                self.ended = Some(close);
+        if self.left.is_empty() {
+            let room = out.len() + most;
+            self.ended = ready!(self.exchange.poll_say(cx, out, most)).err();
+            if out.len() > room {
+                self.left = out.split_off(room).into();
             }
-            self.said = said.into();
+        } else {
+            out.extend(self.left.drain(..most.min(self.left.len())));
         }
-        out.extend(self.said.drain(..most.min(self.said.len())));
-        match self.ended.take_if(|_| self.said.is_empty()) {
+        match self.ended.take_if(|_| self.left.is_empty()) {
             Some(close) => Poll::Ready(Err(close)),
             None => Poll::Ready(Ok(())),
         }
