@@ -62,17 +62,13 @@ async fn who_is_passed_on_to_a_gateway_that_stops_is_told_and_comes_back(
 ) -> Result<()> {
     let mut scene = Scene::start("").await?;
     let mut bob = Stock::start(Kind::SocketIo, &scene.url(), transports, "bob")?;
-    bob.until("welcome", |said| said.iter().any(|line| line["event"] == "welcome")).await?;
-    let welcome = bob.said.iter().find(|line| line["event"] == "welcome").context("a welcome")?.clone();
-    let own = scene.gateway_named(welcome["args"][0]["node"].as_str().context("a node")?)?;
-    let other = 1 - own;
+    let (own, other) = scene.own_and_other(&mut bob).await?;
     scene.write(other, &numbers(3)).await?;
     bob.until("three messages", |said| bodies(said, "alice").len() == 3).await?;
     scene.cluster.gateway_node(own).process()?.terminate()?;
     let away = |said: &[Value]| said.iter().any(|line| line["event"] == "goaway");
     bob.until("told to go elsewhere", away).await?;
-    let rest: Vec<Value> = (3..8).map(|number| json!(number)).collect();
-    scene.write(other, &rest).await?;
+    scene.write(other, &numbers(8)[3..]).await?;
     bob.connected(2).await?;
     bob.until("all messages", |said| bodies(said, "alice").len() >= 8).await?;
     assert_eq!(bob.bodies("alice"), numbers(8));

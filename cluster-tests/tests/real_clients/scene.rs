@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use testbed::{Balancer, Program};
 use tokio::process::Command;
 
+use crate::stock::{Stock, bodies, numbers};
+
 pub(crate) struct Scene {
     pub(crate) cluster: Cluster,
     balancer: Balancer,
@@ -25,6 +27,38 @@ impl Scene {
     /// Where clients connect.
     pub(crate) fn url(&self) -> String {
         self.balancer.url()
+    }
+
+    /// Waits until a client's session has begun: the gateway that has it, and the
+    /// other one.
+    pub(crate) async fn own_and_other(&self, client: &mut Stock) -> Result<(usize, usize)> {
+        let own = self.gateway_named(&client.welcomed().await?)?;
+        Ok((own, 1 - own))
+    }
+
+    /// Bob's gateway is killed between two of alice's messages: he comes back by
+    /// himself and is given all of them, once and in order.
+    pub(crate) async fn kills_the_gateway_of(&mut self, bob: &mut Stock) -> Result<()> {
+        let (own, other) = self.own_and_other(bob).await?;
+        self.write(own, &numbers(3)).await?;
+        bob.until("three messages", |said| bodies(said, "alice").len() == 3).await?;
+        self.cluster.gateway_node(own).kill();
+        self.write(other, &numbers(8)[3..]).await?;
+        bob.until("all messages", |said| bodies(said, "alice").len() >= 8).await?;
+        assert_eq!(bob.bodies("alice"), numbers(8));
+        Ok(())
+    }
+
+    /// Fails unless requests of these transports were passed on; a WebSocket is at
+    /// home wherever it comes.
+    pub(crate) async fn was_passed_on(&mut self, transports: &str) -> Result<()> {
+        let passed_on = self.passed_on().await?;
+        if transports == "websocket" {
+            assert_eq!(passed_on, 0.0, "a WebSocket is at home wherever it comes");
+        } else {
+            assert!(passed_on >= 2.0, "only {passed_on} requests were passed on");
+        }
+        Ok(())
     }
 
     /// Requests and WebSockets that gateways have passed on to each other.

@@ -2,7 +2,7 @@
 //! python-socketio as it comes from PyPI (`socketio/client.py`). Each of their
 //! requests goes to the other gateway than the one before.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use cluster_tests::Cluster;
 use loadtest::fleet::Fleet;
 use rstest::rstest;
@@ -10,10 +10,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::scene::Scene;
-use crate::stock::{Kind, Stock, bodies, numbers, of};
-
-/// Messages in each direction.
-const MESSAGES: usize = 100;
+use crate::stock::{Kind, MESSAGES, Stock, bodies, exchange, numbers, of};
 
 fn start(url: &str, transports: &str, user: &str) -> Result<Stock> {
     Stock::start(Kind::SocketIo, url, transports, user)
@@ -34,29 +31,15 @@ async fn messages_go_both_ways_once_and_in_order(
     for client in [&mut alice, &mut bob] {
         client.connected(1).await?;
     }
-    for number in 0..MESSAGES {
-        alice.command("send", json!({ "to": "bob", "body": number })).await?;
-        bob.command("send", json!({ "to": "alice", "body": number })).await?;
-    }
-    for (client, other) in [(&mut alice, "bob"), (&mut bob, "alice")] {
-        let all =
-            |said: &[Value]| of(said, "answer").count() == MESSAGES && bodies(said, other).len() >= MESSAGES;
-        client.until("all messages and answers", all).await?;
-        assert_eq!(client.bodies(other), numbers(MESSAGES));
-        assert!(of(&client.said, "answer").all(|answer| answer["type"] == "sent"), "{:?}", client.said);
+    exchange(&mut alice, &mut bob).await?;
+    for client in [&mut alice, &mut bob] {
         assert_eq!(of(&client.said, "opened").collect::<Vec<_>>(), [first], "{:?}", client.said);
         if transports.contains(',') {
             client.until("upgraded", |said| of(said, "upgraded").any(|over| over == "websocket")).await?;
         }
         assert_eq!(of(&client.said, "disconnected").count(), 0, "{:?}", client.said);
     }
-    let passed_on = scene.passed_on().await?;
-    if transports == "websocket" {
-        assert_eq!(passed_on, 0.0, "a WebSocket is at home wherever it comes");
-    } else {
-        assert!(passed_on >= 2.0, "only {passed_on} requests were passed on");
-    }
-    Ok(())
+    scene.was_passed_on(transports).await
 }
 
 #[rstest]
@@ -69,17 +52,7 @@ async fn whose_gateway_dies_comes_back_by_itself_and_misses_and_repeats_nothing(
 ) -> Result<()> {
     let mut scene = Scene::start("").await?;
     let mut bob = start(&scene.url(), transports, "bob")?;
-    bob.until("welcome", |said| said.iter().any(|line| line["event"] == "welcome")).await?;
-    let welcome = bob.said.iter().find(|line| line["event"] == "welcome").context("a welcome")?.clone();
-    let own = scene.gateway_named(welcome["args"][0]["node"].as_str().context("a node")?)?;
-    let other = 1 - own;
-    scene.write(own, &numbers(3)).await?;
-    bob.until("three messages", |said| bodies(said, "alice").len() == 3).await?;
-    scene.cluster.gateway_node(own).kill();
-    let rest: Vec<Value> = (3..8).map(|number| json!(number)).collect();
-    scene.write(other, &rest).await?;
-    bob.until("all messages", |said| bodies(said, "alice").len() >= 8).await?;
-    assert_eq!(bob.bodies("alice"), numbers(8));
+    scene.kills_the_gateway_of(&mut bob).await?;
     let connected: Vec<&Value> = of(&bob.said, "connected").collect();
     assert_eq!(connected, [&json!(false), &json!(true)], "{:?}", bob.said);
     Ok(())
@@ -113,11 +86,7 @@ async fn who_is_kicked_stays_away_and_whose_token_is_none_hears_so() -> Result<(
 async fn python_misses_and_repeats_nothing_though_its_gateway_dies(#[case] transports: &str) -> Result<()> {
     let mut scene = Scene::start("--messages-per-second 1000").await?;
     let mut bob = Stock::start(Kind::PythonSocketIo, &scene.url(), transports, "bob")?;
-    let welcomes = |said: &[Value]| said.iter().filter(|line| line["event"] == "welcome").count();
-    bob.until("welcome", |said| welcomes(said) == 1).await?;
-    let welcome = bob.said.iter().find(|line| line["event"] == "welcome").context("a welcome")?.clone();
-    let own = scene.gateway_named(welcome["args"][0]["node"].as_str().context("a node")?)?;
-    let other = 1 - own;
+    let (own, other) = scene.own_and_other(&mut bob).await?;
     let all = numbers(MESSAGES);
     let (first, rest) = all.split_at(MESSAGES / 2);
     let came = |said: &[Value], count: usize| {
@@ -130,6 +99,7 @@ async fn python_misses_and_repeats_nothing_though_its_gateway_dies(#[case] trans
     bob.until("half of all", |said| came(said, first.len())).await?;
     scene.cluster.gateway_node(own).kill();
     scene.write(other, rest).await?;
+    let welcomes = |said: &[Value]| said.iter().filter(|line| line["event"] == "welcome").count();
     bob.until("welcome again", |said| welcomes(said) == 2).await?;
     for number in rest {
         bob.command("send", json!({ "to": "alice", "body": number })).await?;

@@ -12,7 +12,10 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// Which client.
+/// Messages in each direction.
+pub(crate) const MESSAGES: usize = 100;
+
+/// A client that comes from a registry, and the program here that drives it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
     SocketIo,
@@ -84,6 +87,14 @@ impl Stock {
         self.until("connected", |said| of(said, "connected").count() == times).await
     }
 
+    /// Waits until its session has begun; returns the name of the node.
+    pub(crate) async fn welcomed(&mut self) -> Result<String> {
+        let is_welcome = |line: &Value| line["event"] == "welcome";
+        self.until("welcome", |said| said.iter().any(is_welcome)).await?;
+        let welcome = self.said.iter().find(|line| is_welcome(line)).context("a welcome")?;
+        Ok(welcome["args"][0]["node"].as_str().context("a node")?.to_owned())
+    }
+
     /// The bodies of a user's messages, in the order in which they came.
     pub(crate) fn bodies(&self, from: &str) -> Vec<Value> {
         bodies(&self.said, from)
@@ -101,4 +112,22 @@ pub(crate) fn bodies(said: &[Value], from: &str) -> Vec<Value> {
 
 pub(crate) fn numbers(count: usize) -> Vec<Value> {
     (0..count).map(|number| json!(number)).collect()
+}
+
+/// Both send a hundred messages to each other. Each is given all of the other's
+/// once and in order, and each of its own is answered, and no connection breaks.
+pub(crate) async fn exchange(alice: &mut Stock, bob: &mut Stock) -> Result<()> {
+    for number in 0..MESSAGES {
+        alice.command("send", json!({ "to": "bob", "body": number })).await?;
+        bob.command("send", json!({ "to": "alice", "body": number })).await?;
+    }
+    for (client, other) in [(alice, "bob"), (bob, "alice")] {
+        let all =
+            |said: &[Value]| of(said, "answer").count() == MESSAGES && bodies(said, other).len() >= MESSAGES;
+        client.until("all messages and answers", all).await?;
+        assert_eq!(client.bodies(other), numbers(MESSAGES));
+        assert!(of(&client.said, "answer").all(|answer| answer["type"] == "sent"), "{:?}", client.said);
+        assert_eq!(of(&client.said, "disconnected").count(), 0, "{:?}", client.said);
+    }
+    Ok(())
 }
