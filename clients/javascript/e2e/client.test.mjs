@@ -38,13 +38,6 @@ async function clientOn(t, transport, life = 3600) {
   return { page, user };
 }
 
-async function send(to, body) {
-  const headers = { authorization: `Bearer ${tokenOf('writer')}`, 'content-type': 'application/json' };
-  const url = `http://127.0.0.1:${cluster.gateways[1]}/v1/messages`;
-  const answer = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ to, body }) });
-  assert.equal(answer.status, 200);
-}
-
 for (const transport of ['websocket', 'sse', 'stream', 'poll', 'short-poll']) {
   test(`on ${transport} tokens that live four seconds are renewed, and nothing is missed`, async (t) => {
     const { page, user } = await clientOn(t, transport, 4);
@@ -52,7 +45,7 @@ for (const transport of ['websocket', 'sse', 'stream', 'poll', 'short-poll']) {
     // More than two lives of a token, and a message now and then.
     for (let n = 0; n < 20; n++) {
       said.push(n);
-      await send(user, n);
+      await cluster.client(1).write('writer', user, n);
       await page.waitForTimeout(500);
     }
     await page.waitForFunction((most) => globalThis.bodies.length >= most, said.length);
@@ -63,11 +56,7 @@ for (const transport of ['websocket', 'sse', 'stream', 'poll', 'short-poll']) {
 
 test('`kicked` ends it, and the client stays away', async (t) => {
   const { page, user } = await clientOn(t, 'websocket');
-  const token = tokenOf('backend', 3600, 'service');
-  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
-  const url = `http://127.0.0.1:${cluster.gateways[0]}/v1/kick`;
-  const answer = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ user }) });
-  assert.equal(answer.status, 200);
+  await cluster.client(0).post(tokenOf('backend', 3600, 'service'), '/v1/kick', { user });
   await page.waitForFunction(() => globalThis.client.state === 'disconnected');
   assert.equal(await page.evaluate(() => globalThis.client.error.code), 'kicked');
 });
@@ -75,12 +64,7 @@ test('`kicked` ends it, and the client stays away', async (t) => {
 test('a channel is read across transports', async (t) => {
   const { page } = await clientOn(t, 'websocket');
   const token = tokenOf('backend', 3600, 'publish');
-  const publish = async (body) => {
-    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
-    const url = `http://127.0.0.1:${cluster.gateways[1]}/v1/channels/c_news/messages`;
-    const answer = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ body }) });
-    assert.equal(answer.status, 200);
-  };
+  const publish = (body) => cluster.client(1).post(token, '/v1/channels/c_news/messages', { body });
   await page.evaluate(async () => {
     globalThis.news = [];
     globalThis.client.on('publication', ({ body }) => globalThis.news.push(body));
@@ -124,11 +108,11 @@ test('the iframe transport, imported separately, brings frames', async (t) => {
     await globalThis.client.connect();
   }, cluster.proxies[0].url);
   assert.equal(await page.evaluate(() => globalThis.client.transport), 'iframe');
-  for (const body of [1, 2, 3]) await send(user, body);
+  for (const body of [1, 2, 3]) await cluster.client(1).write('writer', user, body);
   await page.waitForFunction(() => globalThis.bodies.length === 3);
   // An iframe does not say that its connection was cut; the client finds out when it looks.
   cluster.proxies[0].cut();
-  await send(user, 4);
+  await cluster.client(1).write('writer', user, 4);
   await page.evaluate(() => globalThis.dispatchEvent(new Event('online')));
   await page.waitForFunction(() => globalThis.bodies.length === 4);
   assert.deepEqual(await page.evaluate(() => globalThis.bodies), [1, 2, 3, 4]);

@@ -111,18 +111,12 @@ test('everything can be done with the keyboard alone', async (t) => {
 
 test('ten thousand messages stay smooth', async (t) => {
   const [alice, bob] = [`alice-many`, `bob-many`];
-  const headers = { authorization: `Bearer ${tokenOf(alice)}`, 'content-type': 'application/json' };
+  const [writer, token] = [cluster.client(0), tokenOf(alice)];
   const send = (n) =>
-    fetch(`http://127.0.0.1:${cluster.gateways[0]}/v1/messages`, {
-      method: 'POST',
-      headers,
-      body: JSON.stringify({ to: bob, body: `message ${n}`, client_msg_id: `m${n}` }),
-    });
+    writer.post(token, '/v1/messages', { to: bob, body: `message ${n}`, client_msg_id: `m${n}` });
   const COUNT = 10_000;
   for (let n = 0; n < COUNT; n += 50) {
-    for (const answer of await Promise.all(Array.from({ length: 50 }, (_, k) => send(n + k)))) {
-      assert.equal(answer.status, 200, await answer.text());
-    }
+    await Promise.all(Array.from({ length: 50 }, (_, k) => send(n + k)));
   }
   const reader = await person(browser, cluster.proxies[1].url, bob);
   t.after(() => reader.close());

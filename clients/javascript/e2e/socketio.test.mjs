@@ -2,39 +2,11 @@
 // a hundred messages both ways through a load balancer that knows no affinity, and the gateway killed in
 // between.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import http from 'node:http';
-import { createRequire } from 'node:module';
-import { after, before, test } from 'node:test';
-import { startProxy } from '../test/support/proxy.mjs';
-import { launch } from './support/browser.mjs';
-import { startCluster, tokenOf } from './support/cluster.mjs';
+import { test } from 'node:test';
+import { tokenOf } from './support/cluster.mjs';
+import { stage, talk, until } from './support/stock.mjs';
 
-const CLIENT = readFileSync(
-  createRequire(import.meta.url).resolve('socket.io-client/dist/socket.io.js'),
-  'utf8',
-);
-const MESSAGES = 100;
-
-let pages;
-let cluster;
-let balancer;
-let browser;
-before(async () => {
-  pages = http.createServer((_, response) => {
-    response.setHeader('content-type', 'text/html');
-    response.end('<!doctype html><meta charset="utf-8"><title>page</title>');
-  });
-  await new Promise((over) => pages.listen(0, '127.0.0.1', over));
-  [cluster, browser] = await Promise.all([startCluster(), launch()]);
-  balancer = await startProxy(cluster.gateways);
-});
-after(async () => {
-  await browser?.close();
-  await balancer?.stop();
-  await cluster?.stop();
-  pages?.close();
-});
+const at = stage('socket.io-client/dist/socket.io.js');
 
 /** What the page does: keeps what it hears, and sends again what was not answered. */
 function run({ url, token, transports, friend }) {
@@ -67,34 +39,15 @@ for (const [name, transports, over] of [
 ]) {
   test(`${name}: nothing is missed and nothing comes twice, though the gateway is killed`, async (t) => {
     const [user, friend] = [`page-${name}`, `friend-${name}`];
-    const context = await browser.newContext();
+    const context = await at.browser.newContext();
     t.after(() => context.close());
     const page = await context.newPage();
-    await page.goto(`http://127.0.0.1:${pages.address().port}/`);
-    await page.addScriptTag({ content: CLIENT });
-    await page.evaluate(run, { url: balancer.url, token: tokenOf(user), transports, friend });
-    const until = (what, most) => page.waitForFunction(what, most, { timeout: 60_000 });
-    await until(
-      (most) => globalThis.state.nodes.length > 0 && globalThis.state.over.length >= most,
-      over.length,
-    );
-
-    const node = await page.evaluate(() => Number(globalThis.state.nodes[0].slice('gw-'.length)) - 1);
-    const other = cluster.client(1 - node);
-    const expected = [...Array(MESSAGES).keys()];
-    for (const n of expected) {
-      await page.evaluate((n) => globalThis.say(n), n);
-      await other.write(friend, user, n);
-      if (n === MESSAGES / 2) {
-        await cluster.kill(`gw-${node + 1}`);
-        await cluster.startGateway(node);
-      }
-      await until((most) => globalThis.state.answered >= most, n + 1);
-    }
-    await until((most) => globalThis.state.heard.length >= most, MESSAGES);
+    await page.goto(at.pages);
+    await page.addScriptTag({ content: at.script });
+    await page.evaluate(run, { url: at.balancer.url, token: tokenOf(user), transports, friend });
+    await until(page, (most) => globalThis.state.over.length >= most, over.length);
+    await talk(page, at.cluster, user, friend);
     const state = await page.evaluate(() => globalThis.state);
-    assert.deepEqual(state.heard, expected);
-    assert.deepEqual(await other.written(friend, user), expected);
     assert.deepEqual(state.over.slice(0, over.length), over);
     // It has come back by itself.
     assert.ok(state.nodes.length > 1, JSON.stringify(state));

@@ -111,22 +111,24 @@ class Cluster {
     }
   }
 
-  /** Somebody who writes and reads over HTTP at one gateway. */
+  /** Requests over HTTP at one gateway; what is not answered with 200 is an error. */
   client(n) {
-    const request = async (user, path, options) => {
-      const headers = { authorization: `Bearer ${tokenOf(user)}`, 'content-type': 'application/json' };
+    const request = async (token, path, options) => {
+      const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
       const answer = await fetch(`http://127.0.0.1:${this.gateways[n]}${path}`, { headers, ...options });
-      if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
+      if (answer.status !== 200) throw new Error(`${path}: ${answer.status}: ${await answer.text()}`);
       return answer.json();
     };
+    const post = (token, path, body) => request(token, path, { method: 'POST', body: JSON.stringify(body) });
     return {
+      post,
       /** Writes to somebody. */
-      write: (from, to, body) =>
-        request(from, '/v1/messages', { method: 'POST', body: JSON.stringify({ to, body }) }),
+      write: (from, to, body) => post(tokenOf(from), '/v1/messages', { to, body }),
       /** What has been written to somebody by somebody, from the log. */
       async written(reader, writer) {
         const conversation = [reader, writer].sort().join('~');
-        const { messages } = await request(reader, `/v1/conversations/${conversation}/messages?limit=200`);
+        const path = `/v1/conversations/${conversation}/messages?limit=200`;
+        const { messages } = await request(tokenOf(reader), path);
         return messages.filter((message) => message.from === writer).map((message) => message.body);
       },
     };
