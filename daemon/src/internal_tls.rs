@@ -1,28 +1,20 @@
 //! TLS on the ways between our own processes, which both ends prove their part in:
-//! a certificate of the cluster's own authority, for the cluster's name. The files
-//! are read again when they change.
+//! a certificate of the cluster's own authority, for the cluster's name.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::client::verify_server_name;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use crate::args::heading;
-use crate::lock::{LEAF, SharedLock};
-
-/// Between two readings of the files. Contents are compared, not dates: mounted
-/// secrets are replaced through a symbolic link.
-const LOOK: Duration = Duration::from_secs(1);
+use crate::pem_files::{Followed, Pem, PemFile};
 
 /// The flags.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -72,8 +64,11 @@ impl InternalTlsArgs {
             // Clap lets none of them come alone.
             return Ok(None);
         };
-        let files =
-            Files { certificate: certificate.clone(), key: key.clone(), authority: authority.clone() };
+        let files = [
+            PemFile::new("--internal-tls-cert", certificate),
+            PemFile::new("--internal-tls-key", key),
+            PemFile::new("--internal-tls-ca", authority),
+        ];
         InternalTls::open(files, &self.internal_tls_name).map(Some)
     }
 
@@ -96,49 +91,29 @@ pub struct InternalTls(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    files: Files,
     /// What the certificate of the other end is for.
     name: ServerName<'static>,
-    /// What the files held when they were first read.
-    first: u64,
-    /// Replaced as a whole: open connections keep the old one.
-    now: SharedLock<LEAF, Ends>,
+    ends: Followed<Ends, 3>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Ends {
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
 }
 
-#[derive(Debug, Clone)]
-struct Files {
-    certificate: PathBuf,
-    key: PathBuf,
-    authority: PathBuf,
-}
-
-/// What is in the files.
-#[derive(Hash)]
-struct Pem {
-    certificate: Vec<u8>,
-    key: Vec<u8>,
-    authority: Vec<u8>,
-}
-
 impl InternalTls {
-    fn open(files: Files, name: &str) -> Result<Self, String> {
-        let pem = files.read()?;
-        let ends = files.parse(&pem)?;
+    fn open(files: [PemFile; 3], name: &str) -> Result<Self, String> {
+        let ends = Followed::open(files, Ends::of)?;
         let name = ServerName::try_from(name.to_owned())
             .map_err(|_| "--internal-tls-name: must be a DNS name, such as switchboard".to_owned())?;
-        Ok(Self(Arc::new(Shared { files, name, first: pem.fingerprint(), now: SharedLock::new(ends) })))
+        Ok(Self(Arc::new(Shared { name, ends })))
     }
 
     /// The serving end of a new connection. Fails where the other one is none of
     /// ours.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<server::TlsStream<TcpStream>> {
-        let server = self.0.now.read().server.clone();
+        let server = self.0.ends.now(|ends| ends.server.clone());
         let stream = TlsAcceptor::from(server).accept(stream).await?;
         // Of a server's certificate rustls looks at the name, of a client's it does not.
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
@@ -150,109 +125,53 @@ impl InternalTls {
 
     /// The end that connects.
     pub async fn connect(&self, stream: TcpStream) -> io::Result<client::TlsStream<TcpStream>> {
-        let client = self.0.now.read().client.clone();
+        let client = self.0.ends.now(|ends| ends.client.clone());
         TlsConnector::from(client).connect(self.0.name.clone(), stream).await
     }
 
     /// The private key's file.
     pub fn key(&self) -> &Path {
-        &self.0.files.key
+        let [_, key, _] = self.0.ends.files();
+        &key.path
     }
 
     /// Follows the files while it is polled.
     pub async fn follow(self) {
-        let mut seen = Ok(self.0.first);
-        loop {
-            tokio::time::sleep(LOOK).await;
-            let files = self.0.files.clone();
-            let Ok(pem) = tokio::task::spawn_blocking(move || files.read()).await else { continue };
-            let now = pem.as_ref().map(Pem::fingerprint).map_err(Clone::clone);
-            if now == seen {
-                continue;
-            }
-            seen = now;
-            match pem.and_then(|pem| self.0.files.parse(&pem)) {
-                Ok(ends) => {
-                    *self.0.now.write() = ends;
-                    tracing::info!("new connections between our processes get the new certificate");
-                }
-                // Also where only some of the files are replaced yet.
-                Err(reason) => tracing::error!(reason, "the old certificate between our processes stays"),
-            }
-        }
+        self.0.ends.follow().await;
     }
 }
 
-impl Files {
-    /// Blocks. Fails with the flag of a file that cannot be read.
-    fn read(&self) -> Result<Pem, String> {
-        let read = |flag: &str, path: &Path| {
-            std::fs::read(path).map_err(|error| format!("{flag}: cannot read {}: {error}", path.display()))
-        };
-        Ok(Pem {
-            certificate: read("--internal-tls-cert", &self.certificate)?,
-            key: read("--internal-tls-key", &self.key)?,
-            authority: read("--internal-tls-ca", &self.authority)?,
-        })
-    }
-
-    fn parse(&self, pem: &Pem) -> Result<Ends, String> {
-        let chain = certificates("--internal-tls-cert", &self.certificate, &pem.certificate)?;
-        // The parser's own words may quote the file.
-        let key = PrivateKeyDer::from_pem_slice(&pem.key).map_err(|_| {
-            format!("--internal-tls-key: cannot use {}: it has no private key in PEM", self.key.display())
-        })?;
-        let authority = |why: &dyn std::fmt::Display| {
-            format!("--internal-tls-ca: cannot use {}: {why}", self.authority.display())
-        };
+impl Ends {
+    fn of([certificate, key, authority]: &[Pem; 3]) -> Result<Self, String> {
+        let chain = certificate.certificates()?;
+        let private = key.key()?;
         let mut roots = RootCertStore::empty();
-        for root in certificates("--internal-tls-ca", &self.authority, &pem.authority)? {
-            roots.add(root).map_err(|error| authority(&error))?;
+        for root in authority.certificates()? {
+            roots.add(root).map_err(|error| authority.wrong(error))?;
         }
         let roots = Arc::new(roots);
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
             .build()
-            .map_err(|error| authority(&error))?;
+            .map_err(|error| authority.wrong(error))?;
         let pair = |error: rustls::Error| {
-            let key = self.key.display();
-            format!(
-                "--internal-tls-key: cannot use {key} with the certificate of --internal-tls-cert: {error}"
-            )
+            key.wrong(format_args!("with the certificate of --internal-tls-cert: {error}"))
         };
         let versions = "the provider has suites for this version";
         let mut server = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect(versions)
             .with_client_cert_verifier(verifier)
-            .with_single_cert(chain.clone(), key.clone_key())
+            .with_single_cert(chain.clone(), private.clone_key())
             .map_err(pair)?;
         let mut client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect(versions)
             .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)
+            .with_client_auth_cert(chain, private)
             .map_err(pair)?;
         server.alpn_protocols = vec![b"h2".to_vec()];
         client.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Ends { server: Arc::new(server), client: Arc::new(client) })
+        Ok(Self { server: Arc::new(server), client: Arc::new(client) })
     }
-}
-
-impl Pem {
-    fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
-        hasher.finish()
-    }
-}
-
-fn certificates(flag: &str, file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
-    let why = match read {
-        Ok(certificates) if !certificates.is_empty() => return Ok(certificates),
-        Ok(_) => "it has no certificate in PEM".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    Err(format!("{flag}: cannot use {}: {why}", file.display()))
 }

@@ -11,8 +11,8 @@
 //! [`healthcheck`] (the subcommand that asks for `/readyz`), [`check`]
 //! (whether a configuration would work), [`causes`] (of errors), [`Backoff`]
 //! (pauses between attempts), [`Tasks`] (tasks that their owner waits for),
-//! [`lock`] (locks with a checked order), [`internal_tls`] (TLS between our own
-//! processes).
+//! [`lock`] (locks with a checked order), [`pem_files`] (certificates that are
+//! read again), [`internal_tls`] (TLS between our own processes).
 
 pub mod admin;
 pub mod args;
@@ -28,6 +28,7 @@ pub mod log_limit;
 pub mod logs;
 pub mod metric;
 mod otlp;
+pub mod pem_files;
 pub mod process;
 pub mod run;
 pub mod settings;

@@ -12,7 +12,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::certificate::Certificate;
 use super::connection::Admitted;
 use super::refusal::Refusals;
 use super::slots::{Counts, Slots};
@@ -41,7 +40,7 @@ pub(super) struct Shared {
     slots: Arc<Slots>,
     refusals: Refusals,
     /// The TLS certificate; `None`: without TLS.
-    pub(super) certificate: Option<Certificate>,
+    pub(super) certificate: Option<Tls>,
     handshake_timeout: Duration,
     /// The longest time from the end of a request to the header of the next
     /// one.
@@ -66,7 +65,7 @@ impl Acceptor {
             builders: connection::Builders::new(limits),
             slots: Slots::new(limits.max_connections, limits.max_connections_per_address),
             refusals: Refusals::default(),
-            certificate: tls.map(Certificate::new),
+            certificate: tls,
             silence: heartbeat * 2,
             handshake_timeout: limits.handshake_timeout,
             header_timeout: limits.header_timeout,

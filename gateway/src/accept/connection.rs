@@ -108,7 +108,7 @@ pub(super) async fn run(shared: Arc<Shared>, admitted: Admitted) {
         None => Stream::Plain(stream),
         Some(certificate) => {
             // Boxed: most of the handshake's memory is not needed afterwards.
-            let shaken = Box::pin(TlsAcceptor::from(certificate.now()).accept(stream));
+            let shaken = Box::pin(TlsAcceptor::from(certificate.server()).accept(stream));
             tokio::select! {
                 biased;
                 // No request has come yet.

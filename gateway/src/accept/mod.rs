@@ -1,8 +1,8 @@
 //! Sockets and HTTP, below all routes: [`acceptor`] accepts connections,
 //! `slots` limits them, `connection` serves one with hyper (`scan` and
 //! [`strict`] refuse what hyper is too lenient about, [`refusal`] writes the
-//! refusal), `certificate` has the TLS certificate, `socket` is a connection
-//! that a WebSocket may take over, `stream` the bytes below. [`long_response`]
+//! refusal), `socket` is a connection that a WebSocket may take over, `stream` the
+//! bytes below. [`long_response`]
 //! marks streams and waiting polls, and `long_response_writer` writes them
 //! without hyper. [`busy`] responds to an EventSource that cannot be served
 //! now. Nothing here knows of sessions.
@@ -10,7 +10,6 @@
 pub mod acceptor;
 pub mod body;
 pub mod busy;
-mod certificate;
 mod connection;
 pub mod long_response;
 mod long_response_writer;

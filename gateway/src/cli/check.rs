@@ -76,13 +76,13 @@ pub fn tls(checks: &mut Checks, args: &TlsArgs) {
         Err(wrong) => failed(checks, &wrong),
         Ok(None) => {}
         Ok(Some(tls)) => {
-            let certificate = match tls.untimely {
+            let certificate = match tls.untimely() {
                 Some(Untimely::Refused(why)) => Finding::fail(format!("the certificate {why}")),
                 Some(Untimely::EndsSoon(why)) => Finding::warn(format!("the certificate {why}")),
                 None => Finding::ok("the certificate can be used with its key"),
             };
             checks.found("--tls-cert", [certificate]);
-            checks.found("--tls-key", config::readable_by_all(tls.files.key()).map(Finding::warn));
+            checks.found("--tls-key", config::readable_by_all(tls.key()).map(Finding::warn));
         }
     }
 }

@@ -24,7 +24,7 @@ pub use peer::{Peer, PeerAddress, PeerArgs};
 pub use rates::{RateArgs, RateLimitConfig};
 pub use router::RouterUrl;
 pub use sockjs::ClientUrl;
-pub use tls::{Fingerprint, Pem, Tls, TlsArgs, TlsFiles};
+pub use tls::{Tls, TlsArgs};
 pub use validity::Untimely;
 
 use std::net::SocketAddr;
@@ -258,11 +258,11 @@ impl Config {
             }
         }
         if let Some(Untimely::Refused(why) | Untimely::EndsSoon(why)) =
-            self.tls.as_ref().and_then(|tls| tls.untimely.as_ref())
+            self.tls.as_ref().and_then(Tls::untimely)
         {
             tracing::warn!("--tls-cert: the certificate {why}");
         }
-        let key = self.tls.as_ref().and_then(|tls| readable_by_all(tls.files.key()));
+        let key = self.tls.as_ref().and_then(|tls| readable_by_all(tls.key()));
         for warning in key.map(|why| format!("--tls-key: {why}")).into_iter().chain(self.auth.warnings()) {
             tracing::warn!("{warning}");
         }

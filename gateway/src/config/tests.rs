@@ -162,7 +162,7 @@ fn a_certificate_is_read_at_the_start_or_its_flag_is_named() {
         parse(&flags.each_ref().map(String::as_str)).unwrap().front.check()
     };
     let tls = with("one.cert.pem", "one.key.pem").unwrap().tls.unwrap();
-    assert_eq!(tls.server.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
+    assert_eq!(tls.server().alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
     for (certificate, key, says) in [
         ("none.pem", "one.key.pem", "--tls-cert: cannot read tests/certificates/none.pem"),
         ("one.cert.pem", "none.pem", "--tls-key: cannot read tests/certificates/none.pem"),
