@@ -5,6 +5,7 @@
 //! them that standalone has, too. `check` turns flags into the configuration, or
 //! says in one line what is wrong with which flag.
 
+mod address;
 mod auth;
 pub mod host;
 mod limits;

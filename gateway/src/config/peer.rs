@@ -9,8 +9,8 @@ use daemon::args::heading;
 use daemon::internal_tls::{InternalTls, InternalTlsArgs};
 use url::Url;
 
-use super::Wrong;
 use super::limits::within;
+use super::{Wrong, address};
 
 /// The flags.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -122,13 +122,8 @@ impl FromStr for PeerAddress {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const FORM: &str = "must be a URL such as http://gw-1:7200";
         let url = Url::parse(text).map_err(|_| FORM)?;
-        let bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.username().is_empty();
-        let host = match url.host() {
-            Some(url::Host::Ipv6(address)) => address.to_string(),
-            Some(host) => host.to_string(),
-            None => return Err(FORM),
-        };
-        if !matches!(url.scheme(), "http" | "https") || !bare {
+        let host = address::host(&url).ok_or(FORM)?;
+        if !matches!(url.scheme(), "http" | "https") || !address::is_bare(&url) {
             return Err(FORM);
         }
         let tls = url.scheme() == "https";
@@ -139,11 +134,7 @@ impl FromStr for PeerAddress {
 impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };
-        if self.host.contains(':') {
-            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{scheme}://{}:{}", self.host, self.port)
-        }
+        address::write(f, scheme, &self.host, self.port)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::address;
+
 /// The port of a router when its URL names none.
 const DEFAULT_PORT: u16 = 7100;
 
@@ -24,13 +26,8 @@ impl FromStr for RouterUrl {
         if url.scheme() != "http" {
             return Err("must begin with http:// (routers speak gRPC without TLS)".to_owned());
         }
-        let bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.username().is_empty();
-        let host = match url.host() {
-            Some(url::Host::Ipv6(address)) => address.to_string(),
-            Some(host) => host.to_string(),
-            None => return Err("has no host".to_owned()),
-        };
-        if !bare {
+        let host = address::host(&url).ok_or("has no host")?;
+        if !address::is_bare(&url) {
             return Err("must be only http://HOST:PORT".to_owned());
         }
         // `Url` leaves out the scheme's own port, so `http://router:80` is
@@ -43,11 +40,7 @@ impl FromStr for RouterUrl {
 
 impl fmt::Display for RouterUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "http://[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "http://{}:{}", self.host, self.port)
-        }
+        address::write(f, "http", &self.host, self.port)
     }
 }
 
