@@ -15,12 +15,11 @@ use axum::Router;
 use gateway::accept::Acceptor;
 use gateway::config::Limits;
 use gateway::peer::port::Port;
-use gateway::peer::{Claims, Relay, RelayConfig};
+use gateway::peer::{OtherGateways, RelayConfig};
 use gateway::transport::engineio;
 use gateway::transport::inside::Inside;
 use gateway::transport::socketio::SocketIo;
 use gateway::transport::websocket::plain;
-use store::Peers;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -71,13 +70,12 @@ pub async fn serve(
         None => None,
     };
     let (requests, tls) = among.as_ref().map(|among| (among.requests, among.tls.clone())).unwrap_or_default();
-    let peers = among.map(|among| {
-        let (peers, claimed): (Arc<dyn Peers>, _) = (Arc::new(among), node.clone());
+    let others = among.map(|among| {
         let (draining, stop) = (stop.clone(), ending.clone());
         let config = RelayConfig { requests, draining, stop, tls: tls.clone() };
-        (Relay::new(peers.clone(), config, tracker.clone()), Claims::new(&claimed, peers))
+        OtherGateways::new(&node, Arc::new(among), config, tracker.clone())
     });
-    let relay = peers.as_ref().map(|(relay, _)| relay.clone());
+    let relay = others.as_ref().map(|others| others.relay.clone());
     let engine = |inside: Arc<dyn Inside>| {
         let settings = settings(&node, times);
         engineio::Server::start(inside, settings, relay.clone(), &tracker, ending.clone())
@@ -87,7 +85,7 @@ pub async fn serve(
     let polled: Router = engineio::routes("/engine.io/", &engineio);
     let polled = polled.merge(engineio::routes("/socket.io/", &socketio));
     // SockJS answers other origins by itself.
-    let sockjs = sockjs::routes(peers.as_ref(), &tracker, &ending);
+    let sockjs = sockjs::routes(others.as_ref(), &tracker, &ending);
     if let Some(listener) = port {
         let routes = polled.clone().merge(sockjs.clone());
         let port = Port { node, routes, requests, max_header_bytes: limits.max_header_bytes, tls };

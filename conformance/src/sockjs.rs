@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
-use gateway::peer::{Claims, Relay};
+use gateway::peer::OtherGateways;
 use gateway::transport::inside::{Close, Exchange, Inside, Message, Refusal};
 use gateway::transport::sockjs::{self, Host, Options, RESPONSE_LIMIT, Surroundings};
 use http::request::Parts;
@@ -24,12 +24,12 @@ const LIMIT: usize = 4_096;
 
 /// `/echo`, `/disabled_websocket_echo`, `/cookie_needed_echo` and `/close`.
 pub(crate) fn routes(
-    peers: Option<&(Arc<Relay>, Arc<Claims>)>,
+    others: Option<&OtherGateways>,
     tracker: &TaskTracker,
     stop: &CancellationToken,
 ) -> Router {
     let around =
-        |host| Surroundings { host, peers: peers.cloned(), tracker: tracker.clone(), stop: stop.clone() };
+        |host| Surroundings { host, others: others.cloned(), tracker: tracker.clone(), stop: stop.clone() };
     let plain = Options {
         websocket: true,
         cookie: false,

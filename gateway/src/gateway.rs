@@ -18,7 +18,7 @@ use crate::channels::Channels;
 use crate::config::Config;
 use crate::link::{Commands, NodeContext, Routers};
 use crate::metrics;
-use crate::peer::{Claims, Relay};
+use crate::peer::OtherGateways;
 use crate::protocol::failure::Failure;
 use crate::session::{SessionConfig, Sessions};
 use proto::Class;
@@ -40,10 +40,8 @@ pub struct Gateway {
     pub callers: Callers,
     /// What clients have sent half of.
     pub(crate) half_sent: Arc<HalfSent>,
-    /// The way to the other gateways; nothing where this one has no peers.
-    pub(crate) relay: Option<Arc<Relay>>,
-    /// What the other gateways are told of this one's sessions; as `relay`.
-    pub(crate) claims: Option<Arc<Claims>>,
+    /// Nothing where this one is alone.
+    pub(crate) others: Option<OtherGateways>,
 }
 
 impl Gateway {
@@ -58,9 +56,8 @@ impl Gateway {
         tracker: TaskTracker,
         draining: CancellationToken,
         class_of: fn(&str) -> Option<Class>,
-        peers: Option<(Arc<Relay>, Arc<Claims>)>,
+        others: Option<OtherGateways>,
     ) -> Arc<Self> {
-        let (relay, claims) = peers.unzip();
         let limits = &config.limits;
         let context = NodeContext::new(node, routers, tracker, draining, limits.attaches_at_once);
         let channels = Channels::new(context.clone(), limits.max_subscriptions);
@@ -76,8 +73,7 @@ impl Gateway {
             commands: Commands::new(context.clone(), limits.command_timeout),
             callers: Callers::new(context.clone(), auth, RateLimits::new(config.rates), class_of),
             half_sent: HalfSent::new(limits.max_request_bytes_held),
-            relay,
-            claims,
+            others,
             context,
             config,
         });

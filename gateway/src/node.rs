@@ -19,7 +19,7 @@ use crate::config::{Config, Page, Peer, RouterUrl};
 use crate::gateway::Gateway;
 use crate::link::{Dial, LinkConfig, Routers};
 use crate::peer::port::Port;
-use crate::peer::{self, Claims, Relay, RelayConfig};
+use crate::peer::{self, OtherGateways, RelayConfig};
 use crate::session::farewell::{self, Departure};
 use crate::session::{between_polls, bus_reader, presence};
 use crate::transport::TRANSPORTS;
@@ -71,12 +71,10 @@ impl Node {
         let auth = Authenticator::new(&config.auth)?;
         let class_of = crate::http::catalogue::class_of;
         let draining = stop.child_token();
-        let peers = match &config.peer {
-            None => None,
-            Some(peer) => Some(Peers::open(peer, &node, &*bus, &tasks, &draining)?),
-        };
-        let (relays, port) = peers.map(|peers| (peers.relays, peers.port)).unzip();
-        let gateway = Gateway::new(config, node, auth, routers, tracker, draining, class_of, relays);
+        let peers = config.peer.as_ref();
+        let peers = peers.map(|peer| open_peers(peer, &node, &*bus, &tasks, &draining)).transpose()?;
+        let (others, port) = peers.unzip();
+        let gateway = Gateway::new(config, node, auth, routers, tracker, draining, class_of, others);
         let (context, sessions) = (&gateway.context, &gateway.sessions);
         tasks.spawn_until_stop(gateway.callers.auth.clone().keep_fresh());
         if let Some(peer) = gateway.config.peer.clone() {
@@ -141,7 +139,7 @@ impl Node {
         let last_requests = async {
             acceptor.last_requests().await;
             // Those have no connection here that other gateways pass on.
-            while gateway.relay.is_some() && !gateway.sessions.hub.is_empty() {
+            while gateway.others.is_some() && !gateway.sessions.hub.is_empty() {
                 tokio::time::sleep(LOOK).await;
             }
         };
@@ -155,37 +153,27 @@ impl Node {
     }
 }
 
-/// The way to the other gateways, and from them.
-struct Peers {
-    relays: (Arc<Relay>, Arc<Claims>),
-    port: TcpListener,
-}
-
-impl Peers {
-    /// Fails where the port cannot be had.
-    fn open(
-        peer: &Peer,
-        node: &NodeIncarnation,
-        bus: &dyn Bus,
-        tasks: &Tasks,
-        draining: &CancellationToken,
-    ) -> anyhow::Result<Self> {
-        let port = std::net::TcpListener::bind(peer.listen)
-            .and_then(|port| port.set_nonblocking(true).map(|()| port))
-            .and_then(TcpListener::from_std)
-            .with_context(|| format!("--peer-listen: cannot listen on {}", peer.listen))?;
-        let peers = bus.peers();
-        let (draining, stop) = (draining.clone(), tasks.stop().clone());
-        let config = RelayConfig { requests: peer.requests, draining, stop, tls: peer.tls.clone() };
-        let relay = Relay::new(peers.clone(), config, tasks.tracker().clone());
-        let claims = Claims::new(node.node(), peers.clone());
-        tasks.spawn_until_stop(claims.clone().keep());
-        if let Some(tls) = peer.tls.clone() {
-            tasks.spawn_until_stop(tls.follow());
-        }
-        tracing::info!(listen = %peer.listen, address = %peer.address, "serves other gateways");
-        Ok(Self { relays: (relay, claims), port })
+/// The way to the other gateways, and from them. Fails where the port cannot be had.
+fn open_peers(
+    peer: &Peer,
+    node: &NodeIncarnation,
+    bus: &dyn Bus,
+    tasks: &Tasks,
+    draining: &CancellationToken,
+) -> anyhow::Result<(OtherGateways, TcpListener)> {
+    let port = std::net::TcpListener::bind(peer.listen)
+        .and_then(|port| port.set_nonblocking(true).map(|()| port))
+        .and_then(TcpListener::from_std)
+        .with_context(|| format!("--peer-listen: cannot listen on {}", peer.listen))?;
+    let (draining, stop) = (draining.clone(), tasks.stop().clone());
+    let config = RelayConfig { requests: peer.requests, draining, stop, tls: peer.tls.clone() };
+    let others = OtherGateways::new(node.node(), bus.peers(), config, tasks.tracker().clone());
+    tasks.spawn_until_stop(others.claims.clone().keep());
+    if let Some(tls) = peer.tls.clone() {
+        tasks.spawn_until_stop(tls.follow());
     }
+    tracing::info!(listen = %peer.listen, address = %peer.address, "serves other gateways");
+    Ok((others, port))
 }
 
 /// Subscribes, however long that takes, and feeds the sessions.

@@ -12,12 +12,33 @@ pub(crate) mod pipe;
 pub mod port;
 mod relay;
 
-pub use claims::Claims;
+use claims::Claims;
 pub(crate) use claims::{Claim, Holder, Unknown};
 pub(crate) use relay::{Opened, Passing, apart};
 pub use relay::{Relay, RelayConfig, Unreached};
 
+use std::sync::Arc;
+
 use http::HeaderName;
+use store::Peers;
+use tokio_util::task::TaskTracker;
+
+/// The other gateways, for one that has some. Clones share everything.
+#[derive(Clone)]
+pub struct OtherGateways {
+    /// The way to them.
+    pub relay: Arc<Relay>,
+    /// What they are told of this one's sessions.
+    pub(crate) claims: Arc<Claims>,
+}
+
+impl OtherGateways {
+    /// To whoever `peers` knows, from the node of this name. Its tasks are on
+    /// `tracker`.
+    pub fn new(node: &str, peers: Arc<dyn Peers>, config: RelayConfig, tracker: TaskTracker) -> Self {
+        Self { relay: Relay::new(peers.clone(), config, tracker), claims: Claims::new(node, peers) }
+    }
+}
 
 /// On a request that is passed on: the address and port of its client.
 const CLIENT: HeaderName = HeaderName::from_static("switchboard-client");

@@ -62,7 +62,8 @@ pub(super) fn routes(gateway: &Arc<Gateway>, stop: CancellationToken) -> Router<
         max_polling: config.limits.max_connections,
     };
     let inside = SocketIo::new(Arc::new(Events { gateway: gateway.clone() }), CONNECT_TIMEOUT);
-    let (relay, tracker) = (gateway.relay.clone(), &gateway.context.tracker);
+    let relay = gateway.others.as_ref().map(|others| others.relay.clone());
+    let tracker = &gateway.context.tracker;
     let server = engineio::Server::start(Arc::new(inside), settings, relay, tracker, stop);
     engineio::routes("/socket.io/", &server)
 }

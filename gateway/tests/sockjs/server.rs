@@ -167,7 +167,7 @@ impl Server {
             ancestors: None,
         };
         let around = || Surroundings {
-            peers: None,
+            others: None,
             host: Arc::new(Echoes(echo.clone())),
             tracker: tasks.clone(),
             stop: stop.clone(),

@@ -18,8 +18,9 @@ const GROUP: usize = 16;
 
 impl Redis {
     /// Sets marks, those in direct conversations first and those of one conversation
-    /// side by side, and with the last call the positions. Returns which marks have moved; `None` if the store has
-    /// another incarnation: what was set by then was right, and is set again.
+    /// side by side, and with the last call the positions. Returns which marks have
+    /// moved; `None` if the store has another incarnation: what was set by then was
+    /// right, and is set again.
     pub(super) async fn deliver_at_once(
         &self,
         store: StoreIncarnation,

@@ -23,6 +23,19 @@ for_every_store![
     the_position_moves_when_it_is_told_and_only_forward,
 ];
 
+/// A direct conversation of the first two users and a group of all of them, with so
+/// many messages by the first in each.
+async fn written(stores: &Stores, users: &[&UserId], messages: usize) -> (ConversationId, ConversationId) {
+    let direct = ConversationId::direct(users[0], users[1]);
+    let group = stores.group(users).await;
+    for id in [&direct, &group] {
+        for _ in 0..messages {
+            stores.done(message(users[0], id, "hi")).await;
+        }
+    }
+    (direct, group)
+}
+
 /// The store's incarnation.
 async fn incarnation(stores: &Stores) -> StoreIncarnation {
     let (probe, other) = (stores.user("probe"), stores.user("other"));
@@ -71,14 +84,8 @@ async fn named_marks_are_set_and_told_once(kind: Kind) {
     let stores = kind.open().await;
     let store = incarnation(&stores).await;
     let (alice, bob) = (stores.user("alice"), stores.user("bob"));
-    let direct = ConversationId::direct(&alice, &bob);
-    let group = stores.group(&[&alice, &bob]).await;
+    let (direct, group) = written(&stores, &[&alice, &bob], 3).await;
     let oneself = ConversationId::direct(&bob, &bob);
-    for id in [&direct, &group] {
-        for _ in 0..3 {
-            stores.done(message(&alice, id, "hi")).await;
-        }
-    }
     stores.done(message(&bob, &oneself, "hi")).await;
     let all = [(&direct, 2), (&oneself, 1), (&group, 3)];
     assert_eq!(one(&*stores.one, named(store, &bob, &all)).await, moved(&all));
@@ -95,13 +102,7 @@ async fn the_highest_of_several_named_marks_counts_whatever_their_order(kind: Ki
     let stores = kind.open().await;
     let store = incarnation(&stores).await;
     let (alice, bob, carol) = (stores.user("alice"), stores.user("bob"), stores.user("carol"));
-    let direct = ConversationId::direct(&alice, &bob);
-    let group = stores.group(&[&alice, &bob, &carol]).await;
-    for id in [&direct, &group] {
-        for _ in 0..6 {
-            stores.done(message(&alice, id, "hi")).await;
-        }
-    }
+    let (direct, group) = written(&stores, &[&alice, &bob, &carol], 6).await;
     // Bob has two devices; carol acknowledges in the same batch.
     let batch = [2, 5, 4].map(|seq| named(store, &bob, &[(&direct, seq), (&group, seq)]));
     let batch = batch.into_iter().chain([named(store, &carol, &[(&group, 6)])]).collect();
@@ -149,12 +150,8 @@ async fn a_named_mark_beyond_the_head_is_passed_over(kind: Kind) {
     let stores = kind.open().await;
     let store = incarnation(&stores).await;
     let (alice, bob) = (stores.user("alice"), stores.user("bob"));
-    let direct = ConversationId::direct(&alice, &bob);
-    let group = stores.group(&[&alice, &bob]).await;
+    let (direct, group) = written(&stores, &[&alice, &bob], 1).await;
     let empty = ConversationId::direct(&bob, &stores.user("carol"));
-    for id in [&direct, &group] {
-        stores.done(message(&alice, id, "hi")).await;
-    }
     let all = [(&direct, 2), (&group, 2), (&empty, 1)];
     assert_eq!(one(&*stores.one, named(store, &bob, &all)).await, moved(&[]));
     for id in [&direct, &group] {
@@ -168,11 +165,7 @@ async fn a_named_mark_of_who_is_no_member_is_passed_over(kind: Kind) {
     let stores = kind.open().await;
     let store = incarnation(&stores).await;
     let (alice, bob, mallory) = (stores.user("alice"), stores.user("bob"), stores.user("mallory"));
-    let direct = ConversationId::direct(&alice, &bob);
-    let group = stores.group(&[&alice, &bob]).await;
-    for id in [&direct, &group] {
-        stores.done(message(&alice, id, "hi")).await;
-    }
+    let (direct, group) = written(&stores, &[&alice, &bob], 1).await;
     let both = [(&direct, 1), (&group, 1)];
     assert_eq!(one(&*stores.one, named(store, &mallory, &both)).await, moved(&[]));
     stores.change(&alice, &group, Change { remove: vec![bob.clone()], ..Change::default() }).await;
@@ -202,13 +195,7 @@ async fn named_marks_are_noted_for_whoever_is_told(kind: Kind) {
     let stores = kind.open().await;
     let store = incarnation(&stores).await;
     let (alice, bob, carol) = (stores.user("alice"), stores.user("bob"), stores.user("carol"));
-    let direct = ConversationId::direct(&alice, &bob);
-    let group = stores.group(&[&alice, &bob, &carol]).await;
-    for id in [&direct, &group] {
-        for _ in 0..4 {
-            stores.done(message(&alice, id, "hi")).await;
-        }
-    }
+    let (direct, group) = written(&stores, &[&alice, &bob, &carol], 4).await;
     // The second change comes right behind the first.
     for seq in [1, 3] {
         one(&*stores.one, named(store, &bob, &[(&direct, seq), (&group, seq)])).await;

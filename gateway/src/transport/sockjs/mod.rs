@@ -33,7 +33,7 @@ use self::session::{Receiver, Session};
 use self::sessions::{Found, Name, Sessions};
 use crate::config::ClientUrl;
 use crate::gateway::Gateway;
-use crate::peer::{self, Claims, Holder, Relay, Unreached};
+use crate::peer::{self, Holder, OtherGateways, Unreached};
 use crate::protocol::command::MAX_FRAME_BYTES;
 use crate::protocol::query::Query;
 use crate::transport::elsewhere::{self, Comes};
@@ -56,8 +56,8 @@ pub fn gateway_routes(gateway: &Arc<Gateway>, stop: CancellationToken) -> Router
         ancestors: config.origins.frame_policy(),
     };
     let host = Arc::new(JsonFrames { gateway: gateway.clone(), name: "sockjs" });
-    let peers = gateway.relay.clone().zip(gateway.claims.clone());
-    routes("/sockjs", options, Surroundings { host, peers, tracker: gateway.context.tracker.clone(), stop })
+    let (others, tracker) = (gateway.others.clone(), gateway.context.tracker.clone());
+    routes("/sockjs", options, Surroundings { host, others, tracker, stop })
 }
 
 /// How long a session waits for a request that receives (by SockJS's protocol).
@@ -105,8 +105,8 @@ struct Service {
     page: Option<Page>,
     host: Arc<dyn Host>,
     sessions: Arc<Sessions>,
-    /// The other nodes: how they are reached, and what they know of sessions here.
-    peers: Option<(Arc<Relay>, Arc<Claims>)>,
+    /// The other nodes; nothing: there are none.
+    others: Option<OtherGateways>,
     tracker: TaskTracker,
 }
 
@@ -114,9 +114,8 @@ struct Service {
 pub struct Surroundings {
     /// Whoever speaks inside.
     pub host: Arc<dyn Host>,
-    /// The way to the nodes that have other sessions, and what those know of the
-    /// sessions of this one; nothing: there are none.
-    pub peers: Option<(Arc<Relay>, Arc<Claims>)>,
+    /// The nodes that have other sessions; nothing: there are none.
+    pub others: Option<OtherGateways>,
     /// Its tasks: WebSockets, and one that forgets sessions.
     pub tracker: TaskTracker,
     /// Ends the latter.
@@ -128,13 +127,13 @@ pub struct Surroundings {
 pub fn routes<S: Clone + Send + Sync + 'static>(
     prefix: &str,
     options: Options,
-    Surroundings { host, peers, tracker, stop }: Surroundings,
+    Surroundings { host, others, tracker, stop }: Surroundings,
 ) -> Router<S> {
     let sessions = Sessions::new(ABSENCE);
     let forgetting = sessions.clone().forget();
     tracker.spawn(async move { stop.run_until_cancelled(forgetting).await });
     let page = options.client.as_ref().map(|client| Page::new(client, options.ancestors.as_ref()));
-    let service = Service { prefix: prefix.to_owned(), options, page, host, sessions, peers, tracker };
+    let service = Service { prefix: prefix.to_owned(), options, page, host, sessions, others, tracker };
     Router::new()
         .route(prefix, any(serve))
         .route(&format!("{prefix}/"), any(serve))
@@ -265,9 +264,9 @@ impl Service {
                         return Ok(Reached::Elsewhere(node));
                     }
                     let Some(reserved) = self.sessions.reserve(name.clone()) else { continue };
-                    let claim = match &self.peers {
+                    let claim = match &self.others {
                         None => None,
-                        Some((_, claims)) => match claims.claim(&name).await.map_err(unasked)? {
+                        Some(others) => match others.claims.claim(&name).await.map_err(unasked)? {
                             Ok(claim) => Some(claim),
                             // It was opened there in this moment.
                             Err(node) => return once(node, parts).map(Reached::Elsewhere),
@@ -296,15 +295,15 @@ impl Service {
 
     /// The other node that has the session with this name.
     async fn elsewhere(&self, name: &Name, parts: &Parts) -> Result<Option<String>, Refusal> {
-        let Some((_, claims)) = &self.peers else { return Ok(None) };
-        match claims.holder(name).await.map_err(unasked)? {
+        let Some(others) = &self.others else { return Ok(None) };
+        match others.claims.holder(name).await.map_err(unasked)? {
             Holder::Here => Ok(None),
             Holder::Elsewhere(node) => once(node, parts).map(Some),
         }
     }
 
     async fn pass_on(&self, node: &str, comes: Comes, request: Request) -> Response {
-        let Some((relay, _)) = &self.peers else { return refuse(no_such_session()) };
+        let Some(others) = &self.others else { return refuse(no_such_session()) };
         let (asked, cookie) = (request.headers().clone(), self.options.cookie);
         let refused = move |unreached| {
             let mut response = refuse(match unreached {
@@ -314,7 +313,7 @@ impl Service {
             headers::of_answer(&asked, cookie, &mut response);
             response
         };
-        elsewhere::pass_on(relay, node, request, comes, refused).await
+        elsewhere::pass_on(&others.relay, node, request, comes, refused).await
     }
 }
 
