@@ -21,6 +21,8 @@ export async function startProxy(targets, behaviour = {}) {
     const onward = http.request(
       { host: '127.0.0.1', port, path: request.url, method: request.method, headers: request.headers },
       (answer) => {
+        // A server that breaks off in the middle breaks its client's connection, too.
+        answer.on('error', () => response.destroy());
         response.writeHead(answer.statusCode, answer.headers);
         if (!state.buffer) {
           response.flushHeaders();
