@@ -17,7 +17,7 @@ const PROLONG: Duration = Duration::from_secs(HELD.as_secs() / 3);
 const AT_ONCE: usize = 1_024;
 
 /// What this node has claimed.
-pub struct Claims {
+pub(crate) struct Claims {
     node: String,
     peers: Arc<dyn Peers>,
     /// Bounded as the sessions themselves are.
@@ -42,7 +42,7 @@ pub(crate) struct Unknown;
 
 impl Claims {
     /// None yet, for the node of this name.
-    pub fn new(node: &str, peers: Arc<dyn Peers>) -> Arc<Self> {
+    pub(crate) fn new(node: &str, peers: Arc<dyn Peers>) -> Arc<Self> {
         Arc::new(Self {
             node: node.to_owned(),
             peers,
