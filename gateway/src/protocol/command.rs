@@ -13,6 +13,7 @@ use rustc_hash::FxHashSet;
 use crate::protocol::failure::Failure;
 use crate::protocol::fields::{Fields, missing};
 use crate::protocol::readable::unreadable;
+use crate::protocol::scanner::Json;
 use crate::protocol::scopes::Scopes;
 
 pub use proto::limits::{MAX_BODY_BYTES, MAX_FRAME_BYTES, MAX_RECIPIENTS, MAX_USERS};
@@ -317,17 +318,20 @@ fn recipients(fields: &Fields<'_>) -> Result<Vec<UserId>, Failure> {
 }
 
 fn body(fields: &Fields<'_>) -> Result<Bytes, Failure> {
-    let json = fields.json("body").ok_or_else(|| missing("body"))?;
-    if json.len() > MAX_BODY_BYTES {
+    let Json { text, plain } = fields.json("body").ok_or_else(|| missing("body"))?;
+    if text.len() > MAX_BODY_BYTES {
         return Err(Failure::too_large(format!(
             "`body` has {} bytes; at most {MAX_BODY_BYTES} are allowed",
-            json.len()
+            text.len()
         )));
     }
-    if let Some(why) = unreadable(json) {
+    if plain {
+        return Ok(Bytes::copy_from_slice(text.as_bytes()));
+    }
+    if let Some(why) = unreadable(text) {
         return Err(Failure::bad_request(format!("`body` {why}")));
     }
-    Ok(on_one_line(json))
+    Ok(on_one_line(text))
 }
 
 /// Some transports send one frame on each line, so line breaks between JSON

@@ -2,19 +2,15 @@
 //! from an HTTP path or query. The getters say which field is wrong and how.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::collections::BTreeMap;
 
-use memchr::memchr2_iter;
 use proto::FormError;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use crate::protocol::failure::Failure;
 use crate::protocol::readable::half_a_pair;
-
-/// JSON nested deeper than this is refused (PROTOCOL.md §5).
-pub const MAX_DEPTH: usize = 128;
+use crate::protocol::scanner::{self, Json, MAX_DEPTH};
 
 /// Beyond this a JSON number is not exact (RFC 8259 §6).
 pub const MAX_NUMBER: u64 = 1 << 53;
@@ -28,7 +24,7 @@ pub struct Fields<'a> {
 #[derive(Debug)]
 enum Value<'a> {
     /// From a JSON object.
-    Json(&'a RawValue),
+    Json(Json<'a>),
     /// JSON that was put together from another form.
     Owned(String),
     /// From a path or a query: a number there is text, too.
@@ -37,11 +33,19 @@ enum Value<'a> {
 
 impl Value<'_> {
     /// The JSON text; nothing for what comes from a path or a query.
-    fn json(&self) -> Option<&str> {
+    fn json(&self) -> Option<Json<'_>> {
         match self {
-            Value::Json(raw) => Some(raw.get()),
-            Value::Owned(json) => Some(json),
+            Value::Json(json) => Some(*json),
+            Value::Owned(text) => Some(Json { text, plain: false }),
             Value::Text(_) => None,
+        }
+    }
+
+    /// As it was given, whichever form that has.
+    fn given(&self) -> &str {
+        match self {
+            Value::Json(json) => json.text,
+            Value::Owned(text) | Value::Text(text) => text,
         }
     }
 }
@@ -61,22 +65,12 @@ impl<'a> Fields<'a> {
 
     /// The members of a JSON object.
     pub fn from_text(text: &'a str) -> Result<Self, Failure> {
-        Self::check_depth(text)?;
-        serde_json::from_str(text).map_err(|error| {
-            if error.classify() == serde_json::error::Category::Data {
-                Failure::bad_request("a frame must be a JSON object")
-            } else {
-                Failure::bad_request(format!("not valid JSON: {error}"))
-            }
-        })
-    }
-
-    /// Refuses JSON that is nested too deep.
-    pub fn check_depth(text: &str) -> Result<(), Failure> {
-        if too_deep(text) {
-            return Err(Failure::bad_request(format!("the JSON is nested deeper than {MAX_DEPTH} levels")));
-        }
-        Ok(())
+        let mut fields = Self::empty();
+        let taken = scanner::object(text, |name, value| {
+            fields.entries.push((json_text(name)?, Value::Json(value)));
+            Some(())
+        });
+        taken.map(|()| fields).ok_or_else(|| refusal(text))
     }
 
     /// Sets a field to a JSON value.
@@ -94,7 +88,7 @@ impl<'a> Fields<'a> {
     /// The last of this name, as JSON has it by custom; `null` is absent.
     fn get(&self, name: &str) -> Option<&Value<'a>> {
         let (_, value) = self.entries.iter().rev().find(|(known, _)| known == name)?;
-        (value.json() != Some("null")).then_some(value)
+        (value.json().is_none_or(|json| json.text != "null")).then_some(value)
     }
 
     /// A text.
@@ -128,11 +122,7 @@ impl<'a> Fields<'a> {
 
     /// A whole number from 0 on.
     pub fn number(&self, name: &str) -> Result<Option<u64>, Failure> {
-        let text = match self.get(name) {
-            None => return Ok(None),
-            Some(Value::Json(raw)) => raw.get(),
-            Some(Value::Text(text) | Value::Owned(text)) => text.as_str(),
-        };
+        let Some(text) = self.get(name).map(Value::given) else { return Ok(None) };
         // `parse` takes a leading plus; JSON and URLs here do not.
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         match text.parse() {
@@ -143,11 +133,7 @@ impl<'a> Fields<'a> {
 
     /// True or false.
     pub fn flag(&self, name: &str) -> Result<Option<bool>, Failure> {
-        let text = match self.get(name) {
-            None => return Ok(None),
-            Some(Value::Json(raw)) => raw.get(),
-            Some(Value::Text(text) | Value::Owned(text)) => text.as_str(),
-        };
+        let Some(text) = self.get(name).map(Value::given) else { return Ok(None) };
         match text {
             "true" => Ok(Some(true)),
             "false" => Ok(Some(false)),
@@ -157,7 +143,7 @@ impl<'a> Fields<'a> {
 
     /// Whether a field is a list.
     pub fn is_list(&self, name: &str) -> bool {
-        self.get(name).and_then(Value::json).is_some_and(|json| json.starts_with('['))
+        self.get(name).and_then(Value::json).is_some_and(|json| json.text.starts_with('['))
     }
 
     /// A list of identifiers.
@@ -171,10 +157,9 @@ impl<'a> Fields<'a> {
         let texts: Vec<Cow<'_, str>> = match value {
             Value::Text(text) => text.split(',').map(Cow::Borrowed).collect(),
             value => {
-                let json = value.json().unwrap_or_default();
-                let raws: Vec<&RawValue> = serde_json::from_str(json).map_err(|_| not_a_list())?;
+                let raws: Vec<&RawValue> = serde_json::from_str(value.given()).map_err(|_| not_a_list())?;
                 raws.into_iter()
-                    .map(|raw| json_text(raw.get()))
+                    .map(|raw| json_text(Json { text: raw.get(), plain: false }))
                     .collect::<Option<_>>()
                     .ok_or_else(not_a_list)?
             }
@@ -186,16 +171,16 @@ impl<'a> Fields<'a> {
     }
 
     /// JSON as it was sent.
-    pub fn json(&self, name: &str) -> Option<&str> {
+    pub(super) fn json(&self, name: &str) -> Option<Json<'_>> {
         let (_, value) = self.entries.iter().rev().find(|(known, _)| known == name)?;
         value.json()
     }
 
     /// A `ref`, as JSON to be echoed: a string or an integer.
     pub fn reference(&self) -> Result<Option<Box<str>>, Failure> {
-        let Some(json) = self.get("ref").and_then(Value::json) else { return Ok(None) };
+        let Some(Json { text: json, plain }) = self.get("ref").and_then(Value::json) else { return Ok(None) };
         let integer = json.strip_prefix('-').unwrap_or(json).bytes().all(|b| b.is_ascii_digit());
-        if half_a_pair(json) {
+        if !plain && half_a_pair(json) {
             return Err(Failure::bad_request("`ref` has half a surrogate pair, which is no text"));
         }
         if (!json.starts_with('"') && !integer) || json.len() > 256 {
@@ -211,7 +196,7 @@ pub fn missing(name: &str) -> Failure {
 }
 
 fn not_a_text(name: &str, value: &Value<'_>) -> String {
-    match value.json().is_some_and(half_a_pair) {
+    match value.json().is_some_and(|json| half_a_pair(json.text)) {
         true => format!("`{name}` has half a surrogate pair, which is no text"),
         false => format!("`{name}` must be a string"),
     }
@@ -219,20 +204,34 @@ fn not_a_text(name: &str, value: &Value<'_>) -> String {
 
 /// The text of a JSON string; nothing for another value, and for one with
 /// half a surrogate pair, which is no text.
-fn json_text(json: &str) -> Option<Cow<'_, str>> {
-    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') {
-        serde_json::from_str(json).ok().map(Cow::Owned)
-    } else {
-        Some(Cow::Borrowed(inner))
+fn json_text(json: Json<'_>) -> Option<Cow<'_, str>> {
+    let inner = json.text.strip_prefix('"')?.strip_suffix('"')?;
+    if json.plain || !inner.contains('\\') {
+        return Some(Cow::Borrowed(inner));
+    }
+    serde_json::from_str(json.text).ok().map(Cow::Owned)
+}
+
+/// Why a text is no frame. It is read anew for that, by a parser that says where
+/// it stopped.
+fn refusal(text: &str) -> Failure {
+    if let Err(failure) = check_depth(text) {
+        return failure;
+    }
+    match serde_json::from_str::<BTreeMap<String, &RawValue>>(text) {
+        Err(error) if error.classify() != serde_json::error::Category::Data => {
+            Failure::bad_request(format!("not valid JSON: {error}"))
+        }
+        _ => Failure::bad_request("a frame must be a JSON object"),
     }
 }
 
-/// Whether JSON is nested deeper than [`MAX_DEPTH`]; brackets in strings do not
-/// count.
-fn too_deep(text: &str) -> bool {
-    // Nearly every text has fewer brackets at all, which is quickly seen.
-    memchr2_iter(b'{', b'[', text.as_bytes()).nth(MAX_DEPTH).is_some() && depth(text) > MAX_DEPTH
+/// Refuses JSON that is nested too deep; brackets in strings do not count.
+pub(super) fn check_depth(text: &str) -> Result<(), Failure> {
+    if depth(text) > MAX_DEPTH {
+        return Err(Failure::bad_request(format!("the JSON is nested deeper than {MAX_DEPTH} levels")));
+    }
+    Ok(())
 }
 
 fn depth(text: &str) -> usize {
@@ -260,65 +259,15 @@ fn depth(text: &str) -> usize {
     deepest
 }
 
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-                let mut fields = Fields::empty();
-                while let Some(Key(name)) = map.next_key()? {
-                    fields.entries.push((name, Value::Json(map.next_value()?)));
-                }
-                Ok(fields)
-            }
-        }
-
-        deserializer.deserialize_map(Object)
-    }
-}
-
-/// A member's name, borrowed when it holds no escapes (a plain `Cow` is always
-/// owned when deserialized).
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        impl<'de> Visitor<'de> for Text {
-            type Value = Key<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
-            }
-        }
-
-        deserializer.deserialize_str(Text)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fmt::Debug;
+
     use proto::UserId;
 
     use super::*;
 
-    fn message<T: fmt::Debug>(result: Result<T, Failure>) -> String {
+    fn message<T: Debug>(result: Result<T, Failure>) -> String {
         result.unwrap_err().message
     }
 
@@ -329,6 +278,10 @@ mod tests {
         }
         assert!(message(Fields::from_json(b"{\"a\":\"\xff\"}")).contains("UTF-8"));
         assert_eq!(message(Fields::from_text("[]")), "a frame must be a JSON object");
+        let refusal = "not valid JSON: expected value at line 2 column 5";
+        assert_eq!(message(Fields::from_text("{\n\"a\":}")), refusal);
+        // What is too deep is told so, whatever else is wrong.
+        assert!(message(Fields::from_text(&format!("}}{}", "[".repeat(129)))).contains("128 levels"));
     }
 
     #[test]

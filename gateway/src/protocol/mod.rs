@@ -4,7 +4,8 @@
 //! allows, [`unauthorized`] why one does not hold, [`query`] a request's parameters. [`frame`] is what a client gets,
 //! made of an [`answer`], an [`event`], a [`publication`] or a [`failure`];
 //! [`mark`] and [`jump`] are two that others look at. [`json`] and [`binary`]
-//! write them, `parts` what several have; [`readable`] says how deep and how long JSON may be.
+//! write them, `parts` what several have; `scanner` reads JSON, and [`readable`] says which of it
+//! others could not read.
 
 pub mod answer;
 pub mod binary;
@@ -20,5 +21,6 @@ mod parts;
 pub mod publication;
 pub mod query;
 pub mod readable;
+mod scanner;
 pub mod scopes;
 pub mod unauthorized;

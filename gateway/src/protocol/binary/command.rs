@@ -5,10 +5,11 @@ use bytes::Bytes;
 use prost::Message as _;
 use proto::CommandKind;
 use proto::wire::client::{self, command};
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 
 use crate::protocol::failure::Failure;
-use crate::protocol::fields::Fields;
+use crate::protocol::fields::{Fields, check_depth};
+use crate::protocol::scanner;
 
 /// A command's `type` and fields, to be checked like those of a JSON frame;
 /// `ref` and `as` are among them.
@@ -168,7 +169,7 @@ fn set(fields: &mut Fields<'_>, name: &'static str, value: Option<impl ToString>
 
 fn set_body(fields: &mut Fields<'_>, body: Option<Bytes>) -> Result<(), Failure> {
     if let Some(body) = body {
-        fields.set_json("body", body_json(&body)?);
+        fields.set_json("body", body_json(&body)?.to_owned());
     }
     Ok(())
 }
@@ -179,12 +180,15 @@ fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
 
 /// A body must be JSON in protobuf, too, since readers on other transports get
 /// it unchanged.
-fn body_json(body: &[u8]) -> Result<String, Failure> {
+fn body_json(body: &[u8]) -> Result<&str, Failure> {
     let text = std::str::from_utf8(body).map_err(|_| Failure::bad_request("`body` is not valid UTF-8"))?;
-    Fields::check_depth(text)?;
-    serde_json::from_str::<&RawValue>(text)
-        .map_err(|error| Failure::bad_request(format!("`body` is not valid JSON: {error}")))?;
-    Ok(text.trim().to_owned())
+    if let Some(json) = scanner::value(text) {
+        return Ok(json.text);
+    }
+    check_depth(text)?;
+    // By a parser that says where it stopped.
+    let why = serde_json::from_str::<IgnoredAny>(text).err().map(|error| error.to_string());
+    Err(Failure::bad_request(format!("`body` is not valid JSON: {}", why.unwrap_or_default())))
 }
 
 #[cfg(test)]
