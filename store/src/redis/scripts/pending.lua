@@ -2,14 +2,10 @@
 -- item a bucket. Returns per item fields and values one after the other.
 local t = redis.call('TIME')
 local oldest = t[1] * 1000 + math.floor(t[2] / 1000) - tonumber(ARGV[1])
-local keys = {}
-for at = 2, #ARGV do keys[at - 1] = '{' .. ARGV[at] .. '}p' end
--- In the one-call way there are only notes of what failed.
-local some = redis.call('EXISTS', unpack(keys)) > 0
 local results = {}
-for _, key in ipairs(keys) do
+for at = 2, #ARGV do
   local found = {}
-  local all = some and redis.call('HGETALL', key) or {}
+  local all = redis.call('HGETALL', '{' .. ARGV[at] .. '}p')
   for n = 1, #all, 2 do
     if tonumber(string.match(all[n + 1], '^%d+')) <= oldest then
       found[#found + 1] = all[n]
