@@ -201,14 +201,23 @@ impl<'a> Scanner<'a> {
 }
 
 /// How many bytes come before the first that means something in a string, or that
-/// must not stand there. Chunks are looked at as a whole.
+/// must not stand there. Eight at a time: a byte of `below` has its highest bit set
+/// where that of `word` is less than `bound`; of several only the first counts.
 fn plain_bytes(bytes: &[u8]) -> usize {
-    const CHUNK: usize = 16;
+    const ONES: u64 = u64::MAX / 255;
     let means = |byte: u8| byte == b'"' || byte == b'\\' || byte < 0x20;
-    let (chunks, _) = bytes.as_chunks::<CHUNK>();
-    let plain = |chunk: &&[u8; CHUNK]| !chunk.iter().fold(false, |any, byte| any | means(*byte));
-    let before = chunks.iter().take_while(plain).count() * CHUNK;
-    before + bytes[before..].iter().take_while(|byte| !means(**byte)).count()
+    let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word;
+    let mut plain = 0;
+    for word in bytes.as_chunks::<8>().0 {
+        let word = u64::from_le_bytes(*word);
+        let (quote, escape) = (word ^ (ONES * u64::from(b'"')), word ^ (ONES * u64::from(b'\\')));
+        let found = (below(quote, 1) | below(escape, 1) | below(word, 0x20)) & (ONES << 7);
+        if found != 0 {
+            return plain + (found.trailing_zeros() / 8) as usize;
+        }
+        plain += 8;
+    }
+    plain + bytes[plain..].iter().take_while(|byte| !means(**byte)).count()
 }
 
 #[cfg(test)]
