@@ -94,6 +94,8 @@ pub(super) struct Shared {
     cost: AtomicU64,
     pub(super) unanswered: Unanswered,
     usual: Usual,
+    /// Something was asked, since the clock last rested.
+    asked: Notify,
     /// A stream has ended, since this was last asked.
     ended: Notify,
     /// One has without a farewell, since this was last asked.
@@ -113,6 +115,7 @@ impl Routers {
                 cost: AtomicU64::new(0),
                 unanswered: Unanswered::default(),
                 usual: Usual::default(),
+                asked: Notify::new(),
                 ended: Notify::new(),
                 broken: Notify::new(),
             }),
@@ -211,6 +214,7 @@ impl Routers {
             attempts: 0,
         };
         let link = shared.unanswered.insert(pending, |before| self.choose(hash, before, None));
+        shared.asked.notify_one();
         if let Some(link) = link
             && !link.push(request)
         {
@@ -351,7 +355,8 @@ impl Routers {
         (pending.completion)(Outcome { result, repeated });
     }
 
-    /// Repeats what takes long on another router, and gives up at the deadline.
+    /// Repeats what takes long on another router, and gives up at the deadline. Rests
+    /// while nothing is asked.
     async fn tick_until(&self, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -391,6 +396,13 @@ impl Routers {
                 }
             }
             before = now;
+            if self.pending() == 0 && self.late() == 0 {
+                // There is nothing to look after: an idle node is not woken for it.
+                tokio::select! {
+                    () = shutdown.cancelled() => break,
+                    () = self.shared.asked.notified() => ticks.reset(),
+                }
+            }
         }
         for pending in self.shared.unanswered.drain() {
             let failure = Failure::unavailable("the gateway is stopping");

@@ -270,6 +270,23 @@ async fn when_no_router_answers_nothing_is_repeated_before_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_rest_what_nobody_answers_is_repeated_and_given_up_in_time() {
+    let (routers, mut peers) = routers();
+    // So long that its clock rests.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let (asked, config) = (Instant::now(), LinkConfig::default());
+    let (answer, answered) = oneshot::channel();
+    let user = UserId::parse("u").unwrap();
+    routers.submit(&user, send("1"), Box::new(|outcome| answer.send(outcome).ok().unwrap()));
+    assert_eq!(heard(&mut peers).1.len(), 1);
+    tokio::time::sleep(config.second_try + TICK * 2).await;
+    assert_eq!(heard(&mut peers).1.len(), 1);
+    let outcome = tokio::time::timeout(Duration::from_secs(60), answered).await.unwrap().unwrap();
+    assert!(outcome.result.is_err() && outcome.repeated);
+    assert!(asked.elapsed() <= config.timeout + TICK * 2, "{:?}", asked.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_frame_is_bounded_by_what_its_requests_weigh_whatever_they_are() {
     let (routers, mut peers) = routers();
     let body = bytes::Bytes::from(vec![b'1'; 65_536]);
