@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::metrics;
+use crate::pace::{Pace, Pause};
 
 /// Items that wait at most, and their bytes. One more is answered `unavailable`
 /// at once.
@@ -76,11 +77,11 @@ where
     /// Starts a loop that gives batches to `call`. Its answers have the order of
     /// the items.
     ///
-    /// A batch begins `pause` after the last one began, or sooner when it is full.
-    /// Large batches cost less CPU for each item.
+    /// A batch begins when the `pause` since the last one began is over, or sooner
+    /// when it is full. Large batches cost less CPU for each item.
     pub(crate) fn start<F, Fut>(
         name: &'static str,
-        pause: Duration,
+        pause: Pause,
         batch: BatchLimits,
         tasks: &Tasks,
         call: F,
@@ -126,7 +127,7 @@ struct JobQueue<I, O> {
 
 async fn work<I, O, F, Fut>(
     name: &'static str,
-    pause: Duration,
+    pause: Pause,
     batch: BatchLimits,
     JobQueue { jobs: mut waiting, bytes }: JobQueue<I, O>,
     stop: CancellationToken,
@@ -139,7 +140,7 @@ async fn work<I, O, F, Fut>(
     let most = batch.bound.entries;
     // Out of the queue, in its order.
     let mut jobs = Vec::new();
-    let mut next = Instant::now();
+    let (mut pace, mut next) = (Pace::new(pause), Instant::now());
     loop {
         if jobs.is_empty() {
             let count = tokio::select! {
@@ -170,7 +171,7 @@ async fn work<I, O, F, Fut>(
         let mut taken: Vec<_> = jobs.drain(..count).collect();
         bytes.fetch_sub(taken.iter().map(|job| job.bytes).sum(), Ordering::Relaxed);
         let now = Instant::now();
-        next = now + pause;
+        next = now + pace.begun(count, now);
         let late: Vec<_> = taken.extract_if(.., |job| now - job.since > MAX_WAIT).collect();
         refuse(late, &Error::Unavailable("waited too long for the store"));
         if !taken.is_empty() {
@@ -261,10 +262,10 @@ mod tests {
 
     /// A store that works when `gate` lets it, and the batches that it saw.
     fn gated(gate: Arc<Semaphore>, tasks: &Tasks) -> (Batcher<u64, u64>, Seen) {
-        paused(gate, Duration::ZERO, tasks)
+        paused(gate, Pause::NONE, tasks)
     }
 
-    fn paused(gate: Arc<Semaphore>, pause: Duration, tasks: &Tasks) -> (Batcher<u64, u64>, Seen) {
+    fn paused(gate: Arc<Semaphore>, pause: Pause, tasks: &Tasks) -> (Batcher<u64, u64>, Seen) {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = seen.clone();
         let batcher = Batcher::start("test", pause, BatchLimits::WRITES, tasks, move |items: Vec<u64>| {
@@ -303,7 +304,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_comes_in_a_pause_goes_together_and_the_first_does_not_wait() {
         let tasks = Tasks::new("a test");
-        let (batcher, seen) = paused(Arc::new(Semaphore::new(100)), Duration::from_secs(1), &tasks);
+        let (batcher, seen) =
+            paused(Arc::new(Semaphore::new(100)), Pause::Fixed(Duration::from_secs(1)), &tasks);
         assert!(matches!(ask(&batcher, 1, 1).await.await.unwrap(), Ok(2)));
         let second = ask(&batcher, 2, 1).await;
         // The loop has taken it, and would be done with it.
@@ -371,7 +373,7 @@ mod tests {
             async move { Ok(items) }
         };
         let tasks = Tasks::new("a test");
-        let batcher = Batcher::start("test", Duration::ZERO, BatchLimits::PAGES, &tasks, call);
+        let batcher = Batcher::start("test", Pause::NONE, BatchLimits::PAGES, &tasks, call);
         let mut answers = Vec::new();
         for item in 0..200 {
             answers.push(ask(&batcher, item, 0).await);

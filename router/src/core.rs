@@ -25,6 +25,7 @@ use crate::measured_store::MeasuredStore;
 use crate::members::MemberCache;
 use crate::metrics;
 use crate::nodes;
+use crate::pace::Pause;
 use crate::rates::Rates;
 use crate::receipts::{Notices, Receipts};
 use crate::standstill::Standstills;
@@ -79,7 +80,7 @@ impl Core {
         // A batcher for one of the store's calls.
         macro_rules! batcher {
             ($call:ident) => {
-                batcher!($call, Duration::ZERO, BatchLimits::WRITES)
+                batcher!($call, Pause::NONE, BatchLimits::WRITES)
             };
             ($call:ident, $pause:expr, $batch:expr) => {{
                 let store = store.clone();
@@ -100,7 +101,7 @@ impl Core {
                         store.$call(batch).await.map(|()| vec![(); count])
                     }
                 };
-                Batcher::start(stringify!($call), Duration::ZERO, BatchLimits::WRITES, &batchers, call)
+                Batcher::start(stringify!($call), Pause::NONE, BatchLimits::WRITES, &batchers, call)
             }};
         }
         let notices: Notices = batcher_of_all!(publish);
@@ -119,14 +120,14 @@ impl Core {
             loops.tracker().spawn(webhook::run(hook, store.clone(), stop));
         }
         Self {
-            posts: batcher!(post, config.batch_pause, BatchLimits::WRITES),
-            attaches: batcher!(attach, Duration::ZERO, BatchLimits::PAGES),
+            posts: batcher!(post, Pause::ByLoad(config.batch_pause), BatchLimits::WRITES),
+            attaches: batcher!(attach, Pause::NONE, BatchLimits::PAGES),
             detaches: batcher!(detach),
-            inboxes: batcher!(read_inbox, Duration::ZERO, BatchLimits::PAGES),
-            acknowledges: batcher!(acknowledge, ACKNOWLEDGE_PAUSE, BatchLimits::WRITES),
+            inboxes: batcher!(read_inbox, Pause::NONE, BatchLimits::PAGES),
+            acknowledges: batcher!(acknowledge, Pause::Fixed(ACKNOWLEDGE_PAUSE), BatchLimits::WRITES),
             marks: batcher!(mark),
-            broadcasts: batcher!(broadcast, config.batch_pause, BatchLimits::WRITES),
-            channels: batcher!(read_channels, Duration::ZERO, BatchLimits::PAGES),
+            broadcasts: batcher!(broadcast, Pause::ByLoad(config.batch_pause), BatchLimits::WRITES),
+            channels: batcher!(read_channels, Pause::NONE, BatchLimits::PAGES),
             receipts,
             notices,
             groups,

@@ -10,7 +10,8 @@
 //! - `link` (the stream of one gateway), `answers` (what goes back on it),
 //!   `dispatch` (which command goes where), `command` (one file for each kind);
 //! - `core` (what all links share), `batcher` (many items, one call to the
-//!   store), `measured_store` (counts and times those calls);
+//!   store), `pace` (how long a batch waits for the next), `measured_store`
+//!   (counts and times those calls);
 //! - `receipts` (who is told how far a member has read), `absences` (who has
 //!   gone offline), `nodes` (which gateways have died), `sweep` (what a crash
 //!   left half done), [`webhook`] (tells a backend of messages for absent users);
@@ -34,6 +35,7 @@ mod measured_store;
 mod members;
 pub mod metrics;
 mod nodes;
+mod pace;
 mod rates;
 mod receipts;
 mod server;
