@@ -14,7 +14,7 @@ use std::time::Duration;
 use fred::types::RespVersion;
 use fred::types::config::{
     Config as FredConfig, ConnectionConfig, PerformanceConfig, ReconnectError, ReconnectPolicy, TcpConfig,
-    UnresponsiveConfig,
+    TlsConnector, UnresponsiveConfig,
 };
 
 use crate::{Error, Result, Url};
@@ -79,6 +79,22 @@ impl Address {
 
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// User and password. Without a password there is no user, either.
+    pub(super) fn credentials(&self) -> Option<(Option<&str>, &str)> {
+        let password = self.fred.password.as_deref()?;
+        Some((self.fred.username.as_deref(), password))
+    }
+
+    /// The number of the database, if the URL has one.
+    pub(super) fn database(&self) -> Option<u8> {
+        self.fred.database
+    }
+
+    /// Nothing for an address without TLS.
+    pub(super) fn tls(&self) -> Option<&TlsConnector> {
+        self.fred.tls.as_ref().map(|tls| &tls.connector)
     }
 
     /// A client for commands, not connected yet.

@@ -1,16 +1,19 @@
 //! What a router publishes: announcements and notices. It numbers the envelopes
 //! for each node, and publishes its counts.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::future::join_all;
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use proto::weight::in_list;
 use proto::wire::{Envelope, Notice};
 use proto::{Bound, ChannelId, ConversationId, Load, NodeIncarnation, Seq, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::connection::Connection;
 use crate::Result;
@@ -30,8 +33,8 @@ const BESIDE: usize = 512;
 pub(super) struct Announcer {
     connection: Connection,
     origin: String,
-    /// LockGuard while publishing, so that envelopes go out in the order of their
-    /// numbers.
+    /// LockGuard until what was numbered is on its way, so that envelopes go out in
+    /// the order of their numbers.
     numbers: Mutex<FxHashMap<NodeIncarnation, Count>>,
 }
 
@@ -87,14 +90,11 @@ impl Announcer {
         Self { connection, origin, numbers: Mutex::default() }
     }
 
-    /// Publishes events and notices, in one envelope a node where they fit. A
-    /// number is used up even if its envelope is lost: so the node notices.
-    pub(super) async fn announce(
-        &self,
-        store: &Arc<str>,
-        events: &[PendingAnnouncement],
-        notices: &[(NodeIncarnation, Notice)],
-    ) -> Result<()> {
+    /// Publishes events, in one envelope a node where they fit. Their envelopes are
+    /// on their way when this returns, before all that is sent later; that they
+    /// arrive is not waited for (in a Cluster it is). A number is used up even if
+    /// its envelope is lost: so the node notices.
+    pub(super) async fn announce(&self, store: &Arc<str>, events: &[PendingAnnouncement]) -> Result<()> {
         let mut nodes = Bodies::default();
         for event in events {
             let mut targets: FxHashMap<&NodeIncarnation, BytesMut> = FxHashMap::default();
@@ -106,14 +106,24 @@ impl Announcer {
                 put_announcement(nodes.room(node, size), event, &targets);
             }
         }
+        self.announce_all(store, nodes).await
+    }
+
+    /// Publishes notices, in one envelope a node where they fit.
+    pub(super) async fn notify(&self, store: &Arc<str>, notices: &[(NodeIncarnation, Notice)]) -> Result<()> {
+        let mut nodes = Bodies::default();
         for (node, notice) in notices {
             let room = nodes.room(node, in_list(notice.encoded_len()));
             prost::encoding::message::encode(5, notice, room);
         }
-        self.publish(store, nodes).await
+        let mut numbers = self.numbers.lock().await;
+        let envelopes = self.number(&mut numbers, store, nodes).into_iter();
+        let sends = envelopes.map(|(node, envelope)| self.connection.publish(node.as_str(), envelope));
+        all_sent(sends.collect(), numbers).await
     }
 
-    /// Publishes publications, once to each node of their channel's audience.
+    /// Publishes publications, once to each node of their channel's audience; as
+    /// [`Self::announce`] does.
     pub(super) async fn announce_publications(
         &self,
         store: &Arc<str>,
@@ -127,15 +137,27 @@ impl Announcer {
                 nodes.room(node, bytes.len()).extend_from_slice(&bytes);
             }
         }
-        self.publish(store, nodes).await
+        self.announce_all(store, nodes).await
     }
 
-    /// Numbers and publishes envelopes with these fields.
-    async fn publish(&self, store: &Arc<str>, nodes: Bodies<'_>) -> Result<()> {
+    async fn announce_all(&self, store: &Arc<str>, nodes: Bodies<'_>) -> Result<()> {
         let mut numbers = self.numbers.lock().await;
-        let mut sends = Vec::with_capacity(nodes.0.len());
+        let envelopes = self.number(&mut numbers, store, nodes).into_iter();
+        let sends = envelopes.map(|(node, envelope)| self.connection.announce(node.as_str(), envelope));
+        // Started in this order, they are written in this order on the one
+        // connection.
+        join_all(sends.collect::<Vec<_>>()).await.into_iter().collect()
+    }
+
+    /// Envelopes with these fields, each with its node's next number.
+    fn number<'a>(
+        &self,
+        numbers: &mut FxHashMap<NodeIncarnation, Count>,
+        store: &Arc<str>,
+        nodes: Bodies<'a>,
+    ) -> Vec<(&'a NodeIncarnation, Bytes)> {
         let bodies = nodes.0.into_iter().flat_map(|(node, all)| all.into_iter().map(move |one| (node, one)));
-        for (node, (body, _)) in bodies {
+        let envelopes = bodies.map(|(node, (body, _))| {
             let count = numbers.entry(node.clone()).or_default();
             count.sent += 1;
             let head = Envelope {
@@ -144,16 +166,13 @@ impl Announcer {
                 number: count.sent,
                 ..Envelope::default()
             };
-            let mut envelope = BytesMut::from(head.encode_to_vec().as_slice());
+            let mut envelope = BytesMut::with_capacity(head.encoded_len() + body.len());
+            // It has room.
+            let _ = head.encode(&mut envelope);
             envelope.extend_from_slice(&body);
-            sends.push(self.connection.publish(node.as_str(), envelope.freeze()));
-        }
-        // Started in this order, they are written in this order on the one
-        // connection.
-        for sent in futures_util::future::join_all(sends).await {
-            sent?;
-        }
-        Ok(())
+            (node, envelope.freeze())
+        });
+        envelopes.collect()
     }
 
     /// Tells every node how many envelopes it was sent, so that it notices when
@@ -180,20 +199,20 @@ impl Announcer {
         }
         // Not at once: the node may have come after `live` was read.
         numbers.retain(|_, count| count.absent < GONE);
-        self.tell_counts(store, &numbers, false).await
+        self.tell_counts(store, numbers, false).await
     }
 
     /// Tells every node that this router has ended as it should: nothing more
     /// will come, and nothing is missing.
     pub(super) async fn farewell(&self) -> Result<()> {
         let numbers = self.numbers.lock().await;
-        self.tell_counts("", &numbers, true).await
+        self.tell_counts("", numbers, true).await
     }
 
     async fn tell_counts(
         &self,
         store: &str,
-        numbers: &FxHashMap<NodeIncarnation, Count>,
+        numbers: MutexGuard<'_, FxHashMap<NodeIncarnation, Count>>,
         farewell: bool,
     ) -> Result<()> {
         let sends = numbers.iter().map(|(node, count)| {
@@ -204,13 +223,24 @@ impl Announcer {
                 farewell,
                 ..Envelope::default()
             };
-            self.connection.publish(node.as_str(), envelope.encode_to_vec().into())
+            let (connection, node) = (&self.connection, node.clone());
+            async move { connection.publish(node.as_str(), envelope.encode_to_vec().into()).await }
         });
-        for sent in futures_util::future::join_all(sends).await {
-            sent?;
-        }
-        Ok(())
+        all_sent(sends.collect(), numbers).await
     }
+}
+
+/// Waits until everything was passed on. The numbers are free as soon as all is on
+/// its way: what is numbered next goes out behind it.
+async fn all_sent<T>(sends: Vec<impl Future<Output = Result<()>>>, numbers: T) -> Result<()> {
+    let mut sends = join_all(sends);
+    let sent = std::future::poll_fn(|task| Poll::Ready(Pin::new(&mut sends).poll(task))).await;
+    drop(numbers);
+    let sent = match sent {
+        Poll::Ready(sent) => sent,
+        Poll::Pending => sends.await,
+    };
+    sent.into_iter().collect()
 }
 
 /// Writes `Announcement.targets`. Written by hand, since the entry beside it is

@@ -1,9 +1,11 @@
-//! A store's connection to Redis (in a Cluster one to each primary), its
-//! watchdog, and the running of scripts.
+//! A store's connection to Redis, and the running of scripts. On a single server
+//! or behind Sentinel it is a pipeline of our own; in a Cluster it is fred's, with
+//! a connection to each primary.
 
+use std::pin::Pin;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use fred::bytes_utils::Str;
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface, Resp3Frame};
@@ -11,9 +13,10 @@ use fred::types::config::Server;
 use fred::types::{ClusterHash, CustomCommand, Value};
 use futures_util::future::try_join_all;
 use proto::Bound;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::TryRecvError;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,14 +24,14 @@ use tokio_util::task::TaskTracker;
 use super::address::Address;
 use super::doubt::Doubt;
 use super::key::{Bucket, COMMON_TAG};
+use super::pipeline::{Outcome, Pipeline};
 use super::reply::Row;
+use super::resp::{Reply, put_command, put_value, put_word};
 use super::script::Script;
+use super::watchdog::{self, connected};
 use crate::trouble::{Reason, Trouble};
 use crate::{Error, Result};
 
-/// A primary that does not answer a PING within this time is given up: its
-/// connections are made again, to whichever is the primary then.
-const HUNG: Duration = Duration::from_secs(2);
 /// How long a call waits for a connection that is being made.
 const CONNECTING: Duration = Duration::from_secs(1);
 
@@ -75,12 +78,52 @@ impl Item {
 /// A connection for commands.
 #[derive(Clone)]
 pub(super) struct Connection {
-    client: Client,
-    cluster: bool,
+    way: Way,
     timeout: Duration,
     trouble: &'static Trouble,
     /// A script may have run whose reply did not come.
     doubt: Doubt,
+}
+
+/// How commands get to Redis.
+#[derive(Clone)]
+enum Way {
+    /// To the one server that fred has found.
+    Pipeline(Pipeline),
+    /// To the primaries of a Cluster, each command to that of its slot.
+    Cluster(Client),
+}
+
+/// A command that is under way.
+enum Underway {
+    Pipeline(oneshot::Receiver<Outcome>),
+    Cluster(Pin<Box<dyn Future<Output = std::result::Result<Resp3Frame, fred::error::Error>> + Send>>),
+}
+
+/// Tells whether a connection was made since one asked last. Whatever is sent on a
+/// connection, it is told of before.
+pub(super) enum Reconnections {
+    Pipeline { pipeline: Pipeline, seen: u64 },
+    Cluster(Receiver<Server>),
+}
+
+impl Reconnections {
+    /// Whether there was one since the last call.
+    pub(super) fn any(&mut self) -> bool {
+        match self {
+            Self::Pipeline { pipeline, seen } => {
+                let before = std::mem::replace(seen, pipeline.made());
+                before != *seen
+            }
+            Self::Cluster(made) => {
+                let mut any = false;
+                while !matches!(made.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {
+                    any = true;
+                }
+                any
+            }
+        }
+    }
 }
 
 impl Connection {
@@ -92,11 +135,24 @@ impl Connection {
         shutdown: &CancellationToken,
     ) -> Self {
         let client = address.client();
-        tasks.spawn(note_errors(client.error_rx(), trouble, shutdown.clone()));
+        tasks.spawn(watchdog::note_errors(client.error_rx(), trouble, shutdown.clone()));
+        let way = match address.is_cluster() {
+            true => Way::Cluster(client.clone()),
+            false => {
+                let pipeline = Pipeline::new(trouble);
+                let connecting =
+                    pipeline.clone().run(address.clone(), client.reconnect_rx(), shutdown.clone());
+                tasks.spawn(connecting);
+                Way::Pipeline(pipeline)
+            }
+        };
         client.connect();
-        tasks.spawn(watch(client.clone(), trouble, shutdown.clone()));
-        let doubt = Doubt::default();
-        Self { client, cluster: address.is_cluster(), timeout: address.timeout(), trouble, doubt }
+        let pipeline = match &way {
+            Way::Pipeline(pipeline) => Some(pipeline.clone()),
+            Way::Cluster(_) => None,
+        };
+        tasks.spawn(watchdog::watch(client, pipeline, trouble, shutdown.clone()));
+        Self { way, timeout: address.timeout(), trouble, doubt: Doubt::default() }
     }
 
     /// Whether a script may have written something that nobody knows of.
@@ -108,20 +164,38 @@ impl Connection {
         self.trouble
     }
 
-    pub(super) fn client(&self) -> &Client {
-        &self.client
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.way, Way::Cluster(_))
     }
 
-    pub(super) fn is_cluster(&self) -> bool {
-        self.cluster
+    pub(super) fn is_connected(&self) -> bool {
+        match &self.way {
+            Way::Pipeline(pipeline) => pipeline.is_open(),
+            Way::Cluster(client) => client.is_connected(),
+        }
+    }
+
+    pub(super) fn reconnections(&self) -> Reconnections {
+        match &self.way {
+            Way::Pipeline(pipeline) => {
+                Reconnections::Pipeline { pipeline: pipeline.clone(), seen: pipeline.made() }
+            }
+            Way::Cluster(client) => Reconnections::Cluster(client.reconnect_rx()),
+        }
     }
 
     /// Waits until there is a connection. Fails after `wait`.
     pub(super) async fn connected(&self, wait: Duration) -> Result<()> {
-        if self.client.is_connected() {
+        if self.is_connected() {
             return Ok(());
         }
-        match timeout(wait, connected(&self.client)).await {
+        let opened = async {
+            match &self.way {
+                Way::Pipeline(pipeline) => pipeline.opened().await,
+                Way::Cluster(client) => connected(client).await,
+            }
+        };
+        match timeout(wait, opened).await {
             Ok(()) => Ok(()),
             Err(_) => Err(Error::Unavailable(self.trouble.now().unwrap_or_else(|| "not connected".into()))),
         }
@@ -143,7 +217,7 @@ impl Connection {
         }
         self.connected(CONNECTING).await?;
         let call = Bound::new(CALL_BYTES, per_call);
-        if self.cluster {
+        if self.is_cluster() {
             return self.run_by_bucket(script, common, items, call).await;
         }
         let mut rows = Vec::with_capacity(items.len());
@@ -226,8 +300,9 @@ impl Connection {
     /// Runs a script on keys that belong to no bucket.
     pub(super) async fn run_common(&self, script: &'static Script, args: Vec<Value>) -> Result<Row> {
         self.connected(CONNECTING).await?;
-        let key =
-            self.cluster.then(|| (COMMON_TAG.to_owned(), fred::util::redis_keyslot(COMMON_TAG.as_bytes())));
+        let key = self
+            .is_cluster()
+            .then(|| (COMMON_TAG.to_owned(), fred::util::redis_keyslot(COMMON_TAG.as_bytes())));
         Ok(Row::new(self.eval(script, key, &args, &[]).await?))
     }
 
@@ -237,15 +312,15 @@ impl Connection {
         key: Option<(String, u16)>,
         common: &[Value],
         items: &[Item],
-    ) -> Result<Resp3Frame> {
+    ) -> Result<Reply> {
         let again = match self.send("EVALSHA", script.hash.clone(), key.clone(), common, items).await {
             Err(Failure::NoScript) => self.send("EVAL", script.text.clone(), key, common, items).await,
             done => done,
         };
         match again {
-            Ok(frame) => {
+            Ok(reply) => {
                 self.trouble.done(script.name);
-                Ok(frame)
+                Ok(reply)
             }
             Err(Failure::NoScript) => Err(Error::Unavailable("redis does not keep the script".into())),
             Err(Failure::Other(error)) => {
@@ -264,75 +339,154 @@ impl Connection {
         key: Option<(String, u16)>,
         common: &[Value],
         items: &[Item],
-    ) -> std::result::Result<Resp3Frame, Failure> {
-        let count = items.iter().map(|item| item.args.len()).sum::<usize>();
-        let mut all = Vec::with_capacity(3 + common.len() + count);
-        all.push(Value::String(script));
+    ) -> std::result::Result<Reply, Failure> {
+        let mut head: SmallVec<[Value; 3]> = smallvec![Value::String(script)];
         let hash = match key {
             Some((key, slot)) => {
-                all.extend([Value::Integer(1), Value::String(key.into())]);
+                head.extend([Value::Integer(1), Value::String(key.into())]);
                 ClusterHash::Custom(slot)
             }
             None => {
-                all.push(Value::Integer(0));
+                head.push(Value::Integer(0));
                 ClusterHash::FirstKey
             }
         };
-        // Cheap: values are numbers or share their bytes.
-        all.extend_from_slice(common);
-        for item in items {
-            all.extend_from_slice(&item.args);
-        }
-        // Boxed: fred's future has 7 KB, and would be moved with every future
-        // around it.
-        let call = Box::pin(self.client.custom_raw(CustomCommand::new_static(command, hash, false), all));
+        let args = head.iter().chain(common).chain(items.iter().flat_map(|item| &item.args));
+        let underway = self.begin(command, hash, args).map_err(Failure::Other)?;
         let unsettled = self.doubt.begin();
-        let reply = call.await;
-        if reply.as_ref().err().is_none_or(is_reply) {
-            unsettled.settled();
-        }
+        let reply = self.reply(underway).await.map_err(Failure::Other)?;
+        unsettled.settled();
         match reply {
-            Ok(Resp3Frame::SimpleError { data, .. }) => Err(Failure::from_text(&data)),
-            Ok(Resp3Frame::BlobError { data, .. }) => {
-                Err(Failure::from_text(&String::from_utf8_lossy(&data)))
-            }
-            Ok(frame) => Ok(frame),
-            Err(error) if error.details().starts_with("NOSCRIPT") => Err(Failure::NoScript),
-            Err(error) => Err(Failure::Other(self.failed(&error))),
+            Reply::Refusal(text) => Err(Failure::from_text(&String::from_utf8_lossy(&text))),
+            reply => Ok(reply),
         }
     }
 
-    fn failed(&self, error: &fred::error::Error) -> Error {
-        match error.kind() {
-            fred::error::ErrorKind::Timeout => {
-                Error::Unavailable(format!("no answer within {:?}", self.timeout))
+    /// Sends a command. Nothing was sent if this fails.
+    fn begin<'a>(
+        &self,
+        command: &'static str,
+        hash: ClusterHash,
+        args: impl Iterator<Item = &'a Value> + Clone,
+    ) -> Result<Underway> {
+        match &self.way {
+            Way::Pipeline(pipeline) => {
+                pipeline.call(|into| encode(into, command, args)).map(Underway::Pipeline)
             }
-            _ => from_server(error.details()),
+            Way::Cluster(client) => {
+                // Cheap: values are numbers or share their bytes.
+                let (client, args): (_, Vec<Value>) = (client.clone(), args.cloned().collect());
+                let command = CustomCommand::new_static(command, hash, false);
+                // Boxed: fred's future has 7 KB, and would be moved with every
+                // future around it.
+                Ok(Underway::Cluster(Box::pin(async move { client.custom_raw(command, args).await })))
+            }
         }
     }
 
-    /// Publishes an envelope to a node's channel.
-    pub(super) async fn publish(&self, node: &str, envelope: Bytes) -> Result<()> {
+    /// What Redis replies, which may be a refusal. An error means that nobody knows
+    /// whether the command was done.
+    async fn reply(&self, underway: Underway) -> Result<Reply> {
+        let slow = || Error::Unavailable(format!("no answer within {:?}", self.timeout));
+        match underway {
+            Underway::Pipeline(reply) => match timeout(self.timeout, reply).await {
+                Ok(Ok(Ok(reply))) => Ok(reply),
+                Ok(Ok(Err(why))) => Err(Error::Unavailable(why)),
+                Ok(Err(_)) => Err(Error::Unavailable("the connection to redis ended".into())),
+                Err(_) => Err(slow()),
+            },
+            Underway::Cluster(reply) => match reply.await {
+                Ok(frame) => Ok(frame.into()),
+                Err(error) => match error.kind() {
+                    fred::error::ErrorKind::Timeout => Err(slow()),
+                    _ if is_reply(&error) => Ok(Reply::Refusal(error.details().to_owned().into())),
+                    _ => Err(from_server(error.details())),
+                },
+            },
+        }
+    }
+
+    /// Runs a command that is no script, at the primary of the slot.
+    pub(super) async fn command(&self, name: &'static str, slot: u16, args: &[Value]) -> Result<Reply> {
         self.connected(CONNECTING).await?;
+        let underway = self.begin(name, ClusterHash::Custom(slot), args.iter())?;
+        unless_refused(self.reply(underway).await?)
+    }
+
+    /// The same at every primary.
+    pub(super) async fn at_each_primary(&self, name: &'static str, args: &[Value]) -> Result<Vec<Reply>> {
+        match &self.way {
+            Way::Pipeline(_) => Ok(vec![self.command(name, 0, args).await?]),
+            Way::Cluster(client) => {
+                let replies = client.active_connections().into_iter().map(|node| async move {
+                    let command = CustomCommand::new_static(name, ClusterHash::Random, false);
+                    let reply = client.with_cluster_node(node).custom_raw(command, args.to_vec()).await;
+                    match reply {
+                        Ok(frame) => unless_refused(frame.into()),
+                        Err(error) => Err(Error::Unavailable(error.details().to_owned())),
+                    }
+                });
+                try_join_all(replies).await
+            }
+        }
+    }
+
+    /// Publishes an envelope to a node's channel, and waits until Redis has passed
+    /// it on. It is sent, or fails, when this is polled first.
+    pub(super) async fn publish(&self, node: &str, envelope: Bytes) -> Result<()> {
+        if !self.is_connected() {
+            return Err(Error::Unavailable("not connected".into()));
+        }
+        let (name, slot, args) = self.publishing(node, envelope);
+        let underway = self.begin(name, ClusterHash::Custom(slot), args.iter())?;
+        unless_refused(self.reply(underway).await?).map(|_| ())
+    }
+
+    /// Publishes an envelope to a node's channel. Over a pipeline it is only queued
+    /// when this returns, before all that is sent later; if the connection breaks
+    /// now, nobody is told but by the envelope's number.
+    pub(super) async fn announce(&self, node: &str, envelope: Bytes) -> Result<()> {
+        let Way::Pipeline(pipeline) = &self.way else {
+            return self.publish(node, envelope).await;
+        };
+        let (name, _, args) = self.publishing(node, envelope);
+        pipeline.tell(|into| encode(into, name, args.iter()))
+    }
+
+    fn publishing(&self, node: &str, envelope: Bytes) -> (&'static str, u16, [Value; 2]) {
         let channel = channel(node);
         let slot = fred::util::redis_keyslot(channel.as_bytes());
-        let name = if self.cluster { "SPUBLISH" } else { "PUBLISH" };
-        let command = CustomCommand::new_static(name, ClusterHash::Custom(slot), false);
-        let args = vec![Value::String(channel.into()), Value::Bytes(envelope)];
-        match self.client.custom_raw(command, args).await {
-            Ok(Resp3Frame::SimpleError { data, .. }) => Err(from_server(&data)),
-            Ok(_) => Ok(()),
-            Err(error) => Err(self.failed(&error)),
-        }
+        let name = if self.is_cluster() { "SPUBLISH" } else { "PUBLISH" };
+        (name, slot, [Value::String(channel.into()), Value::Bytes(envelope)])
     }
 
     /// Fails unless every primary answers a PING in time.
     pub(super) async fn ping(&self) -> Result<()> {
         self.connected(CONNECTING).await?;
-        timeout(self.timeout, ping_all(&self.client))
+        let answered = async {
+            match &self.way {
+                Way::Pipeline(pipeline) => pipeline.ping().await,
+                Way::Cluster(client) => watchdog::ping_all(client)
+                    .await
+                    .map_err(|error| Error::Unavailable(error.details().to_owned())),
+            }
+        };
+        timeout(self.timeout, answered)
             .await
-            .map_err(|_| Error::Unavailable("no answer to a ping".into()))?
-            .map_err(|error| self.failed(&error))
+            .unwrap_or_else(|_| Err(Error::Unavailable("no answer to a ping".into())))
+    }
+}
+
+fn encode<'a>(into: &mut BytesMut, command: &str, args: impl Iterator<Item = &'a Value> + Clone) {
+    put_command(into, 1 + args.clone().count());
+    put_word(into, command.as_bytes());
+    args.for_each(|arg| put_value(into, arg));
+}
+
+fn unless_refused(reply: Reply) -> Result<Reply> {
+    match reply {
+        Reply::Refusal(text) => Err(from_server(&String::from_utf8_lossy(&text))),
+        reply => Ok(reply),
     }
 }
 
@@ -370,76 +524,4 @@ fn from_server(text: &str) -> Error {
     } else {
         Error::Unavailable(text.to_owned())
     }
-}
-
-/// Waits until a client is connected.
-pub(super) async fn connected(client: &impl ClientLike) {
-    while !client.is_connected() {
-        // fred's own wait misses a connection made between its check of the
-        // state and its subscription to the event.
-        let _ = timeout(Duration::from_millis(50), client.wait_for_connect()).await;
-        tokio::task::yield_now().await;
-    }
-}
-
-async fn ping_all(client: &Client) -> std::result::Result<(), fred::error::Error> {
-    if !client.is_clustered() {
-        return client.ping::<()>(None).await;
-    }
-    let nodes = client.active_connections();
-    try_join_all(
-        nodes.into_iter().map(|node| async move { client.with_cluster_node(node).ping::<()>(None).await }),
-    )
-    .await?;
-    Ok(())
-}
-
-/// Notes why there is no connection, until `shutdown`.
-async fn note_errors(
-    mut errors: Receiver<(fred::error::Error, Option<Server>)>,
-    trouble: &'static Trouble,
-    shutdown: CancellationToken,
-) {
-    loop {
-        let error = tokio::select! {
-            () = shutdown.cancelled() => return,
-            error = errors.recv() => error,
-        };
-        match error {
-            Ok((error, _)) => trouble.no_connection(error.details()),
-            Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return,
-        }
-    }
-}
-
-/// The watchdog: pings the primaries, and connects again when one hangs. fred's
-/// own timer is restarted by every write, so it never fires while something is
-/// written to the primary that hangs.
-async fn watch(client: Client, trouble: &'static Trouble, shutdown: CancellationToken) {
-    let mut tick = tokio::time::interval(Duration::from_millis(500));
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => break,
-            _ = tick.tick() => {}
-        }
-        if !client.is_connected() {
-            continue;
-        }
-        let answered = timeout(HUNG, ping_all(&client)).await;
-        if matches!(answered, Ok(Ok(()))) {
-            trouble.connected();
-        }
-        if answered.is_err() {
-            trouble.no_connection("no answer to a ping");
-            tracing::warn!(after = ?HUNG, "redis does not answer: connecting anew");
-            tokio::select! {
-                () = shutdown.cancelled() => break,
-                _ = timeout(HUNG * 2, client.force_reconnection()) => {}
-            }
-        }
-    }
-    // The connection ends with the client; nobody waits for what is lost.
-    let _ = timeout(Duration::from_millis(200), client.quit()).await;
 }

@@ -4,8 +4,7 @@
 use std::ops::Range;
 
 use fred::bytes_utils::Str;
-use fred::interfaces::{ClientLike, Resp3Frame};
-use fred::types::{ClusterHash, CustomCommand, Value};
+use fred::types::Value;
 use proto::weight::PAGE;
 use proto::{ConversationId, Position, Seq, UserId};
 use rustc_hash::FxHashMap;
@@ -212,22 +211,11 @@ impl Redis {
     /// A record may have very many fields, and reading all at once would block
     /// Redis.
     async fn scan_record(&self, user: &UserId, cursor: Str) -> Result<Row> {
-        self.read.connected(self.timeout).await?;
         let bucket = Bucket::of(user.as_str());
-        let command = CustomCommand::new_static("HSCAN", ClusterHash::Custom(bucket.slot()), false);
         let key = format!("{{{}}}u:{user}", bucket.0);
-        let args = ["MATCH", "f:*", "COUNT", FIELDS].map(write::text);
-        let args = [Value::String(key.into()), Value::String(cursor)].into_iter().chain(args);
-        let frame = self
-            .read
-            .client()
-            .custom_raw(command, args.collect::<Vec<_>>())
-            .await
-            .map_err(|error| Error::Unavailable(error.details().to_owned()))?;
-        if let Resp3Frame::SimpleError { data, .. } = &frame {
-            return Err(Error::Unavailable(data.to_string()));
-        }
-        Ok(Row::new(frame))
+        let [a, b, c, d] = ["MATCH", "f:*", "COUNT", FIELDS].map(write::text);
+        let args = [Value::String(key.into()), Value::String(cursor), a, b, c, d];
+        Ok(Row::new(self.read.command("HSCAN", bucket.slot(), &args).await?))
     }
 }
 

@@ -1,7 +1,6 @@
 //! One look at a Redis, for a check of a configuration: whether it answers, what
 //! it is, and whether what a program needs there works. Nothing is written.
 
-use fred::types::InfoKind;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -24,7 +23,7 @@ struct Eye {
 /// As a router uses it: a primary that is new enough and runs scripts.
 pub(crate) async fn look(config: &Config) -> Result<Look> {
     let eye = Eye::open(config, &trouble::STORE).await?;
-    let infos = eye.upkeep.info(InfoKind::All).await?;
+    let infos = eye.upkeep.info("all").await?;
     let look = eye.judge(&infos, config.replicas)?;
     eye.upkeep.look_who_lives().await?;
     Ok(look)
@@ -34,7 +33,7 @@ pub(crate) async fn look(config: &Config) -> Result<Look> {
 /// right to ask for settings; the routers look at those.
 pub(crate) async fn look_at_bus(config: &Config) -> Result<Look> {
     let eye = Eye::open(config, &trouble::BUS).await?;
-    let look = match eye.upkeep.info(InfoKind::All).await {
+    let look = match eye.upkeep.info("all").await {
         Ok(infos) => eye.judge(&infos, 0)?,
         Err(error) if trouble::Reason::of(&error.to_string()) == trouble::Reason::Permission => {
             Look { what: "Redis answers".to_owned(), warnings: Vec::new() }

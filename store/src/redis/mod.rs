@@ -1,8 +1,9 @@
 //! The store on Redis: one server, Sentinel or Cluster. Only this module knows
 //! Redis; `scripts/lib` describes what is stored there.
 //!
-//! In reading order: `address` (the URL), `connection` (a connection with its
-//! watchdog, and the running of scripts), `key` and `script`. Then posting:
+//! In reading order: `address` (the URL), `connection` (the running of scripts),
+//! on a single server over a `pipeline` of our own (`dial`, `resp`), with its
+//! `watchdog`; `key` and `script`. Then posting:
 //! `single` (one call numbers and files, on a single server) and `stepwise`
 //! (number, then file: in a Cluster, or with replicas to wait for) with
 //! `filing`, `announce`, `doubt`, `repair` and `rewrite`. Then reading: `session`, `inbox`,
@@ -19,6 +20,7 @@ mod channel;
 mod connection;
 mod conversation;
 mod deliver;
+mod dial;
 mod doubt;
 mod fetch;
 mod filing;
@@ -27,10 +29,12 @@ mod key;
 mod look;
 mod mark;
 mod peers;
+mod pipeline;
 mod presence;
 mod reference;
 mod repair;
 mod reply;
+mod resp;
 mod rewrite;
 mod script;
 mod session;
@@ -43,6 +47,7 @@ mod ticket;
 mod tracking;
 mod unheard;
 mod upkeep;
+mod watchdog;
 mod write;
 
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
@@ -50,13 +55,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fred::interfaces::EventInterface;
-use fred::types::config::Server;
 use proto::wire::Notice;
 use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 use tokio::sync::Mutex;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::TryRecvError;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -66,7 +67,7 @@ pub(crate) use self::look::{look, look_at_bus};
 
 use self::address::Address;
 use self::announce::Announcer;
-use self::connection::Connection;
+use self::connection::{Connection, Reconnections};
 use self::step::FailPoint;
 use self::upkeep::Upkeep;
 use crate::model::{
@@ -98,12 +99,12 @@ pub struct Redis {
     /// The same for acknowledgements.
     acknowledging: Mutex<bool>,
     /// The same as `reconnects`, for acknowledgements.
-    acknowledge_reconnects: StdMutex<Receiver<Server>>,
+    acknowledge_reconnects: StdMutex<Reconnections>,
     /// The same as `reconnects`, for channels.
-    channel_reconnects: StdMutex<Receiver<Server>>,
+    channel_reconnects: StdMutex<Reconnections>,
     /// Reconnections, after which the store may be another one. LockGuard only to
     /// read it.
-    reconnects: StdMutex<Receiver<Server>>,
+    reconnects: StdMutex<Reconnections>,
     unheard: DropCounter,
     announcer: Arc<Announcer>,
     upkeep: Upkeep,
@@ -139,9 +140,9 @@ impl Redis {
             posting: Mutex::default(),
             broadcasting: Mutex::default(),
             acknowledging: Mutex::default(),
-            acknowledge_reconnects: StdMutex::new(append.client().reconnect_rx()),
-            channel_reconnects: StdMutex::new(append.client().reconnect_rx()),
-            reconnects: StdMutex::new(append.client().reconnect_rx()),
+            acknowledge_reconnects: StdMutex::new(append.reconnections()),
+            channel_reconnects: StdMutex::new(append.reconnections()),
+            reconnects: StdMutex::new(append.reconnections()),
             unheard: DropCounter::default(),
             announcer: Arc::new(Announcer::new(append.clone(), config.origin)),
             // On this connection, so that it inspects the server that is
@@ -274,7 +275,7 @@ impl Store for Redis {
     }
 
     async fn publish(&self, notices: Vec<(NodeIncarnation, Notice)>) -> Result<()> {
-        self.within(self.announcer.announce(&self.upkeep.incarnation(), &[], &notices)).await
+        self.within(self.announcer.notify(&self.upkeep.incarnation(), &notices)).await
     }
 
     async fn keep_ticket(&self, ticket: &str, grant: Bytes, life: Duration) -> Result<()> {
@@ -300,8 +301,8 @@ impl Redis {
     /// Reads the store's incarnation again if a connection was made since the
     /// last time: nothing may be announced with an old incarnation. `unsure`
     /// stays set until that has succeeded.
-    async fn know_the_store(&self, unsure: &mut bool, reconnects: &StdMutex<Receiver<Server>>) -> Result<()> {
-        *unsure |= any(&mut reconnects.lock().unwrap_or_else(PoisonError::into_inner));
+    async fn know_the_store(&self, unsure: &mut bool, reconnects: &StdMutex<Reconnections>) -> Result<()> {
+        *unsure |= reconnects.lock().unwrap_or_else(PoisonError::into_inner).any();
         if *unsure {
             self.upkeep.look().await?;
             *unsure = false;
@@ -324,13 +325,4 @@ impl Redis {
             }
         }
     }
-}
-
-/// Whether there was a reconnection since the last call.
-fn any(reconnects: &mut Receiver<Server>) -> bool {
-    let mut any = false;
-    while !matches!(reconnects.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {
-        any = true;
-    }
-    any
 }

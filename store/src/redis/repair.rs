@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use fred::interfaces::{ClientLike as _, Resp3Frame};
-use fred::types::{ClusterHash, CustomCommand, Value};
+use fred::types::Value;
 use futures_util::future::try_join_all;
 use proto::wire::notice::What;
 use proto::wire::{Head, Notice};
@@ -20,6 +19,7 @@ use super::filing::{Filing, LogPosition, Mode};
 use super::key::{BUCKETS, Bucket};
 use super::reference::Kind;
 use super::reply::unexpected;
+use super::resp::Reply;
 use super::session::user_item;
 use super::{script, write};
 use crate::model::{Post, PostResult};
@@ -62,7 +62,7 @@ impl Redis {
         // Also where everything was filed: the router that left the note may
         // have died before announcing.
         let heads = self.within(self.heads_of(&users)).await?;
-        if let Err(error) = self.announcer.announce(&self.upkeep.incarnation(), &[], &heads).await {
+        if let Err(error) = self.announcer.notify(&self.upkeep.incarnation(), &heads).await {
             tracing::warn!(%error, "could not announce a repair");
         }
         let args = smallvec![
@@ -97,11 +97,9 @@ impl Redis {
     /// for each router. A Cluster has no such command for keys of several slots.
     async fn are_there_notes(&self) -> Result<bool> {
         let keys = (0..BUCKETS).map(|number| Value::from(Bucket(number).tag())).collect::<Vec<_>>();
-        let exists = CustomCommand::new_static("EXISTS", ClusterHash::FirstKey, false);
-        match self.read.client().custom_raw(exists, keys).await {
-            Ok(Resp3Frame::Number { data, .. }) => Ok(data > 0),
-            Ok(_) => Err(Error::Corrupt("redis does not say how many keys exist".into())),
-            Err(error) => Err(Error::Unavailable(error.details().to_owned())),
+        match self.read.command("EXISTS", 0, &keys).await? {
+            Reply::Number(count) => Ok(count > 0),
+            _ => Err(Error::Corrupt("redis does not say how many keys exist".into())),
         }
     }
 
@@ -148,7 +146,7 @@ impl Redis {
         let users: Vec<UserId> = members.iter().map(|member| member.user.clone()).collect();
         self.file_up_to(conversation, members, position).await?;
         let heads = self.heads_of(&users).await?;
-        self.announcer.announce(&self.upkeep.incarnation(), &[], &heads).await
+        self.announcer.notify(&self.upkeep.incarnation(), &heads).await
     }
 
     /// Settles the conversations of posts that were there already: the router

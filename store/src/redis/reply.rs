@@ -2,47 +2,47 @@
 
 use bytes::Bytes;
 use fred::bytes_utils::Str;
-use fred::interfaces::Resp3Frame;
 
+use super::resp::Reply;
 use crate::{Error, Result};
 
 /// One row of a script's reply, read from left to right.
 pub(super) struct Row {
     /// The value of a row that is no list.
-    alone: Option<Resp3Frame>,
-    list: std::vec::IntoIter<Resp3Frame>,
+    alone: Option<Reply>,
+    list: std::vec::IntoIter<Reply>,
 }
 
 impl Row {
-    pub(super) fn new(frame: Resp3Frame) -> Self {
-        match frame {
-            Resp3Frame::Array { data, .. } => Self::of(data),
+    pub(super) fn new(reply: Reply) -> Self {
+        match reply {
+            Reply::List(list) => Self::of(list),
             other => Self { alone: Some(other), list: Vec::new().into_iter() },
         }
     }
 
-    fn of(list: Vec<Resp3Frame>) -> Self {
+    fn of(list: Vec<Reply>) -> Self {
         Self { alone: None, list: list.into_iter() }
     }
 
-    fn next(&mut self) -> Option<Resp3Frame> {
+    fn next(&mut self) -> Option<Reply> {
         self.alone.take().or_else(|| self.list.next())
     }
 
     /// The rows of a reply that is a list of rows.
-    pub(super) fn rows(frame: Resp3Frame) -> Result<Vec<Self>> {
-        match frame {
-            Resp3Frame::Array { data, .. } => Ok(data.into_iter().map(Self::new).collect()),
+    pub(super) fn rows(reply: Reply) -> Result<Vec<Self>> {
+        match reply {
+            Reply::List(list) => Ok(list.into_iter().map(Self::new).collect()),
             _ => Err(unexpected("a list")),
         }
     }
 
     pub(super) fn number(&mut self) -> Result<u64> {
         match self.next() {
-            Some(Resp3Frame::Number { data, .. }) => {
-                u64::try_from(data).map_err(|_| unexpected("a number of at least zero"))
+            Some(Reply::Number(number)) => {
+                u64::try_from(number).map_err(|_| unexpected("a number of at least zero"))
             }
-            Some(Resp3Frame::BlobString { data, .. }) => std::str::from_utf8(&data)
+            Some(Reply::Text(text)) => std::str::from_utf8(&text)
                 .ok()
                 .and_then(|text| text.parse().ok())
                 .ok_or_else(|| unexpected("digits")),
@@ -52,7 +52,7 @@ impl Row {
 
     pub(super) fn bytes(&mut self) -> Result<Bytes> {
         match self.next() {
-            Some(Resp3Frame::BlobString { data, .. } | Resp3Frame::SimpleString { data, .. }) => Ok(data),
+            Some(Reply::Text(text)) => Ok(text),
             _ => Err(unexpected("a string")),
         }
     }
@@ -64,7 +64,7 @@ impl Row {
     /// A list within the row.
     pub(super) fn list(&mut self) -> Result<Self> {
         match self.next() {
-            Some(Resp3Frame::Array { data, .. }) => Ok(Self::of(data)),
+            Some(Reply::List(list)) => Ok(Self::of(list)),
             _ => Err(unexpected("a list")),
         }
     }

@@ -55,7 +55,7 @@ impl Redis {
         // The head is announced, not the event: a live session would take the
         // event for the next one.
         let heads = heads(&self.announced(&lost, &filed).await?);
-        self.announcer.announce(&self.upkeep.incarnation(), &[], &heads).await
+        self.announcer.notify(&self.upkeep.incarnation(), &heads).await
     }
 }
 

@@ -62,7 +62,7 @@ impl Redis {
             for (post, row) in now.iter().zip(rows) {
                 posted.push(filed.read(post, row, incarnation, self.bounds.unheard > 0)?);
             }
-            if let Err(error) = self.announcer.announce(&store, &filed.events, &[]).await {
+            if let Err(error) = self.announcer.announce(&store, &filed.events).await {
                 // The envelopes' numbers are used up: nodes that were not
                 // reached notice a hole.
                 tracing::warn!(%error, "could not announce what has been filed");

@@ -124,7 +124,7 @@ impl Redis {
         }
         self.fail.reached(Step::Filed);
         notes.filed.extend(fresh);
-        if let Err(error) = self.announcer.announce(&self.upkeep.incarnation(), &events, &[]).await {
+        if let Err(error) = self.announcer.announce(&self.upkeep.incarnation(), &events).await {
             // The envelopes' numbers are used up: nodes that were not reached
             // notice a hole.
             tracing::warn!(%error, "could not announce what has been filed");

@@ -28,8 +28,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::address::Address;
-use super::connection::{Connection, channel, connected};
+use super::connection::{Connection, channel};
 use super::tracking::Tracking;
+use super::watchdog::connected;
 use super::{script, write};
 use crate::{BusItem, Error, Loss, Result, Subscription, trouble};
 

@@ -4,9 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use fred::interfaces::{ClientLike, Resp3Frame};
-use fred::types::config::Server;
-use fred::types::{ClusterHash, CustomCommand, InfoKind};
+use fred::types::Value;
 use proto::NodeIncarnation;
 use rustc_hash::FxHashSet;
 use tokio::time::timeout;
@@ -14,6 +12,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::announce::Announcer;
 use super::connection::Connection;
+use super::reply::Row;
+use super::resp::Reply;
 use super::settings::{self, field};
 use super::{Redis, script, write};
 use crate::{Error, Result};
@@ -69,7 +69,7 @@ impl Upkeep {
     /// The first inspection: refuses a server that is too old, warns of
     /// settings, and reads the incarnation.
     pub(super) async fn begin(&self, replicas: u32) -> Result<()> {
-        let info = self.info(InfoKind::All).await?;
+        let info = self.info("all").await?;
         let refusal = info.iter().find_map(|info| settings::too_old(info));
         for warning in info.iter().flat_map(|info| settings::warnings(info, replicas)) {
             tracing::warn!("{warning}");
@@ -89,7 +89,7 @@ impl Upkeep {
     /// live nodes.
     pub(super) async fn look(&self) -> Result<()> {
         let mut primaries: Vec<String> = Vec::new();
-        for info in self.info(InfoKind::Replication).await? {
+        for info in self.info("replication").await? {
             settings::primary(&info)?;
             primaries.extend(field(&info, "master_replid").map(str::to_owned));
         }
@@ -145,47 +145,28 @@ impl Upkeep {
         Ok(unknown)
     }
 
-    /// `INFO` of every primary.
-    pub(super) async fn info(&self, kind: InfoKind) -> Result<Vec<String>> {
-        let client = self.connection.client();
-        let failed = |error: fred::error::Error| {
-            self.connection.trouble().refused("info", error.details());
-            Error::Unavailable(error.details().to_owned())
-        };
-        if !self.connection.is_cluster() {
-            return Ok(vec![client.info(Some(kind)).await.map_err(failed)?]);
-        }
-        let mut all = Vec::new();
-        for node in client.active_connections() {
-            all.push(client.with_cluster_node(node).info(Some(kind.clone())).await.map_err(failed)?);
-        }
-        Ok(all)
+    /// A section of `INFO` (`all`: each one), of every primary.
+    pub(super) async fn info(&self, section: &str) -> Result<Vec<String>> {
+        let replies = self.connection.at_each_primary("INFO", &[write::text(section)]).await;
+        let replies = replies.inspect_err(|error| {
+            if let Error::Unavailable(text) | Error::Corrupt(text) = error {
+                self.connection.trouble().refused("info", text);
+            }
+        });
+        replies?.into_iter().map(|reply| Ok(Row::new(reply).text()?.to_string())).collect()
     }
 
     /// Waits until `replicas` replicas of every primary have everything that
     /// this connection has written. Fails when fewer have it after `millis`.
     pub(super) async fn wait(connection: &Connection, replicas: u32, millis: i64) -> Result<()> {
-        let client = connection.client();
-        let nodes: Vec<Option<Server>> = match connection.is_cluster() {
-            true => client.active_connections().into_iter().map(Some).collect(),
-            false => vec![None],
-        };
-        let waits = nodes.into_iter().map(|node| async move {
-            let command = CustomCommand::new_static("WAIT", ClusterHash::Random, false);
-            let args = vec![i64::from(replicas), millis];
-            match node {
-                Some(node) => client.with_cluster_node(node).custom_raw(command, args).await,
-                None => client.custom_raw(command, args).await,
-            }
-        });
-        for answer in futures_util::future::join_all(waits).await {
-            match answer {
-                Ok(Resp3Frame::Number { data, .. }) if data >= i64::from(replicas) => {}
-                Ok(Resp3Frame::Number { data, .. }) => {
-                    return Err(Error::Unavailable(format!("only {data} of {replicas} replicas have it")));
+        let args = [Value::Integer(replicas.into()), Value::Integer(millis)];
+        for reply in connection.at_each_primary("WAIT", &args).await? {
+            match reply {
+                Reply::Number(have) if have >= i64::from(replicas) => {}
+                Reply::Number(have) => {
+                    return Err(Error::Unavailable(format!("only {have} of {replicas} replicas have it")));
                 }
-                Ok(_) => return Err(Error::Unavailable("no number of replicas".into())),
-                Err(error) => return Err(Error::Unavailable(error.details().to_owned())),
+                _ => return Err(Error::Unavailable("no number of replicas".into())),
             }
         }
         Ok(())
@@ -218,7 +199,7 @@ pub(super) async fn run(
 
 impl Redis {
     async fn look_after(&self) {
-        if !self.read.client().is_connected() {
+        if !self.read.is_connected() {
             return;
         }
         let inspected = self.upkeep.known().inspected;

@@ -99,7 +99,11 @@ async fn what_a_router_wrote_before_its_host_vanished_is_noticed() {
         let (by, to, url) = (alice.clone(), bob.clone(), server.url());
         let host = tokio::task::spawn_blocking(move || {
             let host = Host::start(url);
-            host.runtime.block_on(host.open.send(&by, &to, "one")).unwrap();
+            host.runtime.block_on(async {
+                host.open.send(&by, &to, "one").await.unwrap();
+                // The announcement goes out behind the answer, and this behind it.
+                host.open.store.ping().await.unwrap();
+            });
             host
         });
         let host = host.await.unwrap();
