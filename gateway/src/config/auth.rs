@@ -12,7 +12,7 @@ use daemon::duration;
 use proto::SecretUrl;
 use url::Url;
 
-use super::{Wrong, readable_by_all};
+use super::wrong::{Wrong, between, readable_by_all};
 
 /// A shorter secret can be guessed (RFC 7518 §3.2 asks for the hash's size).
 pub const MIN_SECRET_BYTES: usize = 32;
@@ -245,7 +245,7 @@ impl AuthArgs {
     pub fn life(&self) -> Result<Duration, Wrong> {
         // Beyond a hundred years nobody means what they say.
         let (least, most) = (Duration::from_secs(1), Duration::from_secs(36_525 * 86_400));
-        super::limits::between("--max-token-life", self.max_token_life, least, most)
+        between("--max-token-life", self.max_token_life, least, most)
     }
 
     /// Reads the files and checks the rest.

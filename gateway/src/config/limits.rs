@@ -5,7 +5,7 @@ use std::time::Duration;
 use daemon::args::heading;
 use daemon::duration;
 
-use super::Wrong;
+use super::wrong::{Wrong, between, within};
 
 /// The flags.
 #[derive(Debug, Clone, clap::Args)]
@@ -148,23 +148,4 @@ impl LimitArgs {
             command_timeout: between("--command-timeout", self.command_timeout, least, most)?,
         })
     }
-}
-
-pub(super) fn within(flag: &str, number: usize, least: usize, most: usize) -> Result<usize, Wrong> {
-    if (least..=most).contains(&number) {
-        return Ok(number);
-    }
-    Err(Wrong(format!("{flag}: must be from {least} to {most}, not {number}")))
-}
-
-pub(super) fn between(
-    flag: &str,
-    given: Duration,
-    least: Duration,
-    most: Duration,
-) -> Result<Duration, Wrong> {
-    if (least..=most).contains(&given) {
-        return Ok(given);
-    }
-    Err(Wrong(format!("{flag}: must be from {least:?} to {most:?}, not {given:?}")))
 }

@@ -17,6 +17,7 @@ mod router;
 mod sockjs;
 mod tls;
 mod validity;
+mod wrong;
 
 pub use auth::{AuthArgs, AuthConfig, JwksUrl, MAX_TOKEN_LIFE, MIN_SECRET_BYTES, PublicKey, Secret, secret};
 pub use limits::{LimitArgs, Limits};
@@ -27,10 +28,9 @@ pub use router::RouterUrl;
 pub use sockjs::ClientUrl;
 pub use tls::{Tls, TlsArgs};
 pub use validity::Untimely;
+pub use wrong::{Wrong, readable_by_all};
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::time::Duration;
 
 use daemon::args::heading;
@@ -181,11 +181,6 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// What is wrong with the flags, in one line that names the flag.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Wrong(pub String);
-
 impl GatewayArgs {
     /// Reads the files that the flags name and checks all that clap could not.
     /// Fails with the first flag that is wrong.
@@ -226,7 +221,7 @@ impl FrontArgs {
             auth,
             tls,
             rates: self.rates.check()?,
-            heartbeat: limits::between(
+            heartbeat: wrong::between(
                 "--heartbeat",
                 self.heartbeat,
                 Duration::from_millis(100),
@@ -268,14 +263,6 @@ impl Config {
             tracing::warn!("{warning}");
         }
     }
-}
-
-/// A warning for a file with a secret that every user of the machine may read.
-pub fn readable_by_all(file: &Path) -> Option<String> {
-    // A file that is gone is found by whoever reads it.
-    let mode = std::fs::metadata(file).map_or(0, |metadata| metadata.permissions().mode());
-    let file = file.display();
-    (mode & 0o007 != 0).then(|| format!("every user of this machine may read {file}: chmod o= it"))
 }
 
 #[cfg(test)]

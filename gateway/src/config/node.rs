@@ -1,6 +1,6 @@
 //! The node's name: as given, or the host's, made fit.
 
-use super::Wrong;
+use super::wrong::Wrong;
 
 /// Characters. An incarnation has 96; its random part takes the rest.
 const MAX: usize = 64;

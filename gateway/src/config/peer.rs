@@ -9,8 +9,8 @@ use daemon::args::heading;
 use daemon::internal_tls::{InternalTls, InternalTlsArgs};
 use url::Url;
 
-use super::limits::within;
-use super::{Wrong, address};
+use super::address;
+use super::wrong::{Wrong, within};
 
 /// The flags.
 #[derive(Debug, Clone, Default, clap::Args)]

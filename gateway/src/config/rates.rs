@@ -4,7 +4,7 @@
 use daemon::args::heading;
 use proto::Rate;
 
-use super::Wrong;
+use super::wrong::Wrong;
 use proto::Class;
 
 /// What may be done at once after a pause, in seconds of the limit.

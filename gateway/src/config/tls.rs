@@ -9,7 +9,8 @@ use daemon::args::heading;
 use daemon::pem_files::{Followed, Pem, PemFile};
 use rustls::ServerConfig;
 
-use super::{Untimely, Wrong};
+use super::validity::Untimely;
+use super::wrong::Wrong;
 
 /// The flags.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -13,10 +13,11 @@ use proto::wire::{self, Spending, reply, request};
 use rustc_hash::FxHasher;
 use tokio::time::Instant;
 
+use super::Routers;
 use super::cost;
-use super::pending::{EncodedRequest, Pending};
-use super::stream::Link;
-use super::{Outcome, Routers};
+use super::encoded::EncodedRequest;
+use super::outbound::Link;
+use super::pending::{Outcome, Pending};
 use proto::Class;
 
 /// For an answer; some more until the clock ticks.
@@ -68,7 +69,7 @@ impl Routers {
         let id = self.shared.unanswered.next_id();
         // Of no user: a router checks the form of the name all the same.
         let request = EncodedRequest::from(wire::Request {
-            id,
+            id: id.0,
             user: "-".to_owned(),
             command: Some(command),
             trace: bytes::Bytes::new(),
@@ -82,7 +83,7 @@ impl Routers {
             request: request.clone(),
             removal: false,
             // Behind nothing else.
-            hash: !id,
+            hash: !id.0,
             kind,
             completion: Box::new(completion),
             span: Span::NONE,

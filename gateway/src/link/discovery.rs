@@ -16,7 +16,8 @@ use tonic::transport::Endpoint;
 use tonic::{Status, Streaming};
 
 use super::Routers;
-use super::stream::{Dial, Outbound};
+use super::dial::Dial;
+use super::outbound::Outbound;
 use crate::config::RouterUrl;
 
 /// How often names are looked up again.
@@ -64,13 +65,16 @@ impl Dial for Remote {
     }
 }
 
+impl Routers {
+    /// Keeps streams to all routers that the names stand for, as they come
+    /// and go.
+    pub fn discover(&self, urls: Vec<RouterUrl>, tracker: &TaskTracker, shutdown: CancellationToken) {
+        tracker.spawn(run(self.clone(), urls, tracker.clone(), shutdown));
+    }
+}
+
 /// Looks the addresses up until `shutdown`, and keeps one stream to each.
-pub(super) async fn run(
-    routers: Routers,
-    urls: Vec<RouterUrl>,
-    tracker: TaskTracker,
-    shutdown: CancellationToken,
-) {
+async fn run(routers: Routers, urls: Vec<RouterUrl>, tracker: TaskTracker, shutdown: CancellationToken) {
     let mut known: BTreeMap<SocketAddr, CancellationToken> = BTreeMap::new();
     loop {
         // A name that cannot be looked up now keeps the addresses that it had:

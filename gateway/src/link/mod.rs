@@ -1,6 +1,7 @@
 //! The way to the routers and back. [`routers`] is the handle that everybody
-//! uses; below it are `stream` (the gRPC stream to one router), [`pending`]
-//! (requests without an answer), [`cost`] (what a request costs a router),
+//! uses; below it are `stream` (the gRPC stream to one router), `dial` (how it is
+//! opened), `outbound` (what goes out on it), `encoded` (a request in the form in
+//! which it goes out), [`pending`] (requests without an answer), [`cost`] (what a request costs a router),
 //! [`lateness`] (which routers answer late), [`discovery`] (which routers there
 //! are), [`mod@look`] (whether one serves, for a check of a configuration) and
 //! [`count`] (the router that counts a user's rate). [`request`] writes
@@ -11,11 +12,14 @@
 mod context;
 pub mod cost;
 pub mod count;
+mod dial;
 pub mod discovery;
+mod encoded;
 pub mod execute;
 pub mod lateness;
 mod look;
 pub mod many;
+mod outbound;
 pub mod pending;
 pub mod request;
 pub mod routers;
@@ -23,8 +27,10 @@ mod stream;
 pub mod typing;
 
 pub use context::NodeContext;
+pub use dial::{Dial, InProcess};
 pub use discovery::look_up;
 pub use execute::Commands;
 pub use look::look;
-pub use routers::{Completion, LinkConfig, Outcome, Routers};
-pub use stream::{Dial, InProcess, Outbound};
+pub use outbound::Outbound;
+pub use pending::{Completion, Outcome};
+pub use routers::{LinkConfig, Routers};

@@ -5,40 +5,30 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use daemon::lock::{Lock, LockGuard};
 use daemon::trace::Span;
-use prost::Message as _;
 use proto::Bound;
 use proto::request::Repeat;
-use proto::wire::{Request, request};
+use proto::wire::reply;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
 
 use super::cost::RequestCost;
-use super::stream::Link;
-use super::{Completion, Outcome};
+use super::encoded::{EncodedRequest, RequestId};
+use super::outbound::{Link, LinkId};
 use crate::order;
 use crate::protocol::failure::Failure;
 
-/// A request as it is sent: encoded once, however often that is.
-#[derive(Debug, Clone)]
-pub(super) struct EncodedRequest {
-    pub(super) id: u64,
-    /// It does not wait for company on its way.
-    pub(super) urgent: bool,
-    pub(super) bytes: Bytes,
+/// What became of a request.
+pub struct Outcome {
+    /// The router's answer (which may itself be a failure), or that none came.
+    pub result: Result<reply::Result, Failure>,
+    /// It was tried more than once: an earlier try may have been done.
+    pub repeated: bool,
 }
 
-impl From<Request> for EncodedRequest {
-    fn from(request: Request) -> Self {
-        Self {
-            id: request.id,
-            urgent: !matches!(request.command, Some(request::Command::Ack(_))),
-            bytes: request.encode_to_vec().into(),
-        }
-    }
-}
+/// Called once with the outcome, from the task that read it: must not wait.
+pub type Completion = Box<dyn FnOnce(Outcome) + Send>;
 
 /// One request without an answer.
 pub(super) struct Pending {
@@ -58,7 +48,7 @@ pub(super) struct Pending {
     /// When it was sent last.
     pub(super) sent: Instant,
     /// The link that it was sent on last; nothing while it waits for one.
-    pub(super) link: Option<u64>,
+    pub(super) link: Option<LinkId>,
     pub(super) attempts: u32,
 }
 
@@ -71,13 +61,13 @@ pub(super) struct Unanswered {
 
 #[derive(Default)]
 struct Table {
-    by_id: FxHashMap<u64, Pending>,
+    by_id: FxHashMap<RequestId, Pending>,
     /// What they weigh.
     bytes: usize,
     /// The link that a user's last request went to, and how many of the user's
     /// are without an answer: for as long as there are any, the next go the same
     /// way, in their order. By the user's hash; two users of one hash go together.
-    users: FxHashMap<u64, (Option<u64>, u32)>,
+    users: FxHashMap<u64, (Option<LinkId>, u32)>,
 }
 
 /// Which requests are sent again.
@@ -93,7 +83,7 @@ pub(super) enum Again {
 }
 
 impl Table {
-    fn remove(&mut self, id: u64) -> Option<Pending> {
+    fn remove(&mut self, id: RequestId) -> Option<Pending> {
         let pending = self.by_id.remove(&id)?;
         self.bytes -= pending.request.bytes.len();
         if let Entry::Occupied(mut user) = self.users.entry(pending.hash) {
@@ -105,15 +95,15 @@ impl Table {
         Some(pending)
     }
 
-    fn ids(&self, which: impl Fn(&Pending) -> bool) -> Vec<u64> {
-        let mut ids: Vec<u64> =
+    fn ids(&self, which: impl Fn(&Pending) -> bool) -> Vec<RequestId> {
+        let mut ids: Vec<RequestId> =
             self.by_id.iter().filter(|(_, pending)| which(pending)).map(|(id, _)| *id).collect();
         ids.sort_unstable();
         ids
     }
 
     /// Those on `link` that `which` means, in their order.
-    fn on(&self, link: Option<u64>, which: Again) -> Vec<u64> {
+    fn on(&self, link: Option<LinkId>, which: Again) -> Vec<RequestId> {
         if let Again::SentBefore(then) = which
             && !self.by_id.values().any(|pending| pending.link == link && pending.sent < then)
         {
@@ -144,8 +134,8 @@ impl Table {
 }
 
 impl Unanswered {
-    pub(super) fn next_id(&self) -> u64 {
-        self.last.fetch_add(1, Ordering::Relaxed) + 1
+    pub(super) fn next_id(&self) -> RequestId {
+        RequestId(self.last.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -164,7 +154,7 @@ impl Unanswered {
     pub(super) fn insert(
         &self,
         mut pending: Pending,
-        choose: impl FnOnce(Option<u64>) -> Option<Arc<Link>>,
+        choose: impl FnOnce(Option<LinkId>) -> Option<Arc<Link>>,
     ) -> Option<Arc<Link>> {
         let mut table = self.lock();
         let user = table.users.entry(pending.hash).or_default();
@@ -180,7 +170,7 @@ impl Unanswered {
         link
     }
 
-    pub(super) fn remove(&self, id: u64) -> Option<Pending> {
+    pub(super) fn remove(&self, id: RequestId) -> Option<Pending> {
         self.lock().remove(id)
     }
 
@@ -190,7 +180,7 @@ impl Unanswered {
     }
 
     /// The moment at which the oldest hot request of each link was sent.
-    pub(super) fn oldest_hot(&self) -> FxHashMap<u64, Instant> {
+    pub(super) fn oldest_hot(&self) -> FxHashMap<LinkId, Instant> {
         let mut oldest = FxHashMap::default();
         for pending in self.lock().by_id.values().filter(|pending| pending.kind.hot) {
             if let Some(link) = pending.link {
@@ -206,10 +196,10 @@ impl Unanswered {
     /// that no later request of a user gets between.
     pub(super) fn send_again(
         &self,
-        from: Option<u64>,
+        from: Option<LinkId>,
         which: Again,
         choose: impl Fn(u64) -> Option<Arc<Link>>,
-    ) -> Vec<u64> {
+    ) -> Vec<RequestId> {
         let mut guard = self.lock();
         let table = &mut *guard;
         let ids = table.on(from, which);
@@ -239,7 +229,7 @@ impl Unanswered {
     }
 
     /// The link has ended: what only its router could have answered never is.
-    pub(super) fn give_up(&self, link: u64) {
+    pub(super) fn give_up(&self, link: LinkId) {
         let left = {
             let mut table = self.lock();
             let never =

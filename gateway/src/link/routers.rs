@@ -15,11 +15,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::cost;
+use super::encoded::{EncodedRequest, RequestId};
 use super::lateness::Usual;
-use super::pending::{Again, EncodedRequest, Pending, Unanswered};
-use super::stream::Link;
-use super::{Dial, cost, discovery, stream};
-use crate::config::RouterUrl;
+use super::outbound::{Link, LinkId};
+use super::pending::{Again, Completion, Outcome, Pending, Unanswered};
 use crate::metrics::{COMMAND_DURATION, REPEATED};
 use crate::order;
 use crate::protocol::failure::Failure;
@@ -56,17 +56,6 @@ impl Default for LinkConfig {
         Self { timeout: Duration::from_secs(8), second_try: Duration::from_secs(2), unanswered: UNANSWERED }
     }
 }
-
-/// What became of a request.
-pub struct Outcome {
-    /// The router's answer (which may itself be a failure), or that none came.
-    pub result: Result<reply::Result, Failure>,
-    /// It was tried more than once: an earlier try may have been done.
-    pub repeated: bool,
-}
-
-/// Called once with the outcome, from the task that read it: must not wait.
-pub type Completion = Box<dyn FnOnce(Outcome) + Send>;
 
 /// Asks routers. Requests of one user go to one router in the order given, and
 /// to another only when none is without an answer (or the router fails or is
@@ -125,17 +114,6 @@ impl Routers {
         routers
     }
 
-    /// Keeps a stream to the router behind `dial` until `retire`.
-    pub fn add(&self, dial: Arc<dyn Dial>, tracker: &TaskTracker, retire: CancellationToken) {
-        tracker.spawn(stream::run(self.clone(), dial, tracker.clone(), retire));
-    }
-
-    /// Keeps streams to all routers that the names stand for, as they come
-    /// and go.
-    pub fn discover(&self, urls: Vec<RouterUrl>, tracker: &TaskTracker, shutdown: CancellationToken) {
-        tracker.spawn(discovery::run(self.clone(), urls, tracker.clone(), shutdown));
-    }
-
     /// How many requests have no answer at the moment.
     pub(crate) fn pending(&self) -> usize {
         self.shared.unanswered.len()
@@ -189,7 +167,7 @@ impl Routers {
         let kind = cost::of(&command);
         let removal = matches!(command, request::Command::RemoveMember(_));
         let request = EncodedRequest::from(wire::Request {
-            id: shared.unanswered.next_id(),
+            id: shared.unanswered.next_id().0,
             user: user.as_str().to_owned(),
             command: Some(command),
             trace: span.wire(),
@@ -226,7 +204,7 @@ impl Routers {
 
     /// The link for a user by its hash; the one that the user's unanswered
     /// requests go to, if it still takes any.
-    fn choose(&self, user: u64, before: Option<u64>, not: Option<u64>) -> Option<Arc<Link>> {
+    fn choose(&self, user: u64, before: Option<LinkId>, not: Option<LinkId>) -> Option<Arc<Link>> {
         let open = self.open();
         if let Some(same) = open.iter().find(|link| before == Some(link.id)) {
             return Some(same.clone());
@@ -330,7 +308,7 @@ impl Routers {
 
     /// A router has answered, in a frame that was read `now`.
     pub(super) fn answered(&self, reply: wire::Reply, now: Instant) {
-        let Some(pending) = self.shared.unanswered.remove(reply.id) else { return };
+        let Some(pending) = self.shared.unanswered.remove(RequestId(reply.id)) else { return };
         COMMAND_DURATION.record(&[], (now - pending.asked).as_secs_f64());
         if pending.kind.hot && pending.attempts == 1 {
             self.shared.usual.took(now - pending.sent);

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
+use proto::UserId;
 
 /// One message of a framing, in either direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,4 +103,13 @@ impl Close {
     pub const fn new(code: u16, reason: &'static str) -> Self {
         Self { code, reason: Cow::Borrowed(reason) }
     }
+}
+
+/// What is inside sessions whose names their clients have chosen (SockJS).
+#[async_trait]
+pub trait Host: Inside {
+    /// Who makes this request. Asked of each that is for a session by name: clients
+    /// choose the names, and only who has opened a session may continue it. What it
+    /// finds out may be left in the request's extensions for [`Inside::open`].
+    async fn owner(&self, request: &mut Parts) -> Result<UserId, Refusal>;
 }

@@ -14,8 +14,7 @@ use crate::protocol::command::MAX_FRAME_BYTES;
 use crate::protocol::failure::Failure;
 use crate::protocol::query::Query;
 use crate::session::tail::StartAt;
-use crate::transport::inside::{Close, Exchange, Inside, Message, Refusal};
-use crate::transport::sockjs::Host;
+use crate::transport::inside::{Close, Exchange, Host, Inside, Message, Refusal};
 use crate::transport::two_way::{TwoWay, refusal};
 
 /// Begins sessions of this gateway.

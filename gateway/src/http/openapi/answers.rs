@@ -4,11 +4,8 @@
 use proto::ErrorCode;
 use serde_json::{Map, Value, json};
 
-use super::forms::{self, BODY, GROUP};
-use super::frames;
-
-/// The time in examples, in Unix milliseconds.
-const TIME: u64 = 1_790_000_000_000;
+use super::schema::{BODY, GROUP, TIME, codes, flag, list, number, object, reference, text, time};
+use super::{forms, frames};
 
 /// `components/schemas`.
 pub(super) fn schemas() -> Value {
@@ -209,41 +206,6 @@ fn error() -> Value {
         ],
         &[("retry_after_ms", json!({ "type": "integer", "minimum": 1 }))],
     )
-}
-
-pub(super) fn codes() -> Vec<&'static str> {
-    ErrorCode::all().map(ErrorCode::as_str).collect()
-}
-
-pub(super) fn object(required: &[(&str, Value)], optional: &[(&str, Value)]) -> Value {
-    let properties: Map<String, Value> =
-        required.iter().chain(optional).map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
-    let required: Vec<&str> = required.iter().map(|(name, _)| *name).collect();
-    json!({ "type": "object", "required": required, "properties": properties })
-}
-
-pub(super) fn reference(schema: &str) -> Value {
-    json!({ "$ref": format!("#/components/schemas/{schema}") })
-}
-
-pub(super) fn list(items: Value) -> Value {
-    json!({ "type": "array", "items": items })
-}
-
-pub(super) fn text() -> Value {
-    json!({ "type": "string" })
-}
-
-pub(super) fn flag() -> Value {
-    json!({ "type": "boolean" })
-}
-
-pub(super) fn number() -> Value {
-    json!({ "type": "integer", "minimum": 0 })
-}
-
-pub(super) fn time() -> Value {
-    json!({ "type": "integer", "minimum": 0, "description": "Unix milliseconds" })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use proto::MAX_CHANNELS;
 use proto::label::{MAX_EMOJI_BYTES, MAX_NAME_CHARACTERS};
 use serde_json::{Map, Value, json};
 
-use super::answers::reference;
+use super::schema::{BODY, GROUP, reference};
 use crate::http::catalogue::{Field, Form, RESOURCES};
 use crate::protocol::command::MAX_RECIPIENTS;
 use crate::protocol::fields::MAX_NUMBER;
@@ -25,10 +25,6 @@ const CLIENT_MESSAGE_ID: &str = "^[!-~]{1,64}$";
 /// The pattern of a text without control characters.
 const CLEAN: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$";
 const CALLBACK: &str = "^[A-Za-z_$][A-Za-z0-9_$.]{0,63}$";
-
-/// A message's body and a group's id, for examples.
-pub(super) const BODY: &str = "hi";
-pub(super) const GROUP: &str = "g_01JD3Z7XQ4N8K2M5P6R9T0VWYB";
 
 /// An example of a form, which the server accepts if the thing that it names
 /// exists.

@@ -5,8 +5,7 @@
 use proto::ResetReason;
 use serde_json::{Map, Value, json};
 
-use super::answers::{codes, flag, list, number, reference, text, time};
-use super::forms::{BODY, GROUP};
+use super::schema::{BODY, GROUP, TIME, codes, flag, list, number, reference, text, time};
 
 /// One frame.
 struct Described {
@@ -93,7 +92,7 @@ fn events() -> Vec<Described> {
             optional: vec![("client_msg_id", text())],
             example: json!({
                 "cursor": "8.x9", "conversation": "alice~bob", "seq": 1, "from": "alice",
-                "time": 1_790_000_000_000_u64, "body": BODY, "client_msg_id": "m-1",
+                "time": TIME, "body": BODY, "client_msg_id": "m-1",
             }),
         },
         Described {
@@ -116,7 +115,7 @@ fn events() -> Vec<Described> {
             ],
             example: json!({
                 "cursor": "9.b1", "conversation": GROUP, "change": "created", "by": "alice",
-                "time": 1_790_000_000_000_u64, "name": "Team", "members": ["alice", "bob"],
+                "time": TIME, "name": "Team", "members": ["alice", "bob"],
             }),
         },
         Described {
@@ -126,7 +125,7 @@ fn events() -> Vec<Described> {
             optional: vec![],
             example: json!({
                 "cursor": "10.c3", "conversation": "alice~bob", "seq": 1, "body": BODY,
-                "time": 1_790_000_000_000_u64, "by": "alice",
+                "time": TIME, "by": "alice",
             }),
         },
         Described {
@@ -135,7 +134,7 @@ fn events() -> Vec<Described> {
             required: with(of_message(), vec![("time", time()), ("by", text())]),
             optional: vec![],
             example: json!({
-                "cursor": "11.d7", "conversation": "alice~bob", "seq": 1, "time": 1_790_000_000_000_u64,
+                "cursor": "11.d7", "conversation": "alice~bob", "seq": 1, "time": TIME,
                 "by": "alice",
             }),
         },
@@ -149,7 +148,7 @@ fn events() -> Vec<Described> {
             optional: vec![],
             example: json!({
                 "cursor": "12.e2", "conversation": "alice~bob", "seq": 1, "user": "bob", "emoji": "👍",
-                "on": true, "time": 1_790_000_000_000_u64,
+                "on": true, "time": TIME,
             }),
         },
         Described {
@@ -165,7 +164,7 @@ fn events() -> Vec<Described> {
             optional: vec![("cursor", cursor())],
             example: json!({
                 "cursor": "8.x9", "channel": "c_news", "seq": 42, "from": "desk",
-                "time": 1_790_000_000_000_u64, "body": BODY,
+                "time": TIME, "body": BODY,
             }),
         },
     ]
@@ -198,7 +197,7 @@ fn ephemeral() -> Vec<Described> {
             about: "Somebody whom this session watches has come or gone. May be lost",
             required: vec![("user", text()), ("online", flag())],
             optional: vec![("last_seen", time())],
-            example: json!({ "user": "bob", "online": false, "last_seen": 1_790_000_000_000_u64 }),
+            example: json!({ "user": "bob", "online": false, "last_seen": TIME }),
         },
     ]
 }
@@ -232,7 +231,7 @@ fn answers() -> Vec<Described> {
             ],
             example: json!({
                 "ref": 1, "cursor": "8.x9", "conversation": "alice~bob", "seq": 1,
-                "time": 1_790_000_000_000_u64,
+                "time": TIME,
             }),
         },
         Described {

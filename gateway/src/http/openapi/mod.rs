@@ -7,6 +7,7 @@
 mod answers;
 mod forms;
 mod frames;
+mod schema;
 
 use std::sync::{Arc, LazyLock};
 
@@ -153,7 +154,7 @@ fn responses(resource: &Resource) -> Value {
     match resource.answer {
         Answer::Json(schema) => {
             let example = answers::example(schema);
-            let schema = answers::reference(schema);
+            let schema = schema::reference(schema);
             let mut content = json!({ "application/json": { "schema": schema, "example": example } });
             if comes_in_protobuf(resource) {
                 content[binary::CONTENT_TYPE] = json!({ "schema": { "type": "string", "format": "binary" } });

@@ -3,7 +3,7 @@ use prost::Message as _;
 use proto::weight::FRAME;
 use proto::wire::{Ack, Done, React, Reply, Request, SayTyping, Send};
 
-use super::super::stream::Outbound;
+use super::super::outbound::Outbound;
 use super::*;
 
 /// A router as the gateway has it, and what is said to it.

@@ -13,10 +13,10 @@ use http::{HeaderValue, Method, StatusCode, header};
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until};
 
-use super::Server;
 use super::client::{Client, Over};
 use super::packet::{Packet, packets};
 use super::refusal::Refusal;
+use super::server::Server;
 use crate::accept::body::{Ungathered, gather};
 use crate::accept::long_response;
 

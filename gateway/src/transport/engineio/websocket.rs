@@ -12,9 +12,10 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 
 use super::client::Client;
+use super::id;
 use super::packet::{PROBE, Packet};
 use super::refusal::Refusal;
-use super::{Server, id};
+use super::server::Server;
 use crate::transport::inside::{Close, Message};
 use crate::transport::websocket::carry::{Framing, Terms, carry, carry_on, say_goodbye};
 use crate::transport::websocket::socket::Socket;

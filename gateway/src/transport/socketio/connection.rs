@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::namespace::{Connecting, Event, Leave, NotConnected, Said, Socket, Visitor};
 use super::packet::{Kind, Packet, Payload, Wrong, name, write};
-use super::{Connecting, Event, Leave, NotConnected, Said, Socket, Visitor};
 use crate::transport::inside::{Close, Exchange, Message, Refusal};
 
 /// What is against the protocol closes the connection (as Socket.IO's own servers).

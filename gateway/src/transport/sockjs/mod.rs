@@ -15,14 +15,12 @@ mod websocket;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
-use proto::UserId;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,7 +35,7 @@ use crate::peer::{self, Holder, OtherGateways, Unreached};
 use crate::protocol::command::MAX_FRAME_BYTES;
 use crate::protocol::query::Query;
 use crate::transport::elsewhere::{self, Comes};
-use crate::transport::inside::{Inside, Refusal};
+use crate::transport::inside::{Host, Refusal};
 use crate::transport::json_exchange::JsonFrames;
 
 /// The gateway's own service, at `/sockjs`.
@@ -67,15 +65,6 @@ pub const ABSENCE: Duration = Duration::from_secs(5);
 const MAX_BODY_BYTES: usize = 4 * MAX_FRAME_BYTES;
 /// Bytes of one answer that goes on, by default.
 pub const RESPONSE_LIMIT: usize = 128 << 10;
-
-/// Whoever speaks inside a service's sessions.
-#[async_trait]
-pub trait Host: Inside {
-    /// Who makes this request. Asked of each that is for a session by name: clients
-    /// choose the names, and only who has opened a session may continue it. What it
-    /// finds out may be left in the request's extensions for [`Inside::open`].
-    async fn owner(&self, request: &mut Parts) -> Result<UserId, Refusal>;
-}
 
 /// What a service is like.
 #[derive(Debug, Clone)]
