@@ -4,6 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::time::Time;
+
 /// Why a text does not have the form that it should have. The text goes on
 /// after the name of the field: "`to` must be …".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -180,9 +182,9 @@ impl ConversationId {
         Self(Arc::from(format!("{a}~{b}")))
     }
 
-    /// The id of a new group. `time` is its creation in Unix milliseconds.
-    pub fn new_group(time: u64) -> Self {
-        Self(Arc::from(format!("g_{}", ulid::Ulid::from_parts(time, rand::random()))))
+    /// The id of a new group. `time` is its creation.
+    pub fn new_group(time: Time) -> Self {
+        Self(Arc::from(format!("g_{}", ulid::Ulid::from_parts(time.0, rand::random()))))
     }
 
     /// The two users of a direct conversation, the same twice for a
@@ -260,7 +262,7 @@ mod tests {
         for text in ["", "alice", "b~a", "a~", "~a", "a~b~c", "g_short", "g_0000000000000000000000000!"] {
             assert_eq!(ConversationId::parse(text), Err(CONVERSATION_RULE), "{text}");
         }
-        assert!(ConversationId::parse(ConversationId::new_group(7).as_str()).unwrap().is_group());
+        assert!(ConversationId::parse(ConversationId::new_group(Time(7)).as_str()).unwrap().is_group());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What all crates of Switchboard share: identifiers, positions, commands,
 //! limits, error codes and reasons as types, and the generated protobuf
-//! messages. No I/O and no clock.
+//! messages. No I/O; one place reads the clock ([`time`]).
 //!
 //! In reading order: [`id`] (users, conversations, nodes), [`label`] (texts for
 //! people), [`position`] (seq, position, cursor), [`bookmark`] (a cursor that
@@ -8,7 +8,7 @@
 //! limits of commands), [`request`] (what gateways ask routers), [`outcome`]
 //! (error codes, ends of sessions, resets), [`allowance`] (rate limits),
 //! [`weight`] (limits of batches and pages), [`secret_url`] (a URL that hides
-//! its secrets when it is printed), [`wire`] (the generated messages) and
+//! its secrets when it is printed), [`time`] (moments), [`wire`] (the generated messages) and
 //! [`codec`] (how gRPC encodes them).
 
 pub mod allowance;
@@ -22,6 +22,7 @@ pub mod outcome;
 pub mod position;
 pub mod request;
 pub mod secret_url;
+pub mod time;
 pub mod weight;
 pub mod wire;
 
@@ -35,4 +36,5 @@ pub use outcome::{End, ErrorCode, ResetReason};
 pub use position::{Cursor, Fingerprint, Position, Seq, StoreIncarnation};
 pub use request::RequestKind;
 pub use secret_url::SecretUrl;
+pub use time::{Time, TokenEnd};
 pub use weight::{Bound, Load};

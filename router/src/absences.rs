@@ -135,7 +135,7 @@ impl Absences {
             // Came back, and left again.
             self.note(check.user, ago);
         } else if !check.told && !seen.watchers.is_empty() {
-            let last_seen = seen.ended.map_or(0, |(time, _)| time);
+            let last_seen = seen.ended.map_or(0, |(time, _)| time.0);
             receipts::tell_presence(notices, &seen.watchers, &check.user, Some(last_seen));
             self.put(Check { at: Instant::now() + AGAIN, told: true, failed: 0, ..check });
         }

@@ -25,7 +25,12 @@ fn post(number: u64) -> Post {
         Entry { fingerprint: fingerprint.0, time: 1_790_000_000_000, by: from.to_string(), what: Some(what) };
     Post {
         conversation: ConversationId::direct(&from, &to),
-        entries: [NewEntry { fingerprint, time: entry.time, bytes: entry.encode_to_vec().into() }].into(),
+        entries: [NewEntry {
+            fingerprint,
+            time: proto::Time(entry.time),
+            bytes: entry.encode_to_vec().into(),
+        }]
+        .into(),
         by: from,
         kind: PostKind::Message { repeat_key: format!("m-{number}").into(), session: None },
         trace: Bytes::new(),

@@ -121,7 +121,8 @@ impl Yardstick {
         Post {
             conversation: conversation(pair),
             by,
-            entries: [NewEntry { fingerprint, time, bytes: entry.encode_to_vec().into() }].into(),
+            entries: [NewEntry { fingerprint, time: proto::Time(time), bytes: entry.encode_to_vec().into() }]
+                .into(),
             trace: bytes::Bytes::new(),
             kind: PostKind::Message {
                 repeat_key: client_msg_id.into(),

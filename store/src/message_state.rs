@@ -2,8 +2,8 @@
 //! it.
 
 use bytes::Bytes;
-use proto::UserId;
 use proto::wire::{Entry, entry};
+use proto::{Time, UserId};
 
 use crate::damage::unless_damaged;
 use crate::model::{CurrentMessage, LogEvent};
@@ -15,7 +15,7 @@ pub(crate) struct MessageState {
     /// The last edit.
     pub(crate) edit: Option<Entry>,
     /// Unix ms of the recall.
-    pub(crate) recalled: Option<u64>,
+    pub(crate) recalled: Option<Time>,
     /// User and emoji of each reaction, the earliest first.
     pub(crate) reactions: Vec<(UserId, String)>,
 }
@@ -24,7 +24,7 @@ impl MessageState {
     /// The message in its present state: the body of the last edit, or none
     /// when it was recalled.
     pub(crate) fn show(self, mut message: LogEvent) -> Result<CurrentMessage> {
-        let edited = self.edit.as_ref().map(|edit| edit.time);
+        let edited = self.edit.as_ref().map(|edit| Time(edit.time));
         let body = match (self.recalled, self.edit) {
             (Some(_), _) => Some(Bytes::new()),
             (None, Some(Entry { what: Some(entry::What::Edited(edited)), .. })) => Some(edited.body),

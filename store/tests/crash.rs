@@ -78,7 +78,7 @@ fn post(by: &UserId, conversation: &ConversationId, text: &str) -> Post {
     Post {
         conversation: conversation.clone(),
         by: by.clone(),
-        entries: [NewEntry { fingerprint, time: 1, bytes: entry.encode_to_vec().into() }].into(),
+        entries: [NewEntry { fingerprint, time: proto::Time(1), bytes: entry.encode_to_vec().into() }].into(),
         kind: PostKind::Message { repeat_key: text.into(), session: None },
         trace: bytes::Bytes::new(),
     }

@@ -34,7 +34,7 @@ fn message(by: &UserId, conversation: &ConversationId, number: usize) -> Post {
     Post {
         conversation: conversation.clone(),
         by: by.clone(),
-        entries: [NewEntry { fingerprint, time: 1, bytes: entry.encode_to_vec().into() }].into(),
+        entries: [NewEntry { fingerprint, time: proto::Time(1), bytes: entry.encode_to_vec().into() }].into(),
         kind: PostKind::Message { repeat_key: number.to_string().into(), session: None },
         trace: Bytes::new(),
     }

@@ -33,7 +33,7 @@ async fn post(store: &dyn Store, key: &str) -> store::Result<()> {
     let post = Post {
         conversation: ConversationId::direct(&alice, &bob),
         by: alice,
-        entries: [NewEntry { fingerprint, time: 1, bytes: entry.encode_to_vec().into() }].into(),
+        entries: [NewEntry { fingerprint, time: proto::Time(1), bytes: entry.encode_to_vec().into() }].into(),
         kind: PostKind::Message { repeat_key: key.into(), session: None },
         trace: Bytes::new(),
     };

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use proto::{DeviceId, UserId};
+use proto::{DeviceId, TokenEnd, UserId};
 
 use crate::caller::rates::Payer;
 use crate::protocol::scopes::Scopes;
@@ -16,8 +16,8 @@ pub struct Identity {
     pub device: Option<DeviceId>,
     /// What the token allows beyond acting as its user.
     pub scopes: Scopes,
-    /// The token's `exp`, in Unix seconds.
-    pub expires: u64,
+    /// The token's `exp`.
+    pub token_end: TokenEnd,
 }
 
 /// The caller of a request.

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use daemon::lock::{LEAF, Lock};
 use proto::wire::{self, Grant, reply, request};
-use proto::{DeviceId, UserId};
+use proto::{DeviceId, TokenEnd, UserId};
 
 use crate::caller::auth::{Reason, refused};
 use crate::caller::callers::Callers;
 use crate::caller::identity::{Caller, Identity};
 use crate::link::Routers;
-use crate::link::request::now_ms;
 use crate::protocol::failure::Failure;
 use crate::protocol::scopes::Scopes;
 use crate::session::expiry;
@@ -48,8 +47,7 @@ impl Callers {
             return Err(Failure::forbidden("a ticket cannot buy another: it takes the token itself"));
         }
         // Without the leeway of tokens, since a ticket is used at once.
-        let end = Duration::from_secs(caller.identity.expires);
-        let life = end.saturating_sub(Duration::from_millis(now_ms())).min(LIFE);
+        let life = caller.identity.token_end.left().min(LIFE);
         if life.is_zero() {
             return Err(refused(Reason::Expired, "the token has expired"));
         }
@@ -102,7 +100,7 @@ impl Callers {
         }
         let identity =
             identity(&grant).ok_or_else(|| Failure::internal("a ticket stands for what cannot be read"))?;
-        if expiry::is_over(identity.expires) {
+        if expiry::is_over(identity.token_end) {
             return Err(refused(Reason::Expired, "the token that the ticket was bought with has expired"));
         }
         Ok(identity)
@@ -131,7 +129,7 @@ fn grant(identity: &Identity) -> Grant {
         user: identity.user.to_string(),
         device: identity.device.as_ref().map(ToString::to_string).unwrap_or_default(),
         scopes: scopes.into_iter().filter(|(has, _)| *has).map(|(_, name)| name.to_owned()).collect(),
-        expires: identity.expires,
+        expires: identity.token_end.0,
     }
 }
 
@@ -144,7 +142,7 @@ fn identity(grant: &Grant) -> Option<Identity> {
         user: UserId::parse(&grant.user).ok()?,
         device,
         scopes: Scopes::parse(&grant.scopes.join(" ")),
-        expires: grant.expires,
+        token_end: TokenEnd(grant.expires),
     })
 }
 
@@ -158,7 +156,7 @@ mod tests {
             user: UserId::parse("backend").unwrap(),
             device: Some(DeviceId::parse("d1").unwrap()),
             scopes: Scopes { service: true, publish: true },
-            expires: 7,
+            token_end: TokenEnd(7),
         };
         let caller = |user: &str| Caller {
             user: UserId::parse(user).unwrap(),
@@ -168,7 +166,7 @@ mod tests {
             identity: backend.clone(),
         };
         let users = stands_for(caller("alice"));
-        assert_eq!((users.user.as_str(), users.device, users.expires), ("alice", None, 7));
+        assert_eq!((users.user.as_str(), users.device, users.token_end), ("alice", None, TokenEnd(7)));
         assert_eq!(users.scopes, Scopes::default());
         assert_eq!(stands_for(caller("backend")), backend);
     }
@@ -179,7 +177,7 @@ mod tests {
             user: UserId::parse("alice").unwrap(),
             device: Some(DeviceId::parse("d1").unwrap()),
             scopes: Scopes { service: true, publish: true },
-            expires: 1_790_000_000,
+            token_end: TokenEnd(1_790_000_000),
         };
         assert_eq!(identity(&grant(&said)), Some(said));
     }

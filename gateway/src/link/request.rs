@@ -1,10 +1,8 @@
 //! A command as routers take it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use bytes::Bytes;
 use proto::wire::{self, reply, request};
-use proto::{ChannelId, ConversationId, DeviceId, Seq, SessionId, UserId};
+use proto::{ChannelId, ConversationId, DeviceId, Seq, SessionId, Time, UserId};
 
 use crate::protocol::answer::Destination;
 use crate::protocol::command::{Command, Recipient};
@@ -67,7 +65,7 @@ pub(crate) fn prepare(
         Command::CreateGroup { name, members } => Wire::CreateGroup(wire::CreateGroup {
             name,
             members: members.into_iter().map(String::from).collect(),
-            conversation: id(ConversationId::new_group(now_ms())),
+            conversation: id(ConversationId::new_group(Time::now())),
             service: scopes.service,
         }),
         Command::Members(conversation) => Wire::Members(wire::Members { conversation: id(conversation) }),
@@ -164,10 +162,4 @@ pub(crate) fn unhide(mut reply: reply::Result, hidden_id: bool) -> reply::Result
         sent.duplicate = false;
     }
     reply
-}
-
-/// The present, in Unix milliseconds.
-pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

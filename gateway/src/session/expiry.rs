@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use proto::End;
+use proto::{End, TokenEnd};
 use tokio::time::Instant;
 
-use crate::link::request::now_ms;
 use crate::session::Session;
 
 /// The leeway of `exp`, also for live sessions.
@@ -28,9 +27,9 @@ pub fn check(session: &Session) -> bool {
     ends
 }
 
-/// Whether an `exp` has passed, with its leeway.
-pub fn is_over(expires: u64) -> bool {
-    until(expires).is_zero()
+/// Whether a token has ended, with its leeway.
+pub fn is_over(end: TokenEnd) -> bool {
+    end.left_with(LEEWAY).is_zero()
 }
 
 fn left(session: &Session) -> Duration {
@@ -38,10 +37,5 @@ fn left(session: &Session) -> Duration {
         // By then its transport is gone.
         return Duration::MAX;
     }
-    until(session.expires())
-}
-
-fn until(expires: u64) -> Duration {
-    let end = Duration::from_secs(expires).saturating_add(LEEWAY);
-    end.saturating_sub(Duration::from_millis(now_ms()))
+    session.token_end().left_with(LEEWAY)
 }

@@ -14,7 +14,7 @@ use std::task::Context;
 
 use daemon::lock::{Lock, LockGuard};
 use proto::wire;
-use proto::{Cursor, DeviceId, End, Position, ResetReason, SessionId, StoreIncarnation, UserId};
+use proto::{Cursor, DeviceId, End, Position, ResetReason, SessionId, StoreIncarnation, TokenEnd, UserId};
 use tokio::time::Instant;
 
 use super::marks::MarksAsked;
@@ -39,7 +39,7 @@ pub struct Session {
     /// The device of the session.
     pub device: DeviceId,
     /// When its token ends, in Unix seconds; raised by `auth`.
-    pub(super) expires: AtomicU64,
+    pub(super) token_end: AtomicU64,
     /// Protects everything that changes; locked only briefly, never across an
     /// await.
     pub(super) state: Lock<{ order::SESSION }, State>,
@@ -113,24 +113,24 @@ impl Session {
     /// [`Session::begin`] and [`Session::apply`], so nothing announced
     /// meanwhile is lost. `bound` is how many frames may wait before it reads
     /// the log instead.
-    pub fn new(user: UserId, device: DeviceId, expires: u64, bound: usize) -> Self {
+    pub fn new(user: UserId, device: DeviceId, token_end: TokenEnd, bound: usize) -> Self {
         Self {
             id: SessionId::random(),
             user,
             device,
-            expires: AtomicU64::new(expires),
+            token_end: AtomicU64::new(token_end.0),
             state: Lock::new(State::new(bound)),
         }
     }
 
     /// When its token ends, in Unix seconds.
-    pub fn expires(&self) -> u64 {
-        self.expires.load(Ordering::Relaxed)
+    pub fn token_end(&self) -> TokenEnd {
+        TokenEnd(self.token_end.load(Ordering::Relaxed))
     }
 
     /// Sets the end of a new token.
-    pub fn renew(&self, expires: u64) {
-        self.expires.store(expires, Ordering::Relaxed);
+    pub fn renew(&self, token_end: TokenEnd) {
+        self.token_end.store(token_end.0, Ordering::Relaxed);
         self.look_again();
     }
 

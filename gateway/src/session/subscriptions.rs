@@ -343,8 +343,12 @@ mod tests {
 
     /// A session that reads its inbox live and has one subscription, after this.
     fn subscribed(position: u64) -> Session {
-        let session =
-            Session::new(UserId::parse("alice").unwrap(), DeviceId::parse("d").unwrap(), u64::MAX, BOUND);
+        let session = Session::new(
+            UserId::parse("alice").unwrap(),
+            DeviceId::parse("d").unwrap(),
+            proto::TokenEnd(u64::MAX),
+            BOUND,
+        );
         session.begin(Cursor::ORIGIN, Position(0), []);
         session.subscription_begins(&news(), 64).unwrap();
         assert!(session.subscribed(&news(), start(position, position, false), None));

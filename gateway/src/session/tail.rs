@@ -5,14 +5,13 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use daemon::Backoff;
 use proto::wire::{self, Standing, reply, request};
-use proto::{Cursor, DeviceId, End, Position, ResetReason, UserId};
+use proto::{Cursor, DeviceId, End, Position, ResetReason, Time, TokenEnd, UserId};
 
 use super::Sessions;
-use crate::link::request::now_ms;
 use crate::link::{Completion, Outcome};
 use crate::metrics;
 use crate::protocol::failure::Failure;
@@ -79,7 +78,7 @@ pub struct Opening {
     /// Where reading begins.
     pub from: StartAt,
     /// When its token ends, in Unix seconds.
-    pub expires: u64,
+    pub token_end: TokenEnd,
 }
 
 type Reading = Pin<Box<dyn Future<Output = (wire::InboxPage, PageRequest)> + Send>>;
@@ -108,8 +107,8 @@ impl Tail {
     /// they wait in line. Fails when no router answers, or the node takes no
     /// sessions.
     pub async fn open(sessions: &Arc<Sessions>, opening: Opening) -> Result<Self, Failure> {
-        let Opening { user, device, from, expires } = opening;
-        let session = Arc::new(Session::new(user, device, expires, sessions.config.queue));
+        let Opening { user, device, from, token_end } = opening;
+        let session = Arc::new(Session::new(user, device, token_end, sessions.config.queue));
         let tail =
             Self { session: session.clone(), sessions: sessions.clone(), reading: None, channel: None };
         sessions.hub.add(session.clone());
@@ -221,7 +220,7 @@ impl Tail {
             self.sessions.newest.admits(&mark.into());
         }
         // A lower mark of these may still be under way.
-        let lately = now_ms().saturating_sub(LATELY_MS);
+        let lately = Time::now().before(LATELY).0;
         for event in page.events.iter().filter_map(|filed| filed.event.as_ref()) {
             if let Some(entry) = event.entry.as_ref().filter(|entry| entry.time >= lately)
                 && let Some(mark) = Mark::of_message(&event.conversation, event.seq, entry)
@@ -264,10 +263,9 @@ impl Tail {
     }
 }
 
-/// Seconds since a time in Unix milliseconds; 0 if a clock is behind.
+/// Seconds since a time; 0 if a clock is behind.
 fn seconds_since(written: u64) -> f64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_millis(written)).as_secs_f64()
+    Time::now().since(Time(written)).as_secs_f64()
 }
 
 impl Drop for Tail {
@@ -380,7 +378,7 @@ async fn read(
 
 /// How far back, in ms, a mark's announcement may still be under way; clocks
 /// differ, too.
-const LATELY_MS: u64 = 60_000;
+const LATELY: Duration = Duration::from_secs(60);
 
 /// Marks are asked for from this much earlier: losses are noticed late, and
 /// announcements take a while.

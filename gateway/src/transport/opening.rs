@@ -16,7 +16,7 @@ pub(super) async fn open(gateway: &Gateway, caller: &Caller, from: StartAt) -> R
         user: caller.user.clone(),
         device: caller.device.clone(),
         from,
-        expires: caller.identity.expires,
+        token_end: caller.identity.token_end,
     };
     Tail::open(&gateway.sessions, opening).await
 }

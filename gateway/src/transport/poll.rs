@@ -273,7 +273,7 @@ async fn wait(
     let mut resuming = lingering.is_none();
     let (mut tail, mut places) = match lingering {
         Some((tail, places)) => {
-            tail.session.renew(caller.identity.expires);
+            tail.session.renew(caller.identity.token_end);
             (tail, places)
         }
         // Boxed: its memory is not needed while the poll waits.

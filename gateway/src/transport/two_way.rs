@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use http::StatusCode;
-use proto::End;
+use proto::{End, TokenEnd};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::opening::{self, OpenSession};
@@ -28,7 +28,7 @@ pub(super) struct TwoWay {
     tail: Tail,
     uplink: Uplink,
     /// The end of the token that `tick` counts with, in Unix seconds.
-    expires: u64,
+    token_end: TokenEnd,
     /// When there is next something to see to by the clock.
     tick: Pin<Box<Sleep>>,
     held: Part,
@@ -53,7 +53,7 @@ impl TwoWay {
         let Identity { user: payer, scopes, .. } = &caller.identity;
         Ok(Self {
             uplink: Uplink::new(gateway.clone(), tail.session.clone(), *scopes, name),
-            expires: tail.session.expires(),
+            token_end: tail.session.token_end(),
             tick: Box::pin(sleep_until(expiry::of(&tail.session))),
             held: Part::new(&gateway.half_sent, payer),
             ready: None,
@@ -140,8 +140,9 @@ impl TwoWay {
     /// Looks at the clock; says when it is over.
     fn poll_tick(&mut self, cx: &mut Context<'_>) -> Option<End> {
         let session = &self.tail.session;
-        if self.expires != session.expires() || self.last.is_some_and(|last| last < self.tick.deadline()) {
-            self.expires = session.expires();
+        if self.token_end != session.token_end() || self.last.is_some_and(|last| last < self.tick.deadline())
+        {
+            self.token_end = session.token_end();
             let due = self.last.unwrap_or_else(|| expiry::of(session));
             self.tick.as_mut().reset(due);
         }

@@ -343,7 +343,7 @@ impl Uplink {
             session.answer(match verified {
                 Ok(identity) => {
                     scopes.set(identity.scopes);
-                    session.renew(identity.expires);
+                    session.renew(identity.token_end);
                     Frame::Ok(reference, Box::new(Answer::Done))
                 }
                 Err(failure) => Frame::Error(reference, Box::new(failure)),

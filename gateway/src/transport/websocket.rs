@@ -19,7 +19,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use axum::routing::any;
-use proto::End;
+use proto::{End, TokenEnd};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::codec::Message;
@@ -121,7 +121,7 @@ struct Connection {
     /// While the peer takes no data: the time by which it must.
     blocked: Option<Instant>,
     /// The end of the token that `tick` counts with, in Unix seconds.
-    expires: u64,
+    token_end: TokenEnd,
     /// The bytes of an incomplete frame of the peer; usually `None`.
     half_sent: Option<Box<Part>>,
     /// Set when no more commands are taken. The session ends when all commands
@@ -161,7 +161,7 @@ impl Connection {
     fn new(gateway: Arc<Gateway>, tail: Tail, scopes: Scopes, form: Form, socket: Socket) -> Self {
         let now = Instant::now();
         let ping = now + gateway.config.heartbeat;
-        let expires = tail.session.expires();
+        let token_end = tail.session.token_end();
         let uplink = Uplink::new(gateway.clone(), tail.session.clone(), scopes, "websocket");
         Self {
             gateway,
@@ -172,7 +172,7 @@ impl Connection {
             heard: now,
             ping,
             blocked: None,
-            expires,
+            token_end,
             half_sent: None,
             last: None,
             farewell: None,
@@ -379,10 +379,10 @@ impl Connection {
     /// Checks for signs of life, the token's end, and peers that take no data.
     /// Resolves when there may be something to do.
     fn tick(&mut self, cx: &mut Context<'_>, mut tick: Pin<&mut Sleep>) -> Poll<Option<End>> {
-        let expires = self.tail.session.expires();
+        let token_end = self.tail.session.token_end();
         let sooner = [self.blocked, self.last].into_iter().flatten().any(|until| until < tick.deadline());
-        if self.expires != expires || sooner {
-            self.expires = expires;
+        if self.token_end != token_end || sooner {
+            self.token_end = token_end;
             tick.as_mut().reset(self.next_tick());
         }
         ready!(tick.as_mut().poll(cx));

@@ -5,10 +5,10 @@
 
 use bytes::Bytes;
 use proto::wire::{self, entry, reply};
-use proto::{ClientMessageId, ConversationId, Seq, UserId, label};
+use proto::{ClientMessageId, ConversationId, Seq, Time, UserId, label};
 use store::model::{Amenders, Amendment, Post, PostKind, PostResult};
 
-use super::{check_body, done, field, new_entry, now};
+use super::{check_body, done, field, new_entry};
 use crate::error::{Error, NO_CONVERSATION, Result};
 
 /// The sender of a message gives it another body.
@@ -43,7 +43,13 @@ fn post(by: UserId, conversation: ConversationId, kind: PostKind, what: entry::W
     if !conversation.admits(&by) {
         return Err(NO_CONVERSATION);
     }
-    Ok(Post { entries: [new_entry(&by, now(), what)].into(), conversation, by, kind, trace: Bytes::new() })
+    Ok(Post {
+        entries: [new_entry(&by, Time::now(), what)].into(),
+        conversation,
+        by,
+        kind,
+        trace: Bytes::new(),
+    })
 }
 
 /// The answer to an amendment.

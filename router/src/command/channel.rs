@@ -26,7 +26,7 @@ pub(crate) fn broadcast(user: UserId, publish: wire::Publish) -> Result<Broadcas
 pub(crate) fn published(done: BroadcastResult) -> reply::Result {
     reply::Result::Sent(wire::Sent {
         seq: done.seq.0,
-        time: done.time,
+        time: done.time.0,
         duplicate: done.duplicate,
         ..wire::Sent::default()
     })

@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use daemon::Backoff;
 use proto::wire::{self, change, entry, reply};
-use proto::{ConversationId, UserId, label};
+use proto::{ConversationId, Time, UserId, label};
 use rustc_hash::FxHashSet;
 use store::model::{Change, Conversation, Group, Member, Post, PostKind, PostResult, Version};
 
-use super::{done, field, new_entry, now};
+use super::{done, field, new_entry};
 use crate::config::AddToGroups;
 use crate::core::Core;
 use crate::error::{Error, NO_CONVERSATION, Result};
@@ -230,7 +230,7 @@ impl Decision {
     }
 
     fn post(self, conversation: &ConversationId, by: &UserId) -> Post {
-        let time = now();
+        let time = Time::now();
         let entries = self.entries.into_iter().map(|change| new_entry(by, time, entry::What::Change(change)));
         Post {
             conversation: conversation.clone(),

@@ -14,14 +14,12 @@ pub(crate) mod session;
 pub(crate) mod ticket;
 pub(crate) mod typing;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use bytes::Bytes;
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, fixed32, uint64};
 use proto::limits::MAX_BODY_BYTES;
 use proto::wire::{self, Entry, Event, Reactions, State, entry, reply};
-use proto::{Fingerprint, FormError, UserId};
+use proto::{Fingerprint, FormError, Time, UserId};
 use store::model::{CurrentMessage, LogEvent, NewEntry};
 
 use crate::error::{Error, Result};
@@ -48,22 +46,23 @@ fn field<T: std::str::FromStr<Err = FormError>>(name: &str, text: &str) -> Resul
 }
 
 /// Encodes an entry, once for the log, the bus and all readers.
-fn new_entry(by: &UserId, time: u64, what: entry::What) -> NewEntry {
+fn new_entry(by: &UserId, time: Time, what: entry::What) -> NewEntry {
     let fingerprint = Fingerprint::random();
-    let entry = Entry { fingerprint: fingerprint.0, time, by: by.as_str().to_owned(), what: Some(what) };
+    let entry =
+        Entry { fingerprint: fingerprint.0, time: time.0, by: by.as_str().to_owned(), what: Some(what) };
     NewEntry { fingerprint, time, bytes: Bytes::from(entry.encode_to_vec()) }
 }
 
 /// The same for a message. Most entries are messages, so this one is encoded by
 /// hand: nothing is copied first, and no length is computed twice.
-fn new_message(by: &UserId, time: u64, body: &[u8], client_msg_id: &str) -> NewEntry {
+fn new_message(by: &UserId, time: Time, body: &[u8], client_msg_id: &str) -> NewEntry {
     // Bytes of all fields without their texts, at most.
     const FRAME: usize = 64;
     let texts = body.len() + client_msg_id.len();
     let fingerprint = Fingerprint::random();
     let mut bytes = Vec::with_capacity(FRAME + by.as_str().len() + texts);
     fixed32::encode(1, &fingerprint.0, &mut bytes);
-    uint64::encode(2, &time, &mut bytes);
+    uint64::encode(2, &time.0, &mut bytes);
     put_text(3, by.as_str().as_bytes(), &mut bytes);
     let id = if client_msg_id.is_empty() { 0 } else { text_len(client_msg_id.len()) };
     encode_key(4, WireType::LengthDelimited, &mut bytes);
@@ -103,17 +102,11 @@ fn shown(shown: CurrentMessage) -> Event {
         .into_iter()
         .map(|(emoji, users)| Reactions { emoji, users: users.into_iter().map(Into::into).collect() });
     let state = State {
-        edited: shown.edited.unwrap_or_default(),
-        recalled: shown.recalled.unwrap_or_default(),
+        edited: shown.edited.unwrap_or_default().0,
+        recalled: shown.recalled.unwrap_or_default().0,
         reactions: reactions.collect(),
     };
     Event { state: Some(state), ..event(shown.message) }
-}
-
-/// Unix milliseconds.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -127,11 +120,11 @@ mod tests {
         let by = UserId::parse("alice").unwrap();
         for (length, id) in [(1, "m-1"), (200, ""), (MAX_BODY_BYTES, "m-2")] {
             let body = Bytes::from(vec![b'1'; length]);
-            let made = new_message(&by, 1_732_000_000_000, &body, id);
+            let made = new_message(&by, Time(1_732_000_000_000), &body, id);
             let what = entry::What::Message(Message { body, client_msg_id: id.to_owned() });
             let entry = Entry {
                 fingerprint: made.fingerprint.0,
-                time: made.time,
+                time: made.time.0,
                 by: by.to_string(),
                 what: Some(what),
             };

@@ -28,7 +28,7 @@ pub(crate) async fn ask(core: &Core, asked: wire::AskPresence) -> Result<reply::
         if let Some((_, ago)) = seen.ended.filter(|_| online && !seen.here && watcher.is_some()) {
             core.absences.note(user.clone(), ago);
         }
-        let last_seen = seen.ended.filter(|_| !online).map_or(0, |(time, _)| time);
+        let last_seen = seen.ended.filter(|_| !online).map_or(0, |(time, _)| time.0);
         presences.push(wire::Presence { user: user.into(), online, last_seen });
     }
     Ok(reply::Result::Presences(wire::Presences { presences }))

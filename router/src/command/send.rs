@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use proto::wire::{self, reply};
-use proto::{ClientMessageId, ConversationId, SessionId, UserId};
+use proto::{ClientMessageId, ConversationId, SessionId, Time, UserId};
 use store::model::{NewEntry, Post, PostKind, PostResult};
 
-use super::{check_body, field, new_message, now};
+use super::{check_body, field, new_message};
 use crate::error::{Error, NO_CONVERSATION, Result};
 
 /// The store's call for a message.
@@ -39,7 +39,7 @@ pub(super) fn message(
     let id: ClientMessageId = field("client_msg_id", client_msg_id)?;
     check_body(body)?;
     let shown = if hidden { "" } else { client_msg_id };
-    Ok((new_message(user, now(), body, shown), id))
+    Ok((new_message(user, Time::now(), body, shown), id))
 }
 
 /// The answer to a message.
@@ -49,7 +49,7 @@ pub(crate) fn sent(posted: PostResult) -> Result<reply::Result> {
             let position = position.unwrap_or_default();
             Ok(reply::Result::Sent(wire::Sent {
                 seq: seq.0,
-                time,
+                time: time.0,
                 duplicate,
                 position: position.cursor.position.0,
                 fingerprint: position.cursor.fingerprint.0,

@@ -318,7 +318,7 @@ pub(crate) fn create_group(name: &str, members: &[&str]) -> Command {
     Command::CreateGroup(wire::CreateGroup {
         name: name.to_owned(),
         members: names(members),
-        conversation: proto::ConversationId::new_group(1).to_string(),
+        conversation: proto::ConversationId::new_group(proto::Time(1)).to_string(),
         service: false,
     })
 }

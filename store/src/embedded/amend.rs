@@ -2,7 +2,7 @@
 //! amendments have given to a message.
 
 use prost::Message as _;
-use proto::{ConversationId, Seq};
+use proto::{ConversationId, Seq, Time};
 use redb::{ReadTransaction, ReadableTable};
 
 use super::inbox::{self, entry as log_entry, release};
@@ -68,7 +68,7 @@ impl Posting<'_, '_> {
         let log = self.append(&row.id, 0, entry, readers.len() + usize::from(edit_key.is_some()))?;
         if let Some(key) = edit_key {
             amended.edit = log;
-            self.tables.repeats.insert((conversation, by, key.as_str()), (seq.0, entry.time))?;
+            self.tables.repeats.insert((conversation, by, key.as_str()), (seq.0, entry.time.0))?;
             self.tables.repeat_ends.insert(log, (self.now, conversation, by, key.as_str()))?;
         }
         if let Some(replaced) = replaced {
@@ -132,7 +132,7 @@ impl Posting<'_, '_> {
             Amendment::Edit { .. } if is_repeat => return Err(PostResult::Unchanged),
             Amendment::Edit { .. } => return Ok((row.edit > 0).then_some(row.edit)),
             // A time of 0 would mean "not recalled".
-            Amendment::Recall => row.recalled = post.entries[0].time.max(1),
+            Amendment::Recall => row.recalled = post.entries[0].time.0.max(1),
             Amendment::React { emoji, on } => {
                 let is_own = |other: &ReactionRow| other.user == post.by.as_str() && other.emoji == **emoji;
                 let set = row.reactions.iter().position(is_own);
@@ -194,7 +194,7 @@ pub(super) fn amended(txn: &ReadTransaction, conversation: u64, seq: u64) -> Res
     let reactions = row.reactions.into_iter().map(|row| Ok((user_id(&row.user)?, row.emoji)));
     Ok(MessageState {
         edit,
-        recalled: (row.recalled > 0).then_some(row.recalled),
+        recalled: (row.recalled > 0).then_some(Time(row.recalled)),
         reactions: reactions.collect::<Result<_>>()?,
     })
 }

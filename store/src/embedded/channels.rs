@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 use proto::wire::Entry;
-use proto::{Bound, ChannelId, Seq};
+use proto::{Bound, ChannelId, Seq, Time};
 use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
     WriteTransaction,
@@ -91,11 +91,11 @@ impl<'t> ChannelTables<'t> {
         let (by, key) = (item.by.as_str(), &*item.repeat_key);
         if let Some(row) = self.repeats.get((number, by, key))? {
             let (seq, time) = row.value();
-            return Ok(BroadcastResult { seq: Seq(seq), time, duplicate: true });
+            return Ok(BroadcastResult { seq: Seq(seq), time: Time(time), duplicate: true });
         }
         let seq = head + 1;
         self.publications.insert((number, seq), (now, &*item.entry.bytes))?;
-        self.repeats.insert((number, by, key), (seq, item.entry.time))?;
+        self.repeats.insert((number, by, key), (seq, item.entry.time.0))?;
         self.repeat_ends.insert((now, number, seq), (by, key))?;
         let oldest = now.saturating_sub(age(bounds));
         for _ in 0..MAX_CUT {
@@ -255,7 +255,7 @@ mod tests {
         let item = Broadcast {
             channel: ChannelId::parse("c_news").unwrap(),
             by: UserId::parse("alice").unwrap(),
-            entry: NewEntry { fingerprint: Fingerprint(7), time: 1, bytes: entry },
+            entry: NewEntry { fingerprint: Fingerprint(7), time: Time(1), bytes: entry },
             repeat_key: key.into(),
         };
         let txn = database.begin_write().unwrap();

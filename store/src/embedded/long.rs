@@ -163,7 +163,7 @@ mod tests {
     use bytes::Bytes;
     use prost::Message as _;
     use proto::wire::{self, entry};
-    use proto::{ChannelId, ConversationId, Cursor, Fingerprint, Position, Seq, UserId};
+    use proto::{ChannelId, ConversationId, Cursor, Fingerprint, Position, Seq, Time, UserId};
     use tokio::sync::oneshot;
 
     use super::super::exchange::Exchange;
@@ -197,7 +197,7 @@ mod tests {
         let what = wire::Message { body: "1".into(), client_msg_id: String::new() };
         let entry =
             wire::Entry { fingerprint, time: 1, by: "alice".into(), what: Some(entry::What::Message(what)) };
-        NewEntry { fingerprint: Fingerprint(fingerprint), time: 1, bytes: entry.encode_to_vec().into() }
+        NewEntry { fingerprint: Fingerprint(fingerprint), time: Time(1), bytes: entry.encode_to_vec().into() }
     }
 
     fn post(conversation: &ConversationId, kind: PostKind) -> Post {
@@ -227,7 +227,7 @@ mod tests {
     /// Something in every table, and rows that are removed again.
     fn busy(writer: &Writer) {
         let direct = ConversationId::direct(&user("alice"), &user("bob"));
-        let group = ConversationId::new_group(1);
+        let group = ConversationId::new_group(Time(1));
         let change = |expect: u64, add: &[&str], remove: &[&str]| {
             let change = Change {
                 expect: Version(expect),

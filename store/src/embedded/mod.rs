@@ -38,7 +38,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use proto::wire::Notice;
-use proto::{ConversationId, NodeIncarnation, Seq, UserId, weight};
+use proto::{ConversationId, NodeIncarnation, Seq, Time, UserId, weight};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -400,7 +400,7 @@ fn seen(txn: &ReadTransaction, user: &UserId, known: LivePresence) -> Result<Pre
         Some(time) => Some(time),
         None => txn.open_table(tables::LAST_SEEN)?.get(user.as_str())?.map(|row| row.value()),
     };
-    let ended = ended.map(|time| (time, Duration::from_millis(writer::now().saturating_sub(time))));
+    let ended = ended.map(|time| (Time(time), Time::now().since(Time(time))));
     Ok(PresenceRecord { here: known.here, ended, watchers: known.watchers })
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use prost::Message as _;
-use proto::{ConversationId, Cursor, Fingerprint, Position, Seq, SessionId, StoreIncarnation, UserId};
+use proto::{ConversationId, Cursor, Fingerprint, Position, Seq, SessionId, StoreIncarnation, Time, UserId};
 use redb::{ReadableTable, ReadableTableMetadata};
 
 use super::amend;
@@ -76,7 +76,7 @@ impl Posting<'_, '_> {
         }
         if let Some(row) = self.tables.repeats.get((conversation, by, repeat_key))? {
             let (seq, time) = row.value();
-            return Ok(PostResult::Done { seq: Seq(seq), time, duplicate: true, position: None });
+            return Ok(PostResult::Done { seq: Seq(seq), time: Time(time), duplicate: true, position: None });
         }
 
         let mut row = self::conversation(&self.tables.conversations, conversation)?;
@@ -84,7 +84,7 @@ impl Posting<'_, '_> {
         let seq = row.head;
         let mut members = members(&self.tables.members, conversation)?;
         let log = self.append(&row.id, seq, entry, members.len() + 1)?;
-        self.tables.repeats.insert((conversation, by, repeat_key), (seq, entry.time))?;
+        self.tables.repeats.insert((conversation, by, repeat_key), (seq, entry.time.0))?;
         self.tables.repeat_ends.insert(log, (self.now, conversation, by, repeat_key))?;
         self.tables.messages.insert((conversation, seq), (log, self.now))?;
         if row.first == seq {

@@ -143,7 +143,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use proto::{ConversationId, Fingerprint, Seq, UserId};
+    use proto::{ConversationId, Fingerprint, Seq, Time, UserId};
     use tokio::sync::oneshot;
 
     use super::super::exchange::Exchange;
@@ -168,7 +168,8 @@ mod tests {
 
     fn message(key: &str) -> Post {
         let entry = proto::wire::Entry { fingerprint: 7, ..Default::default() };
-        let entry = NewEntry { fingerprint: Fingerprint(7), time: 1, bytes: entry.encode_to_vec().into() };
+        let entry =
+            NewEntry { fingerprint: Fingerprint(7), time: Time(1), bytes: entry.encode_to_vec().into() };
         let kind = PostKind::Message { repeat_key: key.into(), session: None };
         Post {
             conversation: ConversationId::direct(&alice(), &UserId::parse("bob").unwrap()),

@@ -1,7 +1,7 @@
 //! Channels, and messages for members who had no session.
 
 use proto::wire::Entry;
-use proto::{ChannelId, ConversationId, NodeIncarnation, Seq, UserId};
+use proto::{ChannelId, ConversationId, NodeIncarnation, Seq, Time, UserId};
 
 use super::posting::NewEntry;
 
@@ -25,9 +25,8 @@ pub struct Broadcast {
 pub struct BroadcastResult {
     /// The publication's number in its channel: 1, 2, 3 … without holes.
     pub seq: Seq,
-    /// The time of the entry that is stored, in Unix ms: of the first one, for
-    /// a duplicate.
-    pub time: u64,
+    /// The time of the entry that is stored: of the first one, for a duplicate.
+    pub time: Time,
     /// Whether it is a repeat, which stored nothing.
     pub duplicate: bool,
 }

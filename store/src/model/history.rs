@@ -1,7 +1,7 @@
 //! Conversations: their messages, their state and their members.
 
 use proto::weight::in_list;
-use proto::{ConversationId, Position, Seq, UserId};
+use proto::{ConversationId, Position, Seq, Time, UserId};
 
 use super::inbox::LogEvent;
 use super::posting::Version;
@@ -47,9 +47,9 @@ pub struct CurrentMessage {
     /// it was recalled.
     pub message: LogEvent,
     /// When it was last edited, in Unix ms.
-    pub edited: Option<u64>,
+    pub edited: Option<Time>,
     /// When it was recalled, in Unix ms.
-    pub recalled: Option<u64>,
+    pub recalled: Option<Time>,
     /// The reactions by emoji, in the order of the first reaction; users in the
     /// order of reacting.
     pub reactions: Vec<(String, Vec<UserId>)>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proto::{ConversationId, Cursor, Fingerprint, Seq, SessionId, StoreIncarnation, UserId};
+use proto::{ConversationId, Cursor, Fingerprint, Seq, SessionId, StoreIncarnation, Time, UserId};
 
 /// One message, change or amendment to number, file for every member, and
 /// announce.
@@ -30,8 +30,8 @@ pub struct Post {
 pub struct NewEntry {
     /// The entry's fingerprint.
     pub fingerprint: Fingerprint,
-    /// The entry's time in Unix milliseconds.
-    pub time: u64,
+    /// When the entry was made.
+    pub time: Time,
     /// The encoded [`Entry`](proto::wire::Entry).
     pub bytes: Bytes,
 }
@@ -126,9 +126,8 @@ pub enum PostResult {
         /// The seq of the message, or of the one that was amended; for a change
         /// the head at that time.
         seq: Seq,
-        /// The time of the stored entry in Unix ms; of the first one, for a
-        /// duplicate.
-        time: u64,
+        /// The time of the stored entry; of the first one, for a duplicate.
+        time: Time,
         /// Whether it is a repeat: then the first body stays.
         duplicate: bool,
         /// Where it is in the inbox of `by`; `None` for a duplicate, and for

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::{Cursor, DeviceId, NodeIncarnation, Position, ResetReason, SessionId, UserId};
+use proto::{Cursor, DeviceId, NodeIncarnation, Position, ResetReason, SessionId, Time, UserId};
 
 use super::inbox::InboxPage;
 
@@ -84,12 +84,12 @@ pub struct Absence {
 pub struct PresenceRecord {
     /// Whether the user has a session on a node that is alive.
     pub here: bool,
-    /// When the last session ended, in Unix ms of the store's clock, and how
+    /// When the last session ended, by the store's clock, and how
     /// long ago that is; `None` if there never was one. For sessions whose node
     /// died it is one lease's length before that was noticed. The embedded
     /// store may lose the ends of the last ten seconds in a crash, and those of
     /// the sessions that were open then; the end before remains.
-    pub ended: Option<(u64, Duration)>,
+    pub ended: Option<(Time, Duration)>,
     /// The nodes that watch the user.
     pub watchers: Vec<NodeIncarnation>,
 }

@@ -10,7 +10,7 @@
 //! below their own seq, and go on from there.
 
 use fred::types::Value;
-use proto::{Bound, ChannelId, NodeIncarnation, Seq, weight};
+use proto::{Bound, ChannelId, NodeIncarnation, Seq, Time, weight};
 use smallvec::smallvec;
 
 use super::Redis;
@@ -59,7 +59,7 @@ impl Redis {
                 }
                 _ => return Err(unexpected("what became of a publication")),
             };
-            let (seq, time) = (Seq(row.number()?), row.number()?);
+            let (seq, time) = (Seq(row.number()?), Time(row.number()?));
             let (nodes, stands) = (nodes(&mut row.list()?)?, row.bytes()?);
             // A repeat is announced again: the router that numbered it first
             // may have died before announcing. Subscribers recognise it by its
@@ -174,7 +174,7 @@ fn broadcast_item(broadcast: &Broadcast) -> Item {
     item.args.extend([
         write::text(broadcast.by.as_str()),
         write::text(&broadcast.repeat_key),
-        write::number(broadcast.entry.time),
+        write::number(broadcast.entry.time.0),
         Value::Bytes(broadcast.entry.bytes.clone()),
     ]);
     item

@@ -6,7 +6,7 @@ use std::ops::Range;
 use fred::bytes_utils::Str;
 use fred::types::Value;
 use proto::weight::PAGE;
-use proto::{ConversationId, Position, Seq, UserId};
+use proto::{ConversationId, Position, Seq, Time, UserId};
 use rustc_hash::FxHashMap;
 use smallvec::smallvec;
 
@@ -314,7 +314,7 @@ fn states(row: &mut Row) -> Result<FxHashMap<u64, MessageState>> {
     while !list.is_done() {
         let mut state = list.list()?;
         let (seq, edit) = (state.number()?, state.bytes()?);
-        let recalled = Some(state.number()?).filter(|time| *time > 0);
+        let recalled = Some(Time(state.number()?)).filter(|time| *time > Time(0));
         let edit = Some(edit).filter(|edit| !edit.is_empty()).map(decode);
         let edit = match edit {
             Some(edit) => unless_damaged(edit, format_args!("the edit of message {seq}"))?,

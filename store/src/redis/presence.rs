@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use proto::{NodeIncarnation, UserId};
+use proto::{NodeIncarnation, Time, UserId};
 use rustc_hash::FxHashSet;
 
 use super::Redis;
@@ -56,7 +56,7 @@ impl Redis {
                 seen.here = false;
                 // The same that the sweep will note.
                 let lease = Duration::from_millis(LEASE_MS);
-                seen.ended = Some((now.saturating_sub(LEASE_MS), lease));
+                seen.ended = Some((Time(now.saturating_sub(LEASE_MS)), lease));
             }
         }
         self.sweep(&touched, &dead).await?;
@@ -100,14 +100,14 @@ fn joined(nodes: &FxHashSet<NodeIncarnation>) -> String {
     nodes.iter().map(NodeIncarnation::as_str).collect::<Vec<_>>().join(";")
 }
 
-/// When the last session ended (Unix ms) and how long ago; `None` if there
+/// When the last session ended and how long ago; `None` if there
 /// never was one.
-pub(super) fn ended(row: &mut Row) -> Result<Option<(u64, Duration)>> {
+pub(super) fn ended(row: &mut Row) -> Result<Option<(Time, Duration)>> {
     let mut ended = row.list()?;
     if ended.is_done() {
         return Ok(None);
     }
-    Ok(Some((ended.number()?, Duration::from_millis(ended.number()?))))
+    Ok(Some((Time(ended.number()?), Duration::from_millis(ended.number()?))))
 }
 
 pub(super) fn watchers(row: &mut Row) -> Result<Vec<NodeIncarnation>> {

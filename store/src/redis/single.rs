@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proto::{
-    Bound, Cursor, Fingerprint, NodeIncarnation, Position, Seq, SessionId, StoreIncarnation, UserId,
+    Bound, Cursor, Fingerprint, NodeIncarnation, Position, Seq, SessionId, StoreIncarnation, Time, UserId,
 };
 
 use super::Redis;
@@ -117,7 +117,7 @@ impl Filed {
         let mut word = || words.next().ok_or_else(|| unexpected("what became of a post"));
         let first = word()?;
         if !first.starts_with(|char: char| char.is_ascii_digit()) {
-            let (seq, time) = (Seq(number(word()?)?), number(word()?)?);
+            let (seq, time) = (Seq(number(word()?)?), Time(number(word()?)?));
             return match first {
                 "repeat" => Ok(PostResult::Done { seq, time, duplicate: true, position: None }),
                 other => write::refusal(other),
@@ -149,7 +149,7 @@ impl Filed {
         if is_message {
             self.announce(post, entry.bytes.clone(), seq, targets);
         }
-        let time = post.entries.first().map_or(0, |entry| entry.time);
+        let time = post.entries.first().map_or(Time::default(), |entry| entry.time);
         let fingerprint = post.entries.last().map_or(Fingerprint::default(), |entry| entry.fingerprint);
         let position =
             (own.0 > 0).then_some(OwnPosition { cursor: Cursor { position: own, fingerprint }, store });

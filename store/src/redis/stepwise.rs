@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use proto::{Cursor, Fingerprint, Position, Seq, StoreIncarnation};
+use proto::{Cursor, Fingerprint, Position, Seq, StoreIncarnation, Time};
 use smallvec::smallvec;
 
 use super::Redis;
@@ -47,11 +47,11 @@ enum NumberResult {
     Unchanged,
     Repeat {
         seq: Seq,
-        time: u64,
+        time: Time,
     },
     New {
         seq: Seq,
-        time: u64,
+        time: Time,
         fingerprint: Fingerprint,
     },
 }
@@ -156,7 +156,7 @@ impl Redis {
 }
 
 fn number_of(post: &Post, mut row: Row, filings: &mut Vec<Filing>) -> Result<NumberResult> {
-    let (status, seq, version, time) = (row.text()?, row.number()?, row.number()?, row.number()?);
+    let (status, seq, version, time) = (row.text()?, row.number()?, row.number()?, Time(row.number()?));
     match &*status {
         "ok" => {}
         "repeat" => return Ok(NumberResult::Repeat { seq: Seq(seq), time }),
@@ -188,7 +188,7 @@ fn number_of(post: &Post, mut row: Row, filings: &mut Vec<Filing>) -> Result<Num
             position,
             amends,
             fingerprint: entry.fingerprint.0,
-            time: entry.time,
+            time: entry.time.0,
             by: post.by.clone(),
             bytes: entry.bytes.clone(),
             trace: post.trace.clone(),
@@ -200,7 +200,7 @@ fn number_of(post: &Post, mut row: Row, filings: &mut Vec<Filing>) -> Result<Num
             last: member.leaves && index + 1 == post.entries.len(),
         }));
     }
-    let time = post.entries.first().map_or(0, |entry| entry.time);
+    let time = post.entries.first().map_or(Time::default(), |entry| entry.time);
     let fingerprint = post.entries.last().map(|entry| entry.fingerprint).unwrap_or_default();
     let seq = if amends > 0 { amends } else { seq };
     Ok(NumberResult::New { seq: Seq(seq), time, fingerprint })

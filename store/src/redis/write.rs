@@ -141,7 +141,7 @@ fn item(post: &Post, heads: &mut Packed) -> Result<Item> {
                 text(key),
                 text(emoji),
                 text(if on { "1" } else { "0" }),
-                number(entry.time),
+                number(entry.time.0),
                 reference(entry),
                 Value::Bytes(entry.bytes.clone()),
                 text(&direct_members(&post.conversation)),
@@ -170,7 +170,7 @@ fn item(post: &Post, heads: &mut Packed) -> Result<Item> {
 }
 
 fn reference(entry: &NewEntry) -> Value {
-    Value::Bytes(Bytes::copy_from_slice(&prefix(entry.fingerprint.0, entry.time, entry.bytes.len())))
+    Value::Bytes(Bytes::copy_from_slice(&prefix(entry.fingerprint.0, entry.time.0, entry.bytes.len())))
 }
 
 /// Writes a message as two arguments: see `read_message` of
@@ -189,8 +189,8 @@ fn message(post: &Post, repeat_key: &str, head: &mut Packed) -> Result<Item> {
     head.text(&[tag, "k:", conversation, ":"])?;
     head.text(&["f:", conversation])?;
     head.text(&[by, "\0", repeat_key])?;
-    head.text(&[&entry.time.to_string()])?;
-    let prefix = prefix(entry.fingerprint.0, entry.time, entry.bytes.len());
+    head.text(&[&entry.time.0.to_string()])?;
+    let prefix = prefix(entry.fingerprint.0, entry.time.0, entry.bytes.len());
     match other_of(&post.conversation, by) {
         None => {
             head.text(&[by])?;

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use proto::wire;
-use proto::{ChannelId, NodeIncarnation, Seq, UserId};
+use proto::{ChannelId, NodeIncarnation, Seq, Time, UserId};
 use store::model::{Audience, Broadcast, BroadcastResult, ChannelPage, ChannelQuery};
 use store::{Bounds, Store};
 
-use super::harness::{Kind, Node, Stores, entry, for_every_store, now, text};
+use super::harness::{Kind, Node, Stores, entry, for_every_store, text};
 
 for_every_store![
     numbers_have_no_holes_whoever_publishes,
@@ -210,10 +210,12 @@ async fn what_is_too_old_goes(kind: Kind) {
     for n in 1..=3 {
         stores.publish(&alice, &news, &n.to_string()).await;
     }
-    let begun = now();
-    testbed::wait::until_true(Duration::from_secs(20), "the age to pass", async || now() > begun + 250)
-        .await
-        .unwrap();
+    let begun = Time::now();
+    testbed::wait::until_true(Duration::from_secs(20), "the age to pass", async || {
+        Time::now().since(begun) > Duration::from_millis(250)
+    })
+    .await
+    .unwrap();
     stores.publish(&alice, &news, "fresh").await;
     let page = stores.read(&news, 0, 1000).await;
     assert_eq!((told(&page), page.head), (vec![(4, "fresh".into())], Seq(4)));

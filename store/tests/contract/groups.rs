@@ -159,7 +159,7 @@ async fn only_members_change_a_group(kind: Kind) {
     let expect = stores.version(&group).await;
     let change = Change { expect, ..add(&[&mallory]) };
     assert_eq!(stores.post(changed(&mallory, &group, change.clone())).await, PostResult::NotMember);
-    let nowhere = ConversationId::new_group(1);
+    let nowhere = ConversationId::new_group(proto::Time(1));
     assert_eq!(stores.post(changed(&mallory, &nowhere, change)).await, PostResult::NotMember);
     assert_eq!(stores.inbox(&mallory).await, []);
 }

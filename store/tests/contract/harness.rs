@@ -12,7 +12,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use proto::wire::{self, Announcement, Entry, Envelope, Notice, Publication};
 use proto::{
-    ConversationId, Cursor, DeviceId, Fingerprint, NodeIncarnation, Position, Seq, SessionId, UserId,
+    ConversationId, Cursor, DeviceId, Fingerprint, NodeIncarnation, Position, Seq, SessionId, Time, UserId,
 };
 use store::model::{
     Attach, AttachResult, Change, InboxEvent, InboxPage, InboxQuery, Location, LogEvent, Post, PostResult,
@@ -174,7 +174,7 @@ impl Stores {
 
     /// Makes a group, owned by the first of its members.
     pub async fn group(&self, members: &[&UserId]) -> ConversationId {
-        let group = ConversationId::new_group(now());
+        let group = ConversationId::new_group(Time::now());
         let members: Vec<UserId> = members.iter().copied().cloned().collect();
         let change = Change {
             name: Some("name".into()),
@@ -248,7 +248,7 @@ impl Stores {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Done {
     pub seq: Seq,
-    pub time: u64,
+    pub time: Time,
     pub position: Option<Cursor>,
 }
 
@@ -420,8 +420,4 @@ pub fn assert_no_holes(inbox: &[InboxEvent]) {
     for pair in inbox.windows(2) {
         assert_eq!(pair[1].position, pair[0].position.next());
     }
-}
-
-pub fn now() -> u64 {
-    std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64
 }

@@ -72,7 +72,9 @@ async fn history_of_nothing_is_empty_or_not_there(kind: Kind) {
     let group = stores.group(&[&alice]).await;
     assert_eq!(read(&stores, &alice, &group, HistoryRange::Newest).await, (vec![], false));
     stores.send(&alice, &bob, "1").await;
-    for conversation in [group, ConversationId::direct(&alice, &bob), ConversationId::new_group(1)] {
+    for conversation in
+        [group, ConversationId::direct(&alice, &bob), ConversationId::new_group(proto::Time(1))]
+    {
         let query =
             HistoryQuery { user: mallory.clone(), conversation, range: HistoryRange::Newest, limit: 4 };
         assert_eq!(stores.one.history(query).await.unwrap(), None);
@@ -84,7 +86,7 @@ async fn a_conversations_state_has_its_newest_message(kind: Kind) {
     let (alice, bob) = (stores.user("alice"), stores.user("bob"));
     stores.send(&alice, &bob, "one").await;
     stores.send(&bob, &alice, "two").await;
-    let ids = [ConversationId::new_group(1), ConversationId::direct(&alice, &bob)];
+    let ids = [ConversationId::new_group(proto::Time(1)), ConversationId::direct(&alice, &bob)];
     let states = stores.one.conversations(&ids, None).await.unwrap();
     assert_eq!(states[0], None);
     let state = states[1].as_ref().unwrap();

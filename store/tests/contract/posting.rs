@@ -133,7 +133,7 @@ async fn a_repeat_has_the_first_seq_and_is_delivered_once(kind: Kind) {
     let first = stores.done(keyed(&alice, &conversation, "first body", "m-1")).await;
     stores.send(&alice, &bob, "between").await;
     let mut repeat = keyed(&alice, &conversation, "second body", "m-1");
-    Arc::make_mut(&mut repeat.entries)[0].time += 1000;
+    Arc::make_mut(&mut repeat.entries)[0].time.0 += 1000;
     let repeated = stores.two.post(vec![repeat]).await.unwrap().remove(0);
     let expected = PostResult::Done { seq: first.seq, time: first.time, duplicate: true, position: None };
     assert_eq!(repeated, expected);
@@ -215,7 +215,7 @@ async fn strangers_cannot_post(kind: Kind) {
     assert_eq!(stores.post(message(&mallory, &direct, "?")).await, PostResult::NotMember);
     let group = stores.group(&[&alice, &bob]).await;
     assert_eq!(stores.post(message(&mallory, &group, "?")).await, PostResult::NotMember);
-    let nowhere = ConversationId::new_group(1);
+    let nowhere = ConversationId::new_group(proto::Time(1));
     assert_eq!(stores.post(message(&alice, &nowhere, "?")).await, PostResult::NotMember);
     assert_eq!(stores.inbox(&bob).await.len(), 2, "the message and the group");
     assert_eq!(stores.inbox(&mallory).await, []);

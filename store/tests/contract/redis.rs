@@ -409,7 +409,7 @@ async fn notes_of_marks_are_told_apart_where_the_clock_was_set_back() {
     let open = open(config(server.url())).await;
     let (alice, _) = users();
     // As if notes had been made an hour ahead.
-    let ahead = (super::harness::now() + 3_600_000) * 1_000;
+    let ahead = (proto::Time::now().0 + 3_600_000) * 1_000;
     server.command(&["SET", "{sb}noted", &ahead.to_string()]).await.unwrap().ok().unwrap();
     for (number, peer) in (1..).zip(["bob", "carol", "dave"]) {
         open.delivers(&alice, &UserId::parse(peer).unwrap()).await;

@@ -284,7 +284,9 @@ impl Known {
         }
         match recalled {
             true => Err(PostResult::Recalled),
-            false => Ok(PostResult::Done { seq: Seq(seq), time: 0, duplicate: false, position: None }),
+            false => {
+                Ok(PostResult::Done { seq: Seq(seq), time: proto::Time(0), duplicate: false, position: None })
+            }
         }
     }
 }

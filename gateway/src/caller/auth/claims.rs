@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::Validation;
 use jsonwebtoken::errors::ErrorKind;
-use proto::{DeviceId, UserId};
+use proto::{DeviceId, TokenEnd, UserId};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -74,17 +74,17 @@ impl Rules {
             user,
             device,
             scopes: scope.map(Scopes::parse).unwrap_or_default(),
-            expires: self.end(&claims.exp)?,
+            token_end: self.end(&claims.exp)?,
         })
     }
 
-    /// The token's end in Unix seconds. Fails when it is too far ahead.
-    fn end(&self, exp: &Value) -> Result<u64, Refusal> {
+    /// The token's end. Fails when it is too far ahead.
+    fn end(&self, exp: &Value) -> Result<TokenEnd, Refusal> {
         let exp = seconds(exp);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let latest = now.saturating_add(self.longest).as_secs().saturating_add(LEEWAY);
         if exp <= latest {
-            return Ok(exp);
+            return Ok(TokenEnd(exp));
         }
         let most = self.longest.as_secs();
         Err(Refusal::new(Reason::TooLong, format!("the token's `exp` lies more than {most} seconds ahead")))

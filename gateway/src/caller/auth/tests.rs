@@ -265,7 +265,7 @@ async fn a_token_made_here_is_believed_here() {
     let identity = Authenticator::new(&shared()).unwrap().verify(&signed).await.unwrap();
     assert_eq!(identity.device.unwrap().as_str(), "phone");
     assert!(identity.scopes.service && !identity.scopes.publish);
-    assert!(identity.expires > get_current_timestamp() + 50);
+    assert!(identity.token_end.0 > get_current_timestamp() + 50);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::session::{CatchUp, NextStep};
 
 fn session() -> Arc<Session> {
     let (user, device) = (UserId::parse("alice").unwrap(), DeviceId::parse("d").unwrap());
-    let session = Session::new(user, device, u64::MAX, 4);
+    let session = Session::new(user, device, proto::TokenEnd(u64::MAX), 4);
     session.begin(Cursor::ORIGIN, Position(0), []);
     Arc::new(session)
 }

@@ -27,7 +27,7 @@ async fn whoever_is_no_member_amends_nothing(kind: Kind) {
     let mallory = stores.user("mallory");
     let group = stores.group(&[&alice, &bob]).await;
     stores.done(message(&alice, &group, "hi")).await;
-    for conversation in [&direct, &group, &ConversationId::new_group(1)] {
+    for conversation in [&direct, &group, &ConversationId::new_group(proto::Time(1))] {
         for post in [
             edit(&mallory, conversation, 1, "?"),
             recall(&mallory, conversation, 1),

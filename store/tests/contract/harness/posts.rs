@@ -5,10 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use prost::Message as _;
 use proto::wire::{self, Entry};
-use proto::{ConversationId, Fingerprint, Seq, SessionId, UserId};
+use proto::{ConversationId, Fingerprint, Seq, SessionId, Time, UserId};
 use store::model::{Amenders, Amendment, Change, NewEntry, Post, PostKind};
-
-use super::now;
 
 /// A message with a repeat key of its own; `text` is its body.
 pub fn message(by: &UserId, conversation: &ConversationId, text: &str) -> Post {
@@ -102,7 +100,7 @@ pub fn only(who: Amenders, post: Post) -> Post {
 
 /// An entry made now.
 pub fn entry(by: &UserId, what: wire::entry::What) -> NewEntry {
-    let (fingerprint, time) = (Fingerprint::random(), now());
-    let entry = Entry { fingerprint: fingerprint.0, time, by: by.to_string(), what: Some(what) };
+    let (fingerprint, time) = (Fingerprint::random(), Time::now());
+    let entry = Entry { fingerprint: fingerprint.0, time: time.0, by: by.to_string(), what: Some(what) };
     NewEntry { fingerprint, time, bytes: entry.encode_to_vec().into() }
 }

@@ -5,7 +5,7 @@ use store::model::{Acknowledge, Change, HandedOut, InboxQuery, PostResult, Start
 use testbed::RedisServer;
 
 use super::{config, open, users};
-use crate::contract::harness::{Done, changed, edit, message, now, react, recall};
+use crate::contract::harness::{Done, changed, edit, message, react, recall};
 
 #[tokio::test]
 async fn a_thousand_acknowledgements_cost_a_handful_of_writes() {
@@ -47,7 +47,7 @@ async fn a_named_acknowledgement_and_a_mark_are_one_call_each() {
     let posted = message(&alice, &ConversationId::direct(&alice, &bob), "one");
     let posted = redis.store.post(vec![posted]).await.unwrap().remove(0);
     let PostResult::Done { position: Some(post), .. } = posted else { panic!("{posted:?}") };
-    let group = ConversationId::new_group(now());
+    let group = ConversationId::new_group(proto::Time::now());
     let change = Change { add: vec![alice.clone(), bob.clone()], ..Change::default() };
     redis.store.post(vec![changed(&alice, &group, change), message(&alice, &group, "two")]).await.unwrap();
     let head = redis.look(&bob, StartPoint::Head).await.start;
@@ -140,7 +140,7 @@ async fn the_amendments_of_a_group_that_is_gone_go_with_it() {
     let server = RedisServer::start().await.unwrap();
     let open = open(config(server.url())).await;
     let (alice, _) = users();
-    let group = ConversationId::new_group(now());
+    let group = ConversationId::new_group(proto::Time::now());
     let make = Change {
         name: Some("name".into()),
         owner: Some(alice.clone()),

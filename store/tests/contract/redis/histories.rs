@@ -9,7 +9,7 @@ use testbed::RedisServer;
 
 use super::{Open, config, open};
 use crate::contract::fuzz::Fuzz;
-use crate::contract::harness::{changed, now};
+use crate::contract::harness::changed;
 
 /// Steps before and after the copy is put back.
 const STEPS: usize = 60;
@@ -28,7 +28,7 @@ async fn each_message_is_filed_once_and_in_order_in_whichever_history_stays() {
     for index in 0..3 {
         opened.push(router(&server, index).await);
     }
-    let group = proto::ConversationId::new_group(now());
+    let group = proto::ConversationId::new_group(proto::Time::now());
     let make = store::model::Change {
         name: Some("name".into()),
         owner: Some(users[0].clone()),

@@ -8,7 +8,7 @@ use store::model::{Acknowledge, Change, InboxQuery, PostResult, StartPoint};
 use testbed::RedisServer;
 
 use super::{Open, config, interrupted, open, users};
-use crate::contract::harness::{Done, changed, edit, message, now, react, word};
+use crate::contract::harness::{Done, changed, edit, message, react, word};
 
 /// Opens a store that writes step by step.
 async fn open_stepwise(server: &RedisServer) -> Open {
@@ -45,7 +45,7 @@ async fn who_was_removed_gets_the_removal_although_the_router_died_before() {
     let (alice, bob) = users();
     let mut removed = 0;
     for round in 0..24 {
-        let group = ConversationId::new_group(now());
+        let group = ConversationId::new_group(proto::Time::now());
         let make = Change {
             name: Some("name".into()),
             owner: Some(alice.clone()),
@@ -125,7 +125,7 @@ async fn holes_of_amendments_are_closed_without_what_a_member_does_not_see() {
     let at_once = open(config(server.url())).await;
     let (alice, bob) = users();
     let carol = UserId::parse("carol").unwrap();
-    let group = ConversationId::new_group(now());
+    let group = ConversationId::new_group(proto::Time::now());
     let make = Change {
         name: Some("name".into()),
         owner: Some(alice.clone()),
