@@ -1,10 +1,10 @@
-//! Events in the order of their time; those of one time in the order in which
-//! they were put in, so that a seed repeats a run.
+//! Events in the order of their time. Events of the same time have the order in
+//! which they were added, so that the same seed gives the same run.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-/// What is still to happen.
+/// The events that are still to come.
 #[derive(Debug)]
 pub(super) struct Agenda<E> {
     entries: BinaryHeap<Entry<E>>,
@@ -29,13 +29,13 @@ impl<E> Agenda<E> {
         self.now
     }
 
-    /// So many seconds from now.
+    /// Adds an event, so many seconds from now.
     pub(super) fn after(&mut self, seconds: f64, event: E) {
         self.count += 1;
         self.entries.push(Entry { at: self.now + seconds.max(0.0), number: self.count, event });
     }
 
-    /// The next event; the clock goes on to it.
+    /// Takes the next event out, and sets the clock to its time.
     pub(super) fn next(&mut self) -> Option<E> {
         let Entry { at, event, .. } = self.entries.pop()?;
         self.now = at;
@@ -58,7 +58,7 @@ impl<E> PartialOrd for Entry<E> {
 }
 
 impl<E> Ord for Entry<E> {
-    /// The earliest is the greatest: the heap gives that first.
+    /// The earliest event is the greatest, as the heap gives the greatest first.
     fn cmp(&self, other: &Self) -> Ordering {
         other.at.total_cmp(&self.at).then(other.number.cmp(&self.number))
     }

@@ -1,18 +1,18 @@
-//! What things cost: the one table that `docs/CAPACITY.md` and the simulation
-//! share. What a load test finds comes from `docs/performance.json` (`make
-//! measure`); the rest stands here, with how it was found.
+//! Costs: the one table that `docs/CAPACITY.md` and the simulation share. Costs that
+//! a load test measures come from `docs/performance.json` (`make measure`); the
+//! others stand here, with how they were found.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use crate::results::BUILT_IN;
 
-/// What one piece of work costs.
+/// The cost of one piece of work.
 #[derive(Debug, Clone)]
 pub struct Cost {
-    /// What is paid for.
+    /// The piece of work.
     pub of: &'static str,
-    /// How much, in `unit`.
+    /// The cost, in `unit`.
     pub value: f64,
     /// `µs` of CPU, or `B`.
     pub unit: &'static str,
@@ -47,56 +47,57 @@ pub static ROUTER_MESSAGE: LazyLock<Cost> =
 /// CPU of Redis for a direct message that is posted in one call.
 pub static REDIS_MESSAGE: LazyLock<Cost> =
     LazyLock::new(|| measured("direct message: Redis, one call", "direct", "Redis"));
-/// CPU of Redis for one that is numbered, filed and announced step by step, as in a Cluster.
+/// CPU of Redis for a direct message that is posted step by step, as in a Cluster.
 pub static REDIS_STEPS: LazyLock<Cost> =
     LazyLock::new(|| measured("direct message: Redis, step by step", "direct, step by step", "Redis"));
-/// CPU of gateways for a direct message where much gathers.
+/// CPU of gateways for a direct message under a load with large batches.
 pub static GATEWAY_BATCHED: LazyLock<Cost> = LazyLock::new(|| {
     measured("direct message in large batches: gateways", "direct, closed loop", "gateways")
 });
-/// CPU of routers for a direct message where much gathers.
+/// CPU of routers for a direct message under a load with large batches.
 pub static ROUTER_BATCHED: LazyLock<Cost> =
     LazyLock::new(|| measured("direct message in large batches: routers", "direct, closed loop", "routers"));
-/// CPU of Redis for a direct message where much gathers.
+/// CPU of Redis for a direct message under a load with large batches.
 pub static REDIS_BATCHED: LazyLock<Cost> =
     LazyLock::new(|| measured("direct message in large batches: Redis", "direct, closed loop", "Redis"));
-/// CPU of gateways where next to nothing gathers, and each reader acks once a second all the same.
+/// CPU of gateways for a direct message at a low rate, with batches of one. Each
+/// reader acknowledges once a second all the same.
 pub static GATEWAY_ALONE: LazyLock<Cost> =
     LazyLock::new(|| measured("direct message alone, and four acks: gateways", "direct, alone", "gateways"));
-/// CPU of routers for the same.
+/// CPU of routers for a direct message at a low rate.
 pub static ROUTER_ALONE: LazyLock<Cost> =
     LazyLock::new(|| measured("direct message alone, and four acks: routers", "direct, alone", "routers"));
-/// CPU of Redis for the same.
+/// CPU of Redis for a direct message at a low rate.
 pub static REDIS_ALONE: LazyLock<Cost> =
     LazyLock::new(|| measured("direct message alone, and four acks: Redis", "direct, alone", "Redis"));
 /// CPU of gateways for one delivery of a group's message.
 pub static GATEWAY_DELIVERY: LazyLock<Cost> =
     LazyLock::new(|| measured("a group's delivery: gateways", "group of 20", "gateways"));
-/// CPU of routers for filing it for one member.
+/// CPU of routers for a group's message, for each member.
 pub static ROUTER_DELIVERY: LazyLock<Cost> =
     LazyLock::new(|| measured("a group's delivery: routers", "group of 20", "routers"));
-/// CPU of Redis for filing it for one member.
+/// CPU of Redis for a group's message, for each member.
 pub static REDIS_DELIVERY: LazyLock<Cost> =
     LazyLock::new(|| measured("a group's delivery: Redis", "group of 20", "Redis"));
-/// CPU of the gateway for a session that begins with a cursor.
+/// CPU of the gateway when a session begins with a cursor.
 pub static GATEWAY_ATTACH: LazyLock<Cost> =
     LazyLock::new(|| measured("an attach with one page: gateways", "storm", "gateways"));
-/// CPU of the router for the same.
+/// CPU of the router when a session begins with a cursor.
 pub static ROUTER_ATTACH: LazyLock<Cost> =
     LazyLock::new(|| measured("an attach with one page: routers", "storm", "routers"));
-/// CPU of Redis for the same.
+/// CPU of Redis when a session begins with a cursor.
 pub static REDIS_ATTACH: LazyLock<Cost> =
     LazyLock::new(|| measured("an attach with one page: Redis", "storm", "Redis"));
 
-/// CPU of Redis.
+/// CPU of Redis for one PUBLISH.
 pub static PUBLISH: Cost = cost("a PUBLISH among others", 0.9, "µs", REDIS);
-/// CPU of Redis for a gateway's lease and nonce.
+/// CPU of Redis when a gateway prolongs its lease and publishes its nonce.
 pub static LEASE: Cost = cost("a gateway's lease and nonce", 12.0, "µs", REDIS);
-/// CPU of Redis for what a router looks at each second, the names of nodes apart.
+/// CPU of Redis for what a router reads each second, without the list of nodes.
 pub static LOOKS: Cost = cost("a router's looks at Redis, each second", 60.0, "µs", REDIS);
-/// CPU of Redis for each name when a router asks which nodes live.
+/// CPU of Redis for each node of the list when a router reads which nodes live.
 pub static NODE_NAME: Cost = cost("a name in the list of nodes", 0.15, "µs", REDIS);
-/// CPU of a gateway for an envelope that says only a count.
+/// CPU of a gateway for an envelope with nothing but a count.
 pub static HEAR: Cost = cost(
     "an envelope without content: gateway",
     5.0,
@@ -104,39 +105,40 @@ pub static HEAR: Cost = cost(
     "callgrind, `make instructions`, and a read of the socket",
 );
 
-/// Resident memory of a gateway.
+/// Resident memory of a gateway for each session.
 pub static CONNECTION: LazyLock<Cost> =
     LazyLock::new(|| measured("an idle WebSocket: gateway", "idle WebSocket", "gateways"));
-/// Redis, for one location.
+/// Memory of Redis for one location.
 pub static LOCATION: LazyLock<Cost> =
     LazyLock::new(|| measured("a session's location: Redis", "idle WebSocket", "Redis"));
-/// Redis, for a user's record, inbox and marks without their entries.
+/// Memory of Redis for a user: record, inbox and marks, without their entries.
 pub static USER: Cost = cost("a user's record: Redis", 1_000.0, "B", MEMORY);
-/// Redis, for an entry of an inbox.
+/// Memory of Redis for an entry of an inbox.
 pub static INBOX_ENTRY: Cost = cost("an inbox entry: Redis", 45.0, "B", MEMORY);
-/// Redis, beside the body.
+/// Memory of Redis for an entry of a log, without the body.
 pub static MESSAGE: Cost = cost("a message in its log beside its body: Redis", 70.0, "B", MEMORY);
-/// Redis, kept for two days.
+/// Memory of Redis for a repeat key, which is kept for up to two days.
 pub static REPEAT_KEY: Cost = cost("a repeat key, for two days: Redis", 60.0, "B", MEMORY);
 
-/// Between a client and a gateway, beside the body: a message and its answer.
+/// Bytes between a client and a gateway for a message and its answer, without the
+/// body.
 pub static CLIENT_SEND: Cost =
     cost("a send and its answer, beside the body: client to gateway", 300.0, "B", SIZES);
-/// Between a gateway and a client, beside the body.
+/// Bytes between a gateway and a client for a delivery, without the body.
 pub static CLIENT_DELIVERY: Cost =
     cost("a delivery and its ack, beside the body: gateway to client", 260.0, "B", SIZES);
-/// Between gateway and router, beside the body.
+/// Bytes between a gateway and a router for a message, without the body.
 pub static LINK_MESSAGE: Cost =
     cost("a message and its answer, beside the body: gateway to router", 200.0, "B", SIZES);
-/// Between router and Redis, beside the body.
+/// Bytes between a router and Redis for a message, without the body.
 pub static STORE_MESSAGE: Cost = cost("a message, beside the body: router to Redis", 350.0, "B", SIZES);
-/// Between router and Redis for each inbox.
+/// Bytes between a router and Redis for each inbox.
 pub static STORE_FILING: Cost = cost("a filing: router to Redis", 150.0, "B", SIZES);
-/// Between Redis and a gateway, beside the body.
+/// Bytes between Redis and a gateway for a delivery, without the body.
 pub static BUS_MESSAGE: Cost =
     cost("an envelope of one message, beside the body: Redis to gateway", 190.0, "B", SIZES);
 
-/// All of them, in the order of the page.
+/// All costs, in the order of `docs/PERFORMANCE.md`.
 pub static ALL: LazyLock<Vec<&'static Cost>> = LazyLock::new(|| {
     vec![
         &GATEWAY_MESSAGE,

@@ -1,11 +1,11 @@
-//! What many users take, and what one machine cannot run: arithmetic and
-//! simulation from measured costs. Nothing here connects to anything.
+//! What many users need, reckoned and simulated from measured costs: clusters of this
+//! size do not run on one machine. Nothing here opens a connection.
 //!
 //! In reading order: [`costs`] (what was measured, and how), [`need`] (from
 //! users to machines), [`page`] (the tables of `docs/CAPACITY.md`); then
-//! `agenda` and `station` (events in time, and processes that take what has
-//! gathered), [`bus`] (messages through thousands of nodes), [`storm`]
-//! (everybody of a zone coming back).
+//! `agenda` and `station` (events in time, and processes that work in batches),
+//! [`bus`] (messages through thousands of nodes), [`storm`] (the sessions of a zone
+//! come back).
 
 mod agenda;
 pub mod bus;
@@ -20,25 +20,25 @@ use serde::Serialize;
 
 use crate::workload::record::{histogram, millis};
 
-/// Milliseconds of many waits.
+/// Quantiles of many times, in milliseconds.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Times {
-    /// Half of all are below.
+    /// Half of the times are shorter.
     pub p50: f64,
-    /// 99 of 100 are below.
+    /// 99 of 100 are shorter.
     pub p99: f64,
-    /// The longest of all.
+    /// The longest time.
     pub max: f64,
 }
 
 /// How busy the processes of one kind were.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Busy {
-    /// Shares of their time, 0 to 1, the mean of all.
+    /// The share of the time in which they worked, from 0 to 1: the mean of all.
     pub mean: f64,
-    /// Of the busiest.
+    /// The same for the busiest one.
     pub most: f64,
-    /// What they took at once, the mean.
+    /// The mean size of their batches.
     pub batch: f64,
 }
 

@@ -1,4 +1,5 @@
-//! From users to machines: the formula of `docs/CAPACITY.md`, a line each.
+//! From a number of users to a number of machines: the formula of
+//! `docs/CAPACITY.md`.
 
 use serde::Serialize;
 
@@ -6,21 +7,21 @@ use super::costs as cost;
 
 const DAY: f64 = 86_400.0;
 
-/// Days that messages are kept where older ones are moved elsewhere.
+/// Days that Redis keeps messages if older ones are moved to another store.
 pub const SHORT: f64 = 7.0;
 
-/// What users do. The defaults are those of the page.
+/// What users do. The defaults are the numbers of `docs/CAPACITY.md`.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Habits {
-    /// Of all users, connected at the peak.
+    /// The share of all users that is connected at the peak.
     pub online: f64,
     /// Sessions of a connected user.
     pub devices: f64,
     /// Messages that a user sends a day.
     pub messages: f64,
-    /// The busiest second of a day against its mean.
+    /// How many times the mean rate of a day the rate at the peak is.
     pub peak: f64,
-    /// Of the messages, to groups.
+    /// The share of messages that goes to groups.
     pub to_groups: f64,
     /// Members of a group, weighted by its messages.
     pub members: f64,
@@ -32,55 +33,57 @@ pub struct Habits {
     pub kept: f64,
 }
 
-/// What machines there are, and how far they may be filled.
+/// The machines, and how far they may be loaded.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Machines {
-    /// Of a gateway.
+    /// Cores of a gateway.
     pub gateway_cores: f64,
-    /// Sessions of a gateway: its memory, and how many are to come back when it dies.
+    /// Sessions of a gateway at most. Its memory bounds them, and the storm that they
+    /// make when the gateway dies.
     pub gateway_sessions: f64,
-    /// Of a router.
+    /// Cores of a router.
     pub router_cores: f64,
-    /// Bytes of data of a Redis primary: what can be copied, saved and moved in reasonable time.
+    /// Bytes of data of a Redis primary at most: more cannot be copied, saved and
+    /// moved in reasonable time.
     pub redis_bytes: f64,
-    /// Redis runs scripts on one core.
+    /// Cores that a Redis primary uses: scripts run on one.
     pub redis_cores: f64,
-    /// Of the cores, at the peak.
+    /// The share of the cores that may be busy at the peak.
     pub filled: f64,
-    /// Nodes that may be lost at once without being missed: a zone of three.
+    /// The share of the nodes that may be lost at once: one of three zones.
     pub spare: f64,
 }
 
-/// What some number of users takes.
+/// What a number of users needs.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Need {
-    /// All that are known.
+    /// All users, connected or not.
     pub users: f64,
-    /// Connected at the peak.
+    /// Sessions at the peak.
     pub sessions: f64,
-    /// Sent a second at the peak.
+    /// Messages sent in a second at the peak.
     pub messages: f64,
-    /// Filed for a member a second at the peak.
+    /// Inbox entries written in a second at the peak.
     pub filings: f64,
-    /// Handed to a device a second at the peak.
+    /// Messages handed to a device in a second at the peak.
     pub deliveries: f64,
-    /// Sessions that begin a second at the peak.
+    /// Sessions that begin in a second at the peak.
     pub attaches: f64,
-    /// Cores in use at the peak.
+    /// Cores of gateways in use at the peak.
     pub gateway_cores: f64,
-    /// Cores in use at the peak.
+    /// Cores of routers in use at the peak.
     pub router_cores: f64,
-    /// Cores in use at the peak.
+    /// Cores of Redis in use at the peak.
     pub redis_cores: f64,
-    /// Gateways, with what may be lost.
+    /// Gateways, with those that may be lost.
     pub gateways: f64,
-    /// Routers, with what may be lost.
+    /// Routers, with those that may be lost.
     pub routers: f64,
-    /// For their memory and for their CPU, whichever is more.
+    /// Redis primaries: as many as memory needs or as CPU needs, whichever is more.
     pub primaries: f64,
-    /// Of these, what CPU alone would need.
+    /// Redis primaries that CPU alone would need.
     pub primaries_for_cpu: f64,
-    /// Bytes of sessions in gateways.
+    /// Bytes that the sessions take in gateways.
     pub gateway_bytes: f64,
     /// Bytes of data in Redis, without replicas.
     pub redis_bytes: f64,
@@ -122,20 +125,20 @@ impl Default for Machines {
 }
 
 impl Habits {
-    /// Members for whom a message is filed, its sender among them.
+    /// The mean number of members for whom a message is filed, with its sender.
     pub fn filed_for(&self) -> f64 {
         2.0 * (1.0 - self.to_groups) + self.members * self.to_groups
     }
 
-    /// Devices that get a message at once: those of others who are online, and
-    /// the sender's other ones.
+    /// The mean number of devices that get a message at once: those of the other
+    /// members who are online, and the sender's other devices.
     pub fn heard_by(&self) -> f64 {
         (self.filed_for() - 1.0) * self.online * self.devices + (self.devices - 1.0)
     }
 }
 
 impl Need {
-    /// What so many users take, by the formula of the page.
+    /// What so many users need, by the formula of `docs/CAPACITY.md`.
     pub fn of(users: f64, habits: &Habits, machines: &Machines) -> Self {
         let sessions = users * habits.online * habits.devices;
         let messages = users * habits.messages / DAY * habits.peak;
@@ -143,10 +146,10 @@ impl Need {
         let deliveries = messages * habits.heard_by();
         let attaches = sessions * habits.attaches / DAY * habits.peak;
         let (direct, grouped) = (messages * (1.0 - habits.to_groups), messages * habits.to_groups);
-        // In a group the members' share; a direct message has its filings in it.
+        // For a group the share of each member; for a direct message both are in it.
         let by = |message: f64, filing: f64| direct * message + grouped * habits.members * filing;
 
-        // Half of what gateways do for a message is for its sender.
+        // Half of the gateways' work for a message is for its sender.
         let hearing = (cost::GATEWAY_MESSAGE.value / 2.0, cost::GATEWAY_DELIVERY.value);
         let to_direct = direct * (habits.online * habits.devices + habits.devices - 1.0);
         let gateway_cores = messages * cost::GATEWAY_MESSAGE.value / 2.0
@@ -162,7 +165,7 @@ impl Need {
         };
         let room = machines.redis_cores * machines.filled;
         let at_once = redis(cost::REDIS_MESSAGE.value);
-        // One primary does it in one call; more do it step by step.
+        // With one primary a post is one call, with more it goes step by step.
         let alone = at_once <= room && redis_bytes <= machines.redis_bytes;
         let redis_cores = if alone { at_once } else { redis(cost::REDIS_STEPS.value) };
         let primaries_for_cpu = if alone { 1.0 } else { (redis_cores / room).ceil().max(3.0) };
@@ -205,8 +208,9 @@ impl Need {
         self.gateways * self.routers
     }
 
-    /// Bytes of Redis a second for the list of nodes, and the share of its core:
-    /// two looks of each router, all on the primary of one slot.
+    /// Bytes in a second that Redis sends for the list of nodes, and the share of a
+    /// core that this takes: each router reads the list twice a second, from one
+    /// primary.
     pub fn node_list(&self) -> f64 {
         2.0 * self.routers * self.gateways * cost::NODE_NAME.value / 1e6
     }
@@ -237,7 +241,7 @@ mod tests {
         ] {
             assert!((ten / one - 10.0).abs() < 1e-6, "{one} {ten}");
         }
-        // What is between two kinds grows with both.
+        // The streams between two kinds of process grow with both.
         let links = need(1e10).links() / need(1e9).links();
         assert!((links / 100.0 - 1.0).abs() < 0.02, "{links}");
     }
@@ -253,7 +257,7 @@ mod tests {
             peak: 1.0,
             ..Habits::default()
         };
-        // One message a second from each of a thousand.
+        // A thousand users, each of whom sends a message a second.
         let need = Need::of(1_000.0, &habits, &Machines::default());
         assert!((need.messages - 1_000.0).abs() < 1e-6);
         assert!((need.deliveries - 1_000.0).abs() < 1e-6);
@@ -266,7 +270,8 @@ mod tests {
     fn a_message_is_filed_for_all_members_and_heard_by_those_who_are_there() {
         let habits = Habits { online: 0.5, devices: 2.0, to_groups: 1.0, members: 11.0, ..Habits::default() };
         assert!((habits.filed_for() - 11.0).abs() < 1e-9);
-        // Ten others, half of them there with two devices, and the sender's other one.
+        // Ten others, half of them online with two devices each, and the sender's
+        // other device.
         assert!((habits.heard_by() - 11.0).abs() < 1e-9);
     }
 }

@@ -15,30 +15,31 @@ const INSTALLATIONS: [f64; 5] = [1e3, 1e4, 1e5, 1e6, 1e7];
 /// The columns of the table of everything.
 const USERS: [f64; 3] = [1e5, 1e7, 1e9];
 
-/// Sessions of a simulated storm at most; more are so many on as much less.
+/// Sessions of a simulated storm at most. A larger one is simulated on a cluster that
+/// is smaller in the same proportion.
 const STORM: f64 = 300_000.0;
 
-/// The flags that make [`measured`].
+/// The flags of `loadtest run` that measure what [`measured`] simulates.
 const MEASURED: &str = "--gateways 2 --routers 2 --primaries 1 --filings 2 --readers 1 --cores 1 \
                         --rate 5000 --acks 0.4";
 
-/// Messages of a simulated time, about; it is a tenth of a second at least.
+/// Messages in one simulation, about; at least a tenth of a second is simulated.
 const MESSAGES: f64 = 100_000.0;
 
-/// The page of what was measured, with the costs between its marks `costs`.
-/// Fails where the marks are missing.
+/// `docs/PERFORMANCE.md`, with the costs between its marks `costs`. Fails if the
+/// marks are missing.
 pub fn put_costs(page: &str) -> Result<String> {
     put(page, "costs", &costs_table()?)
 }
 
-/// The page of capacity, with what is between its marks `answer` and `need`:
-/// arithmetic alone. Fails where the marks are missing.
+/// `docs/CAPACITY.md`, with the tables between its marks `answer` and `need`. Fails
+/// if the marks are missing.
 pub fn put_tables(page: &str) -> Result<String> {
     put(&put(page, "answer", &answer_table()?)?, "need", &need_table()?)
 }
 
-/// The page of capacity, with what is between its marks `simulated`. Takes some
-/// minutes. Fails where the marks are missing.
+/// `docs/CAPACITY.md`, with the results of simulations between its marks
+/// `simulated`. Takes some minutes. Fails if the marks are missing.
 pub fn put_simulated(page: &str) -> Result<String> {
     let mut text = String::from("```text\n");
     let outcome = bus::run(&measured())?;
@@ -86,7 +87,7 @@ fn costs_table() -> Result<String> {
     Ok(text)
 }
 
-/// What an operator asks first: how many of what for so many users.
+/// How many machines of which kind so many users need: what an operator asks first.
 fn answer_table() -> Result<String> {
     let habits = Habits { kept: SHORT, ..Habits::default() };
     let mut text = String::from(
@@ -175,7 +176,7 @@ fn need_table() -> Result<String> {
     Ok(text)
 }
 
-/// Two digits or more, and k, M, G, T, P.
+/// A number with at least two digits, and k, M, G, T or P.
 fn amount(value: f64) -> String {
     let units = ["", "k", "M", "G", "T", "P", "E"];
     let (mut value, mut unit) = (value, 0);
@@ -194,7 +195,7 @@ fn amount(value: f64) -> String {
 }
 
 fn plain(value: f64) -> String {
-    // A median of measured values has digits that mean nothing.
+    // The last digits of a median of measured values say nothing.
     let text = if value < 10.0 { format!("{value:.2}") } else { format!("{value:.1}") };
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -1,7 +1,6 @@
-//! A process as the simulation sees it: it takes all that has gathered, up to
-//! a bound, works on it, and hands it on when it is done with all of it. A
-//! batch costs a fixed part (it woke up, read and wrote sockets) and a part for
-//! each thing in it.
+//! A process in the simulation. It takes a batch of what waits for it, works on all
+//! of the batch, and then hands all of it on. A batch costs a fixed time (to wake
+//! up, to read and write sockets) and a time for each piece of work in it.
 
 use std::collections::VecDeque;
 
@@ -9,12 +8,12 @@ use super::Busy;
 
 #[derive(Debug)]
 pub(super) struct Station<T> {
-    /// Not taken yet, with the seconds that each costs.
+    /// The work that waits, with the seconds that each piece takes.
     waiting: VecDeque<(T, f64)>,
     at_work: bool,
-    /// Seconds of each batch.
+    /// Seconds that each batch takes in addition.
     wake: f64,
-    /// Taken at once at most.
+    /// Pieces of work in one batch at most.
     most: usize,
     busy: f64,
     batches: u64,
@@ -26,15 +25,15 @@ impl<T> Station<T> {
         Self { waiting: VecDeque::new(), at_work: false, wake, most, busy: 0.0, batches: 0, taken: 0 }
     }
 
-    /// Something to do, and the seconds that it takes. True when the station
-    /// has been idle: [`begin`](Self::begin) is to be called.
+    /// Adds a piece of work, with the seconds that it takes. Returns true if the
+    /// station was idle: then the caller calls [`begin`](Self::begin).
     pub(super) fn give(&mut self, what: T, seconds: f64) -> bool {
         self.waiting.push_back((what, seconds));
         !self.at_work
     }
 
-    /// Takes what has gathered; gives it with the seconds until it is done.
-    /// Nothing when nothing waits: then the station is idle.
+    /// Begins with the next batch, and returns it with the seconds until it is done.
+    /// Without work the station becomes idle, and this returns `None`.
     pub(super) fn begin(&mut self) -> Option<(Vec<T>, f64)> {
         let count = self.waiting.len().min(self.most);
         self.at_work = count > 0;
@@ -57,7 +56,7 @@ impl<T> Station<T> {
     }
 }
 
-/// All of a kind, over so many seconds.
+/// How busy the stations of one kind were, over so many seconds.
 pub(super) fn busy<T>(stations: &[Station<T>], seconds: f64) -> Busy {
     let shares = || stations.iter().map(|station| station.busy / seconds.max(1e-9));
     let (taken, batches) = stations.iter().fold((0, 0), |(t, b), s| (t + s.taken, b + s.batches));
@@ -81,8 +80,8 @@ mod tests {
         Done(Vec<f64>),
     }
 
-    /// The mean wait before work on it begins, and the mean batch, of arrivals
-    /// at random with this rate.
+    /// For work that comes at random with this rate: the mean time until a piece is
+    /// begun, and the mean size of a batch.
     fn run(mut station: Station<f64>, rate: f64, takes: f64, arrivals: usize) -> (f64, Busy, f64) {
         let mut random = StdRng::seed_from_u64(7);
         let mut agenda = Agenda::new();
@@ -136,7 +135,7 @@ mod tests {
 
     #[test]
     fn more_than_can_be_done_takes_as_long_as_the_work() {
-        // Fluid limit: twice as much comes as can be done.
+        // Twice as much work comes as can be done.
         let (_, busy, seconds) = run(Station::new(0.0, 64), 2_000.0, 0.001, 20_000);
         assert!((seconds - 20.0).abs() < 0.5, "{seconds}");
         assert!(busy.batch > 60.0);

@@ -1,10 +1,11 @@
-//! Everybody of a zone comes back to what is left: how long until all are.
+//! A zone is lost. Its sessions come back to the nodes that are left: how long does
+//! that take?
 //!
-//! A session that begins costs its gateway CPU (accepting, the token), waits
-//! there for one of a bounded number of turns, and costs a router and a primary
-//! CPU in its turn. Clients come spread over some seconds; one that waits too
-//! long gives up and comes again after a pause that grows, and what it had
-//! cost was in vain. What else goes on takes its share of every process.
+//! A session that begins costs its gateway CPU (to accept it and to check the
+//! token). It waits there for one of a bounded number of turns; with a turn it costs
+//! a router and a primary CPU. Clients spread their return over some seconds. A
+//! client that waits too long gives up, and tries again after a pause that grows;
+//! the work for the attempt was in vain. Other work takes a share of each process.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,23 +23,25 @@ use super::station::{self, Station};
 use super::{Busy, Times, record, times};
 use crate::workload::progress;
 
-/// What a process takes at once: what it took before is done by then.
+/// Pieces of work that a process takes together, at most, once it has done those
+/// before.
 const AT_ONCE: usize = 64;
 
-/// What is simulated.
+/// The storm that is simulated.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Plan {
-    /// That come back.
+    /// Sessions that come back.
     pub sessions: usize,
-    /// That are left.
+    /// Gateways that are left.
     pub gateways: usize,
-    /// That are left.
+    /// Routers that are left.
     pub routers: usize,
-    /// That are left, with those that were promoted.
+    /// Primaries after the loss, with the replicas that were promoted.
     pub primaries: usize,
-    /// Of each gateway and router.
+    /// Cores of each gateway and of each router.
     pub cores: f64,
-    /// Sessions beginning at once on a gateway: `--attaches-at-once`.
+    /// Sessions that may begin at the same time on one gateway
+    /// (`--attaches-at-once`).
     pub turns: usize,
     /// Seconds over which clients spread their return.
     pub spread: f64,
@@ -46,40 +49,41 @@ pub struct Plan {
     pub patience: f64,
     /// Share of every process that other work takes.
     pub background: f64,
-    /// CPU microseconds of a gateway beside the measured: TLS, where it ends there.
+    /// CPU microseconds of a gateway for each connection, in addition to what was
+    /// measured: the TLS handshake, if gateways do it.
     pub handshake: f64,
-    /// Seconds from one process to another and back.
+    /// Seconds that a packet takes from one process to another and back.
     pub round_trip: f64,
-    /// Repeats the run.
+    /// Starts the random numbers: the same seed gives the same run.
     pub seed: u64,
 }
 
-/// What it has shown.
+/// The result of a simulated storm.
 #[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
-    /// What was simulated.
+    /// The storm that was simulated.
     pub plan: Plan,
-    /// From the loss to being back, of each session.
+    /// For each session, the time from the loss until it was back.
     pub back: Times,
-    /// Seconds until all were.
+    /// Seconds until all sessions were back.
     pub all: f64,
-    /// What the busiest kind needs at least, in seconds.
+    /// Seconds that the busiest kind of process needs at least.
     pub at_least: f64,
-    /// Which kind that is.
+    /// The busiest kind: `gateways`, `routers` or `primaries`.
     pub limit: &'static str,
-    /// Attempts that were given up.
+    /// Attempts that clients gave up.
     pub given_up: u64,
-    /// Waiting for a turn on one gateway at most.
+    /// The most sessions that waited for a turn on one gateway.
     pub line: usize,
-    /// Until all were back.
+    /// How busy the gateways were until all sessions were back.
     pub gateways: Busy,
-    /// Until all were back.
+    /// How busy the routers were until all sessions were back.
     pub routers: Busy,
-    /// Until all were back.
+    /// How busy the primaries were until all sessions were back.
     pub primaries: Busy,
 }
 
-/// One client's attempt: whose, and which.
+/// One attempt of one client to come back.
 #[derive(Debug, Clone, Copy)]
 struct Attempt {
     client: u32,
@@ -106,7 +110,7 @@ struct Client {
 
 struct Zone {
     plan: Plan,
-    /// Seconds: gateway, router, primary.
+    /// Seconds of a gateway, a router and a primary for one session.
     takes: [f64; 3],
     agenda: Agenda<Event>,
     random: StdRng,
@@ -123,8 +127,9 @@ struct Zone {
 }
 
 impl Plan {
-    /// A third of the sessions of so many users, on two thirds of the nodes.
-    /// More than `most` sessions are simulated as so many on as much less.
+    /// A third of the sessions of so many users, on two thirds of their nodes. If
+    /// that is more than `most` sessions, `most` are simulated on a cluster that is
+    /// smaller in the same proportion.
     pub fn of(users: f64, most: f64) -> Self {
         let machines = Machines::default();
         let need = Need::of(users, &Habits { kept: SHORT, ..Habits::default() }, &machines);
@@ -147,7 +152,7 @@ impl Plan {
         }
     }
 
-    /// Refuses what cannot be simulated.
+    /// Fails if the plan cannot be simulated.
     pub fn check(&self) -> Result<()> {
         ensure!(self.sessions > 0 && self.gateways > 0 && self.routers > 0, "at least one of each");
         ensure!(self.primaries > 0 && self.turns > 0, "at least one of each");
@@ -159,7 +164,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Seconds that an attach takes of a gateway, a router and a primary.
+    /// Seconds that an attach takes at a gateway, a router and a primary.
     fn takes(&self) -> [f64; 3] {
         let rest = 1e6 * (1.0 - self.background);
         [
@@ -169,7 +174,8 @@ impl Plan {
         ]
     }
 
-    /// What the busiest kind needs when nothing is in vain: the fluid limit.
+    /// The seconds that the busiest kind of process needs if no attempt is in vain,
+    /// and the name of that kind.
     fn at_least(&self) -> (f64, &'static str) {
         let nodes = [self.gateways, self.routers, self.primaries];
         let names = ["gateways", "routers", "primaries"];
@@ -179,7 +185,7 @@ impl Plan {
     }
 }
 
-/// Runs it to its end.
+/// Runs the simulation until all sessions are back.
 pub fn run(plan: &Plan) -> Result<Outcome> {
     plan.check()?;
     let mut zone = Zone::new(plan);
@@ -196,7 +202,8 @@ pub fn run(plan: &Plan) -> Result<Outcome> {
         if events.is_multiple_of(65_536) {
             bar.set_position((plan.sessions - zone.missing) as u64);
         }
-        // Each session's pauses grow: this ends, but nobody waits for it.
+        // Pauses grow, so a run that goes on for so long would end some day, but
+        // nobody waits for that.
         ensure!(zone.agenda.now() < 24.0 * 3600.0, "after a day {} are not back", zone.missing);
     }
     bar.finish_and_clear();
@@ -290,7 +297,8 @@ impl Zone {
         self.next_turn(gateway);
     }
 
-    /// A client that gave up has left the line, too.
+    /// Takes the next attempt from the line; those that were given up are passed
+    /// over.
     fn next_turn(&mut self, gateway: usize) {
         while self.turns[gateway] > 0 {
             let Some(attempt) = self.lines[gateway].pop_front() else { return };
@@ -433,7 +441,7 @@ mod tests {
         let work = run(&small()).unwrap().at_least;
         let outcome = run(&Plan { spread: work * 4.0, ..small() }).unwrap();
         assert!((outcome.all / (work * 4.0) - 1.0).abs() < 0.05, "{outcome}");
-        // Half of them come in the first half.
+        // Half of the sessions come in the first half of the time.
         assert!((outcome.back.p50 / 1000.0 / (work * 2.0) - 1.0).abs() < 0.05, "{outcome}");
     }
 

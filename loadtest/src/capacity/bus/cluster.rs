@@ -15,16 +15,16 @@ use crate::capacity::costs as cost;
 use crate::capacity::station::{self, Station};
 use crate::capacity::{Busy, Times, record, times};
 
-/// Messages of one batch, as the router has it.
+/// Messages of one batch at most, as in a router.
 const BATCH: usize = 256;
-/// What a process takes at once.
+/// Pieces of work that a process takes together at most.
 const AT_ONCE: usize = 1_024;
-/// Seconds for which acknowledgements gather in a router.
+/// Seconds for which a router gathers acknowledgements.
 const ACKNOWLEDGE: f64 = 0.025;
-/// Of a node's name in a list, with what Redis puts before it.
+/// Bytes of a node's name in the list of nodes, with what Redis sends before it.
 const NAME_BYTES: f64 = 40.0;
 
-/// All of them, and what is under way.
+/// All nodes, and the messages that are under way.
 pub(super) struct Cluster {
     plan: Plan,
     prices: Prices,
@@ -33,10 +33,10 @@ pub(super) struct Cluster {
     gateways: Vec<Station<Task>>,
     routers: Vec<Station<Duty>>,
     primaries: Vec<Station<Call>>,
-    /// Of each router: what waits for the batch under way, and whether one is.
+    /// For each router the messages that wait, and whether a batch is under way.
     queues: Vec<VecDeque<Message>>,
     posting: Vec<bool>,
-    /// Of each router: the gateways of acknowledgements that wait.
+    /// For each router the gateways whose acknowledgements wait.
     acks: Vec<Vec<usize>>,
     batches: Vec<Option<Batch>>,
     free: Vec<usize>,
@@ -78,7 +78,8 @@ impl Cluster {
         cluster
     }
 
-    /// Lets the next thing happen; when it did, in seconds, or nothing at the end.
+    /// Lets the next event happen. Returns its time in seconds, or nothing after the
+    /// last one.
     pub(super) fn goes_on(&mut self) -> Option<f64> {
         let event = self.agenda.next()?;
         let now = self.agenda.now();
@@ -192,7 +193,7 @@ impl Cluster {
                     record(&mut self.latency, self.agenda.now() - message.born);
                 }
                 for _ in 0..self.draw(self.plan.acks) {
-                    // Once a second: at any time in it.
+                    // Once a second, each at another moment of it.
                     let pause = self.random.random::<f64>();
                     self.agenda.after(pause, Event::ToGateway(gateway, Task::Acknowledge));
                 }
@@ -221,7 +222,7 @@ impl Cluster {
         }
     }
 
-    /// The next batch of a router: all that has gathered.
+    /// Begins a router's next batch, with all messages that wait.
     fn post(&mut self, router: usize) {
         self.posting[router] = true;
         let count = self.queues[router].len().min(BATCH);
@@ -232,7 +233,7 @@ impl Cluster {
         self.do_batch(Batch { router, messages, step, open: 0 });
     }
 
-    /// What devices have said meanwhile, in one go.
+    /// Begins a call with all acknowledgements that wait at a router.
     fn acks_due(&mut self, router: usize) {
         let (born, counted) = (self.agenda.now(), false);
         let gateways = std::mem::take(&mut self.acks[router]);
@@ -282,7 +283,7 @@ impl Cluster {
             }
             Step::Announce => {
                 for envelope in self.envelopes(&batch.messages).1 {
-                    // The slot of the gateway's channel.
+                    // The primary with the slot of the gateway's channel.
                     let work = work.entry(envelope.gateway % self.plan.primaries).or_default();
                     work.0 += cost::PUBLISH.value / 1e6;
                     work.1.push(envelope);
@@ -290,13 +291,13 @@ impl Cluster {
             }
         }
         let mut calls: Vec<_> = work.into_iter().collect();
-        // A map's order is no seed's.
+        // The order of a map differs from run to run; a seed must give the same run.
         calls.sort_unstable_by_key(|(primary, _)| *primary);
         let open = calls.len();
         let router = batch.router;
         self.batches[index] = Some(Batch { open, ..batch });
         if open == 0 {
-            // No gateway has a session of these users.
+            // None of these users has a session.
             return self.router_gets(router, Duty::GoOn(index));
         }
         for (primary, (seconds, envelopes)) in calls {
@@ -304,7 +305,8 @@ impl Cluster {
         }
     }
 
-    /// One for each gateway that has readers, and what publishing them takes.
+    /// The envelopes of a batch, one for each gateway with readers, and the seconds
+    /// that it takes to publish them.
     fn envelopes(&mut self, messages: &[Message]) -> (f64, Vec<Envelope>) {
         let mut by_gateway: HashMap<usize, Vec<Message>> = HashMap::new();
         for message in messages {
@@ -374,7 +376,8 @@ impl Cluster {
         self.agenda.after(1.0, Event::GatewayBeats(gateway));
     }
 
-    /// Two looks at the list of nodes, and in a Cluster a count to each.
+    /// A router's second: it reads the list of nodes twice, and in a Cluster sends
+    /// each gateway a count.
     fn router_beats(&mut self, router: usize) {
         let gateways = self.plan.gateways as f64;
         let look = (cost::LOOKS.value + 2.0 * gateways * cost::NODE_NAME.value) / 1e6;
@@ -392,13 +395,13 @@ impl Cluster {
         self.agenda.after(self.plan.round_trip / 2.0, event);
     }
 
-    /// A whole number whose mean is this.
+    /// A random whole number with this mean.
     fn draw(&mut self, mean: f64) -> usize {
         let whole = mean.floor();
         whole as usize + usize::from(self.random.random::<f64>() < mean - whole)
     }
 
-    /// What all of it has shown.
+    /// The result of the run.
     pub(super) fn outcome(self) -> Outcome {
         let plan = self.plan;
         let busy = |mean: Busy, count: usize, cores: f64| mean.mean * count as f64 * cores;

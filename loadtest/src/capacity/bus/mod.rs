@@ -1,12 +1,13 @@
-//! Messages through gateways, routers and primaries, as many of each as one
-//! likes: how busy each is, what gathers into a batch, how long a message
-//! takes, and what the bus and the heartbeats take of it.
+//! Messages through any number of gateways, routers and primaries: how busy each is,
+//! how large batches become, how long a message takes, and how much of the work is
+//! for the bus and for heartbeats.
 //!
 //! A message goes from its sender's gateway to a router, waits there for the
 //! batch before it, is posted (one call on a single primary; numbered, filed
 //! and announced in three rounds on several), and reaches its readers'
-//! gateways in one envelope for each (batch, gateway). Processes are those of
-//! `station`; a process of several cores is one that is as much faster.
+//! gateways in one envelope for each batch and gateway. Processes are stations
+//! (`station`); a process with several cores is a station that is so many times
+//! faster.
 
 mod cluster;
 mod outcome;
@@ -22,44 +23,45 @@ use self::cluster::Cluster;
 use super::need::{Habits, Machines, Need, SHORT};
 use crate::workload::progress;
 
-/// What is simulated.
+/// The cluster and the load that are simulated.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Plan {
     /// Number of gateways.
     pub gateways: usize,
     /// Number of routers.
     pub routers: usize,
-    /// How many; one takes a batch in one call.
+    /// Number of primaries. One primary takes a batch in one call.
     pub primaries: usize,
-    /// Messages a second of all together.
+    /// Messages in a second, from all users together.
     pub rate: f64,
-    /// Members for whom a message is filed, the mean.
+    /// The mean number of members for whom a message is filed.
     pub filings: f64,
-    /// Devices that get it, the mean.
+    /// The mean number of devices that get a message.
     pub readers: f64,
     /// Acknowledgements of devices for each copy that they get.
     pub acks: f64,
-    /// Of each gateway and router.
+    /// Cores of each gateway and of each router.
     pub cores: f64,
-    /// Seconds from one process to another and back.
+    /// Seconds that a packet takes from one process to another and back.
     pub round_trip: f64,
     /// Seconds that are simulated.
     pub seconds: f64,
-    /// Repeats the run.
+    /// Starts the random numbers: the same seed gives the same run.
     pub seed: u64,
 }
 
 impl Plan {
-    /// The nodes that so many users take, at their peak.
+    /// The nodes that so many users need, at their peak.
     pub fn of(users: f64) -> Self {
-        // Older messages are elsewhere, or memory decides alone.
+        // If all messages were kept in Redis, memory alone would decide.
         let habits = Habits { kept: SHORT, ..Habits::default() };
         let machines = Machines::default();
         let need = Need::of(users, &habits, &machines);
         Self {
             gateways: need.gateways as usize,
             routers: need.routers as usize,
-            // Of those that memory asks for, a bucket each at most has work.
+            // There are no more primaries with work than there are buckets, however
+            // many memory needs.
             primaries: need.primaries.min(1_024.0) as usize,
             rate: need.messages,
             filings: habits.filed_for(),
@@ -72,7 +74,7 @@ impl Plan {
         }
     }
 
-    /// Refuses what cannot be simulated.
+    /// Fails if the plan cannot be simulated.
     pub fn check(&self) -> Result<()> {
         ensure!(self.gateways > 0 && self.routers > 0 && self.primaries > 0, "at least one of each");
         ensure!(self.primaries <= 1_024, "there are 1,024 buckets: no more primaries have work");
@@ -139,7 +141,7 @@ mod tests {
         let outcome = run(&Plan { rate: 10.0, acks: 1.0, seconds: 200.0, ..small() }).unwrap();
         let beats =
             (2.0 * cost::LEASE.value + 2.0 * (cost::LOOKS.value + 4.0 * cost::NODE_NAME.value)) / 10.0;
-        // Two gateways and two routers wake Redis each second.
+        // Two gateways and two routers give Redis work each second.
         let wakes = 4.0 / 10.0 * (cost::REDIS_ALONE.value - cost::REDIS_BATCHED.value) / 2.0;
         let alone = cost::GATEWAY_ALONE.value + cost::ROUTER_ALONE.value + cost::REDIS_ALONE.value;
         let expected = alone + cost::PUBLISH.value + beats + wakes;

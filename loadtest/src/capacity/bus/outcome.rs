@@ -1,4 +1,4 @@
-//! What a simulation has shown, and how it reads.
+//! The result of a simulation, and how it is printed.
 
 use std::fmt;
 
@@ -7,24 +7,24 @@ use serde::Serialize;
 use super::Plan;
 use crate::capacity::{Busy, Times};
 
-/// Origins that a gateway's ear remembers: with more routers than that it
-/// forgets, and every session catches up.
+/// Routers whose envelopes a gateway can count. With more routers it forgets some, and
+/// every session catches up.
 pub const ORIGINS: usize = 1_024;
-/// Of the time; what comes before is not looked at.
+/// The share of the time at the beginning that is left out of the result.
 pub(super) const WARM: f64 = 0.2;
 
-/// What it has shown.
+/// The result.
 #[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
-    /// What was simulated.
+    /// The cluster and the load that were simulated.
     pub plan: Plan,
-    /// Messages that were looked at.
+    /// Messages in the time that counts.
     pub messages: u64,
-    /// Copies handed to sockets in that time.
+    /// Messages that were handed to devices in that time.
     pub deliveries: u64,
-    /// From the sender's socket to the readers'.
+    /// The times from the sender's socket to the readers'.
     pub latency: Times,
-    /// As much was delivered as was sent.
+    /// Whether as much was delivered as was sent.
     pub keeps_up: bool,
     /// How busy the gateways were.
     pub gateways: Busy,
@@ -34,17 +34,17 @@ pub struct Outcome {
     pub primaries: Busy,
     /// CPU of all processes for a message, in microseconds.
     pub cpu: f64,
-    /// Messages of a router's batch.
+    /// The mean number of messages in a router's batch.
     pub batch: f64,
-    /// Published a second.
+    /// Envelopes published in a second.
     pub envelopes: f64,
-    /// Deliveries in one.
+    /// The mean number of deliveries in an envelope.
     pub per_envelope: f64,
     /// Share of the primary that has the list of nodes, for leases and lists.
     pub list: f64,
-    /// Bytes a second of lists of nodes from that primary.
+    /// Bytes in a second that this primary sends for the list of nodes.
     pub list_bytes: f64,
-    /// Counts published a second, routers to gateways.
+    /// Counts that routers publish for gateways in a second.
     pub counts: f64,
     /// Streams between gateways and routers.
     pub links: usize,

@@ -1,4 +1,4 @@
-//! What each step takes of a process, from the costs that were measured.
+//! The time that each step takes in a process, from the costs that were measured.
 
 use super::Plan;
 use crate::capacity::costs as cost;
@@ -13,11 +13,11 @@ pub(super) struct Prices {
     pub(super) post: f64,
 }
 impl Prices {
-    /// From the costs that were measured.
+    /// Reckons the times from the costs that were measured.
     pub(super) fn new(plan: &Plan) -> Self {
         let micros = |cost: &cost::Cost| cost.value / 1e6;
         let steps = cost::REDIS_STEPS.value / cost::REDIS_MESSAGE.value;
-        // A third for the number and a third for each of two filings.
+        // A third of the cost is for the number, a third for each of two filings.
         let third = micros(&cost::REDIS_BATCHED) / 3.0;
         Self {
             send: micros(&cost::GATEWAY_BATCHED) / 2.0 / plan.cores,
@@ -30,11 +30,12 @@ impl Prices {
     }
 }
 
-/// What it costs to wake, from what a message costs alone and among many, and
-/// how often it wakes a kind of process: gateways for the message, its answer
-/// and its delivery, for the acknowledgement and its answer; routers for the
-/// message and the acknowledgement, and for what Redis answers to both; Redis
-/// for both.
+/// The cost of waking up a process, reckoned from the cost of a message at a low rate
+/// and in large batches, and from how often one message wakes a process of each kind.
+/// It wakes gateways five times: for the message, its answer, its delivery, the
+/// acknowledgement and the answer to that. It wakes routers four times: for the
+/// message, the acknowledgement, and the replies of Redis to both. It wakes Redis
+/// twice.
 pub(super) fn wakes(plan: &Plan) -> [f64; 3] {
     let wake = |alone: &cost::Cost, batched: &cost::Cost, times: f64| {
         (alone.value - batched.value).max(0.0) / 1e6 / times

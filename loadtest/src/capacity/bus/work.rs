@@ -1,4 +1,4 @@
-//! What the processes of the simulation give each other to do.
+//! The work that the processes of the simulation give each other.
 
 /// A message on its way.
 #[derive(Debug, Clone, Copy)]
@@ -8,31 +8,31 @@ pub(super) struct Message {
     pub(super) counted: bool,
 }
 
-/// What a gateway has to do.
+/// A gateway's work.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Task {
     Send(Message),
     Answer,
     Deliver(Message),
     Acknowledge,
-    /// Counts of routers.
+    /// Counts from routers.
     Hear,
 }
 
-/// What a router has to do.
+/// A router's work.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Duty {
     Take(Message),
-    /// Of a device at this gateway; waits for others.
+    /// An acknowledgement of a device at this gateway. It waits for others.
     Acknowledge(usize),
-    /// All answers to a step of this batch are there.
+    /// All primaries have answered to a step of this batch.
     GoOn(usize),
 }
 
-/// What a primary has to do: a step of a batch, or something of its own.
+/// A primary's work: a step of a batch, or work of another kind.
 #[derive(Debug, Clone)]
 pub(super) enum Call {
-    /// The batch, and what it publishes from here.
+    /// The batch, and the envelopes that are published from this primary.
     Step(usize, Vec<Envelope>),
     Upkeep,
 }
@@ -45,7 +45,7 @@ pub(super) struct Envelope {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// All in one call.
+    /// All steps in one call.
     Post,
     Number,
     File,
@@ -58,7 +58,7 @@ pub(super) struct Batch {
     pub(super) router: usize,
     pub(super) messages: Vec<Message>,
     pub(super) step: Step,
-    /// Primaries that have not answered.
+    /// Primaries that have not answered yet.
     pub(super) open: usize,
 }
 
