@@ -1,6 +1,6 @@
-//! Our own vocabulary as Socket.IO's events (PROTOCOL.md §6): an event from a
-//! client is a command of that name, and its acknowledgement the answer; frames are
-//! events named after their type, whose last argument is the cursor.
+//! Switchboard's commands and frames as Socket.IO's events (PROTOCOL.md §6). An event
+//! from a client is the command of that name, and its acknowledgement is the answer. A
+//! frame is an event that is named after its type; its last argument is the cursor.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
@@ -38,17 +38,19 @@ use crate::transport::socketio::{
 const NAME: &str = "socketio";
 /// The only namespace.
 const MAIN: &str = "/";
-/// What a `ref` begins with that stands for an acknowledgement. No client's does.
+/// The beginning of a `ref` that stands for an acknowledgement. No `ref` of a client
+/// begins with it.
 const ACK: char = '~';
-/// Where a node has no room at the moment: clients come back by themselves.
+/// A node without room at the moment closes the connection, as clients come back by
+/// themselves after that.
 const LATER: u16 = 1013;
 
-/// In which a client says who it is.
+/// The time in which a client must say who it is.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(45);
-/// In which a WebSocket that is opened for a client that polls takes over.
+/// The time in which an upgrade to a WebSocket must be completed.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// `/socket.io/`.
+/// The routes of `/socket.io/`.
 pub(super) fn routes(gateway: &Arc<Gateway>, stop: CancellationToken) -> Router<Arc<Gateway>> {
     let config = &gateway.config;
     let settings = engineio::Settings {
@@ -58,7 +60,7 @@ pub(super) fn routes(gateway: &Arc<Gateway>, stop: CancellationToken) -> Router<
         ping_timeout: config.heartbeat,
         max_payload: MAX_FRAME_BYTES,
         upgrade_timeout: UPGRADE_TIMEOUT,
-        // A client that polls stands for a connection.
+        // A client that polls counts as a connection.
         max_polling: config.limits.max_connections,
     };
     let inside = SocketIo::new(Arc::new(Events { gateway: gateway.clone() }), CONNECT_TIMEOUT);
@@ -68,21 +70,21 @@ pub(super) fn routes(gateway: &Arc<Gateway>, stop: CancellationToken) -> Router<
     engineio::routes("/socket.io/", &server)
 }
 
-/// Which pages may use them.
+/// The CORS layer: which pages may use the routes.
 pub(super) fn cors(gateway: &Arc<Gateway>) -> CorsLayer {
     let origins = gateway.config.origins.clone();
     engineio::cors(move |origin: &str| origins.any() || origins.allows(origin))
 }
 
-/// This gateway's namespaces.
+/// The namespaces of this gateway: there is only the main one.
 struct Events {
     gateway: Arc<Gateway>,
 }
 
 #[async_trait]
 impl Namespaces for Events {
-    /// Clients do not come back by themselves after `connect_error`: where there is
-    /// no room for anybody it is said before.
+    /// Clients do not come back by themselves after `connect_error`. So a gateway
+    /// without room refuses them before that.
     async fn open(&self, request: &Parts) -> Result<Box<dyn Visitor>, Refusal> {
         let gateway = &self.gateway;
         if !gateway.sessions.takes_sessions() || gateway.context.routers.available() == 0 {
@@ -98,13 +100,14 @@ impl Namespaces for Events {
     }
 }
 
-/// A client that has not said who it is.
+/// A client that has not said yet who it is.
 struct Guest {
     gateway: Arc<Gateway>,
-    /// The headers and the query that it came with.
+    /// The headers and the query of the request that opened the connection.
     request: Arc<(HeaderMap, String)>,
     held: Part,
-    /// A node that stops ends sessions, and who has none is to go as well.
+    /// Ends clients without a session when the node stops: those with one are ended
+    /// with it.
     draining: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
@@ -130,12 +133,13 @@ impl Visitor for Guest {
     }
 }
 
-/// What a client gives to be connected.
+/// The `auth` object of a client.
 struct Auth {
     token: Option<String>,
     device: Option<DeviceId>,
     cursor: Option<String>,
-    /// What the client was given before, and gives back by itself.
+    /// The id of the connection that the client had before; clients send it by
+    /// themselves.
     recovery: Option<(Pid, String)>,
 }
 
@@ -152,8 +156,8 @@ impl Auth {
         })
     }
 
-    /// Where to begin. A place that the client has seen counts before the one that
-    /// its program gives, which may be the same each time.
+    /// Where to begin. The last cursor that the client has seen comes before the one
+    /// that its program gives, which may be the same each time.
     fn start(&self, user: &UserId) -> Result<StartAt, Failure> {
         match &self.recovery {
             Some((pid, offset)) if pid.user == *user => StartAt::parse(Some(offset)),
@@ -162,8 +166,8 @@ impl Auth {
     }
 }
 
-/// The id by which a client's connection is recovered: whose it is and of which
-/// device, and something that nobody guesses.
+/// The id by which a client's connection is recovered: its user, its device, and
+/// random bits that nobody can guess.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Pid {
     user: UserId,
@@ -176,7 +180,7 @@ impl Pid {
         Self { user, device, secret: URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>()) }
     }
 
-    /// Nothing where it is not one of ours.
+    /// `None` if the text was not made by a gateway.
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(3, '/');
         let secret = parts.next()?.to_owned();
@@ -197,7 +201,7 @@ async fn begin(
     auth: &str,
 ) -> Result<Box<dyn Socket>, NotConnected> {
     Box::pin(open(gateway, headers, query, auth)).await.map_err(|failure| match failure.code {
-        // It passes by itself.
+        // The reason passes by itself.
         ErrorCode::RateLimited | ErrorCode::Unavailable | ErrorCode::Internal => {
             NotConnected::Connection(Close { code: LATER, reason: failure.code.as_str().into() })
         }
@@ -205,7 +209,8 @@ async fn begin(
     })
 }
 
-/// What `connect_error` says: the message where clients look for it, and all of it.
+/// The JSON of `connect_error`: `message`, where clients look for it, and the whole
+/// error.
 fn connect_error(failure: &Failure) -> String {
     let mut json = String::from(r#"{"message":"#);
     crate::protocol::json::escape(&mut json, &failure.message);
@@ -253,12 +258,12 @@ async fn open(
     Ok(Box::new(SessionSocket { session, id, pid: pid.text(), first }))
 }
 
-/// A session, in the main namespace.
+/// A session in the main namespace.
 struct SessionSocket {
     session: TwoWay,
     id: String,
     pid: String,
-    /// Its first frames, looked at before it was connected.
+    /// The first frames of the session, which were read before it was connected.
     first: Vec<Frame>,
 }
 
@@ -307,7 +312,8 @@ impl Socket for SessionSocket {
     }
 }
 
-/// Who is to come back, comes back by itself when the connection ends.
+/// How a session's end is told: clients that should come back do so by themselves
+/// when the connection ends.
 fn leave(end: End) -> Leave {
     match end {
         End::Replaced | End::Kicked => Leave::Namespace,
@@ -315,8 +321,8 @@ fn leave(end: End) -> Leave {
     }
 }
 
-/// A frame, as an event or as an acknowledgement. An acknowledgement moves no
-/// client's place: then an event does that has nothing else to say.
+/// Writes a frame as an event or as an acknowledgement. An acknowledgement does not
+/// move the client's cursor, so an event with nothing but the cursor follows it.
 fn say(mut frame: Frame, out: &mut Vec<Said>) {
     let cursor = frame.cursor();
     let acknowledged = frame.reference_mut().and_then(|reference| {

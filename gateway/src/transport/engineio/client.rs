@@ -1,6 +1,6 @@
-//! A client that polls: its exchange from one request to the next, and which
-//! requests of its are under way. Asked by its poll, its POST and the WebSocket
-//! that it may go on with, at the same time.
+//! A client that polls: its exchange, which lasts from one request to the next, and the
+//! requests that are under way. Its poll, its POST and the WebSocket that it may
+//! upgrade to use it at the same time.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -19,51 +19,51 @@ use crate::transport::inside::{Close, Exchange, Message};
 /// Packets in the answer to a poll: python-engineio refuses an answer with more
 /// and loses its connection.
 const PACKETS: usize = 16;
-/// Of these for what is said; the last may be a close.
+/// Of these, packets with messages: the last place is kept for a `close`.
 const SAID: usize = PACKETS - 1;
-/// Once a WebSocket has probed, a poll is answered after so long, though there is
-/// nothing: its client waits for that before it goes on there.
+/// Once a WebSocket has probed, a poll without packets is answered after so long: the
+/// client waits for that answer before it upgrades.
 const NOOP: Duration = Duration::from_millis(100);
 
 /// One client.
 pub(super) struct Client {
     pub(super) id: String,
-    /// Protects all that changes; held while its exchange is asked.
+    /// Protects all that changes. Held while the exchange is used.
     state: Lock<{ order::FRAMING }, State>,
 }
 
 struct State {
-    /// Nothing once it is over, or goes on over a WebSocket.
+    /// `None` once the client has ended or has upgraded to a WebSocket.
     exchange: Option<Box<dyn Exchange>>,
     heartbeat: Heartbeat,
-    /// A poll is under way, and who waits in it.
+    /// The poll that is under way, with the waker of its task.
     polling: bool,
     poll: Option<Waker>,
-    /// A POST is under way, and who waits in it.
+    /// The POST that is under way, with the waker of its task.
     posting: bool,
     post: Option<Waker>,
     upgrade: Upgrade,
-    /// The WebSocket that waits for what becomes of this client.
+    /// The waker of the WebSocket that probes.
     probing: Option<Waker>,
     over: Option<Over>,
 }
 
-/// How far it has come on its way to a WebSocket.
+/// How far the client has come with its upgrade to a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Upgrade {
     No,
-    /// One is open.
+    /// A WebSocket is open.
     Begun,
-    /// It has been answered, at this time.
+    /// The probe of the WebSocket was answered at this time.
     Probed(Instant),
     Done,
 }
 
-/// How it has ended.
+/// How a client has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Over {
-    /// The client said so. A poll of its may be on its way still, and is answered
-    /// as one that was there.
+    /// The client has closed. A poll that it has sent before may still come, and is
+    /// answered.
     Left,
     Ended,
 }
@@ -84,26 +84,28 @@ impl Client {
         Self { id, state: Lock::new(state) }
     }
 
-    /// Ends it, unless it has ended.
+    /// Ends the client, if it has not ended before.
     pub(super) fn end(&self, over: Over) {
         let exchange = self.lock().end(over);
-        // Its own locks are taken without ours.
+        // The exchange takes locks of its own when it is dropped: this one is not held
+        // then.
         drop(exchange);
     }
 
-    /// Whether nothing more is to come of it here.
+    /// Whether the client has ended, or goes on over a WebSocket.
     pub(super) fn is_over(&self) -> bool {
         self.lock().over.is_some()
     }
 
-    /// It has not come for too long, and no WebSocket has it.
+    /// Whether the client's `pong` is overdue. A client that has upgraded is not looked
+    /// after here.
     pub(super) fn is_lost(&self, now: Instant) -> bool {
         let state = self.lock();
         state.upgrade != Upgrade::Done && state.heartbeat.is_lost(now)
     }
 
-    /// A poll begins. Two at once end the client: which one gets what would be
-    /// chance.
+    /// Begins a poll. A second poll at the same time ends the client: which packets
+    /// each of the two gets would be chance.
     pub(super) fn begin_poll(&self) -> Result<(), Refusal> {
         let mut state = self.lock();
         state.may_come()?;
@@ -120,7 +122,7 @@ impl Client {
         Ok(())
     }
 
-    /// Waits for what the poll that has begun is answered with: about `most` bytes.
+    /// Waits for the packets that answer the poll that has begun: about `most` bytes.
     pub(super) fn poll(
         &self,
         cx: &mut Context<'_>,
@@ -144,7 +146,8 @@ impl Client {
         }
     }
 
-    /// A POST begins. Two at once end the client: their order would be chance.
+    /// Begins a POST. A second POST at the same time ends the client: their order
+    /// would be chance.
     pub(super) fn begin_post(&self) -> Result<(), Refusal> {
         let mut state = self.lock();
         state.may_come()?;
@@ -165,7 +168,8 @@ impl Client {
         self.lock().posting = false;
     }
 
-    /// Waits until a message may be heard; refused when it has ended meanwhile.
+    /// Waits until the exchange takes a message. Fails if the client has ended
+    /// meanwhile.
     pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
         let mut state = self.lock();
         let Some(exchange) = &mut state.exchange else { return Poll::Ready(Err(Refusal::Request)) };
@@ -183,7 +187,7 @@ impl Client {
         }
     }
 
-    /// So many bytes of a POST are here that are not heard yet.
+    /// Counts so many bytes of a POST that wait here.
     pub(super) fn hold(&self, bytes: usize) -> Result<(), Refusal> {
         match &mut self.lock().exchange {
             Some(exchange) => exchange.hold(bytes).map_err(Refusal::Inside),
@@ -191,15 +195,15 @@ impl Client {
         }
     }
 
-    /// It lives.
+    /// Notes the client's `pong`.
     pub(super) fn pong(&self) {
         let mut state = self.lock();
         state.heartbeat.answered(Instant::now());
-        // Its poll looked at the clock for the old time.
+        // The poll's task sleeps until the old time.
         wake(&mut state.poll);
     }
 
-    /// A WebSocket comes for it; false when another one has or had it.
+    /// Begins an upgrade. False if there is or was another one.
     pub(super) fn begin_upgrade(&self) -> bool {
         let mut state = self.lock();
         let free = state.upgrade == Upgrade::No && state.over.is_none();
@@ -209,7 +213,7 @@ impl Client {
         free
     }
 
-    /// That WebSocket works: polls come to an end.
+    /// The WebSocket has probed: polls are answered soon from now on.
     pub(super) fn probed(&self) {
         let mut state = self.lock();
         if state.upgrade != Upgrade::Done {
@@ -218,7 +222,7 @@ impl Client {
         wake(&mut state.poll);
     }
 
-    /// That WebSocket is given up: polls go on.
+    /// Gives the upgrade up: polls go on as before.
     pub(super) fn give_up_upgrade(&self) {
         let mut state = self.lock();
         if state.upgrade != Upgrade::Done {
@@ -227,7 +231,7 @@ impl Client {
         state.probing = None;
     }
 
-    /// Ready once it has ended, for the WebSocket that probes.
+    /// Ready once the client has ended. For the WebSocket that probes.
     pub(super) fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         if state.over.is_some() {
@@ -237,7 +241,7 @@ impl Client {
         Poll::Pending
     }
 
-    /// It goes on over that WebSocket, which has all of it from now on.
+    /// Completes the upgrade: the exchange is the WebSocket's from now on.
     pub(super) fn upgrade(&self) -> Option<(Box<dyn Exchange>, Heartbeat)> {
         let mut state = self.lock();
         let exchange = state.exchange.take()?;
@@ -254,7 +258,7 @@ impl Client {
 }
 
 impl State {
-    /// Refused when it goes on elsewhere, or its time is over.
+    /// Fails if the client has upgraded, or if its time is over.
     fn may_come(&self) -> Result<(), Refusal> {
         if self.upgrade == Upgrade::Done {
             return Err(Refusal::Request);
@@ -273,8 +277,8 @@ impl State {
         self.exchange.take()
     }
 
-    /// What a poll is answered with, if there is something now. What ends is left
-    /// in `ended`, to be dropped without the lock.
+    /// The packets that answer a poll, if there are any now. An exchange that ends is
+    /// left in `ended`, so that it is dropped without the lock.
     fn answer(
         &mut self,
         cx: &mut Context<'_>,
@@ -314,14 +318,14 @@ impl State {
         }
     }
 
-    /// When its poll has to look at the clock.
+    /// When the poll's task has to look at the clock.
     fn next(&self) -> Instant {
         let next = self.heartbeat.next();
         self.noop_at().map_or(next, |at| at.min(next))
     }
 }
 
-/// What the exchange has to say now.
+/// The packets that the exchange has now.
 fn gather(
     exchange: &mut dyn Exchange,
     cx: &mut Context<'_>,

@@ -1,52 +1,52 @@
-//! The server asks each client for a sign of life (`ping`) and expects an answer
-//! (`pong`) in time. No timer of its own: whoever carries the client looks.
+//! The server sends each client a `ping` and expects a `pong` in time. There is no
+//! timer here: the task that serves the client asks.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// One client's.
+/// The heartbeat of one client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Heartbeat {
     interval: Duration,
     timeout: Duration,
-    /// When the client is asked next, or was to be asked. Whether it could be does
-    /// not matter: one that does not come to hear it is lost as well.
+    /// When the next `ping` is due, or was due. Whether it could be sent does not
+    /// matter: a client that does not poll for it is lost as well.
     due: Instant,
     asked: bool,
 }
 
 impl Heartbeat {
-    /// Of a client that has just come.
+    /// The heartbeat of a new client.
     pub(super) fn new(interval: Duration, timeout: Duration) -> Self {
         Self { interval, timeout, due: Instant::now() + interval, asked: false }
     }
 
-    /// Whether it is to be asked now; says so once.
+    /// Whether a `ping` is to be sent now. True once for each `ping`.
     pub(super) fn asks(&mut self, now: Instant) -> bool {
         let asks = !self.asked && now >= self.due;
         self.asked |= asks;
         asks
     }
 
-    /// It has answered. Without a question that means nothing.
+    /// Notes a `pong`. One without a `ping` before it changes nothing.
     pub(super) fn answered(&mut self, now: Instant) {
         if self.asked {
             (self.due, self.asked) = (now + self.interval, false);
         }
     }
 
-    /// Its time to answer is over.
+    /// Whether the time for the `pong` is over.
     pub(super) fn is_lost(&self, now: Instant) -> bool {
         now >= self.due + self.timeout
     }
 
-    /// When it is asked next, if it answers what it was asked.
+    /// When the next `ping` is due, if the client answers the last one.
     pub(super) fn asks_next(&self) -> Instant {
         if self.asked { self.due + self.interval } else { self.due }
     }
 
-    /// When to look next.
+    /// When the task has to ask again.
     pub(super) fn next(&self) -> Instant {
         if self.asked { self.due + self.timeout } else { self.due }
     }
@@ -64,7 +64,8 @@ mod tests {
         assert!(!heartbeat.asks(begun) && heartbeat.next() == begun + interval);
         heartbeat.answered(begun + interval);
         assert_eq!(heartbeat.next(), begun + interval, "an answer to nothing");
-        // Late, for it has not come before: its time runs all the same.
+        // The `ping` goes out late, as there was no poll before. The time for the
+        // `pong` runs all the same.
         let late = begun + interval + Duration::from_secs(1);
         assert!(heartbeat.asks(late) && !heartbeat.asks(late));
         assert!(!heartbeat.is_lost(late) && heartbeat.is_lost(begun + interval + timeout));

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 /// Characters of 128 bits in base64.
 const RANDOM: usize = 22;
 
-/// A new one.
+/// Makes a new id.
 pub(super) fn new(node: &str) -> String {
     let mut id = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>());
     id.push('.');
@@ -15,7 +15,7 @@ pub(super) fn new(node: &str) -> String {
     id
 }
 
-/// The node that an id names; nothing when it is none of ours.
+/// The node that an id names. `None` if the id was not made by a gateway.
 pub(super) fn node(id: &str) -> Option<&str> {
     let (random, node) = id.split_at_checked(RANDOM)?;
     let node = node.strip_prefix('.')?;

@@ -1,7 +1,7 @@
-//! Engine.IO, version 4: an exchange of messages over polls, over a WebSocket, or
-//! over one and then the other. The server gives each client an id and its times,
-//! and asks it for signs of life. What the messages are is for
-//! [`super::inside`] to know; a table has the clients that poll.
+//! Engine.IO, version 4: an exchange of messages over polls, over a WebSocket, or first
+//! over polls and then over a WebSocket. The server gives each client an id and the
+//! times of its heartbeat. The meaning of the messages is behind [`super::inside`]. A
+//! table ([`Server`]) has the clients that poll.
 
 mod client;
 mod cors;
@@ -43,7 +43,7 @@ async fn serve(State(server): State<Arc<Server>>, request: Request) -> Response 
     server.answer(request).await.unwrap_or_else(|refusal| refusal.into_response())
 }
 
-/// How a request comes.
+/// The transport of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Carrier {
     Polling,
@@ -70,8 +70,8 @@ impl Server {
         }
     }
 
-    /// A request of a client that is not here: it is no more, or it is at the node
-    /// that its id names.
+    /// Answers a request of a client that is not here. It has ended, or it is at the
+    /// node that its id names.
     async fn elsewhere(&self, id: &str, request: Request) -> Result<Response, Refusal> {
         let relay = self.relay.as_ref().filter(|_| !elsewhere::is_relayed(request.extensions()));
         let node = id::node(id).filter(|node| *node != self.settings.node);
@@ -83,7 +83,7 @@ impl Server {
         Ok(elsewhere::pass_on(relay, node, request, Comes::Whole, refused).await)
     }
 
-    /// A client comes.
+    /// Begins with a new client.
     async fn begin(
         self: &Arc<Self>,
         carrier: Carrier,

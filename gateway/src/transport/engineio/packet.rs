@@ -8,10 +8,10 @@ use bytes::Bytes;
 
 use crate::transport::inside::Message;
 
-/// Between the packets of a payload.
+/// The separator between the packets of a payload.
 const SEPARATOR: u8 = 0x1e;
 
-/// What a probe of an upgrade says, both ways.
+/// The text of an upgrade's probe, in both directions.
 pub(super) const PROBE: &str = "probe";
 
 /// One packet from a client.
@@ -24,12 +24,12 @@ pub(super) enum Packet {
     Pong,
     Message(Message),
     Upgrade,
-    /// One that means nothing from a client: `open`, `noop`.
+    /// A packet that means nothing if a client sends it: `open`, `noop`.
     Idle,
 }
 
 impl Packet {
-    /// Nothing when it is none.
+    /// `None` if the text is no packet.
     pub(super) fn decode(text: &str) -> Option<Self> {
         let (kind, rest) = text.split_at_checked(1)?;
         Some(match kind {
@@ -45,13 +45,12 @@ impl Packet {
     }
 }
 
-/// The packets of a payload, one after the other: however many there are, one at
-/// a time is held.
+/// The packets of a payload, one after the other. Only one at a time is in memory.
 pub(super) fn packets(payload: &str) -> impl Iterator<Item = Option<Packet>> {
     payload.split(char::from(SEPARATOR)).map(Packet::decode)
 }
 
-/// The body of a poll's answer, as it grows.
+/// The body of the answer to a poll, to which packets are added.
 #[derive(Debug, Default)]
 pub(super) struct Payload {
     text: String,
@@ -67,7 +66,7 @@ impl Payload {
         self.packets
     }
 
-    /// In bytes.
+    /// The size in bytes.
     pub(super) fn len(&self) -> usize {
         self.text.len()
     }

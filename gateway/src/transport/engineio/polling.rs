@@ -65,8 +65,8 @@ fn poll(server: Arc<Server>, client: Arc<Client>) -> Result<Response, Refusal> {
     }))
 }
 
-/// A request that is not answered yet. If it never is, its client has gone: what
-/// it may have been given is lost, and what it has begun to send is not whole.
+/// A request without an answer. If it is dropped before it is answered, its client has
+/// gone: packets that were taken for it are lost, and what it has sent is not whole.
 struct UnderWay {
     server: Arc<Server>,
     client: Arc<Client>,
@@ -88,7 +88,7 @@ async fn post(server: Arc<Server>, client: Arc<Client>, request: Request) -> Res
     }
     let mut under_way = UnderWay { server, client, done: false };
     let (parts, body) = request.into_parts();
-    // Bytes come in base64.
+    // Bytes are sent in base64, which is longer.
     let kind = parts.headers.get(header::CONTENT_TYPE);
     if kind.is_some_and(|kind| kind == "application/octet-stream") {
         return Err(Refusal::Request);
@@ -96,7 +96,7 @@ async fn post(server: Arc<Server>, client: Arc<Client>, request: Request) -> Res
     let most = under_way.server.settings.max_payload;
     let heard = match gather(body, most, |bytes| under_way.client.hold(bytes)).await {
         Ok(whole) => Ok(hear(&under_way, &whole).await?),
-        // Nothing of it was taken: the client may go on.
+        // No packet was taken, so the client may go on.
         Err(Ungathered::TooLarge) => Err(Refusal::TooLarge),
         Err(Ungathered::NoRoom(refusal)) => return Err(refusal),
         Err(Ungathered::Late | Ungathered::Broken) => return Err(Refusal::Request),
@@ -106,7 +106,7 @@ async fn post(server: Arc<Server>, client: Arc<Client>, request: Request) -> Res
     heard.map(|()| text("text/html", Bytes::from_static(b"ok")))
 }
 
-/// The packets of a POST, each once there is room for it.
+/// Hands the packets of a POST to the exchange, each when there is room for it.
 async fn hear(under_way: &UnderWay, body: &[u8]) -> Result<(), Refusal> {
     let UnderWay { server, client, .. } = under_way;
     let text = std::str::from_utf8(body).map_err(|_| Refusal::Request)?;
@@ -128,7 +128,7 @@ async fn hear(under_way: &UnderWay, body: &[u8]) -> Result<(), Refusal> {
                 return Ok(());
             }
             Some(Packet::Upgrade | Packet::Idle) => {}
-            // The server asks, not the client.
+            // Only the server sends `ping`.
             Some(Packet::Ping { .. }) | None => return Err(Refusal::Request),
         }
         consume_budget().await;

@@ -1,16 +1,16 @@
-//! An exchange that says no more at a time than it is asked for.
+//! An exchange that gives no more messages at a time than it is asked for.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
 use crate::transport::inside::{Close, Exchange, Message, Refusal};
 
-/// Keeps what the exchange has said beyond that: what belongs to the last message
-/// of one turn of it.
+/// Keeps the messages that the exchange has given beyond that: those of the last frame
+/// that it wrote.
 pub(super) struct Portions {
     exchange: Box<dyn Exchange>,
     left: VecDeque<Message>,
-    /// How the exchange has ended, once all before it is taken.
+    /// How the exchange has ended. Told once all messages before the end are taken.
     ended: Option<Close>,
 }
 
@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    /// Says three messages at once, and then that it has ended.
+    /// Gives three messages at once, and then ends.
     struct Three;
 
     impl Exchange for Three {

@@ -1,27 +1,27 @@
-//! What Engine.IO answers to a request that it refuses: a number and its text, as
-//! clients know them from its own server.
+//! The answers to requests that are refused: the numbers and texts of Engine.IO's own
+//! server.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
 use crate::transport::inside;
 
-/// Why a request is refused. `code` in the answer.
+/// Why a request is refused. The number is `code` in the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// 0: neither `polling` nor `websocket`.
+    /// 0: the transport is neither `polling` nor `websocket`.
     Transport,
-    /// 1: nobody has this id, or not any more.
+    /// 1: no client has this id, or its client has ended.
     Id,
-    /// 2: a client begins with GET.
+    /// 2: a client must begin with GET.
     Method,
-    /// 3: against the protocol.
+    /// 3: the request is against the protocol.
     Request,
-    /// 3 with status 413: more than `maxPayload` bytes.
+    /// 3 with status 413: the request has more than `maxPayload` bytes.
     TooLarge,
-    /// 4: what is spoken inside does not begin, or has no room.
+    /// 4: the service inside refuses the client, or has no room.
     Inside(inside::Refusal),
-    /// 5: not `EIO=4`.
+    /// 5: the request does not have `EIO=4`.
     Version,
 }
 

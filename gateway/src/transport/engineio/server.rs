@@ -1,4 +1,4 @@
-//! The clients of one path, and how they are looked after.
+//! The table of one path's clients that poll. A task ends those that have gone.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,33 +16,33 @@ use super::refusal::Refusal;
 use crate::peer::Relay;
 use crate::transport::inside::{self, Inside};
 
-/// How often it is looked for clients that have not come back.
+/// How often clients that have gone are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// What a server tells its clients, and how many of them it takes.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// This node's name, part of each id.
+    /// This node's name. It is part of each id.
     pub node: String,
-    /// Between two signs of life.
+    /// The time between two `ping`s.
     pub ping_interval: Duration,
-    /// For the answer to one. A client that polls and does not come back is let go
-    /// after both.
+    /// The time for the `pong`. A client that polls and does not come back is ended
+    /// after both times.
     pub ping_timeout: Duration,
     /// Bytes of a POST or of a WebSocket's message at most, and about as many in
     /// the answer to a poll.
     pub max_payload: usize,
-    /// For a WebSocket that is to take over, from its beginning.
+    /// The time for an upgrade, from the beginning of its WebSocket.
     pub upgrade_timeout: Duration,
     /// Clients that poll at most; beyond it a new one is refused.
     pub max_polling: usize,
 }
 
-/// One path's clients.
+/// The server of one path.
 pub struct Server {
     pub(super) inside: Arc<dyn Inside>,
     pub(super) settings: Settings,
-    /// The way to the nodes that have other clients; nothing: they are unknown.
+    /// The way to the other nodes, if there are any.
     pub(super) relay: Option<Arc<Relay>>,
     /// Protects the clients that poll, by id; held for moments.
     pub(super) clients: Lock<LEAF, FxHashMap<String, Arc<Client>>>,
@@ -50,7 +50,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Begins to look after clients, until `stop`.
+    /// Starts a server, which looks after its clients until `stop`.
     pub fn start(
         inside: Arc<dyn Inside>,
         settings: Settings,
@@ -64,7 +64,7 @@ impl Server {
         server
     }
 
-    /// Clients that poll.
+    /// The number of clients that poll.
     pub fn polling(&self) -> usize {
         self.clients.lock().len()
     }
@@ -84,7 +84,7 @@ impl Server {
         Heartbeat::new(self.settings.ping_interval, self.settings.ping_timeout)
     }
 
-    /// The first packet to a client: its id and its times.
+    /// The first packet to a client: its id, and the times of its heartbeat.
     pub(super) fn opened(&self, id: &str, polls: bool) -> String {
         let Settings { ping_interval, ping_timeout, max_payload, .. } = &self.settings;
         let upgrades = if polls { r#"["websocket"]"# } else { "[]" };
@@ -115,7 +115,7 @@ impl Server {
     }
 }
 
-/// Lets go of the clients that do not come back, and of all at the end.
+/// Ends clients that do not come back, and all clients at the end.
 async fn sweep(server: Weak<Server>, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
         let Some(server) = server.upgrade() else { return };

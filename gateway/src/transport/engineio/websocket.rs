@@ -1,5 +1,6 @@
-//! Engine.IO over a WebSocket: from the beginning, or in place of polls once the
-//! client has seen that it works (`2probe`, `3probe`, and `5` to go on there).
+//! Engine.IO over a WebSocket: from the beginning, or after polls, when the client has
+//! seen that the WebSocket works (it sends `2probe`, gets `3probe`, and sends `5` to
+//! go on there).
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -21,14 +22,15 @@ use crate::transport::websocket::carry::{Framing, Terms, carry, carry_on, say_go
 use crate::transport::websocket::socket::Socket;
 use crate::transport::websocket::{codec, handshake};
 
-/// For a client that sends what is no packet, or one that is not a client's.
+/// The client has sent something that is no packet, or a packet that only a server
+/// may send.
 const BROKEN: Close = Close::new(1002, "not Engine.IO 4");
-/// For one that says that it leaves.
+/// The client has closed.
 const LEFT: Close = Close::new(1000, "");
-/// For a WebSocket that another one was before, or that does not go on.
+/// The WebSocket was not the first one for this client, or it was not gone on with.
 const NOT_TAKEN: Close = Close::new(1000, "no upgrade");
 
-/// A client comes with a WebSocket.
+/// Begins with a new client on a WebSocket.
 pub(super) async fn begin(server: &Arc<Server>, mut request: Request) -> Result<Response, Refusal> {
     let (upgrade, accept) = handshake::accept(&mut request).map_err(|_| Refusal::Request)?;
     let exchange = server.inside.open(&request.into_parts().0).await.map_err(Refusal::Inside)?;
@@ -38,8 +40,8 @@ pub(super) async fn begin(server: &Arc<Server>, mut request: Request) -> Result<
     Ok(handshake::answer(accept, None))
 }
 
-/// A WebSocket comes for a client that polls. One is tried at a time; any other is
-/// accepted, for that is what clients understand, and closed.
+/// Begins an upgrade: a WebSocket for a client that polls. A client has one upgrade at
+/// a time. Another WebSocket is accepted and then closed, as clients understand that.
 pub(super) fn upgrade(
     server: &Arc<Server>,
     client: Arc<Client>,
@@ -72,7 +74,7 @@ async fn take_over(server: &Server, client: &Client, upgrade: OnUpgrade) {
     server.forget(client);
 }
 
-/// Waits until the client goes on here; nothing when it does not.
+/// Waits until the client goes on over the WebSocket. `None` if it does not.
 async fn probe(socket: &mut Socket, client: &Client) -> Option<()> {
     loop {
         let next = poll_fn(|cx| match client.poll_over(cx) {
@@ -91,7 +93,7 @@ async fn probe(socket: &mut Socket, client: &Client) -> Option<()> {
     }
 }
 
-/// The next packet; nothing when the peer is gone or sends something else.
+/// The next packet. `None` if the peer has gone or has sent something else.
 fn poll_packet(socket: &mut Socket, cx: &mut Context<'_>) -> Poll<Option<Packet>> {
     loop {
         if ready!(socket.poll_flush(cx)).is_err() {
@@ -124,7 +126,7 @@ fn terms(server: &Server) -> Terms {
     }
 }
 
-/// A packet in each message.
+/// One packet in each message.
 struct Packets {
     first: Option<String>,
 }
@@ -155,7 +157,7 @@ impl Framing for Packets {
             Packet::Message(message) => out.push_back(message),
             Packet::Close => return Err(LEFT),
             Packet::Pong | Packet::Upgrade | Packet::Idle => {}
-            // The server asks, not the client.
+            // Only the server sends `ping`.
             Packet::Ping { .. } => return Err(BROKEN),
         }
         Ok(())

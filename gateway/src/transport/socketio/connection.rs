@@ -13,38 +13,40 @@ use super::namespace::{Connecting, Event, Leave, NotConnected, Said, Socket, Vis
 use super::packet::{Kind, Packet, Payload, Wrong, name, write};
 use crate::transport::inside::{Close, Exchange, Message, Refusal};
 
-/// What is against the protocol closes the connection (as Socket.IO's own servers).
+/// A packet that is against the protocol closes the connection, as in Socket.IO's own
+/// servers.
 const BROKEN: Close = Close::new(1002, "not Socket.IO 5");
 const NOT_CONNECTED: Close = Close::new(1000, "connected to no namespace in time");
-/// Answers of the connection's own that wait to be said, beyond which nothing more
-/// is heard.
+/// Answers of the connection itself that wait to be sent. With more of them no more
+/// packets are taken from the client.
 const MOST: usize = 16;
 
-/// What an Engine.IO client is, to Socket.IO.
+/// The Socket.IO connection of one Engine.IO client.
 pub(super) struct Connection {
     visitor: Box<dyn Visitor>,
     connect_timeout: Duration,
-    /// When it is let go for being in no namespace.
+    /// When the client is closed because it is in no namespace.
     until: Option<Pin<Box<Sleep>>>,
     namespaces: Vec<Namespace>,
-    /// A packet whose attachments have not all come.
+    /// A packet that waits for the rest of its attachments.
     partial: Option<Packet>,
-    /// Why it is to end, once those answers are said.
+    /// Why the connection is to end, once those answers are sent.
     over: Option<Close>,
-    /// Answers to what it wanted, to be said before what namespaces say.
+    /// Answers to the client's wishes. They are sent before the packets of
+    /// namespaces.
     own: VecDeque<Message>,
     ready: Option<Waker>,
     say: Option<Waker>,
 }
 
-/// A namespace that it is in.
+/// A namespace that the client is in.
 struct Namespace {
     name: String,
     state: State,
 }
 
 enum State {
-    /// Nothing more is heard until that is known.
+    /// No more packets are taken until that is known.
     Connecting(Connecting),
     Connected(Box<dyn Socket>),
 }
@@ -64,7 +66,7 @@ impl Connection {
         }
     }
 
-    /// Goes on with what is being connected; whether all of it is.
+    /// Goes on with the namespaces that are being connected. True once all are.
     fn settle(&mut self, cx: &mut Context<'_>) -> bool {
         let mut settled = true;
         let mut at = 0;
@@ -114,7 +116,7 @@ impl Connection {
                 let elements = payload.elements().map_err(broken)?;
                 socket.acknowledged(id.ok_or(BROKEN)?, &elements);
             }
-            // It was never connected there, or is already.
+            // The client was never connected there, or is connected already.
             _ => return Err(BROKEN),
         }
         Ok(())
@@ -152,7 +154,8 @@ impl Connection {
         }
     }
 
-    /// What one namespace after the other says. Whether any has.
+    /// Collects the packets of one namespace after the other. True if there were
+    /// any.
     fn namespaces_say(
         &mut self,
         cx: &mut Context<'_>,
@@ -178,7 +181,8 @@ impl Connection {
     }
 }
 
-/// An event for a namespace. The outer error is against the protocol.
+/// Hands an event to its namespace. The outer error is for an event that is against
+/// the protocol.
 fn event(socket: &mut dyn Socket, id: Option<u64>, payload: Payload) -> Result<Result<(), Leave>, Close> {
     let elements = payload.elements().map_err(broken)?;
     let name = name(elements.first()).map_err(broken)?;
@@ -273,7 +277,7 @@ impl Exchange for Connection {
     }
 }
 
-/// Bytes of a packet that is not whole.
+/// The bytes of a packet that waits for attachments.
 fn weight(packet: &Packet) -> usize {
     match &packet.kind {
         Kind::Event(payload) | Kind::Ack(payload) => {

@@ -17,14 +17,14 @@ pub use self::namespace::{Connecting, Event, Leave, Namespaces, NotConnected, Sa
 pub use self::packet::Payload;
 use super::inside::{Exchange, Inside, Refusal};
 
-/// Socket.IO as what is spoken inside.
+/// Socket.IO as the protocol inside Engine.IO.
 pub struct SocketIo {
     namespaces: Arc<dyn Namespaces>,
     connect_timeout: Duration,
 }
 
 impl SocketIo {
-    /// A client that is connected to no namespace for so long is let go.
+    /// A client that is in no namespace for so long is closed.
     pub fn new(namespaces: Arc<dyn Namespaces>, connect_timeout: Duration) -> Self {
         Self { namespaces, connect_timeout }
     }

@@ -1,4 +1,5 @@
-//! What a server has behind Socket.IO: namespaces, and who is in them.
+//! The interface of the service behind Socket.IO: its namespaces, and the clients in
+//! them.
 
 use std::task::{Context, Poll};
 
@@ -17,15 +18,14 @@ pub trait Namespaces: Send + Sync + 'static {
     async fn open(&self, request: &Parts) -> Result<Box<dyn Visitor>, Refusal>;
 }
 
-/// A client, whatever it is connected to.
+/// A client, whether it is in a namespace or not.
 pub trait Visitor: Send + 'static {
-    /// It wants to be connected to this namespace; `auth` is a JSON object, if it
-    /// gave one. Nothing: there is no such namespace. It is not asked again for one
-    /// that it is connected to.
+    /// The client asks to be connected to this namespace; `auth` is the JSON object
+    /// that it gave, if any. `None` if there is no such namespace. Not called for a
+    /// namespace that the client is in already.
     fn connect(&mut self, namespace: &str, auth: Option<String>) -> Option<Connecting>;
 
-    /// Waits until it is of no use to wait for a namespace any more. Asked while the
-    /// client is connected to none.
+    /// Ready when the client is to be closed. Polled while it is in no namespace.
     fn poll_over(&mut self, _cx: &mut Context<'_>) -> Poll<Close> {
         Poll::Pending
     }
@@ -36,31 +36,33 @@ pub trait Visitor: Send + 'static {
     }
 }
 
-/// A connection to a namespace on its way.
+/// A connection to a namespace that is being made.
 pub type Connecting = BoxFuture<'static, Result<Box<dyn Socket>, NotConnected>>;
 
 /// Why a client is not connected to a namespace.
 #[derive(Debug)]
 pub enum NotConnected {
-    /// The JSON object of `connect_error`: clients do not try again by themselves.
+    /// With `connect_error`, which has this JSON object. Clients do not try again by
+    /// themselves.
     Error(String),
-    /// The connection ends: clients try again.
+    /// With the end of the connection. Clients try again.
     Connection(Close),
 }
 
-/// A client in a namespace. As with [`Exchange`](crate::transport::inside::Exchange), which it is a part of: it is
-/// asked, and two tasks may ask at the same time under a lock.
+/// A client in a namespace. It is polled, as the
+/// [`Exchange`](crate::transport::inside::Exchange) that it is a part of.
 pub trait Socket: Send + 'static {
-    /// The JSON object that the client gets once it is connected. `sid` is in it.
+    /// The JSON object that the client gets once it is connected, with its `sid`.
     fn connected(&self) -> String;
 
     /// As [`Exchange::poll_ready`](crate::transport::inside::Exchange::poll_ready).
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// An event of the client's.
+    /// The client has sent an event.
     fn hear(&mut self, event: Event<'_>) -> Result<(), Leave>;
 
-    /// The client has acknowledged an event that was said with this id, or claims so.
+    /// The client has acknowledged the event with this id, or says so: the id may be
+    /// wrong.
     fn acknowledged(&mut self, _id: u64, _elements: &[&RawValue]) {}
 
     /// As [`Exchange::hold`](crate::transport::inside::Exchange::hold).
@@ -73,20 +75,20 @@ pub trait Socket: Send + 'static {
     -> Poll<Result<(), Leave>>;
 }
 
-/// What a client says.
+/// An event from a client.
 #[derive(Debug)]
 pub struct Event<'a> {
-    /// Its name.
+    /// The event's name.
     pub name: String,
-    /// What comes after the name.
+    /// The arguments after the name.
     pub elements: &'a [&'a RawValue],
-    /// What `elements` name by number.
+    /// The attachments, to which `elements` refer by number.
     pub attachments: Vec<bytes::Bytes>,
-    /// With this id the client waits for an acknowledgement.
+    /// The id of the acknowledgement that the client waits for, if it does.
     pub id: Option<u64>,
 }
 
-/// What a client is told.
+/// A packet for a client.
 #[derive(Debug)]
 pub enum Said {
     /// An event: its JSON begins with the name. With an id an acknowledgement is
@@ -99,8 +101,8 @@ pub enum Said {
 /// How a namespace ends from the server's side.
 #[derive(Debug)]
 pub enum Leave {
-    /// With a packet that says so: clients do not come back by themselves.
+    /// With a `disconnect` packet. Clients do not come back by themselves.
     Namespace,
-    /// With the connection: clients come back.
+    /// With the end of the connection. Clients come back.
     Connection(Close),
 }

@@ -9,17 +9,17 @@ use crate::transport::inside::Message;
 
 /// Attachments of one packet at most, as the parser of Socket.IO's own servers.
 const MAX_ATTACHMENTS: usize = 10;
-/// The namespace that is not written.
+/// The main namespace, whose name is not written in packets.
 pub(super) const MAIN: &str = "/";
 
-/// Names that clients keep for themselves.
+/// Event names that clients use for themselves.
 const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
-/// What a packet is, without its attachments.
+/// The kinds of packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// With `auth`, a JSON object, if there is one.
+    /// With `auth`, a JSON object, if the client gave one.
     Connect(Option<String>),
     Disconnect,
     /// Its JSON is an array that begins with the name.
@@ -28,13 +28,13 @@ pub(super) enum Kind {
     Ack(Payload),
 }
 
-/// JSON, an array, with its attachments, which it names by their numbers
+/// A JSON array with its attachments, to which it refers by their numbers
 /// (`{"_placeholder":true,"num":0}`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Payload {
     /// The array's text.
     pub json: String,
-    /// In the order of their numbers.
+    /// The attachments in the order of their numbers.
     pub attachments: Vec<Bytes>,
 }
 
@@ -43,13 +43,13 @@ pub struct Payload {
 pub(super) struct Packet {
     pub(super) kind: Kind,
     pub(super) namespace: String,
-    /// Of the acknowledgement that is asked for, or given.
+    /// The id of the acknowledgement that is asked for, or given.
     pub(super) id: Option<u64>,
-    /// Attachments that are to follow.
+    /// The number of attachments that follow.
     pub(super) missing: usize,
 }
 
-/// What a client sends is no packet, or not one that may come now.
+/// The error for something that is no packet, or no packet that may come now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wrong;
 
@@ -68,7 +68,7 @@ impl Packet {
             "1" if json.is_empty() => Kind::Disconnect,
             "2" | "5" => Kind::Event(payload()),
             "3" | "6" => Kind::Ack(payload()),
-            // `connect_error` is the server's.
+            // Only a server sends `connect_error`.
             _ => return Err(Wrong),
         };
         Ok(Self { kind, namespace: namespace.to_owned(), id, missing })
@@ -93,7 +93,7 @@ fn namespace(text: &str) -> (&str, &str) {
     if !text.starts_with('/') {
         return (MAIN, text);
     }
-    // What follows a question mark is the client's own.
+    // Clients may write a query behind the name, which means nothing here.
     let (name, rest) = text.split_once(',').unwrap_or((text, ""));
     (name.split('?').next().unwrap_or(name), rest)
 }
@@ -114,13 +114,13 @@ fn object(json: &str) -> Result<Option<String>, Wrong> {
 }
 
 impl Payload {
-    /// JSON alone.
+    /// A payload without attachments.
     pub fn text(json: impl Into<String>) -> Self {
         Self { json: json.into(), attachments: Vec::new() }
     }
 
-    /// The array's elements. Fails where it is none, and where it names an
-    /// attachment that there is not.
+    /// The array's elements. Fails if the JSON is no array, or refers to an attachment
+    /// that is not there.
     pub(super) fn elements(&self) -> Result<Vec<&RawValue>, Wrong> {
         let elements = serde_json::from_str(&self.json).map_err(|_| Wrong)?;
         if !self.attachments.is_empty() {
@@ -148,7 +148,7 @@ impl Payload {
     }
 }
 
-/// An event's name: the first element, a text or a number.
+/// The name of an event: its first element, a text or a number.
 pub(super) fn name(element: Option<&&RawValue>) -> Result<String, Wrong> {
     let text = element.ok_or(Wrong)?.get();
     if text.starts_with('"') {
