@@ -11,7 +11,8 @@ use super::Routers;
 use crate::metrics;
 use crate::protocol::failure::Failure;
 
-/// This node, its way to the routers, and its end. Clones share everything.
+/// This node: its name, its way to the routers, its tasks, and how they are stopped.
+/// Clones share everything.
 #[derive(Clone)]
 pub struct NodeContext {
     /// This run of the node.
@@ -22,12 +23,14 @@ pub struct NodeContext {
     pub tracker: TaskTracker,
     /// Cancelled when the node begins to stop: it takes no new sessions.
     pub draining: CancellationToken,
-    /// One for each attach and page of catching up that may be under way.
+    /// One permit for each attach, and for each page of catching up, that may be under
+    /// way.
     turns: Arc<Semaphore>,
 }
 
 impl NodeContext {
-    /// Of a node that asks routers for `turns` attaches and pages at once.
+    /// The context of a node that asks routers for `turns` attaches and pages at
+    /// once.
     pub fn new(
         node: NodeIncarnation,
         routers: Routers,
@@ -38,8 +41,8 @@ impl NodeContext {
         Self { node, routers, tracker, draining, turns: Arc::new(Semaphore::new(turns)) }
     }
 
-    /// Waits in line to ask for an attach or a page. The time in line does not
-    /// count as time that a router takes: after a storm everybody waits, and is
+    /// Waits for a permit to ask for an attach or a page. This time does not count for
+    /// the timeout of the request: after a storm all sessions wait, and all are
     /// served. Fails when the node stops.
     pub(crate) async fn turn(&self) -> Result<SemaphorePermit<'_>, Failure> {
         metrics::attach_queue(1);

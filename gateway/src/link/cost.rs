@@ -5,14 +5,14 @@ use proto::RequestKind;
 use proto::request::Repeat;
 use proto::wire::{reply, request};
 
-/// What is known of a request: its row of [`proto::request`], with what its bytes
-/// and users cost.
+/// The cost of a request: its row of [`proto::request`], with the costs of its bytes
+/// and users.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RequestCost {
-    /// µs of a router's CPU, about.
+    /// The router's CPU in µs, about.
     pub(super) cost: u64,
-    /// Answered within milliseconds by a router that is well: its age says how
-    /// the router is.
+    /// A healthy router answers it within milliseconds. So its age shows whether the
+    /// router is late.
     pub(super) hot: bool,
     pub(super) repeat: Repeat,
 }
@@ -33,14 +33,14 @@ pub(super) fn of(command: &request::Command) -> RequestCost {
     };
     let kind = RequestKind::of(command);
     let repeat = match command {
-        // With a node it is also told of changes from now on.
+        // With a node, the node is told of changes from now on as well.
         Command::Presence(asked) if !asked.node.is_empty() => Repeat::Late,
         _ => kind.repeat(),
     };
     RequestCost { cost: kind.cost() + more, hot: kind.is_hot(), repeat }
 }
 
-/// µs of a router's CPU for what an answer carries, beyond those of its
+/// The cost of an answer in µs of the router's CPU, in addition to that of its
 /// request.
 pub(super) fn of_answer(result: &reply::Result) -> u64 {
     match result {
@@ -53,8 +53,8 @@ pub(super) fn of_answer(result: &reply::Result) -> u64 {
     }
 }
 
-/// A router copies what it carries from socket to store, or back: about a µs
-/// for each KiB.
+/// The cost of bytes: a router copies them from a socket to the store, or back, which
+/// takes about a µs for each KiB.
 fn of_bytes(bytes: usize) -> u64 {
     bytes as u64 / 1_024
 }

@@ -1,7 +1,6 @@
-//! The way to the router that counts what a user does (ADR 0016): chosen by the
-//! user's name among all that are known, whatever they have to do, so that all
-//! gateways ask the same one. What it does not answer in time is not asked of
-//! another.
+//! The way to the router that counts what a user does (ADR 0016). It is chosen among
+//! all known routers by the user's name alone, so that all gateways ask the same one.
+//! If it does not answer in time, no other router is asked.
 
 use std::hash::Hasher as _;
 use std::sync::Arc;
@@ -20,20 +19,21 @@ use super::outbound::Link;
 use super::pending::{Outcome, Pending};
 use proto::Class;
 
-/// For an answer; some more until the clock ticks.
+/// How long an answer is waited for. It may be one tick of the clock more.
 const TIMEOUT: Duration = Duration::from_millis(200);
-/// Users in one request.
+/// Users in one request at most.
 const MOST: usize = 1_024;
 
-/// Whose doings of a class are counted.
+/// A user, and the class of commands that is counted.
 pub(crate) type RateKey = (UserId, Class);
-/// What a gateway has let through of one, as the counting router is told it.
+/// How much of it a gateway has let through, as the counting router is told.
 pub(crate) type UserSpending = (RateKey, Spending);
 
 impl Routers {
-    /// Tells each user's spending to the router that counts for the user.
-    /// `done` is called for each request with what was told in it, and what is
-    /// left in the same order; nothing: there was no answer in time.
+    /// Tells each user's spending to the router that counts for the user. `done` is
+    /// called for each request, with the spendings that were told and with what is
+    /// left of each, in the same order. It gets `None` if there was no answer in
+    /// time.
     pub(crate) fn count(
         &self,
         told: Vec<UserSpending>,
@@ -67,7 +67,7 @@ impl Routers {
         let command = request::Command::CountRates(wire::CountRates { spendings });
         let kind = cost::of(&command);
         let id = self.shared.unanswered.next_id();
-        // Of no user: a router checks the form of the name all the same.
+        // The request belongs to no user, but a router checks the form of the name.
         let request = EncodedRequest::from(wire::Request {
             id: id.0,
             user: "-".to_owned(),
@@ -82,7 +82,7 @@ impl Routers {
         let pending = Pending {
             request: request.clone(),
             removal: false,
-            // Behind nothing else.
+            // A hash of its own, so that it waits for no other request.
             hash: !id.0,
             kind,
             completion: Box::new(completion),

@@ -29,7 +29,7 @@ where
     S::ResponseBody: http_body_util::BodyExt<Data = bytes::Bytes> + Send + 'static,
     <S::ResponseBody as axum::body::HttpBody>::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
 {
-    /// Over a `RouterServer`.
+    /// Takes a `RouterServer`.
     pub fn new(service: S) -> Self {
         Self(
             RouterClient::new(service)

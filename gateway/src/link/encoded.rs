@@ -1,18 +1,19 @@
-//! A request in the form in which it is sent.
+//! A request as bytes, ready to be sent.
 
 use bytes::Bytes;
 use prost::Message as _;
 use proto::wire::{Request, request};
 
-/// Names a request in its link and back. Of two the later one is the greater.
+/// Names a request on its way to a router and back. Ids grow: a later request has a
+/// greater one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct RequestId(pub(super) u64);
 
-/// A request as it is sent: encoded once, however often that is.
+/// A request that is encoded once, however often it is sent.
 #[derive(Debug, Clone)]
 pub(super) struct EncodedRequest {
     pub(super) id: RequestId,
-    /// It does not wait for company on its way.
+    /// Whether it leaves at once, instead of waiting for other requests.
     pub(super) urgent: bool,
     pub(super) bytes: Bytes,
 }

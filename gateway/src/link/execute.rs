@@ -1,5 +1,4 @@
-//! Commands on their way to a router, and their answers on the way back. What only
-//! the gateway knows of a command is decided here.
+//! Commands on their way to a router, and their answers on the way back.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,7 @@ use crate::protocol::scopes::Scopes;
 /// go between them.
 const TO_MANY: usize = 1 << 20;
 
-/// Carries commands out.
+/// Does commands, by asking routers.
 pub struct Commands {
     /// The node and its routers.
     pub(crate) context: NodeContext,
@@ -34,14 +33,15 @@ pub struct Commands {
 
 /// Whether `typing` is passed on to a router.
 pub(crate) enum Typing {
-    /// Yes, and with what; nothing if it is another command.
+    /// It is passed on; with the pass, if it is `typing` and no other command.
     Passes(Option<TypingPass>),
-    /// It came too soon after the last one: for the client it is done.
+    /// It came too soon after the last one, and is not passed on. The client is told
+    /// that it was done.
     Dropped,
 }
 
 impl Commands {
-    /// Carries them out through the routers of `context`.
+    /// Does commands by the routers of `context`.
     pub fn new(context: NodeContext, timeout: Duration) -> Self {
         Self { context, typing: TypingLimits::default(), many: Semaphore::new(TO_MANY), timeout }
     }

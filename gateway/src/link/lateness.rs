@@ -23,23 +23,25 @@ const OUT: Duration = Duration::from_secs(1);
 pub(super) struct Usual(AtomicU64);
 
 impl Usual {
-    /// A hot request has taken so long. Two at the same time may count as one.
+    /// Notes how long a hot request has taken. Two at the same moment may count as
+    /// one.
     pub(super) fn took(&self, time: Duration) {
         let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).min(10_000_000);
         let before = self.0.load(Ordering::Relaxed);
-        // A 64th of the difference, at least 1 µs up, so that it does not stick.
+        // Moves by a 64th of the difference; upwards by 1 µs at least, or it would not
+        // move at all.
         let after =
             if time > before { before + (time - before).div_ceil(64) } else { before - (before - time) / 64 };
         self.0.store(after, Ordering::Relaxed);
     }
 
-    /// A hot request that is older is late.
+    /// The age from which on a hot request without an answer is late.
     pub(super) fn late(&self) -> Duration {
         (Duration::from_micros(self.0.load(Ordering::Relaxed)) * TIMES).clamp(LEAST, MOST)
     }
 }
 
-/// How one router answers.
+/// Whether one router answers in time.
 #[derive(Debug, Default)]
 pub(super) struct Punctuality {
     late: AtomicBool,
@@ -48,31 +50,31 @@ pub(super) struct Punctuality {
 
 #[derive(Debug, Default)]
 struct Moments {
-    /// Since when it is late.
+    /// Since when the router has been late.
     since: Option<Instant>,
-    /// When it was last heard.
+    /// When the router last answered anything.
     heard: Option<Instant>,
 }
 
 impl Punctuality {
-    /// Whether it gets no new requests.
+    /// Whether the router is late, and gets no new requests.
     pub(super) fn is_late(&self) -> bool {
         self.late.load(Ordering::Relaxed)
     }
 
-    /// It has answered something.
+    /// Notes that the router has answered something.
     pub(super) fn heard(&self, now: Instant) {
         self.moments.lock().heard = Some(now);
     }
 
-    /// It is late from now on.
+    /// Notes that the router is late from now on.
     pub(super) fn fell_behind(&self, now: Instant) {
         self.moments.lock().since = Some(now);
         self.late.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it has answered since it was late, and has been out long enough;
-    /// then it gets requests again.
+    /// Whether a late router has answered since, and has been without new requests for
+    /// long enough. Then it is not late any more.
     pub(super) fn is_back(&self, now: Instant) -> bool {
         let mut moments = self.moments.lock();
         let Some(since) = moments.since else { return false };

@@ -13,7 +13,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::discovery::endpoint;
 
-/// From connecting to the answer.
+/// The time to connect and to get the answer.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Whether a router serves at this address; or what to change. Takes four

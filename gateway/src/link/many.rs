@@ -1,5 +1,5 @@
-//! One message to many users, each in the direct conversation with them: so many
-//! sends, one after another on their way to the routers, that share one body.
+//! One message to many users, to each in the direct conversation with them. That makes
+//! many sends, which share one body and go to the routers one after another.
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -13,13 +13,14 @@ use crate::metrics;
 use crate::protocol::answer::Answer;
 use crate::protocol::failure::Failure;
 
-/// What a message weighs beside its body: so at most 256 are under way.
+/// The weight of a message in addition to its body. It bounds the messages under way
+/// to 256.
 const BESIDE_BODY: usize = 4 << 10;
-/// Of one caller under way at once.
+/// Messages of one caller under way at once, at most.
 const AT_ONCE: usize = 256;
 
 impl Commands {
-    /// Sends, and says for each of `to` what became of it. No user is named twice.
+    /// Sends, and returns the result for each of `to`. No user may be named twice.
     /// Those who are not reached within the time of a command are answered
     /// `unavailable`, and nothing has been sent to those who had not begun by then.
     pub async fn send_to_many(
@@ -35,7 +36,7 @@ impl Commands {
             body,
             client_msg_id: client_msg_id.map_or_else(random_key, String::from),
             hidden_id,
-            // The session is told of its own copies by the bus.
+            // The bus brings the session its own copies.
             session: String::new(),
         };
         let until = Instant::now() + self.timeout;
@@ -69,7 +70,7 @@ impl Commands {
         }
         match self.context.routers.call(user, request::Command::Send(message)).await? {
             reply::Result::Sent(mut sent) => {
-                // A repeat that only the gateway made is none to the client.
+                // The client did not repeat it, only the gateway did.
                 sent.duplicate &= !hidden_id;
                 Ok(sent)
             }

@@ -1,7 +1,8 @@
-//! The way to the routers and back. [`routers`] is the handle that everybody
-//! uses; below it are `stream` (the gRPC stream to one router), `dial` (how it is
+//! The way to the routers and back. [`routers`] is the handle that all others use;
+//! below it are `stream` (the gRPC stream to one router), `dial` (how it is
 //! opened), `outbound` (what goes out on it), `encoded` (a request in the form in
-//! which it goes out), [`pending`] (requests without an answer), [`cost`] (what a request costs a router),
+//! which it goes out), [`pending`] (requests without an answer), [`cost`] (what
+//! a request costs a router),
 //! [`lateness`] (which routers answer late), [`discovery`] (which routers there
 //! are), [`mod@look`] (whether one serves, for a check of a configuration) and
 //! [`count`] (the router that counts a user's rate). [`request`] writes

@@ -1,5 +1,5 @@
-//! What goes to a router: requests gather in a link's queue while their thread has
-//! other things to do, and leave a frame at a time.
+//! The requests to a router. They gather in a link's queue while their thread has other
+//! work, and leave together in a frame.
 
 use std::future::Future as _;
 use std::pin::{Pin, pin};
@@ -19,36 +19,36 @@ use super::encoded::{EncodedRequest, RequestId};
 use super::lateness::Punctuality;
 use crate::order;
 
-/// Requests that are not urgent leave with the next that is, or when the link
-/// has been quiet for so long. [`super::Routers`] looks after it.
+/// A request that is not urgent leaves with the next urgent one, or when the link has
+/// sent nothing for so long. The clock of [`super::Routers`] sees to that.
 const QUIET: Duration = Duration::from_millis(25);
-/// An open stream to a router. Each stream has its own, also those that follow one
-/// another to the same router.
+/// Names an open stream to a router. A new stream to the same router has a new id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct LinkId(u64);
 
 impl LinkId {
-    /// One that this process has not had yet.
+    /// An id that this process has not used yet.
     fn next() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
     }
 }
 
-/// An open stream, as the chooser sees it.
+/// An open stream to a router, to which requests are added.
 pub(super) struct Link {
     pub(super) id: LinkId,
     pub(super) name: String,
-    /// How its router answers.
+    /// Whether its router answers in time.
     pub(super) punctuality: Punctuality,
     queue: Arc<Lock<{ order::REQUESTS }, Queue>>,
 }
 
 #[derive(Default)]
 struct Queue {
-    /// Bounded by the requests without an answer, of which these are some.
+    /// The requests that have not left. Bounded, as they count as requests without an
+    /// answer.
     requests: std::collections::VecDeque<EncodedRequest>,
-    /// One of them does not wait for company.
+    /// Whether a frame is to leave: one of the requests is urgent.
     urgent: bool,
     /// When the last frame left.
     left: Option<Instant>,
@@ -68,11 +68,11 @@ impl Queue {
     }
 }
 
-/// The requests of a stream, a frame at a time: each takes what has gathered
-/// until all else that the thread could do was done.
+/// The frames of a stream. A frame takes the requests that have gathered until the
+/// thread had no other work.
 pub struct Outbound {
     queue: Arc<Lock<{ order::REQUESTS }, Queue>>,
-    /// The rest has had its turn.
+    /// Whether the thread's other tasks have had their turn.
     waited: bool,
 }
 
@@ -91,7 +91,7 @@ impl Link {
         }
         let urgent = request.urgent;
         queue.requests.push_back(request);
-        // The stream is awake already for those after the first.
+        // The first urgent request has woken the stream; later ones need not.
         if !queue.urgent && (urgent || queue.quiet()) {
             queue.urgent = true;
             queue.wake();
@@ -99,7 +99,7 @@ impl Link {
         true
     }
 
-    /// Lets go what has waited for company in vain.
+    /// Sends requests that are not urgent, if the link has been quiet.
     pub(super) fn flush(&self) {
         let mut queue = self.queue.lock();
         if !queue.requests.is_empty() && queue.quiet() {
@@ -108,21 +108,21 @@ impl Link {
         }
     }
 
-    /// Takes these, in the order of their ids, out of what has not left yet.
+    /// Takes requests with these ids, which are sorted, out of the queue.
     pub(super) fn take_back(&self, ids: &[RequestId]) {
         if !ids.is_empty() {
             self.queue.lock().requests.retain(|request| ids.binary_search(&request.id).is_err());
         }
     }
 
-    /// Ends the outbound half after what it still holds.
+    /// Ends the outbound half once the queue is empty.
     pub(super) fn finish(&self) {
         let mut queue = self.queue.lock();
         queue.closed = true;
         queue.wake();
     }
 
-    /// Ends the outbound half at once: what it still holds goes elsewhere.
+    /// Ends the outbound half at once. Requests in the queue go to other routers.
     pub(super) fn close(&self) {
         self.queue.lock().requests.clear();
         self.finish();
@@ -143,7 +143,7 @@ impl Stream for Outbound {
             return Poll::Pending;
         }
         if !this.waited && !queue.closed {
-            // The sockets that are read in the same round add theirs.
+            // Sockets that the thread reads in this round add their requests first.
             queue.waker = Some(context.waker().clone());
             this.waited = true;
             if pin!(yield_now()).poll(context).is_pending() {

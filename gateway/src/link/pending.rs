@@ -1,5 +1,5 @@
-//! Requests that have no answer yet, whichever router they went to. An answer
-//! from any of them counts; later ones find nothing here.
+//! Requests that have no answer yet, whichever router they went to. The first answer
+//! counts, from whichever router it comes. A later one finds no request here.
 
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -19,40 +19,42 @@ use super::outbound::{Link, LinkId};
 use crate::order;
 use crate::protocol::failure::Failure;
 
-/// What became of a request.
+/// The outcome of a request.
 pub struct Outcome {
-    /// The router's answer (which may itself be a failure), or that none came.
+    /// The router's answer, which may itself be a failure; or the failure that says
+    /// why there is none.
     pub result: Result<reply::Result, Failure>,
-    /// It was tried more than once: an earlier try may have been done.
+    /// Whether it was sent more than once. Then a router may have done it before.
     pub repeated: bool,
 }
 
-/// Called once with the outcome, from the task that read it: must not wait.
+/// Called once with the outcome, by the task that has read it. It must not block.
 pub type Completion = Box<dyn FnOnce(Outcome) + Send>;
 
 /// One request without an answer.
 pub(super) struct Pending {
     pub(super) request: EncodedRequest,
-    /// It takes a member out of a group.
+    /// Whether it takes a member out of a group.
     pub(super) removal: bool,
-    /// Of the user.
+    /// The hash of its user.
     pub(super) hash: u64,
     pub(super) kind: RequestCost,
     pub(super) completion: Completion,
-    /// Ends with the answer, if it is traced.
+    /// Its span, which ends with the answer. No span if the request is not traced.
     pub(super) span: Span,
-    /// When it was asked first.
+    /// When the request was made.
     pub(super) asked: Instant,
     /// When to give up.
     pub(super) deadline: Instant,
-    /// When it was sent last.
+    /// When it was last sent.
     pub(super) sent: Instant,
-    /// The link that it was sent on last; nothing while it waits for one.
+    /// The link on which it was last sent; `None` while it waits for a link.
     pub(super) link: Option<LinkId>,
     pub(super) attempts: u32,
 }
 
-/// All of them, by id. Ids grow, so their order is the order of asking.
+/// All requests without an answer, by id. Requests were made in the order of their
+/// ids.
 #[derive(Default)]
 pub(super) struct Unanswered {
     last: AtomicU64,
@@ -62,23 +64,25 @@ pub(super) struct Unanswered {
 #[derive(Default)]
 struct Table {
     by_id: FxHashMap<RequestId, Pending>,
-    /// What they weigh.
+    /// The bytes of all requests.
     bytes: usize,
-    /// The link that a user's last request went to, and how many of the user's
-    /// are without an answer: for as long as there are any, the next go the same
-    /// way, in their order. By the user's hash; two users of one hash go together.
+    /// By the hash of a user: the link of the user's last request, and how many of the
+    /// user's requests are without an answer. While there are any, the next requests
+    /// go to the same link, which keeps their order. Two users with the same hash
+    /// count as one.
     users: FxHashMap<u64, (Option<LinkId>, u32)>,
 }
 
 /// Which requests are sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Again {
-    /// All: their link has ended, or there was none.
+    /// All, as their link has ended, or there was none.
     All,
-    /// Those sent before this moment, and what their users have asked since.
+    /// Those sent before this moment, and the later requests of the same users.
     SentBefore(Instant),
-    /// Of each user those before the first that may not be repeated soon. Each
-    /// only once, so that a store that answers nobody is not asked ever more.
+    /// Of each user the requests before the first one that may not be repeated soon.
+    /// Each is repeated only once, so that the load of a store that does not answer
+    /// does not grow.
     Soon,
 }
 
@@ -102,7 +106,7 @@ impl Table {
         ids
     }
 
-    /// Those on `link` that `which` means, in their order.
+    /// The ids of the requests on `link` that are to be sent again, in their order.
     fn on(&self, link: Option<LinkId>, which: Again) -> Vec<RequestId> {
         if let Again::SentBefore(then) = which
             && !self.by_id.values().any(|pending| pending.link == link && pending.sent < then)
@@ -142,15 +146,15 @@ impl Unanswered {
         self.lock().by_id.len()
     }
 
-    /// Whether one more of so many bytes is within the bound.
+    /// Whether one more request of so many bytes is within the bound.
     pub(super) fn has_room(&self, bytes: usize, bound: Bound) -> bool {
         let table = self.lock();
         table.by_id.len() < bound.entries && table.bytes + bytes <= bound.bytes
     }
 
-    /// Takes a request, and gives the link that it goes to: `choose` is told
-    /// that of the user's unanswered requests, if there are any. Nothing where
-    /// there is none, or where earlier ones of the user still wait for one.
+    /// Adds a request, and returns the link to send it on. `choose` is given the link
+    /// of the user's other requests, if there are any. `None` if there is no link, or
+    /// if earlier requests of the user still wait for one.
     pub(super) fn insert(
         &self,
         mut pending: Pending,
@@ -174,12 +178,12 @@ impl Unanswered {
         self.lock().remove(id)
     }
 
-    /// Whether any waits for a link.
+    /// Whether any request waits for a link.
     pub(super) fn any_waits(&self) -> bool {
         self.lock().by_id.values().any(|pending| pending.link.is_none())
     }
 
-    /// The moment at which the oldest hot request of each link was sent.
+    /// When the oldest hot request of each link was sent.
     pub(super) fn oldest_hot(&self) -> FxHashMap<LinkId, Instant> {
         let mut oldest = FxHashMap::default();
         for pending in self.lock().by_id.values().filter(|pending| pending.kind.hot) {
@@ -191,9 +195,9 @@ impl Unanswered {
         oldest
     }
 
-    /// Sends requests again, in their order, on the links that `choose` finds
-    /// for their users; what finds none waits. Returns their ids. In one go, so
-    /// that no later request of a user gets between.
+    /// Sends requests again, in their order, on the links that `choose` returns for
+    /// the hashes of their users. A request without a link waits. Returns the ids. All
+    /// happens under one lock, so that no later request of a user comes between.
     pub(super) fn send_again(
         &self,
         from: Option<LinkId>,
@@ -216,7 +220,8 @@ impl Unanswered {
                 user.0 = pending.link;
             }
         }
-        // What stays is behind all that went: the next of that user follow it.
+        // The requests that stay come after those that went. So the next requests of
+        // the same users stay, too.
         if which == Again::Soon {
             for id in table.ids(|pending| pending.link == from) {
                 let hash = table.by_id[&id].hash;
@@ -228,7 +233,7 @@ impl Unanswered {
         ids
     }
 
-    /// The link has ended: what only its router could have answered never is.
+    /// Ends the requests that may not be repeated, as their link has ended.
     pub(super) fn give_up(&self, link: LinkId) {
         let left = {
             let mut table = self.lock();
@@ -243,14 +248,14 @@ impl Unanswered {
         }
     }
 
-    /// Takes out those whose time is up.
+    /// Takes out the requests whose deadline has passed.
     pub(super) fn expired(&self, now: Instant) -> Vec<Pending> {
         let mut table = self.lock();
         let ids = table.ids(|pending| pending.deadline <= now);
         ids.iter().filter_map(|id| table.remove(*id)).collect()
     }
 
-    /// Takes out all.
+    /// Takes out all requests.
     pub(super) fn drain(&self) -> Vec<Pending> {
         std::mem::take(&mut *self.lock()).by_id.into_values().collect()
     }

@@ -12,11 +12,12 @@ use crate::protocol::scopes::Scopes;
 /// A command as routers take it.
 pub(crate) struct Prepared {
     pub(crate) command: request::Command,
-    /// Where it writes something that gets a number.
+    /// The conversation or channel in which it writes, if it writes something that
+    /// gets a number.
     pub(crate) destination: Option<Destination>,
-    /// What others will see of a message.
+    /// What others will see of the message, if it is one.
     pub(crate) message: Option<wire::Message>,
-    /// The message's id is the gateway's own.
+    /// Whether the gateway has chosen the message's id.
     pub(crate) hidden_id: bool,
 }
 
@@ -26,8 +27,8 @@ impl From<request::Command> for Prepared {
     }
 }
 
-/// Writes a command of `user`; `session` is the one that gives it, if it is that
-/// user's. Fails for what only a two-way transport can be asked.
+/// Writes a command of `user`. `session` is the session that gives the command, if it
+/// is one of this user. Fails for commands that only a two-way transport can do.
 pub(crate) fn prepare(
     user: &UserId,
     device: &DeviceId,
@@ -115,8 +116,8 @@ pub(crate) fn prepare(
     Ok(command.into())
 }
 
-/// Every message has an id that repeats are known by, so that the gateway may
-/// try again on another router; the client's, or one that nobody sees.
+/// Gives a message an id by which repeats are known, so that the gateway may send it
+/// to another router as well: the client's id, or one that nobody sees.
 fn send(
     session: Option<&SessionId>,
     conversation: ConversationId,
@@ -137,7 +138,7 @@ fn send(
     Prepared { command, destination, message: Some(message), hidden_id }
 }
 
-/// The same for what is published.
+/// The same for a publication.
 fn publish(channel: ChannelId, body: Bytes, client_msg_id: Option<String>) -> Prepared {
     let hidden_id = client_msg_id.is_none();
     let command = request::Command::Publish(wire::Publish {
@@ -149,12 +150,13 @@ fn publish(channel: ChannelId, body: Bytes, client_msg_id: Option<String>) -> Pr
     Prepared { command, destination: Some(Destination::Channel(channel)), message: None, hidden_id }
 }
 
-/// What repeats are known by where the client gave nothing.
+/// An id for a client that gave none.
 pub(crate) fn random_key() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
 
-/// A repeat that only the gateway made is none to the client.
+/// Hides from the client that a message was repeated, if only the gateway repeated
+/// it.
 pub(crate) fn unhide(mut reply: reply::Result, hidden_id: bool) -> reply::Result {
     if let reply::Result::Sent(sent) = &mut reply
         && hidden_id

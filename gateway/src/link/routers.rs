@@ -1,5 +1,5 @@
-//! The gateway's handle to all routers: which router gets a request, and what
-//! happens to a request while it has no answer.
+//! The gateway's handle to all routers. It chooses the router for a request, and
+//! repeats the request, or gives it up, while it has no answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,30 +24,30 @@ use crate::metrics::{COMMAND_DURATION, REPEATED};
 use crate::order;
 use crate::protocol::failure::Failure;
 
-/// Cost of a second's requests of all gateways (in µs, see [`cost`]) that one
-/// router gets before a third, and so on, is used.
+/// The cost (µs in a second, see [`cost`]) of all gateways' requests that one router
+/// takes before one more router is used.
 const PER_ROUTER: f64 = 200_000.0;
 
-/// Routers in use at least, where there are so many: when one hangs, only a
-/// part of the users meets it, and the others show that it is the router and
-/// not the store.
+/// Routers in use at least, if there are so many. When one hangs, only a part of the
+/// users is affected, and the answers of the other show that the store works.
 const LEAST_ROUTERS: u64 = 2;
 
-/// How often the clock ticks: repeats, gives up, and looks who is late.
+/// The clock's tick. At each tick requests are repeated or given up, and late routers
+/// are looked for.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Requests without an answer, of one gateway.
+/// Requests without an answer on one gateway at most.
 const UNANSWERED: Bound = Bound::new(256 << 20, 100_000);
 
-/// How requests are treated.
+/// Timeouts and limits of requests.
 #[derive(Debug, Clone, Copy)]
 pub struct LinkConfig {
     /// After this a request without an answer is `unavailable`.
     pub timeout: Duration,
     /// After this a request without an answer is tried on another router, too.
     pub second_try: Duration,
-    /// Requests without an answer at most, and what they weigh; beyond it
-    /// `unavailable` at once.
+    /// Requests without an answer at most, and their bytes. One more is `unavailable`
+    /// at once.
     pub unanswered: Bound,
 }
 
@@ -57,14 +57,14 @@ impl Default for LinkConfig {
     }
 }
 
-/// Asks routers. Requests of one user go to one router in the order given, and
-/// to another only when none is without an answer (or the router fails or is
-/// late, and all of them go there), so pipelined commands keep their order.
+/// Asks routers. All requests of a user go to one router, in their order. They change
+/// to another router only when all are answered; or when the router fails or is late,
+/// and then all of them go. So pipelined commands keep their order.
 ///
-/// All gateways together use as few routers as their load needs, but two, and
-/// the same ones, since what goes together is cheaper: each takes its own load
-/// for the others', and knows from the routers how many those are. The load is
-/// what requests and answers cost a router, by kind and bytes.
+/// All gateways use the same routers, and no more than the load needs, but at least
+/// two: large batches are cheaper. Each gateway assumes that the others have the same
+/// load as itself; routers tell it how many gateways there are. The load is the cost of
+/// requests and answers for a router, by kind and bytes.
 #[derive(Clone)]
 pub struct Routers {
     pub(super) shared: Arc<Shared>,
@@ -75,25 +75,25 @@ pub(super) struct Shared {
     /// The routers that take requests, ordered by name, so that all gateways
     /// and all users choose evenly.
     open: SharedLock<{ order::ROUTERS }, Vec<Arc<Link>>>,
-    /// How many of them are used, from the first on.
+    /// How many of them are used, counted from the first.
     width: AtomicU64,
-    /// Gateways that share them, with this one.
+    /// The number of gateways that use the routers, with this one.
     gateways: AtomicU64,
-    /// What requests have cost since the clock last ticked.
+    /// The cost of requests since the clock's last tick.
     cost: AtomicU64,
     pub(super) unanswered: Unanswered,
     usual: Usual,
-    /// Something was asked, since the clock last rested.
+    /// Notified when a request is made while the clock rests.
     asked: Notify,
-    /// A stream has ended, since this was last asked.
+    /// Notified when a stream has ended.
     ended: Notify,
-    /// One has without a farewell, since this was last asked.
+    /// Notified when a stream has ended without draining.
     broken: Notify,
 }
 
 impl Routers {
-    /// Without any router yet: requests wait for the first. The clock that
-    /// repeats and gives up runs on `tracker` until `shutdown`.
+    /// A handle without any router yet: requests wait for the first one. The clock runs
+    /// on `tracker` until `shutdown`.
     pub fn new(config: LinkConfig, tracker: &TaskTracker, shutdown: CancellationToken) -> Self {
         let routers = Self {
             shared: Arc::new(Shared {
@@ -114,17 +114,17 @@ impl Routers {
         routers
     }
 
-    /// How many requests have no answer at the moment.
+    /// The number of requests without an answer.
     pub(crate) fn pending(&self) -> usize {
         self.shared.unanswered.len()
     }
 
-    /// How many routers take requests at the moment.
+    /// The number of routers that take requests.
     pub fn available(&self) -> usize {
         self.open().len()
     }
 
-    /// How many routers answer late, and get no new requests.
+    /// The number of routers that are late, and get no new requests.
     pub(crate) fn late(&self) -> usize {
         self.open().iter().filter(|link| link.punctuality.is_late()).count()
     }
@@ -141,14 +141,14 @@ impl Routers {
         self.shared.broken.notified().await;
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a request, and waits for the answer.
     pub async fn call(&self, user: &UserId, command: request::Command) -> Result<reply::Result, Failure> {
         let (answer, answered) = oneshot::channel();
         self.submit(
             user,
             command,
             Box::new(move |outcome| {
-                // The asker may have gone.
+                // The caller may have gone.
                 let _ = answer.send(outcome.result);
             }),
         );
@@ -159,7 +159,7 @@ impl Routers {
         }
     }
 
-    /// Asks; the answer goes to `completion`.
+    /// Sends a request. Its outcome is given to `completion`.
     pub fn submit(&self, user: &UserId, command: request::Command, completion: Completion) {
         let shared = &self.shared;
         let span = span_of(&command);
@@ -196,14 +196,14 @@ impl Routers {
         if let Some(link) = link
             && !link.push(request)
         {
-            // The stream closed in this moment: what it left is sent again by
-            // whoever closed it, unless that was before this was in the list.
+            // The stream has closed in this moment. Whoever closed it sends its
+            // requests again, but may have done that before this one was added.
             self.send_again(Some(&link), Again::All);
         }
     }
 
-    /// The link for a user by its hash; the one that the user's unanswered
-    /// requests go to, if it still takes any.
+    /// The link for the user with this hash. `before` is the link of the user's other
+    /// requests, which is taken if it is still open; `not` is a link to avoid.
     fn choose(&self, user: u64, before: Option<LinkId>, not: Option<LinkId>) -> Option<Arc<Link>> {
         let open = self.open();
         if let Some(same) = open.iter().find(|link| before == Some(link.id)) {
@@ -221,8 +221,8 @@ impl Routers {
         links.get(usize::try_from(place).unwrap_or(0)).map(|link| Arc::clone(link))
     }
 
-    /// Uses more routers when those in use have much to do, and fewer when
-    /// half of that would do. Called once a `tick`.
+    /// Uses more routers when the load needs them, and fewer when half of the load
+    /// would need as many. Called once in each `tick`.
     fn widen(&self, tick: Duration) {
         let shared = &self.shared;
         let own = shared.cost.swap(0, Ordering::Relaxed) as f64 / tick.as_secs_f64();
@@ -232,21 +232,20 @@ impl Routers {
         shared.width.store(width.min(self.available().max(1) as u64), Ordering::Relaxed);
     }
 
-    /// Sends requests that went to a router, or waited for one, again: to
-    /// another where there is one. Without any they wait for the next.
+    /// Sends requests of a link, or those without a link, again: to another router, if
+    /// there is one. Without any router they wait for the next.
     fn send_again(&self, from: Option<&Link>, which: Again) {
         let not = from.map(|link| link.id);
         let ids = self.shared.unanswered.send_again(not, which, |user| self.choose(user, None, not));
         if let Some(from) = from {
             REPEATED.add(&[], ids.len() as u64);
-            // What has not left yet need not be done there, too.
+            // Requests that have not left need not be done by that router, too.
             from.take_back(&ids);
         }
     }
 
-    /// Takes a router out that answers late while another does not, and uses it
-    /// again once it answers. When all are late it is the store: then nothing
-    /// changes.
+    /// Gives no new requests to a router that is late while another is not, and uses it
+    /// again once it answers. If all are late the store is slow, and nothing changes.
     fn look_who_is_late(&self, now: Instant) {
         let (open, late) = (self.open().clone(), self.shared.usual.late());
         let oldest = self.shared.unanswered.oldest_hot();
@@ -272,7 +271,7 @@ impl Routers {
         }
     }
 
-    /// A stream has opened: it takes requests, first those that waited.
+    /// A stream has opened. Requests that waited are sent first.
     pub(super) fn opened(&self, link: &Arc<Link>) {
         let mut open = self.shared.open.write();
         open.push(link.clone());
@@ -286,7 +285,7 @@ impl Routers {
         self.shared.open.write().retain(|open| open.id != link.id);
     }
 
-    /// A stream has ended: what it has not answered goes elsewhere.
+    /// A stream has ended. Its requests without an answer go to other routers.
     pub(super) fn closed(&self, link: &Link) {
         self.draining(link);
         link.close();
@@ -295,7 +294,7 @@ impl Routers {
         self.shared.ended.notify_one();
     }
 
-    /// A stream has ended without a farewell.
+    /// A stream has ended without draining.
     pub(super) fn broke(&self, link: &Link) {
         self.closed(link);
         self.shared.broken.notify_one();
@@ -322,7 +321,7 @@ impl Routers {
         let repeated = pending.attempts > 1;
         let result = reply.result.ok_or_else(|| Failure::internal("the router gave an empty answer"));
         let result = result.map(|result| match result {
-            // An earlier try has removed the member: that was the wish.
+            // The request was done when it was first sent: the member is gone.
             reply::Result::Failure(failure)
                 if repeated && pending.removal && failure.code == ErrorCode::NotFound.as_str() =>
             {
@@ -333,8 +332,8 @@ impl Routers {
         (pending.completion)(Outcome { result, repeated });
     }
 
-    /// Repeats what takes long on another router, and gives up at the deadline. Rests
-    /// while nothing is asked.
+    /// The clock: repeats requests that take long on another router, and gives them up
+    /// at their deadline. It rests while there are no requests.
     async fn tick_until(&self, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -358,12 +357,13 @@ impl Routers {
                 link.flush();
             }
             if self.available() > 0 && self.shared.unanswered.any_waits() {
-                // A request may have missed a stream that opened in its moment.
+                // A request may have been added in the moment in which a stream
+                // opened, and have missed it.
                 self.send_again(None, Again::All);
             }
             if self.available() > 1 {
-                // A gateway that stood still itself has not read what answers
-                // there are.
+                // A gateway that stood still itself may have answers that it has not
+                // read yet.
                 if now - before < TICK * 2 {
                     self.look_who_is_late(now);
                 }
@@ -393,7 +393,7 @@ impl Routers {
     }
 }
 
-/// The way to the router and back, if the command is traced.
+/// The span of a request to a router, if the command is traced.
 fn span_of(command: &request::Command) -> Span {
     Span::child("switchboard.v1.Router/Link", trace::Kind::Client, || {
         let name = match command {
@@ -412,7 +412,7 @@ fn span_of(command: &request::Command) -> Span {
     })
 }
 
-/// Spreads users over routers, and gateways.
+/// The hash by which users are spread over routers.
 fn hash_of(name: &str) -> u64 {
     use std::hash::Hasher;
     let mut hasher = rustc_hash::FxHasher::default();

@@ -1,5 +1,5 @@
-//! One router's stream: it is opened, read, and opened again when it has ended.
-//! Replies are completed as they are read.
+//! The stream to one router. It is opened, its replies are read, and it is opened again
+//! when it has ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl Routers {
 /// answered, and opens it again when it ends (after a pause) or drains (beside
 /// the old one, which is read to its end).
 async fn run(routers: Routers, dial: Arc<dyn Dial>, tasks: TaskTracker, retire: CancellationToken) {
-    // So that a restarted router is not met by all gateways at once.
+    // The pauses differ, so that not all gateways come to a restarted router at once.
     let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     while !retire.is_cancelled() {
         let (link, outbound) = Link::new(dial.name());
@@ -55,7 +55,7 @@ async fn run(routers: Routers, dial: Arc<dyn Dial>, tasks: TaskTracker, retire: 
                         tracing::info!(router = %link.name, reason, "the stream to a router has ended");
                         routers.broke(&link);
                     }
-                    // Other streams take what comes; this one answers what it has.
+                    // Other streams take new requests. This one is read to its end.
                     None => {
                         routers.draining(&link);
                         link.finish();
@@ -77,7 +77,7 @@ async fn run(routers: Routers, dial: Arc<dyn Dial>, tasks: TaskTracker, retire: 
 
 /// Reads a stream that takes no more requests to its end.
 async fn drain(routers: Routers, link: Arc<Link>, mut replies: Streaming<Replies>) {
-    // What is not answered by then is sent to another router anyway.
+    // Requests that are not answered by then are sent to another router anyway.
     let ended = tokio::time::timeout(DRAIN, read(&routers, &link, &mut replies, Until::End)).await;
     let reason = ended.ok().flatten().unwrap_or_else(|| "no end in time".into());
     tracing::info!(router = %link.name, reason, "a draining stream to a router has ended");
@@ -86,12 +86,13 @@ async fn drain(routers: Routers, link: Arc<Link>, mut replies: Streaming<Replies
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Until {
-    /// The router asks for no more, or the end.
+    /// The router says that it drains; or the stream ends.
     Draining,
     End,
 }
 
-/// Completes replies until the stream ends, and says why; or until it drains.
+/// Reads replies until the stream ends, and returns why it did; or until the router
+/// says that it drains, and returns `None`.
 async fn read(
     routers: &Routers,
     link: &Link,

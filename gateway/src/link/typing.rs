@@ -1,4 +1,4 @@
-//! How often it is passed on that somebody types.
+//! How often `typing` is passed on.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
@@ -7,19 +7,19 @@ use daemon::lock::{LEAF, Lock, LockGuard};
 use proto::{ConversationId, UserId};
 use rustc_hash::FxHashMap;
 
-/// That a session's user types in a conversation is passed on once in so long.
+/// `typing` of a session in a conversation is passed on once in so long.
 pub const TYPING_INTERVAL: Duration = Duration::from_secs(1);
-/// Sessions and conversations in which somebody types that are remembered, 16
-/// bytes each. Beyond it what they type is dropped until others have stopped:
-/// `typing` is ephemeral.
+/// Pairs of session and conversation that are remembered at most, 16 bytes each. The
+/// `typing` of further pairs is dropped until others have stopped: it is ephemeral.
 const MAX_TYPING: usize = 65_536;
 
-/// Who has typed where in the last interval.
+/// The sessions that have sent `typing` in the last interval, and where.
 #[derive(Debug, Default)]
 pub struct TypingLimits {
-    /// Keyed at random, so that nobody can make two keys the same on purpose.
+    /// A random key of the hash, so that nobody can find two pairs with the same
+    /// hash.
     keys: RandomState,
-    /// Protects the moments of passing on, by key; held for moments.
+    /// Protects the times at which `typing` was last passed on. Held for moments.
     passed: Lock<LEAF, Passed>,
 }
 
@@ -29,13 +29,13 @@ struct Passed {
     swept: Option<Instant>,
 }
 
-/// What [`TypingLimits::admit`] has let pass.
+/// Permission to pass one `typing` on, from [`TypingLimits::admit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TypingPass(u64);
 
 impl TypingLimits {
-    /// Whether it is passed on that `user` types here. `session` is empty over
-    /// HTTP, where the user counts instead.
+    /// Permits one `typing`, or returns `None` if it came too soon after the last one.
+    /// `session` is empty over HTTP, where the user counts instead.
     pub fn admit(
         &self,
         session: &str,
@@ -55,7 +55,8 @@ impl TypingLimits {
         Some(TypingPass(key))
     }
 
-    /// It was refused: the next is asked for again, and refused alike.
+    /// Forgets a permission whose command was refused: the next `typing` is asked for
+    /// again at once, and gets the same refusal.
     pub fn forget(&self, pass: TypingPass) {
         self.lock().at.remove(&pass.0);
     }
@@ -66,8 +67,8 @@ impl TypingLimits {
 }
 
 impl Passed {
-    /// Forgets what is over, at most once an interval; says whether there is
-    /// room now.
+    /// Forgets times that are older than the interval, at most once an interval. True if
+    /// there is room now.
     fn sweep(&mut self, now: Instant) -> bool {
         if self.swept.is_none_or(|swept| now.duration_since(swept) >= TYPING_INTERVAL) {
             self.swept = Some(now);
