@@ -30,7 +30,7 @@ pub const NAME: &str = "check";
 /// For one check; what waits for the network ends earlier by itself.
 const LIMIT: Duration = Duration::from_secs(10);
 /// Of the column with the flags: the longest one that has a line.
-const WIDTH: usize = "--jwt-secret-file".len();
+const WIDTH: usize = "--internal-tls-cert".len();
 
 /// What a check has found.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,16 +5,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use rustls::client::verify_server_name;
-use rustls::pki_types::ServerName;
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::client::danger::ServerCertVerifier as _;
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use crate::args::heading;
-use crate::pem_files::{Followed, Pem, PemFile};
+use crate::check::{Checks, Finding};
+use crate::pem_files::{Followed, Pem, PemFile, readable_by_all};
+use crate::validity::Untimely;
 
 /// The flags.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -72,16 +76,68 @@ impl InternalTlsArgs {
         InternalTls::open(files, &self.internal_tls_name).map(Some)
     }
 
-    /// Whether this process may serve the others at this address without TLS. The
-    /// error names `flag`, which said the address.
-    pub fn allows_plain(&self, flag: &str, address: SocketAddr) -> Result<(), String> {
-        if self.internal_insecure || address.ip().to_canonical().is_loopback() {
+    /// Whether there is to be TLS.
+    pub fn is_given(&self) -> bool {
+        self.internal_tls_cert.is_some()
+    }
+
+    /// Adds what the files are good for to the checks, where they are given; gives
+    /// what was made of them.
+    pub fn look(&self, checks: &mut Checks) -> Option<InternalTls> {
+        const FLAG: &str = "--internal-tls-cert";
+        match self.check() {
+            Err(wrong) => {
+                let (flag, why) = wrong.split_once(": ").unwrap_or((FLAG, &wrong));
+                checks.found(flag.to_owned(), [Finding::fail(why)]);
+                None
+            }
+            Ok(None) => None,
+            Ok(Some(tls)) => {
+                let found = tls.ends_soon().map(|why| Finding::warn(format!("the certificate {why}")));
+                let ok = || Finding::ok("the certificate can be used with its key, and is of the authority");
+                checks.found(FLAG, [found.unwrap_or_else(ok)]);
+                checks.found("--internal-tls-key", readable_by_all(tls.key()).map(Finding::warn));
+                Some(tls)
+            }
+        }
+    }
+
+    /// Fails where this process may not serve the others at this address: without
+    /// TLS, beyond this machine. The error names `flag`, which said the address.
+    pub fn check_port(&self, flag: &str, address: SocketAddr) -> Result<(), String> {
+        if self.is_given() || self.internal_insecure || address.ip().to_canonical().is_loopback() {
             return Ok(());
         }
         Err(format!(
             "{flag}: {address} can be reached from other machines: give --internal-tls-cert, --internal-tls-key and \
              --internal-tls-ca, or --internal-insecure where nobody else is in the network"
         ))
+    }
+}
+
+/// What to warn of at the start of a process that serves the others at `port`, or
+/// nowhere: what works, but not as one may think.
+pub fn warnings(tls: Option<&InternalTls>, port: Option<SocketAddr>) -> Vec<String> {
+    match (tls, port) {
+        (Some(tls), _) => {
+            let soon = tls.ends_soon().map(|why| format!("--internal-tls-cert: the certificate {why}"));
+            let key = readable_by_all(tls.key()).map(|why| format!("--internal-tls-key: {why}"));
+            soon.into_iter().chain(key).collect()
+        }
+        (None, Some(port)) if !port.ip().to_canonical().is_loopback() => {
+            vec![format!("--internal-insecure: whoever reaches {port} can read and make up what clients say")]
+        }
+        (None, _) => Vec::new(),
+    }
+}
+
+/// What is wrong with a URL of one of our processes whose scheme says TLS, or none,
+/// against --internal-tls-cert.
+pub fn wrong_scheme(tls: bool) -> &'static str {
+    if tls {
+        "needs --internal-tls-cert"
+    } else {
+        "must begin with https:// where --internal-tls-cert is given"
     }
 }
 
@@ -100,13 +156,16 @@ struct Shared {
 struct Ends {
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
+    /// Our own certificate.
+    own: CertificateDer<'static>,
 }
 
 impl InternalTls {
     fn open(files: [PemFile; 3], name: &str) -> Result<Self, String> {
-        let ends = Followed::open(files, Ends::of)?;
         let name = ServerName::try_from(name.to_owned())
             .map_err(|_| "--internal-tls-name: must be a DNS name, such as switchboard".to_owned())?;
+        let own = name.clone();
+        let ends = Followed::open(files, move |pems| Ends::of(pems, &own))?;
         Ok(Self(Arc::new(Shared { name, ends })))
     }
 
@@ -129,8 +188,16 @@ impl InternalTls {
         TlsConnector::from(client).connect(self.0.name.clone(), stream).await
     }
 
+    /// That our own certificate should have been renewed, and when it ends.
+    pub fn ends_soon(&self) -> Option<String> {
+        let own = self.0.ends.now(|ends| ends.own.clone());
+        match Untimely::of(&own, SystemTime::now())? {
+            Untimely::Refused(why) | Untimely::EndsSoon(why) => Some(why),
+        }
+    }
+
     /// The private key's file.
-    pub fn key(&self) -> &Path {
+    fn key(&self) -> &Path {
         let [_, key, _] = self.0.ends.files();
         &key.path
     }
@@ -142,8 +209,11 @@ impl InternalTls {
 }
 
 impl Ends {
-    fn of([certificate, key, authority]: &[Pem; 3]) -> Result<Self, String> {
+    /// Fails where they do not belong together, or others would refuse the
+    /// certificate now.
+    fn of([certificate, key, authority]: &[Pem; 3], name: &ServerName<'_>) -> Result<Self, String> {
         let chain = certificate.certificates()?;
+        let own = chain[0].clone();
         let private = key.key()?;
         let mut roots = RootCertStore::empty();
         for root in authority.certificates()? {
@@ -154,6 +224,16 @@ impl Ends {
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
             .build()
             .map_err(|error| authority.wrong(error))?;
+        // What the others will do.
+        let now = UnixTime::now();
+        let refused =
+            |error: rustls::Error| certificate.wrong(format_args!("our own processes refuse it: {error}"));
+        verifier.verify_client_cert(&own, &chain[1..], now).map_err(refused)?;
+        WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
+            .build()
+            .map_err(|error| authority.wrong(error))?
+            .verify_server_cert(&own, &chain[1..], name, &[], now)
+            .map_err(refused)?;
         let pair = |error: rustls::Error| {
             key.wrong(format_args!("with the certificate of --internal-tls-cert: {error}"))
         };
@@ -172,6 +252,56 @@ impl Ends {
             .map_err(pair)?;
         server.alpn_protocols = vec![b"h2".to_vec()];
         client.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Self { server: Arc::new(server), client: Arc::new(client) })
+        // A session that is taken up again would not be asked for its certificate,
+        // which may have ended since. There are few connections.
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
+        client.resumption = Resumption::disabled();
+        Ok(Self { server: Arc::new(server), client: Arc::new(client), own })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(name: &str, authority: &str) -> Result<InternalTls, String> {
+        let path = |file: String| PathBuf::from("../testbed/certificates").join(file);
+        let (certificate, key) = (path(format!("{name}.cert.pem")), path(format!("{name}.key.pem")));
+        let files = [
+            PemFile::new("--internal-tls-cert", &certificate),
+            PemFile::new("--internal-tls-key", &key),
+            PemFile::new("--internal-tls-ca", &path(format!("{authority}.ca.pem"))),
+        ];
+        InternalTls::open(files, "switchboard")
+    }
+
+    #[test]
+    fn a_certificate_that_the_others_would_refuse_is_refused_at_start() {
+        assert!(open("ours", "ours").is_ok() && open("ours", "both").is_ok());
+        for (name, authority, why) in [
+            ("ended", "ours", "expired"),
+            ("other", "ours", "not valid for name"),
+            ("theirs", "ours", "UnknownIssuer"),
+        ] {
+            let wrong = open(name, authority).unwrap_err();
+            assert!(wrong.starts_with("--internal-tls-cert: cannot use ") && wrong.contains(why), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn without_tls_only_this_machine_is_served_unless_it_is_said() {
+        let plain = InternalTlsArgs::default();
+        let insecure = InternalTlsArgs { internal_insecure: true, ..plain.clone() };
+        let port = |text: &str| -> SocketAddr { text.parse().unwrap() };
+        for address in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert_eq!(plain.check_port("--listen", port(address)), Ok(()));
+            assert_eq!(warnings(None, Some(port(address))), Vec::<String>::new());
+        }
+        for address in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1"] {
+            assert!(plain.check_port("--listen", port(address)).unwrap_err().starts_with("--listen: "));
+            assert_eq!(insecure.check_port("--listen", port(address)), Ok(()));
+            assert_eq!(warnings(None, Some(port(address))).len(), 1);
+        }
     }
 }

@@ -12,7 +12,9 @@
 //! (whether a configuration would work), [`causes`] (of errors), [`Backoff`]
 //! (pauses between attempts), [`Tasks`] (tasks that their owner waits for),
 //! [`lock`] (locks with a checked order), [`pem_files`] (certificates that are
-//! read again), [`internal_tls`] (TLS between our own processes).
+//! read again), [`validity`] (from when to when they are valid), [`stream`] (a
+//! connection with or without TLS), [`internal_tls`] (TLS between our own
+//! processes).
 
 pub mod admin;
 pub mod args;
@@ -33,9 +35,11 @@ pub mod process;
 pub mod run;
 pub mod settings;
 pub mod signals;
+pub mod stream;
 mod tasks;
 pub mod telemetry;
 pub mod trace;
+pub mod validity;
 
 pub use args::Args;
 pub use backoff::Backoff;

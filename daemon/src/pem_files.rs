@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,24 +71,47 @@ impl Pem {
     }
 }
 
+/// A warning for a file with a secret that every user of the machine may read.
+pub fn readable_by_all(file: &Path) -> Option<String> {
+    // A file that is gone is found by whoever reads it.
+    let mode = std::fs::metadata(file).map_or(0, |metadata| metadata.permissions().mode());
+    let file = file.display();
+    (mode & 0o007 != 0).then(|| format!("every user of this machine may read {file}: chmod o= it"))
+}
+
 /// What is made of so many files. What was taken from it before they changed stays as
 /// it was: open connections keep the old certificate.
-#[derive(Debug)]
 pub struct Followed<T, const N: usize> {
     files: [PemFile; N],
-    make: fn(&[Pem; N]) -> Result<T, String>,
+    make: Make<T, N>,
     /// Of what the files held when they were first read.
     first: u64,
     /// Replaced as a whole.
     now: SharedLock<LEAF, T>,
 }
 
+type Make<T, const N: usize> = Box<dyn Fn(&[Pem; N]) -> Result<T, String> + Send + Sync>;
+
+impl<T, const N: usize> std::fmt::Debug for Followed<T, N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Followed").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
 impl<T, const N: usize> Followed<T, N> {
     /// Reads the files. Fails as `make` does, and with the flag of a file that cannot
     /// be read.
-    pub fn open(files: [PemFile; N], make: fn(&[Pem; N]) -> Result<T, String>) -> Result<Self, String> {
+    pub fn open(
+        files: [PemFile; N],
+        make: impl Fn(&[Pem; N]) -> Result<T, String> + Send + Sync + 'static,
+    ) -> Result<Self, String> {
         let held = read(&files)?;
-        Ok(Self { now: SharedLock::new(make(&held)?), first: fingerprint(&held), files, make })
+        Ok(Self {
+            now: SharedLock::new(make(&held)?),
+            first: fingerprint(&held),
+            files,
+            make: Box::new(make),
+        })
     }
 
     /// The files, in the order in which they were given.

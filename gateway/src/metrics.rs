@@ -33,6 +33,7 @@ pub static METRICS: &[&'static dyn Instrument] = &[
     &RELAY_FAILURES,
     &PEERS_REFUSED,
     &ROUTERS,
+    &ROUTERS_REFUSED,
     &LATE_ROUTERS,
     &HALF_SENT,
     &PENDING,
@@ -220,6 +221,12 @@ pub(crate) static ROUTERS: Observable = Observable::gauge(
     "routers that take requests of this gateway",
     &[],
 );
+static ROUTERS_REFUSED: Counter = Counter::new(
+    "switchboard.gateway.routers.refused",
+    "{connection}",
+    "connections to routers that were refused here, because their certificate is none of ours",
+    &[],
+);
 pub(crate) static LATE_ROUTERS: Observable = Observable::gauge(
     "switchboard.gateway.routers.late",
     "{router}",
@@ -327,6 +334,11 @@ pub(crate) fn relay_failed(reason: &'static str) {
 /// A connection between gateways is refused, for this reason.
 pub(crate) fn peer_refused(reason: &'static str) {
     PEERS_REFUSED.add(&[reason], 1);
+}
+
+/// A router has no certificate of ours, or speaks no TLS.
+pub(crate) fn router_refused() {
+    ROUTERS_REFUSED.add(&[], 1);
 }
 
 /// Somebody queues or has been served.

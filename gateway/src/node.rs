@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use daemon::Tasks;
+use daemon::internal_tls::InternalTls;
 use proto::NodeIncarnation;
 use store::Bus;
 use tokio::net::TcpListener;
@@ -64,7 +65,9 @@ impl Node {
         let routers = Routers::new(link, &tracker, stop.clone());
         let alone = matches!(source, RouterSource::Local(_));
         match source {
-            RouterSource::Urls(urls) => routers.discover(urls, &tracker, stop.clone()),
+            RouterSource::Urls(urls) => {
+                routers.discover(urls, config.internal_tls.clone(), &tracker, stop.clone())
+            }
             RouterSource::Local(dial) => routers.add(dial, &tracker, stop.clone()),
         }
         config.warn();
@@ -72,7 +75,12 @@ impl Node {
         let class_of = crate::http::catalogue::class_of;
         let draining = stop.child_token();
         let peers = config.peer.as_ref();
-        let peers = peers.map(|peer| open_peers(peer, &node, &*bus, &tasks, &draining)).transpose()?;
+        let tls = config.internal_tls.clone();
+        let peers =
+            peers.map(|peer| open_peers(peer, tls.clone(), &node, &*bus, &tasks, &draining)).transpose()?;
+        if let Some(tls) = tls {
+            tasks.spawn_until_stop(tls.follow());
+        }
         let (others, port) = peers.unzip();
         let gateway = Gateway::new(config, node, auth, routers, tracker, draining, class_of, others);
         let (context, sessions) = (&gateway.context, &gateway.sessions);
@@ -124,7 +132,7 @@ impl Node {
                 routes: foreign.peers.with_state(gateway.clone()),
                 requests: peer.requests,
                 max_header_bytes: config.limits.max_header_bytes,
-                tls: peer.tls.clone(),
+                tls: config.internal_tls.clone(),
             };
             let (tracker, stop) = (self.tasks.tracker().clone(), self.tasks.stop().clone());
             self.tasks.tracker().spawn(peer::port::serve(listener, port, tracker, stop));
@@ -156,6 +164,7 @@ impl Node {
 /// The way to the other gateways, and from them. Fails where the port cannot be had.
 fn open_peers(
     peer: &Peer,
+    tls: Option<InternalTls>,
     node: &NodeIncarnation,
     bus: &dyn Bus,
     tasks: &Tasks,
@@ -166,12 +175,9 @@ fn open_peers(
         .and_then(TcpListener::from_std)
         .with_context(|| format!("--peer-listen: cannot listen on {}", peer.listen))?;
     let (draining, stop) = (draining.clone(), tasks.stop().clone());
-    let config = RelayConfig { requests: peer.requests, draining, stop, tls: peer.tls.clone() };
+    let config = RelayConfig { requests: peer.requests, draining, stop, tls };
     let others = OtherGateways::new(node.node(), bus.peers(), config, tasks.tracker().clone());
     tasks.spawn_until_stop(others.claims.clone().keep());
-    if let Some(tls) = peer.tls.clone() {
-        tasks.spawn_until_stop(tls.follow());
-    }
     tracing::info!(listen = %peer.listen, address = %peer.address, "serves other gateways");
     Ok((others, port))
 }

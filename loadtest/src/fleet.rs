@@ -109,8 +109,9 @@ impl Fleet {
         for index in 0..plan.routers {
             fleet.routers.push(router(binaries, plan, index));
         }
+        let scheme = scheme(&plan.gateway_flags);
         let addresses: Vec<String> =
-            fleet.routers.iter().map(|router| format!("http://{}", router.address())).collect();
+            fleet.routers.iter().map(|router| format!("{scheme}://{}", router.address())).collect();
         let ports = (port::free(), port::free());
         for index in 0..plan.gateways {
             let mut gateway = gateway(binaries, plan, index, &addresses.join(","));
@@ -234,8 +235,7 @@ impl Node {
         arguments.extend(["--admin-listen".to_owned(), self.admin_address()]);
         if let Some(peer) = self.peer {
             let address = format!("{}:{peer}", self.host);
-            let tls = arguments.iter().any(|argument| argument == "--internal-tls-cert");
-            let scheme = if tls { "https" } else { "http" };
+            let scheme = scheme(&arguments);
             arguments.extend(["--peer-address".to_owned(), format!("{scheme}://{address}")]);
             arguments.extend(["--peer-listen".to_owned(), address]);
         }
@@ -248,6 +248,11 @@ impl Node {
         let url = format!("{}/readyz", self.admin_url());
         self.process()?.ready(&url, START).await
     }
+}
+
+/// Of the ways between processes, by the flags of a gateway.
+fn scheme(flags: &[String]) -> &'static str {
+    if flags.iter().any(|flag| flag == "--internal-tls-cert") { "https" } else { "http" }
 }
 
 fn router(binaries: &Binaries, plan: &Plan, index: usize) -> Node {

@@ -11,6 +11,7 @@ pub fn check(args: &Args) -> Result<Checks, String> {
     args.check()?;
     let mut checks = Checks::default();
     parts(&mut checks, &args.options, &args.store);
+    args.internal_tls.look(&mut checks);
     checks.process(args.listen, &args.daemon, false);
     Ok(checks)
 }

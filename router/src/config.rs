@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use clap::Parser;
 use daemon::args::heading;
+use daemon::internal_tls::InternalTlsArgs;
 use store::Step;
 use store::{Bounds, Url};
 
+use crate::port::Port;
 use crate::webhook::{Webhook, WebhookArgs};
 
 /// Links are asked to begin anew after this long, so that gateways spread over
@@ -32,17 +34,29 @@ pub struct Args {
           help_heading = heading::NEEDED)]
     pub store: Url,
 
-    /// The address and port for gateways (gRPC, without TLS).
+    /// The address and port for gateways (gRPC).
     ///
-    /// Whoever reaches it can read and write everything: keep it from all but
-    /// gateways.
+    /// Whoever is let in can read and write everything: with --internal-tls-cert only
+    /// gateways are. Beyond this machine it needs that, or --internal-insecure.
     #[arg(long, env = "SWITCHBOARD_LISTEN", default_value = "0.0.0.0:7100", value_name = "ADDRESS",
           value_parser = daemon::args::listen_address, help_heading = heading::NEEDED)]
     pub listen: SocketAddr,
 
+    /// Connections of gateways at once; one more is closed.
+    ///
+    /// A gateway has one, and for a moment another one while the first is renewed.
+    /// Each may hold 40 MiB while its gateway does not read. From 1 to 100000.
+    #[arg(long, env = "SWITCHBOARD_MAX_LINKS", default_value_t = 1_000, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = heading::PROCESS)]
+    pub max_links: u32,
+
     /// Limits and durability.
     #[command(flatten)]
     pub options: Options,
+
+    /// TLS on the way from gateways.
+    #[command(flatten)]
+    pub internal_tls: InternalTlsArgs,
 
     /// Admin server, drain and logs.
     #[command(flatten)]
@@ -188,7 +202,14 @@ impl Args {
                 "--store: the embedded store is for standalone only; routers share a Redis".to_owned()
             );
         }
+        self.internal_tls.check_port("--listen", self.listen)?;
         self.options.check()
+    }
+
+    /// How gateways reach it. Fails with the flag of a file that cannot be used.
+    pub fn port(&self) -> Result<Port, String> {
+        let connections = usize::try_from(self.max_links).unwrap_or(usize::MAX);
+        Ok(Port { tls: self.internal_tls.check()?, connections, ..Port::default() })
     }
 
     /// The limits of a router that serves sockets.

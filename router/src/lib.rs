@@ -4,7 +4,8 @@
 //!
 //! In reading order: [`Args`] and [`Config`] (flags and limits), [`mod@check`]
 //! (whether the flags would work here), [`Service`] (the gRPC service, over a
-//! socket or in process), [`serve`] (it on a listener, with health and drain).
+//! socket or in process), [`Port`] (who may connect), [`serve`] (it on a listener, with
+//! health and drain).
 //! Within:
 //!
 //! - `link` (the stream of one gateway), `answers` (what goes back on it),
@@ -36,6 +37,7 @@ mod members;
 pub mod metrics;
 mod nodes;
 mod pace;
+mod port;
 mod rates;
 mod receipts;
 mod server;
@@ -45,5 +47,6 @@ mod sweep;
 pub mod webhook;
 
 pub use config::{AddToGroups, Args, Config, Options};
+pub use port::Port;
 pub use server::serve;
 pub use service::Service;

@@ -18,6 +18,7 @@ use crate::answers::{self, AnswerReceiver, AnswerSender};
 use crate::core::Core;
 use crate::dispatch::dispatch;
 use crate::metrics;
+use crate::port::Held;
 
 /// How long requests are still read after the gateway was told of the drain:
 /// for those that it had sent before it heard of it.
@@ -29,13 +30,18 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(crate) fn open(
     core: Arc<Core>,
     requests: Streaming<Requests>,
+    held: Option<Held>,
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
 ) -> impl Stream<Item = Result<Replies, Status>> + Send + 'static {
     let (sender, receiver) = answers::queue();
     let draining = shutdown.child_token();
-    let outgoing =
-        Outgoing { receiver, draining: draining.clone(), drain_sent: false, open: OpenLink::new(&core) };
+    let outgoing = Outgoing {
+        receiver,
+        draining: draining.clone(),
+        drain_sent: false,
+        open: OpenLink::new(&core, held),
+    };
     tasks.spawn(read(core, requests, sender, draining));
     futures_util::stream::unfold(outgoing, |mut outgoing| async move {
         let frame = outgoing.next().await?;
@@ -132,13 +138,15 @@ impl Outgoing {
 struct OpenLink {
     /// How many links this router has open.
     links: Arc<AtomicU64>,
+    /// On its connection.
+    _held: Option<Held>,
 }
 
 impl OpenLink {
-    fn new(core: &Core) -> Self {
+    fn new(core: &Core, held: Option<Held>) -> Self {
         core.links.fetch_add(1, Ordering::Relaxed);
         metrics::LINKS.add(&[], 1);
-        Self { links: core.links.clone() }
+        Self { links: core.links.clone(), _held: held }
     }
 }
 

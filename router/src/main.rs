@@ -45,6 +45,10 @@ fn serve(args: Args) -> ExitCode {
 
 async fn run(args: Args, process: Process) -> anyhow::Result<()> {
     args.check().map_err(anyhow::Error::msg)?;
+    let port = args.port().map_err(anyhow::Error::msg)?;
+    for warning in daemon::internal_tls::warnings(port.tls.as_ref(), Some(args.listen)) {
+        tracing::warn!("{warning}");
+    }
     let listener = daemon::run::bind(&args.listen.to_string(), "--listen").await?;
     let address = listener.local_addr()?;
     // The store lives on through the drain.
@@ -63,7 +67,7 @@ async fn run(args: Args, process: Process) -> anyhow::Result<()> {
     };
     process.serve_admin(&args.daemon, ready).await?;
     tracing::info!(%address, store = %args.store, "router listens");
-    router::serve(listener, service, process.shutdown).await.context("the gRPC server failed")?;
+    router::serve(listener, port, service, process.shutdown).await.context("the gRPC server failed")?;
     store_tasks.end().await;
     tracing::info!("router has drained");
     Ok(())

@@ -9,6 +9,7 @@ use proto::RequestKind;
 pub static METRICS: &[&'static dyn Instrument] = &[
     &COMMANDS,
     &LINKS,
+    &REFUSED,
     &BATCH_SIZE,
     &QUEUE_DEPTH,
     &ACKNOWLEDGEMENTS,
@@ -74,6 +75,12 @@ pub(crate) static COMMANDS: Counter = Counter::new(
 );
 pub(crate) static LINKS: Gauge =
     Gauge::new("switchboard.router.links", "{stream}", "gateways' streams to this router", &[]);
+pub(crate) static REFUSED: Counter = Counter::new(
+    "switchboard.router.links.refused",
+    "{connection}",
+    "connections that were refused, and links that were ended, because no gateway of ours behaves so",
+    &[Label { name: "reason", values: &["certificate", "late", "full"] }],
+);
 pub(crate) static BATCH_SIZE: Histogram = Histogram::new(
     "switchboard.router.batch.size",
     "{item}",

@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::config::Config;
 use crate::core::Core;
 use crate::link;
+use crate::port::Links;
 
 /// A router. Cheap to clone. Its background work ends in [`Self::drained`], or
 /// without a wait when the last clone is dropped.
@@ -62,6 +63,11 @@ impl Service {
         self.core.end().await;
     }
 
+    /// What runs on it is waited for at the end.
+    pub(crate) fn tracker(&self) -> &TaskTracker {
+        &self.under_way
+    }
+
     pub(crate) fn config(&self) -> &Config {
         &self.core.config
     }
@@ -75,7 +81,10 @@ impl proto::wire::router_server::Router for Service {
         &self,
         request: Request<Streaming<Requests>>,
     ) -> Result<Response<Self::LinkStream>, Status> {
-        let answers = link::open(self.core.clone(), request.into_inner(), &self.under_way, &self.shutdown);
+        // In process there is no connection.
+        let held = request.extensions().get::<Links>().map(Links::open);
+        let requests = request.into_inner();
+        let answers = link::open(self.core.clone(), requests, held, &self.under_way, &self.shutdown);
         Ok(Response::new(Box::pin(answers)))
     }
 }

@@ -7,6 +7,7 @@
 //! programs and [`Binaries`] that builds them, [`wait`] for conditions with a
 //! deadline. [`Reply`] is what Redis answers. [`instructions`] counts those of
 //! small pieces of code; [`Imports`] are those between a crate's modules.
+//! [`certificates`] are for TLS between our own processes.
 
 mod balancer;
 mod binaries;
@@ -20,6 +21,8 @@ mod redis;
 pub mod resp;
 pub mod wait;
 
+use std::path::{Path, PathBuf};
+
 pub use balancer::{Balancer, Gateways, Program};
 pub use binaries::{Binaries, Profile};
 pub use imports::Imports;
@@ -29,3 +32,9 @@ pub use redis::cluster::RedisCluster;
 pub use redis::sentinel::RedisSentinel;
 pub use redis::server::{DataCopy, RedisBuilder, RedisServer};
 pub use resp::Reply;
+
+/// The folder with certificates for tests of TLS between our own processes; its
+/// `README.md` says which there are.
+pub fn certificates() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("certificates")
+}

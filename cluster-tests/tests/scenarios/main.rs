@@ -5,6 +5,7 @@ mod bus;
 mod crash;
 mod drain;
 mod exchange;
+mod internal_tls;
 mod outage;
 mod rates;
 mod resume;

@@ -2,18 +2,20 @@
 //! too, is a function of its own.
 
 use daemon::check::{Checks, Finding};
+use daemon::internal_tls::InternalTls;
+use daemon::pem_files::readable_by_all;
+use daemon::validity::Untimely;
 
 use crate::caller::auth;
-use crate::config::{
-    self, AuthArgs, AuthConfig, GatewayArgs, PublicKey, RouterUrl, TlsArgs, Untimely, Wrong,
-};
+use crate::config::{self, AuthArgs, AuthConfig, GatewayArgs, PublicKey, RouterUrl, TlsArgs, Wrong};
 use crate::link;
 
 /// The checks of a gateway's flags. Fails where a value is wrong by itself.
 pub fn gateway(args: &GatewayArgs) -> Result<Checks, Wrong> {
     args.front.auth.life()?;
     args.front.check_values(AuthConfig::default(), None)?;
-    args.peers.check()?;
+    args.check_routers()?;
+    args.peers.check(&args.internal_tls)?;
     let mut checks = Checks::default();
     keys(&mut checks, &args.front.auth);
     tls(&mut checks, &args.front.tls);
@@ -22,8 +24,13 @@ pub fn gateway(args: &GatewayArgs) -> Result<Checks, Wrong> {
         let looked = store::look_at_bus(&store).await;
         Finding::of(&store.url, looked.map(|look| (look.what, look.warnings)))
     });
-    for url in args.routers.clone() {
-        checks.add("--router", async move { router(&url).await });
+    let internal_tls = args.internal_tls.look(&mut checks);
+    // Whose own certificate is no good is refused by routers, too.
+    if internal_tls.is_some() == args.internal_tls.is_given() {
+        for url in args.routers.clone() {
+            let tls = internal_tls.clone();
+            checks.add("--router", async move { router(&url, tls.as_ref()).await });
+        }
     }
     Ok(checks)
 }
@@ -39,7 +46,7 @@ pub fn keys(checks: &mut Checks, args: &AuthArgs) {
         Ok(Some(_)) => match args.jwt_secret_file.as_deref() {
             None => checks.found("--jwt-secret", [Finding::ok("is long enough")]),
             Some(file) => {
-                let warning = config::readable_by_all(file).map(Finding::warn);
+                let warning = readable_by_all(file).map(Finding::warn);
                 let ok = || Finding::ok(format!("{} can be read and is long enough", file.display()));
                 checks.found("--jwt-secret-file", [warning.unwrap_or_else(ok)]);
             }
@@ -82,13 +89,13 @@ pub fn tls(checks: &mut Checks, args: &TlsArgs) {
                 None => Finding::ok("the certificate can be used with its key"),
             };
             checks.found("--tls-cert", [certificate]);
-            checks.found("--tls-key", config::readable_by_all(tls.key()).map(Finding::warn));
+            checks.found("--tls-key", readable_by_all(tls.key()).map(Finding::warn));
         }
     }
 }
 
 /// One line for each address of a router's name.
-async fn router(url: &RouterUrl) -> Vec<Finding> {
+async fn router(url: &RouterUrl, tls: Option<&InternalTls>) -> Vec<Finding> {
     let addresses = match link::look_up(url).await {
         Err(error) => {
             let why = format!("{url}: the name has no address ({error}): check --router and the DNS");
@@ -97,7 +104,7 @@ async fn router(url: &RouterUrl) -> Vec<Finding> {
         Ok(addresses) => addresses,
     };
     let looks = addresses.into_iter().map(|address| async move {
-        match link::look(address).await {
+        match link::look(address, tls).await {
             Ok(()) => Finding::ok(format!("{url}: a router serves at {address}")),
             Err(why) => Finding::fail(format!("{url}: no router serves at {address}: {why}")),
         }

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use daemon::args::{heading, hidden};
 use daemon::duration;
+use daemon::pem_files::readable_by_all;
 use proto::SecretUrl;
 use url::Url;
 
-use super::wrong::{Wrong, between, readable_by_all};
+use super::wrong::{Wrong, between};
 
 /// A shorter secret can be guessed (RFC 7518 §3.2 asks for the hash's size).
 pub const MIN_SECRET_BYTES: usize = 32;

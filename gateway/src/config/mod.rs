@@ -16,7 +16,6 @@ mod rates;
 mod router;
 mod sockjs;
 mod tls;
-mod validity;
 mod wrong;
 
 pub use auth::{AuthArgs, AuthConfig, JwksUrl, MAX_TOKEN_LIFE, MIN_SECRET_BYTES, PublicKey, Secret, secret};
@@ -27,14 +26,16 @@ pub use rates::{RateArgs, RateLimitConfig};
 pub use router::RouterUrl;
 pub use sockjs::ClientUrl;
 pub use tls::{Tls, TlsArgs};
-pub use validity::Untimely;
-pub use wrong::{Wrong, readable_by_all};
+pub use wrong::Wrong;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use daemon::args::heading;
 use daemon::duration;
+use daemon::internal_tls::{self, InternalTls, InternalTlsArgs};
+use daemon::pem_files::readable_by_all;
+use daemon::validity::Untimely;
 
 /// The flags of the gateway binary.
 #[derive(Debug, Clone, clap::Args)]
@@ -49,9 +50,9 @@ pub struct GatewayArgs {
 
     /// The routers, such as http://router:7100.
     ///
-    /// A name stands for all of its addresses, and is looked up every 3 seconds.
-    /// Without a port it is 7100. May be given several times, or as a list with
-    /// commas.
+    /// https://router:7100 where --internal-tls-cert is given. A name stands for all
+    /// of its addresses, and is looked up every 3 seconds. Without a port it is 7100.
+    /// May be given several times, or as a list with commas.
     #[arg(
         long = "router",
         env = "SWITCHBOARD_ROUTER",
@@ -76,6 +77,10 @@ pub struct GatewayArgs {
     /// The way to the other gateways.
     #[command(flatten)]
     pub peers: PeerArgs,
+
+    /// TLS on the ways to routers and to the other gateways.
+    #[command(flatten)]
+    pub internal_tls: InternalTlsArgs,
 
     /// The flags that standalone has, too.
     #[command(flatten)]
@@ -173,6 +178,8 @@ pub struct Config {
     pub origins: Origins,
     /// How other gateways reach this one; nothing: it passes nothing on.
     pub peer: Option<Peer>,
+    /// TLS on the ways to routers and to the other gateways; nothing: without.
+    pub internal_tls: Option<InternalTls>,
     /// Whether the chat page is served.
     pub page: Page,
     /// Where SockJS's iframes get the client from.
@@ -186,7 +193,19 @@ impl GatewayArgs {
     /// Fails with the first flag that is wrong.
     pub fn check(&self) -> Result<Config, Wrong> {
         self.check_store()?;
-        Ok(Config { peer: self.peers.check()?, ..self.front.check()? })
+        let internal_tls = self.internal_tls.check().map_err(Wrong)?;
+        self.check_routers()?;
+        let peer = self.peers.check(&self.internal_tls)?;
+        Ok(Config { peer, internal_tls, ..self.front.check()? })
+    }
+
+    /// Fails for a router's URL that says TLS where there is none, or none where
+    /// there is.
+    pub fn check_routers(&self) -> Result<(), Wrong> {
+        let wrong = |url: &&RouterUrl| url.tls != self.internal_tls.is_given();
+        self.routers.iter().find(wrong).map_or(Ok(()), |url| {
+            Err(Wrong(format!("--router: {url} {}", internal_tls::wrong_scheme(url.tls))))
+        })
     }
 
     /// Fails for a store that only one process can use.
@@ -229,6 +248,7 @@ impl FrontArgs {
             )?,
             origins: Origins::new(self.allow_origin.clone()),
             peer: None,
+            internal_tls: None,
             page: self.page,
             sockjs_client: self.sockjs_client_url.clone(),
             limits: self.limits.check()?,
@@ -239,19 +259,9 @@ impl FrontArgs {
 impl Config {
     /// Logs what works, but not as one may think. Called once at start.
     pub fn warn(&self) {
-        if let Some(peer) = &self.peer {
-            match &peer.tls {
-                Some(tls) => {
-                    if let Some(why) = readable_by_all(tls.key()) {
-                        tracing::warn!("--internal-tls-key: {why}");
-                    }
-                }
-                None if !peer.listen.ip().to_canonical().is_loopback() => tracing::warn!(
-                    "--internal-insecure: whoever reaches {} can read and make up what clients say",
-                    peer.listen
-                ),
-                None => {}
-            }
+        let peers = self.peer.as_ref().map(|peer| peer.listen);
+        for warning in internal_tls::warnings(self.internal_tls.as_ref(), peers) {
+            tracing::warn!("{warning}");
         }
         if let Some(Untimely::Refused(why) | Untimely::EndsSoon(why)) =
             self.tls.as_ref().and_then(Tls::untimely)

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use daemon::args::heading;
-use daemon::internal_tls::{InternalTls, InternalTlsArgs};
+use daemon::internal_tls::{self, InternalTlsArgs};
 use url::Url;
 
 use super::address;
@@ -39,10 +39,6 @@ pub struct PeerArgs {
     /// 10000000.
     #[arg(long, env = "SWITCHBOARD_PEER_REQUESTS", default_value_t = 50_000, value_name = "N")]
     pub peer_requests: usize,
-
-    /// TLS on that way.
-    #[command(flatten)]
-    pub tls: InternalTlsArgs,
 }
 
 /// Both sides of the way between gateways.
@@ -54,8 +50,6 @@ pub struct Peer {
     pub address: PeerAddress,
     /// `--peer-requests`.
     pub requests: usize,
-    /// Nothing: without TLS.
-    pub tls: Option<InternalTls>,
 }
 
 /// Where a gateway is reached.
@@ -70,28 +64,21 @@ pub struct PeerAddress {
 }
 
 impl PeerArgs {
-    /// Checks the flags; nothing where this gateway has no peers.
-    pub fn check(&self) -> Result<Option<Peer>, Wrong> {
+    /// Checks the flags, of a gateway with this TLS; nothing where it has no peers.
+    pub fn check(&self, tls: &InternalTlsArgs) -> Result<Option<Peer>, Wrong> {
         // Clap does not let an address come alone.
         let Some(listen) = self.peer_listen else { return Ok(None) };
         let requests = within("--peer-requests", self.peer_requests, 1, 10_000_000)?;
-        let tls = self.tls.check().map_err(Wrong)?;
         let address: PeerAddress = match &self.peer_address {
             Some(address) => address.parse().map_err(|wrong| Wrong(format!("--peer-address: {wrong}")))?,
-            None => PeerAddress::of(listen, tls.is_some())?,
+            None => PeerAddress::of(listen, tls.is_given())?,
         };
-        if address.tls != tls.is_some() {
-            let scheme = if address.tls {
-                "needs --internal-tls-cert"
-            } else {
-                "must begin with https:// where --internal-tls-cert is given"
-            };
-            return Err(Wrong(format!("--peer-address: {address} {scheme}")));
+        if address.tls != tls.is_given() {
+            let wrong = internal_tls::wrong_scheme(address.tls);
+            return Err(Wrong(format!("--peer-address: {address} {wrong}")));
         }
-        if tls.is_none() {
-            self.tls.allows_plain("--peer-listen", listen).map_err(Wrong)?;
-        }
-        Ok(Some(Peer { listen, address, requests, tls }))
+        tls.check_port("--peer-listen", listen).map_err(Wrong)?;
+        Ok(Some(Peer { listen, address, requests }))
     }
 }
 

@@ -7,9 +7,9 @@ use std::time::SystemTime;
 
 use daemon::args::heading;
 use daemon::pem_files::{Followed, Pem, PemFile};
+use daemon::validity::Untimely;
 use rustls::ServerConfig;
 
-use super::validity::Untimely;
 use super::wrong::Wrong;
 
 /// The flags.

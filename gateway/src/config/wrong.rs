@@ -1,7 +1,5 @@
 //! What can be wrong with a flag: the error, and the checks that several files share.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::time::Duration;
 
 /// What is wrong with the flags, in one line that names the flag.
@@ -28,12 +26,4 @@ pub(super) fn between(
         return Ok(given);
     }
     Err(Wrong(format!("{flag}: must be from {least:?} to {most:?}, not {given:?}")))
-}
-
-/// A warning for a file with a secret that every user of the machine may read.
-pub fn readable_by_all(file: &Path) -> Option<String> {
-    // A file that is gone is found by whoever reads it.
-    let mode = std::fs::metadata(file).map_or(0, |metadata| metadata.permissions().mode());
-    let file = file.display();
-    (mode & 0o007 != 0).then(|| format!("every user of this machine may read {file}: chmod o= it"))
 }

@@ -7,36 +7,55 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use daemon::causes::with_causes;
+use daemon::internal_tls::InternalTls;
+use http::Uri;
+use hyper_util::rt::TokioIo;
 use proto::weight::FRAME_LIMIT;
 use proto::wire::Replies;
 use proto::wire::router_client::RouterClient;
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
+use tower::service_fn;
 
 use super::Routers;
 use super::dial::Dial;
 use super::outbound::Outbound;
 use crate::config::RouterUrl;
+use crate::metrics;
 
 /// How often names are looked up again.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(3);
 
 /// A router at one address.
 struct Remote {
-    name: String,
-    endpoint: Endpoint,
+    address: SocketAddr,
+    tls: Option<InternalTls>,
 }
 
-impl Remote {
-    fn new(address: SocketAddr) -> Self {
-        Self { name: address.to_string(), endpoint: endpoint(address) }
-    }
+/// Connects to the router at this address, over TLS where it is given.
+pub(super) async fn connect(
+    address: SocketAddr,
+    tls: Option<&InternalTls>,
+) -> Result<Channel, tonic::transport::Error> {
+    let Some(tls) = tls.cloned() else { return endpoint(address).connect().await };
+    let connect = move |_: Uri| {
+        let tls = tls.clone();
+        async move {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let stream = tls.connect(stream).await.inspect_err(|_| metrics::router_refused())?;
+            Ok::<_, std::io::Error>(TokioIo::new(stream))
+        }
+    };
+    endpoint(address).connect_with_connector(service_fn(connect)).await
 }
 
-/// How a router at this address is connected to.
-pub(super) fn endpoint(address: SocketAddr) -> Endpoint {
+fn endpoint(address: SocketAddr) -> Endpoint {
+    // What is above TLS says http, too: the connector is ours.
     Endpoint::from_shared(format!("http://{address}"))
         .expect("a socket address makes a URL")
         .tcp_nodelay(true)
@@ -52,29 +71,44 @@ pub(super) fn endpoint(address: SocketAddr) -> Endpoint {
 #[async_trait]
 impl Dial for Remote {
     fn name(&self) -> String {
-        self.name.clone()
+        self.address.to_string()
     }
 
     async fn dial(&self, outbound: Outbound) -> Result<Streaming<Replies>, Status> {
-        let channel =
-            self.endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let channel = connect(self.address, self.tls.as_ref()).await;
+        let channel = channel.map_err(|error| Status::unavailable(with_causes(&error)))?;
         let mut client = RouterClient::new(channel)
             .max_decoding_message_size(FRAME_LIMIT)
             .max_encoding_message_size(FRAME_LIMIT);
-        Ok(client.link(outbound).await?.into_inner())
+        let opened = client.link(outbound).await;
+        // A router that refuses our certificate says so behind the handshake.
+        let opened = opened.map_err(|status| Status::new(status.code(), with_causes(&status)));
+        Ok(opened?.into_inner())
     }
 }
 
 impl Routers {
     /// Keeps streams to all routers that the names stand for, as they come
-    /// and go.
-    pub fn discover(&self, urls: Vec<RouterUrl>, tracker: &TaskTracker, shutdown: CancellationToken) {
-        tracker.spawn(run(self.clone(), urls, tracker.clone(), shutdown));
+    /// and go; over TLS where it is given.
+    pub fn discover(
+        &self,
+        urls: Vec<RouterUrl>,
+        tls: Option<InternalTls>,
+        tracker: &TaskTracker,
+        shutdown: CancellationToken,
+    ) {
+        tracker.spawn(run(self.clone(), urls, tls, tracker.clone(), shutdown));
     }
 }
 
 /// Looks the addresses up until `shutdown`, and keeps one stream to each.
-async fn run(routers: Routers, urls: Vec<RouterUrl>, tracker: TaskTracker, shutdown: CancellationToken) {
+async fn run(
+    routers: Routers,
+    urls: Vec<RouterUrl>,
+    tls: Option<InternalTls>,
+    tracker: TaskTracker,
+    shutdown: CancellationToken,
+) {
     let mut known: BTreeMap<SocketAddr, CancellationToken> = BTreeMap::new();
     loop {
         // A name that cannot be looked up now keeps the addresses that it had:
@@ -91,7 +125,8 @@ async fn run(routers: Routers, urls: Vec<RouterUrl>, tracker: TaskTracker, shutd
             for address in found {
                 known.entry(address).or_insert_with(|| {
                     let retire = shutdown.child_token();
-                    routers.add(Arc::new(Remote::new(address)), &tracker, retire.clone());
+                    let remote = Remote { address, tls: tls.clone() };
+                    routers.add(Arc::new(remote), &tracker, retire.clone());
                     retire
                 });
             }

@@ -256,7 +256,7 @@ async fn a_store_that_hangs_cannot_hold_the_drain() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut server = JoinSet::new();
-    server.spawn(router::serve(listener, service, shutdown.clone()));
+    server.spawn(router::serve(listener, router::Port::default(), service, shutdown.clone()));
     let mut gateway = Gateway::open(RouterClient::connect(format!("http://{address}")).await.unwrap()).await;
     gateway.post("alice", send("alice~bob", "1")).await;
     shutdown.cancel();

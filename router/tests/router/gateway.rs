@@ -11,7 +11,7 @@ use prost::Message as _;
 use proto::NodeIncarnation;
 use proto::wire::router_client::RouterClient;
 use proto::wire::{self, Envelope, Notice, Replies, Reply, Request, Requests, reply, request::Command};
-use router::{Config, Service};
+use router::{Config, Port, Service};
 use store::embedded::Embedded;
 use store::{Bounds, Bus, BusItem, Store, Subscription};
 use tokio::net::TcpListener;
@@ -50,6 +50,14 @@ impl Running {
     }
 
     pub(crate) async fn with_bounds(config: Config, bounds: Bounds) -> Self {
+        Self::start_with(Port::default(), config, bounds).await
+    }
+
+    pub(crate) async fn on(port: Port, config: Config) -> Self {
+        Self::start_with(port, config, Bounds::default()).await
+    }
+
+    async fn start_with(port: Port, config: Config, bounds: Bounds) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("embedded:{}", folder.path().display()).parse().unwrap();
         let kept = store::Config { bounds, ..store::Config::new(url) };
@@ -60,7 +68,7 @@ impl Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut server = JoinSet::new();
-        server.spawn(router::serve(listener, service.clone(), shutdown.clone()));
+        server.spawn(router::serve(listener, port, service.clone(), shutdown.clone()));
         Self { store, service, address, shutdown, server, _folder: folder }
     }
 
@@ -104,17 +112,28 @@ impl Gateway {
         <T::ResponseBody as tonic::codegen::Body>::Error:
             Into<Box<dyn std::error::Error + Send + Sync>> + Send,
     {
+        Self::try_open(client).await.unwrap()
+    }
+
+    pub(crate) async fn try_open<T>(client: RouterClient<T>) -> Result<Self, tonic::Status>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        T::ResponseBody: tonic::codegen::Body<Data = bytes::Bytes> + Send + 'static,
+        <T::ResponseBody as tonic::codegen::Body>::Error:
+            Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+    {
         let mut client = client.max_decoding_message_size(proto::weight::FRAME_LIMIT);
         let (requests, queue) = mpsc::channel(64);
-        let replies = client.link(ReceiverStream::new(queue)).await.unwrap().into_inner();
-        Self {
+        let replies = client.link(ReceiverStream::new(queue)).await?.into_inner();
+        Ok(Self {
             requests: Some(requests),
             replies,
             next: 1,
             early: HashMap::new(),
             draining: false,
             frames: Vec::new(),
-        }
+        })
     }
 
     /// Sends many in one frame, in order; their ids.

@@ -10,6 +10,7 @@ mod groups;
 mod links;
 mod messages;
 mod notices;
+mod port;
 mod presence;
 mod reading;
 mod sessions;

@@ -67,6 +67,14 @@ annotations:
 {{- end }}
 {{- end }}
 
+{{- define "switchboard.internalSecret" -}}
+{{- if .Values.internalTls.existingSecret }}
+{{- .Values.internalTls.existingSecret }}
+{{- else if .Values.internalTls.create }}
+{{- printf "%s-internal" (include "switchboard.fullname" .) }}
+{{- end }}
+{{- end }}
+
 {{/* Seconds of a duration in s or m. */}}
 {{- define "switchboard.seconds" -}}
 {{- if hasSuffix "m" . }}{{ mul 60 (trimSuffix "m" . | int) }}{{ else }}{{ trimSuffix "s" . | int }}{{ end }}
@@ -102,6 +110,19 @@ seccompProfile:
       key: {{ .Values.externalRedis.key }}
 {{- else }}
   value: {{ required "externalRedis.url or externalRedis.existingSecret is needed where redis.enabled is false" .Values.externalRedis.url | quote }}
+{{- end }}
+{{- if include "switchboard.internalSecret" . }}
+- name: SWITCHBOARD_INTERNAL_TLS_CERT
+  value: /run/switchboard/internal/tls.crt
+- name: SWITCHBOARD_INTERNAL_TLS_KEY
+  value: /run/switchboard/internal/tls.key
+- name: SWITCHBOARD_INTERNAL_TLS_CA
+  value: /run/switchboard/internal/ca.crt
+- name: SWITCHBOARD_INTERNAL_TLS_NAME
+  value: {{ .Values.internalTls.name }}
+{{- else }}
+- name: SWITCHBOARD_INTERNAL_INSECURE
+  value: "true"
 {{- end }}
 - name: SWITCHBOARD_ADMIN_LISTEN
   value: "0.0.0.0:9090"

@@ -16,15 +16,15 @@ const VERSION: u8 = 0xa0;
 /// What is wrong, or will be soon, with the time of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Untimely {
-    /// Clients refuse it now.
+    /// Peers refuse it now.
     Refused(String),
-    /// Clients take it for some days more.
+    /// Peers take it for some days more.
     EndsSoon(String),
 }
 
 impl Untimely {
     /// Of a certificate in DER; nothing where its time is good, or cannot be read.
-    pub(super) fn of(certificate: &[u8], now: SystemTime) -> Option<Self> {
+    pub fn of(certificate: &[u8], now: SystemTime) -> Option<Self> {
         let (begins, ends) = validity(certificate)?;
         let date = httpdate::fmt_http_date;
         if now < begins {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     fn certificate(name: &str) -> CertificateDer<'static> {
-        CertificateDer::from_pem_file(format!("tests/certificates/{name}.cert.pem")).unwrap()
+        CertificateDer::from_pem_file(format!("../gateway/tests/certificates/{name}.cert.pem")).unwrap()
     }
 
     #[test]
