@@ -3,7 +3,7 @@
 //! messages. No I/O; one place reads the clock ([`time`]).
 //!
 //! In reading order: [`id`] (users, conversations, nodes), [`label`] (texts for
-//! people), [`position`] (seq, position, cursor), [`bookmark`] (a cursor that
+//! people), [`json`] (what every reader can read), [`position`] (seq, position, cursor), [`bookmark`] (a cursor that
 //! also covers channels), [`command`] (what clients ask for), [`limits`] (the
 //! limits of commands), [`request`] (what gateways ask routers), [`outcome`]
 //! (error codes, ends of sessions, resets), [`allowance`] (rate limits),
@@ -16,6 +16,7 @@ pub mod bookmark;
 pub mod codec;
 pub mod command;
 pub mod id;
+pub mod json;
 pub mod label;
 pub mod limits;
 pub mod outcome;

@@ -22,6 +22,9 @@ pub struct Load {
 /// set this limit.
 pub const FRAME_LIMIT: usize = 16 << 20;
 
+/// The most requests of one frame that a router reads; more end the stream.
+pub const MOST_REQUESTS: usize = 16 * FRAME.entries;
+
 /// One frame between gateway and router. Far below [`FRAME_LIMIT`], so that
 /// small requests do not wait long behind large ones.
 pub const FRAME: Bound = Bound::new(1 << 20, 1_024);

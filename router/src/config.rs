@@ -16,6 +16,9 @@ use crate::webhook::{Webhook, WebhookArgs};
 /// routers that came later.
 const LINK_AGE: Duration = Duration::from_secs(30 * 60);
 
+/// A gateway that says nothing for so long on its link counts as gone.
+const LINK_SILENCE: Duration = Duration::from_secs(30);
+
 /// The router decides who may do what, and writes it to the store.
 ///
 /// Any number of routers work on one store; gateways find them with --router.
@@ -177,6 +180,9 @@ pub struct Config {
     pub drain: Duration,
     /// A link older than this is asked to begin anew; nothing: never.
     pub link_age: Option<Duration>,
+    /// A link on which no whole frame has come for so long is ended. Gateways say
+    /// something every 5 s.
+    pub link_silence: Duration,
     /// Told of messages for members without a session, if the store keeps them.
     pub webhook: Option<Webhook>,
 }
@@ -189,6 +195,7 @@ impl Default for Config {
             batch_pause: Duration::ZERO,
             drain: Duration::from_secs(30),
             link_age: None,
+            link_silence: LINK_SILENCE,
             webhook: None,
         }
     }
@@ -251,6 +258,7 @@ impl Options {
             batch_pause: self.batch_pause,
             drain,
             link_age: None,
+            link_silence: LINK_SILENCE,
             webhook: self.webhook.webhook(),
         }
     }

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use prost::Message as _;
+use proto::weight::MOST_REQUESTS;
 use proto::wire::{Replies, Reply, Request, Requests};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use crate::answers::{self, AnswerReceiver, AnswerSender};
 use crate::core::Core;
@@ -66,6 +68,8 @@ async fn read(
             None => pending().await,
         }
     });
+    let (silence, mut heard) = (core.config.link_silence, Instant::now());
+    let mut silent = Box::pin(sleep(silence));
     let drain = draining.clone();
     let mut last_call = Box::pin(async move {
         drain.cancelled().await;
@@ -77,7 +81,7 @@ async fn read(
             () = answers.closed() => return,
             () = &mut last_call => return,
             () = &mut too_old, if !draining.is_cancelled() => draining.cancel(),
-            () = answers.less(), if answers.is_full() => {}
+            () = answers.less(), if answers.is_full() => heard = Instant::now(),
             frame = requests.message(), if !answers.is_full() => match frame {
                 Ok(Some(_)) if core.standstills.count() != standstills => {
                     // The frame may be old, and the gateway has sent its
@@ -85,12 +89,19 @@ async fn read(
                     draining.cancel();
                     return;
                 }
+                Ok(Some(frame)) if frame.requests.len() > MOST_REQUESTS => {
+                    tracing::warn!(requests = frame.requests.len(), "a link has ended: its frame has too many requests");
+                    metrics::REFUSED.add(&["frame"], 1);
+                    return;
+                }
                 Ok(Some(frame)) => {
+                    heard = Instant::now();
                     for bytes in frame.requests {
                         let request = match Request::decode(bytes) {
                             Ok(request) => request,
                             Err(error) => {
-                                tracing::warn!(%error, "a link broke: it carried what is no request");
+                                tracing::warn!(%error, "a link has ended: it carried what is no request");
+                                metrics::REFUSED.add(&["frame"], 1);
                                 return;
                             }
                         };
@@ -100,10 +111,22 @@ async fn read(
                 }
                 Ok(None) => return,
                 Err(status) => {
+                    // More bytes than a frame may have.
+                    if status.code() == Code::OutOfRange {
+                        metrics::REFUSED.add(&["frame"], 1);
+                    }
                     tracing::debug!(%status, "a link broke");
                     return;
                 }
             },
+            () = &mut silent, if !answers.is_full() => {
+                if heard.elapsed() >= silence {
+                    tracing::warn!(?silence, "a link has ended: its gateway has said nothing, or half a frame");
+                    metrics::REFUSED.add(&["silent"], 1);
+                    return;
+                }
+                silent.as_mut().reset(heard + silence);
+            }
         }
     }
 }

@@ -74,6 +74,9 @@ impl Users {
         if !sound(rate.per_second) || !sound(rate.burst) {
             return Err(Error::BadRequest("a limit must be above zero".to_owned()));
         }
+        if !spending.spent.is_finite() || !spending.left.is_finite() {
+            return Err(Error::BadRequest("`spent` and `left` must be numbers".to_owned()));
+        }
         let key = (user, spending.class);
         let before = match self.left.get(&key) {
             Some(left) => Allowance::of(left.now(now).units(), rate),
@@ -172,6 +175,7 @@ mod tests {
         let one = |spending| rates.count(&CountRates { spendings: vec![spending] }, now).is_err();
         assert!(one(spending("a b", 1.0, 4.0)));
         assert!(one(Spending { per_second: 0.0, ..spending("alice", 1.0, 4.0) }));
+        assert!(one(spending("alice", f32::NAN, 4.0)) && one(spending("alice", 1.0, f32::INFINITY)));
         assert!(one(Spending { burst: f32::NAN, ..spending("alice", 1.0, 4.0) }));
         let many = vec![spending("alice", 1.0, 4.0); MOST_ASKED + 1];
         assert!(rates.count(&CountRates { spendings: many }, now).is_err());

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use memchr::memchr2;
+use proto::json::unreadable;
 use proto::limits::MAX_PAGE;
 use proto::{
     ChannelId, Class, ClientMessageId, CommandKind, ConversationId, Cursor, DeviceId, FormError, Seq, UserId,
@@ -12,7 +13,6 @@ use rustc_hash::FxHashSet;
 
 use crate::protocol::failure::Failure;
 use crate::protocol::fields::{Fields, missing};
-use crate::protocol::readable::unreadable;
 use crate::protocol::scanner::Json;
 use crate::protocol::scopes::Scopes;
 

@@ -5,15 +5,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use proto::FormError;
+use proto::json::{MAX_DEPTH, MAX_NUMBER, half_a_pair, too_deep};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use crate::protocol::failure::Failure;
-use crate::protocol::readable::half_a_pair;
-use crate::protocol::scanner::{self, Json, MAX_DEPTH};
-
-/// Beyond this a JSON number is not exact (RFC 8259 §6).
-pub const MAX_NUMBER: u64 = 1 << 53;
+use crate::protocol::scanner::{self, Json};
 
 /// The fields of one command, unchecked, borrowed from its text.
 #[derive(Debug, Default)]
@@ -228,35 +225,10 @@ fn refusal(text: &str) -> Failure {
 
 /// Refuses JSON that is nested too deep; brackets in strings do not count.
 pub(super) fn check_depth(text: &str) -> Result<(), Failure> {
-    if depth(text) > MAX_DEPTH {
+    if too_deep(text) {
         return Err(Failure::bad_request(format!("the JSON is nested deeper than {MAX_DEPTH} levels")));
     }
     Ok(())
-}
-
-fn depth(text: &str) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for byte in text.bytes() {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
 
 #[cfg(test)]

@@ -2,8 +2,7 @@
 //! where are the members of its object? What a command does not need is not
 //! looked at a second time, and nothing is copied.
 
-/// JSON nested deeper than this is refused (PROTOCOL.md §5).
-pub(super) const MAX_DEPTH: usize = 128;
+use proto::json::MAX_DEPTH;
 
 /// Bytes of a number from which on it may be beyond a double without an exponent.
 const LONG_NUMBER: usize = 309;

@@ -5,10 +5,10 @@
 
 use bytes::Bytes;
 use proto::wire::{self, entry, reply};
-use proto::{ClientMessageId, ConversationId, Seq, Time, UserId, label};
+use proto::{ClientMessageId, ConversationId, Time, UserId, label};
 use store::model::{Amenders, Amendment, Post, PostKind, PostResult};
 
-use super::{check_body, done, field, new_entry};
+use super::{check_body, done, field, new_entry, seq};
 use crate::error::{Error, NO_CONVERSATION, Result};
 
 /// The sender of a message gives it another body.
@@ -18,14 +18,19 @@ pub(crate) fn edit(user: UserId, asked: wire::Edit) -> Result<Post> {
     check_body(&asked.body)?;
     let what = entry::What::Edited(wire::Edited { seq: asked.seq, body: asked.body });
     let amendment = Amendment::Edit { repeat_key: key.as_str().into() };
-    post(user, conversation, PostKind::Amend { seq: Seq(asked.seq), who: Amenders::Sender, amendment }, what)
+    post(
+        user,
+        conversation,
+        PostKind::Amend { seq: seq("seq", asked.seq)?, who: Amenders::Sender, amendment },
+        what,
+    )
 }
 
 /// The sender of a message, or the group's owner, takes it back.
 pub(crate) fn recall(user: UserId, asked: &wire::Recall) -> Result<Post> {
     let conversation: ConversationId = field("conversation", &asked.conversation)?;
     let what = entry::What::Recalled(wire::Recalled { seq: asked.seq });
-    let (seq, amendment) = (Seq(asked.seq), Amendment::Recall);
+    let (seq, amendment) = (seq("seq", asked.seq)?, Amendment::Recall);
     post(user, conversation, PostKind::Amend { seq, who: Amenders::SenderOrOwner, amendment }, what)
 }
 
@@ -34,7 +39,7 @@ pub(crate) fn react(user: UserId, asked: wire::React) -> Result<Post> {
     let conversation: ConversationId = field("conversation", &asked.conversation)?;
     label::check_emoji(&asked.emoji).map_err(|rule| Error::field("emoji", rule))?;
     let amendment = Amendment::React { emoji: asked.emoji.as_str().into(), on: asked.on };
-    let kind = PostKind::Amend { seq: Seq(asked.seq), who: Amenders::Anyone, amendment };
+    let kind = PostKind::Amend { seq: seq("seq", asked.seq)?, who: Amenders::Anyone, amendment };
     let what = wire::Reaction { seq: asked.seq, emoji: asked.emoji, on: asked.on };
     post(user, conversation, kind, entry::What::Reaction(what))
 }

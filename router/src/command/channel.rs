@@ -1,12 +1,12 @@
 //! Channels: `publish`, and what nodes need for their subscribers. The gateway
 //! checks who may publish or subscribe.
 
+use proto::UserId;
 use proto::wire::{self, Publication, reply};
-use proto::{Seq, UserId};
 use store::model::{Audience, Broadcast, BroadcastResult, ChannelPage, ChannelQuery};
 
 use super::send::message;
-use super::{done, field};
+use super::{done, field, seq};
 use crate::core::Core;
 use crate::error::{Error, Result};
 
@@ -56,7 +56,7 @@ pub(crate) fn query(asked: &wire::ReadChannel) -> Result<ChannelQuery> {
     };
     Ok(ChannelQuery {
         channel: field("channel", &asked.channel)?,
-        after: Seq(asked.after),
+        after: seq("after", asked.after)?,
         limit: limit as usize,
     })
 }

@@ -5,7 +5,7 @@ use proto::wire::{self, Conversations, Summary, reply};
 use proto::{ConversationId, Position, UserId};
 use store::model::{Conversation, Member};
 
-use super::{history, shown};
+use super::{history, number, shown};
 use crate::core::Core;
 use crate::error::{Error, Result};
 
@@ -16,10 +16,8 @@ pub(crate) async fn page(core: &Core, user: UserId, query: Conversations) -> Res
     let before = match query.page.as_str() {
         "" => None,
         text => {
-            let number = text
-                .parse()
-                .map_err(|_| Error::BadRequest("`page` must be as the answer before gave it".to_owned()))?;
-            Some(Position(number))
+            let wrong = |_| Error::BadRequest("`page` must be as the answer before gave it".to_owned());
+            Some(Position(number("page", text.parse().map_err(wrong)?)?))
         }
     };
     let mut memberships = core.store.memberships(&user).await?;

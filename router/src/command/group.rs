@@ -29,7 +29,7 @@ pub(crate) async fn create(core: &Core, by: UserId, create: wire::CreateGroup) -
         return Err(Error::BadRequest("`conversation` must be the id of a group".to_owned()));
     }
     check_name(&create.name)?;
-    let members = distinct(std::iter::once(by.clone()).chain(users(&create.members)?));
+    let members = distinct(std::iter::once(by.clone()).chain(users(core, &create.members)?));
     check_count(core, members.len())?;
     let change = Change {
         expect: Version(0),
@@ -81,7 +81,7 @@ pub(crate) async fn members(core: &Core, user: UserId, query: wire::Members) -> 
 
 /// A member adds others. For those who are members already nothing changes.
 pub(crate) async fn add(core: &Core, by: UserId, add: wire::AddMembers) -> Result<reply::Result> {
-    let named = distinct(users(&add.members)?.into_iter());
+    let named = distinct(users(core, &add.members)?.into_iter());
     if named.is_empty() {
         return Err(Error::BadRequest("`members` must name at least one user".to_owned()));
     }
@@ -285,7 +285,9 @@ fn check_count(core: &Core, members: usize) -> Result<()> {
     Ok(())
 }
 
-fn users(names: &[String]) -> Result<Vec<UserId>> {
+/// As many as a group may have, before any of them is looked at.
+fn users(core: &Core, names: &[String]) -> Result<Vec<UserId>> {
+    check_count(core, names.len())?;
     names.iter().map(|name| field("members", name)).collect()
 }
 

@@ -2,10 +2,10 @@
 
 use proto::limits::MAX_PAGE;
 use proto::wire::{self, History, reply};
-use proto::{ConversationId, Seq, UserId};
+use proto::{ConversationId, UserId};
 use store::model::{HistoryQuery, HistoryRange};
 
-use super::{field, shown};
+use super::{field, seq, shown};
 use crate::core::Core;
 use crate::error::{Error, NO_CONVERSATION, Result};
 
@@ -17,8 +17,8 @@ pub(crate) async fn page(core: &Core, user: UserId, query: History) -> Result<re
     let limit = limit(query.limit)?;
     let range = match (query.before, query.after) {
         (None, None) => HistoryRange::Newest,
-        (Some(seq), None) => HistoryRange::Before(Seq(seq)),
-        (None, Some(seq)) => HistoryRange::After(Seq(seq)),
+        (Some(before), None) => HistoryRange::Before(seq("before", before)?),
+        (None, Some(after)) => HistoryRange::After(seq("after", after)?),
         (Some(_), Some(_)) => {
             return Err(Error::BadRequest("only one of `before` and `after` may be given".to_owned()));
         }

@@ -1,10 +1,10 @@
 //! Marks: what an `ack` says was delivered, and `read`.
 
 use proto::wire::{self, reply};
-use proto::{ConversationId, Seq, UserId};
+use proto::{ConversationId, UserId};
 use store::model::{AcknowledgeResult, Mark, MarkKind, MarkResult};
 
-use super::{done, field};
+use super::{done, field, seq};
 use crate::error::{Error, NO_CONVERSATION, Result};
 use crate::receipts::Receipts;
 
@@ -29,7 +29,7 @@ pub(crate) fn read(user: UserId, read: &wire::Read) -> Result<Mark> {
     if !conversation.admits(&user) {
         return Err(NO_CONVERSATION);
     }
-    Ok(Mark { conversation, user, kind: MarkKind::Read, seq: Seq(read.seq) })
+    Ok(Mark { conversation, user, kind: MarkKind::Read, seq: seq("seq", read.seq)? })
 }
 
 /// The answer to a `read`. The members are told when the mark has advanced.

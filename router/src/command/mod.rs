@@ -19,7 +19,7 @@ use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, fixed32, uint64};
 use proto::limits::MAX_BODY_BYTES;
 use proto::wire::{self, Entry, Event, Reactions, State, entry, reply};
-use proto::{Fingerprint, FormError, Time, UserId};
+use proto::{Cursor, Fingerprint, FormError, Seq, Time, UserId, json};
 use store::model::{CurrentMessage, LogEvent, NewEntry};
 
 use crate::error::{Error, Result};
@@ -29,7 +29,8 @@ pub(crate) fn done() -> reply::Result {
     reply::Result::Done(wire::Done {})
 }
 
-/// Fails when a message's body is missing or too large.
+/// Fails when a message's body is missing, too large, or no JSON that all its readers
+/// can read.
 fn check_body(body: &[u8]) -> Result<()> {
     if body.is_empty() {
         return Err(Error::BadRequest("`body` is missing".to_owned()));
@@ -37,7 +38,27 @@ fn check_body(body: &[u8]) -> Result<()> {
     if body.len() > MAX_BODY_BYTES {
         return Err(Error::TooLarge(format!("`body` has more than {MAX_BODY_BYTES} bytes")));
     }
-    Ok(())
+    json::check_line(body).map_err(|why| Error::BadRequest(format!("`body` {why}")))
+}
+
+/// Checks a number of a conversation, an inbox or a channel: scripts of Redis count in
+/// doubles, so there is none beyond.
+fn number(name: &str, number: u64) -> Result<u64> {
+    if number > json::MAX_NUMBER {
+        return Err(Error::BadRequest(format!("`{name}` must be from 0 to 2^53")));
+    }
+    Ok(number)
+}
+
+/// The same for a seq.
+fn seq(name: &str, seq: u64) -> Result<Seq> {
+    number(name, seq).map(Seq)
+}
+
+/// The same for a cursor.
+fn cursor(name: &str, cursor: wire::Cursor) -> Result<Cursor> {
+    number(name, cursor.position)?;
+    Ok(cursor.into())
 }
 
 /// Parses a field that is an identifier. Fails with the field's name.

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use proto::limits::{MAX_EVENTS, MAX_NAMED_MARKS};
 use proto::wire::{self, Notice, notice, reply};
-use proto::{Cursor, DeviceId, Seq, StoreIncarnation, UserId};
+use proto::{Cursor, DeviceId, StoreIncarnation, UserId};
 use store::model::{
     Acknowledge, Attach, AttachResult, Detach, HandedOut, InboxPage, InboxQuery, Location, Mark, MarksQuery,
     MarksSince, NOTED_AHEAD, Standing, StartPoint,
 };
 
-use super::{event, field, presence};
+use super::{cursor, event, field, number, presence, seq};
 use crate::error::{Error, Result};
 use crate::receipts::{self, Notices};
 
@@ -32,7 +32,7 @@ pub(crate) fn attach(user: UserId, attach: &wire::Attach) -> Result<Attach> {
     let from = match attach.from {
         None | Some(wire::attach::From::Start(false)) => StartPoint::Head,
         Some(wire::attach::From::Start(true)) => StartPoint::Start,
-        Some(wire::attach::From::Cursor(cursor)) => StartPoint::Cursor(cursor.into()),
+        Some(wire::attach::From::Cursor(at)) => StartPoint::Cursor(cursor("cursor", at)?),
     };
     Ok(Attach { user, location, from })
 }
@@ -86,21 +86,23 @@ pub(crate) fn query(user: UserId, query: &wire::ReadInbox) -> Result<InboxQuery>
     };
     Ok(InboxQuery {
         user,
-        after: query.after.map_or(Cursor::ORIGIN, Cursor::from),
+        after: query.after.map_or(Ok(Cursor::ORIGIN), |after| cursor("after", after))?,
         limit: limit as usize,
         session,
-        marks: marks(query),
+        marks: marks(query)?,
     })
 }
 
 /// Which marks the gateway wants, if any.
-fn marks(query: &wire::ReadInbox) -> Option<MarksQuery> {
+fn marks(query: &wire::ReadInbox) -> Result<Option<MarksQuery>> {
     let since = match (query.marks_since, query.marks_within_ms) {
-        (Some(cursor), _) => MarksSince::Cursor(cursor.into()),
-        (None, Some(ms)) => MarksSince::Within(Duration::from_millis(ms) + NOTED_AHEAD),
-        (None, None) => return None,
+        (Some(since), _) => MarksSince::Cursor(cursor("marks_since", since)?),
+        (None, Some(ms)) => {
+            MarksSince::Within(Duration::from_millis(number("marks_within_ms", ms)?) + NOTED_AHEAD)
+        }
+        (None, None) => return Ok(None),
     };
-    Some(MarksQuery { since, after: query.marks_after })
+    Ok(Some(MarksQuery { since, after: number("marks_after", query.marks_after)? }))
 }
 
 /// The answer with a page of an inbox.
@@ -135,17 +137,19 @@ pub(crate) fn acknowledge(user: UserId, ack: wire::Ack) -> Result<Acknowledge> {
     if !ack.device.is_empty() {
         field::<DeviceId>("device", &ack.device)?;
     }
-    let cursor = ack.cursor.ok_or_else(|| Error::BadRequest("`cursor` is missing".to_owned()))?;
+    let at = ack.cursor.ok_or_else(|| Error::BadRequest("`cursor` is missing".to_owned()))?;
     let handed_out = ack.handed_out.map(handed_out).transpose()?;
-    Ok(Acknowledge { user, cursor: cursor.into(), handed_out })
+    Ok(Acknowledge { user, cursor: cursor("cursor", at)?, handed_out })
 }
 
 fn handed_out(named: wire::HandedOut) -> Result<HandedOut> {
     if named.marks.len() > MAX_NAMED_MARKS {
         return Err(Error::BadRequest(format!("`handed_out` has more than {MAX_NAMED_MARKS} marks")));
     }
-    let marks =
-        named.marks.iter().map(|mark| Ok((field("conversation", &mark.conversation)?, Seq(mark.seq))));
+    let marks = named
+        .marks
+        .iter()
+        .map(|mark| Ok((field("conversation", &mark.conversation)?, seq("seq", mark.seq)?)));
     Ok(HandedOut {
         store: StoreIncarnation(named.store),
         marks: marks.collect::<Result<_>>()?,

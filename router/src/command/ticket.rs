@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use prost::Message as _;
 use proto::wire::{self, Grant, Redeemed, reply};
+use proto::{DeviceId, UserId};
 
-use super::done;
+use super::{done, field, number};
 use crate::core::Core;
 use crate::error::{Error, Result};
 
 /// The longest life of a ticket. Gateways ask for less.
 const LONGEST_LIFE: Duration = Duration::from_secs(600);
+/// Scopes of one ticket at most. There are two that mean something.
+const MOST_SCOPES: usize = 16;
 
 /// Keeps what a ticket stands for.
 pub(crate) async fn issue(core: &Core, issue: wire::IssueTicket) -> Result<reply::Result> {
@@ -19,7 +22,9 @@ pub(crate) async fn issue(core: &Core, issue: wire::IssueTicket) -> Result<reply
     if life.is_zero() || life > LONGEST_LIFE {
         return Err(Error::BadRequest(format!("a ticket lives up to {LONGEST_LIFE:?}, not {life:?}")));
     }
-    let grant = issue.grant.unwrap_or_default().encode_to_vec();
+    let grant = issue.grant.ok_or_else(|| Error::BadRequest("`grant` is missing".to_owned()))?;
+    check(&grant)?;
+    let grant = grant.encode_to_vec();
     core.store.keep_ticket(word("ticket", &issue.ticket)?, grant.into(), life).await?;
     Ok(done())
 }
@@ -36,6 +41,19 @@ pub(crate) async fn redeem(core: &Core, redeem: wire::RedeemTicket) -> Result<re
 pub(crate) async fn give_back(core: &Core, back: wire::ReturnTicket) -> Result<reply::Result> {
     core.store.return_ticket(word("ticket", &back.ticket)?, word("by", &back.by)?).await?;
     Ok(done())
+}
+
+/// What the ticket stands for is read by whichever gateway it is shown to.
+fn check(grant: &Grant) -> Result<()> {
+    field::<UserId>("grant.user", &grant.user)?;
+    if !grant.device.is_empty() {
+        field::<DeviceId>("grant.device", &grant.device)?;
+    }
+    if grant.scopes.len() > MOST_SCOPES {
+        return Err(Error::BadRequest(format!("`grant.scopes` has more than {MOST_SCOPES} scopes")));
+    }
+    grant.scopes.iter().try_for_each(|scope| word("grant.scopes", scope).map(drop))?;
+    number("grant.expires", grant.expires).map(drop)
 }
 
 /// Checks a word that becomes part of a key of the store.

@@ -152,6 +152,21 @@ impl Gateway {
         (first..self.next).collect()
     }
 
+    /// An id that no request has yet.
+    pub(crate) fn next_id(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// Sends what may be a request.
+    pub(crate) async fn post_raw(&mut self, request: Bytes) {
+        self.post_frame(Requests { requests: vec![request] }).await;
+    }
+
+    pub(crate) async fn post_frame(&mut self, frame: Requests) {
+        self.requests.as_ref().unwrap().send(frame).await.unwrap();
+    }
+
     pub(crate) async fn post(&mut self, user: &str, command: Command) -> u64 {
         self.post_all(vec![(user, command)]).await[0]
     }

@@ -14,5 +14,6 @@ mod port;
 mod presence;
 mod reading;
 mod sessions;
+mod spoiled;
 mod webhook;
 mod weights;

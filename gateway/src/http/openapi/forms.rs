@@ -2,13 +2,13 @@
 //! they accept what a schema allows.
 
 use proto::MAX_CHANNELS;
+use proto::json::MAX_NUMBER;
 use proto::label::{MAX_EMOJI_BYTES, MAX_NAME_CHARACTERS};
 use serde_json::{Map, Value, json};
 
 use super::schema::{BODY, GROUP, reference};
 use crate::http::catalogue::{Field, Form, RESOURCES};
 use crate::protocol::command::MAX_RECIPIENTS;
-use crate::protocol::fields::MAX_NUMBER;
 use crate::transport::poll;
 
 /// `?device=`.

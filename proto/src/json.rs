@@ -1,13 +1,48 @@
 //! JSON that every reader can read. Bodies are passed on byte for byte, so what
 //! is valid JSON by its grammar but breaks the parser of those who get it is
 //! refused when it comes: half a surrogate pair (RFC 8259 §8.2), and a number
-//! beyond a double (§6).
+//! beyond a double (§6). Gateways check what clients send, and routers what gateways
+//! send ([`check_line`]).
 
 use memchr::{memchr, memchr2_iter};
+use serde::de::IgnoredAny;
+
+/// JSON nested deeper than this is refused (PROTOCOL.md §5).
+pub const MAX_DEPTH: usize = 128;
+
+/// Beyond this a JSON number is not exact (RFC 8259 §6), nor is one in a script of
+/// Redis.
+pub const MAX_NUMBER: u64 = 1 << 53;
 
 /// Digits of the largest double: a number needs an exponent or as many digits
 /// to be beyond it.
 const DIGITS: usize = 309;
+
+/// Fails unless this is one JSON value on one line, which every reader can read. The
+/// error is what comes behind the value's name.
+pub fn check_line(bytes: &[u8]) -> Result<(), &'static str> {
+    if is_plain_text(bytes) {
+        return Ok(());
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| "is not valid UTF-8")?;
+    if too_deep(text) {
+        return Err("is nested too deep");
+    }
+    serde_json::from_str::<IgnoredAny>(text).map_err(|_| "is not valid JSON")?;
+    // Inside of strings JSON has none.
+    if text.bytes().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        return Err("is not on one line");
+    }
+    unreadable(text).map_or(Ok(()), Err)
+}
+
+/// Whether this is a JSON string without escapes, of ASCII alone: most bodies are.
+fn is_plain_text(bytes: &[u8]) -> bool {
+    let inner = bytes.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    // All are looked at, even after a bad one: that is faster.
+    let is_plain = |byte: &u8| (0x20..0x80).contains(byte) & (*byte != b'"') & (*byte != b'\\');
+    inner.is_some_and(|inner| inner.iter().fold(true, |so_far, byte| so_far & is_plain(byte)))
+}
 
 /// Why not every reader could read this valid JSON; nothing when all can.
 pub fn unreadable(json: &str) -> Option<&'static str> {
@@ -15,6 +50,38 @@ pub fn unreadable(json: &str) -> Option<&'static str> {
         return Some("has half a surrogate pair (an escape from \\ud800 to \\udfff alone), which is no text");
     }
     too_large(json).then_some("has a number beyond what a double can hold (about 1.8e308)")
+}
+
+/// Whether JSON is nested deeper than [`MAX_DEPTH`]; brackets in strings do not
+/// count.
+pub fn too_deep(text: &str) -> bool {
+    // Nearly every text has fewer brackets at all, which is quickly seen.
+    memchr2_iter(b'{', b'[', text.as_bytes()).nth(MAX_DEPTH).is_some() && depth(text) > MAX_DEPTH
+}
+
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in text.bytes() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// Whether an escape stands for half a character.
@@ -79,6 +146,37 @@ fn may_be_large(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_one_value_that_every_reader_can_read() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        for json in [r#""hi""#, "1", "null", r#"{"a":"b"}"#, r#""a\"b""#, r#""ä\u0000""#, &nested(MAX_DEPTH)]
+        {
+            assert_eq!(check_line(json.as_bytes()), Ok(()), "{json}");
+        }
+        let deep = nested(MAX_DEPTH + 1);
+        for json in [
+            "",
+            " ",
+            "hi",
+            r#"""#,
+            r#""a"b""#,
+            r#""a" "b""#,
+            "[1",
+            "{}{}",
+            "\"\n\"",
+            "\"\0\"",
+            "[\n]",
+            "[\r]",
+            r#""\ud800""#,
+            "1e999",
+            r#""a\""#,
+            &deep,
+        ] {
+            assert!(check_line(json.as_bytes()).is_err(), "{json}");
+        }
+        assert!(check_line(b"\"\xff\"").is_err());
+    }
 
     #[test]
     fn half_a_surrogate_pair_is_refused_wherever_it_stands() {
