@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::marker::PhantomData;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command, ValueEnum};
 
 use crate::duration;
+use crate::otlp::Headers;
 
 /// The groups that help shows flags in, one for all programs.
 pub mod heading {
@@ -92,6 +94,15 @@ pub struct Args {
     #[arg(long, env = "SWITCHBOARD_WORKER_THREADS", value_name = "N")]
     pub worker_threads: Option<NonZeroUsize>,
 
+    /// Headers of all telemetry that is exported, read from a file.
+    ///
+    /// As OTEL_EXPORTER_OTLP_HEADERS has them, and beside those: api-key=..., with
+    /// commas between several. One line's end at the end of the file is not part of
+    /// them.
+    #[arg(long, env = "SWITCHBOARD_OTLP_HEADERS_FILE", value_name = "FILE", value_parser = in_file::<Headers>(),
+          help_heading = heading::TELEMETRY)]
+    pub otlp_headers_file: Option<Headers>,
+
     /// Logging, to standard error.
     #[command(flatten)]
     pub log: LogArgs,
@@ -157,6 +168,47 @@ where
     }
 }
 
+/// A parser for flags that name a file with a secret, for clap's `value_parser`: the
+/// flag's value is what the file holds. Neither that nor the file's other words are in
+/// its errors.
+pub fn in_file<T>() -> InFile<T> {
+    InFile(PhantomData)
+}
+
+/// The parser that [`in_file`] makes.
+#[derive(Debug)]
+pub struct InFile<T>(PhantomData<fn() -> T>);
+
+impl<T> Clone for InFile<T> {
+    fn clone(&self) -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T> TypedValueParser for InFile<T>
+where
+    T: FromStr + Clone + Send + Sync + 'static,
+    T::Err: Display,
+{
+    type Value = T;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
+        let path = Path::new(value);
+        let held = std::fs::read_to_string(path).map_err(|error| format!("cannot read it: {error}"));
+        let parsed = held.and_then(|text| {
+            // One line's end at the end of the file is none of the secret's.
+            let text = text.strip_suffix('\n').unwrap_or(&text);
+            let text = text.strip_suffix('\r').unwrap_or(text);
+            text.parse().map_err(|wrong: T::Err| wrong.to_string())
+        });
+        parsed.map_err(|wrong| {
+            let flag = arg.and_then(Arg::get_long).map_or_else(String::new, |name| format!("--{name}: "));
+            let text = format!("{flag}{}: {wrong}", path.display());
+            command.clone().error(ErrorKind::ValueValidation, text)
+        })
+    }
+}
+
 /// Gives a command and its subcommands the help that all our programs have: `-h`
 /// has a line for each flag, `--help` all that there is to say, and neither shows
 /// a value of the environment, which may be a secret. To be put around the whole
@@ -207,6 +259,28 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_in_a_file_is_its_only_line_and_no_error_shows_it() {
+        let folder = std::env::temp_dir().join(format!("switchboard-in-file-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let read = |held: &str| {
+            let file = folder.join("number");
+            std::fs::write(&file, held).unwrap();
+            let command =
+                Command::new("test").arg(Arg::new("n").long("n-file").value_parser(in_file::<u16>()));
+            let matches =
+                command.try_get_matches_from(["test".as_ref(), "--n-file".as_ref(), file.as_os_str()]);
+            matches.map(|matches| matches.get_one::<u16>("n").copied()).map_err(|error| error.to_string())
+        };
+        for held in ["42", "42\n", "42\r\n"] {
+            assert_eq!(read(held), Ok(Some(42)));
+        }
+        let wrong = read("hidden").unwrap_err();
+        assert!(wrong.contains("--n-file: ") && !wrong.contains("hidden"), "{wrong}");
+        assert!(read("42\n\n").is_err());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn one_may_listen_on_an_address_or_on_a_name() {

@@ -5,7 +5,7 @@
 //! (flags), [`duration`] (how flags write durations), [`environment`] (warns of
 //! misspelt variables), [`signals`] (SIGTERM and SIGINT), [`settings`] (the
 //! `OTEL_*` variables), [`telemetry`] (export of metrics, traces and logs;
-//! `otlp` has the exporters), [`metric`] (instruments), [`process`] (metrics of
+//! [`otlp`] has the exporters), [`metric`] (instruments), [`process`] (metrics of
 //! the process itself), [`trace`] (spans), [`logs`], [`log_limit`] (limits log
 //! lines that others can cause), [`admin`] (`/healthz`, `/readyz`, `/metrics`),
 //! [`healthcheck`] (the subcommand that asks for `/readyz`), [`check`]
@@ -29,7 +29,7 @@ pub mod lock;
 pub mod log_limit;
 pub mod logs;
 pub mod metric;
-mod otlp;
+pub mod otlp;
 pub mod pem_files;
 pub mod process;
 pub mod run;

@@ -2,7 +2,9 @@
 //! collector that cannot be reached slows nothing down, and what does not fit
 //! into the queue is dropped.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,14 +12,17 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use opentelemetry_http::{HttpClient, HttpError};
-use opentelemetry_otlp::{LogExporter, MetricExporter, SpanExporter, WithHttpConfig as _};
+use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
+use opentelemetry_otlp::{
+    LogExporter, MetricExporter, SpanExporter, WithHttpConfig as _, WithTonicConfig as _,
+};
 use tokio::runtime::Handle;
 
 use crate::settings::Protocol;
@@ -28,28 +33,84 @@ const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 /// `OTEL_EXPORTER_OTLP_TIMEOUT` says) is usually shorter.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-pub(crate) fn spans(protocol: Protocol) -> anyhow::Result<SpanExporter> {
+pub(crate) fn spans(protocol: Protocol, headers: &Headers) -> anyhow::Result<SpanExporter> {
     let exporter = match protocol {
-        Protocol::Grpc => SpanExporter::builder().with_tonic().build(),
-        Protocol::Http => SpanExporter::builder().with_http().with_http_client(Http::new()?).build(),
+        Protocol::Grpc => SpanExporter::builder().with_tonic().with_metadata(headers.metadata()).build(),
+        Protocol::Http => SpanExporter::builder()
+            .with_http()
+            .with_http_client(Http::new()?)
+            .with_headers(headers.texts())
+            .build(),
     };
     exporter.context("traces cannot be exported")
 }
 
-pub(crate) fn metrics(protocol: Protocol) -> anyhow::Result<MetricExporter> {
+pub(crate) fn metrics(protocol: Protocol, headers: &Headers) -> anyhow::Result<MetricExporter> {
     let exporter = match protocol {
-        Protocol::Grpc => MetricExporter::builder().with_tonic().build(),
-        Protocol::Http => MetricExporter::builder().with_http().with_http_client(Http::new()?).build(),
+        Protocol::Grpc => MetricExporter::builder().with_tonic().with_metadata(headers.metadata()).build(),
+        Protocol::Http => MetricExporter::builder()
+            .with_http()
+            .with_http_client(Http::new()?)
+            .with_headers(headers.texts())
+            .build(),
     };
     exporter.context("metrics cannot be exported")
 }
 
-pub(crate) fn logs(protocol: Protocol) -> anyhow::Result<LogExporter> {
+pub(crate) fn logs(protocol: Protocol, headers: &Headers) -> anyhow::Result<LogExporter> {
     let exporter = match protocol {
-        Protocol::Grpc => LogExporter::builder().with_tonic().build(),
-        Protocol::Http => LogExporter::builder().with_http().with_http_client(Http::new()?).build(),
+        Protocol::Grpc => LogExporter::builder().with_tonic().with_metadata(headers.metadata()).build(),
+        Protocol::Http => LogExporter::builder()
+            .with_http()
+            .with_http_client(Http::new()?)
+            .with_headers(headers.texts())
+            .build(),
     };
     exporter.context("logs cannot be exported")
+}
+
+/// Headers of every export, beside those of the variables: credentials.
+#[derive(Clone, Default)]
+pub struct Headers(HeaderMap);
+
+impl Headers {
+    fn metadata(&self) -> MetadataMap {
+        MetadataMap::from_headers(self.0.clone())
+    }
+
+    fn texts(&self) -> HashMap<String, String> {
+        let text = |(name, value): (&HeaderName, &HeaderValue)| {
+            Some((name.to_string(), value.to_str().ok()?.to_owned()))
+        };
+        self.0.iter().filter_map(text).collect()
+    }
+}
+
+/// Without the values: they are secret.
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// `name=value,name=value`, as `OTEL_EXPORTER_OTLP_HEADERS` has it: values are
+/// percent-encoded. The error quotes nothing.
+impl FromStr for Headers {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "must be name=value, or several with commas between them";
+        let mut headers = HeaderMap::new();
+        for pair in text.split(',') {
+            let (name, value) = pair.split_once('=').ok_or(FORM)?;
+            let value = percent_encoding::percent_decode_str(value.trim()).decode_utf8().map_err(|_| FORM)?;
+            let name: HeaderName = name.trim().parse().map_err(|_| FORM)?;
+            let mut value = HeaderValue::from_str(&value).map_err(|_| FORM)?;
+            value.set_sensitive(true);
+            headers.append(name, value);
+        }
+        Ok(Self(headers))
+    }
 }
 
 /// An HTTP client that runs on the process's runtime, whichever thread calls

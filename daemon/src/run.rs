@@ -75,7 +75,7 @@ where
     let runtime = runtime.enable_all().build().context("the async runtime did not start")?;
     let telemetry = {
         let _inside = runtime.enter();
-        telemetry::start(program, &settings)?
+        telemetry::start(program, &settings, &args.otlp_headers_file.clone().unwrap_or_default())?
     };
     logs::start_with(&args.log, telemetry.loggers())?;
     for warning in environment::warnings() {

@@ -13,6 +13,7 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use prometheus::{Registry, TextEncoder};
 use tokio::runtime::Handle;
 
+use crate::otlp::Headers;
 use crate::settings::Settings;
 use crate::{otlp, process, trace};
 
@@ -52,7 +53,7 @@ pub struct Telemetry {
 
 /// Starts telemetry; called once in a process, inside its runtime and before
 /// the first instrument is made. Fails when an exporter cannot be built.
-pub fn start(program: &Program, settings: &Settings) -> anyhow::Result<Telemetry> {
+pub fn start(program: &Program, settings: &Settings, headers: &Headers) -> anyhow::Result<Telemetry> {
     let resource = resource(program);
     let registry = Registry::new();
     let prometheus = opentelemetry_prometheus::exporter()
@@ -61,7 +62,7 @@ pub fn start(program: &Program, settings: &Settings) -> anyhow::Result<Telemetry
         .context("the prometheus exporter did not start")?;
     let mut meters = SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(prometheus);
     if let Some(protocol) = settings.metrics {
-        meters = meters.with_periodic_exporter(otlp::metrics(protocol)?);
+        meters = meters.with_periodic_exporter(otlp::metrics(protocol, headers)?);
     }
     let meters = meters.build();
     opentelemetry::global::set_meter_provider(meters.clone());
@@ -76,7 +77,7 @@ pub fn start(program: &Program, settings: &Settings) -> anyhow::Result<Telemetry
                 // kept.
                 .with_sampler(Sampler::AlwaysOn)
                 .with_id_generator(trace::Ids::default())
-                .with_batch_exporter(otlp::spans(protocol)?)
+                .with_batch_exporter(otlp::spans(protocol, headers)?)
                 .build();
             trace::start(&tracers, settings);
             Some(tracers)
@@ -86,7 +87,7 @@ pub fn start(program: &Program, settings: &Settings) -> anyhow::Result<Telemetry
         None => None,
         Some(protocol) => {
             let loggers = SdkLoggerProvider::builder().with_resource(resource);
-            Some(loggers.with_batch_exporter(otlp::logs(protocol)?).build())
+            Some(loggers.with_batch_exporter(otlp::logs(protocol, headers)?).build())
         }
     };
     Ok(Telemetry { registry, meters, tracers, loggers })

@@ -40,7 +40,8 @@ async fn get(address: SocketAddr, path: &str) -> String {
 
 #[tokio::test]
 async fn the_admin_server_says_how_the_process_is() {
-    let telemetry = telemetry::start(&Program::new("test", "one"), &Settings::NONE).unwrap();
+    let telemetry =
+        telemetry::start(&Program::new("test", "one"), &Settings::NONE, &Default::default()).unwrap();
     TESTS.add(&[], 3);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

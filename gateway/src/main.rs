@@ -56,7 +56,7 @@ async fn run(args: Args, config: Config, process: Process) -> anyhow::Result<()>
     let address = reserved.address;
     // The bus lives on through the drain.
     let bus_tasks = Tasks::new("the bus");
-    let store = args.gateway.store;
+    let store = args.gateway.store().clone();
     let bus =
         store::open_bus(&store::Config::new(store.clone()), bus_tasks.tracker(), bus_tasks.stop().clone())
             .with_context(|| format!("--store {store}"))?;

@@ -10,7 +10,7 @@ use crate::config::{Args, Options};
 pub fn check(args: &Args) -> Result<Checks, String> {
     args.check()?;
     let mut checks = Checks::default();
-    parts(&mut checks, &args.options, &args.store);
+    parts(&mut checks, &args.options, args.store());
     args.internal_tls.look(&mut checks);
     checks.process(args.listen, &args.daemon, false);
     Ok(checks)
@@ -23,7 +23,7 @@ pub fn parts(checks: &mut Checks, options: &Options, store: &Url) {
         let looked = store::look(&config).await;
         Finding::of(&config.url, looked.map(|look| (look.what, look.warnings)))
     });
-    if let Some(url) = options.webhook.webhook_url.clone() {
+    if let Some(url) = options.webhook.url().cloned() {
         checks.add("--webhook-url", async move {
             let (host, port) = url.peer();
             vec![match somebody_listens(&host, port).await {

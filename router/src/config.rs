@@ -33,9 +33,16 @@ pub struct Args {
     /// redis-cluster://HOST:PORT. With TLS: rediss, rediss-sentinel,
     /// rediss-cluster. User and password stand before the host:
     /// redis://USER:PASSWORD@HOST.
-    #[arg(long, env = "SWITCHBOARD_STORE", value_name = "URL", value_parser = daemon::args::hidden::<Url>(),
+    #[arg(long, env = "SWITCHBOARD_STORE", required_unless_present = "store_file", value_name = "URL", value_parser = daemon::args::hidden::<Url>(),
           help_heading = heading::NEEDED)]
-    pub store: Url,
+    pub store: Option<Url>,
+
+    /// The same URL, read from a file: for one with a password.
+    ///
+    /// One line's end at the end of the file is not part of it.
+    #[arg(long, env = "SWITCHBOARD_STORE_FILE", value_name = "FILE", value_parser = daemon::args::in_file::<Url>(),
+          conflicts_with = "store", help_heading = heading::NEEDED)]
+    pub store_file: Option<Url>,
 
     /// The address and port for gateways (gRPC).
     ///
@@ -204,13 +211,18 @@ impl Default for Config {
 impl Args {
     /// Checks what clap cannot. Fails with the flag and what is wrong with it.
     pub fn check(&self) -> Result<(), String> {
-        if let Url::Embedded(_) = self.store {
+        if let Url::Embedded(_) = self.store() {
             return Err(
                 "--store: the embedded store is for standalone only; routers share a Redis".to_owned()
             );
         }
         self.internal_tls.check_port("--listen", self.listen)?;
         self.options.check()
+    }
+
+    /// The store, wherever its URL was given.
+    pub fn store(&self) -> &Url {
+        self.store.as_ref().or(self.store_file.as_ref()).expect("clap asks for one of the two")
     }
 
     /// How gateways reach it. Fails with the flag of a file that cannot be used.

@@ -53,10 +53,10 @@ async fn run(args: Args, process: Process) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     // The store lives on through the drain.
     let store_tasks = Tasks::new("the store");
-    let config = args.options.store_config(args.store.clone());
+    let config = args.options.store_config(args.store().clone());
     let store = store::open(config, store_tasks.tracker(), store_tasks.stop().clone())
         .await
-        .with_context(|| format!("--store {}", args.store))?;
+        .with_context(|| format!("--store {}", args.store()))?;
     let service = Service::new(store, args.config(), process.shutdown.clone());
     let ready = {
         let service = service.clone();
@@ -66,7 +66,7 @@ async fn run(args: Args, process: Process) -> anyhow::Result<()> {
         })
     };
     process.serve_admin(&args.daemon, ready).await?;
-    tracing::info!(%address, store = %args.store, "router listens");
+    tracing::info!(%address, store = %args.store(), "router listens");
     router::serve(listener, port, service, process.shutdown).await.context("the gRPC server failed")?;
     store_tasks.end().await;
     tracing::info!("router has drained");

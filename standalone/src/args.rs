@@ -48,6 +48,13 @@ pub struct Args {
     )]
     pub store: Url,
 
+    /// The same URL, read from a file: for one with a password.
+    ///
+    /// One line's end at the end of the file is not part of it.
+    #[arg(long, env = "SWITCHBOARD_STORE_FILE", value_name = "FILE", value_parser = daemon::args::in_file::<Url>(),
+          conflicts_with = "store", help_heading = heading::NEEDED)]
+    pub store_file: Option<Url>,
+
     /// The gateway's flags.
     #[command(flatten)]
     pub front: FrontArgs,
@@ -122,7 +129,7 @@ impl Args {
         self.check_beside_files()?;
         let (gateway, dev) = if self.front.auth.is_empty() {
             // Whatever else is asked of tokens would refuse those given here.
-            let secret = secret::read_or_make(data_folder(&self.store))?;
+            let secret = secret::read_or_make(data_folder(self.store()))?;
             let max_token_life = self.front.auth.life()?;
             let auth = AuthConfig { secret: Some(secret.clone()), max_token_life, ..AuthConfig::default() };
             (self.front.check_with(auth)?, Some(secret))
@@ -132,9 +139,14 @@ impl Args {
         Ok(Config {
             gateway,
             router: self.router.config(self.daemon.drain),
-            store: self.router.store_config(self.store.clone()),
+            store: self.router.store_config(self.store().clone()),
             dev,
         })
+    }
+
+    /// The store, wherever its URL was given.
+    pub fn store(&self) -> &Url {
+        self.store_file.as_ref().unwrap_or(&self.store)
     }
 
     /// Checks the flags that name no file, and makes nothing. Fails with the

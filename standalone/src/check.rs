@@ -13,7 +13,7 @@ pub fn check(args: &Args) -> Result<Checks, Wrong> {
     args.check_values()?;
     let mut checks = Checks::default();
     if args.front.auth.is_empty() {
-        let folder = data_folder(&args.store);
+        let folder = data_folder(args.store());
         let file = folder.join(secret::FILE);
         let file = file.display();
         let found = match secret::read(folder) {
@@ -26,7 +26,7 @@ pub fn check(args: &Args) -> Result<Checks, Wrong> {
         cli::check::keys(&mut checks, &args.front.auth);
     }
     cli::check::tls(&mut checks, &args.front.tls);
-    router::check::parts(&mut checks, &args.router, &args.store);
+    router::check::parts(&mut checks, &args.router, args.store());
     checks.process(args.listen, &args.daemon, args.admin_is_optional());
     Ok(checks)
 }

@@ -39,6 +39,25 @@ fn environment(store: &str, peer: &str) -> Vec<(String, String)> {
     .to_vec()
 }
 
+/// The same secrets, each in a file that a variable names.
+fn in_files(environment: Vec<(String, String)>, folder: &Path) -> Vec<(String, String)> {
+    const SECRETS: [&str; 6] =
+        ["STORE", "JWT_SECRET", "JWKS_URL", "WEBHOOK_URL", "WEBHOOK_SECRET", "OTLP_HEADERS"];
+    let file = |(name, value): (String, String)| {
+        let flag = name.trim_start_matches("SWITCHBOARD_").trim_start_matches("OTEL_EXPORTER_").to_owned();
+        if !SECRETS.contains(&flag.as_str()) {
+            return (name, value);
+        }
+        let path = folder.join(&flag);
+        std::fs::write(&path, value + "\n").unwrap();
+        (format!("SWITCHBOARD_{flag}_FILE"), path.display().to_string())
+    };
+    let inside: Vec<_> = environment.into_iter().map(file).collect();
+    let named = inside.iter().filter(|(name, _)| name.ends_with("_FILE")).count();
+    assert_eq!(named, SECRETS.len(), "{inside:?}");
+    inside
+}
+
 fn programs() -> [(&'static str, PathBuf); 3] {
     let binaries = Binaries::build(Profile::Debug).unwrap();
     [("gateway", binaries.gateway()), ("router", binaries.router()), ("standalone", binaries.standalone())]
@@ -145,13 +164,16 @@ async fn nothing_secret_is_logged_by_what_works_and_what_fails() {
     redis.command(&["ACL", "SETUSER", "hidden", "on", ">hidden-word", "~*", "&*", "+@all"]).await.unwrap();
     let (somebody, _server) = answering().await;
     let host = redis.url().trim_start_matches("redis://").to_owned();
-    for (works, store) in [
-        (true, format!("redis://hidden:hidden-word@{host}")),
+    let folder = tempfile::tempdir().unwrap();
+    for (works, files, store) in [
+        (true, false, format!("redis://hidden:hidden-word@{host}")),
+        (true, true, format!("redis://hidden:hidden-word@{host}")),
         // A user that is none, and nobody there.
-        (false, format!("redis://hidden:hidden-other@{host}")),
-        (false, "redis://hidden:hidden-word@127.0.0.1:1/3".to_owned()),
+        (false, false, format!("redis://hidden:hidden-other@{host}")),
+        (false, true, "redis://hidden:hidden-word@127.0.0.1:1/3".to_owned()),
     ] {
         let environment = environment(&store, if works { &somebody } else { NOBODY });
+        let environment = if files { in_files(environment, folder.path()) } else { environment };
         let router_port = port::free();
         let mut running = Vec::new();
         for (name, program) in programs() {
@@ -172,6 +194,7 @@ async fn nothing_secret_is_logged_by_what_works_and_what_fails() {
             if works && *name != "router" {
                 refusals(*listen).await;
             }
+            assert_none(&format!("{name}'s metrics"), &metrics(*admin).await);
             let expected = if works { "refused a credential" } else { "cannot fetch the key set" };
             if *name != "router" {
                 testbed::wait::until(DEADLINE, "it says what happens", async || {
@@ -195,6 +218,15 @@ async fn nothing_secret_is_logged_by_what_works_and_what_fails() {
             assert_eq!(*name != "router", output.contains("without --jwt-audience"), "{name}: {output}");
         }
     }
+}
+
+async fn metrics(admin: u16) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", admin)).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(DEADLINE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.") && answer.contains("# TYPE"), "{answer}");
+    answer
 }
 
 /// Somebody who answers every request, and never with what it wants.

@@ -19,7 +19,7 @@ pub fn gateway(args: &GatewayArgs) -> Result<Checks, Wrong> {
     let mut checks = Checks::default();
     keys(&mut checks, &args.front.auth);
     tls(&mut checks, &args.front.tls);
-    let store = store::Config::new(args.store.clone());
+    let store = store::Config::new(args.store().clone());
     checks.add("--store", async move {
         let looked = store::look_at_bus(&store).await;
         Finding::of(&store.url, looked.map(|look| (look.what, look.warnings)))
@@ -61,7 +61,7 @@ pub fn keys(checks: &mut Checks, args: &AuthArgs) {
             }
         }
     }
-    if let Some(url) = args.jwks_url.clone() {
+    if let Some(url) = args.jwks_url().cloned() {
         let warning = args.jwt_audience.is_empty().then(|| Finding::warn(AuthConfig::NO_AUDIENCE));
         checks.add("--jwks-url", async move {
             let fetched = match auth::fetch_once(&url).await {

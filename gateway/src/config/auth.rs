@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use daemon::args::{heading, hidden};
+use daemon::args::{heading, hidden, in_file};
 use daemon::duration;
 use daemon::pem_files::readable_by_all;
 use proto::SecretUrl;
@@ -51,6 +51,13 @@ pub struct AuthArgs {
     /// and password in the URL are sent (Basic). Give --jwt-audience with it.
     #[arg(long, env = "SWITCHBOARD_JWKS_URL", value_name = "URL", value_parser = hidden::<JwksUrl>())]
     pub jwks_url: Option<JwksUrl>,
+
+    /// The same URL, read from a file: for one with a password.
+    ///
+    /// One line's end at the end of the file is not part of it.
+    #[arg(long, env = "SWITCHBOARD_JWKS_URL_FILE", value_name = "FILE", value_parser = in_file::<JwksUrl>(),
+          conflicts_with = "jwks_url")]
+    pub jwks_url_file: Option<JwksUrl>,
 
     /// Refuse tokens that do not have this in `aud`.
     ///
@@ -230,6 +237,11 @@ impl fmt::Debug for Secret {
 }
 
 impl AuthArgs {
+    /// The URL of the key set, wherever it was given.
+    pub fn jwks_url(&self) -> Option<&JwksUrl> {
+        self.jwks_url.as_ref().or(self.jwks_url_file.as_ref())
+    }
+
     /// What is wrong where [`Self::is_empty`].
     pub const NONE: &str = "give at least one of --jwt-secret, --jwt-secret-file, --jwt-public-key and --jwks-url: \
                             without them nobody can connect";
@@ -239,7 +251,7 @@ impl AuthArgs {
         self.jwt_secret.is_none()
             && self.jwt_secret_file.is_none()
             && self.jwt_public_key.is_empty()
-            && self.jwks_url.is_none()
+            && self.jwks_url().is_none()
     }
 
     /// The checked `--max-token-life`.
@@ -258,7 +270,7 @@ impl AuthArgs {
         Ok(AuthConfig {
             secret: secret(self.jwt_secret.as_ref(), self.jwt_secret_file.as_deref())?,
             public_keys: public_keys.collect::<Result<_, Wrong>>()?,
-            jwks: self.jwks_url.clone(),
+            jwks: self.jwks_url().cloned(),
             audiences: self.jwt_audience.clone(),
             issuers: self.jwt_issuer.clone(),
             max_token_life: self.life()?,

@@ -70,9 +70,16 @@ pub struct GatewayArgs {
     /// redis-cluster://HOST:PORT. With TLS: rediss, rediss-sentinel,
     /// rediss-cluster. User and password stand before the host:
     /// redis://USER:PASSWORD@HOST.
-    #[arg(long, env = "SWITCHBOARD_STORE", value_name = "URL",
+    #[arg(long, env = "SWITCHBOARD_STORE", required_unless_present = "store_file", value_name = "URL",
           value_parser = daemon::args::hidden::<store::Url>(), help_heading = heading::NEEDED)]
-    pub store: store::Url,
+    pub store: Option<store::Url>,
+
+    /// The same URL, read from a file: for one with a password.
+    ///
+    /// One line's end at the end of the file is not part of it.
+    #[arg(long, env = "SWITCHBOARD_STORE_FILE", value_name = "FILE", value_parser = daemon::args::in_file::<store::Url>(),
+          conflicts_with = "store", help_heading = heading::NEEDED)]
+    pub store_file: Option<store::Url>,
 
     /// The way to the other gateways.
     #[command(flatten)]
@@ -208,9 +215,14 @@ impl GatewayArgs {
         })
     }
 
+    /// The store, wherever its URL was given.
+    pub fn store(&self) -> &store::Url {
+        self.store.as_ref().or(self.store_file.as_ref()).expect("clap asks for one of the two")
+    }
+
     /// Fails for a store that only one process can use.
     pub fn check_store(&self) -> Result<(), Wrong> {
-        match self.store {
+        match self.store() {
             store::Url::Embedded(_) => Err(Wrong(
                 "--store: the embedded store is for standalone only; gateways share a Redis".to_owned(),
             )),

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use daemon::args::{heading, hidden};
+use daemon::args::{heading, hidden, in_file};
 use http::Uri;
 use proto::SecretUrl;
 
@@ -17,7 +17,7 @@ const MIN_SECRET_BYTES: usize = 32;
 #[command(next_help_heading = heading::WEBHOOK)]
 pub struct WebhookArgs {
     /// Post messages for users without a session to this URL; needs
-    /// --webhook-secret.
+    /// --webhook-secret or --webhook-secret-file.
     ///
     /// http or https. Signed JSON, each message at least once. A user who
     /// connects at that moment may be among them. Every router of one store must
@@ -27,15 +27,29 @@ pub struct WebhookArgs {
         env = "SWITCHBOARD_WEBHOOK_URL",
         value_name = "URL",
         value_parser = hidden::<WebhookUrl>(),
-        requires = "webhook_secret"
+        requires = "webhook_key"
     )]
     pub webhook_url: Option<WebhookUrl>,
+
+    /// The same URL, read from a file: for one with a password or a key.
+    ///
+    /// One line's end at the end of the file is not part of it.
+    #[arg(long, env = "SWITCHBOARD_WEBHOOK_URL_FILE", value_name = "FILE", value_parser = in_file::<WebhookUrl>(),
+          conflicts_with = "webhook_url", requires = "webhook_key")]
+    pub webhook_url_file: Option<WebhookUrl>,
 
     /// The secret that signs what is posted (HMAC-SHA256).
     ///
     /// Raw bytes, 32 at least. `openssl rand -hex 32` makes one.
-    #[arg(long, env = "SWITCHBOARD_WEBHOOK_SECRET", value_name = "SECRET")]
+    #[arg(long, env = "SWITCHBOARD_WEBHOOK_SECRET", value_name = "SECRET", group = "webhook_key")]
     pub webhook_secret: Option<WebhookSecret>,
+
+    /// The same secret, read from a file.
+    ///
+    /// One line's end at the end of the file is not part of the secret.
+    #[arg(long, env = "SWITCHBOARD_WEBHOOK_SECRET_FILE", value_name = "FILE",
+          value_parser = in_file::<WebhookSecret>(), group = "webhook_key")]
+    pub webhook_secret_file: Option<WebhookSecret>,
 
     /// Messages in the store that are not posted yet; the oldest go first.
     ///
@@ -60,11 +74,15 @@ pub struct WebhookArgs {
 impl WebhookArgs {
     /// The flag and what is wrong with it, without its value.
     pub(crate) fn check(&self) -> Result<(), String> {
-        if let Some(WebhookSecret(secret)) = &self.webhook_secret
+        let (secret, flag) = match (&self.webhook_secret, &self.webhook_secret_file) {
+            (None, secret) => (secret, "--webhook-secret-file"),
+            (secret, _) => (secret, "--webhook-secret"),
+        };
+        if let Some(WebhookSecret(secret)) = secret
             && secret.len() < MIN_SECRET_BYTES
         {
             return Err(format!(
-                "--webhook-secret: has {} bytes and needs at least {MIN_SECRET_BYTES} (for example from: openssl \
+                "{flag}: has {} bytes and needs at least {MIN_SECRET_BYTES} (for example from: openssl \
                  rand -hex 32)",
                 secret.len()
             ));
@@ -72,13 +90,19 @@ impl WebhookArgs {
         Ok(())
     }
 
+    /// Where to post, wherever that was given.
+    pub(crate) fn url(&self) -> Option<&WebhookUrl> {
+        self.webhook_url.as_ref().or(self.webhook_url_file.as_ref())
+    }
+
     /// Messages that the store keeps for the webhook; 0 without one.
     pub(crate) fn unheard(&self) -> u64 {
-        self.webhook_url.as_ref().map_or(0, |_| self.webhook_queue)
+        self.url().map_or(0, |_| self.webhook_queue)
     }
 
     pub(crate) fn webhook(&self) -> Option<Webhook> {
-        let (url, secret) = (self.webhook_url.clone()?, self.webhook_secret.clone()?);
+        let secret = self.webhook_secret.as_ref().or(self.webhook_secret_file.as_ref())?.clone();
+        let url = self.url()?.clone();
         Some(Webhook {
             url,
             secret,
