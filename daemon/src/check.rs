@@ -225,8 +225,8 @@ mod tests {
     #[test]
     fn a_line_is_one_line_with_its_columns() {
         let line = |finding: Finding, flag: &str| finding.line(flag);
-        assert_eq!(line(Finding::ok("free"), "--listen"), "ok    --listen           free");
-        assert_eq!(line(Finding::fail("a\nb\u{1b}[2J"), "--store"), "fail  --store            a b [2J");
+        assert_eq!(line(Finding::ok("free"), "--listen"), "ok    --listen             free");
+        assert_eq!(line(Finding::fail("a\nb\u{1b}[2J"), "--store"), "fail  --store              a b [2J");
     }
 
     #[test]

@@ -100,7 +100,7 @@ async fn only_those_who_have_written_to_each_other_are_added_where_that_is_asked
         [("alice", "bob"), ("bob", "alice"), ("carol", "alice"), ("alice", "carol"), ("alice", "dave")]
     {
         let conversation = proto::ConversationId::direct(&user(from), &user(to));
-        gateway.send(from, conversation.as_str(), "hi").await;
+        gateway.send(from, conversation.as_str(), "\"hi\"").await;
     }
     let group = gateway.group("alice", "tea", &["bob", "alice"]).await;
     gateway.done("alice", add(&group, &["carol", "bob"])).await;
@@ -124,8 +124,8 @@ async fn only_backends_add_to_groups_where_that_is_asked() {
     let config = Config { add_to_groups: AddToGroups::Service, ..Config::default() };
     let router = Running::with(config).await;
     let mut gateway = router.connect().await;
-    gateway.send("alice", "alice~bob", "hi").await;
-    gateway.send("bob", "alice~bob", "hi").await;
+    gateway.send("alice", "alice~bob", "\"hi\"").await;
+    gateway.send("bob", "alice~bob", "\"hi\"").await;
     let refusal = gateway.refusal("alice", create_group("tea", &["bob"])).await;
     assert_eq!(refusal.code, "forbidden");
     assert!(refusal.message.contains("bob"), "{}", refusal.message);

@@ -92,7 +92,7 @@ async fn what_is_not_of_the_right_form_is_refused() {
 async fn the_largest_body_arrives_as_it_was_sent() {
     let router = Running::start().await;
     let mut gateway = router.connect().await;
-    let large = "7".repeat(65_536);
+    let large = format!("\"{}\"", "7".repeat(65_534));
     gateway.send("alice", "alice~bob", &large).await;
     assert_eq!(body(&gateway.inbox("bob").await[0]), large);
 }

@@ -114,7 +114,7 @@ async fn pages_of_an_inbox_have_a_limit_and_no_holes() {
 async fn a_page_of_large_bodies_fits_in_a_frame() {
     let router = Running::start().await;
     let mut gateway = router.connect().await;
-    let large = "7".repeat(65_536);
+    let large = format!("\"{}\"", "7".repeat(65_534));
     for _ in 0..40 {
         gateway.send("alice", "alice~bob", &large).await;
     }
