@@ -43,6 +43,7 @@ pub struct Builder {
     router_flags: String,
     gateway_flags: String,
     apart: bool,
+    redis_rights: Option<Vec<String>>,
     environment: Vec<(String, String)>,
 }
 
@@ -59,6 +60,16 @@ pub struct Cluster {
     pub history: Arc<History>,
     gateways: Vec<String>,
     tasks: TaskTracker,
+}
+
+impl Store {
+    /// Every server that may be asked.
+    fn servers(&self) -> Vec<&RedisServer> {
+        match self {
+            Self::One(server) => vec![server],
+            Self::Many(servers) => servers.servers().collect(),
+        }
+    }
 }
 
 impl Builder {
@@ -104,6 +115,13 @@ impl Builder {
         self
     }
 
+    /// Routers and gateways are a user `switchboard` of Redis with these rights, in the
+    /// words of `ACL SETUSER`; until Redis is restarted.
+    pub fn redis_user(mut self, rights: Vec<String>) -> Self {
+        self.redis_rights = Some(rights);
+        self
+    }
+
     /// An environment variable for every process.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
@@ -124,6 +142,18 @@ impl Builder {
                 let steps = if kind == StoreKind::Steps { "?steps=separate" } else { "" };
                 let url = server.url() + steps;
                 (Store::One(Box::new(server)), url)
+            }
+        };
+        let url = match &self.redis_rights {
+            None => url,
+            Some(rights) => {
+                let mut words = vec!["ACL", "SETUSER", "switchboard"];
+                words.extend(rights.iter().map(String::as_str));
+                words.push(">word");
+                for server in store.servers() {
+                    server.command(&words).await?.ok()?;
+                }
+                url.replacen("://", "://switchboard:word@", 1)
             }
         };
         let mut plan = Plan::new(self.gateways, self.routers, &url);
@@ -155,6 +185,7 @@ impl Cluster {
             router_flags: String::new(),
             gateway_flags: String::new(),
             apart: false,
+            redis_rights: None,
             environment: Vec::new(),
         }
     }
@@ -187,6 +218,11 @@ impl Cluster {
             Store::One(server) => server,
             Store::Many(servers) => &mut servers.primaries()[0],
         }
+    }
+
+    /// Every server of Redis.
+    pub fn redis_servers(&self) -> Vec<&RedisServer> {
+        self.store.servers()
     }
 
     /// The proxy that was asked for.

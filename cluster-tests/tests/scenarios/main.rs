@@ -8,6 +8,7 @@ mod exchange;
 mod internal_tls;
 mod outage;
 mod rates;
+mod redis_user;
 mod resume;
 mod slow_reader;
 mod standstill;

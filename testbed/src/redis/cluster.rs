@@ -64,6 +64,11 @@ impl RedisCluster {
         &mut self.replicas
     }
 
+    /// All of them.
+    pub fn servers(&self) -> impl Iterator<Item = &RedisServer> {
+        self.all()
+    }
+
     /// Process ids of all that run.
     pub fn pids(&self) -> Vec<u32> {
         self.all().filter_map(RedisServer::pid).collect()
