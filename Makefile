@@ -71,6 +71,11 @@ conformance: ## The suites of protocol authors in FOLDER against the transports 
 check: tools ## All that CI runs; ends with what each step took
 	@.ci/steps lint docs openapi-check instructions deploy-lint client test
 
+.PHONY: deny
+deny: ## Licences, bans, sources and known weaknesses of all dependencies; installs cargo-deny and asks the network
+	$(CARGO) deny --version > /dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check
+
 .PHONY: bench
 bench: ## Benchmarks of the hot pieces (criterion)
 	$(CARGO) bench --workspace --locked --benches
