@@ -45,7 +45,7 @@ async fn everything_runs_with_the_rights_of_the_file(#[case] store: StoreKind) -
     let mut cluster = Cluster::builder().store(store).redis_user(rights()?).start().await?;
     let people = people(&cluster, &USERS).await?;
     let group = cluster.group(&USERS).await?;
-    let talk = Talk::start(&people, &[group.clone()], EVERY);
+    let talk = Talk::start(&people, std::slice::from_ref(&group), EVERY);
     cluster.progress(100).await?;
     cluster.gateway_node(0).restart().await?;
     cluster.router_node(0).restart().await?;
