@@ -114,7 +114,10 @@ async fn a_check_shows_no_secret() {
             let environment = environment.clone();
             let router = format!("--router=http://{NOBODY}");
             let ask = move || {
-                let flags: &[&str] = if name == "gateway" { &["check", &router] } else { &["check"] };
+                let flags: &[&str] = match name {
+                    "gateway" => &["check", &router],
+                    _ => &["check", "--listen=127.0.0.1:0"],
+                };
                 said(&program, flags, &environment)
             };
             let said = tokio::task::spawn_blocking(ask).await.unwrap();
