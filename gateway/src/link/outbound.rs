@@ -22,6 +22,10 @@ use crate::order;
 /// A request that is not urgent leaves with the next urgent one, or when the link has
 /// sent nothing for so long. The clock of [`super::Routers`] sees to that.
 const QUIET: Duration = Duration::from_millis(25);
+/// A link on which nothing is asked sends an empty frame at once when it opens, and
+/// then this often: routers end links that are silent.
+const BEAT: Duration = Duration::from_secs(5);
+
 /// Names an open stream to a router. A new stream to the same router has a new id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct LinkId(u64);
@@ -105,6 +109,19 @@ impl Link {
         if !queue.requests.is_empty() && queue.quiet() {
             queue.urgent = true;
             queue.wake();
+        }
+    }
+
+    /// Sends empty frames while nothing is asked. Does not end.
+    pub(super) async fn beat(&self) {
+        let mut beats = tokio::time::interval(BEAT);
+        loop {
+            beats.tick().await;
+            let mut queue = self.queue.lock();
+            if queue.left.is_none_or(|left| left.elapsed() >= BEAT) {
+                queue.urgent = true;
+                queue.wake();
+            }
         }
     }
 

@@ -48,6 +48,7 @@ async fn run(routers: Routers, dial: Arc<dyn Dial>, tasks: TaskTracker, retire: 
                 routers.opened(&link);
                 let ended = tokio::select! {
                     ended = read(&routers, &link, &mut replies, Until::Draining) => ended,
+                    () = link.beat() => None,
                     () = retire.cancelled() => None,
                 };
                 match ended {

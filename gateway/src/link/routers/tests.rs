@@ -287,6 +287,24 @@ async fn after_a_rest_what_nobody_answers_is_repeated_and_given_up_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_link_on_which_nothing_is_asked_says_so_at_once_and_again() {
+    let (_routers, [mut peer, _]) = routers();
+    let (link, begun) = (peer.link.clone(), Instant::now());
+    let mut beats = Vec::new();
+    let beating = async {
+        while beats.len() < 3 {
+            assert_eq!(peer.outbound.next().await.unwrap().requests.len(), 0);
+            beats.push(begun.elapsed().as_secs());
+        }
+    };
+    tokio::select! {
+        () = link.beat() => {}
+        () = beating => {}
+    }
+    assert_eq!(beats, [0, 5, 10]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_frame_is_bounded_by_what_its_requests_weigh_whatever_they_are() {
     let (routers, mut peers) = routers();
     let body = bytes::Bytes::from(vec![b'1'; 65_536]);
