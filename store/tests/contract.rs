@@ -11,6 +11,7 @@ mod contract {
     mod announcements;
     mod changed_marks;
     mod channels;
+    mod checkpoints;
     mod cursors;
     mod damage;
     mod delivered;

@@ -5,7 +5,7 @@ use proto::{ConversationId, Fingerprint, Seq, UserId};
 
 use super::Redis;
 use super::connection::Item;
-use super::conversation::{conversation_item, sent_item};
+use super::conversation::{conversation_item, filed_item};
 use super::inbox::fingerprint_arg;
 use super::reply::{Row, unexpected};
 use super::{script, write};
@@ -88,7 +88,7 @@ impl Redis {
     async fn raise_to_what_they_sent(&self, pages: &mut [Marks]) -> Result<()> {
         let is_read = |mark: &Mark| mark.kind == MarkKind::Read;
         let marks = pages.iter().flat_map(|(marks, _)| marks).filter(|mark| is_read(mark));
-        let items = marks.map(|mark| sent_item(&mark.user, &mark.conversation)).collect();
+        let items = marks.map(|mark| filed_item(&mark.user, &mark.conversation)).collect();
         let mut rows = self.read.run(&script::SENT, &[], items, RECORDS).await?.into_iter();
         for marks in pages.iter_mut().map(|(marks, _)| marks) {
             for mark in marks.iter_mut().filter(|mark| is_read(mark)) {

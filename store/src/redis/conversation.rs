@@ -180,7 +180,7 @@ impl Redis {
         let mut items = Vec::new();
         for (id, conversation) in ids.iter().zip(found.iter()) {
             let members = conversation.iter().flat_map(|conversation| &conversation.members);
-            items.extend(members.map(|member| sent_item(&member.user, id)));
+            items.extend(members.map(|member| filed_item(&member.user, id)));
         }
         let mut rows = self.read.run(&script::SENT, &[], items, RECORDS).await?.into_iter();
         for member in found.iter_mut().flatten().flat_map(|conversation| &mut conversation.members) {
@@ -191,6 +191,9 @@ impl Redis {
     }
 
     pub(super) async fn memberships_of(&self, user: &UserId) -> Result<Vec<Membership>> {
+        // First what the record does not have yet: it is read afterwards, and only
+        // gets newer.
+        let recent = self.read.run(&script::RECENT, &[], vec![user_item(user)], 1).await?;
         // A map by conversation: HSCAN may return a field twice when it changes
         // meanwhile.
         let mut memberships = FxHashMap::default();
@@ -203,8 +206,19 @@ impl Redis {
                 break;
             }
         }
-        let of = |(conversation, activity)| Membership { conversation, activity };
-        Ok(memberships.into_iter().map(of).collect())
+        let mut recent = only(recent)?;
+        while !recent.is_done() {
+            let id = ConversationId::parse(&recent.text()?).map_err(|_| unexpected("a conversation"))?;
+            let newest = Position(recent.number()?);
+            // What was left meanwhile stays left.
+            if let Some(activity) = memberships.entry(id).or_insert(Some(newest)) {
+                *activity = newest.max(*activity);
+            }
+        }
+        let of = |(conversation, activity): (_, Option<_>)| {
+            activity.map(|activity| Membership { conversation, activity })
+        };
+        Ok(memberships.into_iter().filter_map(of).collect())
     }
 
     /// Some fields of a user's record about conversations, and where to go on.
@@ -219,15 +233,11 @@ impl Redis {
     }
 }
 
-fn read_memberships(fields: &mut Row, into: &mut FxHashMap<ConversationId, Position>) -> Result<()> {
+fn read_memberships(fields: &mut Row, into: &mut FxHashMap<ConversationId, Option<Position>>) -> Result<()> {
     while !fields.is_done() {
         let (field, value) = (fields.bytes()?, fields.bytes()?);
         let Some(id) = field.strip_prefix(b"f:") else { continue };
-        match unless_damaged(membership(id, &value), "a conversation on a user's record")? {
-            Some((id, Some(activity))) => drop(into.insert(id, activity)),
-            Some((id, None)) => drop(into.remove(&id)),
-            None => {}
-        }
+        into.extend(unless_damaged(membership(id, &value), "a conversation on a user's record")?);
     }
     Ok(())
 }
@@ -257,7 +267,7 @@ pub(super) fn state_item(id: &ConversationId) -> Item {
 }
 
 /// An item of `sent.lua` and `filed.lua`.
-pub(super) fn sent_item(user: &UserId, conversation: &ConversationId) -> Item {
+pub(super) fn filed_item(user: &UserId, conversation: &ConversationId) -> Item {
     let mut item = user_item(user);
     item.args.push(write::text(conversation.as_str()));
     item

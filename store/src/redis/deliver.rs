@@ -62,7 +62,7 @@ impl Redis {
         for (user, position) in positions {
             let tag = Bucket::of(user.as_str()).braced();
             let key = |kind| Value::String(format!("{tag}{kind}:{user}").into());
-            args.extend([key('u'), key('i'), write::number(position.0)]);
+            args.extend([key('u'), key('i'), key('s'), write::number(position.0)]);
         }
         for of_one in marks.chunk_by(|a, b| a.conversation == b.conversation) {
             let conversation = &of_one[0].conversation;

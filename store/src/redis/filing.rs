@@ -295,10 +295,6 @@ fn item(filing: &Filing, mode: Mode) -> Item {
             entry.time,
             entry.bytes.len(),
         ))),
-        Value::Bytes(Bytes::copy_from_slice(&write::buckets_of_marks(
-            &entry.conversation,
-            &filing.member.user,
-        ))),
         write::text(&flags),
     ]);
     item

@@ -8,7 +8,7 @@ use rustc_hash::FxHashSet;
 
 use super::Redis;
 use super::connection::Item;
-use super::conversation::{conversation_item, sent_item, starts};
+use super::conversation::{conversation_item, filed_item, starts};
 use super::reply::{Row, unexpected};
 use super::{script, write};
 use crate::Result;
@@ -80,7 +80,7 @@ impl Redis {
         if fresh.is_empty() {
             return Ok(marked);
         }
-        let items = noted.iter().map(|(user, conversation)| sent_item(user, conversation)).collect();
+        let items = noted.iter().map(|(user, conversation)| filed_item(user, conversation)).collect();
         self.read.run(&script::NOTE, &[self.age()], items, ITEMS).await?;
         let items = fresh.iter().map(|index| mark_item(marks[*index])).collect();
         let rows = self.read.run(&script::MARK, &[], items, ITEMS).await?;
@@ -99,7 +99,7 @@ impl Redis {
         // Who writes has read everything up to there; that is on the writer's
         // record, and never goes back.
         let reads = marks.iter().filter(|mark| mark.kind == MarkKind::Read);
-        let sent = reads.map(|mark| sent_item(&mark.user, &mark.conversation)).collect();
+        let sent = reads.map(|mark| filed_item(&mark.user, &mark.conversation)).collect();
         let (rows, sent) = tokio::try_join!(
             self.read.run(&script::JUDGE, &[], items, ITEMS),
             self.read.run(&script::SENT, &[], sent, ITEMS),

@@ -35,14 +35,13 @@ pub(super) struct Reference {
 }
 
 impl Reference {
-    /// Reads `fingerprint time size buckets-of-marks kind number ':'
-    /// conversation`: see `scripts/lib/inbox.lua`. Fails for a damaged one.
+    /// Reads `fingerprint time size letter number ':' conversation`: see `scripts/lib/inbox.lua`. Fails for a damaged one.
     pub(super) fn parse(bytes: &Bytes) -> Result<Self> {
         let wrong = || Error::Corrupt("a reference in an inbox".into());
-        let (head, tail) = bytes.split_at_checked(18).ok_or_else(wrong)?;
+        let (head, tail) = bytes.split_at_checked(14).ok_or_else(wrong)?;
         let fingerprint = u32::from_le_bytes(head[..4].try_into().map_err(|_| wrong())?);
         let size = u32::from_be_bytes([0, head[10], head[11], head[12]]);
-        let kind = match head[17] {
+        let kind = match head[13] {
             b'm' => Kind::Message,
             b'c' => Kind::Change,
             _ => return Err(wrong()),
@@ -65,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_reference_is_read_as_the_scripts_write_it() {
-        let bytes = Bytes::from_static(b"\x01\x02\x03\x04tttttt\x01\x00\x02mmmm\x6d12:alice~bob");
+        let bytes = Bytes::from_static(b"\x01\x02\x03\x04tttttt\x01\x00\x02m12:alice~bob");
         let reference = Reference::parse(&bytes).unwrap();
         assert_eq!((reference.fingerprint, reference.size), (0x0403_0201, 65_538));
         assert_eq!((reference.kind, reference.number), (Kind::Message, 12));
@@ -76,10 +75,10 @@ mod tests {
     fn what_is_no_reference_is_corrupt() {
         for bytes in [
             &b""[..],
-            b"123456789012345678",
-            b"12345678901234567x1:a~b",
-            b"12345678901234567mx:a~b",
-            b"12345678901234567m1:ab",
+            b"12345678901234",
+            b"1234567890123x1:a~b",
+            b"1234567890123mx:a~b",
+            b"1234567890123m1:ab",
         ] {
             assert!(Reference::parse(&Bytes::copy_from_slice(bytes)).is_err());
         }

@@ -13,7 +13,7 @@ use smallvec::smallvec;
 use super::Redis;
 use super::announce::PendingAnnouncement;
 use super::connection::Item;
-use super::conversation::{Start, only, sent_item, starts, state_item};
+use super::conversation::{Start, filed_item, only, starts, state_item};
 use super::fetch::EntryRequest;
 use super::filing::{Filing, LogPosition, Mode};
 use super::key::{BUCKETS, Bucket};
@@ -187,7 +187,7 @@ impl Redis {
         members: Vec<Start>,
         to: LogPosition,
     ) -> Result<Vec<PendingAnnouncement>> {
-        let items = members.iter().map(|member| sent_item(&member.user, conversation)).collect();
+        let items = members.iter().map(|member| filed_item(&member.user, conversation)).collect();
         let rows = self.append.run(&script::FILED, &[], items, RECORDS).await?;
         let mut from = Vec::with_capacity(rows.len());
         for (member, mut row) in members.iter().zip(rows) {

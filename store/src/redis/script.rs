@@ -36,50 +36,73 @@ macro_rules! script {
 }
 
 script!(
-    POST, "post", "short", "on_demand", "repeat", "post", "entry_time", "message", "posted";
-    on_demand "all_or_nothing", "inbox", "file", "unheard", "find_repeat", "repeated", "state", "entry", "number",
-    "read_post", "other_posts"
+    POST, "post", "short", "on_demand", "sessions", "repeat", "post", "entry_time", "message", "posted";
+    on_demand "all_or_nothing", "inbox", "file", "unheard", "find_repeat", "repeated", "state", "entry",
+    "number", "read_post", "other_posts"
 );
 script!(
     NUMBER, "number", "short", "on_demand", "repeat", "post", "entry_time", "message";
-    on_demand "all_or_nothing", "inbox", "find_repeat", "repeated", "state", "entry", "number", "read_post", "numbering"
+    on_demand "all_or_nothing", "sessions", "inbox", "find_repeat", "repeated", "state", "entry", "number", "read_post",
+    "numbering"
 );
-script!(FILE, "file", "all_or_nothing", "inbox", "file");
-script!(ATTACH, "attach", "all_or_nothing", "inbox", "page", "location", "watch", "changed");
-script!(DETACH, "detach", "location");
-script!(LOCATE, "locate");
-script!(PRESENCE, "presence", "watch");
+script!(FILE, "file", "short", "all_or_nothing", "sessions", "inbox", "file");
+script!(
+    ATTACH,
+    "attach",
+    "short",
+    "all_or_nothing",
+    "sessions",
+    "inbox",
+    "page",
+    "location",
+    "watch",
+    "changed"
+);
+script!(DETACH, "detach", "sessions", "location");
+script!(LOCATE, "locate", "sessions");
+script!(PRESENCE, "presence", "sessions", "watch");
 script!(UNWATCH, "unwatch");
 script!(BROADCAST, "broadcast", "short", "repeat", "all_or_nothing", "find_repeat", "entry_time", "entry");
-script!(JOIN_CHANNEL, "join_channel", "all_or_nothing", "inbox", "entry_time", "entry", "channel");
+script!(JOIN_CHANNEL, "join_channel", "short", "all_or_nothing", "entry_time", "entry", "channel");
 script!(LEAVE_CHANNEL, "leave_channel");
-script!(READ_CHANNEL, "read_channel", "all_or_nothing", "inbox", "entry_time", "entry", "channel");
+script!(READ_CHANNEL, "read_channel", "short", "all_or_nothing", "entry_time", "entry", "channel");
 script!(UNHEARD, "unheard", "unheard");
 script!(TAKE_UNHEARD, "take_unheard", "unheard");
 script!(HEARD, "heard", "unheard");
 script!(KEEP_TICKET, "keep_ticket");
 script!(TAKE_TICKET, "take_ticket");
 script!(RETURN_TICKET, "return_ticket");
-script!(SWEEP, "sweep", "location");
-script!(READ_INBOX, "read_inbox", "all_or_nothing", "inbox", "page", "location", "changed");
-script!(MARKS, "marks", "inbox", "mark");
-script!(HEAD, "head", "all_or_nothing", "inbox");
+script!(SWEEP, "sweep", "sessions", "location");
+script!(
+    READ_INBOX,
+    "read_inbox",
+    "short",
+    "all_or_nothing",
+    "sessions",
+    "inbox",
+    "page",
+    "location",
+    "changed"
+);
+script!(MARKS, "marks", "short", "mark");
+script!(HEAD, "head", "short", "all_or_nothing", "sessions", "inbox");
 script!(FETCH, "fetch");
-script!(UNACKNOWLEDGED, "unacknowledged", "all_or_nothing", "inbox", "acknowledge");
-script!(ACKNOWLEDGE, "acknowledge", "position");
-script!(DELIVER, "deliver", "short", "mark_bounds", "mark", "clock", "note_for_all", "position");
-script!(JUDGE, "judge", "inbox", "mark");
-script!(NOTE, "note", "inbox", "mark");
-script!(MARK, "mark", "inbox", "mark");
+script!(UNACKNOWLEDGED, "unacknowledged", "short", "all_or_nothing", "sessions", "inbox", "acknowledge");
+script!(ACKNOWLEDGE, "acknowledge", "sessions", "position");
+script!(DELIVER, "deliver", "short", "sessions", "mark_bounds", "mark", "clock", "note_for_all", "position");
+script!(JUDGE, "judge", "short", "mark");
+script!(NOTE, "note", "short", "mark");
+script!(MARK, "mark", "short", "mark");
 script!(MARK_AT_ONCE, "mark_at_once", "short", "mark_bounds", "mark", "clock", "note_for_all");
 script!(SENT, "sent");
-script!(HISTORY, "history", "inbox", "state", "entry_time", "entry");
-script!(CONVERSATION, "conversation", "inbox", "state");
+script!(HISTORY, "history", "short", "state", "entry_time", "entry");
+script!(CONVERSATION, "conversation", "short", "state");
 script!(RECALLED, "recalled");
-script!(TALKED, "talked", "inbox", "entry_time", "entry");
+script!(TALKED, "talked", "short", "entry_time", "entry");
 script!(PENDING, "pending");
 script!(FINISH, "finish");
-script!(FILED, "filed");
+script!(FILED, "filed", "short", "sessions", "inbox");
+script!(RECENT, "recent", "short", "sessions", "inbox");
 script!(INCARNATION, "incarnation");
 script!(NODES, "nodes");
 script!(LEASE, "lease");

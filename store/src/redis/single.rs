@@ -13,6 +13,8 @@ use proto::{
     Bound, Cursor, Fingerprint, NodeIncarnation, Position, Seq, SessionId, StoreIncarnation, Time, UserId,
 };
 
+use smallvec::SmallVec;
+
 use super::Redis;
 use super::announce::PendingAnnouncement;
 use super::connection::CALL_BYTES;
@@ -35,6 +37,9 @@ struct CallSummary {
     dropped: u64,
     /// Why a command was refused half way.
     refused: Option<String>,
+    /// The strings `s` of those who get direct messages, in the order of
+    /// [`write::looks`].
+    sessions: std::vec::IntoIter<Bytes>,
 }
 
 /// What is to be told of the posts of one call.
@@ -47,20 +52,23 @@ struct Filed {
 impl Redis {
     pub(super) async fn post_at_once(&self, batch: &[Post]) -> Result<Vec<PostResult>> {
         let mut posted = Vec::with_capacity(batch.len());
-        let common = [write::bounds(&self.bounds)];
         let mut rest = batch;
         self.fail.reached(Step::Begun);
         while !rest.is_empty() {
-            let items = write::items(&rest[..call_of(rest)])?;
+            let call = &rest[..call_of(rest)];
+            let [notes, sessions] = write::looks(call)?;
+            let common = [write::bounds(&self.bounds), notes, sessions];
+            let items = write::items(call)?;
             let (summary, rows) = self.append.run_some(&script::POST, &common, &items).await?;
             self.fail.reached(Step::Filed);
             let untold = self.append.doubt().begin();
-            let CallSummary { store, dropped, refused } = CallSummary::read(summary)?;
+            let CallSummary { store, dropped, refused, mut sessions } = CallSummary::read(summary)?;
             let (now, later) = rest.split_at(rows.len());
             let (mut filed, incarnation) = (Filed::default(), StoreIncarnation::of(&store));
             let first = posted.len();
             for (post, row) in now.iter().zip(rows) {
-                posted.push(filed.read(post, row, incarnation, self.bounds.unheard > 0)?);
+                let keeps_unheard = self.bounds.unheard > 0;
+                posted.push(filed.read(post, row, &mut sessions, incarnation, keeps_unheard)?);
             }
             if let Err(error) = self.announcer.announce(&store, &filed.events).await {
                 // The envelopes' numbers are used up: nodes that were not
@@ -91,13 +99,19 @@ pub(super) fn call_of(posts: &[Post]) -> usize {
 
 impl CallSummary {
     fn read(mut row: Row) -> Result<Self> {
-        let text = row.text()?;
+        let mut all = Vec::new();
+        while !row.is_done() {
+            all.push(row.bytes()?);
+        }
+        let text = all.pop().ok_or_else(|| unexpected("a summary"))?;
+        let text = String::from_utf8_lossy(&text);
         let mut words = text.splitn(3, ' ');
         let (store, dropped) = (words.next().unwrap_or_default(), words.next());
         Ok(Self {
             store: store.into(),
             dropped: dropped.and_then(|digits| digits.parse().ok()).ok_or_else(|| unexpected("digits"))?,
             refused: words.next().map(str::to_owned),
+            sessions: all.into_iter(),
         })
     }
 }
@@ -108,9 +122,18 @@ impl Filed {
         &mut self,
         post: &Post,
         mut row: Row,
+        sessions: &mut impl Iterator<Item = Bytes>,
         store: StoreIncarnation,
         keeps_unheard: bool,
     ) -> Result<PostResult> {
+        let (is_message, except) = match &post.kind {
+            PostKind::Message { session, .. } => (true, session.as_ref()),
+            PostKind::Change(_) | PostKind::Amend { .. } => (false, None),
+        };
+        let of_two = write::conversation_of_two(&post.conversation, post.by.as_str());
+        // They are there whatever became of the post.
+        let of_two: SmallVec<[_; 2]> =
+            of_two.filter(|_| is_message).into_iter().flatten().zip(sessions).collect();
         let row = row.text()?;
         let mut lines = row.split('\n');
         let mut words = lines.next().unwrap_or_default().split(' ');
@@ -124,61 +147,72 @@ impl Filed {
             };
         }
         let (seq, own) = (Seq(number(first)?), Position(number(word()?)?));
-        let (is_message, except) = match &post.kind {
-            PostKind::Message { session, .. } => (true, session.as_ref()),
-            PostKind::Change(_) | PostKind::Amend { .. } => (false, None),
-        };
+        let others = words.next().map(number).transpose()?.unwrap_or_default();
         let mut entries = post.entries.iter();
         let mut entry = entries.next().ok_or_else(|| unexpected("a post without entries"))?;
-        let mut targets = Vec::new();
+        let (mut told, mut targets) = (Vec::new(), Vec::new());
+        let candidates = &mut self.candidates;
+        let mut tell = |targets: &mut Vec<_>, user: UserId, position, nodes: Vec<NodeIncarnation>| {
+            if is_message && keeps_unheard && user != post.by && !nodes.is_empty() {
+                candidates.push(UnheardCandidate::new(&user, &post.conversation, seq, nodes.clone()));
+            }
+            targets.extend(nodes.into_iter().map(|node| (node, user.clone(), position)));
+        };
+        for ((user, sessions), position) in of_two.iter().zip([own.0, others]) {
+            if position > 0 {
+                let user = UserId::parse(user).map_err(|_| unexpected("whom to tell"))?;
+                tell(&mut targets, user, position, nodes_of(locations_in(sessions)?, except)?);
+            }
+        }
         for line in lines {
             if line.is_empty() {
-                self.announce(post, entry.bytes.clone(), Seq(0), std::mem::take(&mut targets));
+                told.push(announcement(post, entry.bytes.clone(), Seq(0), std::mem::take(&mut targets)));
                 if let Some(next) = entries.next() {
                     entry = next;
                 }
                 continue;
             }
             let (user, position, nodes) = target(line, except)?;
-            if is_message && keeps_unheard && user != post.by {
-                let one = UnheardCandidate::new(&user, &post.conversation, seq, nodes.clone());
-                self.candidates.push(one);
-            }
-            targets.extend(nodes.into_iter().map(|node| (node, user.clone(), position)));
+            tell(&mut targets, user, position, nodes);
         }
         if is_message {
-            self.announce(post, entry.bytes.clone(), seq, targets);
+            told.push(announcement(post, entry.bytes.clone(), seq, targets));
         }
+        self.events.extend(told.into_iter().filter(|event| !event.targets.is_empty()));
         let time = post.entries.first().map_or(Time::default(), |entry| entry.time);
         let fingerprint = post.entries.last().map_or(Fingerprint::default(), |entry| entry.fingerprint);
         let position =
             (own.0 > 0).then_some(OwnPosition { cursor: Cursor { position: own, fingerprint }, store });
         Ok(PostResult::Done { seq, time, duplicate: false, position })
     }
-
-    fn announce(
-        &mut self,
-        post: &Post,
-        entry: Bytes,
-        seq: Seq,
-        targets: Vec<(NodeIncarnation, UserId, u64)>,
-    ) {
-        if !targets.is_empty() {
-            let (conversation, trace) = (post.conversation.clone(), post.trace.clone());
-            self.events.push(PendingAnnouncement { conversation, seq, entry, trace, targets });
-        }
-    }
 }
 
-/// Reads the line of a member: the key of the record, the position, and the
+fn announcement(
+    post: &Post,
+    entry: Bytes,
+    seq: Seq,
+    targets: Vec<(NodeIncarnation, UserId, u64)>,
+) -> PendingAnnouncement {
+    let (conversation, trace) = (post.conversation.clone(), post.trace.clone());
+    PendingAnnouncement { conversation, seq, entry, trace, targets }
+}
+
+/// Reads the line of a member: the key of the inbox, the position, and the
 /// locations, of which the nodes count that hold another session than `except`.
 fn target(line: &str, except: Option<&SessionId>) -> Result<(UserId, u64, Vec<NodeIncarnation>)> {
     let wrong = || unexpected("whom to tell");
     let (key, rest) = line.split_once(' ').ok_or_else(wrong)?;
     let (position, locations) = rest.split_once(' ').ok_or_else(wrong)?;
-    let (_, user) = key.split_once("u:").ok_or_else(wrong)?;
+    let (_, user) = key.split_once("i:").ok_or_else(wrong)?;
     let user = UserId::parse(user).map_err(|_| wrong())?;
     Ok((user, number(position)?, nodes_of(locations, except)?))
+}
+
+/// The locations in a string `s`: see `scripts/lib/sessions.lua`.
+fn locations_in(sessions: &Bytes) -> Result<&str> {
+    let base = sessions.iter().position(|byte| *byte == b' ');
+    let text = base.and_then(|base| sessions.get(base + 5..)).and_then(|text| std::str::from_utf8(text).ok());
+    text.ok_or_else(|| unexpected("the sessions of a user"))
 }
 
 fn number(digits: &str) -> Result<u64> {

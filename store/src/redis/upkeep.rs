@@ -21,6 +21,10 @@ use crate::{Error, Result};
 /// How long the last word to the nodes may take.
 const FAREWELL: Duration = Duration::from_millis(500);
 
+/// The version of what is stored: another one is not understood. Version 1 says
+/// none.
+const VERSION: u64 = 2;
+
 /// What is known about the store as a whole.
 pub(super) struct Upkeep {
     connection: Connection,
@@ -35,6 +39,8 @@ struct StoreState {
     live: FxHashSet<NodeIncarnation>,
     /// Why the server cannot be used, if it cannot.
     refusal: Option<String>,
+    /// Why the data cannot be used, if it cannot.
+    foreign: Option<String>,
     inspected: bool,
 }
 
@@ -56,7 +62,7 @@ impl Upkeep {
     /// Fails unless the server was inspected and can be used.
     pub(super) fn usable(&self) -> Result<()> {
         let known = self.known();
-        match &known.refusal {
+        match known.refusal.as_ref().or(known.foreign.as_ref()) {
             Some(refusal) => Err(Error::Config(refusal.clone())),
             None if !known.inspected => {
                 let why = self.connection.trouble().now();
@@ -95,9 +101,17 @@ impl Upkeep {
         }
         primaries.sort_unstable();
         let id = format!("{:016x}", rand::random::<u64>());
-        let args = vec![write::text(&id), write::text(&primaries.join(","))];
+        let args = vec![write::text(&id), write::text(&primaries.join(",")), write::number(VERSION)];
         let mut row = self.connection.run_common(&script::INCARNATION, args).await?;
-        let incarnation = format!("{}.{}", row.text()?, row.text()?);
+        let (id, count) = (row.text()?, row.text()?);
+        let foreign = (&*id == "version").then(|| {
+            format!("the data in redis has version {count}, and this release reads version {VERSION}: use another database")
+        });
+        self.known().foreign = foreign.clone();
+        if let Some(foreign) = foreign {
+            return Err(Error::Config(foreign));
+        }
+        let incarnation = format!("{id}.{count}");
         let live = self.live().await?;
         let mut known = self.known();
         if *known.incarnation != *incarnation {

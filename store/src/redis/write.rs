@@ -1,8 +1,10 @@
 //! Writes posts in the form that the scripts `post.lua` and `number.lua` read.
 
+use std::collections::BTreeSet;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use fred::types::Value;
-use proto::{ConversationId, UserId};
+use proto::ConversationId;
 use smallvec::smallvec;
 
 use super::connection::{Args, Item};
@@ -50,23 +52,22 @@ pub(super) fn prefix(fingerprint: u32, time: u64, size: usize) -> [u8; 13] {
     prefix
 }
 
-/// The buckets that a member's acknowledgement needs: the conversation's and,
-/// in a direct one, the other member's.
-pub(super) fn buckets_of_marks(conversation: &ConversationId, user: &UserId) -> [u8; 4] {
-    let other = other_of(conversation, user.as_str()).map_or(Bucket(0), Bucket::of);
-    buckets(Bucket::of(conversation.as_str()), other)
-}
-
-fn buckets(Bucket(one): Bucket, Bucket(other): Bucket) -> [u8; 4] {
-    let ([a, b], [c, d]) = (one.to_be_bytes(), other.to_be_bytes());
-    [a, b, c, d]
-}
-
 /// The other member of a direct conversation, or the same one in a conversation
 /// with oneself; `None` for a group, and for a user who is no member.
 pub(super) fn other_of<'a>(conversation: &'a ConversationId, user: &str) -> Option<&'a str> {
     let (one, other) = conversation.names()?;
     if one == user { Some(other) } else { (other == user).then_some(one) }
+}
+
+/// The sender and the other member of a direct conversation, or one member in a
+/// conversation with oneself; `None` for a group, and for a sender who is no
+/// member.
+pub(super) fn conversation_of_two<'a>(
+    conversation: &'a ConversationId,
+    by: &'a str,
+) -> Option<impl Iterator<Item = &'a str>> {
+    let other = other_of(conversation, by)?;
+    Some(std::iter::once(by).chain((other != by).then_some(other)))
 }
 
 /// The members of a direct conversation in the scripts' form:
@@ -96,6 +97,22 @@ pub(super) fn items(posts: &[Post]) -> Result<Vec<Item>> {
         items.push(item(post, &mut heads)?);
     }
     Ok(items)
+}
+
+/// What `post.lua` looks at before it writes anything: the keys of the notes of
+/// what is not filed, and of the sessions of all who get direct messages.
+pub(super) fn looks(posts: &[Post]) -> Result<[Value; 2]> {
+    let (mut notes, mut sessions) = (Packed::default(), Packed::with_capacity(posts.len() * HEAD));
+    let buckets: BTreeSet<u16> = posts.iter().map(|post| Bucket::of(post.conversation.as_str()).0).collect();
+    for bucket in buckets {
+        notes.text(&[&Bucket(bucket).tag()])?;
+    }
+    for post in posts.iter().filter(|post| matches!(post.kind, PostKind::Message { .. })) {
+        for user in conversation_of_two(&post.conversation, post.by.as_str()).into_iter().flatten() {
+            sessions.key("s:", user)?;
+        }
+    }
+    Ok([notes.value(), sessions.value()])
 }
 
 /// The bytes of a packed message head, about.
@@ -187,25 +204,14 @@ fn message(post: &Post, repeat_key: &str, head: &mut Packed) -> Result<Item> {
     head.text(&[tag, "c:", conversation])?;
     head.text(&[tag, "l:", conversation])?;
     head.text(&[tag, "k:", conversation, ":"])?;
-    head.text(&["f:", conversation])?;
     head.text(&[by, "\0", repeat_key])?;
     head.text(&[&entry.time.0.to_string()])?;
-    let prefix = prefix(entry.fingerprint.0, entry.time.0, entry.bytes.len());
-    match other_of(&post.conversation, by) {
-        None => {
-            head.text(&[by])?;
-            head.bytes(&[&prefix, &buckets(bucket, Bucket(0)), b"m"])?;
-        }
-        Some(other) => {
-            let (own, others) = (Bucket::of(by), Bucket::of(other));
-            head.text(&[""])?;
-            head.keys(own, by)?;
-            head.bytes(&[&prefix, &buckets(bucket, others), b"m"])?;
-            if other != by {
-                head.keys(others, other)?;
-                head.bytes(&[&prefix, &buckets(bucket, own), b"m"])?;
-            }
-        }
+    let direct = conversation_of_two(&post.conversation, by);
+    head.text(&[if direct.is_some() { "" } else { by }])?;
+    head.bytes(&[&prefix(entry.fingerprint.0, entry.time.0, entry.bytes.len()), b"m"])?;
+    head.key("u:", by)?;
+    for user in direct.into_iter().flatten() {
+        head.key("i:", user)?;
     }
     Ok(Item::new(bucket, smallvec![head.value(), Value::Bytes(entry.bytes.clone())]))
 }
@@ -228,7 +234,7 @@ impl Packed {
         Ok(())
     }
 
-    pub(super) fn bytes(&mut self, parts: &[&[u8]]) -> Result<()> {
+    fn bytes(&mut self, parts: &[&[u8]]) -> Result<()> {
         self.begin(parts.iter().map(|part| part.len()).sum())?;
         parts.iter().for_each(|part| self.0.put_slice(part));
         Ok(())
@@ -240,10 +246,9 @@ impl Packed {
         self.0.put_u64(number.min(1 << 53));
     }
 
-    /// Adds the keys of a user's record and inbox.
-    pub(super) fn keys(&mut self, bucket: Bucket, user: &str) -> Result<()> {
-        self.text(&[bucket.braced(), "u:", user])?;
-        self.text(&[bucket.braced(), "i:", user])
+    /// Adds a key of a user.
+    fn key(&mut self, kind: &str, user: &str) -> Result<()> {
+        self.text(&[Bucket::of(user).braced(), kind, user])
     }
 
     /// Takes everything added since the last call.

@@ -154,6 +154,11 @@ impl Fuzz {
         assert_eq!(there, answered.map(|(name, seq)| (name.clone(), *seq)).collect(), "{what}");
         for member in &members {
             assert_eq!(filed(store, conversation, member).await, log, "the inbox of {member}: {what}");
+            let (mut memberships, newest) =
+                (store.memberships(member).await.unwrap(), newest(store, conversation, member).await);
+            memberships.retain(|membership| membership.conversation == *conversation);
+            let activity = memberships.first().map(|membership| membership.activity);
+            assert_eq!(activity, newest, "the activity of {member}: {what}");
         }
     }
 }
@@ -213,5 +218,19 @@ async fn filed(
         let of_it = page.events.iter().map(|filed| &filed.event).filter(|event| event.seq > Seq(0));
         let of_it = of_it.filter(|event| event.conversation == *conversation);
         lines.extend(of_it.map(|event| line(&event.entry, event.seq)));
+    }
+}
+
+/// The position of a conversation's newest event in an inbox.
+async fn newest(store: &dyn Store, conversation: &ConversationId, user: &UserId) -> Option<proto::Position> {
+    let (mut newest, mut after) = (None, proto::Cursor::ORIGIN);
+    loop {
+        let query = InboxQuery { user: user.clone(), after, limit: 100, session: None, marks: None };
+        let page = store.read_inbox(vec![query]).await.unwrap().remove(0);
+        let Some(last) = page.events.last() else { return newest };
+        let fingerprint = proto::Fingerprint(last.event.entry.fingerprint);
+        after = proto::Cursor { position: last.position, fingerprint };
+        let of_it = page.events.iter().filter(|filed| filed.event.conversation == *conversation);
+        newest = of_it.map(|filed| filed.position).next_back().or(newest);
     }
 }

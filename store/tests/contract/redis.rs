@@ -463,3 +463,20 @@ async fn a_conversation_that_lost_its_last_entries_is_told_as_rewritten() {
     let texts: Vec<_> = page.events.iter().map(|filed| text(&filed.event.entry).unwrap()).collect();
     assert_eq!(texts, ["and on"]);
 }
+
+#[tokio::test]
+async fn data_of_another_version_is_refused_and_left_alone() {
+    let server = RedisServer::start().await.unwrap();
+    let words = ["HSET", "{sb}incarnation", "id", "old", "count", "1", "primaries", "x"];
+    server.command(&words).await.unwrap().ok().unwrap();
+    let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+    let Err(refused) = store::open(config(server.url()), &tasks, shutdown.clone()).await else {
+        panic!("data of version 1 was opened");
+    };
+    assert!(matches!(&refused, Error::Config(why) if why.contains("version 1")), "{refused:?}");
+    let kept = server.command(&["HGET", "{sb}incarnation", "id"]).await.unwrap();
+    assert_eq!(kept.text().unwrap(), "old");
+    server.command(&["FLUSHALL"]).await.unwrap().ok().unwrap();
+    store::open(config(server.url()), &tasks, shutdown.clone()).await.unwrap();
+    shutdown.cancel();
+}

@@ -36,7 +36,7 @@ local function locate(box, session, device, node)
     for n = over + 1, #kept do newest[#newest + 1] = kept[n] end
     kept = newest
   end
-  write_locations(box.u, kept, 0)
+  write_locations(box.u, box.s, box.base, box.base_fp, kept, 0)
   return replaced
 end
 

@@ -2,7 +2,7 @@
 -- call: for a single server. ARGV: age; members of the largest group in which
 -- marks of others are noted; the store's incarnation to which all of it belongs;
 -- the number of positions; the number of direct conversations; then for each
--- position the keys of the user's record and inbox, and the position; then, with
+-- position the keys of the user's record, inbox and sessions, and the position; then, with
 -- blanks between and each as one argument, for each mark in a direct conversation
 -- its tag, conversation, user, seq, and the key of the other member's notes
 -- (nothing in a conversation with oneself); and for each group its tag,
@@ -76,7 +76,7 @@ local function mark_in_group(tag, conversation, named)
   return table.concat(done)
 end
 
-local first, results = 6 + ARGV[4] * 3, {}
+local first, results = 6 + ARGV[4] * 4, {}
 local groups = first + ARGV[5]
 for at = first, groups - 1 do
   results[at - first + 1] = mark(match(ARGV[at], '^(%S+) (%S+) (%S+) (%d+) (%S*)$'))
@@ -85,5 +85,5 @@ for at = groups, #ARGV do
   results[at - first + 1] = mark_in_group(match(ARGV[at], '^(%S+) (%S+) (.*)$'))
 end
 keep_clock()
-for at = 6, first - 1, 3 do move_position(ARGV[at], ARGV[at + 1], ARGV[at + 2] + 0) end
+for at = 6, first - 1, 4 do move_position(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3] + 0) end
 return table.concat(results)

@@ -1,15 +1,20 @@
--- The store's incarnation. ARGV: a new id, the replication ids of the primaries.
--- Returns id and count. Both are new when another primary replies than before,
--- since its history may lack the last writes. (The id is new, too, because the
--- last count may be among what was lost.) A router may know only some of them,
--- while it connects or one is away: that alone says nothing.
+-- The store's incarnation. ARGV: a new id, the replication ids of the primaries,
+-- the version of what this release stores. Returns id and count. Or 'version' and
+-- the version of the data, if that is another one.
+--
+-- Id and count are new when another primary replies than before, since its
+-- history may lack the last writes. (The id is new, too, because the last count
+-- may be among what was lost.) A router may know only some of them, while it
+-- connects or one is away: that alone says nothing.
 local key = '{sb}incarnation'
-local r = redis.call('HMGET', key, 'id', 'count', 'primaries')
+local r = redis.call('HMGET', key, 'id', 'count', 'primaries', 'version')
+if r[1] and r[4] ~= ARGV[3] then return {'version', r[4] or '1'} end
 local is_known = r[1] and r[3]
 for id in string.gmatch(ARGV[2], '[^,]+') do
   is_known = is_known and string.find(r[3], id, 1, true)
 end
 if is_known then return {r[1], r[2]} end
 local count = (tonumber(r[2]) or 0) + 1
-redis.call('HSET', key, 'id', ARGV[1], 'count', count, 'primaries', ARGV[2])
+redis.call('HSET', key, 'id', ARGV[1], 'count', count, 'primaries', ARGV[2],
+  'version', ARGV[3])
 return {ARGV[1], tostring(count)}

@@ -1,6 +1,6 @@
 -- The locations of users. ARGV per item: bucket, user.
-local results = {}
-for at = 1, #ARGV, 2 do
-  results[#results + 1] = redis.call('HGET', '{' .. ARGV[at] .. '}u:' .. ARGV[at + 1], 's') or ''
-end
+local keys = {}
+for at = 1, #ARGV, 2 do keys[#keys + 1] = '{' .. ARGV[at] .. '}s:' .. ARGV[at + 1] end
+local results = read_sessions(keys)
+for n, text in ipairs(results) do results[n] = string.match(text, '^%d+ ....(.*)$') end
 return results

@@ -8,25 +8,29 @@ local token = arg()
 local results = {}
 while at <= #ARGV do
   local kind = arg()
-  local tag, conversation, p, status, seq, version, time, members, _
+  local new, status, seq, version, time, members, _
+  -- Noted first: nothing is numbered without a note. Also for a repeat: the
+  -- router that numbered it first may have died before filing.
+  local function note(tag, conversation)
+    new = {tag .. 'p', conversation}
+    if call('HSET', new[1], conversation, now .. ' ' .. token) == 0 then new = nil end
+  end
   if #kind > 1 then
-    local in_conversation, c, l, k, _, name, sent, by = read_message(kind)
+    local conversation, c, l, k, name, sent, by = read_message(kind)
     local first
-    tag, conversation = match(c, '^{%d+}'), in_conversation
+    note(match(c, '^{%d+}'), conversation)
     status, seq, _, version, members, first = number_message(c, l, k, name, by, sent, arg())
     time = first or sent
   else
-    p, time = on_demand().read_post(kind), 0
-    tag, conversation = '{' .. p.bucket .. '}', p.conversation
+    local p = on_demand().read_post(kind)
+    local tag = '{' .. p.bucket .. '}'
+    note(tag, p.conversation)
     -- Without the note nobody would know whom the change removes.
     if kind == 'c' and #p.remove > 0 then p.note = {tag .. 'p', now .. ' ' .. token .. ' '} end
     status, seq, version, members = on_demand()[kind](p, bounds)
+    time = 0
   end
-  -- Also for a repeat: the router that numbered it first may have died before
-  -- filing.
-  if status == 'ok' or status == 'repeat' or status == 'same' then
-    call('HSET', tag .. 'p', conversation, now .. ' ' .. token)
-  end
+  if new and status ~= 'ok' and status ~= 'repeat' and status ~= 'same' then call('HDEL', unpack(new)) end
   results[#results + 1] = {status, seq, version, time, members}
 end
 return results

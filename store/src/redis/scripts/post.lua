@@ -2,80 +2,136 @@
 -- announces. Posts to large groups are filed for many members: when that is
 -- enough for one call, the remaining posts are not started and have no row.
 --
--- ARGV: the limits, then posts. Returns a text: the store's incarnation, how
--- many unheard messages were dropped, and if a command was refused half way,
--- why (the posts before it are done). Then a row per post, see `row_of`. If
--- nothing was written it is the status, the seq, and for a repeat the time.
+-- A message is filed without a look at what is filed of its conversation:
+-- everything before it is, unless there is a note in `p` (see `number.lua`).
+-- Members' records are brought up when their inboxes are due (see `inbox.lua`).
+--
+-- ARGV: the limits; as MessagePack, the keys `p` of all conversations; the keys
+-- `s` of the members of direct conversations whose messages these are, sender
+-- first; then posts. Returns a list: the strings `s` of those keys, and last a
+-- text: the store's incarnation, how many unheard messages were dropped, and if a
+-- command was refused half way, why (the posts before it are done). Then a row per
+-- post: for a direct message the seq, and the positions in the inboxes of the
+-- sender and of the other member (0: none); for others see `row_of`. If nothing
+-- was written it is the status, the seq, and for a repeat the time.
 
--- The beginning of `field` before the message is filed; the position in the
--- inbox of its author.
-local before, own_position
-local keeps_unheard = bounds.unheard > 0
 -- After filing for this many members of groups, about 10 ms, a call starts no
 -- further post.
 local ENOUGH = 1024
+-- How many events of an inbox there are between two checkpoints.
+local INTERVAL = 64
 
--- What the script reads of a member's record. All of it is read before the
--- first write, so that a damaged record leaves nothing half done.
-local function look(u) return call('HMGET', u, 'b', 's', field) end
-local records
-local function look_at_members(members)
+local keeps_unheard = bounds.unheard > 0
+local unfiled = call('EXISTS', cmsgpack.unpack(arg())) > 0
+-- The strings `s` of the members of direct conversations, and of the present
+-- group. They are read before anything is written.
+local direct = arg()
+direct = direct == '' and {} or read_sessions({cmsgpack.unpack(direct)})
+local looked = 0
+-- Of the present group also the keys of the inboxes, and which is the sender's.
+local sessions, group_inboxes, sender_at
+
+local function look_at_members(members, by)
+  local keys, n = {}, 0
+  group_inboxes = {}
   for bucket, user in string.gmatch(members, '(%d+),([^:]+):') do
-    records[#records + 1] = look('{' .. bucket .. '}u:' .. user)
+    n = n + 1
+    keys[n], group_inboxes[n] = '{' .. bucket .. '}s:' .. user, '{' .. bucket .. '}i:' .. user
+    if user == by then sender_at = n end
   end
+  sessions = read_sessions(keys)
 end
 
--- Files the message for a member with the record `r`. In the usual case it
--- comes right after what is filed.
-local function file_message(own, r, u, i, ref, since_seq, since_version)
-  local last, locations, position, number = r[3] or '0 0 0 0', r[2] or '', nil, nil
-  if find(last, before, 1, true) == 1 then
-    local base, len = r[1] and tonumber(match(r[1], '^%d+')) or 0, call('RPUSH', i, ref .. text .. ':' .. conversation)
-    position = base + len
-    number = format('%d', position)
-    local noted = redis.pcall('HSET', u, field, text .. ' ' .. version .. ' ' .. number .. ' '
-      .. (own and text or match(last, '^%d+ (%d+)', #before + 1)))
-    if noted ~= 0 and noted ~= 1 then
-      on_demand().take_back(i)
-      error(noted)
-    end
-    if len > bounds.most then on_demand().cut(u, i, base, len - bounds.events) end
-  else
-    position, locations = on_demand().file_late(own, u, ref, since_seq, since_version)
-    number = format('%d', position)
+-- Of the present message: the end of the reference, and the inboxes of members
+-- without a session.
+local ending, away, absent
+
+-- Files the present message for a member with this string `s`. Returns the
+-- position, and where in the string the locations begin.
+local function file_message(own, i, s)
+  local base = match(s, '^%d+')
+  local len = call('RPUSH', i, prefix .. ending)
+  filed_in = filed_in + 1
+  inboxes[filed_in] = i
+  local position, from = base + len, #base + 6
+  -- Not for all members of a group at once.
+  if len > bounds.most or (position + byte(i, 3) * 3) % INTERVAL == 0 then
+    local due = on_demand().due
+    due[#due + 1] = i
   end
-  if own then own_position = number end
-  if not locations then return end
-  if locations ~= '' then
-    tell(u, number, locations)
-  elseif keeps_unheard and not own then
-    on_demand().keep_unheard(u, conversation, seq)
+  if keeps_unheard and not own and #s < from then
+    absent = absent + 1
+    away[absent] = i
   end
+  return position, from
+end
+
+local function file_for_group()
+  filings = filings + #group_inboxes
+  local own_position = 0
+  for n, i in ipairs(group_inboxes) do
+    local s = sessions[n]
+    local position, from = file_message(n == sender_at, i, s)
+    if #s >= from then tell(i, format('%d', position), sub(s, from)) end
+    if n == sender_at then own_position = position end
+  end
+  return own_position
+end
+
+-- The same for a member for whom entries before it may be missing. Returns the
+-- position (0: none), and the locations unless it was there already.
+local function file_late(own, i, since_seq, since_version)
+  local position, locations = on_demand().file_late(own, i, since_seq, since_version)
+  if locations == '' and keeps_unheard and not own then on_demand().keep_unheard(i, conversation, seq) end
+  return position, locations
+end
+
+local function file_late_for_group(by, members)
+  local own_position = 0
+  for bucket, user, s, v in string.gmatch(members, '(%d+),([^:]+):(%d+):(%d+);') do
+    filings = filings + 1
+    local i = '{' .. bucket .. '}i:' .. user
+    local position, locations = file_late(user == by, i, s, v)
+    if user == by then own_position = position end
+    if locations and locations ~= '' then tell(i, format('%d', position), locations) end
+  end
+  return own_position
 end
 
 -- Posts a message and returns its row.
 local function post_message(packed, entry)
-  local l, k, name, time, by, own_u, own_i, own_ref, u, i, ref
-  conversation, c, l, k, field, name, time, by, own_u, own_i, own_ref, u, i, ref = read_message(packed)
-  local status, members, first
-  records = by == '' and {look(own_u), u and look(u)} or {}
+  local k, time, by, own_u, own_i, i, status, members, first
+  appended, filed_in = nil, 0
+  conversation, c, l, k, name, time, by, prefix, own_u, own_i, i = read_message(packed)
+  needs_note = unfiled and call('HEXISTS', match(c, '^{%d+}') .. 'p', conversation) == 1
+  local at_sessions = looked
+  if by == '' then looked = looked + (i and 2 or 1) end
   status, seq, text, version, members, first = number_message(c, l, k, name, by, time, entry, look_at_members)
   if status ~= 'ok' then return status .. ' ' .. text .. ' ' .. first end
-  before, own_position = format('%d %s ', seq - 1, version), '0'
-  if by ~= '' then
-    -- For a group there is only the reference.
-    ref = own_u
-    local n = 0
-    for bucket, user, s, v in string.gmatch(members, '(%d+),([^:]+):(%d+):(%d+);') do
-      local tag = '{' .. bucket .. '}'
-      n, filings = n + 1, filings + 1
-      file_message(user == by, records[n], tag .. 'u:' .. user, tag .. 'i:' .. user, ref, s, v)
+  -- It has a note already: what fails now stays.
+  if needs_note then appended = nil end
+  ending, away, absent = text .. ':' .. conversation, {}, 0
+  local own_position, position = 0, 0
+  if needs_note then
+    if by ~= '' then
+      own_position = file_late_for_group(by, members)
+    else
+      own_position = file_late(true, own_i, 0, 0)
+      if i then position = file_late(false, i, 0, 0) end
     end
   else
-    file_message(true, records[1], own_u, own_i, own_ref, 0, 0)
-    if u then file_message(false, records[2], u, i, ref, 0, 0) end
+    if by ~= '' then
+      own_position = file_for_group()
+    else
+      own_position = file_message(true, own_i, direct[at_sessions + 1])
+      if i then position = file_message(false, i, direct[at_sessions + 2]) end
+    end
+    -- Many ask for a user's own last seq: it is always there.
+    call('HSET', own_u, 'f:' .. conversation, format('%d %s %d %d', seq, version, own_position, seq))
   end
-  return row_of(text, own_position)
+  local row = by ~= '' and row_of(text, format('%d', own_position)) or format('%d %d %d', seq, own_position, position)
+  for n = 1, absent do on_demand().keep_unheard(away[n], conversation, seq) end
+  return row
 end
 
 local first_at, last = at, #ARGV
@@ -97,7 +153,7 @@ end
 
 local i = call('HMGET', '{sb}incarnation', 'id', 'count')
 local fine, why = pcall(post_all)
-if not fine then on_demand().leave_note() end
+if not fine then on_demand().clear_up() end
 local dropped = 0
 if #unheard > 0 then
   local noted
@@ -108,8 +164,14 @@ if #unheard > 0 then
     dropped = 0
   end
 end
+if made then
+  local tended, failed = pcall(made.tend, bounds)
+  if fine and not tended then fine, why = false, failed end
+end
 
 local head = (i[1] and i[1] .. '.' .. i[2] or '') .. ' ' .. dropped
 if not fine then head = head .. ' ' .. (type(why) == 'table' and why.err or why) end
-results[1] = head
+-- The list of the sessions is at hand.
+direct[#direct + 1] = head
+results[1] = direct
 return results

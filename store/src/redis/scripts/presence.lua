@@ -14,7 +14,7 @@ for at = 2, #ARGV, 2 do
     redis.call('SADD', w, watcher)
     redis.call('PEXPIRE', w, WATCH)
   end
-  local locations = redis.call('HGET', tag .. 'u:' .. user, 's') or ''
+  local _, _, locations = sessions_of(tag .. 's:' .. user)
   results[#results + 1] = {now, locations, absence(bucket, user)}
 end
 return results

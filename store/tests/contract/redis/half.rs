@@ -14,9 +14,10 @@ use super::{Open, config, open};
 use crate::contract::harness::{changed, edit, entry, keyed, react, recall, word};
 
 /// The commands with which scripts write, and some with which they read.
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 24] = [
     "rpush", "rpop", "ltrim", "lindex", "lrange", "llen", "hset", "hsetnx", "hget", "hmget", "hdel",
     "hexists", "hincrby", "expire", "pexpire", "zadd", "zrem", "zcount", "zcard", "publish", "set", "get",
+    "mget", "exists",
 ];
 
 /// What is broken while something is written.
@@ -272,6 +273,42 @@ async fn what_failed_half_way_in_one_call_is_completed_before_it_is_acknowledged
 #[tokio::test]
 async fn what_failed_half_way_step_by_step_is_completed_before_it_is_acknowledged() {
     all_survive("?steps=separate").await;
+}
+
+/// Nobody repeats it.
+#[tokio::test]
+async fn a_message_that_was_refused_half_way_leaves_its_place_to_the_next() {
+    let scene = Scene::new("").await;
+    let (open, bob) = (scene.open().await, user("bob"));
+    open.store.post(vec![make_group(), first_message(), keyed(&bob, &group(), "one", "1")]).await.unwrap();
+    let inboxes: Vec<_> = scene.command(&["KEYS", "*}i:*"]).await.items().to_vec();
+    for key in inboxes {
+        let fault = Fault::Key { name: key.text().unwrap().to_owned(), is_text: false };
+        for conversation in [direct(), group()] {
+            scene.break_it(&fault).await;
+            let refused = open.store.post(vec![keyed(&user("alice"), &conversation, "no", "refused")]).await;
+            scene.repair(&fault).await;
+            let carols = matches!(&fault, Fault::Key { name, .. } if name.ends_with("carol"));
+            assert_eq!(refused.is_err(), !carols || conversation.is_group(), "{fault:?}");
+            let before = open.store.conversations(std::slice::from_ref(&conversation), None).await.unwrap();
+            let before = before[0].as_ref().unwrap().head.0;
+            let key = format!("{fault:?} {conversation}");
+            let next =
+                open.store.post(vec![keyed(&bob, &conversation, "next", &key)]).await.unwrap().remove(0);
+            assert!(matches!(next, PostResult::Done { seq, .. } if seq.0 == before + 1), "{next:?}");
+            let seen = picture(&open, &conversation).await;
+            let filed = |name: &str| {
+                let line = seen.iter().find(|line| line.starts_with(name)).unwrap().clone();
+                line.split_once(": ").unwrap().1.split(' ').next_back().unwrap().to_owned()
+            };
+            assert_eq!(
+                (filed("alice"), filed("bob")),
+                (format!("{}:next", before + 1), format!("{}:next", before + 1))
+            );
+        }
+    }
+    let notes = scene.command(&["KEYS", "*}p"]).await;
+    assert_eq!(notes.items().len(), 0, "nothing is left to repair");
 }
 
 async fn a_publication_survives(steps: &'static str) {

@@ -38,6 +38,40 @@ async fn what_was_left_between_two_steps_ends_filed_for_everyone() {
     assert_eq!(other.store.repair(Duration::ZERO).await.unwrap(), 0, "nothing is left to mend");
 }
 
+/// Nobody repeats it, and nobody has repaired it yet.
+#[tokio::test]
+async fn what_was_left_between_two_steps_is_filed_by_the_next_message_in_one_call() {
+    let server = RedisServer::start().await.unwrap();
+    let dying = open_stepwise(&server).await;
+    let other = open(config(server.url())).await;
+    let (alice, bob) = users();
+    let group = ConversationId::new_group(proto::Time::now());
+    let add = vec![alice.clone(), bob.clone()];
+    let make = Change { owner: Some(alice.clone()), add, ..Change::default() };
+    Done::of(other.store.post(vec![changed(&alice, &group, make)]).await.unwrap().remove(0));
+    let mut left = 0;
+    for conversation in [ConversationId::direct(&alice, &bob), group] {
+        for round in 0..36 {
+            let lost = message(&alice, &conversation, &format!("{conversation} {round}"));
+            interrupted(&dying, lost, 1 + round % 6).await;
+            // What was on its way when it was dropped has arrived after this.
+            dying.store.ping().await.unwrap();
+            let before = other.inbox(&bob).await.len();
+            let next = message(&bob, &conversation, "next");
+            Done::of(other.store.post(vec![next]).await.unwrap().remove(0));
+            let (alices, bobs) = (other.inbox(&alice).await, other.inbox(&bob).await);
+            assert_eq!(alices, bobs, "round {round}");
+            left += bobs.len() - before - 1;
+            let of_it = bobs.iter().filter(|text| text.starts_with(conversation.as_str())).count();
+            let nexts = bobs.iter().filter(|text| *text == "next").count()
+                - 36 * usize::from(conversation.is_group());
+            let state = other.store.conversations(std::slice::from_ref(&conversation), None).await.unwrap();
+            assert_eq!(state[0].as_ref().unwrap().head.0 as usize, of_it + nexts, "round {round}");
+        }
+    }
+    assert!(left > 0, "something was left between two steps");
+}
+
 #[tokio::test]
 async fn who_was_removed_gets_the_removal_although_the_router_died_before() {
     let server = RedisServer::start().await.unwrap();

@@ -18,8 +18,8 @@ local function each_newest(refs, give)
   local seen = {}
   for n = #refs, 1, -1 do
     local ref = refs[n]
-    if byte(ref, 18) == 109 then
-      local seq, conversation = match(ref, '^(%d+):(.*)$', 19)
+    if byte(ref, 14) == 109 then
+      local seq, conversation = match(ref, '^(%d+):(.*)$', 15)
       -- A damaged reference is skipped.
       if seq and not seen[conversation] then
         seen[conversation] = true

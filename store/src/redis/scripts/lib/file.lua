@@ -17,44 +17,48 @@ local FILED = '^(%d+) (%d+) (%d+) (%d+)'
 -- With `m.rewrite` it files whatever was filed before, and cursors before this
 -- event become invalid.
 local function file(bounds, m, e, strict)
-  local u = '{' .. m.bucket .. '}u:' .. m.user
-  local r = call('HMGET', u, 'b', 's', 'f:' .. e.conversation)
+  local box = inbox_of('{' .. m.bucket .. '}', m.user)
+  local u, field = box.u, 'f:' .. e.conversation
+  local r = call('HMGET', u, 'n', field)
+  local noted, filed = noted_in(box, r[1]), r[2]
+  if noted < box.head then
+    move_checkpoint(box, noted)
+    filed = call('HGET', u, field)
+  end
   local fs, fv, position, own = 0, 0, 0, 0
-  if r[3] then
-    fs, fv, position, own = match(r[3], FILED)
+  if filed then
+    fs, fv, position, own = match(filed, FILED)
     fs, fv, own = tonumber(fs), tonumber(fv), tonumber(own)
   end
   local from_s, from_v = fs, fv
   if m.seq > from_s then from_s = m.seq end
   if m.version > from_v then from_v = m.version end
-  local i, base = '{' .. m.bucket .. '}i:' .. m.user, base_of(r[1])
   local hidden = e.of > 0 and e.of <= m.seq
   -- Lower in one number and higher in the other comes from another history.
   local same = e.seq == from_s and e.version == from_v
   if (same or e.seq < from_s or e.version < from_v) and not m.rewrite then
     position = tonumber(position)
-    local newest = position > base and call('LINDEX', i, position - base - 1) or ''
+    local newest = position > box.base and call('LINDEX', box.i, position - box.base - 1) or ''
     return 'old', fs == e.seq and fv == e.version and not hidden and position or 0, newest
   end
   if strict and (e.seq - from_s) + (e.version - from_v) ~= 1 then return 'hole', from_s, from_v end
   if hidden then
-    call('HSET', u, 'f:' .. e.conversation,
-      e.seq .. ' ' .. e.version .. ' ' .. position .. ' ' .. own)
-    if m.rewrite then call('HSET', u, 'w', base + call('LLEN', i)) end
+    call('HSET', u, field, e.seq .. ' ' .. e.version .. ' ' .. position .. ' ' .. own)
+    if m.rewrite then call('HSET', u, 'w', box.head) end
     return 'hidden', 0, ''
   end
   local number = e.kind == 'm' and e.seq or e.version
-  local len = call('RPUSH', i, e.prefix .. m.where .. e.kind .. number .. ':' .. e.conversation)
-  position = base + len
+  local len = call('RPUSH', box.i, e.prefix .. e.kind .. number .. ':' .. e.conversation)
+  position = box.base + len
   if m.own then own = e.seq end
-  local record = {'HSET', u, 'f:' .. e.conversation,
-    e.seq .. ' ' .. e.version .. ' ' .. position .. ' ' .. own .. (m.left and ' l' or '')}
-  if m.rewrite then record[5], record[6] = 'w', position end
-  local noted = redis.pcall(unpack(record))
-  if type(noted) == 'table' then
-    take_back(i)
-    error(noted)
+  local record = {'HSET', u, field, e.seq .. ' ' .. e.version .. ' ' .. position .. ' ' .. own .. (m.left and ' l' or ''),
+    'n', position}
+  if m.rewrite then record[#record + 1], record[#record + 2] = 'w', position end
+  local noted_now = redis.pcall(unpack(record))
+  if type(noted_now) == 'table' then
+    take_back(box.i)
+    error(noted_now)
   end
-  if len > bounds.most then cut(u, i, base, len - bounds.events) end
-  return 'filed', position, r[2] or ''
+  if len > bounds.most then due[#due + 1] = box.i end
+  return 'filed', position, box.locations
 end

@@ -1,18 +1,22 @@
 -- Numbers a message: see `lib/number.lua` for what is stored.
 
+-- The hash with the repeat key of the present message, once it is appended. What
+-- a refused command then leaves half done, the caller takes back or has noted.
+local appended
+
 -- `c` and `l` are the keys of the record and the log, `k` is the beginning of
 -- the keys of the repeat keys' hashes. `name` is the repeat key after its user
 -- and a zero byte. `by` is '' in a direct conversation. Returns the status
 -- ('ok', 'repeat', 'no'), the seq, the seq as a text, the version as a text,
 -- the members of a group, and for a repeat the time of the stored entry. `look`
--- is called with a group's members before anything is written.
+-- is called with a group's members and the sender before anything is written.
 local function number_message(c, l, k, name, by, time, entry, look)
   local r, members = nil, ''
   if by ~= '' then
     r = call('HMGET', c, 'lb', 'v', 'k', 'm')
     members = r[4] or ''
     if not find(members, ',' .. by .. ':', 1, true) then return 'no', 0, '0', '0', '', '0' end
-    if look then look(members) end
+    if look then look(members, by) end
   else
     r = call('HMGET', c, 'lb', 'v', 'k')
   end
@@ -33,6 +37,7 @@ local function number_message(c, l, k, name, by, time, entry, look)
     if noted ~= 0 then error(noted) end
     return on_demand().repeated(call('HGET', keys, name), version, members)
   end
+  appended = keys
   if days ~= today and days ~= both then call('HSET', c, 'k', on_demand().begin_day(keys, days)) end
   -- The same check as in `beyond`, which is only made on demand.
   if len > bounds.log or len % 16 == 0 and entry_time(call('LINDEX', l, '0')) < bounds.oldest then

@@ -1,10 +1,10 @@
--- Posts other than messages, and messages that are not the next entry to file
--- for a member.
+-- Posts other than messages, and messages of conversations of which something
+-- may not be filed yet.
 
 -- Notes a message that was filed for a member who has no session, and who is
 -- not its sender.
-local function keep_unheard(u, conversation, seq)
-  unheard[#unheard + 1] = unheard_id(match(u, 'u:(.*)$'), conversation, seq)
+local function keep_unheard(i, conversation, seq)
+  unheard[#unheard + 1] = unheard_id(match(i, 'i:(.*)$'), conversation, seq)
 end
 
 -- Files the entries before this one that a crash of the stepwise way has left
@@ -23,11 +23,11 @@ local function close(tag, m, e, fs, fv)
     local closed = {conversation = e.conversation, kind = kind, seq = seq, version = version,
       of = of, prefix = sub(entry .. '\0\0\0\0\0', 2, 5) .. six .. three}
     local by = entry_by(entry)
-    local whose = {bucket = m.bucket, user = m.user, where = m.where, seq = m.seq, version = m.version,
+    local whose = {bucket = m.bucket, user = m.user, seq = m.seq, version = m.version,
       own = kind == 'm' and by == m.user}
     local status, _, locations = file(bounds, whose, closed, false)
     if status == 'filed' and kind == 'm' and bounds.unheard > 0 and by ~= m.user and locations == '' then
-      keep_unheard('{' .. m.bucket .. '}u:' .. m.user, e.conversation, seq)
+      keep_unheard('{' .. m.bucket .. '}i:' .. m.user, e.conversation, seq)
     end
   end
   if fs < lb then fs = lb end
@@ -63,33 +63,26 @@ end
 -- Files the present message for a member for whom entries before it may be
 -- missing. Returns its position (0: none), and the locations unless it was
 -- there already.
-local function file_late(own, u, ref, since_seq, since_version)
-  local bucket, user = match(u, '^{(%d+)}u:(.*)$')
-  local m = {bucket = bucket, user = user, where = sub(ref, 14, 17), seq = tonumber(since_seq),
-    version = tonumber(since_version), own = own}
+local function file_late(own, i, since_seq, since_version)
+  local bucket, user = match(i, '^{(%d+)}i:(.*)$')
+  local m = {bucket = bucket, user = user, seq = tonumber(since_seq), version = tonumber(since_version), own = own}
   local e = {conversation = conversation, kind = 'm', seq = seq, version = tonumber(version), of = 0,
-    prefix = sub(ref, 1, 13)}
+    prefix = sub(prefix, 1, 13)}
   local status, position, locations = file_anyway(match(c, '^{%d+}'), m, e)
   return position, status == 'filed' and locations
 end
 
 -- Files a change. Returns its position in the inbox of its author.
 local function file_for_all(p, members, e)
-  local tag, own_position, n = '{' .. p.bucket .. '}', 0, 0
-  -- For each member of a direct conversation the bucket of the other one.
-  local others = {0, 0}
-  if p.group == false then
-    local one, other = match(members, '^(%d+),[^;]+;(%d*)')
-    others = {other == '' and one or other, one}
-  end
+  local tag, own_position = '{' .. p.bucket .. '}', 0
   for bucket, user, s, v, left in string.gmatch(members, '(%d+),([^:]+):(%d+):(%d+);(l?)') do
-    n, filings = n + 1, filings + 1
-    local m = {bucket = bucket, user = user, where = struct.pack('>I2I2', p.bucket, others[n] or 0),
-      seq = tonumber(s), version = tonumber(v), own = false, left = left == 'l' and e.last}
+    filings = filings + 1
+    local m = {bucket = bucket, user = user, seq = tonumber(s), version = tonumber(v), own = false,
+      left = left == 'l' and e.last}
     local status, position, locations = file_anyway(tag, m, e)
     if user == p.by and position > 0 then own_position = position end
     if status == 'filed' and locations ~= '' then
-      tell('{' .. bucket .. '}u:' .. user, string.format('%d', position), locations)
+      tell('{' .. bucket .. '}i:' .. user, string.format('%d', position), locations)
     end
   end
   reached = reached + 1
@@ -105,9 +98,18 @@ local function note_half(tag, name, more)
   redis.pcall('HSET', tag .. 'p', name, now .. ' ' .. t[1] .. '.' .. t[2] .. (more or ''))
 end
 
--- Leaves a note for the present post. Everybody is told when it is completed.
-local function leave_note()
-  if conversation then note_half(match(c, '^{%d+}'), conversation) end
+-- Takes back the present message, which nobody has seen.
+local function take_back_message()
+  for n = filed_in, 1, -1 do take_back(inboxes[n]) end
+  call('HDEL', appended, name)
+  take_back(l)
+end
+
+-- Leaves nothing half done of the present post without a note: a message is
+-- taken back. Everybody is told when what has a note is completed.
+local function clear_up()
+  if appended then needs_note = not pcall(take_back_message) end
+  if needs_note then note_half(match(c, '^{%d+}'), conversation) end
 end
 
 -- Leaves notes for all posts of this call: some unheard message was not noted.
@@ -127,7 +129,7 @@ local function leave_notes(from)
 end
 
 local function post_amendment(p)
-  conversation, c = p.conversation, '{' .. p.bucket .. '}c:' .. p.conversation
+  conversation, c, appended, needs_note = p.conversation, '{' .. p.bucket .. '}c:' .. p.conversation, nil, true
   local status, head, version, members = number_amendment(p, bounds)
   if status ~= 'ok' then return status .. ' 0 0' end
   local own_position = file_for_all(p, members, {conversation = p.conversation, kind = 'c', seq = head,
@@ -136,7 +138,7 @@ local function post_amendment(p)
 end
 
 local function post_change(p)
-  conversation, c = p.conversation, '{' .. p.bucket .. '}c:' .. p.conversation
+  conversation, c, appended, needs_note = p.conversation, '{' .. p.bucket .. '}c:' .. p.conversation, nil, true
   local status, head, version, members = number_change(p, bounds)
   if status ~= 'ok' then return status .. ' 0 0' end
   local own_position = 0
@@ -156,6 +158,6 @@ local function post_change(p)
   return row_of(format('%d', head), own_position)
 end
 
-return {take_back = take_back, leave_note = leave_note, leave_notes = leave_notes, cut = cut, repeated = repeated, begin_day = begin_day,
-  trim_log = trim_log, file_late = file_late, keep_unheard = keep_unheard, note_unheard = note_unheard,
-  read_post = read_post, a = post_amendment, c = post_change}
+return {take_back = take_back, clear_up = clear_up, leave_notes = leave_notes, due = due, tend = tend, repeated = repeated,
+  begin_day = begin_day, trim_log = trim_log, file_late = file_late, keep_unheard = keep_unheard,
+  note_unheard = note_unheard, read_post = read_post, a = post_amendment, c = post_change}

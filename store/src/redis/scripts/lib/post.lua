@@ -12,9 +12,8 @@ bounds.most, bounds.log = bounds.events + bounds.events / 16, bounds.messages + 
 -- A message is two arguments, which is cheaper than a dozen: this one and the
 -- entry. This one is MessagePack with these strings: the conversation; the keys
 -- of its record and its log, and the beginning of the keys of its repeat keys;
--- the field of members' records; the name of the repeat key; the time. Then for
--- a group: the sender and the reference. For a direct conversation: '', and for
--- each member, the sender first, the keys of the record and the inbox, and the
--- reference. A reference is without seq and conversation. A sender who is no
--- member has the form for a group.
+-- the name of the repeat key; the time; the sender ('' in a direct
+-- conversation); the reference up to the seq; and the key of the sender's record.
+-- For a direct conversation also the key of the inbox of each member, the sender
+-- first. A sender who is no member has the form for a group.
 local read_message = cmsgpack.unpack

@@ -3,15 +3,19 @@ local results, count = {}, 0   -- a row of each post that is done
 local filings = 0              -- for how many members something was filed
 local unheard = {}             -- ids of messages for members without a session
 -- The present message, as `read_message` and `number_message` return it.
-local conversation, c, field, seq, text, version
--- Of the present post, for each member with a session: the key of the record,
--- the position of the event, and the locations. An empty line is the end of an
--- event.
+local conversation, c, l, name, prefix, seq, text, version
+-- The inboxes that it was filed in.
+local inboxes, filed_in = {}, 0
+-- Whether what fails of the present post stays, with a note.
+local needs_note
+-- Of the present post, unless it is a direct message, for each member with a
+-- session: the key of the inbox, the position of the event, and the locations. An
+-- empty line is the end of an event.
 local lines, reached = {}, 0
 
-local function tell(u, number, locations)
+local function tell(i, number, locations)
   reached = reached + 1
-  lines[reached] = u .. ' ' .. number .. ' ' .. locations
+  lines[reached] = i .. ' ' .. number .. ' ' .. locations
 end
 
 -- The row of a post that was written: the seq, the position of its last event
