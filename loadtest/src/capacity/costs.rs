@@ -93,10 +93,9 @@ pub static REDIS_ATTACH: LazyLock<Cost> =
 pub static PUBLISH: Cost = cost("a PUBLISH among others", 0.9, "µs", REDIS);
 /// CPU of Redis when a gateway prolongs its lease and publishes its nonce.
 pub static LEASE: Cost = cost("a gateway's lease and nonce", 12.0, "µs", REDIS);
-/// CPU of Redis for what a router reads each second, without the list of nodes.
+/// CPU of Redis for what a router reads each second. The list of nodes is read only
+/// when it has changed.
 pub static LOOKS: Cost = cost("a router's looks at Redis, each second", 60.0, "µs", REDIS);
-/// CPU of Redis for each node of the list when a router reads which nodes live.
-pub static NODE_NAME: Cost = cost("a name in the list of nodes", 0.15, "µs", REDIS);
 /// CPU of a gateway for an envelope with nothing but a count.
 pub static HEAR: Cost = cost(
     "an envelope without content: gateway",
@@ -159,7 +158,6 @@ pub static ALL: LazyLock<Vec<&'static Cost>> = LazyLock::new(|| {
         &REDIS_ATTACH,
         &PUBLISH,
         &LEASE,
-        &NODE_NAME,
         &HEAR,
         &CONNECTION,
         &LOCATION,

@@ -207,13 +207,6 @@ impl Need {
     pub fn links(&self) -> f64 {
         self.gateways * self.routers
     }
-
-    /// Bytes in a second that Redis sends for the list of nodes, and the share of a
-    /// core that this takes: each router reads the list twice a second, from one
-    /// primary.
-    pub fn node_list(&self) -> f64 {
-        2.0 * self.routers * self.gateways * cost::NODE_NAME.value / 1e6
-    }
 }
 
 /// Logs, repeat keys, inboxes up to their bound, records and locations.

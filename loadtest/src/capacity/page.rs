@@ -131,7 +131,7 @@ fn need_table() -> Result<String> {
     text.push_str("\n| --- | ---: | ---: | ---: |\n");
     type Row<'a> = (&'a str, &'a dyn Fn(&Need) -> String);
     let bytes = |value: f64| amount(value) + "B";
-    let rows: [Row<'_>; 20] = [
+    let rows: [Row<'_>; 19] = [
         ("sessions at the peak", &|n| amount(n.sessions)),
         ("messages a second at the peak", &|n| amount(n.messages)),
         ("filings a second (one for each inbox)", &|n| amount(n.filings)),
@@ -151,9 +151,6 @@ fn need_table() -> Result<String> {
         ("streams between gateways and routers", &|n| amount(n.links())),
         ("counts a second, routers to gateways (Cluster)", &|n| {
             if n.primaries > 1.0 { amount(n.links()) } else { "0".to_owned() }
-        }),
-        ("list of nodes: share of a core of the primary that has it", &|n| {
-            format!("{:.1} %", n.node_list() * 100.0)
         }),
         ("attaches a second at each primary, when one zone of three comes back in 30 s", &|n| {
             amount(n.sessions / 3.0 / 30.0 / n.primaries.min(1_024.0))

@@ -207,7 +207,7 @@ impl Store for Redis {
     }
 
     async fn nodes(&self) -> Result<Vec<NodeIncarnation>> {
-        Ok(self.within(self.upkeep.look_who_lives()).await?.into_iter().collect())
+        Ok(self.within(self.upkeep.look_who_lives()).await?.iter().cloned().collect())
     }
 
     async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<Location>>> {

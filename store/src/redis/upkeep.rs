@@ -36,12 +36,19 @@ pub(super) struct Upkeep {
 struct StoreState {
     /// `<id>.<count>`; empty until it was read.
     incarnation: Arc<str>,
-    live: FxHashSet<NodeIncarnation>,
+    live: LiveNodes,
     /// Why the server cannot be used, if it cannot.
     refusal: Option<String>,
     /// Why the data cannot be used, if it cannot.
     foreign: Option<String>,
     inspected: bool,
+}
+
+/// The nodes whose lease is valid, and the version of this list.
+#[derive(Clone, Default)]
+struct LiveNodes {
+    version: Arc<str>,
+    nodes: Arc<FxHashSet<NodeIncarnation>>,
 }
 
 impl Upkeep {
@@ -112,7 +119,7 @@ impl Upkeep {
             return Err(Error::Config(foreign));
         }
         let incarnation = format!("{id}.{count}");
-        let live = self.live().await?;
+        self.look_who_lives().await?;
         let mut known = self.known();
         if *known.incarnation != *incarnation {
             if !known.incarnation.is_empty() {
@@ -120,25 +127,26 @@ impl Upkeep {
             }
             known.incarnation = incarnation.into();
         }
-        known.live = live;
         Ok(())
     }
 
-    /// Reads the nodes whose lease is valid, and remembers them.
-    pub(super) async fn look_who_lives(&self) -> Result<FxHashSet<NodeIncarnation>> {
-        let live = self.live().await?;
-        self.known().live = live.clone();
-        Ok(live)
-    }
-
-    async fn live(&self) -> Result<FxHashSet<NodeIncarnation>> {
-        let mut row = self.connection.run_common(&script::NODES, Vec::new()).await?;
-        let mut live = FxHashSet::default();
+    /// Reads which nodes have a valid lease. The list itself is read only if it is
+    /// another one than that which was read last.
+    pub(super) async fn look_who_lives(&self) -> Result<Arc<FxHashSet<NodeIncarnation>>> {
+        let before = self.known().live.clone();
+        let mut row = self.connection.run_common(&script::NODES, vec![write::text(&before.version)]).await?;
+        let version = row.text()?;
+        if *version == *before.version {
+            return Ok(before.nodes);
+        }
+        let mut nodes = FxHashSet::default();
         while !row.is_done() {
             let node = NodeIncarnation::parse(&row.text()?);
-            live.insert(node.map_err(|error| Error::Corrupt(format!("the name of a node: {error}")))?);
+            nodes.insert(node.map_err(|error| Error::Corrupt(format!("the name of a node: {error}")))?);
         }
-        Ok(live)
+        let live = LiveNodes { version: Arc::from(&*version), nodes: Arc::new(nodes) };
+        self.known().live = live.clone();
+        Ok(live.nodes)
     }
 
     /// Those of the nodes whose lease has ended. A node that was not live when
@@ -147,14 +155,11 @@ impl Upkeep {
         &self,
         nodes: impl Iterator<Item = &NodeIncarnation> + Send,
     ) -> Result<FxHashSet<NodeIncarnation>> {
-        let mut unknown: FxHashSet<NodeIncarnation> = {
-            let known = self.known();
-            nodes.filter(|node| !known.live.contains(*node)).cloned().collect()
-        };
+        let known = self.known_live();
+        let mut unknown: FxHashSet<NodeIncarnation> = nodes.filter(|node| !known.contains(*node)).cloned().collect();
         if !unknown.is_empty() {
-            let live = self.live().await?;
+            let live = self.look_who_lives().await?;
             unknown.retain(|node| !live.contains(node));
-            self.known().live = live;
         }
         Ok(unknown)
     }
@@ -257,7 +262,7 @@ impl Redis {
 }
 
 impl Upkeep {
-    fn known_live(&self) -> FxHashSet<NodeIncarnation> {
-        self.known().live.clone()
+    fn known_live(&self) -> Arc<FxHashSet<NodeIncarnation>> {
+        self.known().live.nodes.clone()
     }
 }

@@ -21,8 +21,6 @@ const BATCH: usize = 256;
 const AT_ONCE: usize = 1_024;
 /// Seconds for which a router gathers acknowledgements.
 const ACKNOWLEDGE: f64 = 0.025;
-/// Bytes of a node's name in the list of nodes, with what Redis sends before it.
-const NAME_BYTES: f64 = 40.0;
 
 /// All nodes, and the messages that are under way.
 pub(super) struct Cluster {
@@ -376,12 +374,11 @@ impl Cluster {
         self.agenda.after(1.0, Event::GatewayBeats(gateway));
     }
 
-    /// A router's second: it reads the list of nodes twice, and in a Cluster sends
-    /// each gateway a count.
+    /// A router's second: it looks at Redis, and in a Cluster sends each gateway a
+    /// count.
     fn router_beats(&mut self, router: usize) {
         let gateways = self.plan.gateways as f64;
-        let look = (cost::LOOKS.value + 2.0 * gateways * cost::NODE_NAME.value) / 1e6;
-        self.travel(Event::ToPrimary(0, Call::Upkeep, look));
+        self.travel(Event::ToPrimary(0, Call::Upkeep, cost::LOOKS.value / 1e6));
         if self.plan.primaries > 1 {
             let counts = gateways / self.plan.primaries as f64 * cost::PUBLISH.value / 1e6;
             for primary in 0..self.plan.primaries {
@@ -428,8 +425,7 @@ impl Cluster {
             batch: self.batched as f64 / (self.batch_count as f64).max(1.0),
             envelopes: self.envelopes as f64 / plan.seconds,
             per_envelope: self.enveloped as f64 / (self.envelopes as f64).max(1.0),
-            list: (g * cost::LEASE.value + r * (cost::LOOKS.value + 2.0 * g * cost::NODE_NAME.value)) / 1e6,
-            list_bytes: 2.0 * r * g * NAME_BYTES,
+            leases: (g * cost::LEASE.value + r * cost::LOOKS.value) / 1e6,
             counts: if plan.primaries > 1 { r * g } else { 0.0 },
             links: plan.gateways * plan.routers,
         }

@@ -139,8 +139,7 @@ mod tests {
     #[test]
     fn alone_a_message_costs_what_one_alone_was_measured_to_cost() {
         let outcome = run(&Plan { rate: 10.0, acks: 1.0, seconds: 200.0, ..small() }).unwrap();
-        let beats =
-            (2.0 * cost::LEASE.value + 2.0 * (cost::LOOKS.value + 4.0 * cost::NODE_NAME.value)) / 10.0;
+        let beats = (2.0 * cost::LEASE.value + 2.0 * cost::LOOKS.value) / 10.0;
         // Two gateways and two routers give Redis work each second.
         let wakes = 4.0 / 10.0 * (cost::REDIS_ALONE.value - cost::REDIS_BATCHED.value) / 2.0;
         let alone = cost::GATEWAY_ALONE.value + cost::ROUTER_ALONE.value + cost::REDIS_ALONE.value;

@@ -40,10 +40,8 @@ pub struct Outcome {
     pub envelopes: f64,
     /// The mean number of deliveries in an envelope.
     pub per_envelope: f64,
-    /// Share of the primary that has the list of nodes, for leases and lists.
-    pub list: f64,
-    /// Bytes in a second that this primary sends for the list of nodes.
-    pub list_bytes: f64,
+    /// Share of the primary that has the leases, for leases and routers' looks.
+    pub leases: f64,
     /// Counts that routers publish for gateways in a second.
     pub counts: f64,
     /// Streams between gateways and routers.
@@ -85,9 +83,8 @@ impl fmt::Display for Outcome {
         )?;
         writeln!(
             f,
-            "  heartbeats {:.1} % of the primary with the list of nodes, {:.1} MB/s of lists, {:.0} counts/s, {} links",
-            self.list * 100.0,
-            self.list_bytes / 1e6,
+            "  heartbeats {:.1} % of the primary with the leases, {:.0} counts/s, {} links",
+            self.leases * 100.0,
             self.counts,
             self.links
         )?;
@@ -97,8 +94,8 @@ impl fmt::Display for Outcome {
                 "  NOTE       more than {ORIGINS} routers: gateways forget their numbers, and sessions catch up for nothing"
             )?;
         }
-        if self.list > 0.6 {
-            writeln!(f, "  NOTE       the list of nodes alone is too much for its primary")?;
+        if self.leases > 0.6 {
+            writeln!(f, "  NOTE       the leases alone are too much for their primary")?;
         }
         Ok(())
     }

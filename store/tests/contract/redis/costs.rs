@@ -1,6 +1,6 @@
 //! What operations cost: calls of Redis, and memory.
 
-use proto::{ConversationId, Cursor};
+use proto::{ConversationId, Cursor, NodeIncarnation};
 use store::model::{Acknowledge, Change, HandedOut, InboxQuery, PostResult, StartPoint};
 use testbed::RedisServer;
 
@@ -164,4 +164,51 @@ async fn the_amendments_of_a_group_that_is_gone_go_with_it() {
         let left = server.command(&["PTTL", &key]).await.unwrap().integer().unwrap();
         assert!(left > 0, "{key} goes with the group");
     }
+}
+
+#[tokio::test]
+async fn the_list_of_nodes_is_sent_only_when_it_is_another_one() {
+    let server = RedisServer::start().await.unwrap();
+    let router = open(config(server.url())).await;
+    let later = proto::Time::now().0 + 3_600_000;
+    let add = async |node: &NodeIncarnation| {
+        let lease = later.to_string();
+        server.command(&["ZADD", "{sb}nodes", &lease, node.as_str()]).await.unwrap().ok().unwrap();
+        server.command(&["HINCRBY", "{sb}incarnation", "added", "1"]).await.unwrap().ok().unwrap();
+    };
+    let mut nodes: Vec<_> = (0..500).map(|n| NodeIncarnation::new(&format!("gw-{n}")).unwrap()).collect();
+    for node in &nodes {
+        add(node).await;
+    }
+    let read = async |expected: &[NodeIncarnation]| {
+        let mut live = router.store.nodes().await.unwrap();
+        let mut expected = expected.to_vec();
+        live.sort();
+        expected.sort();
+        assert_eq!(live, expected);
+    };
+    read(&nodes).await;
+    let before = bytes_sent(&server).await;
+    for _ in 0..20 {
+        read(&nodes).await;
+    }
+    let twenty = bytes_sent(&server).await - before;
+    let list = nodes.iter().map(|node| node.as_str().len() as u64).sum::<u64>();
+    assert!(twenty < list, "20 reads of the same list: {twenty} bytes; the list has {list}");
+    // One ends, and another is added: as many as before, and yet another list.
+    let ended = nodes.remove(7);
+    server.command(&["ZREM", "{sb}nodes", ended.as_str()]).await.unwrap().ok().unwrap();
+    nodes.push(NodeIncarnation::new("gw-new").unwrap());
+    add(&nodes[499]).await;
+    read(&nodes).await;
+    // One ends: a shorter list.
+    server.command(&["ZADD", "{sb}nodes", "1", nodes[3].as_str()]).await.unwrap().ok().unwrap();
+    nodes.remove(3);
+    read(&nodes).await;
+}
+
+/// The bytes that the server has sent to all clients so far.
+async fn bytes_sent(server: &RedisServer) -> u64 {
+    let sent = server.info(&["INFO", "stats"], "total_net_output_bytes").await.unwrap();
+    sent.expect("every server counts them").parse().unwrap()
 }
