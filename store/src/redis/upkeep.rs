@@ -156,7 +156,8 @@ impl Upkeep {
         nodes: impl Iterator<Item = &NodeIncarnation> + Send,
     ) -> Result<FxHashSet<NodeIncarnation>> {
         let known = self.known_live();
-        let mut unknown: FxHashSet<NodeIncarnation> = nodes.filter(|node| !known.contains(*node)).cloned().collect();
+        let mut unknown: FxHashSet<NodeIncarnation> =
+            nodes.filter(|node| !known.contains(*node)).cloned().collect();
         if !unknown.is_empty() {
             let live = self.look_who_lives().await?;
             unknown.retain(|node| !live.contains(node));
