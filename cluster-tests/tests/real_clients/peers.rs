@@ -1,21 +1,17 @@
 //! The way between gateways: TLS on it, and what holds where there is none.
 
-use std::path::Path;
-
 use anyhow::{Context as _, Result};
 use cluster_tests::PATIENCE;
 use rstest::rstest;
 use serde_json::{Value, json};
-use testbed::wait;
+use testbed::{certificates, wait};
 use tokio::process::Command;
 
 use crate::scene::Scene;
 use crate::stock::{Kind, Stock, bodies, numbers, of};
 
-const CERTIFICATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/tests/certificates");
-
 fn file(name: &str) -> String {
-    Path::new(CERTIFICATES).join(name).display().to_string()
+    certificates().join(name).display().to_string()
 }
 
 #[tokio::test]
@@ -26,7 +22,7 @@ async fn gateways_talk_to_each_other_over_tls_and_to_nobody_else() -> Result<()>
         file("ours.key.pem"),
         file("ours.ca.pem"),
     );
-    let mut scene = Scene::start(&flags).await?;
+    let mut scene = Scene::start_all(&flags).await?;
     let mut bob = Stock::start(Kind::SocketIo, &scene.url(), "polling", "bob")?;
     bob.connected(1).await?;
     scene.write(0, &numbers(10)).await?;

@@ -2,7 +2,7 @@
 //! to bob through whichever gateway she is told.
 
 use anyhow::{Context as _, Result, ensure};
-use cluster_tests::Cluster;
+use cluster_tests::{Builder, Cluster};
 use loadtest::client::http::Http;
 use loadtest::fleet::Fleet;
 use serde_json::{Value, json};
@@ -19,7 +19,16 @@ pub(crate) struct Scene {
 impl Scene {
     /// With more flags for the gateways.
     pub(crate) async fn start(gateway_flags: &str) -> Result<Self> {
-        let mut cluster = Cluster::builder().apart().gateway_flags(gateway_flags).start().await?;
+        Self::of(Cluster::builder().gateway_flags(gateway_flags)).await
+    }
+
+    /// With more flags for routers and gateways alike.
+    pub(crate) async fn start_all(flags: &str) -> Result<Self> {
+        Self::of(Cluster::builder().router_flags(flags).gateway_flags(flags)).await
+    }
+
+    async fn of(cluster: Builder) -> Result<Self> {
+        let mut cluster = cluster.apart().start().await?;
         let balancer = Balancer::start(Program::Haproxy, &cluster.behind_balancer()).await?;
         Ok(Self { cluster, balancer })
     }
