@@ -113,7 +113,7 @@ pub static LOCATION: LazyLock<Cost> =
 /// Memory of Redis for a user: record, inbox and marks, without their entries.
 pub static USER: Cost = cost("a user's record: Redis", 1_000.0, "B", MEMORY);
 /// Memory of Redis for an entry of an inbox.
-pub static INBOX_ENTRY: Cost = cost("an inbox entry: Redis", 45.0, "B", MEMORY);
+pub static INBOX_ENTRY: Cost = cost("an inbox entry: Redis", 40.0, "B", MEMORY);
 /// Memory of Redis for an entry of a log, without the body.
 pub static MESSAGE: Cost = cost("a message in its log beside its body: Redis", 70.0, "B", MEMORY);
 /// Memory of Redis for a repeat key, which is kept for up to two days.
