@@ -1,5 +1,6 @@
 //! Moments that others than this process know: when a message was written, when a
-//! token ends. This is the one place that reads the clock of the day.
+//! token ends. What needs a calendar (certificates, HTTP's dates) reads the clock of
+//! the day by itself, all else here.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,6 +14,11 @@ impl Time {
     pub fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Whole seconds since the beginning of 1970, as tokens and signatures have them.
+    pub fn seconds(self) -> u64 {
+        self.0 / 1_000
     }
 
     /// How long ago `earlier` was; nothing, if it is later: two machines' clocks may

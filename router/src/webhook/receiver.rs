@@ -1,7 +1,7 @@
 //! The webhook as an HTTP client sees it: posts signed requests, one at a time.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use proto::Time;
 
 use super::args::Webhook;
 
@@ -51,7 +52,7 @@ impl Receiver {
 
     async fn try_post(&self, id: &str, body: Bytes) -> Result<(), String> {
         // Signed again for each try: receivers refuse old timestamps.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = Time::now().seconds();
         let request = Request::post(self.url.clone())
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, concat!("switchboard/", env!("CARGO_PKG_VERSION")))

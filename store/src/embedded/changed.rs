@@ -2,7 +2,7 @@
 //! time of the last change. A conversation has one row, however many marks
 //! change in it.
 
-use proto::{Cursor, Seq, UserId};
+use proto::{Cursor, Seq, Time, UserId};
 use redb::{ReadTransaction, ReadableTable};
 
 use super::inbox::{age, check};
@@ -10,7 +10,6 @@ use super::tables::{
     CHANGED_AT, CONVERSATIONS, INBOXES, MEMBERS, Tables, USER_NUMBERS, USERS, conversation, conversation_id,
     filed, member, members, number, user, user_id,
 };
-use super::writer::now;
 use crate::model::{Mark, MarkKind, MarksQuery, MarksSince};
 use crate::{Bounds, Result};
 
@@ -90,9 +89,9 @@ pub(super) fn read(
     let Some(number) = number(&txn.open_table(USER_NUMBERS)?, reader.as_str())? else {
         return Ok((Vec::new(), None));
     };
-    let oldest = now().saturating_sub(age(bounds));
+    let oldest = Time::now().0.saturating_sub(age(bounds));
     let since = match query.since {
-        MarksSince::Within(time) => now().saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        MarksSince::Within(time) => Time::now().before(time).0,
         MarksSince::Cursor(cursor) => filed_at(txn, number, cursor)?.saturating_sub(SLACK),
     };
     let from = (since.max(oldest).saturating_mul(1_000)).max(query.after.saturating_add(1));

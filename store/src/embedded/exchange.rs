@@ -10,13 +10,12 @@ use prost::Message as _;
 use proto::weight::in_list;
 use proto::wire::{Announcement, Entry, Envelope, Notice, Publication, Target};
 use proto::{
-    Bound, ChannelId, DeviceId, Load, NodeIncarnation, Position, SessionId, StoreIncarnation, UserId,
+    Bound, ChannelId, DeviceId, Load, NodeIncarnation, Position, SessionId, StoreIncarnation, Time, UserId,
 };
 use tokio::sync::Notify;
 
 use super::channels::PendingPublication;
 use super::post::PendingAnnouncement;
-use super::writer::now;
 use crate::model::{Location, Standing};
 use crate::{BusItem, Loss, Subscription};
 
@@ -126,7 +125,7 @@ impl Exchange {
         let last = sessions.is_empty() && before > 0;
         if last {
             state.locations.remove(user);
-            state.ended.insert(user.clone(), now());
+            state.ended.insert(user.clone(), Time::now().0);
         }
         last && state.watchers.contains_key(user)
     }
@@ -473,7 +472,7 @@ impl Drop for ExchangeSubscription {
             locations.retain(|user, sessions| {
                 sessions.retain(|location| location.node != self.node);
                 if sessions.is_empty() {
-                    ended.insert(user.clone(), now());
+                    ended.insert(user.clone(), Time::now().0);
                 }
                 !sessions.is_empty()
             });

@@ -153,7 +153,7 @@ mod tests {
     use super::super::long::LongTransaction;
     use super::super::open_file;
     use super::super::tables::{AMENDED, LOG, RECALLED, REFERENCES, REPEATS};
-    use super::super::writer::{Call, Job, Writer, now};
+    use super::super::writer::{Call, Job, Writer};
     use super::*;
     use crate::model::{
         Amenders, Amendment, HistoryQuery, HistoryRange, InboxQuery, NewEntry, Post, PostKind, PostResult,
@@ -216,9 +216,9 @@ mod tests {
         let writer = writer(&folder);
         let is_repeat = |posted| matches!(posted, PostResult::Done { duplicate: true, .. });
         assert!(!is_repeat(post(&writer, "key")));
-        sweep(&writer, now() + DAY - 60_000);
+        sweep(&writer, Time::now().0 + DAY - 60_000);
         assert!(is_repeat(post(&writer, "key")));
-        sweep(&writer, now() + DAY + 60_000);
+        sweep(&writer, Time::now().0 + DAY + 60_000);
         assert!(!is_repeat(post(&writer, "key")));
         let txn = writer.file.database().unwrap().begin_read().unwrap();
         assert_eq!(txn.open_table(REPEATS).unwrap().range::<(u64, u64, &str)>(..).unwrap().count(), 1);
@@ -240,7 +240,7 @@ mod tests {
         }
         let txn = writer.file.database().unwrap().begin_read().unwrap();
         assert_eq!(txn.open_table(AMENDED).unwrap().range::<(u64, u64)>(..).unwrap().count(), 1);
-        sweep(&writer, now() + 91 * DAY);
+        sweep(&writer, Time::now().0 + 91 * DAY);
         let txn = writer.file.database().unwrap().begin_read().unwrap();
         assert_eq!(txn.open_table(AMENDED).unwrap().range::<(u64, u64)>(..).unwrap().count(), 0);
         assert_eq!(txn.open_table(RECALLED).unwrap().range::<(u64, u64)>(..).unwrap().count(), 0);
@@ -254,7 +254,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let writer = writer(&folder);
         post_all(&writer, (0..3000).map(|number| message(&number.to_string())).collect());
-        sweep(&writer, now() + 89 * DAY);
+        sweep(&writer, Time::now().0 + 89 * DAY);
         let query = InboxQuery {
             user: alice(),
             after: proto::Cursor::ORIGIN,
@@ -265,7 +265,7 @@ mod tests {
         let page = read(&writer.file.database().unwrap().begin_read().unwrap(), &query, 1 << 20).unwrap();
         assert_eq!((page.events.len(), page.head.0, page.reset), (1_000, 3_000, None));
 
-        sweep(&writer, now() + 91 * DAY);
+        sweep(&writer, Time::now().0 + 91 * DAY);
         let txn = writer.file.database().unwrap().begin_read().unwrap();
         let page = read(&txn, &query, 1 << 20).unwrap();
         let (reason, head) = page.reset.unwrap();

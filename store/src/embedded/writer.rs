@@ -162,7 +162,7 @@ impl Writer {
                         continue;
                     }
                     self.keep_last_seen();
-                    let now = now();
+                    let now = Time::now().0;
                     let database = self.file.database();
                     let old = database.clone().and_then(|file| sweep.step(&file, &self.bounds, now));
                     let old_publications = database.and_then(|file| channels.step(&file, &self.bounds, now));
@@ -274,7 +274,7 @@ impl Writer {
             let mut posting = Posting {
                 tables: &mut tables,
                 bounds: &self.bounds,
-                now: now(),
+                now: Time::now().0,
                 next_log,
                 store: self.exchange.store(),
                 announcements: Vec::new(),
@@ -360,9 +360,4 @@ fn each<Q, A: 'static>(call: Call<Q, A>, mut apply: impl FnMut(&Q) -> Result<A>)
     Ok(Box::new(move |kept: Result<()>| {
         let _ = sender.send(kept.map(|()| answers));
     }))
-}
-
-/// The time in Unix milliseconds.
-pub(super) fn now() -> u64 {
-    Time::now().0
 }

@@ -1,10 +1,10 @@
 //! What a token claims, and the rules that its claims must follow.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use jsonwebtoken::Validation;
 use jsonwebtoken::errors::ErrorKind;
-use proto::{DeviceId, TokenEnd, UserId};
+use proto::{DeviceId, Time, TokenEnd, UserId};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -81,8 +81,10 @@ impl Rules {
     /// The token's end. Fails when it is too far ahead.
     fn end(&self, exp: &Value) -> Result<TokenEnd, Refusal> {
         let exp = seconds(exp);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let latest = now.saturating_add(self.longest).as_secs().saturating_add(LEEWAY);
+        let latest = Duration::from_millis(Time::now().0)
+            .saturating_add(self.longest)
+            .as_secs()
+            .saturating_add(LEEWAY);
         if exp <= latest {
             return Ok(TokenEnd(exp));
         }

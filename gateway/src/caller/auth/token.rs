@@ -3,11 +3,11 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use daemon::duration;
 use jsonwebtoken::{EncodingKey, Header};
-use proto::{DeviceId, UserId};
+use proto::{DeviceId, Time, UserId};
 use serde::Serialize;
 
 use crate::config::{self, MAX_TOKEN_LIFE, Secret, Wrong};
@@ -140,7 +140,7 @@ impl Token<'_> {
     /// Signs the token with HS256, valid from now on.
     pub fn sign(&self, secret: &Secret) -> jsonwebtoken::errors::Result<String> {
         // With a clock before 1970 the token has expired, which is right.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = Time::now().seconds();
         let claims = Claims {
             sub: self.sub,
             device: self.device,
