@@ -136,16 +136,51 @@ pub enum LogFormat {
 /// A parser for flags that may hold a secret, for clap's `value_parser`. Clap's
 /// own errors quote the value that they refuse; this one's do not.
 pub fn hidden<T>() -> Hidden<T> {
-    Hidden(PhantomData)
+    Hidden(Held::InFlag, PhantomData)
 }
 
-/// The parser that [`hidden`] makes.
+/// A parser for flags that name a file with a secret, for clap's `value_parser`: the
+/// flag's value is what the file holds. Neither that nor the file's other words are in
+/// its errors.
+pub fn in_file<T>() -> Hidden<T> {
+    Hidden(Held::InFile, PhantomData)
+}
+
+/// The parser that [`hidden`] and [`in_file`] make.
 #[derive(Debug)]
-pub struct Hidden<T>(PhantomData<fn() -> T>);
+pub struct Hidden<T>(Held, PhantomData<fn() -> T>);
+
+/// Where the secret is.
+#[derive(Debug, Clone, Copy)]
+enum Held {
+    InFlag,
+    InFile,
+}
+
+impl Held {
+    /// The secret, and what its errors begin with.
+    fn read(self, value: &OsStr) -> (Result<String, String>, String) {
+        match self {
+            Self::InFlag => {
+                (value.to_str().map(str::to_owned).ok_or("is not UTF-8".to_owned()), String::new())
+            }
+            Self::InFile => {
+                let path = Path::new(value);
+                let held = std::fs::read_to_string(path).map_err(|error| format!("cannot read it: {error}"));
+                let secret = held.map(|text| {
+                    // One line's end at the end of the file is none of the secret's.
+                    let text = text.strip_suffix('\n').unwrap_or(&text);
+                    text.strip_suffix('\r').unwrap_or(text).to_owned()
+                });
+                (secret, format!("{}: ", path.display()))
+            }
+        }
+    }
+}
 
 impl<T> Clone for Hidden<T> {
     fn clone(&self) -> Self {
-        Self(PhantomData)
+        Self(self.0, PhantomData)
     }
 }
 
@@ -157,54 +192,11 @@ where
     type Value = T;
 
     fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
-        let parsed = match value.to_str() {
-            None => Err("is not UTF-8".to_owned()),
-            Some(text) => text.parse().map_err(|wrong: T::Err| wrong.to_string()),
-        };
+        let (secret, whose) = self.0.read(value);
+        let parsed = secret.and_then(|text| text.parse().map_err(|wrong: T::Err| wrong.to_string()));
         parsed.map_err(|wrong| {
             let flag = arg.and_then(Arg::get_long).map_or_else(String::new, |name| format!("--{name}: "));
-            command.clone().error(ErrorKind::ValueValidation, format!("{flag}{wrong}"))
-        })
-    }
-}
-
-/// A parser for flags that name a file with a secret, for clap's `value_parser`: the
-/// flag's value is what the file holds. Neither that nor the file's other words are in
-/// its errors.
-pub fn in_file<T>() -> InFile<T> {
-    InFile(PhantomData)
-}
-
-/// The parser that [`in_file`] makes.
-#[derive(Debug)]
-pub struct InFile<T>(PhantomData<fn() -> T>);
-
-impl<T> Clone for InFile<T> {
-    fn clone(&self) -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<T> TypedValueParser for InFile<T>
-where
-    T: FromStr + Clone + Send + Sync + 'static,
-    T::Err: Display,
-{
-    type Value = T;
-
-    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
-        let path = Path::new(value);
-        let held = std::fs::read_to_string(path).map_err(|error| format!("cannot read it: {error}"));
-        let parsed = held.and_then(|text| {
-            // One line's end at the end of the file is none of the secret's.
-            let text = text.strip_suffix('\n').unwrap_or(&text);
-            let text = text.strip_suffix('\r').unwrap_or(text);
-            text.parse().map_err(|wrong: T::Err| wrong.to_string())
-        });
-        parsed.map_err(|wrong| {
-            let flag = arg.and_then(Arg::get_long).map_or_else(String::new, |name| format!("--{name}: "));
-            let text = format!("{flag}{}: {wrong}", path.display());
-            command.clone().error(ErrorKind::ValueValidation, text)
+            command.clone().error(ErrorKind::ValueValidation, format!("{flag}{whose}{wrong}"))
         })
     }
 }

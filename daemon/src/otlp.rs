@@ -20,9 +20,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
-use opentelemetry_otlp::{
-    LogExporter, MetricExporter, SpanExporter, WithHttpConfig as _, WithTonicConfig as _,
-};
+use opentelemetry_otlp::{LogExporter, MetricExporter, SpanExporter, WithHttpConfig, WithTonicConfig};
 use tokio::runtime::Handle;
 
 use crate::settings::Protocol;
@@ -35,36 +33,24 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) fn spans(protocol: Protocol, headers: &Headers) -> anyhow::Result<SpanExporter> {
     let exporter = match protocol {
-        Protocol::Grpc => SpanExporter::builder().with_tonic().with_metadata(headers.metadata()).build(),
-        Protocol::Http => SpanExporter::builder()
-            .with_http()
-            .with_http_client(Http::new()?)
-            .with_headers(headers.texts())
-            .build(),
+        Protocol::Grpc => headers.over_grpc(SpanExporter::builder().with_tonic()).build(),
+        Protocol::Http => headers.over_http(SpanExporter::builder().with_http())?.build(),
     };
     exporter.context("traces cannot be exported")
 }
 
 pub(crate) fn metrics(protocol: Protocol, headers: &Headers) -> anyhow::Result<MetricExporter> {
     let exporter = match protocol {
-        Protocol::Grpc => MetricExporter::builder().with_tonic().with_metadata(headers.metadata()).build(),
-        Protocol::Http => MetricExporter::builder()
-            .with_http()
-            .with_http_client(Http::new()?)
-            .with_headers(headers.texts())
-            .build(),
+        Protocol::Grpc => headers.over_grpc(MetricExporter::builder().with_tonic()).build(),
+        Protocol::Http => headers.over_http(MetricExporter::builder().with_http())?.build(),
     };
     exporter.context("metrics cannot be exported")
 }
 
 pub(crate) fn logs(protocol: Protocol, headers: &Headers) -> anyhow::Result<LogExporter> {
     let exporter = match protocol {
-        Protocol::Grpc => LogExporter::builder().with_tonic().with_metadata(headers.metadata()).build(),
-        Protocol::Http => LogExporter::builder()
-            .with_http()
-            .with_http_client(Http::new()?)
-            .with_headers(headers.texts())
-            .build(),
+        Protocol::Grpc => headers.over_grpc(LogExporter::builder().with_tonic()).build(),
+        Protocol::Http => headers.over_http(LogExporter::builder().with_http())?.build(),
     };
     exporter.context("logs cannot be exported")
 }
@@ -74,15 +60,18 @@ pub(crate) fn logs(protocol: Protocol, headers: &Headers) -> anyhow::Result<LogE
 pub struct Headers(HeaderMap);
 
 impl Headers {
-    fn metadata(&self) -> MetadataMap {
-        MetadataMap::from_headers(self.0.clone())
+    /// An exporter over gRPC that sends them.
+    fn over_grpc<B: WithTonicConfig>(&self, exporter: B) -> B {
+        exporter.with_metadata(MetadataMap::from_headers(self.0.clone()))
     }
 
-    fn texts(&self) -> HashMap<String, String> {
+    /// An exporter over HTTP that sends them.
+    fn over_http<B: WithHttpConfig>(&self, exporter: B) -> anyhow::Result<B> {
         let text = |(name, value): (&HeaderName, &HeaderValue)| {
             Some((name.to_string(), value.to_str().ok()?.to_owned()))
         };
-        self.0.iter().filter_map(text).collect()
+        let headers: HashMap<String, String> = self.0.iter().filter_map(text).collect();
+        Ok(exporter.with_http_client(Http::new()?).with_headers(headers))
     }
 }
 

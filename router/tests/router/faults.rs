@@ -222,7 +222,7 @@ async fn failure(gateway: &mut Gateway, command: Command) -> Failure {
 #[tokio::test]
 async fn a_store_that_is_away_is_unavailable_with_advice_to_wait() {
     let (service, _shutdown) = service(Faulty::Fails(Error::Unavailable("gone".into())), Config::default());
-    let mut gateway = Gateway::open(RouterClient::new(service.server())).await;
+    let mut gateway = Gateway::open(RouterClient::new(service.server())).await.unwrap();
     for command in commands() {
         let failure = failure(&mut gateway, command.clone()).await;
         assert_eq!((failure.code.as_str(), failure.retry_after_ms), ("unavailable", 1_000), "{command:?}");
@@ -233,7 +233,7 @@ async fn a_store_that_is_away_is_unavailable_with_advice_to_wait() {
 #[tokio::test]
 async fn a_store_that_cannot_be_read_is_a_fault_of_the_server() {
     let (service, _shutdown) = service(Faulty::Fails(Error::Corrupt("secret".into())), Config::default());
-    let mut gateway = Gateway::open(RouterClient::new(service.server())).await;
+    let mut gateway = Gateway::open(RouterClient::new(service.server())).await.unwrap();
     for command in commands() {
         let failure = failure(&mut gateway, command.clone()).await;
         assert_eq!((failure.code.as_str(), failure.retry_after_ms), ("internal", 0), "{command:?}");
@@ -244,7 +244,7 @@ async fn a_store_that_cannot_be_read_is_a_fault_of_the_server() {
 #[tokio::test]
 async fn a_change_that_loses_every_race_is_called_off() {
     let (service, _shutdown) = service(Faulty::Races, Config::default());
-    let mut gateway = Gateway::open(RouterClient::new(service.server())).await;
+    let mut gateway = Gateway::open(RouterClient::new(service.server())).await.unwrap();
     let rename = wire::Rename { conversation: "g_00000000000000000000000000".into(), name: "coffee".into() };
     assert_eq!(failure(&mut gateway, Command::Rename(rename)).await.code, "unavailable");
 }
@@ -257,7 +257,8 @@ async fn a_store_that_hangs_cannot_hold_the_drain() {
     let address = listener.local_addr().unwrap();
     let mut server = JoinSet::new();
     server.spawn(router::serve(listener, router::Port::default(), service, shutdown.clone()));
-    let mut gateway = Gateway::open(RouterClient::connect(format!("http://{address}")).await.unwrap()).await;
+    let mut gateway =
+        Gateway::open(RouterClient::connect(format!("http://{address}")).await.unwrap()).await.unwrap();
     gateway.post("alice", send("alice~bob", "1")).await;
     shutdown.cancel();
     soon("the server's end", server.join_next()).await.unwrap().unwrap().unwrap();

@@ -74,11 +74,11 @@ impl Running {
 
     pub(crate) async fn connect(&self) -> Gateway {
         let client = RouterClient::connect(format!("http://{}", self.address)).await.unwrap();
-        Gateway::open(client).await
+        Gateway::open(client).await.unwrap()
     }
 
     pub(crate) async fn in_process(&self) -> Gateway {
-        Gateway::open(RouterClient::new(self.service.server())).await
+        Gateway::open(RouterClient::new(self.service.server())).await.unwrap()
     }
 
     pub(crate) async fn listen(&self, node: &str) -> Ear {
@@ -104,18 +104,7 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    pub(crate) async fn open<T>(client: RouterClient<T>) -> Self
-    where
-        T: tonic::client::GrpcService<tonic::body::Body>,
-        T::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-        T::ResponseBody: tonic::codegen::Body<Data = bytes::Bytes> + Send + 'static,
-        <T::ResponseBody as tonic::codegen::Body>::Error:
-            Into<Box<dyn std::error::Error + Send + Sync>> + Send,
-    {
-        Self::try_open(client).await.unwrap()
-    }
-
-    pub(crate) async fn try_open<T>(client: RouterClient<T>) -> Result<Self, tonic::Status>
+    pub(crate) async fn open<T>(client: RouterClient<T>) -> Result<Self, tonic::Status>
     where
         T: tonic::client::GrpcService<tonic::body::Body>,
         T::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -52,7 +52,9 @@ async fn only_who_has_a_certificate_of_ours_is_let_in_and_the_others_go_on() {
     let port = Port { tls: Some(tls("ours", "ours")), ..Port::default() };
     let router = Running::on(port, Config::default()).await;
     let mut gateway =
-        Gateway::open(RouterClient::new(channel(&router, tls("renewed", "ours")).await.unwrap())).await;
+        Gateway::open(RouterClient::new(channel(&router, tls("renewed", "ours")).await.unwrap()))
+            .await
+            .unwrap();
     gateway.send("alice", "alice~bob", "1").await;
     for (name, authority) in [("theirs", "both"), ("theirs", "theirs"), ("other", "ours")] {
         assert!(!is_let_in(&router, tls(name, authority)).await, "{name} {authority}");
@@ -149,7 +151,7 @@ async fn no_more_connections_are_let_in_than_may_be_and_one_that_ends_makes_room
     let mut third = soon("room", async {
         loop {
             if let Ok(client) = RouterClient::connect(format!("http://{}", router.address)).await
-                && let Ok(gateway) = Gateway::try_open(client).await
+                && let Ok(gateway) = Gateway::open(client).await
             {
                 return gateway;
             }

@@ -295,7 +295,7 @@ async fn what_a_router_did_not_come_to_tell_another_tells() {
         (service, store, shutdown.drop_guard())
     };
     let (first, _store, stop) = start(&hanging).await;
-    let mut gateway = Gateway::open(RouterClient::new(first.server())).await;
+    let mut gateway = Gateway::open(RouterClient::new(first.server())).await.unwrap();
     for _ in 0..5 {
         gateway.send("alice", "alice~bob", "1").await;
     }
