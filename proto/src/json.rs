@@ -5,7 +5,8 @@
 //! send ([`check_line`]).
 
 use memchr::{memchr, memchr2_iter};
-use serde::de::IgnoredAny;
+
+use crate::scanner;
 
 /// JSON nested deeper than this is refused (PROTOCOL.md §5).
 pub const MAX_DEPTH: usize = 128;
@@ -16,32 +17,24 @@ pub const MAX_NUMBER: u64 = 1 << 53;
 
 /// Digits of the largest double: a number needs an exponent or as many digits
 /// to be beyond it.
-const DIGITS: usize = 309;
+pub(crate) const DIGITS: usize = 309;
 
 /// Fails unless this is one JSON value on one line, which every reader can read. The
 /// error is what comes behind the value's name.
 pub fn check_line(bytes: &[u8]) -> Result<(), &'static str> {
-    if is_plain_text(bytes) {
+    let text = std::str::from_utf8(bytes).map_err(|_| "is not valid UTF-8")?;
+    let Some(json) = scanner::value(text) else {
+        return Err(if too_deep(text) { "is nested too deep" } else { "is not valid JSON" });
+    };
+    // With blanks around it there may be a line break among them.
+    if json.plain && json.text.len() == text.len() {
         return Ok(());
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| "is not valid UTF-8")?;
-    if too_deep(text) {
-        return Err("is nested too deep");
-    }
-    serde_json::from_str::<IgnoredAny>(text).map_err(|_| "is not valid JSON")?;
     // Inside of strings JSON has none.
     if text.bytes().any(|byte| matches!(byte, b'\n' | b'\r')) {
         return Err("is not on one line");
     }
     unreadable(text).map_or(Ok(()), Err)
-}
-
-/// Whether this is a JSON string without escapes, of ASCII alone: most bodies are.
-fn is_plain_text(bytes: &[u8]) -> bool {
-    let inner = bytes.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
-    // All are looked at, even after a bad one: that is faster.
-    let is_plain = |byte: &u8| (0x20..0x80).contains(byte) & (*byte != b'"') & (*byte != b'\\');
-    inner.is_some_and(|inner| inner.iter().fold(true, |so_far, byte| so_far & is_plain(byte)))
 }
 
 /// Why not every reader could read this valid JSON; nothing when all can.

@@ -3,13 +3,14 @@
 //! messages. No I/O; one place reads the clock ([`time`]).
 //!
 //! In reading order: [`id`] (users, conversations, nodes), [`label`] (texts for
-//! people), [`json`] (what every reader can read), [`position`] (seq, position, cursor), [`bookmark`] (a cursor that
-//! also covers channels), [`command`] (what clients ask for), [`limits`] (the
+//! people), [`scanner`] (a walk over JSON), [`json`] (what every reader can read),
+//! [`position`] (seq, position, cursor), [`bookmark`] (a cursor that also covers
+//! channels), [`command`] (what clients ask for), [`limits`] (the
 //! limits of commands), [`request`] (what gateways ask routers), [`outcome`]
 //! (error codes, ends of sessions, resets), [`allowance`] (rate limits),
 //! [`weight`] (limits of batches and pages), [`secret_url`] (a URL that hides
-//! its secrets when it is printed), [`time`] (moments), [`wire`] (the generated messages) and
-//! [`codec`] (how gRPC encodes them).
+//! its secrets when it is printed), [`time`] (moments), [`wire`] (the generated
+//! messages) and [`codec`] (how gRPC encodes them).
 
 pub mod allowance;
 pub mod bookmark;
@@ -22,6 +23,7 @@ pub mod limits;
 pub mod outcome;
 pub mod position;
 pub mod request;
+pub mod scanner;
 pub mod secret_url;
 pub mod time;
 pub mod weight;

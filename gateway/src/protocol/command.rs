@@ -5,6 +5,7 @@ use bytes::Bytes;
 use memchr::memchr2;
 use proto::json::unreadable;
 use proto::limits::MAX_PAGE;
+use proto::scanner::Json;
 use proto::{
     ChannelId, Class, ClientMessageId, CommandKind, ConversationId, Cursor, DeviceId, FormError, Seq, UserId,
     label,
@@ -13,7 +14,6 @@ use rustc_hash::FxHashSet;
 
 use crate::protocol::failure::Failure;
 use crate::protocol::fields::{Fields, missing};
-use crate::protocol::scanner::Json;
 use crate::protocol::scopes::Scopes;
 
 pub use proto::limits::{MAX_BODY_BYTES, MAX_FRAME_BYTES, MAX_RECIPIENTS, MAX_USERS};

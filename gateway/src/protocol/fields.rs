@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use proto::FormError;
 use proto::json::{MAX_DEPTH, MAX_NUMBER, half_a_pair, too_deep};
+use proto::scanner::{self, Json};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use crate::protocol::failure::Failure;
-use crate::protocol::scanner::{self, Json};
 
 /// The fields of one command, unchecked, borrowed from its text.
 #[derive(Debug, Default)]

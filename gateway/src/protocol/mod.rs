@@ -4,8 +4,8 @@
 //! allows, [`unauthorized`] why one does not hold, [`query`] a request's parameters. [`frame`] is what a client gets,
 //! made of an [`answer`], an [`event`], a [`publication`] or a [`failure`];
 //! [`mark`] and [`jump`] are two that others look at. [`json`] and [`binary`]
-//! write them, `parts` what several have; `scanner` reads JSON, and [`proto::json`] says which of
-//! it others could not read.
+//! write them, `parts` what several have. [`proto::scanner`] reads JSON, and [`proto::json`] says
+//! which of it others could not read.
 
 pub mod answer;
 pub mod binary;
@@ -20,6 +20,5 @@ pub mod mark;
 mod parts;
 pub mod publication;
 pub mod query;
-mod scanner;
 pub mod scopes;
 pub mod unauthorized;

@@ -3,13 +3,12 @@
 
 use bytes::Bytes;
 use prost::Message as _;
-use proto::CommandKind;
 use proto::wire::client::{self, command};
+use proto::{CommandKind, scanner};
 use serde::de::IgnoredAny;
 
 use crate::protocol::failure::Failure;
 use crate::protocol::fields::{Fields, check_depth};
-use crate::protocol::scanner;
 
 /// A command's `type` and fields, to be checked like those of a JSON frame;
 /// `ref` and `as` are among them.

@@ -2,26 +2,21 @@
 //! where are the members of its object? What a command does not need is not
 //! looked at a second time, and nothing is copied.
 
-use proto::json::MAX_DEPTH;
-
-/// Bytes of a number from which on it may be beyond a double without an exponent.
-const LONG_NUMBER: usize = 309;
+use crate::json::{DIGITS, MAX_DEPTH};
 
 /// A JSON value as it stands in a text, without the blanks around it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Json<'a> {
-    pub(super) text: &'a str,
+pub struct Json<'a> {
+    /// The value's text.
+    pub text: &'a str,
     /// It has no escape, no number that may be beyond a double, and no line break.
-    pub(super) plain: bool,
+    pub plain: bool,
 }
 
 /// The members of the object that `text` is, in their order: the name, still in
 /// its quotes, and the value. `member` is told of them while the text is
 /// read. Nothing when the text is no object, is not valid or is nested too deep.
-pub(super) fn object<'a>(
-    text: &'a str,
-    mut member: impl FnMut(Json<'a>, Json<'a>) -> Option<()>,
-) -> Option<()> {
+pub fn object<'a>(text: &'a str, mut member: impl FnMut(Json<'a>, Json<'a>) -> Option<()>) -> Option<()> {
     let mut scanner = Scanner::of(text);
     scanner.blanks();
     scanner.sequence(b'{', b'}', |scanner| {
@@ -33,7 +28,7 @@ pub(super) fn object<'a>(
 }
 
 /// The value that `text` is. Nothing when it is not valid or is nested too deep.
-pub(super) fn value(text: &str) -> Option<Json<'_>> {
+pub fn value(text: &str) -> Option<Json<'_>> {
     let mut scanner = Scanner::of(text);
     scanner.blanks();
     let json = scanner.json(|scanner| scanner.value(0))?;
@@ -152,7 +147,7 @@ impl<'a> Scanner<'a> {
             self.skip(|byte| matches!(byte, b'+' | b'-'), 1);
             self.digits()?;
         }
-        self.plain &= self.at - from < LONG_NUMBER;
+        self.plain &= self.at - from < DIGITS;
         Some(())
     }
 
@@ -359,7 +354,7 @@ mod tests {
     #[test]
     fn what_may_need_a_second_look_is_not_plain() {
         let plain = |text: &str| value(text).unwrap().plain;
-        let digits = "1".repeat(LONG_NUMBER);
+        let digits = "1".repeat(DIGITS);
         for text in [r#""a\n""#, "[1e3]", "[-2E1]", "[1,\n2]", "{\"a\":\r1}", &digits] {
             assert!(!plain(text), "{text}");
         }
