@@ -98,6 +98,70 @@ async fn a_client_goes_on_over_a_websocket_while_messages_flow() {
     server.stop().await;
 }
 
+/// More than the echo keeps: it takes the rest once something of it was read.
+fn many() -> Vec<String> {
+    (0..20_000).map(|number| format!("4{number}")).collect()
+}
+
+/// A client that upgrades polls no more until its POST is answered (as engine.io-client
+/// does it).
+#[tokio::test]
+async fn a_post_waits_for_no_poll_while_its_client_upgrades() {
+    let server = Server::start().await;
+    for probed_first in [true, false] {
+        let client = begin(&server).await;
+        let mut socket = server.websocket(&websocket(&client)).await;
+        let sent = many();
+        let posted = server.post(&client, sent.join("\u{1e}"));
+        let upgrading = async {
+            socket.text("2probe").await;
+            assert_eq!(socket.next_text().await, "3probe");
+        };
+        if probed_first {
+            upgrading.await;
+            assert_eq!(posted.await.status, 200);
+        } else {
+            let (posted, ()) = tokio::join!(posted, upgrading);
+            assert_eq!(posted.status, 200);
+        }
+        socket.text("5").await;
+        socket.text("4last").await;
+        for packet in &sent {
+            assert_eq!(socket.next_text().await, *packet);
+        }
+        assert_eq!(socket.next_text().await, "4last");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_post_has_left_comes_by_polls_if_its_client_does_not_upgrade() {
+    let server = Server::start().await;
+    let client = begin(&server).await;
+    let mut socket = server.websocket(&websocket(&client)).await;
+    socket.text("2probe").await;
+    assert_eq!(socket.next_text().await, "3probe");
+    let mut sent = many();
+    assert_eq!(server.post(&client, sent.join("\u{1e}")).await.status, 200);
+    drop(socket);
+    // The next one waits behind it.
+    let more = many();
+    let post = server.post(&client, more.join("\u{1e}"));
+    sent.extend(more.iter().cloned());
+    let mut echoed: Vec<String> = Vec::new();
+    let polls = async {
+        while echoed.len() < sent.len() {
+            let answer = server.get(&client).await;
+            assert_eq!(answer.status, 200);
+            echoed.extend(answer.body.split('\u{1e}').filter(|packet| *packet != "6").map(str::to_owned));
+        }
+    };
+    let (posted, ()) = tokio::join!(post, polls);
+    assert_eq!(posted.status, 200);
+    assert!(echoed == sent, "each once and in order");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn one_websocket_at_a_time_is_tried() {
     let server = Server::start().await;

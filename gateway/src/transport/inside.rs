@@ -4,6 +4,7 @@
 //! `conformance`.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
@@ -19,6 +20,25 @@ pub enum Message {
     Text(String),
     /// Bytes. SockJS has none.
     Binary(Bytes),
+}
+
+impl Message {
+    /// Bytes of its content.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// Messages of a client's that the exchange has not taken yet.
+#[derive(Debug, Default)]
+pub(super) struct Unheard {
+    /// In their order.
+    pub(super) messages: VecDeque<Message>,
+    /// Bytes that the exchange was told of ([`Exchange::hold`]).
+    pub(super) held: usize,
 }
 
 /// Begins an exchange with each client. Called by many requests at once.

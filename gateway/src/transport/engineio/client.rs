@@ -2,6 +2,7 @@
 //! requests that are under way. Its poll, its POST and the WebSocket that it may
 //! upgrade to use it at the same time.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::packet::Payload;
 use super::portions::Portions;
 use super::refusal::Refusal;
 use crate::order;
-use crate::transport::inside::{Close, Exchange, Message};
+use crate::transport::inside::{Close, Exchange, Message, Unheard};
 
 /// Packets in the answer to a poll: python-engineio refuses an answer with more
 /// and loses its connection.
@@ -42,6 +43,15 @@ struct State {
     /// The POST that is under way, with the waker of its task.
     posting: bool,
     post: Option<Waker>,
+    /// Bytes of that POST that are held.
+    posted: usize,
+    /// What a POST has left here: the client pauses its polls before it upgrades, and
+    /// waits until its POST is answered. So a POST cannot wait then until a poll has
+    /// taken the answers that make room for its packets. At most the rest of one POST;
+    /// it is handed over before anything that comes later.
+    left: VecDeque<Message>,
+    /// Whether the POST that is under way may leave its rest.
+    may_leave: bool,
     upgrade: Upgrade,
     /// The waker of the WebSocket that probes.
     probing: Option<Waker>,
@@ -77,6 +87,9 @@ impl Client {
             poll: None,
             posting: false,
             post: None,
+            posted: 0,
+            left: VecDeque::new(),
+            may_leave: false,
             upgrade: Upgrade::No,
             probing: None,
             over: None,
@@ -161,6 +174,7 @@ impl Client {
             return Err(Refusal::Request);
         }
         state.posting = true;
+        state.may_leave = state.left.is_empty();
         Ok(())
     }
 
@@ -168,31 +182,36 @@ impl Client {
         self.lock().posting = false;
     }
 
-    /// Waits until the exchange takes a message. Fails if the client has ended
-    /// meanwhile.
-    pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+    /// Waits until the exchange takes this message, or until the POST may leave it
+    /// here. Fails if the client has ended meanwhile.
+    pub(super) fn poll_hear(
+        &self,
+        cx: &mut Context<'_>,
+        message: &mut Option<Message>,
+    ) -> Poll<Result<(), Refusal>> {
         let mut state = self.lock();
-        let Some(exchange) = &mut state.exchange else { return Poll::Ready(Err(Refusal::Request)) };
-        let ready = exchange.poll_ready(cx);
-        if ready.is_pending() {
-            state.post = Some(cx.waker().clone());
+        let room = state.hand_over(cx);
+        let may_leave = state.may_leave && matches!(state.upgrade, Upgrade::Probed(_));
+        let State { exchange: Some(exchange), left, .. } = &mut *state else {
+            return Poll::Ready(Err(Refusal::Request));
+        };
+        if let Poll::Ready(handed) = room {
+            let heard = handed.and_then(|()| message.take().map_or(Ok(()), |message| exchange.hear(message)));
+            return Poll::Ready(heard.map_err(|_| Refusal::Request));
         }
-        ready.map(Ok)
-    }
-
-    pub(super) fn hear(&self, message: Message) -> Result<(), Refusal> {
-        match &mut self.lock().exchange {
-            Some(exchange) => exchange.hear(message).map_err(|_| Refusal::Request),
-            None => Err(Refusal::Request),
+        if may_leave {
+            left.extend(message.take());
+            return Poll::Ready(Ok(()));
         }
+        state.post = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Counts so many bytes of a POST that wait here.
     pub(super) fn hold(&self, bytes: usize) -> Result<(), Refusal> {
-        match &mut self.lock().exchange {
-            Some(exchange) => exchange.hold(bytes).map_err(Refusal::Inside),
-            None => Err(Refusal::Request),
-        }
+        let mut state = self.lock();
+        state.posted = bytes;
+        state.weigh()
     }
 
     /// Notes the client's `pong`.
@@ -213,13 +232,14 @@ impl Client {
         free
     }
 
-    /// The WebSocket has probed: polls are answered soon from now on.
+    /// The WebSocket has probed: polls and POSTs are answered soon from now on.
     pub(super) fn probed(&self) {
         let mut state = self.lock();
         if state.upgrade != Upgrade::Done {
             state.upgrade = Upgrade::Probed(Instant::now());
         }
         wake(&mut state.poll);
+        wake(&mut state.post);
     }
 
     /// Gives the upgrade up: polls go on as before.
@@ -241,15 +261,18 @@ impl Client {
         Poll::Pending
     }
 
-    /// Completes the upgrade: the exchange is the WebSocket's from now on.
-    pub(super) fn upgrade(&self) -> Option<(Box<dyn Exchange>, Heartbeat)> {
+    /// Completes the upgrade: the exchange, and what is left of a POST, are the
+    /// WebSocket's from now on.
+    pub(super) fn upgrade(&self) -> Option<(Box<dyn Exchange>, Heartbeat, Unheard)> {
         let mut state = self.lock();
+        let held = state.posted + weight(&state.left);
         let exchange = state.exchange.take()?;
+        let unheard = Unheard { messages: std::mem::take(&mut state.left), held };
         state.upgrade = Upgrade::Done;
         state.probing = None;
         wake(&mut state.poll);
         wake(&mut state.post);
-        Some((exchange, state.heartbeat))
+        Some((exchange, state.heartbeat, unheard))
     }
 
     fn lock(&self) -> LockGuard<'_, State> {
@@ -274,7 +297,38 @@ impl State {
         wake(&mut self.poll);
         wake(&mut self.post);
         wake(&mut self.probing);
+        self.left = VecDeque::new();
         self.exchange.take()
+    }
+
+    /// Gives the exchange what a POST has left. Ready once it takes one more message.
+    fn hand_over(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Close>> {
+        let Some(exchange) = &mut self.exchange else { return Poll::Pending };
+        let mut handed = false;
+        let ready = loop {
+            if exchange.poll_ready(cx).is_pending() {
+                break Poll::Pending;
+            }
+            let Some(message) = self.left.pop_front() else { break Poll::Ready(Ok(())) };
+            handed = true;
+            if let Err(close) = exchange.hear(message) {
+                break Poll::Ready(Err(close));
+            }
+        };
+        if handed {
+            // Less is held than before: that is never refused.
+            let _ = self.weigh();
+        }
+        ready
+    }
+
+    /// Counts what is held now.
+    fn weigh(&mut self) -> Result<(), Refusal> {
+        let bytes = self.posted + weight(&self.left);
+        match &mut self.exchange {
+            Some(exchange) => exchange.hold(bytes).map_err(Refusal::Inside),
+            None => Err(Refusal::Request),
+        }
     }
 
     /// The packets that answer a poll, if there are any now. An exchange that ends is
@@ -294,6 +348,14 @@ impl State {
             Some(Over::Left) => payload.noop(),
             Some(Over::Ended) => payload.close(),
             None => {}
+        }
+        if !self.left.is_empty() {
+            if let Poll::Ready(Err(_)) = self.hand_over(cx) {
+                payload.close();
+                *ended = self.end(Over::Ended);
+            }
+            // From now on the exchange wakes this task alone when it has room.
+            wake(&mut self.post);
         }
         let Some(exchange) = &mut self.exchange else {
             return Some(if payload.is_empty() { Err(Refusal::Request) } else { Ok(payload) });
@@ -340,6 +402,11 @@ fn gather(
         result?;
     }
     Ok(())
+}
+
+/// What messages take here.
+fn weight(messages: &VecDeque<Message>) -> usize {
+    messages.iter().map(|message| size_of::<Message>() + message.len()).sum()
 }
 
 fn wake(waiting: &mut Option<Waker>) {

@@ -106,21 +106,22 @@ async fn post(server: Arc<Server>, client: Arc<Client>, request: Request) -> Res
     heard.map(|()| text("text/html", Bytes::from_static(b"ok")))
 }
 
-/// Hands the packets of a POST to the exchange, each when there is room for it.
+/// Hands the packets of a POST to the exchange, each when there is room for it. If the
+/// client is about to upgrade, they do not wait for that ([`Client::poll_hear`]).
 async fn hear(under_way: &UnderWay, body: &[u8]) -> Result<(), Refusal> {
     let UnderWay { server, client, .. } = under_way;
     let text = std::str::from_utf8(body).map_err(|_| Refusal::Request)?;
     for packet in packets(text) {
         match packet {
             Some(Packet::Message(message)) => {
-                match poll_fn(|cx| client.poll_ready(cx)).now_or_never() {
-                    Some(ready) => ready?,
+                let mut message = Some(message);
+                match poll_fn(|cx| client.poll_hear(cx, &mut message)).now_or_never() {
+                    Some(heard) => heard?,
                     None => {
                         client.hold(body.len())?;
-                        poll_fn(|cx| client.poll_ready(cx)).await?;
+                        poll_fn(|cx| client.poll_hear(cx, &mut message)).await?;
                     }
                 }
-                client.hear(message)?;
             }
             Some(Packet::Pong) => client.pong(),
             Some(Packet::Close) => {

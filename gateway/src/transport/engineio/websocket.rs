@@ -18,7 +18,7 @@ use super::packet::{PROBE, Packet};
 use super::refusal::Refusal;
 use super::server::Server;
 use crate::transport::inside::{Close, Message};
-use crate::transport::websocket::carry::{Framing, Terms, carry, carry_on, say_goodbye};
+use crate::transport::websocket::carry::{Framing, Start, Terms, carry, carry_on, say_goodbye};
 use crate::transport::websocket::socket::Socket;
 use crate::transport::websocket::{codec, handshake};
 
@@ -66,11 +66,12 @@ async fn take_over(server: &Server, client: &Client, upgrade: OnUpgrade) {
     let mut socket = Socket::new(upgraded, server.settings.max_payload);
     let probed = timeout(server.settings.upgrade_timeout, probe(&mut socket, client)).await;
     let exchange = probed.ok().flatten().and_then(|()| client.upgrade());
-    let Some((exchange, heartbeat)) = exchange else {
+    let Some((exchange, heartbeat, unheard)) = exchange else {
         client.give_up_upgrade();
         return say_goodbye(&mut socket, &NOT_TAKEN).await;
     };
-    carry_on(socket, exchange, Packets { first: None }, terms(server), heartbeat.asks_next()).await;
+    let start = Start { ask: heartbeat.asks_next(), unheard };
+    carry_on(socket, exchange, Packets { first: None }, terms(server), start).await;
     server.forget(client);
 }
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::codec::{self, Message as Heard};
 use super::socket::Socket;
 use super::{Farewell, NO_ROOM, close};
-use crate::transport::inside::{Close, Exchange, Message};
+use crate::transport::inside::{Close, Exchange, Message, Unheard};
 
 /// Messages taken from the exchange at a time.
 const BATCH: usize = 64;
@@ -70,6 +70,14 @@ pub(in crate::transport) struct Terms {
     pub(in crate::transport) most: usize,
 }
 
+/// With what a WebSocket goes on that was a client of another kind before.
+pub(in crate::transport) struct Start {
+    /// When the peer is first asked for a sign of life.
+    pub(in crate::transport) ask: Instant,
+    /// What it has said there, and the exchange has not taken.
+    pub(in crate::transport) unheard: Unheard,
+}
+
 /// Carries the exchange over what comes of a handshake.
 pub(in crate::transport) async fn carry<F: Framing>(
     upgrade: OnUpgrade,
@@ -79,31 +87,31 @@ pub(in crate::transport) async fn carry<F: Framing>(
 ) {
     // Otherwise the client has gone before it was answered.
     if let Ok(upgraded) = upgrade.await {
-        let ask = Instant::now() + terms.interval;
-        carry_on(Socket::new(upgraded, terms.most), exchange, framing, terms, ask).await;
+        let start = Start { ask: Instant::now() + terms.interval, unheard: Unheard::default() };
+        carry_on(Socket::new(upgraded, terms.most), exchange, framing, terms, start).await;
     }
 }
 
-/// Carries the exchange until one side ends it. `ask`: when the peer is first asked
-/// for a sign of life.
+/// Carries the exchange until one side ends it.
 pub(in crate::transport) async fn carry_on<F: Framing>(
     socket: Socket,
     exchange: Box<dyn Exchange>,
     framing: F,
     terms: Terms,
-    ask: Instant,
+    start: Start,
 ) {
+    let Start { ask, unheard: Unheard { messages, held } } = start;
     let carrier = Carrier {
         socket,
         exchange,
         framing,
         terms,
         begun: false,
-        taken: VecDeque::new(),
+        taken: messages,
         heard: Instant::now(),
         ask,
         blocked: None,
-        held: 0,
+        held,
     };
     carrier.serve().await;
 }
@@ -120,7 +128,7 @@ struct Carrier<F> {
     terms: Terms,
     begun: bool,
     /// Heard, and waiting for the exchange to be ready: at most what is in one
-    /// message of the WebSocket.
+    /// message of the WebSocket, or the rest of one POST.
     taken: VecDeque<Message>,
     /// When something was last heard from the peer.
     heard: Instant,
