@@ -13,7 +13,7 @@ use std::time::Duration;
 pub use self::peers::Among;
 use axum::Router;
 use gateway::accept::Acceptor;
-use gateway::config::Limits;
+use gateway::config::{Limits, Proxies};
 use gateway::peer::port::Port;
 use gateway::peer::{OtherGateways, RelayConfig};
 use gateway::transport::engineio;
@@ -93,7 +93,7 @@ pub async fn serve(
     }
     let raw = plain::routes("/ws", Arc::new(echo::Echo), limits.command_timeout, MAX_RAW, &tracker);
     let routes = polled.merge(raw).layer(engineio::cors(|_| true)).merge(sockjs);
-    let acceptor = Acceptor::new(routes, &limits, limits.command_timeout, None);
+    let acceptor = Acceptor::new(routes, &limits, Proxies::none(), limits.command_timeout, None);
     acceptor.run(listener, &stop).await;
     ending.cancel();
     acceptor.finish(LAST).await;

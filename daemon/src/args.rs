@@ -27,6 +27,8 @@ pub mod heading {
     pub const TLS: &str = "TLS for clients";
     /// Origins and the chat page.
     pub const BROWSERS: &str = "Browsers";
+    /// Load balancers in front of gateways.
+    pub const PROXIES: &str = "Proxies in front";
     /// Rates.
     pub const USER_LIMITS: &str = "Limits for each user";
     /// Connections, memory and times of one gateway.

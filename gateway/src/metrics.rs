@@ -13,6 +13,8 @@ pub static METRICS: &[&'static dyn Instrument] = &[
     &BEHIND,
     &SOCKETS,
     &REFUSED,
+    &ADDRESS_REFUSED,
+    &UNREADABLE_ADDRESSES,
     &UNAUTHORIZED,
     &COMMANDS,
     &RATE_LIMITED,
@@ -84,6 +86,19 @@ pub(crate) static REFUSED: Counter = Counter::new(
     "{connection}",
     "connections refused at once, by the limit that they met",
     &[Label { name: "limit", values: &["all", "address"] }],
+);
+static ADDRESS_REFUSED: Counter = Counter::new(
+    "switchboard.gateway.address.refused",
+    "{request}",
+    "requests refused because their client's address holds as many requests or sessions open as it may",
+    &[Label { name: "kind", values: &["request", "session"] }],
+);
+static UNREADABLE_ADDRESSES: Counter = Counter::new(
+    "switchboard.gateway.address.unreadable",
+    "{address}",
+    "addresses of clients that a proxy did not say: an X-Forwarded-For that is none (the proxy's own address stands), \
+     and connections without a PROXY protocol header of a trusted proxy (closed)",
+    &[Label { name: "source", values: &["forwarded_for", "proxy_protocol"] }],
 );
 pub(crate) static UNAUTHORIZED: Counter = Counter::new(
     "switchboard.gateway.unauthorized",
@@ -255,6 +270,16 @@ pub(crate) static REPEATED: Counter = Counter::new(
 /// A session begins to read from the log, for this cause.
 pub(crate) fn catchup(cause: &'static str) {
     CATCHUPS.add(&[cause], 1);
+}
+
+/// What this address would hold open, of this kind, is too much.
+pub(crate) fn address_refused(kind: &'static str) {
+    ADDRESS_REFUSED.add(&[kind], 1);
+}
+
+/// A proxy has not said a client's address in this way.
+pub(crate) fn address_unreadable(source: &'static str) {
+    UNREADABLE_ADDRESSES.add(&[source], 1);
 }
 
 /// A credential did not hold.

@@ -137,7 +137,8 @@ impl Node {
             let (tracker, stop) = (self.tasks.tracker().clone(), self.tasks.stop().clone());
             self.tasks.tracker().spawn(peer::port::serve(listener, port, tracker, stop));
         }
-        let acceptor = Acceptor::new(routes, &config.limits, config.heartbeat, config.tls.clone());
+        let proxies = config.proxies.clone();
+        let acceptor = Acceptor::new(routes, &config.limits, proxies, config.heartbeat, config.tls.clone());
         acceptor.run(listener, &shutdown).await;
 
         tracing::info!(sessions = gateway.sessions.hub.len(), "draining");

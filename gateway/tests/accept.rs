@@ -14,7 +14,7 @@ use axum::response::IntoResponse as _;
 use axum::routing::{any, get};
 use gateway::accept::Acceptor;
 use gateway::accept::long_response;
-use gateway::config::Limits;
+use gateway::config::{Limits, Proxies};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -58,6 +58,10 @@ impl Server {
     }
 
     async fn start_with(limits: Limits, heartbeat: Duration) -> Self {
+        Self::start_behind(Proxies::none(), limits, heartbeat).await
+    }
+
+    async fn start_behind(proxies: Proxies, limits: Limits, heartbeat: Duration) -> Self {
         let go = Arc::new(Notify::new());
         let waits = go.clone();
         let routes = axum::Router::new()
@@ -117,7 +121,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (acceptor, stop, tasks) = (
-            Arc::new(Acceptor::new(routes, &limits, heartbeat, None)),
+            Arc::new(Acceptor::new(routes, &limits, proxies, heartbeat, None)),
             CancellationToken::new(),
             TaskTracker::new(),
         );

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum::routing::get;
 use gateway::accept::Acceptor;
-use gateway::config::{Limits, Tls};
+use gateway::config::{Limits, Proxies, Tls};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -39,6 +39,10 @@ struct Server {
 
 impl Server {
     async fn start(limits: Limits) -> Self {
+        Self::start_behind(Proxies::none(), limits).await
+    }
+
+    async fn start_behind(proxies: Proxies, limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
         std::fs::copy(certificate("one.cert.pem"), &cert).unwrap();
@@ -47,7 +51,7 @@ impl Server {
         let routes = axum::Router::new().route("/hello", get(async || "hello"));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let acceptor = Arc::new(Acceptor::new(routes, &limits, DEADLINE, Some(tls)));
+        let acceptor = Arc::new(Acceptor::new(routes, &limits, proxies, DEADLINE, Some(tls)));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (running, stopped) = (acceptor.clone(), stop.clone());
         tasks.spawn(async move { running.run(listener, &stopped).await });

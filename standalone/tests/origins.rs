@@ -174,8 +174,12 @@ async fn narrowed_the_iframe_says_who_may_frame_it() {
     let policy = running.head("alice", "/v1/iframe?callback=parent.f").await;
     assert_eq!(
         policy.get("content-security-policy").unwrap(),
-        "frame-ancestors 'self' https://app.example.com https://*.test"
+        "default-src 'none'; script-src 'unsafe-inline'; frame-ancestors 'self' https://app.example.com https://*.test"
     );
     let open = Running::start().await;
-    assert_eq!(open.head("alice", "/v1/iframe?callback=parent.f").await.get("content-security-policy"), None);
+    let policy = open.head("alice", "/v1/iframe?callback=parent.f").await;
+    assert_eq!(
+        policy.get("content-security-policy").unwrap(),
+        "default-src 'none'; script-src 'unsafe-inline'"
+    );
 }

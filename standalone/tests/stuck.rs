@@ -103,7 +103,7 @@ async fn a_kick_ends_the_session_and_the_connection() {
         kicked("/v1/ws", UPGRADE),
         kicked("/v1/sse", ""),
         kicked("/v1/stream", ""),
-        kicked("/v1/iframe?callback=f", ""),
+        kicked("/v1/iframe?callback=parent.f", ""),
     );
 }
 
@@ -122,7 +122,7 @@ async fn so_does_the_end_of_the_token() {
         expired("/v1/ws", UPGRADE),
         expired("/v1/sse", ""),
         expired("/v1/stream", ""),
-        expired("/v1/iframe?callback=f", ""),
+        expired("/v1/iframe?callback=parent.f", ""),
     );
 }
 

@@ -110,7 +110,7 @@ async fn an_iframe_calls_the_function_that_was_named() -> Result<()> {
     let account = case.account("bob", 0);
     for (query, before, after) in [
         ("callback=parent.onFrame", "parent.onFrame(", ")"),
-        ("callback=$_1.x", "$_1.x(", ")"),
+        ("callback=parent.$_1.x", "parent.$_1.x(", ")"),
         (
             "callback=postMessage&origin=https%3A%2F%2Fapp.example.com",
             "parent.postMessage(",

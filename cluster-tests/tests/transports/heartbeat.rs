@@ -21,7 +21,11 @@ async fn every_stream_shows_signs_of_life_and_a_silent_peer_is_dropped() -> Resu
     tokio::try_join!(
         beats(account("d1"), "/v1/sse?device=d1", ":"),
         beats(account("d2"), "/v1/stream?device=d2", ""),
-        beats(account("d3"), "/v1/iframe?device=d3&callback=f", "<script>f({\"type\":\"pong\"})</script>"),
+        beats(
+            account("d3"),
+            "/v1/iframe?device=d3&callback=parent.f",
+            "<script>parent.f({\"type\":\"pong\"})</script>"
+        ),
         pings(account("d4")),
         silence(account("d5")),
     )?;

@@ -19,7 +19,7 @@ const UPGRADE: [(&str, &str); 4] = [
 ];
 /// Each with what it needs.
 pub(crate) const PATHS: [&str; 5] =
-    ["/v1/ws?", "/v1/sse?", "/v1/stream?", "/v1/iframe?callback=f&", "/v1/poll?wait=0&"];
+    ["/v1/ws?", "/v1/sse?", "/v1/stream?", "/v1/iframe?callback=parent.f&", "/v1/poll?wait=0&"];
 
 #[rstest]
 #[case::a_cursor_of_no_form("cursor=nonsense", 400, "bad_request")]
@@ -73,8 +73,9 @@ async fn a_bad_credential_is_refused_by_every_transport(
 #[case::a_padding_beyond_the_most("/v1/stream?pad=65537")]
 #[case::a_padding_of_no_number("/v1/stream?pad=x")]
 #[case::no_callback("/v1/iframe")]
-#[case::a_callback_that_is_a_script("/v1/iframe?callback=alert(1)")]
-#[case::a_callback_that_begins_with_a_digit("/v1/iframe?callback=1x")]
+#[case::a_callback_that_is_a_script("/v1/iframe?callback=parent.alert(1)")]
+#[case::a_callback_that_begins_with_a_digit("/v1/iframe?callback=parent.1x")]
+#[case::a_callback_of_the_iframe_itself("/v1/iframe?callback=document.write")]
 #[case::a_callback_that_ends_the_script("/v1/iframe?callback=%3C/script%3E")]
 #[case::posting_to_nobody("/v1/iframe?callback=postMessage")]
 #[case::posting_to_everybody("/v1/iframe?callback=postMessage&origin=*")]
@@ -87,7 +88,7 @@ async fn a_parameter_beyond_its_range_is_refused(#[case] path: &str) -> Result<(
 #[tokio::test]
 async fn a_bad_last_event_id_is_refused_even_with_a_good_cursor() -> Result<()> {
     let case = Case::new().await?;
-    for path in ["/v1/sse?", "/v1/stream?", "/v1/iframe?callback=f&"] {
+    for path in ["/v1/sse?", "/v1/stream?", "/v1/iframe?callback=parent.f&"] {
         let header = [("last-event-id", "nonsense")];
         refused(&case.account("bob", 0), &format!("{path}cursor=start"), &header, 400, "bad_request").await?;
     }

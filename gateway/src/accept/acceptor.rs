@@ -14,9 +14,9 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::Admitted;
 use super::refusal::Refusals;
-use super::slots::{Counts, Slots};
+use super::slots::{Counts, Kind, Slots};
 use super::{connection, refusal, stream};
-use crate::config::{Limits, Tls};
+use crate::config::{Limits, Proxies, ProxyProtocol, Tls};
 
 /// How long to wait after an error of `accept` that is not about one
 /// connection.
@@ -37,13 +37,15 @@ pub struct Acceptor {
 pub(super) struct Shared {
     pub(super) routes: axum::Router,
     pub(super) builders: connection::Builders,
-    slots: Arc<Slots>,
+    pub(super) slots: Arc<Slots>,
     refusals: Refusals,
+    /// Whom a client's address is believed.
+    pub(super) proxies: Proxies,
     /// The TLS certificate; `None`: without TLS.
     pub(super) certificate: Option<Tls>,
     handshake_timeout: Duration,
     /// The longest time from the end of a request to the header of the next
-    /// one.
+    /// one; over HTTP/2, without a request that is allowed.
     pub(super) header_timeout: Duration,
     /// A peer that takes no data for this long counts as dead.
     silence: Duration,
@@ -57,14 +59,21 @@ pub(super) struct Shared {
 
 impl Acceptor {
     /// An acceptor for `routes` within these limits, with TLS if there is a
-    /// certificate. A peer that takes no data for two heartbeats counts as
-    /// dead.
-    pub fn new(routes: axum::Router, limits: &Limits, heartbeat: Duration, tls: Option<Tls>) -> Self {
+    /// certificate. `proxies` are believed a client's address. A peer that takes no
+    /// data for two heartbeats counts as dead.
+    pub fn new(
+        routes: axum::Router,
+        limits: &Limits,
+        proxies: Proxies,
+        heartbeat: Duration,
+        tls: Option<Tls>,
+    ) -> Self {
         let shared = Shared {
             routes,
             builders: connection::Builders::new(limits),
             slots: Slots::new(limits.max_connections, limits.max_connections_per_address),
             refusals: Refusals::default(),
+            proxies,
             certificate: tls,
             silence: heartbeat * 2,
             handshake_timeout: limits.handshake_timeout,
@@ -147,8 +156,22 @@ impl Acceptor {
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let slot = match self.shared.slots.take(peer.ip()) {
+        let slot = match self.shared.slots.take() {
             Ok(slot) => slot,
+            Err(full) => {
+                tracing::debug!(?full, "refused a connection");
+                return self.refuse(stream);
+            }
+        };
+        // Whose connection it is, a PROXY protocol header says later. One of a proxy
+        // is no client's.
+        let proxies = &self.shared.proxies;
+        let of_client = match proxies.protocol == ProxyProtocol::Off && !proxies.trusted.contains(peer.ip()) {
+            true => self.shared.slots.take_of(Kind::Connection, peer.ip()),
+            false => Ok(None),
+        };
+        let of_client = match of_client {
+            Ok(of_client) => of_client,
             Err(full) => {
                 tracing::debug!(?full, "refused a connection");
                 return self.refuse(stream);
@@ -157,20 +180,23 @@ impl Acceptor {
         if let Err(error) = stream::prepare(&stream, self.shared.silence) {
             return tracing::debug!(%error, "a connection was gone at once");
         }
-        let held = (slot, self.tasks.token());
+        let held = (slot, of_client, self.tasks.token());
         let until = Instant::now() + self.shared.handshake_timeout;
         let admitted = Admitted { stream, peer, held, until };
         self.tasks.spawn(connection::run(self.shared.clone(), admitted));
     }
 
-    /// Refuses a connection: responds and closes. With TLS it only closes,
-    /// since a response would need a handshake.
     fn refuse(&self, stream: TcpStream) {
-        if self.shared.certificate.is_none()
-            && let Some(turn) = self.shared.refusals.turn(&stream)
-        {
-            self.tasks.spawn(refusal::answer(stream, turn));
-        }
+        self.shared.refuse(stream).map(|refused| self.tasks.spawn(refused));
+    }
+}
+
+impl Shared {
+    /// Refuses a connection: responds and closes, by what is returned if that takes
+    /// time. With TLS it only closes, since a response would need a handshake.
+    pub(super) fn refuse(&self, stream: TcpStream) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let turn = self.certificate.is_none().then(|| self.refusals.turn(&stream)).flatten()?;
+        Some(refusal::answer(stream, turn))
     }
 }
 

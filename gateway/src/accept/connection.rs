@@ -13,7 +13,7 @@ use std::time::Duration;
 use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse as _, Response};
 use daemon::lock::{LEAF, Lock};
-use http::{HeaderValue, Method, Request, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1::UpgradeableConnection;
 use hyper::server::conn::{http1, http2};
@@ -26,13 +26,18 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::acceptor::Shared;
+use super::activity::{Activity, Judgement};
 use super::long_response_writer::{self, Handed};
+use super::open::{Client, OpenRequest};
+use super::proxy_header::{self, Source};
 use super::scan::Verdict;
+use super::slots::Kind;
 use super::socket::{Held, Socket};
 use super::stream::Stream;
 use crate::accept::long_response::{lasts, settle};
-use crate::accept::strict;
-use crate::config::Limits;
+use crate::accept::{browser, forwarded, refusal, strict};
+use crate::config::{Limits, ProxyProtocol};
+use crate::metrics;
 
 /// The first bytes of an HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -53,6 +58,8 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// The most bytes that are written on one stream and not taken by the peer yet.
 const SEND_BUFFER: usize = 64 * 1024;
+/// For a peer that was told to open no more streams to close the connection.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Hyper's settings.
 #[derive(Debug)]
@@ -103,6 +110,13 @@ pub(super) struct Admitted {
 
 /// Serves one connection to its end.
 pub(super) async fn run(shared: Arc<Shared>, admitted: Admitted) {
+    let admitted = match shared.proxies.protocol {
+        ProxyProtocol::Off => admitted,
+        ProxyProtocol::On => match Box::pin(introduced(&shared, admitted)).await {
+            Some(admitted) => admitted,
+            None => return,
+        },
+    };
     let Admitted { stream, peer, held, until } = admitted;
     let stream = match &shared.certificate {
         None => Stream::Plain(stream),
@@ -134,7 +148,10 @@ pub(super) async fn run(shared: Arc<Shared>, admitted: Admitted) {
             Ok(Err(_)) | Err(_) => return tracing::debug!(%peer, "no request in time"),
         },
     };
-    let connection = Arc::new(Connection { verdict: socket.verdict(), shared, peer, until });
+    let is_proxy = shared.proxies.trusted.contains(peer.ip());
+    let activity = is_http2.then(|| Activity::since(Instant::now()));
+    let connection =
+        Arc::new(Connection { verdict: socket.verdict(), shared, peer, is_proxy, activity, until });
     // Boxed: hyper's memory is freed when its part is done.
     if is_http2 {
         return Box::pin(connection.http2(socket)).await;
@@ -145,6 +162,51 @@ pub(super) async fn run(shared: Arc<Shared>, admitted: Admitted) {
             && let Some(socket) = connection.write(socket, handed).await
         {
             next = connection.idle(socket).await;
+        }
+    }
+}
+
+/// Reads the header with which a proxy begins a connection. `None` if there is none,
+/// or if there is no slot for the client that it names: the connection has ended.
+async fn introduced(shared: &Shared, admitted: Admitted) -> Option<Admitted> {
+    let Admitted { mut stream, peer, held: (slot, _, token), until } = admitted;
+    let trusted = &shared.proxies.trusted;
+    let unreadable = |why: &dyn std::fmt::Display| {
+        metrics::address_unreadable("proxy_protocol");
+        tracing::debug!(%peer, %why, "no PROXY header of a trusted proxy");
+    };
+    if !(trusted.is_empty() || trusted.contains(peer.ip())) {
+        unreadable(&"not one of --trusted-proxies");
+        return None;
+    }
+    let source = tokio::select! {
+        biased;
+        () = shared.finish.cancelled() => return None,
+        source = timeout_at(until, proxy_header::read(&mut stream)) => source,
+    };
+    let peer = match source {
+        Ok(Ok(Source::Client(client))) => client,
+        Ok(Ok(Source::Peer)) => peer,
+        Ok(Err(error)) => {
+            unreadable(&error);
+            return None;
+        }
+        Err(_) => {
+            unreadable(&"nothing in time");
+            return None;
+        }
+    };
+    if trusted.contains(peer.ip()) {
+        return Some(Admitted { stream, peer, held: (slot, None, token), until });
+    }
+    match shared.slots.take_of(Kind::Connection, peer.ip()) {
+        Ok(of_client) => Some(Admitted { stream, peer, held: (slot, of_client, token), until }),
+        Err(full) => {
+            tracing::debug!(?full, "refused a connection");
+            if let Some(refused) = shared.refuse(stream) {
+                refused.await;
+            }
+            None
         }
     }
 }
@@ -168,7 +230,12 @@ async fn speaks_http2(socket: &mut Socket) -> std::io::Result<bool> {
 struct Connection {
     shared: Arc<Shared>,
     verdict: Arc<Verdict>,
+    /// Whoever the connection is from, or a proxy says it is from.
     peer: SocketAddr,
+    /// Whether that is a proxy which says from whom each request is.
+    is_proxy: bool,
+    /// Of HTTP/2: whether it is used.
+    activity: Option<Arc<Activity>>,
     /// When its first request must be there.
     until: Instant,
 }
@@ -236,17 +303,52 @@ impl Connection {
         Some(socket)
     }
 
-    async fn answer(&self, mut request: Request<Incoming>) -> Response {
+    async fn answer(&self, request: Request<Incoming>) -> Response {
         self.verdict.first_request();
-        if let Some(reason) = self.verdict.refusal().or_else(|| strict::wrong(&request)) {
-            return reason.into_response();
-        }
-        request.extensions_mut().insert(ConnectInfo(self.peer));
-        let Ok(response) = self.shared.routes.clone().oneshot(request).await;
+        let mut response = match self.verdict.refusal().or_else(|| strict::wrong(&request)) {
+            Some(reason) => reason.into_response(),
+            None => self.answer_counted(request).await,
+        };
+        browser::protect(response.headers_mut());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.verdict.end();
         }
         response
+    }
+
+    /// Responds if the client's address may have one more request under way.
+    async fn answer_counted(&self, mut request: Request<Incoming>) -> Response {
+        let client = self.client_of(request.headers());
+        let (slots, activity) = (&self.shared.slots, self.activity.as_ref().map(Activity::begin));
+        let Ok(open) = OpenRequest::begin(slots, client.ip(), activity) else {
+            tracing::debug!(%client, "refused a request");
+            return refusal::of_request(request.uri()).await;
+        };
+        let extensions = request.extensions_mut();
+        extensions.insert(ConnectInfo(client));
+        if let Some(client) = Client::new(slots, client.ip()) {
+            extensions.insert(client);
+        }
+        let Some(open) = open else { return self.route(request).await };
+        extensions.insert(open.clone());
+        open.hold_during(self.route(request).await).await
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Response {
+        let Ok(response) = self.shared.routes.clone().oneshot(request).await;
+        response
+    }
+
+    /// Whom a request is from: the peer, or whoever a proxy says.
+    fn client_of(&self, headers: &HeaderMap) -> SocketAddr {
+        if !self.is_proxy {
+            return self.peer;
+        }
+        forwarded::client(self.peer, headers, &self.shared.proxies.trusted).unwrap_or_else(|_| {
+            metrics::address_unreadable("forwarded_for");
+            tracing::debug!(peer = %self.peer, "an X-Forwarded-For that is no list of addresses");
+            self.peer
+        })
     }
 
     /// Responds, or puts a long response into the handover. HTTP/1.0, HEAD and
@@ -285,8 +387,9 @@ impl Connection {
     {
         // Also while hyper waits for the first request's bytes: for HTTP/2 it
         // has no time limit of its own.
-        let mut handshake = pin!(sleep_until(self.until));
+        let mut look = pin!(sleep_until(self.until));
         let (mut in_handshake, mut finishing) = (!self.verdict.had_a_request(), false);
+        let mut unused = false;
         loop {
             let step = poll_fn(|cx| {
                 if let Poll::Ready(result) = hyper.as_mut().poll(cx) {
@@ -315,11 +418,28 @@ impl Connection {
                     finishing = true;
                     finish(hyper.as_mut());
                 }
-                () = &mut handshake, if in_handshake => {
+                () = &mut look, if in_handshake || self.activity.is_some() => {
                     in_handshake = false;
                     if !self.verdict.had_a_request() {
                         tracing::debug!(peer = %self.peer, "no request in time");
                         return None;
+                    }
+                    let Some(activity) = &self.activity else { continue };
+                    let now = Instant::now();
+                    match activity.judge(now, self.shared.header_timeout) {
+                        Judgement::Look(at) => look.as_mut().reset(at),
+                        Judgement::Unused if unused => {
+                            tracing::debug!(peer = %self.peer, "an unused connection was not closed");
+                            return None;
+                        }
+                        // What is on its way is still answered.
+                        Judgement::Unused => {
+                            unused = true;
+                            if !std::mem::replace(&mut finishing, true) {
+                                finish(hyper.as_mut());
+                            }
+                            look.as_mut().reset(now + FAREWELL);
+                        }
                     }
                 }
             }

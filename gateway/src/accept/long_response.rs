@@ -13,6 +13,8 @@ use axum::response::Response;
 use daemon::lock::{LEAF, Lock};
 use http::{Extensions, header};
 
+use super::browser;
+
 /// The source of an endless body.
 pub trait Source: Send + Sync {
     /// Whether the source has ended, so that nobody needs the rest. Called
@@ -90,6 +92,9 @@ pub(crate) fn merged(forerunner: Response, mut answer: Response) -> Response {
     // The length of the placeholder's empty body.
     layered.remove(header::CONTENT_LENGTH);
     for (name, value) in &layered {
+        if browser::is_single(name) && answer.headers().contains_key(name) {
+            continue;
+        }
         answer.headers_mut().append(name, value.clone());
     }
     answer
@@ -109,13 +114,20 @@ mod tests {
             *answer.status_mut() = StatusCode::CONFLICT;
             answer.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
             answer
+                .headers_mut()
+                .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'self'"));
+            answer
         });
         assert!(lasts(&response));
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("origin"));
+        browser::protect(response.headers_mut());
         let settled = settle(response).await;
         assert!(!lasts(&settled) && settled.status() == StatusCode::CONFLICT);
         assert_eq!(settled.headers().get_all(header::VARY).iter().count(), 2);
+        let policies: Vec<_> = settled.headers().get_all(header::CONTENT_SECURITY_POLICY).iter().collect();
+        assert_eq!(policies, ["default-src 'self'"]);
+        assert_eq!(settled.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
         assert!(!settled.headers().contains_key(header::CONTENT_LENGTH));
         assert_eq!(settled.into_body().collect().await.unwrap().to_bytes(), "later");
     }

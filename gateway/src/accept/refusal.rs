@@ -1,17 +1,22 @@
-//! Refuses connections for which there is no slot: responds and closes. It
-//! first reads the request if that comes soon, so that the peer sees the
+//! Refuses connections and requests for which there is no slot. A connection is
+//! answered and closed. The refusal first reads the request if that comes soon, so that the peer sees the
 //! response and not a reset, and an EventSource gets one that it can handle.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderValue, Uri, header};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::accept::busy::{self, EVENT_STREAM};
+use crate::protocol::failure::Failure;
 
+/// The path at which an EventSource asks.
+const EVENTS: &str = "/v1/sse";
 /// How many connections may wait for their request at once. Further ones are
 /// refused without reading.
 const AT_ONCE: usize = 64;
@@ -75,15 +80,30 @@ async fn read_head(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
 }
 
 fn asks_for_events(head: &[u8]) -> bool {
-    let path = head.strip_prefix(b"GET /v1/sse");
+    let path = head.strip_prefix(b"GET ").and_then(|rest| rest.strip_prefix(EVENTS.as_bytes()));
     path.is_some_and(|rest| matches!(rest.first(), Some(b' ' | b'?')))
+}
+
+/// Refuses a request because its client's address has as many under way as it
+/// may. Nothing has been done for it.
+pub(super) async fn of_request(uri: &Uri) -> Response {
+    let message = "as many requests of this address are under way as may be";
+    let pause = u64::try_from(PAUSE.as_millis()).unwrap_or(u64::MAX);
+    let mut response = Failure::rate_limited(message, pause).into_response();
+    if uri.path() == EVENTS {
+        response = busy::soften(response).await;
+    }
+    // As for `event_stream`.
+    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    response
 }
 
 fn refusal() -> String {
     const BODY: &str = r#"{"code":"unavailable","message":"too many connections"}"#;
     format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-         retry-after: {}\r\nconnection: close\r\n\r\n{BODY}",
+         retry-after: {}\r\nx-content-type-options: nosniff\r\n\
+         content-security-policy: default-src 'none'; frame-ancestors 'none'\r\nconnection: close\r\n\r\n{BODY}",
         BODY.len(),
         PAUSE.as_secs()
     )
@@ -95,7 +115,7 @@ fn event_stream() -> String {
     let body = busy::come_back_after(PAUSE);
     format!(
         "HTTP/1.1 200 OK\r\ncontent-type: {EVENT_STREAM}\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
-         access-control-allow-origin: *\r\nconnection: close\r\n\r\n{body}",
+         access-control-allow-origin: *\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n{body}",
         body.len()
     )
 }

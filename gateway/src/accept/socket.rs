@@ -17,7 +17,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::scan::{Scan, Verdict};
-use super::slots::Slot;
+use super::slots::{AddressSlot, Slot};
 use super::stream::Stream;
 
 /// The most bytes read ahead of hyper: of a new request, or of requests that
@@ -42,7 +42,7 @@ pub(crate) struct Socket {
 }
 
 /// What is released when a socket closes.
-pub(super) type Held = (Slot, TaskTrackerToken);
+pub(super) type Held = (Slot, Option<AddressSlot>, TaskTrackerToken);
 
 impl Socket {
     pub(super) fn new(stream: Stream, give_up: CancellationToken, held: Held) -> Self {

@@ -12,6 +12,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use hyper::ext::Protocol;
 
+use crate::config::host;
 use crate::protocol::failure::Failure;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -21,14 +22,19 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub enum Refusal {
     /// `Content-Length` and `Transfer-Encoding` (RFC 9112 §6.3).
     BothFramings,
+    /// A `Transfer-Encoding` other than `chunked`, alone and once (RFC 9112 §6.1).
+    Coding,
     /// `Content-Length` twice, even of one value.
     TwoLengths,
     /// A `Content-Length` that is no plain number.
     OddLength,
-    /// HTTP/1.1 without `Host` (RFC 9112 §3.2).
+    /// HTTP/1.1 without `Host` (RFC 9112 §3.2), or HTTP/2 without it and
+    /// `:authority`.
     NoHost,
     /// `Host` twice.
     TwoHosts,
+    /// A `Host` or `:authority` that is no host with perhaps a port (RFC 9110 §7.2).
+    OddHost,
     /// `Host` and the host of the request's target differ (RFC 9113 §8.3.1).
     OtherHost,
     /// `Authorization` twice: it would not be clear whose request it is.
@@ -52,16 +58,15 @@ pub fn wrong<B>(request: &Request<B>) -> Option<Refusal> {
     if several(headers, CONTENT_LENGTH) {
         return Some(Refusal::TwoLengths);
     }
-    if several(headers, HOST) {
-        return Some(Refusal::TwoHosts);
-    }
-    if request.version() == Version::HTTP_11 && !headers.contains_key(HOST) {
-        return Some(Refusal::NoHost);
-    }
-    if let (Some(host), Some(authority)) = (headers.get(HOST), request.uri().authority())
-        && !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())
+    if headers
+        .get(TRANSFER_ENCODING)
+        .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        || several(headers, TRANSFER_ENCODING)
     {
-        return Some(Refusal::OtherHost);
+        return Some(Refusal::Coding);
+    }
+    if let wrong @ Some(_) = wrong_host(request) {
+        return wrong;
     }
     if several(headers, AUTHORIZATION) {
         return Some(Refusal::TwoAuthorizations);
@@ -80,6 +85,29 @@ pub fn wrong<B>(request: &Request<B>) -> Option<Refusal> {
         return wrong_version(headers).or_else(|| wrong_key(headers));
     }
     None
+}
+
+fn wrong_host<B>(request: &Request<B>) -> Option<Refusal> {
+    let headers = request.headers();
+    if several(headers, HOST) {
+        return Some(Refusal::TwoHosts);
+    }
+    let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+    let host = headers.get(HOST).map(HeaderValue::as_bytes);
+    // HTTP/1.0 had no `Host`.
+    let needs_host = match request.version() {
+        Version::HTTP_11 => host.is_none(),
+        Version::HTTP_2 => host.is_none() && authority.is_none(),
+        _ => false,
+    };
+    if needs_host {
+        return Some(Refusal::NoHost);
+    }
+    if [host, authority].into_iter().flatten().any(|text| !host::is_host(text)) {
+        return Some(Refusal::OddHost);
+    }
+    let differ = host.zip(authority).is_some_and(|(host, authority)| !host.eq_ignore_ascii_case(authority));
+    differ.then_some(Refusal::OtherHost)
 }
 
 fn wrong_version(headers: &HeaderMap) -> Option<Refusal> {
@@ -119,9 +147,11 @@ impl Refusal {
     fn text(self) -> &'static str {
         match self {
             Self::BothFramings => "a request has either Content-Length or Transfer-Encoding, not both",
+            Self::Coding => "the only Transfer-Encoding is chunked, and alone",
             Self::TwoLengths => "a request has one Content-Length",
             Self::OddLength => "Content-Length must be a plain number",
-            Self::NoHost => "an HTTP/1.1 request has a Host",
+            Self::NoHost => "a request has a Host, or over HTTP/2 an :authority",
+            Self::OddHost => "a Host is a name or an address, and perhaps a port",
             Self::TwoHosts => "a request has one Host",
             Self::OtherHost => "a request's Host is the host of its target",
             Self::TwoAuthorizations => "a request has one Authorization",

@@ -26,6 +26,26 @@ pub fn is_loopback(host: &str) -> bool {
         || ipv6(name).is_some_and(|address| address.is_loopback())
 }
 
+/// Whether this has the form of a `Host` (RFC 9110 §7.2): a name or an address,
+/// and perhaps a port. Names may have more characters than [`is_name`] lets in:
+/// those of containers have underscores.
+pub fn is_host(text: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(text) else { return false };
+    let (name, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let Some((address, behind)) = rest.split_once(']') else { return false };
+            if address.parse::<Ipv6Addr>().is_err() || !(behind.is_empty() || behind.starts_with(':')) {
+                return false;
+            }
+            ("address", behind.trim_start_matches(':'))
+        }
+        None => text.split_once(':').unwrap_or((text, "")),
+    };
+    (1..=255).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+        && (port.is_empty() || port.parse::<u16>().is_ok() && port.bytes().all(|b| b.is_ascii_digit()))
+}
+
 /// Whether this may be the name of a server (RFC 1123 §2.1): labels of letters,
 /// digits and hyphens, which neither begin nor end with a hyphen.
 pub fn is_name(name: &str) -> bool {
@@ -84,6 +104,20 @@ mod tests {
         for host in ["10.0.0.5", "[fd00::1]", "127.0.0.1.example", "rebound.example"] {
             assert!(!is_loopback(host), "{host}");
         }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for host in ["a", "a.b.", "gateway_1:8080", "a:", "10.0.0.1:80", "[::1]", "[fd00::1]:8080"] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "", ":80", "a b", "a,b", "a/b", "u@a", "a:b", "a:+1", "a:65536", "a:1:2", "[::1", "::1", "[a]",
+            "[::1]x", "ä", "<a>",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+        assert!(!is_host(&[b'a'; 256]) && !is_host(&[0xff]));
     }
 
     #[test]

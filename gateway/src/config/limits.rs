@@ -17,10 +17,12 @@ pub struct LimitArgs {
     #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS", default_value_t = 200_000, value_name = "N")]
     pub max_connections: usize,
 
-    /// Connections at once from one IP address; 0: no limit.
+    /// What one client's address holds open at once; 0: no limit.
     ///
-    /// Leave it 0 behind a load balancer, where all connections come from a few
-    /// addresses.
+    /// At most so many connections, so many requests and WebSockets under way, and
+    /// so many sessions of Socket.IO, SockJS and polls between requests. Of IPv6 a
+    /// whole /64 counts as one address. Behind a proxy leave it 0, or give
+    /// --trusted-proxies: otherwise all clients have the proxy's address.
     #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 0, value_name = "N")]
     pub max_connections_per_address: usize,
 
@@ -34,8 +36,9 @@ pub struct LimitArgs {
 
     /// The time from one request to the end of the next one's header.
     ///
-    /// So it is also how long an HTTP/1.1 connection may stay idle. From 100ms to
-    /// 10m.
+    /// So it is also how long a connection may stay idle. Over HTTP/2 only requests
+    /// that are allowed count: a connection that has none for so long ends. From 100ms
+    /// to 10m.
     #[arg(long, env = "SWITCHBOARD_HEADER_TIMEOUT", default_value = "10s", value_parser = duration::parse,
           value_name = "DURATION")]
     pub header_timeout: Duration,

@@ -12,6 +12,7 @@ mod limits;
 mod node;
 mod origin;
 mod peer;
+mod proxies;
 mod rates;
 mod router;
 mod sockjs;
@@ -22,6 +23,7 @@ pub use auth::{AuthArgs, AuthConfig, JwksUrl, MAX_TOKEN_LIFE, MIN_SECRET_BYTES, 
 pub use limits::{LimitArgs, Limits};
 pub use origin::{Origin, Origins};
 pub use peer::{Peer, PeerAddress, PeerArgs};
+pub use proxies::{Network, Networks, Proxies, ProxyArgs, ProxyProtocol};
 pub use rates::{RateArgs, RateLimitConfig};
 pub use router::RouterUrl;
 pub use sockjs::ClientUrl;
@@ -139,6 +141,10 @@ pub struct FrontArgs {
     #[command(flatten)]
     pub rates: RateArgs,
 
+    /// Whom a gateway believes a client's address.
+    #[command(flatten)]
+    pub proxies: ProxyArgs,
+
     /// What one gateway takes on.
     #[command(flatten)]
     pub limits: LimitArgs,
@@ -191,6 +197,8 @@ pub struct Config {
     pub page: Page,
     /// Where SockJS's iframes get the client from.
     pub sockjs_client: Option<ClientUrl>,
+    /// Whom it believes a client's address.
+    pub proxies: Proxies,
     /// What one gateway takes on.
     pub limits: Limits,
 }
@@ -263,6 +271,7 @@ impl FrontArgs {
             internal_tls: None,
             page: self.page,
             sockjs_client: self.sockjs_client_url.clone(),
+            proxies: self.proxies.check(),
             limits: self.limits.check()?,
         })
     }
@@ -273,6 +282,9 @@ impl Config {
     pub fn warn(&self) {
         let peers = self.peer.as_ref().map(|peer| peer.listen);
         for warning in internal_tls::warnings(self.internal_tls.as_ref(), peers) {
+            tracing::warn!("{warning}");
+        }
+        if let Some(warning) = self.proxies.warning() {
             tracing::warn!("{warning}");
         }
         if let Some(Untimely::Refused(why) | Untimely::EndsSoon(why)) =

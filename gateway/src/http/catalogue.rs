@@ -110,8 +110,10 @@ pub enum Form {
     /// A boolean that must be false over HTTP; two-way transports also take
     /// true.
     OnlyFalse,
-    /// A function of the page that contains an iframe.
+    /// A function of the page that asks by a script.
     Callback,
+    /// A function of the page that contains an iframe, or `postMessage`.
+    ParentCallback,
     /// The origin of a web page.
     Origin,
 }
@@ -354,7 +356,7 @@ pub const RESOURCES: &[Resource] = &[
         path: "/v1/iframe",
         name: "iframe",
         summary: "Frames as scripts of a page that does not end",
-        in_query: &[START, CHANNELS, must("callback", Form::Callback), may("origin", Form::Origin)],
+        in_query: &[START, CHANNELS, must("callback", Form::ParentCallback), may("origin", Form::Origin)],
         answer: Answer::Stream("text/html; charset=utf-8"),
         ..STREAM
     },

@@ -296,3 +296,20 @@ impl HttpBody for Passed {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_node_is_told_the_client_s_address_and_nothing_that_the_client_made_up() {
+        let mut request = Request::new(Body::empty());
+        request.headers_mut().insert(CLIENT, HeaderValue::from_static("203.0.113.9:1"));
+        // As a proxy has said it, without a port.
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 0))));
+        let asked = apart(&request.into_parts().0).unwrap();
+        let asked = prepared(asked, &"http://gw-2:7200".parse().unwrap()).unwrap();
+        let said: Vec<_> = asked.headers().get_all(CLIENT).iter().collect();
+        assert_eq!(said, ["192.0.2.1:0"]);
+    }
+}

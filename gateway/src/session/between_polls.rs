@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use super::Sessions;
+use crate::accept::AddressSlot;
 use crate::order;
 use crate::session::positions::ReaderPositions;
 use crate::session::tail::Tail;
@@ -19,7 +20,11 @@ use crate::session::tail::Tail;
 /// bad network needs to come back.
 pub const GRACE: Duration = Duration::from_secs(15);
 
-type Parked = FxHashMap<(UserId, DeviceId), (Instant, Tail, ReaderPositions)>;
+type Parked = FxHashMap<(UserId, DeviceId), Waiting>;
+
+/// Until when, the session, its reader's positions, and what its client's address
+/// holds where that is limited.
+type Waiting = (Instant, Tail, ReaderPositions, Option<AddressSlot>);
 
 /// The sessions that wait for their next poll. Limited by the number of polls
 /// in one `GRACE`.
@@ -31,10 +36,10 @@ pub struct Lingering {
 impl Lingering {
     /// Leaves a session and its reader's positions for the next poll of its
     /// device.
-    pub(crate) fn park(&self, tail: Tail, places: ReaderPositions) {
+    pub(crate) fn park(&self, tail: Tail, places: ReaderPositions, slot: Option<AddressSlot>) {
         let device = (tail.session.user.clone(), tail.session.device.clone());
         // An older one ends outside the lock.
-        let _before = self.lock().insert(device, (Instant::now() + GRACE, tail, places));
+        let _before = self.lock().insert(device, (Instant::now() + GRACE, tail, places, slot));
     }
 
     /// Whether this device was kicked between its last poll and this one, which
@@ -43,7 +48,7 @@ impl Lingering {
         let mut parked = self.lock();
         let key = (user.clone(), device.clone());
         let kicked =
-            parked.get(&key).is_some_and(|(_, tail, _)| tail.session.has_ended() == Some(End::Kicked));
+            parked.get(&key).is_some_and(|(_, tail, ..)| tail.session.has_ended() == Some(End::Kicked));
         let told = if kicked { parked.remove(&key) } else { None };
         // Ends outside the lock.
         drop(parked);
@@ -59,7 +64,7 @@ impl Lingering {
         cursor: Cursor,
         channels: &[(ChannelId, Option<Seq>)],
     ) -> Option<(Tail, ReaderPositions)> {
-        let (_, tail, places) = self.lock().remove(&(user.clone(), device.clone()))?;
+        let (_, tail, places, _) = self.lock().remove(&(user.clone(), device.clone()))?;
         // Otherwise it has missed the response, and attaches again.
         (tail.session.stands_at(cursor) && places.are(channels)).then_some((tail, places))
     }
@@ -78,7 +83,7 @@ impl Lingering {
         let mut parked = self.lock();
         let devices: Vec<_> = parked
             .iter()
-            .filter(|(_, (until, tail, _))| gone(*until, tail))
+            .filter(|(_, (until, tail, ..))| gone(*until, tail))
             .map(|(device, _)| device.clone())
             .collect();
         let ended: Vec<_> = devices.iter().filter_map(|device| parked.remove(device)).collect();

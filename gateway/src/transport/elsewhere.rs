@@ -8,8 +8,8 @@ use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
 use axum::response::Response;
 use futures_util::StreamExt as _;
-use hyper::upgrade::OnUpgrade;
 
+use crate::accept::Upgrade;
 use crate::accept::long_response::{self, Source};
 use crate::peer::{Opened, Relay, Relayed, Unreached, apart, pipe};
 use crate::transport::websocket::handshake;
@@ -80,9 +80,10 @@ impl Source for Elsewhere {
     }
 }
 
-async fn carry(upgrade: OnUpgrade, Opened { upgraded, passing }: Opened) {
+async fn carry(upgrade: Upgrade, Opened { upgraded, passing }: Opened) {
     // Otherwise the client has gone before it was answered.
-    if let Ok(client) = upgrade.await {
-        pipe::join(client, upgraded, passing).await;
+    if let Ok(client) = upgrade.begun().await {
+        pipe::join(client.stream, upgraded, passing).await;
+        drop(client.open);
     }
 }

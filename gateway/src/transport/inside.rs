@@ -13,6 +13,8 @@ use http::StatusCode;
 use http::request::Parts;
 use proto::UserId;
 
+use crate::accept::TooManySessions;
+
 /// One message of a framing, in either direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
@@ -98,6 +100,15 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// For a client whose address has as many sessions as it may.
+    pub(super) fn too_many_sessions(_: TooManySessions) -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            message: TooManySessions::TEXT.to_owned(),
+            retry_after: Some(TooManySessions::RETRY_AFTER),
+        }
+    }
+
     /// For a request of another node's session, where as many are passed on as may.
     pub(super) fn too_much_passed_on() -> Self {
         Self {

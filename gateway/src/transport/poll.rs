@@ -7,11 +7,11 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use futures_util::future::try_join_all;
 use prost::Message as _;
 use proto::json::MAX_NUMBER;
@@ -21,7 +21,7 @@ use proto::wire::{self, ResetReason as WireReset, client};
 use proto::{Bound, Cursor, End, Position, ResetReason};
 use tokio::time::{Instant, sleep_until};
 
-use crate::accept::long_response;
+use crate::accept::{Client, long_response};
 use crate::caller::identity::Caller;
 use crate::gateway::Gateway;
 use crate::metrics;
@@ -62,6 +62,8 @@ struct Poll {
     wait: Duration,
     limit: usize,
     form: Form,
+    /// Where what the client's address holds is counted.
+    client: Option<Client>,
 }
 
 /// How an answer is written.
@@ -116,6 +118,7 @@ impl Poll {
             wait: Duration::from_secs(wait),
             limit: usize::try_from(limit).expect("the limit is small"),
             form: Form::parse(query, headers)?,
+            client: None,
         })
     }
 }
@@ -123,11 +126,13 @@ impl Poll {
 async fn poll(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
+    client: Option<Extension<Client>>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let query = Query::parse(uri.query().unwrap_or_default())?;
-    let poll = Poll::parse(&query, &headers, gateway.config.limits.max_subscriptions)?;
+    let mut poll = Poll::parse(&query, &headers, gateway.config.limits.max_subscriptions)?;
+    poll.client = client.map(|Extension(client)| client);
     if matches!(poll.form, Form::Script(_)) && !gateway.config.origins.any() {
         // A script's request names no origin, and any page may load it.
         return Err(Failure::forbidden(
@@ -331,7 +336,10 @@ async fn wait(
     receipts::leave_room(&mut frames, limit);
     let events = Events::write(&frames, &mut places, &poll.form);
     if tail.session.has_ended().is_none() && !gateway.context.draining.is_cancelled() {
-        gateway.sessions.lingering.park(tail, places);
+        // Without room for it its next poll begins another session.
+        if let Ok(slot) = Client::session(poll.client.as_ref()) {
+            gateway.sessions.lingering.park(tail, places, slot);
+        }
     }
     Ok(events)
 }

@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use http::HeaderValue;
+
 use crate::protocol::failure::Failure;
 
 /// Refuses a `callback` that is not a path of names from the window
@@ -16,10 +18,31 @@ pub(super) fn check_callback(text: &str) -> Result<(), Failure> {
     ))
 }
 
+/// Refuses a callback that is not a path of names below the page that contains
+/// this one: `parent.` and at least one name.
+pub(super) fn check_callback_of_parent(text: &str) -> Result<(), Failure> {
+    if is_path(text) && text.strip_prefix("parent.").is_some_and(|names| names.split('.').all(is_path)) {
+        return Ok(());
+    }
+    Err(Failure::bad_request(
+        "`callback` must be `postMessage`, or `parent.` and a name such as parent.onFrame: at most 64 characters of \
+         A-Z a-z 0-9 _ $ . in all",
+    ))
+}
+
 fn is_path(text: &str) -> bool {
     let mut bytes = text.bytes();
     let first = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || b == b'$');
     first && text.len() <= 64 && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | b'.'))
+}
+
+/// The policy of a page that is nothing but such scripts. `ancestors` says who may
+/// frame it, as [`crate::config::Origins::frame_policy`] has it; everybody without.
+pub(super) fn policy(ancestors: Option<&HeaderValue>) -> HeaderValue {
+    const SCRIPTS: &str = "default-src 'none'; script-src 'unsafe-inline'";
+    let Some(ancestors) = ancestors else { return HeaderValue::from_static(SCRIPTS) };
+    let policy = [SCRIPTS.as_bytes(), b"; ", ancestors.as_bytes()].concat();
+    HeaderValue::from_bytes(&policy).expect("both are headers' values")
 }
 
 /// What could end a script, begin a comment in it, or in older engines end a line.

@@ -72,7 +72,7 @@ async fn upgrade(
     let to = gateway.clone();
     gateway.context.tracker.spawn(async move {
         // Otherwise the client had gone before it got the response.
-        if let Ok(upgraded) = upgrade.await {
+        if let Ok(upgraded) = upgrade.begun().await {
             let connection = Connection::new(
                 to,
                 tail,

@@ -12,6 +12,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use gateway::accept::Acceptor;
+use gateway::config::Proxies;
 use gateway::transport::inside::{Close, Exchange, Host, Inside, Message, Refusal};
 use gateway::transport::sockjs::{self, Options, Surroundings};
 use http::request::Parts;
@@ -177,7 +178,7 @@ impl Server {
             sockjs::routes("/echo", options, around()).merge(sockjs::routes("/plain", plain, around()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let acceptor = Acceptor::new(routes, &limits(), DEADLINE, None);
+        let acceptor = Acceptor::new(routes, &limits(), Proxies::none(), DEADLINE, None);
         let stopped = stop.clone();
         tasks.spawn(async move { acceptor.run(listener, &stopped).await });
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();

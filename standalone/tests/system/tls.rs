@@ -22,6 +22,10 @@ pub fn certificate() -> Tls {
 }
 
 pub async fn connect(address: SocketAddr, alpn: &[&str]) -> TlsStream<TcpStream> {
+    over(TcpStream::connect(address).await.unwrap(), alpn).await
+}
+
+pub async fn over(stream: TcpStream, alpn: &[&str]) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(file("one.cert.pem")).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -31,7 +35,6 @@ pub async fn connect(address: SocketAddr, alpn: &[&str]) -> TlsStream<TcpStream>
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    let stream = TcpStream::connect(address).await.unwrap();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
 }

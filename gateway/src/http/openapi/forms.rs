@@ -25,6 +25,7 @@ const CLIENT_MESSAGE_ID: &str = "^[!-~]{1,64}$";
 /// The pattern of a text without control characters.
 const CLEAN: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$";
 const CALLBACK: &str = "^[A-Za-z_$][A-Za-z0-9_$.]{0,63}$";
+const PARENT_CALLBACK: &str = r"^(postMessage|parent(\.[A-Za-z_$][A-Za-z0-9_$]*)+)$";
 
 /// An example of a form, which the server accepts if the thing that it names
 /// exists.
@@ -48,7 +49,8 @@ pub(super) fn example(form: Form) -> Value {
         Form::Channels => json!(["c_news:41"]),
         Form::Page => json!("50"),
         Form::OnlyFalse => json!(false),
-        Form::Callback => json!("parent.onFrame"),
+        Form::Callback => json!("page.onEvents"),
+        Form::ParentCallback => json!("parent.onFrame"),
         Form::Origin => json!("https://chat.example.com"),
     }
 }
@@ -116,6 +118,7 @@ pub(super) fn schema(form: Form) -> Value {
             "description": "What needs a session is for two-way transports",
         }),
         Form::Callback => text(CALLBACK),
+        Form::ParentCallback => text(PARENT_CALLBACK),
         Form::Origin => json!({ "type": "string", "format": "origin" }),
     }
 }

@@ -14,6 +14,7 @@ use super::heartbeat::Heartbeat;
 use super::packet::Payload;
 use super::portions::Portions;
 use super::refusal::Refusal;
+use crate::accept::AddressSlot;
 use crate::order;
 use crate::transport::inside::{Close, Exchange, Message, Unheard};
 
@@ -31,6 +32,8 @@ pub(super) struct Client {
     pub(super) id: String,
     /// Protects all that changes. Held while the exchange is used.
     state: Lock<{ order::FRAMING }, State>,
+    /// What its address holds, where that is limited.
+    _slot: Option<AddressSlot>,
 }
 
 struct State {
@@ -79,7 +82,12 @@ pub(super) enum Over {
 }
 
 impl Client {
-    pub(super) fn new(id: String, exchange: Box<dyn Exchange>, heartbeat: Heartbeat) -> Self {
+    pub(super) fn new(
+        id: String,
+        exchange: Box<dyn Exchange>,
+        heartbeat: Heartbeat,
+        slot: Option<AddressSlot>,
+    ) -> Self {
         let state = State {
             exchange: Some(Box::new(Portions::of(exchange))),
             heartbeat,
@@ -94,7 +102,7 @@ impl Client {
             probing: None,
             over: None,
         };
-        Self { id, state: Lock::new(state) }
+        Self { id, state: Lock::new(state), _slot: slot }
     }
 
     /// Ends the client, if it has not ended before.

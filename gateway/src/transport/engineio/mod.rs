@@ -28,6 +28,7 @@ use self::refusal::Refusal;
 pub use self::server::{Server, Settings};
 use super::elsewhere::{self, Comes};
 use super::inside;
+use crate::accept;
 use crate::peer::Unreached;
 use crate::protocol::query::Query;
 
@@ -101,9 +102,12 @@ impl Server {
             return websocket::begin(self, request).await;
         }
         self.room()?;
-        let exchange = self.inside.open(&request.into_parts().0).await.map_err(Refusal::Inside)?;
+        let parts = request.into_parts().0;
+        let slot = accept::Client::session(parts.extensions.get());
+        let slot = slot.map_err(|full| Refusal::Inside(inside::Refusal::too_many_sessions(full)))?;
+        let exchange = self.inside.open(&parts).await.map_err(Refusal::Inside)?;
         let id = id::new(&self.settings.node);
-        let client = Arc::new(Client::new(id.clone(), exchange, self.heartbeat()));
+        let client = Arc::new(Client::new(id.clone(), exchange, self.heartbeat(), slot));
         let opened = polling::payload(self.opened(&id, true).into());
         self.clients.lock().insert(id, client);
         Ok(opened)

@@ -9,7 +9,6 @@ use std::task::{Context, Poll, ready};
 
 use axum::extract::Request;
 use axum::response::Response;
-use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 
 use super::client::Client;
@@ -17,6 +16,7 @@ use super::id;
 use super::packet::{PROBE, Packet};
 use super::refusal::Refusal;
 use super::server::Server;
+use crate::accept::Upgrade;
 use crate::transport::inside::{Close, Message};
 use crate::transport::websocket::carry::{Framing, Start, Terms, carry, carry_on, say_goodbye};
 use crate::transport::websocket::socket::Socket;
@@ -53,7 +53,7 @@ pub(super) fn upgrade(
     server.tracker.clone().spawn(async move {
         if taken {
             take_over(&server, &client, upgrade).await;
-        } else if let Ok(upgraded) = upgrade.await {
+        } else if let Ok(upgraded) = upgrade.begun().await {
             let mut socket = Socket::new(upgraded, server.settings.max_payload);
             say_goodbye(&mut socket, &NOT_TAKEN).await;
         }
@@ -61,8 +61,8 @@ pub(super) fn upgrade(
     Ok(handshake::answer(accept, None))
 }
 
-async fn take_over(server: &Server, client: &Client, upgrade: OnUpgrade) {
-    let Ok(upgraded) = upgrade.await else { return client.give_up_upgrade() };
+async fn take_over(server: &Server, client: &Client, upgrade: Upgrade) {
+    let Ok(upgraded) = upgrade.begun().await else { return client.give_up_upgrade() };
     let mut socket = Socket::new(upgraded, server.settings.max_payload);
     let probed = timeout(server.settings.upgrade_timeout, probe(&mut socket, client)).await;
     let exchange = probed.ok().flatten().and_then(|()| client.upgrade());

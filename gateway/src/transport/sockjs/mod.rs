@@ -28,7 +28,8 @@ use self::page::Page;
 use self::path::{Place, Receive};
 use self::receive::{Framing, is_callback};
 use self::session::{Receiver, Session};
-use self::sessions::{Found, Name, Sessions};
+use self::sessions::{Found, Holding, Name, Sessions};
+use crate::accept::Client;
 use crate::config::ClientUrl;
 use crate::gateway::Gateway;
 use crate::peer::{self, Holder, OtherGateways, Unreached};
@@ -37,6 +38,7 @@ use crate::protocol::query::Query;
 use crate::transport::elsewhere::{self, Comes};
 use crate::transport::inside::{Host, Refusal};
 use crate::transport::json_exchange::JsonFrames;
+use crate::transport::script;
 
 /// The gateway's own service, at `/sockjs`.
 pub fn gateway_routes(gateway: &Arc<Gateway>, stop: CancellationToken) -> Router<Arc<Gateway>> {
@@ -219,8 +221,24 @@ impl Service {
         ([(header::CONTENT_TYPE, headers::JSON)], body).into_response()
     }
 
+    fn framing(&self, way: Receive, parts: &Parts) -> Result<Framing, &'static str> {
+        const NONE: &str = "\"callback\" parameter required";
+        const INVALID: &str = "invalid \"callback\" parameter";
+        if !matches!(way, Receive::HtmlFile | Receive::Jsonp) {
+            return Ok(Framing { way, callback: String::new(), policy: None });
+        }
+        let query = Query::parse(parts.uri.query().unwrap_or_default()).map_err(|_| INVALID)?;
+        let callback = query.get("c").or_else(|| query.get("callback")).ok_or(NONE)?;
+        if !is_callback(callback) {
+            return Err(INVALID);
+        }
+        let is_page = way == Receive::HtmlFile;
+        let policy = is_page.then(|| script::policy(self.options.ancestors.as_ref()));
+        Ok(Framing { way, callback: callback.to_owned(), policy })
+    }
+
     async fn receive(&self, way: Receive, session: &str, parts: &mut Parts) -> Reached<Response> {
-        let framing = match framing(way, parts) {
+        let framing = match self.framing(way, parts) {
             Ok(framing) => framing,
             Err(wrong) => return Reached::Here(text(StatusCode::INTERNAL_SERVER_ERROR, wrong)),
         };
@@ -252,6 +270,7 @@ impl Service {
                     if let Some(node) = self.elsewhere(&name, parts).await? {
                         return Ok(Reached::Elsewhere(node));
                     }
+                    let slot = Client::session(parts.extensions.get()).map_err(Refusal::too_many_sessions)?;
                     let Some(reserved) = self.sessions.reserve(name.clone()) else { continue };
                     let claim = match &self.others {
                         None => None,
@@ -262,7 +281,7 @@ impl Service {
                         },
                     };
                     let exchange = self.host.open(parts).await?;
-                    let session = reserved.begin(exchange, claim);
+                    let session = reserved.begin(exchange, Holding { claim, slot });
                     // Nobody else can have begun before.
                     return Ok(Reached::Here(session.receive().unwrap_or_else(Receiver::busy)));
                 }
@@ -333,20 +352,6 @@ fn unasked(_: peer::Unknown) -> Refusal {
         message: "which node has the session cannot be found out at the moment".to_owned(),
         retry_after: Some(1),
     }
-}
-
-fn framing(way: Receive, parts: &Parts) -> Result<Framing, &'static str> {
-    const NONE: &str = "\"callback\" parameter required";
-    const INVALID: &str = "invalid \"callback\" parameter";
-    if !matches!(way, Receive::HtmlFile | Receive::Jsonp) {
-        return Ok(Framing { way, callback: String::new() });
-    }
-    let query = Query::parse(parts.uri.query().unwrap_or_default()).map_err(|_| INVALID)?;
-    let callback = query.get("c").or_else(|| query.get("callback")).ok_or(NONE)?;
-    if !is_callback(callback) {
-        return Err(INVALID);
-    }
-    Ok(Framing { way, callback: callback.to_owned() })
 }
 
 /// SockJS's form of an answer that is no frame.

@@ -30,6 +30,8 @@ pub(super) struct Framing {
     pub(super) way: Receive,
     /// The page's function, where one is called; checked.
     pub(super) callback: String,
+    /// The policy of an answer that is a page.
+    pub(super) policy: Option<HeaderValue>,
 }
 
 /// Whether the text may be called in a script (by SockJS's rule, which lets in
@@ -107,6 +109,7 @@ struct Answering {
 /// many bytes have gone, or for polls until there is one frame.
 pub(super) fn answer(receiver: Receiver, framing: Framing, heartbeat: Duration, limit: usize) -> Response {
     let (content_type, polls, session) = (framing.content_type(), framing.way.polls(), receiver.session());
+    let policy = framing.policy.clone();
     let mut answering = Answering { receiver, framing, heartbeat, left: limit, begun: false, over: false };
     if polls {
         return long_response::deferred(async move {
@@ -120,7 +123,10 @@ pub(super) fn answer(receiver: Receiver, framing: Framing, heartbeat: Duration, 
         let chunk = answering.next().await?;
         Some((Ok::<_, std::convert::Infallible>(chunk), answering))
     });
-    let response = head(Body::from_stream(body).into_response(), content_type);
+    let mut response = head(Body::from_stream(body).into_response(), content_type);
+    if let Some(policy) = policy {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
     match session {
         Some(session) => long_response::endless(response, session),
         None => response,

@@ -9,6 +9,7 @@ use daemon::lock::{LEAF, Lock};
 use rustc_hash::FxHashMap;
 
 use super::session::{Absence, Session};
+use crate::accept::AddressSlot;
 use crate::peer::Claim;
 use crate::transport::inside::Exchange;
 
@@ -31,8 +32,17 @@ pub(super) struct Sessions {
 enum Known {
     /// Its first request is being let in.
     Opening,
-    /// With what the other gateways know of it, if there are any.
-    Here(Arc<Session>, #[expect(dead_code, reason = "its drop tells them of the end")] Option<Claim>),
+    /// With what it holds.
+    Here(Arc<Session>, #[expect(dead_code, reason = "its drop gives back what it has")] Holding),
+}
+
+/// What is given back when a session is forgotten.
+#[expect(dead_code, reason = "its drop gives back what it has")]
+pub(super) struct Holding {
+    /// What the other gateways know of it, if there are any.
+    pub(super) claim: Option<Claim>,
+    /// What its client's address holds, where that is limited.
+    pub(super) slot: Option<AddressSlot>,
 }
 
 /// What a name stands for at the moment.
@@ -101,7 +111,7 @@ impl Sessions {
         let known = by_name.get(&session.name);
         if known.is_some_and(|known| matches!(known, Known::Here(known, _) if Arc::ptr_eq(known, session))) {
             let removed = by_name.remove(&session.name);
-            // A claim takes a lock of its own at its end.
+            // What it holds takes locks of its own at its end.
             drop(by_name);
             drop(removed);
         }
@@ -115,12 +125,11 @@ pub(super) struct Reserved {
 }
 
 impl Reserved {
-    /// Gives it to a session with this exchange, which has been claimed where there
-    /// are other gateways.
-    pub(super) fn begin(mut self, exchange: Box<dyn Exchange>, claim: Option<Claim>) -> Arc<Session> {
+    /// Gives it to a session with this exchange.
+    pub(super) fn begin(mut self, exchange: Box<dyn Exchange>, holding: Holding) -> Arc<Session> {
         let name = self.name.take().expect("it is taken here, and this is called once");
         let session = Session::new(name.clone(), &self.sessions, exchange);
-        self.sessions.by_name.lock().insert(name, Known::Here(session.clone(), claim));
+        self.sessions.by_name.lock().insert(name, Known::Here(session.clone(), holding));
         session
     }
 }

@@ -7,12 +7,12 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::codec::{self, Message as Heard};
 use super::socket::Socket;
 use super::{Farewell, NO_ROOM, close};
+use crate::accept::Upgrade;
 use crate::transport::inside::{Close, Exchange, Message, Unheard};
 
 /// Messages taken from the exchange at a time.
@@ -80,13 +80,13 @@ pub(in crate::transport) struct Start {
 
 /// Carries the exchange over what comes of a handshake.
 pub(in crate::transport) async fn carry<F: Framing>(
-    upgrade: OnUpgrade,
+    upgrade: Upgrade,
     exchange: Box<dyn Exchange>,
     framing: F,
     terms: Terms,
 ) {
     // Otherwise the client has gone before it was answered.
-    if let Ok(upgraded) = upgrade.await {
+    if let Ok(upgraded) = upgrade.begun().await {
         let start = Start { ask: Instant::now() + terms.interval, unheard: Unheard::default() };
         carry_on(Socket::new(upgraded, terms.most), exchange, framing, terms, start).await;
     }

@@ -134,6 +134,9 @@ impl Decoder {
         if length > self.most - before {
             return Err(Wrong::TooLarge);
         }
+        if !is_minimal(bytes, length as u64) {
+            return Err(Wrong::Protocol);
+        }
         let from = bytes.len().min(usize::try_from(cursor.position()).unwrap_or(usize::MAX));
         let payload = from..from + length;
         Ok((bytes.len() >= payload.end).then_some(Header { last, opcode, mask, payload }))
@@ -147,6 +150,15 @@ impl Decoder {
         }
         self.fragments = Some(fragments);
         Ok(Message::Part)
+    }
+}
+
+/// Whether a frame's length takes as few bytes as it can (RFC 6455 §5.2).
+fn is_minimal(frame: &[u8], length: u64) -> bool {
+    match frame.get(1).map(|byte| byte & 0x7f) {
+        Some(126) => length > 125,
+        Some(127) => length > u64::from(u16::MAX),
+        _ => true,
     }
 }
 
@@ -266,6 +278,10 @@ mod tests {
         assert_eq!(wrong(&frame(LAST | CLOSE, &1005_u16.to_be_bytes())), protocol);
         assert_eq!(wrong(&frame(LAST | CLOSE, b"\x03\xe8\xff")), Some(Wrong::Utf8));
         assert_eq!(wrong(&frame(LAST | TEXT, b"\xc3\x28")), Some(Wrong::Utf8));
+        assert_eq!(wrong(&[LAST | TEXT, MASKED | 126, 0, 1, 0, 0, 0, 0, b'x']), protocol, "1 in 2 bytes");
+        assert_eq!(wrong(&[LAST | TEXT, MASKED | 126, 0, 125, 0, 0, 0, 0]), protocol, "125 in 2 bytes");
+        let of_8 = [LAST | TEXT, MASKED | 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0];
+        assert_eq!(wrong(&of_8), protocol, "65535 in 8 bytes");
         // Before its bytes arrive, and with a length beyond any address.
         assert_eq!(wrong(&frame(LAST | TEXT, &[b' '; MAX_FRAME_BYTES + 1])[..14]), Some(Wrong::TooLarge));
         assert_eq!(

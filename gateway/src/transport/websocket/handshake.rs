@@ -5,10 +5,9 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse as _, Response};
 use hyper::ext::Protocol;
-use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::accept::strict;
+use crate::accept::{Upgrade, strict};
 use crate::protocol::failure::Failure;
 
 /// Usually a proxy is wrong, not the client.
@@ -20,14 +19,12 @@ const NO_HANDSHAKE: &str = "this path is for WebSocket handshakes, and the reque
 /// Takes from a request the stream that follows the response, and the
 /// `Sec-WebSocket-Accept` that proves that the response is for the client's
 /// key. Over HTTP/2 there is no key.
-pub(in crate::transport) fn accept(
-    request: &mut Request,
-) -> Result<(OnUpgrade, Option<HeaderValue>), Failure> {
+pub(in crate::transport) fn accept(request: &mut Request) -> Result<(Upgrade, Option<HeaderValue>), Failure> {
     let no_handshake = || Failure::bad_request(NO_HANDSHAKE);
     if !asks(request) {
         return Err(no_handshake());
     }
-    let upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or_else(no_handshake)?;
+    let upgrade = Upgrade::take(request.extensions_mut()).ok_or_else(no_handshake)?;
     if request.version() == Version::HTTP_2 {
         return Ok((upgrade, None));
     }

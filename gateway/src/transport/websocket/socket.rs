@@ -6,13 +6,13 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use hyper::upgrade::Upgraded;
+use hyper::upgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::OpCode;
 
 use super::codec::{self, Decoder, Message};
-use crate::accept;
+use crate::accept::{self, OpenRequest, Upgraded};
 
 /// Bytes read at a time: more than usually comes at once. A read that fills
 /// less shows that there is no more, which saves a system call.
@@ -39,6 +39,8 @@ pub(in crate::transport) struct Socket {
     gone: usize,
     /// Whether the stream below has data that it has not given to the kernel.
     unflushed: bool,
+    /// What it is counted as, where it is.
+    _open: Option<OpenRequest>,
 }
 
 /// The stream below.
@@ -46,7 +48,7 @@ enum Bytes {
     /// Our own socket, taken over from HTTP/1.1.
     Own(accept::Socket),
     /// A stream of HTTP/2.
-    Stream(TokioIo<Upgraded>),
+    Stream(TokioIo<upgrade::Upgraded>),
 }
 
 /// The bytes of a read, decoded frame by frame.
@@ -61,9 +63,9 @@ pub(in crate::transport) struct Heard {
 impl Socket {
     /// For messages of at most so many bytes.
     pub(in crate::transport) fn new(upgraded: Upgraded, most: usize) -> Self {
-        let (bytes, unread) = match upgraded.downcast::<accept::Socket>() {
+        let (bytes, unread) = match upgraded.stream.downcast::<accept::Socket>() {
             Ok(parts) => (Bytes::Own(parts.io), parts.read_buf.to_vec()),
-            Err(upgraded) => (Bytes::Stream(TokioIo::new(upgraded)), Vec::new()),
+            Err(stream) => (Bytes::Stream(TokioIo::new(stream)), Vec::new()),
         };
         let waiting = !unread.is_empty();
         Self {
@@ -74,6 +76,7 @@ impl Socket {
             out: Vec::new(),
             gone: 0,
             unflushed: false,
+            _open: upgraded.open,
         }
     }
 

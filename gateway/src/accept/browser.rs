@@ -1,0 +1,20 @@
+//! What every response tells a browser that may show it: to take it for what it
+//! says it is, and to run and load nothing. A page of ours has a policy of its
+//! own.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// For what is no page.
+const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// Adds what a response does not say itself.
+pub(super) fn protect(headers: &mut HeaderMap) {
+    headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(NO_SNIFF);
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(POLICY);
+}
+
+/// Whether a response has this header once: a second policy would narrow the first.
+pub(super) fn is_single(name: &HeaderName) -> bool {
+    matches!(*name, header::X_CONTENT_TYPE_OPTIONS | header::CONTENT_SECURITY_POLICY)
+}
