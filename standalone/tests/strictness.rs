@@ -94,7 +94,6 @@ async fn an_absurd_body_is_refused_before_it_is_asked_for() {
     assert_eq!(opened.text, "o\n");
     for path in [
         "/v1/messages".to_owned(),
-        "/v1/tickets".to_owned(),
         format!("/socket.io/?EIO=4&transport=polling&sid={id}"),
         format!("/sockjs/0/s/xhr_send?token={token}"),
     ] {
@@ -161,6 +160,7 @@ async fn over_http_2_the_host_is_the_authority() {
 async fn an_http_2_connection_that_asks_for_nothing_allowed_is_ended() {
     let running = Running::start_with(|config| {
         config.gateway.limits.header_timeout = Duration::from_millis(300);
+        config.gateway.limits.handshake_timeout = Duration::from_millis(300);
     })
     .await;
     let (used, unused) = (http2(&running).await, http2(&running).await);
