@@ -23,7 +23,7 @@ use proto::wire::Envelope;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -86,6 +86,7 @@ impl RedisSubscription {
             node: node.clone(),
             salt: rand::random(),
             number: 0,
+            unbroken: Unbroken::since(Instant::now()),
         };
         let client = address.subscriber();
         let mut messages = client.message_rx();
@@ -114,6 +115,8 @@ impl RedisSubscription {
                     Err(_) => {}
                 }
             }
+            // That there was none before is no loss.
+            lease.unbroken = Unbroken::since(Instant::now());
             Ok(lease)
         });
         let lease = match begun.await {
@@ -174,6 +177,31 @@ struct Lease {
     /// one of the same node.
     salt: u32,
     number: u32,
+    unbroken: Unbroken,
+}
+
+/// Whether the lease may have ended since its reader was last told that it has.
+/// Redis says so once, and that reply may be lost, as may the tick that passes it
+/// on. A lease outlives the last renewal that was answered by its full time: one
+/// that is answered later than that may follow an unanswered one that began the
+/// lease anew.
+#[derive(Debug)]
+struct Unbroken {
+    /// When the last renewal that was answered had begun.
+    since: Instant,
+    ended: bool,
+}
+
+impl Unbroken {
+    fn since(now: Instant) -> Self {
+        Self { since: now, ended: false }
+    }
+
+    /// A renewal that had begun then was answered now.
+    fn answered(&mut self, begun: Instant, now: Instant, ended: bool) {
+        self.ended |= ended || now.duration_since(self.since) >= LEASE;
+        self.since = begun;
+    }
 }
 
 /// The result of a renewal.
@@ -188,17 +216,19 @@ impl Lease {
         self.number += 1;
         let nonce = u64::from(self.salt) << 32 | u64::from(self.number);
         let args = vec![write::text(self.node.as_str()), write::number(LEASE.as_millis() as u64)];
+        let begun = Instant::now();
         let mut row = self.connection.run_common(&script::LEASE, args).await?;
         let (ended, store) = (row.number()? == 1, row.text()?);
+        self.unbroken.answered(begun, Instant::now(), ended);
         let envelope = Envelope { store: store.to_string(), nonce, ..Envelope::default() };
         self.connection.publish(self.node.as_str(), envelope.encode_to_vec().into()).await?;
-        Ok(Tick { nonce: self.number, ended })
+        Ok(Tick { nonce: self.number, ended: self.unbroken.ended })
     }
 }
 
 /// Renews the lease each second, and ends it at the end.
 async fn hold(mut lease: Lease, ticks: mpsc::Sender<Option<Tick>>, end: CancellationToken) {
-    let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + RENEW, RENEW);
+    let mut interval = tokio::time::interval_at(Instant::now() + RENEW, RENEW);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -211,8 +241,11 @@ async fn hold(mut lease: Lease, ticks: mpsc::Sender<Option<Tick>>, end: Cancella
                 renewed.inspect_err(|error| tracing::debug!(%error, "could not renew the node's lease")).ok()
             }),
         };
+        let tells = renewed.is_some();
         // Full when the reading task is stuck.
-        let _ = ticks.try_send(renewed);
+        if ticks.try_send(renewed).is_ok() && tells {
+            lease.unbroken.ended = false;
+        }
     }
     let node = write::text(lease.node.as_str());
     let _ = timeout(RENEW, lease.connection.run_common(&script::RELEASE, vec![node])).await;
@@ -401,4 +434,30 @@ async fn hear(
 
 async fn quit(client: SubscriberClient) {
     let _ = timeout(Duration::from_millis(200), client.quit()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_that_ended_is_said_to_have_even_if_the_reply_that_said_so_was_lost() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut unbroken = Unbroken::since(start);
+        unbroken.answered(at(1), at(2), false);
+        assert!(!unbroken.ended);
+        // One that was sent at 3 began the lease anew, and its reply is lost.
+        unbroken.answered(at(10), at(11), false);
+        assert!(unbroken.ended, "eleven seconds after one that began at 1");
+    }
+
+    #[test]
+    fn it_is_said_until_somebody_was_told() {
+        let start = Instant::now();
+        let mut unbroken = Unbroken::since(start);
+        unbroken.answered(start, start, true);
+        unbroken.answered(start, start, false);
+        assert!(unbroken.ended);
+    }
 }
