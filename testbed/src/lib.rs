@@ -4,13 +4,14 @@
 //! In reading order: [`RedisServer`], [`RedisCluster`], [`RedisSentinel`],
 //! [`FaultProxy`] between a client and any of them, [`Balancer`] before
 //! gateways, [`Process`] for our own
-//! programs and [`Binaries`] that builds them, [`wait`] for conditions with a
+//! programs and [`Binaries`] that builds them, [`SmallDisk`] to be filled, [`wait`] for conditions with a
 //! deadline. [`Reply`] is what Redis answers. [`instructions`] counts those of
 //! small pieces of code; [`Imports`] are those between a crate's modules.
 //! [`certificates`] are for TLS between our own processes.
 
 mod balancer;
 mod binaries;
+mod disk;
 mod guarded;
 mod imports;
 pub mod instructions;
@@ -25,9 +26,10 @@ use std::path::{Path, PathBuf};
 
 pub use balancer::{Balancer, Gateways, Program};
 pub use binaries::{Binaries, Profile};
+pub use disk::SmallDisk;
 pub use imports::Imports;
 pub use process::{Memory, Process, Usage};
-pub use proxy::{FaultProxy, Pushed};
+pub use proxy::{Direction, FaultProxy, Pushed};
 pub use redis::cluster::RedisCluster;
 pub use redis::sentinel::RedisSentinel;
 pub use redis::server::{DataCopy, RedisBuilder, RedisServer};

@@ -1,4 +1,7 @@
-//! Which pushed messages of a Redis stream get lost.
+//! Which pushed messages of a Redis stream get lost, come twice, or come late.
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 use crate::resp::Reply;
 
@@ -13,10 +16,25 @@ pub struct Pushed<'a> {
 
 type Matches = Box<dyn Fn(&Pushed<'_>) -> bool + Send>;
 
+/// What becomes of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Passes,
+    Lost,
+    Twice,
+    /// Only after so many more pushed messages.
+    After(usize),
+}
+
+/// The farthest that a message is moved back behind others.
+const LATEST: usize = 5;
+
 /// What is lost from now on, and what was lost so far.
 #[derive(Default)]
 pub(super) struct Losses {
     rule: Option<(Rule, Matches)>,
+    /// Of each hundred so many lost, twice, late.
+    random: Option<(u8, StdRng)>,
     dropped: u64,
     passed: u64,
 }
@@ -30,7 +48,11 @@ enum Rule {
 
 impl Losses {
     pub(super) fn none(&mut self) {
-        self.rule = None;
+        (self.rule, self.random) = (None, None);
+    }
+
+    pub(super) fn at_random(&mut self, percent: u8, seed: u64) {
+        self.random = Some((percent, StdRng::seed_from_u64(seed)));
     }
 
     pub(super) fn every(&mut self, n: u64, matches: Matches) {
@@ -49,19 +71,31 @@ impl Losses {
         self.passed
     }
 
-    /// Whether this value is lost. Only pushed messages ever are.
-    pub(super) fn loses(&mut self, value: &Reply) -> bool {
-        let Some(pushed) = pushed(value) else { return false };
+    /// What becomes of this value. Only pushed messages do not just pass; the
+    /// fate of one is nothing for anything else.
+    pub(super) fn fate(&mut self, value: &Reply) -> Option<Fate> {
+        let pushed = pushed(value)?;
         let lost = match &mut self.rule {
             Some((rule, matches)) if matches(&pushed) => rule.takes(),
             _ => false,
         };
-        if lost {
-            self.dropped += 1;
-        } else {
-            self.passed += 1;
+        let fate = if lost { Fate::Lost } else { self.drawn() };
+        match fate {
+            Fate::Lost => self.dropped += 1,
+            _ => self.passed += 1,
         }
-        lost
+        Some(fate)
+    }
+
+    fn drawn(&mut self) -> Fate {
+        let Some((percent, random)) = &mut self.random else { return Fate::Passes };
+        let (drawn, percent) = (random.random_range(0..100), *percent);
+        match drawn {
+            drawn if drawn < percent => Fate::Lost,
+            drawn if drawn < percent * 2 => Fate::Twice,
+            drawn if drawn < percent * 3 => Fate::After(random.random_range(1..=LATEST)),
+            _ => Fate::Passes,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
-//! A TCP proxy that fails on demand: connections cut, refused, held or
-//! delayed, and for Redis single announcements lost out of the stream.
+//! A TCP proxy that fails on demand: connections cut, refused, held (in one
+//! direction, too), delayed, slowed to single bytes or left half open, and for
+//! Redis announcements lost, repeated and reordered in the stream.
 
 mod filter;
 mod relay;
@@ -24,8 +25,8 @@ pub struct FaultProxy {
     address: SocketAddr,
     weather: watch::Sender<Weather>,
     losses: Arc<Mutex<Losses>>,
-    /// Cancels the connections of one generation; a new one comes with each cut.
-    connections: Arc<Mutex<CancellationToken>>,
+    /// The connections of one generation; a new one comes with each end of them.
+    connections: Arc<Mutex<Generation>>,
     shutdown: CancellationToken,
 }
 
@@ -33,8 +34,33 @@ pub struct FaultProxy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Weather {
     refuse: bool,
-    hold: bool,
+    hold_up: bool,
+    hold_down: bool,
     delay: Duration,
+    /// Up to so much is added to the delay.
+    jitter: Duration,
+    /// One byte at a time.
+    drip: bool,
+}
+
+/// From whom to whom bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Either way.
+    Both,
+    /// From those who connect to the target.
+    Up,
+    /// From the target to those who connected.
+    Down,
+}
+
+/// Connections that end together.
+#[derive(Debug, Clone, Default)]
+struct Generation {
+    /// Breaks both sides.
+    cut: CancellationToken,
+    /// Breaks the side of the target alone.
+    vanish: CancellationToken,
 }
 
 impl FaultProxy {
@@ -86,9 +112,18 @@ impl FaultProxy {
 
     /// Breaks every connection that there is; new ones are served.
     pub fn cut(&self) {
-        let mut connections = self.connections.lock().expect("no holder panics");
-        connections.cancel();
-        *connections = CancellationToken::new();
+        self.next_generation().cut.cancel();
+    }
+
+    /// Leaves every connection that there is half open: its target's side is
+    /// closed, and whoever connected hears nothing of it and gets no answer. New
+    /// ones are served.
+    pub fn vanish(&self) {
+        self.next_generation().vanish.cancel();
+    }
+
+    fn next_generation(&self) -> Generation {
+        std::mem::take(&mut self.connections.lock().expect("no holder panics"))
     }
 
     /// From now on connections are closed as soon as they are made. Those that
@@ -99,16 +134,38 @@ impl FaultProxy {
 
     /// From now on nothing is forwarded, and everything stays open.
     pub fn hold(&self) {
-        self.weather.send_modify(|weather| weather.hold = true);
+        self.hold_one_way(Direction::Both);
+    }
+
+    /// From now on nothing is forwarded in this direction, and everything stays
+    /// open: a partition that one side does not see.
+    pub fn hold_one_way(&self, direction: Direction) {
+        self.weather.send_modify(|weather| {
+            weather.hold_up |= direction != Direction::Down;
+            weather.hold_down |= direction != Direction::Up;
+        });
     }
 
     /// From now on whatever is read is forwarded this much later.
     pub fn delay(&self, delay: Duration) {
-        self.weather.send_modify(|weather| weather.delay = delay);
+        self.delay_between(delay, delay);
     }
 
-    /// Ends [`refuse`](Self::refuse), [`hold`](Self::hold) and
-    /// [`delay`](Self::delay), and drops no more messages.
+    /// From now on whatever is read is forwarded so much later, a random time
+    /// between the two.
+    pub fn delay_between(&self, least: Duration, most: Duration) {
+        self.weather.send_modify(|weather| {
+            (weather.delay, weather.jitter) = (least, most.saturating_sub(least));
+        });
+    }
+
+    /// From now on each byte is forwarded by itself.
+    pub fn drip(&self) {
+        self.weather.send_modify(|weather| weather.drip = true);
+    }
+
+    /// Ends whatever is done to connections that there are and will be, and lets
+    /// every pushed message pass as it is.
     pub fn heal(&self) {
         self.losses.lock().expect("no holder panics").none();
         self.weather.send_modify(|weather| *weather = Weather::default());
@@ -124,6 +181,12 @@ impl FaultProxy {
     /// then no more.
     pub fn drop_next(&self, count: u64, matches: impl Fn(&Pushed<'_>) -> bool + Send + 'static) {
         self.losses.lock().expect("no holder panics").next(count, Box::new(matches));
+    }
+
+    /// Of each hundred pushed messages drops so many, repeats as many, and lets as
+    /// many pass only after a later one; which ones, the seed says.
+    pub fn meddle(&self, percent: u8, seed: u64) {
+        self.losses.lock().expect("no holder panics").at_random(percent, seed);
     }
 
     /// How many pushed messages have been dropped so far.
@@ -147,7 +210,7 @@ impl Drop for FaultProxy {
 async fn accept(
     listener: TcpListener,
     relay: Relay,
-    connections: Arc<Mutex<CancellationToken>>,
+    connections: Arc<Mutex<Generation>>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 ) {
@@ -163,13 +226,13 @@ async fn accept(
         if refuse {
             continue;
         }
-        let cut = connections.lock().expect("no holder panics").clone();
+        let Generation { cut, vanish } = connections.lock().expect("no holder panics").clone();
         let relay = relay.clone();
         tasks.spawn(async move {
             tokio::select! {
                 () = cut.cancelled() => {}
                 // An end of either side is all there is to say of it.
-                _ = relay.run(client) => {}
+                _ = relay.run(client, vanish) => {}
             }
         });
     }
@@ -182,8 +245,8 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::RedisServer;
     use crate::resp::{Reply, parse};
+    use crate::{RedisServer, wait};
 
     struct Link(TcpStream, Vec<u8>);
 
@@ -277,6 +340,93 @@ mod tests {
         assert!(timeout(Duration::from_millis(100), link.hear()).await.is_err());
         proxy.heal();
         assert_eq!(link.hear().await.unwrap(), Reply::Status("PONG".into()));
+    }
+
+    #[tokio::test]
+    async fn what_is_held_in_one_direction_goes_in_the_other() {
+        let server = RedisServer::start().await.unwrap();
+        let proxy = FaultProxy::redis(server.port()).await.unwrap();
+        let mut link = Link::open(&proxy).await;
+        proxy.hold_one_way(Direction::Down);
+        link.say("SET a 1").await;
+        wait::until_true(Duration::from_secs(10), "the command arrives", async || {
+            server.command(&["GET", "a"]).await.is_ok_and(|reply| reply.text() == Some("1"))
+        })
+        .await
+        .unwrap();
+        assert!(timeout(Duration::from_millis(100), link.hear()).await.is_err());
+        proxy.heal();
+        assert_eq!(link.hear().await.unwrap(), Reply::Status("OK".into()));
+        proxy.hold_one_way(Direction::Up);
+        link.say("SET a 2").await;
+        assert!(timeout(Duration::from_millis(100), link.hear()).await.is_err());
+        assert_eq!(server.command(&["GET", "a"]).await.unwrap().text(), Some("1"));
+    }
+
+    #[tokio::test]
+    async fn a_half_open_connection_hears_nothing_and_a_new_one_is_served() {
+        let server = RedisServer::start().await.unwrap();
+        let proxy = FaultProxy::redis(server.port()).await.unwrap();
+        let mut link = Link::open(&proxy).await;
+        link.say("PING").await;
+        link.hear().await.unwrap();
+        proxy.vanish();
+        link.say("PING").await;
+        assert!(timeout(Duration::from_millis(100), link.hear()).await.is_err(), "not closed either");
+        let mut new = Link::open(&proxy).await;
+        new.say("PING").await;
+        assert_eq!(new.hear().await.unwrap(), Reply::Status("PONG".into()));
+    }
+
+    #[tokio::test]
+    async fn single_bytes_arrive_as_they_were_sent() {
+        let server = RedisServer::start().await.unwrap();
+        let proxy = FaultProxy::start(([127, 0, 0, 1], server.port()).into()).await.unwrap();
+        proxy.drip();
+        proxy.delay_between(Duration::from_millis(1), Duration::from_millis(5));
+        let mut link = Link::open(&proxy).await;
+        link.say("ECHO 0123456789").await;
+        let mut first = [0];
+        link.0.read_exact(&mut first).await.unwrap();
+        link.1.extend_from_slice(&first);
+        assert_eq!(link.hear().await.unwrap(), Reply::Bytes(b"0123456789".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn a_meddled_bus_drops_repeats_and_reorders_and_the_seed_says_which() {
+        const COUNT: usize = 200;
+        let mut heard = Vec::new();
+        for seed in [7, 7, 8] {
+            let server = RedisServer::start().await.unwrap();
+            let proxy = FaultProxy::redis(server.port()).await.unwrap();
+            let mut link = Link::open(&proxy).await;
+            link.say("SUBSCRIBE a").await;
+            link.hear().await.unwrap();
+            proxy.meddle(10, seed);
+            publish(&server, "a", 0..COUNT).await;
+            wait::until_true(Duration::from_secs(10), "all have been meddled with", async || {
+                proxy.dropped() + proxy.passed() == COUNT as u64
+            })
+            .await
+            .unwrap();
+            proxy.heal();
+            server.command(&["PUBLISH", "a", "end"]).await.unwrap().ok().unwrap();
+            let mut payloads = Vec::new();
+            while payloads.last().is_none_or(|last| last != "end") {
+                let message = link.hear().await.unwrap();
+                payloads.push(message.items()[2].text().unwrap().to_owned());
+            }
+            heard.push(payloads);
+        }
+        assert_eq!(heard[0], heard[1]);
+        assert_ne!(heard[0], heard[2]);
+        let numbers: Vec<usize> = heard[0].iter().filter_map(|payload| payload.parse().ok()).collect();
+        let mut kept = numbers.clone();
+        kept.sort_unstable();
+        kept.dedup();
+        assert!(kept.len() < COUNT, "some are dropped");
+        assert!(kept.len() < numbers.len(), "some are repeated");
+        assert!(!numbers.is_sorted(), "some are late");
     }
 
     #[tokio::test]

@@ -9,9 +9,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
-use super::Weather;
-use super::filter::Losses;
+use super::filter::{Fate, Losses};
+use super::{Direction, Weather};
 use crate::resp;
 
 #[derive(Debug, Clone)]
@@ -23,56 +24,102 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// Returns when either side has closed.
-    pub(super) async fn run(self, client: TcpStream) -> Result<()> {
-        let server = TcpStream::connect(self.target).await?;
+    /// Returns when either side has closed; after `vanish` when the client has.
+    pub(super) async fn run(self, mut client: TcpStream, vanish: CancellationToken) -> Result<()> {
+        let mut server = TcpStream::connect(self.target).await?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
-        let (from_client, to_client) = client.into_split();
-        let (from_server, to_server) = server.into_split();
+        let (from_client, to_client) = client.split();
+        let (from_server, to_server) = server.split();
         tokio::select! {
-            result = pump(from_client, to_server, self.weather.clone(), None) => result,
-            result = pump(from_server, to_client, self.weather, self.losses) => result,
+            result = pump(from_client, to_server, Direction::Up, self.weather.clone(), None) => return result,
+            result = pump(from_server, to_client, Direction::Down, self.weather, self.losses) => return result,
+            () = vanish.cancelled() => {}
         }
+        drop(server);
+        // What it says goes nowhere.
+        tokio::io::copy(&mut client, &mut tokio::io::sink()).await?;
+        Ok(())
     }
 }
 
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
+    direction: Direction,
     mut weather: watch::Receiver<Weather>,
     losses: Option<Arc<Mutex<Losses>>>,
 ) -> Result<()> {
     let mut gathered = Vec::with_capacity(64 * 1024);
     let mut passed = Vec::new();
+    let mut late = Vec::new();
     loop {
         if from.read_buf(&mut gathered).await? == 0 {
             return Ok(());
         }
         match &losses {
             None => passed.append(&mut gathered),
-            Some(losses) => sift(&mut gathered, &mut passed, losses)?,
+            Some(losses) => sift(&mut gathered, &mut passed, &mut late, losses)?,
         }
         #[expect(clippy::disallowed_methods, reason = "for the length of a copy")]
-        let delay = weather.borrow().delay;
+        let Weather { mut delay, jitter, drip, .. } = *weather.borrow();
+        if !jitter.is_zero() {
+            delay += jitter.mul_f64(rand::random());
+        }
         if !delay.is_zero() {
             sleep(delay).await;
         }
-        weather.wait_for(|weather| !weather.hold).await?;
-        to.write_all(&passed).await?;
+        let held = |weather: &Weather| match direction {
+            Direction::Up => weather.hold_up,
+            Direction::Down => weather.hold_down,
+            Direction::Both => weather.hold_up || weather.hold_down,
+        };
+        weather.wait_for(|weather| !held(weather)).await?;
+        if drip {
+            for byte in passed.chunks(1) {
+                to.write_all(byte).await?;
+                // Else the next one may go along.
+                tokio::task::yield_now().await;
+            }
+        } else {
+            to.write_all(&passed).await?;
+        }
         passed.clear();
     }
 }
 
-/// Moves whole values over, byte for byte, without those to be lost.
-fn sift(gathered: &mut Vec<u8>, passed: &mut Vec<u8>, losses: &Mutex<Losses>) -> Result<()> {
+/// A message that waits for later ones to pass it: for how many.
+type Late = (usize, Vec<u8>);
+
+/// Moves whole values over, byte for byte, as the fate of each is.
+fn sift(
+    gathered: &mut Vec<u8>,
+    passed: &mut Vec<u8>,
+    late: &mut Vec<Late>,
+    losses: &Mutex<Losses>,
+) -> Result<()> {
     let mut at = 0;
     while let Some((value, length)) = resp::parse(&gathered[at..])? {
-        let lost = losses.lock().expect("no holder panics").loses(&value);
-        if !lost {
-            passed.extend_from_slice(&gathered[at..at + length]);
-        }
+        let bytes = &gathered[at..at + length];
         at += length;
+        let Some(fate) = losses.lock().expect("no holder panics").fate(&value) else {
+            passed.extend_from_slice(bytes);
+            continue;
+        };
+        match fate {
+            Fate::Passes => passed.extend_from_slice(bytes),
+            Fate::Lost => {}
+            Fate::Twice => passed.extend_from_slice(&bytes.repeat(2)),
+            // One more, since this one counts itself below.
+            Fate::After(others) => late.push((others + 1, bytes.to_vec())),
+        }
+        late.retain_mut(|(others, bytes)| {
+            *others -= 1;
+            if *others == 0 {
+                passed.extend_from_slice(bytes);
+            }
+            *others > 0
+        });
     }
     gathered.drain(..at);
     Ok(())

@@ -74,6 +74,42 @@ impl RedisCluster {
         self.all().filter_map(RedisServer::pid).collect()
     }
 
+    /// Moves so many slots that hold keys from one primary to another while both
+    /// serve, as `redis-cli --cluster reshard` does it; gives how many were moved.
+    pub async fn move_slots(&self, from: usize, to: usize, count: usize) -> Result<usize> {
+        let (from, to) = (&self.primaries[from], &self.primaries[to]);
+        let mut ids = Vec::new();
+        for server in [from, to] {
+            let id = server.command(&["CLUSTER", "MYID"]).await?.ok()?;
+            ids.push(id.text().context("a node's id is text")?.to_owned());
+        }
+        let port = to.port().to_string();
+        let mut moved = 0;
+        for slot in 0..SLOTS {
+            if moved == count {
+                break;
+            }
+            let slot = slot.to_string();
+            let keys = from.command(&["CLUSTER", "GETKEYSINSLOT", &slot, "1"]).await?.ok()?;
+            if keys.items().is_empty() {
+                continue;
+            }
+            to.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &ids[0]]).await?.ok()?;
+            from.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &ids[1]]).await?.ok()?;
+            loop {
+                // One at a time, so that what touches several meets a slot that is half moved.
+                let keys = from.command(&["CLUSTER", "GETKEYSINSLOT", &slot, "1"]).await?.ok()?;
+                let Some(key) = keys.items().first().and_then(|key| key.text()) else { break };
+                from.command(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]).await?.ok()?;
+            }
+            for server in [to, from] {
+                server.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &ids[1]]).await?.ok()?;
+            }
+            moved += 1;
+        }
+        Ok(moved)
+    }
+
     /// Waits until every server that runs calls the cluster's state ok, for
     /// example after a failover.
     pub async fn all_ok(&self) -> Result<()> {
@@ -171,6 +207,22 @@ mod tests {
             }
         }
         assert_eq!(served, 8, "each key is written on exactly one");
+    }
+
+    #[tokio::test]
+    async fn moved_slots_are_served_by_the_other_primary_with_their_keys() {
+        let cluster = RedisCluster::start(3).await.unwrap();
+        let key = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        let mut there = Vec::new();
+        for key in key {
+            if cluster.primaries[0].command(&["SET", key, "1"]).await.unwrap().ok().is_ok() {
+                there.push(key);
+            }
+        }
+        assert_eq!(cluster.move_slots(0, 1, 100).await.unwrap(), there.len());
+        for key in there {
+            assert_eq!(cluster.primaries[1].command(&["GET", key]).await.unwrap().text(), Some("1"));
+        }
     }
 
     #[tokio::test]

@@ -60,9 +60,51 @@ impl RedisSentinel {
         &mut self.servers
     }
 
+    /// The data servers, to be asked.
+    pub fn all(&self) -> Vec<&RedisServer> {
+        self.servers.iter().collect()
+    }
+
     /// The sentinels, to stop one or more of them.
     pub fn sentinels(&mut self) -> &mut [RedisServer] {
         &mut self.sentinels
+    }
+
+    /// The data server that the first sentinel calls the primary.
+    pub async fn primary(&mut self) -> Result<&mut RedisServer> {
+        let port = self.primary_port().await?;
+        self.servers.iter_mut().find(|server| server.port() == port).context("one of the servers")
+    }
+
+    /// Cuts the server at this port off from its replica and from the sentinels,
+    /// and from nobody else: clients with a user of their own still write to it.
+    /// (It refuses the user without a name what these need.)
+    pub async fn isolate(&self, port: u16) -> Result<()> {
+        let server = self.server(port)?;
+        let words = ["ACL", "SETUSER", "default", "-ping", "-info", "-replconf", "-psync", "-sync"];
+        server.command(&words).await?.ok()?;
+        for kind in ["replica", "pubsub"] {
+            server.command(&["CLIENT", "KILL", "TYPE", kind, "USER", "default"]).await?.ok()?;
+        }
+        Ok(())
+    }
+
+    /// Ends [`isolate`](Self::isolate).
+    pub async fn rejoin(&self, port: u16) -> Result<()> {
+        self.server(port)?.command(&["ACL", "SETUSER", "default", "+@all"]).await?.ok()?;
+        Ok(())
+    }
+
+    /// Waits until the sentinels have chosen another primary than this one.
+    pub async fn next_primary(&self, old: u16) -> Result<()> {
+        wait::until_true(PATIENCE, "another primary", async || {
+            self.primary_port().await.is_ok_and(|port| port != old)
+        })
+        .await
+    }
+
+    fn server(&self, port: u16) -> Result<&RedisServer> {
+        self.servers.iter().find(|server| server.port() == port).context("one of the servers")
     }
 
     /// The port of the primary, as the first sentinel sees it.
@@ -108,8 +150,24 @@ mod tests {
         let old = group.primary_port().await.unwrap();
         assert_eq!(old, group.servers[0].port());
         group.servers()[0].stop().unwrap();
-        wait::until_true(PATIENCE, "another primary", async || {
-            group.primary_port().await.is_ok_and(|port| port != old)
+        group.next_primary(old).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_isolated_primary_takes_writes_until_it_is_back_and_then_loses_them() {
+        let group = RedisSentinel::start(1).await.unwrap();
+        let old = group.primary_port().await.unwrap();
+        for server in &group.servers {
+            let user = ["ACL", "SETUSER", "client", "on", ">word", "~*", "&*", "+@all"];
+            server.command(&user).await.unwrap().ok().unwrap();
+        }
+        group.isolate(old).await.unwrap();
+        group.next_primary(old).await.unwrap();
+        let server = group.server(old).unwrap();
+        server.command(&["SET", "a", "lost"]).await.unwrap().ok().unwrap();
+        group.rejoin(old).await.unwrap();
+        wait::until_true(PATIENCE, "the old primary follows the new one", async || {
+            server.command(&["GET", "a"]).await.is_ok_and(|reply| reply == crate::Reply::Nil)
         })
         .await
         .unwrap();

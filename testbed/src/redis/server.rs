@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct RedisServer {
     port: u16,
     options: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
     sentinel: bool,
     child: Option<Guarded>,
     folder: TempDir,
@@ -32,6 +33,7 @@ pub struct RedisServer {
 #[derive(Debug, Clone, Default)]
 pub struct RedisBuilder {
     options: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
     sentinel: bool,
 }
 
@@ -115,6 +117,18 @@ impl RedisServer {
         self.restart().await
     }
 
+    /// Kills it and takes so many bytes off the end of its append-only file, as a
+    /// machine does that loses its power in the middle of a write.
+    pub fn tear(&mut self, bytes: u64) -> Result<()> {
+        self.kill();
+        let folder = self.folder.path().join("appendonlydir");
+        let newest = fs::read_dir(&folder)?.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+        let newest = newest.filter(|file| file.to_string_lossy().ends_with(".incr.aof")).max();
+        let file = File::options().write(true).open(newest.context("an append-only file")?)?;
+        file.set_len(file.metadata()?.len().saturating_sub(bytes))?;
+        Ok(())
+    }
+
     /// One command over a connection of its own; an error reply is a reply.
     pub async fn command(&self, words: &[&str]) -> Result<Reply> {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
@@ -160,6 +174,7 @@ impl RedisServer {
         Guarded::spawn(
             Command::new(program()?)
                 .args(arguments)
+                .envs(self.environment.iter().map(|(name, value)| (name, value)))
                 .current_dir(self.folder.path())
                 .stdin(Stdio::null())
                 .stdout(log.try_clone()?)
@@ -195,9 +210,15 @@ impl RedisBuilder {
         self
     }
 
+    /// Sets an environment variable of the server.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// A sentinel instead of a data server.
     pub(crate) fn sentinel() -> Self {
-        Self { options: Vec::new(), sentinel: true }
+        Self { sentinel: true, ..Self::default() }
     }
 
     /// Starts it; returns when it answers.
@@ -228,6 +249,7 @@ impl RedisBuilder {
             let mut server = RedisServer {
                 port: port::free(),
                 options,
+                environment: self.environment.clone(),
                 sentinel: self.sentinel,
                 child: None,
                 folder: TempDir::with_prefix("switchboard-redis-")?,
