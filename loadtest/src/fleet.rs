@@ -105,6 +105,14 @@ impl Plan {
 impl Fleet {
     /// Starts all; returns when each calls itself ready.
     pub async fn start(binaries: &Binaries, plan: &Plan) -> Result<Self> {
+        let mut fleet = Self::planned(binaries, plan)?;
+        fleet.start_all().await?;
+        Ok(fleet)
+    }
+
+    /// All with their addresses, and nothing runs yet: for what stands between
+    /// them.
+    pub fn planned(binaries: &Binaries, plan: &Plan) -> Result<Self> {
         let mut fleet = Self { routers: Vec::new(), gateways: Vec::new() };
         for index in 0..plan.routers {
             fleet.routers.push(router(binaries, plan, index));
@@ -121,14 +129,18 @@ impl Fleet {
             }
             fleet.gateways.push(gateway);
         }
-        // All at once, then the waiting.
-        for node in fleet.routers.iter_mut().chain(&mut fleet.gateways) {
+        Ok(fleet)
+    }
+
+    /// Starts all at once; returns when each calls itself ready.
+    pub async fn start_all(&mut self) -> Result<()> {
+        for node in self.routers.iter_mut().chain(&mut self.gateways) {
             node.spawn()?;
         }
-        for node in fleet.routers.iter_mut().chain(&mut fleet.gateways) {
+        for node in self.routers.iter_mut().chain(&mut self.gateways) {
             node.ready().await?;
         }
-        Ok(fleet)
+        Ok(())
     }
 
     /// Signs tokens that the gateways believe.
@@ -213,6 +225,19 @@ impl Node {
     /// Adds flags for the next start.
     pub fn set_flags(&mut self, flags: &[&str]) {
         self.arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    }
+
+    /// From the next start on, whatever it was told to reach at one address
+    /// (`IP:PORT`) it reaches at another.
+    pub fn redirect(&mut self, from: &str, to: &str) {
+        for argument in &mut self.arguments {
+            *argument = argument.replace(from, to);
+        }
+    }
+
+    /// Sets environment variables for the next start.
+    pub fn set_variables(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
+        self.environment.extend(variables);
     }
 
     /// Takes flags off for the next start.

@@ -12,6 +12,9 @@ pub enum Error {
     /// The connection has ended.
     #[error("closed: {0}")]
     Closed(Close),
+    /// There was no connection, and none could be made: nothing was sent.
+    #[error("not reached: {0}")]
+    Unreached(String),
     /// The connection failed, or what came over it is not the protocol.
     #[error("broken: {0}")]
     Broken(String),

@@ -127,7 +127,8 @@ impl Http {
 
     async fn connect(&mut self) -> Result<SendRequest<Full<Bytes>>> {
         self.driver.abort_all();
-        let stream = TcpStream::connect(&self.authority).await.map_err(Error::broken)?;
+        let stream =
+            TcpStream::connect(&self.authority).await.map_err(|error| Error::Unreached(error.to_string()))?;
         stream.set_nodelay(true).map_err(Error::broken)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Error::broken)?;
         self.driver.spawn(async move {

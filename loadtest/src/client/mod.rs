@@ -43,6 +43,9 @@ pub struct Account {
     pub gateway: String,
     /// Another gateway for the commands of one-way transports.
     pub uplink: Option<String>,
+    /// Gateways that such a command goes to, one after another, while no
+    /// connection can be made to the one before.
+    pub others: Vec<String>,
     /// The token; none is sent when it is empty.
     pub token: String,
     /// The device; the server makes one up when there is none.
@@ -115,6 +118,7 @@ impl Account {
         Self {
             gateway: gateway.trim_end_matches('/').to_owned(),
             uplink: None,
+            others: Vec::new(),
             token: token.to_owned(),
             device: Some(device.to_owned()),
             cursor: None,

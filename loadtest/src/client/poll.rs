@@ -6,11 +6,15 @@ use std::collections::VecDeque;
 use futures_util::future::BoxFuture;
 use http::Method;
 use serde_json::Value;
+use tokio::time::{Duration, Instant, sleep_until};
 
 use super::error::{Close, Error, Result};
 use super::http::{Answer, Http};
 use super::uplink::Uplink;
 use super::{Account, Form, Frame, binary, resource};
+
+/// Between two short polls, when the first brought nothing.
+const REST: Duration = Duration::from_millis(50);
 
 /// A device that polls.
 pub struct Poll {
@@ -24,6 +28,8 @@ pub struct Poll {
     uplink: Uplink,
     state: State,
     waiting: VecDeque<Frame>,
+    /// The next short poll is not before.
+    rests_until: Instant,
     /// The reason of a `goaway`; a client that got one does not poll on.
     sent_away: Option<String>,
 }
@@ -54,6 +60,7 @@ impl Poll {
             uplink: Uplink::new(account)?,
             state: State::Idle(Http::new(account)?),
             waiting: VecDeque::new(),
+            rests_until: Instant::now(),
             sent_away: None,
         };
         let answer = client.ask(0).await?;
@@ -79,8 +86,12 @@ impl Poll {
             if let Some(reason) = &self.sent_away {
                 return Err(Error::Closed(Close { code: None, reason: reason.clone() }));
             }
+            sleep_until(self.rests_until).await;
             let answer = self.ask(self.wait).await?;
             self.take(answer)?;
+            if self.wait == 0 && self.waiting.is_empty() {
+                self.rests_until = Instant::now() + REST;
+            }
         }
     }
 

@@ -1,5 +1,8 @@
 //! Commands of the one-way transports: HTTP requests whose answers join the
-//! frames. They may go to another gateway than the events come from.
+//! frames. They may go to another gateway than the events come from, and go to
+//! yet another one where that takes no connections any more: it stops.
+
+use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
@@ -10,23 +13,31 @@ use super::{Account, Frame};
 /// The way up beside a one-way transport.
 #[derive(Debug)]
 pub(super) struct Uplink {
-    http: Http,
+    /// The first is asked as long as it can be reached.
+    gateways: VecDeque<Http>,
     last_ref: u64,
 }
 
 impl Uplink {
     /// To the account's uplink gateway, or the one that events come from.
     pub(super) fn new(account: &Account) -> Result<Self> {
-        let mut account = account.clone();
-        if let Some(gateway) = account.uplink.take() {
-            account.gateway = gateway;
-        }
-        Ok(Self { http: Http::new(&account)?, last_ref: 0 })
+        let first = account.uplink.as_ref().unwrap_or(&account.gateway);
+        let others = account.others.iter().filter(|other| *other != first);
+        let gateways = [first].into_iter().chain(others);
+        let gateways =
+            gateways.map(|gateway| Http::new(&Account { gateway: gateway.clone(), ..account.clone() }));
+        Ok(Self { gateways: gateways.collect::<Result<_>>()?, last_ref: 0 })
     }
 
     /// Sends a command and waits for its answer.
     pub(super) async fn command(&mut self, command: &Value) -> Result<Frame> {
-        self.http.command(command).await
+        for _ in 1..self.gateways.len() {
+            match self.gateways[0].command(command).await {
+                Err(Error::Unreached(_)) => self.gateways.rotate_left(1),
+                answer => return answer,
+            }
+        }
+        self.gateways[0].command(command).await
     }
 
     /// Sends a command; gives its answer, also when that is an error, as the

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use proto::Cursor;
+use proto::Bookmark;
 
 use super::seen::Seen;
 use super::{Allowed, Device, Log, Message, Report, Send, Violation, What};
@@ -34,9 +34,9 @@ pub(super) fn missing(log: &Log, allowed: Allowed) -> Vec<Violation> {
     for send in log.sends.iter().filter(|send| !send.forgotten) {
         let (Some(_), Some(&seq)) = (send.acknowledged, send.seqs.first()) else { continue };
         for (index, device) in log.devices.iter().enumerate() {
-            if log.is_for(send, seq, device)
-                && !excused(device, send, allowed)
-                && !held.has(index, send.conversation, seq, send.id)
+            if !held.has(index, send.conversation, seq, send.id)
+                && log.is_for(send, seq, device)
+                && !excused(device, send.conversation, send.begun, allowed)
             {
                 violations.push(Violation::Missing {
                     device: log.device_name(device),
@@ -57,9 +57,9 @@ pub(super) fn partial(log: &Log, allowed: Allowed) -> Vec<Violation> {
     for send in log.sends.iter().filter(|send| send.acknowledged.is_none() && !send.forgotten) {
         let Some(&seq) = held.seq_by_id.get(&send.id) else { continue };
         for (index, device) in log.devices.iter().enumerate() {
-            if log.is_for(send, seq, device)
-                && !excused(device, send, allowed)
-                && !held.has(index, send.conversation, seq, send.id)
+            if !held.has(index, send.conversation, seq, send.id)
+                && log.is_for(send, seq, device)
+                && !excused(device, send.conversation, send.begun, allowed)
             {
                 violations.push(Violation::Partial {
                     device: log.device_name(device),
@@ -106,14 +106,16 @@ impl Held {
 impl Log {
     /// Whether a message should reach a device.
     fn is_for(&self, send: &Send, seq: u64, device: &Device) -> bool {
-        if send.begun < device.since {
-            return false;
-        }
-        if let Some(members) = self.memberships.get(&send.conversation) {
+        send.begun >= device.since && self.reads(send.conversation, seq, device)
+    }
+
+    /// Whether a device's user is one who sees the message of this seq.
+    pub(super) fn reads(&self, conversation: u32, seq: u64, device: &Device) -> bool {
+        if let Some(members) = self.memberships.get(&conversation) {
             return members.iter().any(|m| m.user == device.user && m.after < seq && seq <= m.up_to);
         }
         let user = self.name(device.user);
-        self.name(send.conversation).split_once('~').is_some_and(|(one, other)| user == one || user == other)
+        self.name(conversation).split_once('~').is_some_and(|(one, other)| user == one || user == other)
     }
 
     /// The users who should get a conversation's messages: after which seq, up
@@ -134,11 +136,16 @@ impl Log {
     }
 }
 
-/// What was begun before a device's last reset: it may have been filed before
-/// the position where the reset goes on, even if its answer came later.
-fn excused(device: &Device, send: &Send, allowed: Allowed) -> bool {
-    let resets = || device.lines.iter().filter(|line| matches!(line.what, What::Reset { .. }));
-    allowed.reset && resets().any(|line| line.at > send.begun)
+/// What was begun before a device's last reset, or before that of the channel
+/// that it is in: it may have been filed before the position where the reset goes
+/// on, even if its answer came later.
+pub(super) fn excused(device: &Device, conversation: u32, begun: u64, allowed: Allowed) -> bool {
+    allowed.reset
+        && device.lines.iter().rev().take_while(|line| line.at > begun).any(|line| match &line.what {
+            What::Reset { .. } => true,
+            What::ChannelReset { channel, .. } => *channel == conversation,
+            _ => false,
+        })
 }
 
 fn messages(device: &Device) -> impl Iterator<Item = &Message> {
@@ -225,19 +232,21 @@ fn one_message(
 /// to clients; the checker looks inside, because a hole in the inbox is the
 /// fault that no client could see.
 pub(super) fn follows(before: &str, after: &str) -> bool {
-    match (Cursor::parse(before), Cursor::parse(after)) {
-        (Ok(before), Ok(after)) => before.position.next() == after.position,
+    match (Bookmark::parse(before), Bookmark::parse(after)) {
+        (Ok(before), Ok(after)) => before.inbox.position.next() == after.inbox.position,
         _ => before != after,
     }
 }
 
 /// Devices of one user saw the same event at the same position.
 fn agreement(log: &Log, violations: &mut Vec<Violation>) {
-    let mut seen: HashMap<(u32, &str), (&Device, Option<Message>)> = HashMap::new();
+    let mut seen: HashMap<(u32, String), (&Device, Option<Message>)> = HashMap::new();
     for device in &log.devices {
         for line in &device.lines {
             let What::Event { cursor, message } = &line.what else { continue };
-            let (first, event) = *seen.entry((device.user, cursor)).or_insert((device, *message));
+            // One-way transports have positions in channels behind it.
+            let inbox = Bookmark::parse(cursor).map_or(cursor.to_string(), |mark| mark.inbox.to_string());
+            let (first, event) = *seen.entry((device.user, inbox)).or_insert((device, *message));
             // An id may be known to the sender's device alone.
             let same = match (event, message) {
                 (Some(a), Some(b)) => (a.conversation, a.seq) == (b.conversation, b.seq),

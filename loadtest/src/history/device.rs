@@ -57,6 +57,9 @@ impl DeviceLog {
             "channel_reset" => self.channel_reset(frame),
             "publication" => self.publication(frame, None),
             _ if frame.is_event() => {
+                if frame.kind() == "edited" {
+                    self.told_of_edit(frame);
+                }
                 self.write(What::Event { cursor: frame.cursor().unwrap_or_default().into(), message: None });
             }
             _ => {}
@@ -72,6 +75,16 @@ impl DeviceLog {
             seq: frame.number("seq").unwrap_or_default(),
         };
         log.devices[self.index].marks.receipt(receipt);
+    }
+
+    fn told_of_edit(&self, frame: &Frame) {
+        let mut log = self.history.log();
+        if log.fold.is_none()
+            && let Some(id) = frame.text("body")
+        {
+            let id = log.names.number(id);
+            log.devices[self.index].edits.insert(id);
+        }
     }
 
     fn channel_reset(&self, frame: &Frame) {
@@ -96,6 +109,11 @@ impl DeviceLog {
         let at = log.tick();
         let what = What::Publication { message: Message { conversation, seq, id } };
         log.devices[self.index].lines.push(Line { at, what });
+    }
+
+    /// The edit was answered with `ok`.
+    pub fn edited(&self, id: &str) {
+        self.history.edited(id);
     }
 
     /// The answer to a message that was sent without waiting elsewhere for it.

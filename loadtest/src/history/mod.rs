@@ -5,6 +5,7 @@
 //! In reading order: [`History`] (what is written down), [`DeviceLog`] (one
 //! device's pen), [`Allowed`] and [`Report`] (the judgement).
 
+mod amendments;
 mod check;
 mod device;
 mod fold;
@@ -12,7 +13,7 @@ mod marks;
 mod report;
 mod seen;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use fold::Fold;
@@ -45,6 +46,7 @@ struct Log {
     /// The index in `sends`, by `client_msg_id`.
     sends_by_id: HashMap<u32, usize>,
     devices: Vec<Device>,
+    amendments: amendments::Amendments,
     memberships: HashMap<u32, Vec<Member>>,
     /// Judges at once instead of keeping lines.
     fold: Option<Fold>,
@@ -91,6 +93,8 @@ struct Device {
     lines: Vec<Line>,
     /// What it was told of how far others are.
     marks: marks::Marks,
+    /// The edits that it was told of, by their ids.
+    edits: HashSet<u32>,
 }
 
 /// What a device got.
@@ -169,7 +173,14 @@ impl History {
         let user = log.names.number(user);
         let name = log.names.number(device);
         let since = log.tick();
-        log.devices.push(Device { user, name, since, lines: Vec::new(), marks: marks::Marks::default() });
+        log.devices.push(Device {
+            user,
+            name,
+            since,
+            lines: Vec::new(),
+            marks: marks::Marks::default(),
+            edits: HashSet::new(),
+        });
         if let Some(fold) = &mut log.fold {
             fold.device();
         }
@@ -209,6 +220,22 @@ impl History {
         }
     }
 
+    /// Before the first attempt to edit the message of this seq. The new body is
+    /// the text `id`, unique in a run, and the message is not edited again.
+    pub fn editing(&self, conversation: &str, seq: u64, id: &str) {
+        let mut log = self.log();
+        let begun = log.tick();
+        let (conversation, id) = (log.names.number(conversation), log.names.number(id));
+        log.amendments.begin(amendments::Edit { id, conversation, seq, begun, acknowledged: false });
+    }
+
+    /// The edit was answered with `ok`.
+    pub fn edited(&self, id: &str) {
+        let mut log = self.log();
+        let id = log.names.number(id);
+        log.amendments.acknowledge(id);
+    }
+
     /// The present moment, later than all before it.
     pub fn moment(&self) -> Moment {
         Moment(self.log().tick())
@@ -217,9 +244,11 @@ impl History {
     /// The store has lost what was written since: messages whose sending began
     /// after that moment need not be anywhere.
     pub fn forgotten_since(&self, moment: Moment) {
-        for send in self.log().sends.iter_mut().filter(|send| send.begun > moment.0) {
+        let mut log = self.log();
+        for send in log.sends.iter_mut().filter(|send| send.begun > moment.0) {
             send.forgotten = true;
         }
+        log.amendments.forget_since(moment.0);
     }
 
     /// How many messages were acknowledged.
@@ -229,6 +258,18 @@ impl History {
             Some(fold) => fold.acknowledged_count(),
             None => log.sends.iter().filter(|send| send.acknowledged.is_some()).count(),
         }
+    }
+
+    /// The ids of the messages that were acknowledged, by conversation or channel;
+    /// of a bounded history none.
+    pub fn acknowledged_by_conversation(&self) -> HashMap<String, Vec<String>> {
+        let log = self.log();
+        let mut all: HashMap<String, Vec<String>> = HashMap::new();
+        for send in log.sends.iter().filter(|send| send.acknowledged.is_some()) {
+            let ids = all.entry(log.name(send.conversation).to_owned()).or_default();
+            ids.push(log.name(send.id).to_owned());
+        }
+        all
     }
 
     /// How many messages were not acknowledged, refused ones among them.
@@ -246,7 +287,7 @@ impl History {
         let log = self.log();
         match &log.fold {
             Some(fold) => fold::absent(&log, fold).len(),
-            None => check::missing(&log, allowed).len(),
+            None => check::missing(&log, allowed).len() + amendments::missing(&log, allowed).len(),
         }
     }
 
@@ -257,7 +298,9 @@ impl History {
         if let Some(fold) = &log.fold {
             return fold::absent(&log, fold).is_empty();
         }
-        check::missing(&log, allowed).is_empty() && check::partial(&log, allowed).is_empty()
+        check::missing(&log, allowed).is_empty()
+            && check::partial(&log, allowed).is_empty()
+            && amendments::missing(&log, allowed).is_empty()
     }
 
     /// Judges all that was written down so far. To be asked when nothing is
@@ -269,6 +312,7 @@ impl History {
             None => check::check(&log, allowed),
         };
         report.violations.extend(marks::violations(&log));
+        report.violations.extend(amendments::missing(&log, allowed));
         report
     }
 

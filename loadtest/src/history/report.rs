@@ -17,6 +17,17 @@ pub enum Violation {
         /// Which, in its sender's words.
         client_msg_id: String,
     },
+    /// An edit that was answered, and not told to a device that has the message.
+    EditMissing {
+        /// `user/device`.
+        device: String,
+        /// The conversation that it is in.
+        conversation: String,
+        /// The message's number there.
+        seq: u64,
+        /// Which edit, in its author's words.
+        id: String,
+    },
     /// Never acknowledged, and with some of those who should have it.
     Partial {
         /// `user/device` that has it not.
@@ -147,7 +158,13 @@ impl Report {
     /// Acknowledged and not received, or received by some only.
     pub fn missing(&self) -> usize {
         self.count(|v| {
-            matches!(v, Violation::Missing { .. } | Violation::Partial { .. } | Violation::Hole { .. })
+            matches!(
+                v,
+                Violation::Missing { .. }
+                    | Violation::EditMissing { .. }
+                    | Violation::Partial { .. }
+                    | Violation::Hole { .. }
+            )
         })
     }
 
@@ -195,6 +212,12 @@ impl fmt::Display for Violation {
                 f,
                 "missing: {conversation} #{seq} ({client_msg_id}) was acknowledged and never reached {device}"
             ),
+            Self::EditMissing { device, conversation, seq, id } => {
+                write!(
+                    f,
+                    "missing: the edit {id} of {conversation} #{seq} was answered and never reached {device}"
+                )
+            }
             Self::Partial { device, conversation, seq } => {
                 write!(f, "partial: {conversation} #{seq} reached another device and not {device}")
             }

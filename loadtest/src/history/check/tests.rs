@@ -239,6 +239,40 @@ fn what_is_acknowledged_after_a_reset_must_arrive() {
 }
 
 #[test]
+fn a_place_left_out_is_found_behind_positions_of_channels_too() {
+    let mut run = Run::new();
+    run.sent("m1", 1);
+    run.sent("m2", 2);
+    for (cursor, id, seq) in [("1.a.x.7", "m1", 1), ("3.b.x.7", "m2", 2)] {
+        let mut frame = message(0, id, seq);
+        frame.0["cursor"] = json!(cursor);
+        run.bob.frame(&frame);
+    }
+    let report = run.check();
+    assert!(matches!(&report.violations[..], [Violation::InboxOrder { .. }]), "{report}");
+}
+
+#[test]
+fn a_channels_reset_excuses_what_was_published_there_before_and_nothing_else() {
+    let mut run = Run::new();
+    run.history.group("c_news", &["bob"]);
+    run.sent("m1", 1);
+    for (id, seq) in [("p1", 1), ("p2", 2)] {
+        run.history.sending("c_news", id);
+        run.history.acknowledged(id, seq);
+    }
+    run.bob.frame(&Frame(
+        json!({"type": "channel_reset", "channel": "c_news", "seq": 1, "reason": "rewritten"}),
+    ));
+    let report = run.history.check(WITH_RESET);
+    assert!(
+        matches!(&report.violations[..], [Violation::Missing { client_msg_id, .. }] if client_msg_id == "m1"),
+        "{report}"
+    );
+    assert_eq!(run.check().missing(), 3);
+}
+
+#[test]
 fn whoever_joined_later_gets_only_what_comes_after() {
     let history = History::new();
     let mut carol = history.device("carol", "d1");
