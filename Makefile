@@ -50,6 +50,15 @@ openapi-check: tools ## A running server against its own OpenAPI description: ex
 # None of the pieces needs Redis.
 COUNTED := $(CARGO) bench --profile instructions --locked -p gateway --no-default-features --bench instructions --
 
+# How long the faults at random last: 24h when somebody asks for it.
+DURATION := 2m
+
+.PHONY: faults
+faults: tools ## Breaks everything in turn while people write (half an hour), then at random for DURATION; writes docs/RELIABILITY.md
+	$(PROGRAMS)
+	target/debug/faults matrix --record docs/RELIABILITY.md
+	target/debug/faults long --duration $(DURATION) --record docs/RELIABILITY.md
+
 .PHONY: instructions
 instructions: tools ## Instructions of the hot pieces (callgrind); fails where they are over 10 % more than accepted
 	$(COUNTED) --check

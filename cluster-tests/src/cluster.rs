@@ -8,10 +8,17 @@ use loadtest::client::{Account, Client, Transport};
 use loadtest::fleet::{Fleet, Node, Plan};
 use loadtest::history::{Allowed, History, Report};
 use serde_json::json;
-use testbed::{Binaries, FaultProxy, Gateways, Profile, RedisCluster, RedisServer, wait};
+use testbed::{
+    Binaries, FaultProxy, Gateways, Profile, RedisCluster, RedisSentinel, RedisServer, SmallDisk, wait,
+};
 use tokio_util::task::TaskTracker;
 
+use crate::clock::Clocks;
+use crate::ways::Ways;
 use crate::{PATIENCE, Person};
+
+/// Mebibytes of a small disk.
+const SMALL_DISK: u32 = 16;
 
 /// On what the cluster keeps its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +29,10 @@ pub enum StoreKind {
     Steps,
     /// A Redis Cluster of three primaries.
     Cluster,
+    /// The same, each primary with a replica.
+    Replicated,
+    /// A primary, a replica and three sentinels.
+    Sentinel,
 }
 
 /// The servers behind it.
@@ -29,8 +40,10 @@ pub enum StoreKind {
 pub enum Store {
     /// For [`StoreKind::Single`] and [`StoreKind::Steps`].
     One(Box<RedisServer>),
-    /// Of [`StoreKind::Cluster`].
+    /// Of [`StoreKind::Cluster`] and [`StoreKind::Replicated`].
     Many(RedisCluster),
+    /// Of [`StoreKind::Sentinel`].
+    Watched(RedisSentinel),
 }
 
 /// What to build.
@@ -40,6 +53,9 @@ pub struct Builder {
     gateways: usize,
     routers: usize,
     proxied: bool,
+    ways: bool,
+    clocks: bool,
+    small_disk: bool,
     router_flags: String,
     gateway_flags: String,
     apart: bool,
@@ -56,6 +72,12 @@ pub struct Cluster {
     pub store: Store,
     /// Between the gateways and Redis, if asked for.
     pub proxy: Option<FaultProxy>,
+    /// Between every pair of processes, if asked for.
+    pub ways: Option<Ways>,
+    /// Of every process, if asked for.
+    pub clocks: Option<Clocks>,
+    /// Under the single Redis, if asked for.
+    pub disk: Option<SmallDisk>,
     /// What everyone has sent and received.
     pub history: Arc<History>,
     gateways: Vec<String>,
@@ -68,6 +90,7 @@ impl Store {
         match self {
             Self::One(server) => vec![server],
             Self::Many(servers) => servers.servers().collect(),
+            Self::Watched(group) => group.all(),
         }
     }
 }
@@ -94,6 +117,26 @@ impl Builder {
     /// A fault proxy between the gateways and a single Redis.
     pub fn proxied(mut self) -> Self {
         self.proxied = true;
+        self
+    }
+
+    /// A fault proxy on each way between two processes, with a single Redis; not
+    /// together with [`proxied`](Self::proxied).
+    pub fn ways(mut self) -> Self {
+        self.ways = true;
+        self
+    }
+
+    /// Each process has a clock that can be set: `gw-0`, `router-0` and so on, and
+    /// `redis` where it is one server.
+    pub fn clocks(mut self) -> Self {
+        self.clocks = true;
+        self
+    }
+
+    /// The single Redis keeps its data on a small disk.
+    pub fn small_disk(mut self) -> Self {
+        self.small_disk = true;
         self
     }
 
@@ -131,14 +174,34 @@ impl Builder {
     /// Starts it; returns when all of it is ready.
     pub async fn start(self) -> Result<Cluster> {
         let binaries = tokio::task::spawn_blocking(|| Binaries::build(Profile::Debug)).await??;
+        let clocks = self.clocks.then(Clocks::new).transpose()?;
+        let disk = self.small_disk.then(|| SmallDisk::mount(SMALL_DISK)).transpose()?;
         let (store, url) = match self.store {
-            StoreKind::Cluster => {
-                let servers = RedisCluster::start(3).await?;
+            StoreKind::Cluster | StoreKind::Replicated => {
+                let replicas = usize::from(self.store == StoreKind::Replicated);
+                let servers = RedisCluster::start_with_replicas(3, replicas).await?;
                 let url = servers.url();
                 (Store::Many(servers), url)
             }
+            StoreKind::Sentinel => {
+                let group = RedisSentinel::start(3).await?;
+                let url = group.url();
+                (Store::Watched(group), url)
+            }
             kind => {
-                let server = RedisServer::start().await?;
+                let mut server = RedisServer::builder();
+                for (name, value) in clocks
+                    .iter()
+                    .map(|clocks| clocks.variables("redis"))
+                    .collect::<Result<Vec<_>>>()?
+                    .concat()
+                {
+                    server = server.variable(&name, &value);
+                }
+                if let Some(disk) = &disk {
+                    server = server.option("dir", disk.folder().display());
+                }
+                let server = server.start().await?;
                 let steps = if kind == StoreKind::Steps { "?steps=separate" } else { "" };
                 let url = server.url() + steps;
                 (Store::One(Box::new(server)), url)
@@ -168,9 +231,23 @@ impl Builder {
         let plan = plan.router_flags(&self.router_flags).gateway_flags(&self.gateway_flags);
         let plan = plan.environment(self.environment);
         let plan = Plan { apart: self.apart, ..plan };
-        let fleet = Fleet::start(&binaries, &plan).await?;
+        let mut fleet = Fleet::planned(&binaries, &plan)?;
+        let ways = match &store {
+            Store::One(server) if self.ways => Some(Ways::through(&mut fleet, server.port()).await?),
+            _ => None,
+        };
+        if let Some(clocks) = &clocks {
+            for (index, gateway) in fleet.gateways().iter_mut().enumerate() {
+                gateway.set_variables(clocks.variables(&format!("gw-{index}"))?);
+            }
+            for (index, router) in fleet.routers().iter_mut().enumerate() {
+                router.set_variables(clocks.variables(&format!("router-{index}"))?);
+            }
+        }
+        fleet.start_all().await?;
         let gateways = fleet.gateway_urls();
-        Ok(Cluster { fleet, store, proxy, history: History::new(), gateways, tasks: TaskTracker::new() })
+        let (history, tasks) = (History::new(), TaskTracker::new());
+        Ok(Cluster { fleet, store, proxy, ways, clocks, disk, history, gateways, tasks })
     }
 }
 
@@ -182,6 +259,9 @@ impl Cluster {
             gateways: 2,
             routers: 2,
             proxied: false,
+            ways: false,
+            clocks: false,
+            small_disk: false,
             router_flags: String::new(),
             gateway_flags: String::new(),
             apart: false,
@@ -217,6 +297,7 @@ impl Cluster {
         match &mut self.store {
             Store::One(server) => server,
             Store::Many(servers) => &mut servers.primaries()[0],
+            Store::Watched(group) => &mut group.servers()[0],
         }
     }
 
@@ -228,6 +309,16 @@ impl Cluster {
     /// The proxy that was asked for.
     pub fn proxy(&self) -> &FaultProxy {
         self.proxy.as_ref().expect("the builder was told `proxied`")
+    }
+
+    /// The ways that were asked for.
+    pub fn ways(&self) -> &Ways {
+        self.ways.as_ref().expect("the builder was told `ways`")
+    }
+
+    /// Begins a new history, for people who are not there yet.
+    pub fn begin_history(&mut self) {
+        self.history = History::new();
     }
 
     /// A user's device at a gateway, to be connected by the test itself.
@@ -264,6 +355,7 @@ impl Cluster {
         let log = self.history.device(user, &device);
         let known = self.gateways.contains(&account.gateway);
         let gateways = if known { self.gateways.clone() } else { vec![account.gateway.clone()] };
+        let account = Account { others: gateways.clone(), ..account };
         let person = Person::start(&self.tasks, &self.history, gateways, transport, account, log);
         person.until("connected", |standing| standing.connected).await?;
         Ok(person)

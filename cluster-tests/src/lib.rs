@@ -2,16 +2,23 @@
 //! their own, people who write and read through them whatever happens, and the
 //! history that they leave for the checker.
 //!
-//! In reading order: [`Cluster`] and its builder, [`Person`], [`Talk`] (a load
-//! while things are broken).
+//! In reading order: [`Cluster`] and its builder, [`Ways`] between its
+//! processes, [`Person`], [`Talk`] (a load while things are broken), [`faults`]
+//! (what may break, and the table of how it went).
 
+mod clock;
 mod cluster;
+pub mod faults;
 mod person;
+mod subscriptions;
 mod talk;
+mod ways;
 
+pub use clock::Clocks;
 pub use cluster::{Builder, Cluster, Store, StoreKind};
-pub use person::{Person, Standing};
+pub use person::{Deceit, Person, Standing};
 pub use talk::Talk;
+pub use ways::{Between, Ways};
 
 use std::time::Duration;
 

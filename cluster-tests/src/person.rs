@@ -1,11 +1,11 @@
 //! A device that goes on whatever happens: reconnects to the next gateway with
-//! its cursor, repeats what got no answer under the same id, and writes
-//! everything into the history.
+//! its cursor, subscribes to its channels again, repeats what got no answer under
+//! the same id, and writes everything into the history.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::PATIENCE;
+use crate::subscriptions::Subscriptions;
 
 const RECONNECT: Duration = Duration::from_millis(100);
 const REPEAT: Duration = Duration::from_millis(250);
@@ -33,6 +34,8 @@ pub struct Person {
     orders: mpsc::Sender<Order>,
     standing: watch::Receiver<Standing>,
     said: AtomicU64,
+    /// The last message that it was told to edit.
+    edited: Mutex<Option<(String, u64)>>,
     stop: CancellationToken,
 }
 
@@ -60,11 +63,36 @@ pub struct Standing {
     pub refusals: Vec<String>,
     /// The position of the last event.
     pub cursor: String,
+    /// The conversation and seq of the last message of its own that was acknowledged.
+    pub last_sent: Option<(String, u64)>,
+    /// What it was told of each user's presence, in order; only with
+    /// [`watch`](Person::watch).
+    pub seen_online: Vec<(String, bool)>,
+}
+
+/// How a device deceives the history once: what the checker is there to notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deceit {
+    /// The next message is not written down.
+    Loses,
+    /// The next message is written down twice.
+    Repeats,
+    /// The next two messages are written down in the other order.
+    Reorders,
 }
 
 enum Order {
-    Say { id: String, command: Value },
-    Move { gateway: usize, transport: Transport },
+    Deceive(Deceit),
+    /// A message, or an amendment; said until it is answered.
+    Say {
+        id: String,
+        command: Value,
+    },
+    Watch(Vec<String>),
+    Move {
+        gateway: usize,
+        transport: Transport,
+    },
     Read(bool),
 }
 
@@ -85,6 +113,11 @@ impl Person {
         let life = Life {
             gateway: gateways.iter().position(|url| *url == account.gateway).unwrap_or_default(),
             gateways,
+            subscriptions: Subscriptions::of(transport, &account),
+            deceit: None,
+            withheld: None,
+            watched: Vec::new(),
+            newest: None,
             transport,
             account,
             log,
@@ -102,7 +135,8 @@ impl Person {
             async move { stop.run_until_cancelled(life.run()).await }
         });
         let history = Arc::clone(history);
-        Self { user, device, history, orders, standing: watched, said: AtomicU64::new(0), stop }
+        let (said, edited) = (AtomicU64::new(0), Mutex::default());
+        Self { user, device, history, orders, standing: watched, said, edited, stop }
     }
 
     /// The user's name.
@@ -123,9 +157,43 @@ impl Person {
         self.say(&conversation, json!({"to": user})).await
     }
 
-    /// Writes to a conversation; gives the message's id.
+    /// Writes to a conversation, or publishes to a channel; gives the message's id.
     pub async fn say_in(&self, conversation: &str) -> Result<String> {
-        self.say(conversation, json!({"conversation": conversation})).await
+        let field = if conversation.starts_with("c_") { "channel" } else { "conversation" };
+        self.say(conversation, json!({field: conversation})).await
+    }
+
+    /// Edits the last message that it was told is sent; nothing where there is
+    /// none, or where it has edited that one.
+    pub async fn edit_last(&self) -> Result<()> {
+        let last = self.standing().last_sent;
+        let before = std::mem::replace(&mut *self.edited.lock().expect("no holder panics"), last.clone());
+        let Some((conversation, seq)) = last.filter(|last| before.as_ref() != Some(last)) else {
+            return Ok(());
+        };
+        let id = format!("edit of {conversation} #{seq} by {}.{}", self.user, self.device);
+        self.history.editing(&conversation, seq, &id);
+        let command = json!({"type": "edit", "conversation": conversation, "seq": seq, "body": id});
+        self.amend(id, command).await
+    }
+
+    /// Reacts to the last message that it was told is sent.
+    pub async fn react_to_last(&self) -> Result<()> {
+        let Some((conversation, seq)) = self.standing().last_sent else { return Ok(()) };
+        let command =
+            json!({"type": "react", "conversation": conversation, "seq": seq, "emoji": "+1", "on": true});
+        self.amend(String::new(), command).await
+    }
+
+    async fn amend(&self, id: String, command: Value) -> Result<()> {
+        self.said.fetch_add(1, Ordering::Relaxed);
+        self.order(Order::Say { id, command }).await
+    }
+
+    /// Asks for the presence of these users, and to be told of it from now on, in
+    /// each of its sessions.
+    pub async fn watch(&self, users: &[&str]) -> Result<()> {
+        self.order(Order::Watch(users.iter().map(|user| (*user).to_owned()).collect())).await
     }
 
     /// Writes a body of this many bytes to another user; gives the message's id.
@@ -138,8 +206,12 @@ impl Person {
     async fn say(&self, conversation: &str, mut command: Value) -> Result<String> {
         let count = self.said.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}.{}-{count}", self.user, self.device);
-        command["type"] = json!("send");
-        if command["body"].is_null() {
+        let channel = conversation.starts_with("c_");
+        command["type"] = json!(if channel { "publish" } else { "send" });
+        if channel {
+            // What tells its readers which one it is.
+            command["body"] = json!(id);
+        } else if command["body"].is_null() {
             command["body"] = json!(format!("message {count} of {}", self.user));
         }
         command["client_msg_id"] = json!(id);
@@ -154,6 +226,11 @@ impl Person {
         let sessions = self.standing().sessions;
         self.order(Order::Move { gateway, transport }).await?;
         self.until("moved", |standing| standing.sessions > sessions && standing.connected).await
+    }
+
+    /// Deceives the history once.
+    pub async fn deceive(&self, deceit: Deceit) -> Result<()> {
+        self.order(Order::Deceive(deceit)).await
     }
 
     /// Leaves the connection open and reads nothing from it.
@@ -211,6 +288,14 @@ struct Life {
     log: DeviceLog,
     standing: watch::Sender<Standing>,
     orders: mpsc::Receiver<Order>,
+    subscriptions: Subscriptions,
+    deceit: Option<Deceit>,
+    /// A message that is written down after the next one.
+    withheld: Option<Frame>,
+    /// Users whose presence it wants to be told of.
+    watched: Vec<String>,
+    /// The newest message of others that it has not marked as read.
+    newest: Option<(String, u64)>,
     /// By the order in which they were said; commands by id.
     unanswered: BTreeMap<u64, (String, Value)>,
     /// From a connection's `ref` to the key in `unanswered`.
@@ -238,7 +323,8 @@ impl Life {
             self.references.clear();
             self.standing.send_modify(|standing| match &ended {
                 Ok(Some(_)) => {}
-                Ok(None) => standing.connected = false,
+                // A poll that could not be begun, which is no end of anything.
+                Ok(None) | Err(Error::Unreached(_)) => standing.connected = false,
                 Err(error) => {
                     standing.connected = false;
                     let closed = if let Error::Closed(close) = error { close.code } else { None };
@@ -289,7 +375,9 @@ impl Life {
             standing.node = node;
             client.cursor().clone_into(&mut standing.cursor);
         });
+        self.subscriptions.begin();
         self.repeat(&mut client).await?;
+        self.ask_presence(&mut client).await?;
         let mut acknowledged = client.cursor().to_owned();
         let mut clock = interval(ACKNOWLEDGE);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -311,6 +399,11 @@ impl Life {
                 order = self.orders.recv() => match order {
                     None => return Ok(None),
                     Some(Order::Read(reading)) => self.reading = reading,
+                    Some(Order::Deceive(deceit)) => self.deceit = Some(deceit),
+                    Some(Order::Watch(users)) => {
+                        self.watched = users;
+                        self.ask_presence(&mut client).await?;
+                    }
                     Some(Order::Move { gateway, transport }) => {
                         (self.gateway, self.transport) = (gateway, transport);
                         return Ok(None);
@@ -329,6 +422,10 @@ impl Life {
                         client.cursor().clone_into(&mut acknowledged);
                         client.start(json!({"type": "ack", "cursor": acknowledged})).await?;
                     }
+                    if let Some((conversation, seq)) = self.newest.take() {
+                        let read = json!({"type": "read", "conversation": conversation, "seq": seq});
+                        client.start(read).await?;
+                    }
                 }
             }
         }
@@ -337,6 +434,10 @@ impl Life {
     /// Sends what has no answer and is not under way on this connection.
     async fn repeat(&mut self, client: &mut Client) -> Result<(), Error> {
         self.repeat_at = None;
+        for command in self.subscriptions.due() {
+            let reference = client.start(command.clone()).await?;
+            self.subscriptions.asked(reference, &command);
+        }
         let keys: Vec<u64> = self.unanswered.keys().copied().collect();
         for key in keys {
             if !self.references.values().any(|under_way| *under_way == key) {
@@ -349,28 +450,55 @@ impl Life {
     async fn say(&mut self, client: &mut Client, key: u64) -> Result<(), Error> {
         let Some((id, command)) = self.unanswered.get(&key) else { return Ok(()) };
         let reference = client.start(command.clone()).await?;
-        self.log.expect_answer(reference, id);
+        if command["client_msg_id"].is_string() {
+            self.log.expect_answer(reference, id);
+        }
         self.references.insert(reference, key);
         Ok(())
     }
 
+    async fn ask_presence(&self, client: &mut Client) -> Result<(), Error> {
+        if !self.watched.is_empty() {
+            client.start(json!({"type": "presence", "users": self.watched, "watch": true})).await?;
+        }
+        Ok(())
+    }
+
     fn take(&mut self, frame: &Frame) {
-        self.log.frame(frame);
+        if let Some(publications) = self.subscriptions.take(frame) {
+            if frame.kind() == "error" {
+                self.repeat_at.get_or_insert(Instant::now() + REPEAT);
+            }
+            for publication in publications {
+                self.log.publication(&publication, publication.text("body"));
+            }
+            return;
+        }
+        self.write_down(frame);
         let own = frame.text("from") == Some(&self.log.user());
         let answered = frame.answers().and_then(|reference| self.references.remove(&reference));
         let text = |field: &str| frame.text(field).unwrap_or_default().to_owned();
-        match frame.kind() {
-            "sent" if answered.and_then(|key| self.unanswered.remove(&key)).is_some() => {
-                self.standing.send_modify(|standing| standing.answered += 1);
-            }
-            "error" if answered.is_some() => {
-                // Said again, under the same id: nothing was acknowledged.
-                self.repeat_at.get_or_insert(Instant::now() + REPEAT);
+        match (frame.kind(), answered) {
+            ("sent" | "ok", Some(key)) => self.answered(frame, key),
+            ("error", Some(key)) => {
                 self.standing.send_modify(|standing| standing.refusals.push(text("code")));
+                // Said again, under the same id: nothing was acknowledged. What it
+                // would amend may be gone with a store that lost its last writes.
+                if text("code") == "unavailable" || !self.is_amendment(key) {
+                    self.repeat_at.get_or_insert(Instant::now() + REPEAT);
+                } else {
+                    self.unanswered.remove(&key);
+                    self.standing.send_modify(|standing| standing.answered += 1);
+                }
             }
-            "message" if !own => self.standing.send_modify(|standing| standing.received += 1),
-            "reset" => self.standing.send_modify(|standing| standing.resets.push(text("reason"))),
-            "goaway" => {
+            ("ok", None) => self.heard_presence(frame.0["presence"].as_array().into_iter().flatten()),
+            ("presence", _) => self.heard_presence([&frame.0]),
+            ("message", _) if !own => {
+                self.newest = Some((text("conversation"), frame.number("seq").unwrap_or_default()));
+                self.standing.send_modify(|standing| standing.received += 1);
+            }
+            ("reset", _) => self.standing.send_modify(|standing| standing.resets.push(text("reason"))),
+            ("goaway", _) => {
                 let pause = frame.number("reconnect_in_ms");
                 self.over = pause.is_none();
                 self.leave_at = pause.map(|ms| Instant::now() + Duration::from_millis(ms));
@@ -381,5 +509,48 @@ impl Life {
         if let Some(cursor) = frame.cursor() {
             self.standing.send_modify(|standing| cursor.clone_into(&mut standing.cursor));
         }
+    }
+
+    fn write_down(&mut self, frame: &Frame) {
+        let is_message = frame.kind() == "message";
+        match self.deceit.take_if(|_| is_message) {
+            Some(Deceit::Loses) => {}
+            Some(Deceit::Reorders) => self.withheld = Some(frame.clone()),
+            Some(Deceit::Repeats) => {
+                self.log.frame(frame);
+                self.log.frame(frame);
+            }
+            None => self.log.frame(frame),
+        }
+        if is_message && let Some(withheld) = self.withheld.take_if(|withheld| withheld != frame) {
+            self.log.frame(&withheld);
+        }
+    }
+
+    fn is_amendment(&self, key: u64) -> bool {
+        self.unanswered.get(&key).is_some_and(|(_, command)| command["client_msg_id"].is_null())
+    }
+
+    fn answered(&mut self, frame: &Frame, key: u64) {
+        let Some((id, command)) = self.unanswered.remove(&key) else { return };
+        if command["type"] == "edit" {
+            self.log.edited(&id);
+        }
+        let sent = (command["type"] == "send").then(|| frame.text("conversation").zip(frame.number("seq")));
+        self.standing.send_modify(|standing| {
+            standing.answered += 1;
+            if let Some((conversation, seq)) = sent.flatten() {
+                standing.last_sent = Some((conversation.to_owned(), seq));
+            }
+        });
+    }
+
+    fn heard_presence<'a>(&self, told: impl IntoIterator<Item = &'a Value>) {
+        self.standing.send_modify(|standing| {
+            for one in told {
+                let user = one["user"].as_str().unwrap_or_default().to_owned();
+                standing.seen_online.push((user, one["online"] == true));
+            }
+        });
     }
 }

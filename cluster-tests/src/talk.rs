@@ -26,12 +26,24 @@ impl Talk {
     pub fn start(people: &[Arc<Person>], groups: &[String], every: Duration) -> Self {
         let seed: u64 = rand::random();
         println!("seed {seed}");
+        Self::seeded(people, groups, every, 0.0, seed)
+    }
+
+    /// The same with a seed that is known; so often, from 0 to 1, the speaker
+    /// edits its last message, or reacts to it, instead of writing another.
+    pub fn seeded(
+        people: &[Arc<Person>],
+        groups: &[String],
+        every: Duration,
+        amends: f64,
+        seed: u64,
+    ) -> Self {
         let (people, groups) = (people.to_vec(), groups.to_vec());
         let stop = CancellationToken::new();
         let mut task = JoinSet::new();
         task.spawn({
             let stop = stop.clone();
-            async move { talk(people, groups, every, seed, stop).await }
+            async move { talk(people, groups, every, amends, StdRng::seed_from_u64(seed), stop).await }
         });
         Self { stop, task }
     }
@@ -50,10 +62,10 @@ async fn talk(
     people: Vec<Arc<Person>>,
     groups: Vec<String>,
     every: Duration,
-    seed: u64,
+    amends: f64,
+    mut random: StdRng,
     stop: CancellationToken,
 ) -> Result<usize> {
-    let mut random = StdRng::seed_from_u64(seed);
     let mut clock = interval(every);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut said = 0;
@@ -63,6 +75,13 @@ async fn talk(
             _ = clock.tick() => {}
         }
         let speaker = &people[random.random_range(0..people.len())];
+        if amends > 0.0 && random.random_bool(amends) {
+            match random.random() {
+                true => speaker.edit_last().await?,
+                false => speaker.react_to_last().await?,
+            }
+            continue;
+        }
         let listener = random.random_range(0..people.len() + groups.len());
         match people.get(listener) {
             Some(listener) => speaker.say_to(listener.user()).await?,

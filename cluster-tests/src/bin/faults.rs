@@ -1,0 +1,125 @@
+//! `faults matrix`: the rows of the fault matrix, by name. `faults long`: faults at
+//! random. Both end with one table, and with exit code 1 where something failed.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clap::{Parser, Subcommand};
+use cluster_tests::faults::{self, Outcome, long};
+
+#[derive(Debug, Parser)]
+#[command(about = "What breaks in production, with people who write meanwhile")]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs rows of the matrix one after another
+    Matrix {
+        /// Only rows whose names contain one of these words
+        words: Vec<String>,
+        /// Only says which rows there are
+        #[arg(long)]
+        list: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Runs faults at random until the time is over
+    Long {
+        /// How long, in seconds, or with `m` or `h` behind the number
+        #[arg(long, default_value = "2m", value_parser = duration)]
+        duration: Duration,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// What is random: the same seed draws the same faults in the same order
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Writes the table into this document, which is docs/RELIABILITY.md
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Options::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("faults: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Matrix { words, list, common } => {
+            let mut rows = faults::rows();
+            rows.retain(|row| words.is_empty() || words.iter().any(|word| row.name.contains(word)));
+            ensure!(!rows.is_empty(), "no row has such a name: `faults matrix --list` says which there are");
+            if list {
+                rows.iter().for_each(|row| println!("{}", row.name));
+                return Ok(());
+            }
+            let seed = common.begin();
+            let mut outcomes = Vec::new();
+            for (number, row) in rows.iter().enumerate() {
+                eprintln!("[{} of {}] {}", number + 1, rows.len(), row.name);
+                let outcome = faults::run(row, seed).await;
+                outcome.failure.iter().for_each(|why| eprintln!("{} failed: {why}", row.name));
+                outcomes.push(outcome);
+            }
+            common.end("matrix", &outcomes, seed, "make faults")
+        }
+        Command::Long { duration, common } => {
+            let seed = common.begin();
+            let outcomes = long::run(duration, seed, |line| eprintln!("{line}")).await?;
+            let command = format!("faults long --duration {} --seed {seed}", duration.as_secs());
+            common.end("long", &outcomes, seed, &command)
+        }
+    }
+}
+
+impl Common {
+    fn begin(&self) -> u64 {
+        let seed = self.seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
+        eprintln!("seed {seed}");
+        seed
+    }
+
+    fn end(&self, name: &str, outcomes: &[Outcome], seed: u64, command: &str) -> Result<()> {
+        print!("{}", faults::table(outcomes));
+        let failed: Vec<_> = outcomes.iter().filter(|outcome| outcome.failure.is_some()).collect();
+        for outcome in &failed {
+            eprintln!("{} failed: {}", outcome.name, outcome.failure.as_deref().unwrap_or_default());
+        }
+        if let Some(file) = &self.record {
+            faults::record(file, name, outcomes, seed, command)?;
+        }
+        ensure!(failed.is_empty(), "{} failed (seed {seed})", failed.len());
+        Ok(())
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(number) => (number, text.chars().last()),
+        None => (text, None),
+    };
+    let seconds = match unit {
+        Some('m') => 60,
+        Some('h') => 3600,
+        _ => 1,
+    };
+    let number: u64 =
+        number.parse().map_err(|_| "it is a number, with `s`, `m` or `h` behind it".to_owned())?;
+    Ok(Duration::from_secs(number * seconds))
+}
