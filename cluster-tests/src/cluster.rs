@@ -127,8 +127,8 @@ impl Builder {
         self
     }
 
-    /// Each process has a clock that can be set: `gw-0`, `router-0` and so on, and
-    /// `redis` where it is one server.
+    /// Each gateway and router has a clock that can be set, by its name: `gw-0`,
+    /// `router-0` and so on. (Redis' allocator does not start with `faketime`.)
     pub fn clocks(mut self) -> Self {
         self.clocks = true;
         self
@@ -190,14 +190,6 @@ impl Builder {
             }
             kind => {
                 let mut server = RedisServer::builder();
-                for (name, value) in clocks
-                    .iter()
-                    .map(|clocks| clocks.variables("redis"))
-                    .collect::<Result<Vec<_>>>()?
-                    .concat()
-                {
-                    server = server.variable(&name, &value);
-                }
                 if let Some(disk) = &disk {
                     server = server.option("dir", disk.folder().display());
                 }

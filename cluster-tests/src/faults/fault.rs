@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use loadtest::fleet::Node;
 use testbed::Direction;
 use tokio::net::TcpStream;
@@ -42,7 +42,7 @@ pub enum Fault {
     /// Of each hundred announcements so many are lost, as many come twice, and as
     /// many come late.
     Bus(u8),
-    /// The clock of a process is so many seconds off.
+    /// The clock of a gateway or router is so many seconds off.
     Clock(Part, i64),
     /// A process may open no more descriptors, and somebody has connections to it
     /// that would need them.
@@ -168,7 +168,7 @@ fn set_clock(cluster: &Cluster, part: Part, seconds: i64) -> Result<()> {
     let name = match part {
         Part::Gateway(index) => format!("gw-{index}"),
         Part::Router(index) => format!("router-{index}"),
-        Part::Redis => "redis".to_owned(),
+        Part::Redis => bail!("the clock of Redis cannot be set"),
     };
     cluster.clocks.as_ref().context("the builder was told `clocks`")?.set(&name, seconds)
 }

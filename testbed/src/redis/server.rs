@@ -23,7 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct RedisServer {
     port: u16,
     options: Vec<(String, String)>,
-    environment: Vec<(String, String)>,
     sentinel: bool,
     child: Option<Guarded>,
     folder: TempDir,
@@ -33,7 +32,6 @@ pub struct RedisServer {
 #[derive(Debug, Clone, Default)]
 pub struct RedisBuilder {
     options: Vec<(String, String)>,
-    environment: Vec<(String, String)>,
     sentinel: bool,
 }
 
@@ -174,7 +172,6 @@ impl RedisServer {
         Guarded::spawn(
             Command::new(program()?)
                 .args(arguments)
-                .envs(self.environment.iter().map(|(name, value)| (name, value)))
                 .current_dir(self.folder.path())
                 .stdin(Stdio::null())
                 .stdout(log.try_clone()?)
@@ -207,12 +204,6 @@ impl RedisBuilder {
     /// Sets an option of `redis.conf`; a later one of the same name counts.
     pub fn option(mut self, name: &str, value: impl ToString) -> Self {
         self.options.push((name.to_owned(), value.to_string()));
-        self
-    }
-
-    /// Sets an environment variable of the server.
-    pub fn variable(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -249,7 +240,6 @@ impl RedisBuilder {
             let mut server = RedisServer {
                 port: port::free(),
                 options,
-                environment: self.environment.clone(),
                 sentinel: self.sentinel,
                 child: None,
                 folder: TempDir::with_prefix("switchboard-redis-")?,
