@@ -161,7 +161,7 @@ fn tokens() -> Vec<Piece> {
     let authenticator = Authenticator::new(&config).unwrap();
     let ttl = Duration::from_secs(3_600);
     let token = move || {
-        let token = Token { sub: "alice", device: Some("phone"), scope: None, aud: None, iss: None, ttl };
+        let token = Token { sub: "alice", device: Some("phone"), ttl, ..Token::default() };
         token.sign(&secret).unwrap()
     };
     let verify = move |token: String| authenticator.verify(&token).now_or_never().unwrap().unwrap();

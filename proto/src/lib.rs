@@ -8,6 +8,7 @@
 //! channels), [`command`] (what clients ask for), [`limits`] (the
 //! limits of commands), [`request`] (what gateways ask routers), [`outcome`]
 //! (error codes, ends of sessions, resets), [`allowance`] (rate limits),
+//! [`pattern`] (beginnings of names),
 //! [`weight`] (limits of batches and pages), [`secret_url`] (a URL that hides
 //! its secrets when it is printed), [`time`] (moments), [`wire`] (the generated
 //! messages) and [`codec`] (how gRPC encodes them).
@@ -21,6 +22,7 @@ pub mod json;
 pub mod label;
 pub mod limits;
 pub mod outcome;
+pub mod pattern;
 pub mod position;
 pub mod request;
 pub mod scanner;
@@ -36,6 +38,7 @@ pub use id::{
     ChannelId, ClientMessageId, ConversationId, DeviceId, FormError, NodeIncarnation, SessionId, UserId,
 };
 pub use outcome::{End, ErrorCode, ResetReason};
+pub use pattern::{MAX_PATTERNS, Names, Pattern};
 pub use position::{Cursor, Fingerprint, Position, Seq, StoreIncarnation};
 pub use request::RequestKind;
 pub use secret_url::SecretUrl;

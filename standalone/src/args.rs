@@ -130,8 +130,7 @@ impl Args {
         let (gateway, dev) = if self.front.auth.is_empty() {
             // Whatever else is asked of tokens would refuse those given here.
             let secret = secret::read_or_make(data_folder(self.store()))?;
-            let max_token_life = self.front.auth.life()?;
-            let auth = AuthConfig { secret: Some(secret.clone()), max_token_life, ..AuthConfig::default() };
+            let auth = AuthConfig { secret: Some(secret.clone()), ..self.front.auth.without_keys()? };
             (self.front.check_with(auth)?, Some(secret))
         } else {
             (self.front.check()?, None)
@@ -153,7 +152,7 @@ impl Args {
     /// first one that is wrong.
     pub fn check_values(&self) -> Result<(), Wrong> {
         self.check_beside_files()?;
-        self.front.auth.life()?;
+        self.front.auth.without_keys()?;
         self.front.check_values(AuthConfig::default(), None).map(drop)
     }
 
@@ -193,8 +192,7 @@ impl CheckTokenCommand {
     /// As [`CheckTokenArgs::run`], with the folder's secret where no key is given.
     pub fn run(&self) -> Result<ExitCode, Wrong> {
         let auth = if self.token.auth.is_empty() {
-            let max_token_life = self.token.auth.life()?;
-            AuthConfig { secret: Some(secret_of(&self.store)?), max_token_life, ..AuthConfig::default() }
+            AuthConfig { secret: Some(secret_of(&self.store)?), ..self.token.auth.without_keys()? }
         } else {
             self.token.auth.check()?
         };

@@ -56,9 +56,8 @@ fn give(
         sub: user.as_str(),
         device: device.as_ref().map(DeviceId::as_str),
         scope: scope.map(|scope| scope.into_owned()),
-        aud: None,
-        iss: None,
         ttl,
+        ..Token::default()
     };
     let token = token.sign(secret).map_err(|_| Failure::internal("the token could not be signed"))?;
     // Neither a token nor a user id has anything that JSON would escape.

@@ -206,8 +206,7 @@ async fn who_is_sent_away_is_told_not_to_come_back_and_whose_token_ends_is_not()
     assert_eq!(kicked.status, 200, "{kicked:?}");
     assert_eq!(second.event().await[1]["reason"], "kicked");
     assert_eq!(second.next().await.unwrap(), "41");
-    let short =
-        Token { sub: "bob", device: None, scope: None, aud: None, iss: None, ttl: Duration::from_secs(1) };
+    let short = Token { sub: "bob", ttl: Duration::from_secs(1), ..Token::default() };
     let short = json!({ "token": short.sign(&running.secret).unwrap() });
     let (mut bob, ..) = Client::connect(&running, short).await;
     assert_eq!(bob.event().await[1]["reason"], "token_expired");

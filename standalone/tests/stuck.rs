@@ -27,7 +27,7 @@ async fn start() -> Running {
 
 /// A token of bob's that ends soon.
 fn bearer(running: &Running, life: Duration) -> String {
-    let token = Token { sub: "bob", device: None, scope: None, aud: None, iss: None, ttl: life };
+    let token = Token { sub: "bob", ttl: life, ..Token::default() };
     format!("Bearer {}", token.sign(&running.secret).unwrap())
 }
 

@@ -1,13 +1,17 @@
-//! One-time tickets against a whole system.
+//! What tokens allow, and one-time tickets, against a whole system.
 #![allow(clippy::unwrap_used, reason = "a test that meets something unexpected must fail")]
 
 mod system;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use gateway::caller::auth::token::Token;
-use serde_json::json;
-use system::Running;
+use proto::Names;
+use serde_json::{Value, json};
+use system::{DEADLINE, Running};
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::Message;
 
 const UPGRADE: [(&str, &str); 4] = [
     ("connection", "upgrade"),
@@ -15,6 +19,16 @@ const UPGRADE: [(&str, &str); 4] = [
     ("sec-websocket-version", "13"),
     ("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA=="),
 ];
+
+/// Only public channels are everybody's, and nobody sees who is online.
+async fn narrowed() -> Running {
+    Running::start_with(|config| {
+        let everybody = &mut config.gateway.auth.everybody;
+        everybody.subscribe = Names::parse(["c_public.*"]).unwrap();
+        everybody.presence = Names::of([]);
+    })
+    .await
+}
 
 async fn ticket(running: &Running, user: &str) -> String {
     let issued = running.post(user, "/v1/tickets", json!({})).await;
@@ -83,7 +97,7 @@ async fn a_ticket_ends_with_its_token() {
     let running = Running::start().await;
     let issue = async |left: u64| {
         let ttl = Duration::from_secs(left);
-        let token = Token { sub: "alice", device: None, scope: None, aud: None, iss: None, ttl };
+        let token = Token { sub: "alice", ttl, ..Token::default() };
         let bearer = format!("Bearer {}", token.sign(&running.secret).unwrap());
         running.raw("POST", "/v1/tickets", &[("authorization", &bearer)], Vec::new()).await
     };
@@ -143,4 +157,72 @@ async fn a_refused_request_does_not_use_up_its_ticket() {
         let again = running.raw("GET", &format!("/v1/conversations?ticket={ticket}"), &[], Vec::new()).await;
         assert_eq!(again.status, 401, "{method} {path}: {again:?}");
     }
+}
+
+#[tokio::test]
+async fn a_token_allows_what_it_claims_beside_what_everybody_may() {
+    let running = narrowed().await;
+    let token = |subscribe: &[&'static str], presence: &[&'static str]| {
+        let (subscribe, presence) = (subscribe.to_vec(), presence.to_vec());
+        let ttl = Duration::from_secs(600);
+        Token { sub: "alice", subscribe, presence, ttl, ..Token::default() }.sign(&running.secret).unwrap()
+    };
+    let (plain, team) = (token(&[], &[]), token(&["c_team.*"], &["bob"]));
+    // By token and by ticket alike.
+    let bearer = format!("Bearer {team}");
+    let issued = running.raw("POST", "/v1/tickets", &[("authorization", &bearer)], Vec::new()).await;
+    let ticket = issued.body["ticket"].as_str().unwrap().to_owned();
+    for (credential, path, status) in [
+        (format!("token={plain}"), "/v1/poll?cursor=start&wait=0&channels=c_team.1", 403),
+        (format!("token={plain}"), "/v1/poll?cursor=start&wait=0&channels=c_public.1", 200),
+        (format!("token={team}"), "/v1/poll?cursor=start&wait=0&channels=c_public.1,c_team.1", 200),
+        (format!("token={plain}"), "/v1/sse?channels=c_public.1,c_other", 403),
+        (format!("token={team}"), "/v1/stream?channels=c_other", 403),
+        (format!("token={plain}"), "/v1/presence?users=alice", 200),
+        (format!("token={plain}"), "/v1/presence?users=alice,bob", 403),
+        (format!("token={team}"), "/v1/presence?users=alice,bob", 200),
+        (format!("token={team}"), "/v1/presence?users=carol", 403),
+        (format!("ticket={ticket}"), "/v1/presence?users=carol", 403),
+        (format!("ticket={ticket}"), "/v1/presence?users=bob", 200),
+    ] {
+        let answer = running.raw("GET", &format!("{path}&{credential}"), &[], Vec::new()).await;
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+        if status == 403 {
+            assert_eq!(answer.body["code"], "forbidden", "{answer:?}");
+        }
+    }
+    let service = format!("Bearer {}", running.token("backend", Some("service")));
+    let all =
+        running.raw("GET", "/v1/presence?users=carol", &[("authorization", &service)], Vec::new()).await;
+    assert_eq!(all.status, 200, "{all:?}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_may_what_its_newest_token_allows() {
+    let running = narrowed().await;
+    let ttl = Duration::from_secs(600);
+    let plain = Token { sub: "alice", device: Some("d1"), ttl, ..Token::default() };
+    let team =
+        Token { subscribe: vec!["c_team.*"], sub: "alice", device: Some("d1"), ttl, ..Token::default() };
+    let [plain, team] = [plain, team].map(|token| token.sign(&running.secret).unwrap());
+    let url = format!("ws://{}/v1/ws?token={plain}", running.address);
+    let mut socket = connect_async(url).await.unwrap().0;
+    let subscribe = json!({ "type": "subscribe", "channel": "c_team.1", "ref": 1 });
+    let mut answers = Vec::new();
+    let watch = json!({ "type": "presence", "users": ["bob"], "watch": true, "ref": 1 });
+    for command in [&subscribe, &watch, &json!({ "type": "auth", "token": team, "ref": 1 }), &subscribe] {
+        socket.send(Message::text(command.to_string())).await.unwrap();
+        let answer = loop {
+            let next = tokio::time::timeout(DEADLINE, socket.next()).await.expect("an answer comes");
+            let Message::Text(text) = next.unwrap().unwrap() else { continue };
+            let frame: Value = serde_json::from_str(&text).unwrap();
+            if frame["ref"] == 1 {
+                break frame;
+            }
+        };
+        answers.push(answer["code"].as_str().unwrap_or("ok").to_owned());
+    }
+    assert_eq!(answers, ["forbidden", "forbidden", "ok", "ok"]);
+    running.stop().await;
 }

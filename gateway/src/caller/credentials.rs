@@ -40,7 +40,7 @@ impl Callers {
             let device = identity.device.clone().or(asked).unwrap_or_else(DeviceId::random);
             return Ok(Caller { user: identity.user.clone(), identity, device, acting: false, by_ticket });
         };
-        if !identity.scopes.service {
+        if !identity.permissions.scopes.service {
             return Err(Failure::forbidden("to act for a user the token needs the scope `service`"));
         }
         let user = UserId::parse(&text).map_err(|rule| Failure::field(name, &rule))?;

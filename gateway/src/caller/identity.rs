@@ -1,10 +1,10 @@
 //! The identity that a credential proves, and the caller of a request.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-
+use daemon::lock::{LEAF, Lock};
 use proto::{DeviceId, TokenEnd, UserId};
 
 use crate::caller::rates::Payer;
+use crate::protocol::permissions::Permissions;
 use crate::protocol::scopes::Scopes;
 
 /// The identity that a verified token proves.
@@ -14,8 +14,8 @@ pub struct Identity {
     pub user: UserId,
     /// The token's `device`, if it is bound to one.
     pub device: Option<DeviceId>,
-    /// What the token allows beyond acting as its user.
-    pub scopes: Scopes,
+    /// What the token allows.
+    pub permissions: Permissions,
     /// The token's `exp`.
     pub token_end: TokenEnd,
 }
@@ -40,49 +40,32 @@ pub struct Caller {
 impl Caller {
     /// The payer: whose limit a request counts for.
     pub fn payer(&self) -> Payer<'_> {
-        Payer { user: &self.identity.user, service: self.identity.scopes.service }
+        Payer { user: &self.identity.user, service: self.identity.permissions.scopes.service }
     }
 }
 
-/// The scopes of a live connection: those of its newest token.
+/// What a live connection may do: what its newest token allows.
 #[derive(Debug)]
-pub struct LiveScopes(AtomicU8);
+pub struct LivePermissions(Lock<LEAF, Permissions>);
 
-impl LiveScopes {
-    const SERVICE: u8 = 1;
-    const PUBLISH: u8 = 2;
+impl LivePermissions {
+    /// What the first token allows.
+    pub fn new(permissions: Permissions) -> Self {
+        Self(Lock::new(permissions))
+    }
 
-    /// The scopes of the first token.
-    pub fn new(scopes: Scopes) -> Self {
-        Self(AtomicU8::new(Self::bits(scopes)))
+    /// What the newest token allows.
+    pub fn get(&self) -> Permissions {
+        self.0.lock().clone()
     }
 
     /// The scopes of the newest token.
-    pub fn get(&self) -> Scopes {
-        let bits = self.0.load(Ordering::Relaxed);
-        Scopes { service: bits & Self::SERVICE != 0, publish: bits & Self::PUBLISH != 0 }
+    pub fn scopes(&self) -> Scopes {
+        self.0.lock().scopes
     }
 
-    /// Sets the scopes of a new token.
-    pub fn set(&self, scopes: Scopes) {
-        self.0.store(Self::bits(scopes), Ordering::Relaxed);
-    }
-
-    fn bits(Scopes { service, publish }: Scopes) -> u8 {
-        u8::from(service) * Self::SERVICE + u8::from(publish) * Self::PUBLISH
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_scopes_of_a_connection_are_those_of_its_newest_token() {
-        let live = LiveScopes::new(Scopes::parse("service publish"));
-        for text in ["publish", "service", "service publish", ""] {
-            live.set(Scopes::parse(text));
-            assert_eq!(live.get(), Scopes::parse(text));
-        }
+    /// Sets what a new token allows.
+    pub fn set(&self, permissions: Permissions) {
+        *self.0.lock() = permissions;
     }
 }

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use daemon::lock::{LEAF, Lock};
 use proto::wire::{self, Grant, reply, request};
-use proto::{DeviceId, TokenEnd, UserId};
+use proto::{DeviceId, Names, TokenEnd, UserId};
 
 use crate::caller::auth::{Reason, refused};
 use crate::caller::callers::Callers;
 use crate::caller::identity::{Caller, Identity};
 use crate::link::Routers;
 use crate::protocol::failure::Failure;
+use crate::protocol::permissions::Permissions;
 use crate::protocol::scopes::Scopes;
 use crate::session::expiry;
 
@@ -24,10 +25,11 @@ const LIFE: Duration = Duration::from_secs(30);
 static NOBODY: LazyLock<UserId> = LazyLock::new(|| UserId::parse("-").expect("a dash is a user id"));
 
 /// The identity that a ticket proves: that of the token. If a backend acts for
-/// a user, it is that user without scopes, since the user gets the ticket.
-fn stands_for(caller: Caller) -> Identity {
+/// a user, it is that user with what every token allows, since the user gets the
+/// ticket.
+fn stands_for(caller: Caller, everybody: &Permissions) -> Identity {
     if caller.acting {
-        Identity { user: caller.user, device: None, scopes: Scopes::default(), ..caller.identity }
+        Identity { user: caller.user, device: None, permissions: everybody.clone(), ..caller.identity }
     } else {
         caller.identity
     }
@@ -54,7 +56,7 @@ impl Callers {
         let ticket = format!("{:032x}", rand::random::<u128>());
         let issue = wire::IssueTicket {
             ticket: ticket.clone(),
-            grant: Some(grant(&stands_for(caller))),
+            grant: Some(grant(&stands_for(caller, self.auth.everybody()))),
             life_ms: u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1),
         };
         self.context.routers.call(&NOBODY, request::Command::IssueTicket(issue)).await?;
@@ -123,13 +125,15 @@ async fn give(routers: &Routers, back: wire::ReturnTicket) {
 }
 
 fn grant(identity: &Identity) -> Grant {
-    let Scopes { service, publish } = identity.scopes;
+    let Permissions { scopes: Scopes { service, publish }, subscribe, presence } = &identity.permissions;
     let scopes = [(service, "service"), (publish, "publish")];
     Grant {
         user: identity.user.to_string(),
         device: identity.device.as_ref().map(ToString::to_string).unwrap_or_default(),
-        scopes: scopes.into_iter().filter(|(has, _)| *has).map(|(_, name)| name.to_owned()).collect(),
+        scopes: scopes.into_iter().filter(|(has, _)| **has).map(|(_, name)| name.to_owned()).collect(),
         expires: identity.token_end.0,
+        subscribe: subscribe.texts(),
+        presence: presence.texts(),
     }
 }
 
@@ -141,7 +145,11 @@ fn identity(grant: &Grant) -> Option<Identity> {
     Some(Identity {
         user: UserId::parse(&grant.user).ok()?,
         device,
-        scopes: Scopes::parse(&grant.scopes.join(" ")),
+        permissions: Permissions {
+            scopes: Scopes::parse(&grant.scopes.join(" ")),
+            subscribe: Names::parse(grant.subscribe.iter().map(String::as_str)).ok()?,
+            presence: Names::parse(grant.presence.iter().map(String::as_str)).ok()?,
+        },
         token_end: TokenEnd(grant.expires),
     })
 }
@@ -150,12 +158,20 @@ fn identity(grant: &Grant) -> Option<Identity> {
 mod tests {
     use super::*;
 
+    fn everything() -> Permissions {
+        Permissions {
+            scopes: Scopes { service: true, publish: true },
+            subscribe: Names::parse(["c_news", "c_team.*"]).unwrap(),
+            presence: Names::of([]),
+        }
+    }
+
     #[test]
     fn a_ticket_that_a_backend_gets_for_a_user_is_only_the_users() {
         let backend = Identity {
             user: UserId::parse("backend").unwrap(),
             device: Some(DeviceId::parse("d1").unwrap()),
-            scopes: Scopes { service: true, publish: true },
+            permissions: everything(),
             token_end: TokenEnd(7),
         };
         let caller = |user: &str| Caller {
@@ -165,10 +181,12 @@ mod tests {
             by_ticket: false,
             identity: backend.clone(),
         };
-        let users = stands_for(caller("alice"));
+        let everybody =
+            Permissions { subscribe: Names::parse(["c_public.*"]).unwrap(), ..Permissions::default() };
+        let users = stands_for(caller("alice"), &everybody);
         assert_eq!((users.user.as_str(), users.device, users.token_end), ("alice", None, TokenEnd(7)));
-        assert_eq!(users.scopes, Scopes::default());
-        assert_eq!(stands_for(caller("backend")), backend);
+        assert_eq!(users.permissions, everybody);
+        assert_eq!(stands_for(caller("backend"), &everybody), backend);
     }
 
     #[test]
@@ -176,7 +194,7 @@ mod tests {
         let said = Identity {
             user: UserId::parse("alice").unwrap(),
             device: Some(DeviceId::parse("d1").unwrap()),
-            scopes: Scopes { service: true, publish: true },
+            permissions: everything(),
             token_end: TokenEnd(1_790_000_000),
         };
         assert_eq!(identity(&grant(&said)), Some(said));

@@ -10,10 +10,11 @@ use std::time::Duration;
 use daemon::args::{heading, hidden, in_file};
 use daemon::duration;
 use daemon::pem_files::readable_by_all;
-use proto::SecretUrl;
+use proto::{MAX_PATTERNS, Names, Pattern, SecretUrl};
 use url::Url;
 
 use super::wrong::{Wrong, between};
+use crate::protocol::permissions::Permissions;
 
 /// A shorter secret can be guessed (RFC 7518 §3.2 asks for the hash's size).
 pub const MIN_SECRET_BYTES: usize = 32;
@@ -80,6 +81,35 @@ pub struct AuthArgs {
     #[arg(long, env = "SWITCHBOARD_MAX_TOKEN_LIFE", default_value = MAX_TOKEN_LIFE, value_parser = duration::parse,
           value_name = "DURATION")]
     pub max_token_life: Duration,
+
+    /// The channels that every user may subscribe to.
+    ///
+    /// Names, or beginnings of names with `*` behind them: c_news,c_public.*. Others
+    /// stand in the claim `subscribe` of the tokens that allow them. May be given
+    /// several times, or as a list with commas. The default is every channel; `none`
+    /// is only what tokens claim.
+    #[arg(
+        long,
+        env = "SWITCHBOARD_ALLOW_SUBSCRIBE",
+        default_value = "*",
+        value_delimiter = ',',
+        value_name = "CHANNEL"
+    )]
+    pub allow_subscribe: Vec<Pattern>,
+
+    /// The users whose presence every user may see.
+    ///
+    /// Names, or beginnings of names with `*` behind them. Others stand in the claim
+    /// `presence` of the tokens that allow them. May be given several times, or as a
+    /// list with commas. The default is everybody; `none` is only what tokens claim.
+    #[arg(
+        long,
+        env = "SWITCHBOARD_ALLOW_PRESENCE",
+        default_value = "*",
+        value_delimiter = ',',
+        value_name = "USER"
+    )]
+    pub allow_presence: Vec<Pattern>,
 }
 
 /// Whose tokens are believed.
@@ -97,6 +127,8 @@ pub struct AuthConfig {
     pub issuers: Vec<String>,
     /// How far ahead a token's end may lie.
     pub max_token_life: Duration,
+    /// What every token allows.
+    pub everybody: Permissions,
     /// Where the secret was read from, if it came from a file.
     pub secret_file: Option<PathBuf>,
 }
@@ -111,6 +143,7 @@ impl Default for AuthConfig {
             audiences: Vec::new(),
             issuers: Vec::new(),
             max_token_life: Duration::from_secs(366 * 86_400),
+            everybody: Permissions::default(),
             secret_file: None,
         }
     }
@@ -261,6 +294,20 @@ impl AuthArgs {
         between("--max-token-life", self.max_token_life, least, most)
     }
 
+    /// What counts for every token, whoever signs it; nobody is believed. `aud` and
+    /// `iss` are not checked.
+    pub fn without_keys(&self) -> Result<AuthConfig, Wrong> {
+        Ok(AuthConfig {
+            max_token_life: self.life()?,
+            everybody: Permissions {
+                subscribe: names("--allow-subscribe", &self.allow_subscribe)?,
+                presence: names("--allow-presence", &self.allow_presence)?,
+                ..Permissions::default()
+            },
+            ..AuthConfig::default()
+        })
+    }
+
     /// Reads the files and checks the rest.
     pub fn check(&self) -> Result<AuthConfig, Wrong> {
         if self.is_empty() {
@@ -273,10 +320,24 @@ impl AuthArgs {
             jwks: self.jwks_url().cloned(),
             audiences: self.jwt_audience.clone(),
             issuers: self.jwt_issuer.clone(),
-            max_token_life: self.life()?,
             secret_file: self.jwt_secret_file.clone(),
+            ..self.without_keys()?
         })
     }
+}
+
+/// The names that a flag lists. `none` stands alone.
+fn names(flag: &str, patterns: &[Pattern]) -> Result<Names, Wrong> {
+    if patterns.len() > MAX_PATTERNS {
+        return Err(Wrong(format!("{flag}: lists {} names and may list {MAX_PATTERNS}", patterns.len())));
+    }
+    if !patterns.iter().any(|pattern| pattern.as_str() == "none") {
+        return Ok(Names::of(patterns.iter().cloned()));
+    }
+    if patterns.len() > 1 {
+        return Err(Wrong(format!("{flag}: `none` stands alone")));
+    }
+    Ok(Names::of([]))
 }
 
 /// The secret as a flag gives it or from the file that one names; nothing:

@@ -129,11 +129,11 @@ async fn answer(
     command: Command,
     asked: &HeaderMap,
 ) -> Result<Response, Response> {
-    command.permit(caller.identity.scopes)?;
+    caller.identity.permissions.permit(&caller.user, &command)?;
     let may = gateway.callers.rates.enter(caller.payer(), command.class(), command.units()).await;
     may.inspect_err(|failure| metrics::command(command.kind(), Some(failure.code)))?;
-    let answer =
-        gateway.commands.execute(&caller.user, &caller.device, caller.identity.scopes, command).await?;
+    let scopes = caller.identity.permissions.scopes;
+    let answer = gateway.commands.execute(&caller.user, &caller.device, scopes, command).await?;
     let (form, body) = match &answer {
         Answer::Sent(conversation, sent) if has_protobuf(asked) || accepts_protobuf(asked) => {
             (binary::CONTENT_TYPE, binary::sent_message(conversation.as_str(), sent).encode_to_vec())

@@ -1,7 +1,7 @@
 //! The words of the client protocol (docs/PROTOCOL.md), without any I/O.
 //! [`fields`] are a command's members in either form, [`command`] what they ask
-//! for (the table of all commands is [`proto::command`]), [`scopes`] what a token
-//! allows, [`unauthorized`] why one does not hold, [`query`] a request's parameters. [`frame`] is what a client gets,
+//! for (the table of all commands is [`proto::command`]), [`scopes`] and
+//! [`permissions`] what a token allows, [`unauthorized`] why one does not hold, [`query`] a request's parameters. [`frame`] is what a client gets,
 //! made of an [`answer`], an [`event`], a [`publication`] or a [`failure`];
 //! [`mark`] and [`jump`] are two that others look at. [`json`] and [`binary`]
 //! write them, `parts` what several have. [`proto::scanner`] reads JSON, and [`proto::json`] says
@@ -18,6 +18,7 @@ pub mod json;
 pub mod jump;
 pub mod mark;
 mod parts;
+pub mod permissions;
 pub mod publication;
 pub mod query;
 pub mod scopes;

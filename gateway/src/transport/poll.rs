@@ -133,6 +133,7 @@ async fn poll(
     let query = Query::parse(uri.query().unwrap_or_default())?;
     let mut poll = Poll::parse(&query, &headers, gateway.config.limits.max_subscriptions)?;
     poll.client = client.map(|Extension(client)| client);
+    poll.channels.iter().try_for_each(|(channel, _)| caller.identity.permissions.permit_channel(channel))?;
     if matches!(poll.form, Form::Script(_)) && !gateway.config.origins.any() {
         // A script's request names no origin, and any page may load it.
         return Err(Failure::forbidden(

@@ -75,6 +75,7 @@ pub(super) async fn open<F: Framing>(
     let query = Query::parse(uri.query().unwrap_or_default())?;
     let last_event = last_event(headers, &query)?;
     let starts = positions::starts(&query, last_event, gateway.config.limits.max_subscriptions)?;
+    starts.iter().try_for_each(|(channel, _)| caller.identity.permissions.permit_channel(channel))?;
     // The first frame sets the inbox's cursor.
     let start = (StartAt::parse(last_event)?, Cursor::ORIGIN);
     let (tail, places) = open_with_channels(&gateway, &caller, start, &starts).await?;

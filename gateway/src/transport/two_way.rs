@@ -50,9 +50,9 @@ impl TwoWay {
         from: StartAt,
     ) -> Result<Self, Failure> {
         let tail = opening::open(gateway, caller, from).await?;
-        let Identity { user: payer, scopes, .. } = &caller.identity;
+        let Identity { user: payer, permissions, .. } = &caller.identity;
         Ok(Self {
-            uplink: Uplink::new(gateway.clone(), tail.session.clone(), *scopes, name),
+            uplink: Uplink::new(gateway.clone(), tail.session.clone(), permissions.clone(), name),
             token_end: tail.session.token_end(),
             tick: Box::pin(sleep_until(expiry::of(&tail.session))),
             held: Part::new(&gateway.half_sent, payer),

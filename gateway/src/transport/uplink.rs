@@ -13,7 +13,7 @@ use proto::{CommandKind, End, ErrorCode, UserId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::caller::identity::LiveScopes;
+use crate::caller::identity::LivePermissions;
 use crate::caller::rates::{Admission, Payer, Refusals};
 use crate::caller::violations::Violations;
 use crate::gateway::Gateway;
@@ -28,6 +28,7 @@ use crate::protocol::event::Event;
 use crate::protocol::failure::Failure;
 use crate::protocol::fields::Fields;
 use crate::protocol::frame::{Frame, Reference};
+use crate::protocol::permissions::Permissions;
 use crate::protocol::scopes::Scopes;
 use crate::session::{AckClaim, CatchUp, Session, presence};
 
@@ -38,8 +39,8 @@ pub(crate) struct Uplink {
     session: Arc<Session>,
     /// The transport's name, for traces.
     protocol: &'static str,
-    /// The scopes of the newest token; shared with a renewal that is under way.
-    scopes: Arc<LiveScopes>,
+    /// What the newest token allows; shared with a renewal that is under way.
+    permissions: Arc<LivePermissions>,
     violations: Violations,
     /// Recent refusals, for the commands that were sent behind them.
     refusals: Refusals,
@@ -63,11 +64,11 @@ struct Held {
 }
 
 impl Uplink {
-    /// The uplink of a connection whose token has these scopes.
+    /// The uplink of a connection whose token allows this.
     pub(crate) fn new(
         gateway: Arc<Gateway>,
         session: Arc<Session>,
-        scopes: Scopes,
+        permissions: Permissions,
         protocol: &'static str,
     ) -> Self {
         session.remember();
@@ -75,7 +76,7 @@ impl Uplink {
             gateway,
             session,
             protocol,
-            scopes: Arc::new(LiveScopes::new(scopes)),
+            permissions: Arc::new(LivePermissions::new(permissions)),
             violations: Violations::default(),
             refusals: Refusals::default(),
             held: None,
@@ -142,10 +143,10 @@ impl Uplink {
         reference: Reference,
     ) -> Result<(), Failure> {
         let acting = fields.id("as", UserId::parse)?;
-        if acting.is_some() && !self.scopes.get().service {
+        if acting.is_some() && !self.permissions.scopes().service {
             return Err(Failure::forbidden("`as` needs a token with the scope `service`"));
         }
-        command.permit(self.scopes.get())?;
+        self.permissions.get().permit(acting.as_ref().unwrap_or(&self.session.user), &command)?;
         self.admit(Ordered { command, acting, reference })
     }
 
@@ -153,7 +154,7 @@ impl Uplink {
     /// with the refusal.
     fn admit(&mut self, ordered: Ordered) -> Result<(), Failure> {
         let (class, kind, now) = (ordered.command.class(), ordered.command.kind(), Instant::now());
-        let payer = Payer { user: &self.session.user, service: self.scopes.get().service };
+        let payer = Payer { user: &self.session.user, service: self.permissions.scopes().service };
         let rates = &self.gateway.callers.rates;
         let still = self.refusals.wait(class, now);
         if let Some(failure) = still.and_then(|wait| rates.refuse_still(payer, class, wait)) {
@@ -198,7 +199,7 @@ impl Uplink {
             }
             command => {
                 let user = acting.as_ref().unwrap_or(&self.session.user);
-                self.carry_out(user, self.scopes.get(), command, reference)
+                self.carry_out(user, self.permissions.scopes(), command, reference)
             }
         }
     }
@@ -330,7 +331,7 @@ impl Uplink {
     /// stop other frames.
     fn renew(&self, token: String, reference: Reference) {
         let (gateway, session) = (self.gateway.clone(), self.session.clone());
-        let scopes = self.scopes.clone();
+        let permissions = self.permissions.clone();
         self.gateway.context.tracker.spawn(async move {
             let verified = gateway.callers.auth.verify(&token).await.and_then(|identity| {
                 let device = identity.device.as_ref().is_none_or(|device| *device == session.device);
@@ -342,7 +343,7 @@ impl Uplink {
             });
             session.answer(match verified {
                 Ok(identity) => {
-                    scopes.set(identity.scopes);
+                    permissions.set(identity.permissions);
                     session.renew(identity.token_end);
                     Frame::Ok(reference, Box::new(Answer::Done))
                 }

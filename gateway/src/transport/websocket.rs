@@ -33,8 +33,8 @@ use crate::protocol::binary;
 use crate::protocol::command::MAX_FRAME_BYTES;
 use crate::protocol::failure::Failure;
 use crate::protocol::frame::Frame;
+use crate::protocol::permissions::Permissions;
 use crate::protocol::query::Query;
-use crate::protocol::scopes::Scopes;
 use crate::session;
 use crate::session::expiry;
 use crate::session::tail::{StartAt, Tail};
@@ -76,7 +76,7 @@ async fn upgrade(
             let connection = Connection::new(
                 to,
                 tail,
-                caller.identity.scopes,
+                caller.identity.permissions,
                 form,
                 Socket::new(upgraded, MAX_FRAME_BYTES),
             );
@@ -158,11 +158,11 @@ thread_local! {
 }
 
 impl Connection {
-    fn new(gateway: Arc<Gateway>, tail: Tail, scopes: Scopes, form: Form, socket: Socket) -> Self {
+    fn new(gateway: Arc<Gateway>, tail: Tail, permissions: Permissions, form: Form, socket: Socket) -> Self {
         let now = Instant::now();
         let ping = now + gateway.config.heartbeat;
         let token_end = tail.session.token_end();
-        let uplink = Uplink::new(gateway.clone(), tail.session.clone(), scopes, "websocket");
+        let uplink = Uplink::new(gateway.clone(), tail.session.clone(), permissions, "websocket");
         Self {
             gateway,
             tail,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use proto::wire::{self, Grant, Redeemed, reply};
-use proto::{DeviceId, UserId};
+use proto::{DeviceId, MAX_PATTERNS, Pattern, UserId};
 
 use super::{done, field, number};
 use crate::core::Core;
@@ -51,6 +51,15 @@ fn check(grant: &Grant) -> Result<()> {
     }
     if grant.scopes.len() > MOST_SCOPES {
         return Err(Error::BadRequest(format!("`grant.scopes` has more than {MOST_SCOPES} scopes")));
+    }
+    for (name, patterns) in [("grant.subscribe", &grant.subscribe), ("grant.presence", &grant.presence)] {
+        // Those of a flag and those of a token.
+        if patterns.len() > 2 * MAX_PATTERNS {
+            return Err(Error::BadRequest(format!("`{name}` has more than {} names", 2 * MAX_PATTERNS)));
+        }
+        let form = |pattern: &String| Pattern::parse(pattern).map(drop);
+        let checked = patterns.iter().try_for_each(form);
+        checked.map_err(|rule| Error::BadRequest(format!("`{name}` {rule}")))?;
     }
     grant.scopes.iter().try_for_each(|scope| word("grant.scopes", scope).map(drop))?;
     number("grant.expires", grant.expires).map(drop)

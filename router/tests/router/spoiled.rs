@@ -21,6 +21,8 @@ fn sound() -> Vec<Command> {
         device: text("d1"),
         scopes: vec![text("service")],
         expires: 4_000_000_000,
+        subscribe: vec![text("c_team.*")],
+        presence: vec![text("*")],
     };
     let mark = wire::DeliveredMark { conversation: conversation.clone(), seq: 1 };
     let spending =

@@ -93,7 +93,7 @@ impl Running {
     pub fn token(&self, user: &str, scope: Option<&str>) -> String {
         let scope = scope.map(str::to_owned);
         let token =
-            Token { sub: user, device: None, scope, aud: None, iss: None, ttl: Duration::from_secs(600) };
+            Token { sub: user, device: None, scope, ttl: Duration::from_secs(600), ..Token::default() };
         token.sign(&self.secret).unwrap()
     }
 

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use jsonwebtoken::Validation;
 use jsonwebtoken::errors::ErrorKind;
-use proto::{DeviceId, Time, TokenEnd, UserId};
+use proto::{DeviceId, MAX_PATTERNS, Pattern, Time, TokenEnd, UserId};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::refusal::Refusal;
 use crate::caller::identity::Identity;
+use crate::protocol::permissions::Permissions;
 use crate::protocol::scopes::Scopes;
 use crate::protocol::unauthorized::Reason;
 
@@ -27,6 +28,10 @@ pub(super) struct Claims {
     #[serde(default)]
     scope: Value,
     #[serde(default)]
+    subscribe: Value,
+    #[serde(default)]
+    presence: Value,
+    #[serde(default)]
     exp: Value,
 }
 
@@ -39,6 +44,8 @@ pub(super) struct Rules {
     pub issuers: Vec<String>,
     /// How far in the future `exp` may be.
     pub longest: Duration,
+    /// What every token allows; what a token claims is added to it.
+    pub everybody: Permissions,
 }
 
 impl Rules {
@@ -73,7 +80,11 @@ impl Rules {
         Ok(Identity {
             user,
             device,
-            scopes: scope.map(Scopes::parse).unwrap_or_default(),
+            permissions: Permissions {
+                scopes: scope.map(Scopes::parse).unwrap_or_default(),
+                subscribe: self.everybody.subscribe.and(patterns("subscribe", &claims.subscribe)?),
+                presence: self.everybody.presence.and(patterns("presence", &claims.presence)?),
+            },
             token_end: self.end(&claims.exp)?,
         })
     }
@@ -102,15 +113,43 @@ fn seconds(exp: &Value) -> u64 {
 
 /// A claim that must be a string, if it is there.
 fn text<'a>(name: &str, value: &'a Value, form: &str) -> Result<Option<&'a str>, Refusal> {
-    let found = match value {
-        Value::Null => return Ok(None),
-        Value::String(text) => return Ok(Some(text)),
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        other => Err(wrong(name, form, other)),
+    }
+}
+
+/// A claim that must be a list of names or beginnings of names, if it is there.
+fn patterns(name: &str, value: &Value) -> Result<Vec<Pattern>, Refusal> {
+    let form = format!("a list of at most {MAX_PATTERNS} names");
+    let list = match value {
+        Value::Null => return Ok(Vec::new()),
+        Value::Array(list) if list.len() <= MAX_PATTERNS => list,
+        Value::Array(_) => {
+            return Err(Refusal::new(Reason::Claim, format!("the token's `{name}` must be {form}")));
+        }
+        other => return Err(wrong(name, &form, other)),
+    };
+    let pattern = |(index, value): (usize, &Value)| {
+        let name = format!("{name}[{index}]");
+        let text = text(&name, value, "a string")?.unwrap_or_default();
+        Pattern::parse(text)
+            .map_err(|rule| Refusal::new(Reason::Claim, format!("the token's `{name}` {rule}")))
+    };
+    list.iter().enumerate().map(pattern).collect()
+}
+
+fn wrong(name: &str, form: &str, found: &Value) -> Refusal {
+    let found = match found {
+        Value::Null => "null",
+        Value::String(_) => "a string",
         Value::Bool(_) => "true or false",
         Value::Number(_) => "a number",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     };
-    Err(Refusal::new(Reason::Claim, format!("the token's `{name}` must be {form}, not {found}")))
+    Refusal::new(Reason::Claim, format!("the token's `{name}` must be {form}, not {found}"))
 }
 
 /// What is wrong with a token, for its holder; `None` when only the signature

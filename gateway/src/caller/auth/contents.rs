@@ -42,6 +42,8 @@ impl Contents {
             ("user", claim("sub").or_else(missing)),
             ("device", claim("device")),
             ("scopes", claim("scope")),
+            ("may subscribe to", claim("subscribe")),
+            ("may see presence of", claim("presence")),
             ("issuer", claim("iss")),
             ("audience", claim("aud")),
             ("issued", time("iat")),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crate::caller::identity::Identity;
 use crate::config::{AuthConfig, PublicKey, Wrong};
 use crate::protocol::failure::Failure;
+use crate::protocol::permissions::Permissions;
 use claims::Rules;
 use header::Header;
 use jwks::KeySet;
@@ -56,8 +57,14 @@ impl Authenticator {
             audiences: config.audiences.clone(),
             issuers: config.issuers.clone(),
             longest: config.max_token_life,
+            everybody: config.everybody.clone(),
         };
         Ok(Self { inner: Arc::new(Inner { keys, fetched, rules }) })
+    }
+
+    /// What every token allows.
+    pub fn everybody(&self) -> &Permissions {
+        &self.inner.rules.everybody
     }
 
     /// Fetches the key set, if there is one, now and from time to time. To be run

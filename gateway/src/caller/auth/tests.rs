@@ -9,7 +9,7 @@ use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, get_current_timestamp};
-use proto::ErrorCode;
+use proto::{ErrorCode, Names};
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
@@ -198,6 +198,14 @@ async fn a_wrong_claim_is_named() {
         ("sub", json!(7), "the token's `sub` must be a string, not a number"),
         ("device", json!(["d1"]), "the token's `device` must be a string, not a list"),
         (
+            "subscribe",
+            json!("c_news"),
+            "the token's `subscribe` must be a list of at most 100 names, not a string",
+        ),
+        ("subscribe", json!(["c_news", 7]), "the token's `subscribe[1]` must be a string, not a number"),
+        ("presence", json!(["a*b"]), "the token's `presence[0]` must be 1 to 66 characters"),
+        ("presence", json!(vec!["bob"; 101]), "the token's `presence` must be a list of at most 100 names"),
+        (
             "scope",
             json!(["service"]),
             "the token's `scope` must be one string of words with blanks between them, not",
@@ -206,6 +214,23 @@ async fn a_wrong_claim_is_named() {
         let message = refused_claims(&shared(), &with(claim, value)).await;
         assert!(message.starts_with(says), "{claim}: {message}");
     }
+}
+
+#[tokio::test]
+async fn what_a_token_claims_is_added_to_what_every_token_allows() {
+    let mut config = shared();
+    let permissions = async |config: &AuthConfig, claims: &Value| {
+        let token = sign(Algorithm::HS256, claims);
+        Authenticator::new(config).unwrap().verify(&token).await.unwrap().permissions
+    };
+    let claimed = with("subscribe", json!(["c_team.*"]));
+    assert_eq!(permissions(&config, &claimed).await, Permissions::default(), "everything is allowed anyway");
+    config.everybody.subscribe = Names::parse(["c_public.*"]).unwrap();
+    config.everybody.presence = Names::of([]);
+    let some = permissions(&config, &claimed).await;
+    assert!(some.subscribe.has("c_team.1") && some.subscribe.has("c_public.1"));
+    assert!(!some.subscribe.has("c_other") && !some.presence.has("bob"));
+    assert_eq!(permissions(&config, &alice()).await, config.everybody);
 }
 
 #[tokio::test]
@@ -257,14 +282,13 @@ async fn a_token_made_here_is_believed_here() {
         sub: "alice",
         device: Some("phone"),
         scope: Some("service other".to_owned()),
-        aud: None,
-        iss: None,
         ttl: Duration::from_secs(60),
+        ..token::Token::default()
     };
     let signed = token.sign(&Secret::new(SECRET)).unwrap();
     let identity = Authenticator::new(&shared()).unwrap().verify(&signed).await.unwrap();
     assert_eq!(identity.device.unwrap().as_str(), "phone");
-    assert!(identity.scopes.service && !identity.scopes.publish);
+    assert!(identity.permissions.scopes.service && !identity.permissions.scopes.publish);
     assert!(identity.token_end.0 > get_current_timestamp() + 50);
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use daemon::duration;
 use jsonwebtoken::{EncodingKey, Header};
-use proto::{DeviceId, Time, UserId};
+use proto::{DeviceId, Pattern, Time, UserId};
 use serde::Serialize;
 
 use crate::config::{self, MAX_TOKEN_LIFE, Secret, Wrong};
@@ -30,6 +30,19 @@ pub struct TokenArgs {
     /// given several times, or as a list with commas.
     #[arg(long, value_name = "SCOPE", value_delimiter = ',', value_parser = Scopes::NAMES)]
     pub scope: Vec<String>,
+
+    /// A channel that the token's user may subscribe to, beside --allow-subscribe.
+    ///
+    /// A name, or the beginning of names with `*` behind it. May be given several
+    /// times, or as a list with commas.
+    #[arg(long, value_name = "CHANNEL", value_delimiter = ',')]
+    pub subscribe: Vec<Pattern>,
+
+    /// A user whose presence the token's user may see, beside --allow-presence.
+    ///
+    /// As --subscribe.
+    #[arg(long, value_name = "USER", value_delimiter = ',')]
+    pub presence: Vec<Pattern>,
 
     /// The time until the token ends: from 1s to --max-token-life.
     #[arg(long, default_value = "24h", value_parser = duration::parse, value_name = "DURATION")]
@@ -96,6 +109,8 @@ impl TokenArgs {
             sub: self.user.as_str(),
             device: self.device.as_ref().map(DeviceId::as_str),
             scope: (!self.scope.is_empty()).then(|| self.scope.join(" ")),
+            subscribe: self.subscribe.iter().map(Pattern::as_str).collect(),
+            presence: self.presence.iter().map(Pattern::as_str).collect(),
             aud: self.audience.as_deref(),
             iss: self.issuer.as_deref(),
             ttl: self.ttl,
@@ -105,7 +120,7 @@ impl TokenArgs {
 }
 
 /// The claims of a new token.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Token<'a> {
     /// The user.
     pub sub: &'a str,
@@ -113,6 +128,10 @@ pub struct Token<'a> {
     pub device: Option<&'a str>,
     /// Space-separated.
     pub scope: Option<String>,
+    /// Names and beginnings of names of channels.
+    pub subscribe: Vec<&'a str>,
+    /// Names and beginnings of names of users.
+    pub presence: Vec<&'a str>,
     /// The audience.
     pub aud: Option<&'a str>,
     /// The issuer.
@@ -128,6 +147,10 @@ struct Claims<'a> {
     device: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
+    subscribe: &'a [&'a str],
+    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
+    presence: &'a [&'a str],
     #[serde(skip_serializing_if = "Option::is_none")]
     aud: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,6 +168,8 @@ impl Token<'_> {
             sub: self.sub,
             device: self.device,
             scope: self.scope.as_deref(),
+            subscribe: &self.subscribe,
+            presence: &self.presence,
             aud: self.aud,
             iss: self.iss,
             iat: now,
