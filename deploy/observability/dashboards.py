@@ -274,6 +274,15 @@ ROUTERS = {
         Panel("Conversations mended", "ops", {"{{instance}}": rate("switchboard_router_repaired_total", "instance")},
               "0, but after a crash", "A router is missing", what="Filing that a crash had left half done."),
     ],
+    "Archive": [
+        Panel("Messages archived", "ops", {
+            "archived": rate("switchboard_router_archived_total") + " or vector(0)",
+            "tries that failed": rate("switchboard_router_archive_failures_total") + " or vector(0)",
+        }, "as many as are written, and no try fails; nothing without --archive", "Messages are not archived"),
+        Panel("Lag of the archive", "s", {"oldest message": "max(switchboard_router_archive_lag_seconds) or vector(0)"},
+              "below a tenth of --archive-after", "Messages are not archived", limits=[(3600, "red")],
+              what="By how much the oldest message in Redis is older than it has to be for the archive."),
+    ],
     "Webhook": [
         Panel("Messages for the absent", "ops", {
             "told": rate("switchboard_webhook_told_total"), "given up": rate("switchboard_webhook_dropped_total"),

@@ -204,10 +204,10 @@ where
             );
             refuse(jobs, &Error::Internal);
         }
-        // One record that cannot be read must not fail the other items of its
-        // batch. Each is tried alone; that is safe, as every call of `store::Store`
-        // may be repeated.
-        Err(store::Error::Corrupt(_)) if jobs.len() > 1 => {
+        // One record that cannot be read, or that only an archive has which is away,
+        // must not fail the other items of its batch. Each is tried alone; that is
+        // safe, as every call of `store::Store` may be repeated.
+        Err(store::Error::Corrupt(_) | store::Error::Archive(_)) if jobs.len() > 1 => {
             for job in jobs {
                 let answer = match call(vec![job.item]).await {
                     Ok(mut answers) => answers.pop().ok_or(Error::Internal),

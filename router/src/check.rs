@@ -16,13 +16,19 @@ pub fn check(args: &Args) -> Result<Checks, String> {
     Ok(checks)
 }
 
-/// Adds the checks that standalone has, too: of the store and the webhook.
+/// Adds the checks that standalone has, too: of the store, the archive and the webhook.
 pub fn parts(checks: &mut Checks, options: &Options, store: &Url) {
     let config = options.store_config(store.clone());
     checks.add("--store", async move {
         let looked = store::look(&config).await;
         Finding::of(&config.url, looked.map(|look| (look.what, look.warnings)))
     });
+    if let Some(archive) = options.archive() {
+        checks.add("--archive", async move {
+            let looked = store::look_at_archive(&archive).await;
+            Finding::of(&archive.url, looked.map(|look| (look.what, look.warnings)))
+        });
+    }
     if let Some(url) = options.webhook.url().cloned() {
         checks.add("--webhook-url", async move {
             let (host, port) = url.peer();

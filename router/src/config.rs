@@ -7,7 +7,7 @@ use clap::Parser;
 use daemon::args::heading;
 use daemon::internal_tls::InternalTlsArgs;
 use store::Step;
-use store::{Bounds, Url};
+use store::{ArchiveConfig, ArchiveUrl, Bounds, Url};
 
 use crate::port::Port;
 use crate::webhook::{Webhook, WebhookArgs};
@@ -18,6 +18,9 @@ const LINK_AGE: Duration = Duration::from_secs(30 * 60);
 
 /// A gateway that says nothing for so long on its link counts as gone.
 const LINK_SILENCE: Duration = Duration::from_secs(30);
+
+/// The least age of what is archived: what is younger is being read anyway.
+const LEAST_AGE: Duration = Duration::from_secs(1);
 
 /// The router decides who may do what, and writes it to the store.
 ///
@@ -132,6 +135,45 @@ pub struct Options {
           value_parser = clap::value_parser!(u64).range(1..), help_heading = heading::KEPT)]
     pub channel_messages: u64,
 
+    /// A PostgreSQL for messages that are too old for memory.
+    ///
+    /// postgres://USER:PASSWORD@HOST:PORT/DATABASE, of version 15 or newer, for this
+    /// alone. Every router of a cluster is given the same one. With
+    /// ?sslmode=require over TLS: the server's certificate is checked by the machine's
+    /// authorities, or by those in a file, with &sslrootcert=FILE. Without --archive
+    /// all messages are kept in Redis.
+    #[arg(long, env = "SWITCHBOARD_ARCHIVE", value_name = "URL", value_parser = daemon::args::hidden::<ArchiveUrl>(),
+          help_heading = heading::KEPT)]
+    pub archive: Option<ArchiveUrl>,
+
+    /// The same URL, read from a file: for one with a password.
+    ///
+    /// One line's end at the end of the file is not part of it.
+    #[arg(long, env = "SWITCHBOARD_ARCHIVE_FILE", value_name = "FILE", conflicts_with = "archive",
+          value_parser = daemon::args::in_file::<ArchiveUrl>(), help_heading = heading::KEPT)]
+    pub archive_file: Option<ArchiveUrl>,
+
+    /// The age from which messages are in the archive and no longer in Redis.
+    ///
+    /// Each conversation's newest message stays in Redis. 1s at least.
+    #[arg(long, env = "SWITCHBOARD_ARCHIVE_AFTER", default_value = "1h", value_parser = daemon::duration::parse,
+          value_name = "DURATION", help_heading = heading::KEPT)]
+    pub archive_after: Duration,
+
+    /// Connections of this process to the archive.
+    ///
+    /// From 1 to 1000.
+    #[arg(long, env = "SWITCHBOARD_ARCHIVE_CONNECTIONS", default_value_t = 4, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=1_000), help_heading = heading::KEPT)]
+    pub archive_connections: u16,
+
+    /// Messages that are copied to the archive together.
+    ///
+    /// From 1 to 10000, and 4 MiB.
+    #[arg(long, env = "SWITCHBOARD_ARCHIVE_BATCH", default_value_t = 1_000, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=10_000), help_heading = heading::KEPT)]
+    pub archive_batch: u16,
+
     /// Redis replicas that must have a message before it is acknowledged.
     ///
     /// Give the number of all replicas that may become the primary: with fewer,
@@ -190,6 +232,8 @@ pub struct Config {
     /// A link on which no whole frame has come for so long is ended. Gateways say
     /// something every 5 s.
     pub link_silence: Duration,
+    /// Whether the store has an archive, which this router copies old messages to.
+    pub archives: bool,
     /// Told of messages for members without a session, if the store keeps them.
     pub webhook: Option<Webhook>,
 }
@@ -203,6 +247,7 @@ impl Default for Config {
             drain: Duration::from_secs(30),
             link_age: None,
             link_silence: LINK_SILENCE,
+            archives: false,
             webhook: None,
         }
     }
@@ -241,7 +286,20 @@ impl Options {
     /// Checks what clap cannot without showing a secret. Fails with the flag and
     /// what is wrong with it.
     pub fn check(&self) -> Result<(), String> {
+        if self.archive().is_some() && self.archive_after < LEAST_AGE {
+            return Err(format!("--archive-after: it is {LEAST_AGE:?} at least"));
+        }
         self.webhook.check()
+    }
+
+    /// Where old messages go, if anywhere.
+    pub fn archive(&self) -> Option<ArchiveConfig> {
+        let url = self.archive.as_ref().or(self.archive_file.as_ref())?;
+        let mut archive = ArchiveConfig::new(url.clone());
+        archive.after = self.archive_after;
+        archive.connections = self.archive_connections.into();
+        archive.batch = self.archive_batch.into();
+        Some(archive)
     }
 
     /// The store at `url`, with the bounds of these flags.
@@ -257,6 +315,7 @@ impl Options {
             sessions: usize::try_from(self.max_sessions).unwrap_or(usize::MAX),
             ..Bounds::default()
         };
+        config.archive = self.archive();
         config.replicas = self.store_replicas;
         config.fail_at = self.fail_at();
         config
@@ -271,6 +330,7 @@ impl Options {
             drain,
             link_age: None,
             link_silence: LINK_SILENCE,
+            archives: self.archive().is_some(),
             webhook: self.webhook.webhook(),
         }
     }

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::absences::Absences;
 use crate::answers::Responder;
+use crate::archiver;
 use crate::batcher::{BatchLimits, Batcher};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -116,6 +117,9 @@ impl Core {
         let beating = standstills.clone();
         loops.spawn_until_stop(async move { beating.beat().await });
         loops.tracker().spawn(sweep::run(store.clone(), stop.clone()));
+        if config.archives {
+            loops.tracker().spawn(archiver::run(store.clone(), stop.clone()));
+        }
         if let Some(hook) = config.webhook.clone() {
             loops.tracker().spawn(webhook::run(hook, store.clone(), stop));
         }

@@ -71,6 +71,7 @@ impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         match error {
             store::Error::Unavailable(_) => Self::Unavailable("the store does not answer"),
+            store::Error::Archive(_) => Self::Unavailable("the archive of older messages does not answer"),
             store::Error::Corrupt(_) | store::Error::Config(_) => Self::Internal,
         }
     }

@@ -15,7 +15,8 @@
 //!   (counts and times those calls);
 //! - `receipts` (who is told how far a member has read), `absences` (who has
 //!   gone offline), `nodes` (which gateways have died), `sweep` (what a crash
-//!   left half done), [`webhook`] (tells a backend of messages for absent users);
+//!   left half done), `archiver` (old messages leave memory), [`webhook`] (tells a
+//!   backend of messages for absent users);
 //! - `members` (of groups, remembered for a second), `rates` (what users do,
 //!   counted for all gateways), `standstill` (this process was stopped for a
 //!   while), [`metrics`], `error`.
@@ -24,6 +25,7 @@
 
 mod absences;
 mod answers;
+mod archiver;
 mod batcher;
 pub mod check;
 mod command;

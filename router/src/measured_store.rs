@@ -10,9 +10,9 @@ use bytes::Bytes;
 use proto::wire::Notice;
 use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 use store::model::{
-    Acknowledge, AcknowledgeResult, Attach, AttachResult, Audience, Broadcast, BroadcastResult, ChannelPage,
-    ChannelQuery, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark,
-    MarkResult, Membership, Post, PostResult, PresenceRecord, UnheardMessage,
+    Acknowledge, AcknowledgeResult, Archived, Attach, AttachResult, Audience, Broadcast, BroadcastResult,
+    ChannelPage, ChannelQuery, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery,
+    Location, Mark, MarkResult, Membership, Post, PostResult, PresenceRecord, UnheardMessage,
 };
 use store::{Result, Store};
 
@@ -35,7 +35,7 @@ impl MeasuredStore {
             Err(error @ (store::Error::Corrupt(_) | store::Error::Config(_))) => {
                 tracing::error!(operation, %error, "what is stored cannot be read");
             }
-            Err(error @ store::Error::Unavailable(_)) => {
+            Err(error @ (store::Error::Unavailable(_) | store::Error::Archive(_))) => {
                 tracing::debug!(operation, %error, "store call failed")
             }
             Ok(_) => {}
@@ -56,6 +56,10 @@ impl Store for MeasuredStore {
 
     async fn repair(&self, age: Duration) -> Result<usize> {
         self.time("repair", self.0.repair(age)).await
+    }
+
+    async fn archive(&self) -> Result<Archived> {
+        self.time("archive", self.0.archive()).await
     }
 
     async fn attach(&self, batch: Vec<Attach>) -> Result<Vec<AttachResult>> {

@@ -15,6 +15,9 @@ pub static METRICS: &[&'static dyn Instrument] = &[
     &ACKNOWLEDGEMENTS,
     &NOTICES_DROPPED,
     &REPAIRED,
+    &ARCHIVED,
+    &ARCHIVE_FAILURES,
+    &ARCHIVE_LAG,
     &STORE_DURATION,
     &WEBHOOK_TOLD,
     &WEBHOOK_FAILED,
@@ -108,6 +111,25 @@ pub(crate) static REPAIRED: Counter = Counter::new(
     "conversations whose filing a crash had left half done, and which were mended",
     &[],
 );
+pub(crate) static ARCHIVED: Counter = Counter::new(
+    "switchboard.router.archived",
+    "{entry}",
+    "messages and changes that were copied to the archive and trimmed from Redis; only with an archive",
+    &[],
+);
+pub(crate) static ARCHIVE_FAILURES: Counter = Counter::new(
+    "switchboard.router.archive.failures",
+    "{call}",
+    "tries to archive that failed, after which messages stay in Redis; only with an archive",
+    &[],
+);
+pub(crate) static ARCHIVE_LAG: Observable = Observable::gauge(
+    "switchboard.router.archive.lag",
+    "s",
+    "by how much the oldest message in Redis was older than it has to be for the archive, when this router \
+     looked last; only with an archive",
+    &[],
+);
 pub(crate) static STORE_DURATION: Histogram = Histogram::new(
     "switchboard.store.duration",
     "s",
@@ -120,6 +142,7 @@ pub(crate) static STORE_DURATION: Histogram = Histogram::new(
                 "post",
                 "settle",
                 "repair",
+                "archive",
                 "attach",
                 "detach",
                 "locate",

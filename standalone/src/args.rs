@@ -158,6 +158,12 @@ impl Args {
 
     fn check_beside_files(&self) -> Result<(), Wrong> {
         self.router.check().map_err(Wrong)?;
+        if matches!(self.store(), Url::Embedded(_)) && self.router.archive().is_some() {
+            return Err(Wrong(
+                "--archive: it is for a store on Redis; the embedded store keeps its history on disk already"
+                    .to_owned(),
+            ));
+        }
         if self.front.auth.is_empty() && !self.listen.ip().is_loopback() {
             return Err(Wrong(format!(
                 "--listen: without --jwt-secret, --jwt-public-key or --jwks-url anybody gets a token for the asking, \

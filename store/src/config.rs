@@ -97,6 +97,61 @@ impl Default for Bounds {
     }
 }
 
+/// The address of an archive: `postgres://USER:PASSWORD@HOST/DATABASE`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ArchiveUrl(SecretUrl);
+
+impl ArchiveUrl {
+    /// The URL itself, for connecting.
+    pub(crate) fn secret(&self) -> &SecretUrl {
+        &self.0
+    }
+}
+
+impl FromStr for ArchiveUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url: SecretUrl = text.parse().map_err(|wrong| format!("not an archive's URL: {wrong}"))?;
+        crate::archive::check(&url)?;
+        Ok(Self(url))
+    }
+}
+
+/// Shows scheme, host and port only; for logs.
+impl std::fmt::Display for ArchiveUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl std::fmt::Debug for ArchiveUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Where old messages go, and when.
+#[derive(Debug, Clone)]
+pub struct ArchiveConfig {
+    /// The address of a PostgreSQL.
+    pub url: ArchiveUrl,
+    /// The age from which messages and changes are copied there and trimmed from
+    /// Redis.
+    pub after: Duration,
+    /// Connections of this process at most, at least 1.
+    pub connections: usize,
+    /// Entries that are copied together at most, at least 1.
+    pub batch: usize,
+}
+
+impl ArchiveConfig {
+    /// The default configuration for the archive at `url`.
+    pub fn new(url: ArchiveUrl) -> Self {
+        Self { url, after: Duration::from_secs(3600), connections: 4, batch: 1_000 }
+    }
+}
+
 /// The configuration of a process's store.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -104,6 +159,9 @@ pub struct Config {
     pub url: Url,
     /// The limits of what it keeps.
     pub bounds: Bounds,
+    /// Where messages go that are too old for memory; nothing: they stay until
+    /// the bounds remove them.
+    pub archive: Option<ArchiveConfig>,
     /// How many replicas must confirm a write before it counts (`WAIT`); 0:
     /// none.
     pub replicas: u32,
@@ -123,6 +181,7 @@ impl Config {
         Self {
             url,
             bounds: Bounds::default(),
+            archive: None,
             replicas: 0,
             timeout: Duration::from_secs(4),
             origin: format!("{:016x}", rand::random::<u64>()),

@@ -11,6 +11,10 @@ pub enum Error {
     /// What was asked may have been done or not: every call may be repeated.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// The archive of old messages cannot be reached, or did not reply in time, and
+    /// what was asked needs it. What was asked may be repeated.
+    #[error("the archive is unavailable: {0}")]
+    Archive(String),
     /// Stored data is not in the form that this version writes.
     #[error("the store holds what cannot be read: {0}")]
     Corrupt(String),

@@ -5,10 +5,16 @@
 //!
 //! In reading order: [`config`] (which store, and the limits of what it keeps),
 //! [`model`] (arguments and results), [`Store`] (what routers use), [`Bus`] and
-//! [`Peers`] (what gateways use), [`embedded`] and [`redis`].
+//! [`Peers`] (what gateways use), [`embedded`] and [`redis`], with the archive
+//! of what has left Redis.
 
 #![cfg_attr(not(feature = "redis"), allow(dead_code, reason = "some of it serves the store on Redis alone"))]
 
+#[cfg(feature = "redis")]
+mod archive;
+#[cfg(not(feature = "redis"))]
+#[path = "without_archive.rs"]
+mod archive;
 pub mod config;
 pub mod embedded;
 mod error;
@@ -34,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use bus::{Bus, BusItem, Loss, Subscription};
-pub use config::{Bounds, Config, Url};
+pub use config::{ArchiveConfig, ArchiveUrl, Bounds, Config, Url};
 pub use damage::damaged_skipped;
 pub use error::{Error, Result};
 pub use peers::{HELD, NamedSession, Peer, Peers};
@@ -53,6 +59,9 @@ pub async fn open(
     shutdown: CancellationToken,
 ) -> Result<Arc<dyn Store>> {
     match &config.url {
+        Url::Embedded(_) if config.archive.is_some() => Err(Error::Config(
+            "--archive is for a store on Redis: the embedded store keeps its history on disk already".into(),
+        )),
         Url::Embedded(_) => Ok(embedded::Embedded::open(config, shutdown).await?),
         Url::Redis(_) => Ok(redis::Redis::connect(config, tasks, shutdown).await?),
     }
@@ -76,6 +85,11 @@ pub async fn look(config: &Config) -> std::result::Result<Look, String> {
         Url::Redis(_) => redis::look(config).await,
     };
     looked.map_err(|error| trouble::explained(&error))
+}
+
+/// The same for the archive of a router.
+pub async fn look_at_archive(config: &ArchiveConfig) -> std::result::Result<Look, String> {
+    archive::look(config).await.map_err(|error| error.to_string())
 }
 
 /// The same for a gateway, which uses the bus alone.

@@ -21,6 +21,13 @@ pub(crate) struct MessageState {
 }
 
 impl MessageState {
+    /// The bytes that it adds to a message, about.
+    pub(crate) fn weight(&self) -> usize {
+        let edit = self.edit.as_ref().map_or(0, prost::Message::encoded_len);
+        let reactions = self.reactions.iter().map(|(user, emoji)| user.as_str().len() + emoji.len() + 12);
+        edit + reactions.sum::<usize>()
+    }
+
     /// The message in its present state: the body of the last edit, or none
     /// when it was recalled.
     pub(crate) fn show(self, mut message: LogEvent) -> Result<CurrentMessage> {

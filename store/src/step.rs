@@ -1,8 +1,8 @@
-//! The places between the steps of a post, where tests let a router die.
+//! The places between the steps of a post, or of archiving, where tests let a router die.
 
 use std::str::FromStr;
 
-/// A place between two steps of a post.
+/// A place between two steps of a post, or of archiving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Before anything is written.
@@ -15,11 +15,15 @@ pub enum Step {
     Filed,
     /// Announced, not answered.
     Announced,
+    /// In the archive, and still in Redis.
+    Copied,
 }
 
 impl Step {
-    /// Every step, in order. The way in one call has the first and the last two.
-    pub const ALL: [Self; 5] = [Self::Begun, Self::Numbered, Self::FiledSome, Self::Filed, Self::Announced];
+    /// Every step, in order. A post in one call has `Begun`, `Filed` and
+    /// `Announced`; `Copied` is the archive's.
+    pub const ALL: [Self; 6] =
+        [Self::Begun, Self::Numbered, Self::FiledSome, Self::Filed, Self::Announced, Self::Copied];
 
     /// As a flag names it.
     pub fn as_str(self) -> &'static str {
@@ -29,6 +33,7 @@ impl Step {
             Self::FiledSome => "filed-some",
             Self::Filed => "filed",
             Self::Announced => "announced",
+            Self::Copied => "copied",
         }
     }
 }

@@ -9,9 +9,9 @@ use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 
 use crate::Result;
 use crate::model::{
-    Acknowledge, AcknowledgeResult, Attach, AttachResult, Audience, Broadcast, BroadcastResult, ChannelPage,
-    ChannelQuery, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark,
-    MarkResult, Membership, Post, PostResult, PresenceRecord, UnheardMessage,
+    Acknowledge, AcknowledgeResult, Archived, Attach, AttachResult, Audience, Broadcast, BroadcastResult,
+    ChannelPage, ChannelQuery, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery,
+    Location, Mark, MarkResult, Membership, Post, PostResult, PresenceRecord, UnheardMessage,
 };
 
 /// The durable log. Any number of routers use one store at once, and calls may
@@ -46,6 +46,15 @@ pub trait Store: Send + Sync + 'static {
     /// everyone, if that is older than `age`. Every router calls it now and
     /// then. Returns how many conversations it repaired.
     async fn repair(&self, age: Duration) -> Result<usize>;
+
+    /// Copies messages and changes that are old enough to the archive, and trims
+    /// them here: some of them, so that a call takes a moment. Every router calls
+    /// it once a second; two may do it at once. Does nothing without an archive
+    /// ([`crate::Config::archive`]). Fails with [`crate::Error::Archive`] while the
+    /// archive is away; then nothing is trimmed.
+    async fn archive(&self) -> Result<Archived> {
+        Ok(Archived::default())
+    }
 
     /// Begins sessions, or looks up where reading would start. Of two sessions
     /// of one device the later call wins. A user keeps at most

@@ -215,7 +215,7 @@ impl std::fmt::Display for Failure {
 pub(crate) fn explained(error: &Error) -> String {
     match error {
         Error::Config(text) => text.clone(),
-        Error::Corrupt(_) => error.to_string(),
+        Error::Corrupt(_) | Error::Archive(_) => error.to_string(),
         Error::Unavailable(text) => {
             // A line of `Trouble` is explained already.
             let line =

@@ -2,6 +2,7 @@
 //! value is dropped (and when the test process dies, however it dies).
 //!
 //! In reading order: [`RedisServer`], [`RedisCluster`], [`RedisSentinel`],
+//! [`PostgresServer`],
 //! [`FaultProxy`] between a client and any of them, [`Balancer`] before
 //! gateways, [`Process`] for our own
 //! programs and [`Binaries`] that builds them, [`SmallDisk`] to be filled, [`wait`] for conditions with a
@@ -16,6 +17,7 @@ mod guarded;
 mod imports;
 pub mod instructions;
 pub mod port;
+mod postgres;
 mod process;
 mod proxy;
 mod redis;
@@ -28,6 +30,7 @@ pub use balancer::{Balancer, Gateways, Program};
 pub use binaries::{Binaries, Profile};
 pub use disk::SmallDisk;
 pub use imports::Imports;
+pub use postgres::PostgresServer;
 pub use process::{Memory, Process, Usage};
 pub use proxy::{Direction, FaultProxy, Pushed};
 pub use redis::cluster::RedisCluster;

@@ -1,5 +1,6 @@
 //! The arguments and results of [`Store`](crate::Store).
 
+mod archived;
 mod channel;
 mod history;
 mod inbox;
@@ -7,6 +8,7 @@ mod marks;
 mod posting;
 mod session;
 
+pub use archived::Archived;
 pub use channel::{Audience, Broadcast, BroadcastResult, ChannelPage, ChannelQuery, UnheardMessage};
 pub use history::{
     Conversation, CurrentMessage, Group, HistoryPage, HistoryQuery, HistoryRange, MESSAGES_CHECKED, Member,

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use fred::bytes_utils::Str;
 use fred::types::Value;
-use proto::weight::PAGE;
+use proto::weight::{LEAST_PAGE, PAGE};
 use proto::{ConversationId, Position, Seq, Time, UserId};
 use rustc_hash::FxHashMap;
 use smallvec::smallvec;
@@ -20,8 +20,8 @@ use super::{script, write};
 use crate::damage::unless_damaged;
 use crate::message_state::MessageState;
 use crate::model::{
-    Conversation, Group, HistoryPage, HistoryQuery, HistoryRange, LogEvent, MESSAGES_CHECKED, Member,
-    Membership, Version,
+    Conversation, CurrentMessage, Group, HistoryPage, HistoryQuery, HistoryRange, LogEvent, MESSAGES_CHECKED,
+    Member, Membership, Version,
 };
 use crate::{Error, Result};
 
@@ -38,25 +38,45 @@ const LOOKED_THROUGH: usize = 16;
 
 impl Redis {
     /// A page of damaged messages only is skipped while there is more after it:
-    /// a reader could not go on from it.
+    /// a reader could not go on from it. A page that ended where the log ends goes on
+    /// in the archive, or the other way round, while there is room for a page.
     pub(super) async fn history_of(&self, mut query: HistoryQuery) -> Result<Option<HistoryPage>> {
         if !query.conversation.admits(&query.user) {
             return Ok(None);
         }
+        let rising = matches!(query.range, HistoryRange::After(_));
+        let (mut whole, mut room) = (HistoryPage { messages: Vec::new(), more: false }, PAGE.bytes);
         loop {
-            let Some((page, seqs)) = self.history_page(&query).await? else { return Ok(None) };
-            if seqs.is_empty() || !page.messages.is_empty() || !page.more {
-                return Ok(Some(page));
+            let read = match self.history_page(&query, room).await {
+                // What is at hand is a page.
+                Err(Error::Archive(_)) if !whole.messages.is_empty() => return Ok(Some(whole)),
+                read => read?,
+            };
+            let Some(part) = read else { return Ok(None) };
+            let (found, weight) =
+                (part.messages.len(), part.messages.iter().map(CurrentMessage::weight).sum());
+            query.limit -= found.min(query.limit);
+            room = room.saturating_sub(weight);
+            whole.more = part.more;
+            match rising {
+                true => whole.messages.extend(part.messages),
+                false => drop(whole.messages.splice(0..0, part.messages)),
             }
-            query.range = match query.range {
-                HistoryRange::After(_) => HistoryRange::After(Seq(seqs.end - 1)),
-                HistoryRange::Newest | HistoryRange::Before(_) => HistoryRange::Before(Seq(seqs.start)),
+            let goes_on =
+                whole.messages.is_empty() || (part.at_border && query.limit > 0 && room >= LEAST_PAGE);
+            if part.seqs.is_empty() || !part.more || !goes_on {
+                return Ok(Some(whole));
+            }
+            query.range = match rising {
+                true => HistoryRange::After(Seq(part.seqs.end - 1)),
+                false => HistoryRange::Before(Seq(part.seqs.start)),
             };
         }
     }
 
-    /// A page, and the range of its seqs, damaged messages included.
-    async fn history_page(&self, query: &HistoryQuery) -> Result<Option<(HistoryPage, Range<u64>)>> {
+    /// Reads the part of a page that is in the log, or the one that is in the
+    /// archive, of at most `most` bytes.
+    async fn history_page(&self, query: &HistoryQuery, most: usize) -> Result<Option<HistoryPart>> {
         let conversation = &query.conversation;
         let (range, seq) = match query.range {
             HistoryRange::Newest => ("n", 0),
@@ -70,25 +90,43 @@ impl Redis {
             write::text(range),
             write::number(seq),
             write::number(query.limit as u64),
-            write::number(PAGE.bytes as u64),
+            write::number(most as u64),
         ]);
         let mut row = only(self.read.run(&script::HISTORY, &[], vec![item], 1).await?)?;
         if row.number()? == 0 {
             return Ok(None);
         }
-        let (first, more) = (row.number()?, row.number()? == 1);
+        let (first, mut more) = (row.number()?, row.number()? == 1);
         let mut list = row.list()?;
-        let mut states = states(&mut row)?;
-        let (mut messages, mut seq) = (Vec::new(), first);
+        let mut entries = Vec::new();
         while !list.is_done() {
-            let entry = decode(list.bytes()?);
-            if let Some(entry) = unless_damaged(entry, format_args!("message {seq} of {conversation}"))? {
+            entries.push((first + entries.len() as u64, list.bytes()?));
+        }
+        let mut states = states(&mut row)?;
+        let (last, at_border) = (row.number()?, row.number()? == 1);
+        let mut seqs = first..first + entries.len() as u64;
+        if last > 0 {
+            let newest = range != "a";
+            let room = most.saturating_sub(states.values().map(MessageState::weight).sum());
+            let page = self.archived_page(conversation, (first, last), newest, room).await?;
+            (entries, seqs) = (page.messages, first..last + 1);
+            if let (true, Some((end, _))) = (page.cut, entries.last()) {
+                more = true;
+                seqs = if newest { *end..seqs.end } else { seqs.start..*end + 1 };
+            }
+            if newest {
+                entries.reverse();
+            }
+        }
+        let mut messages = Vec::with_capacity(entries.len());
+        for (seq, entry) in entries {
+            let entry = unless_damaged(decode(entry), format_args!("message {seq} of {conversation}"))?;
+            if let Some(entry) = entry {
                 let message = LogEvent { conversation: conversation.clone(), seq: Seq(seq), entry };
                 messages.push(states.remove(&seq).unwrap_or_default().show(message)?);
             }
-            seq += 1;
         }
-        Ok(Some((HistoryPage { messages, more }, first..seq)))
+        Ok(Some(HistoryPart { messages, more, seqs, at_border }))
     }
 
     pub(super) async fn talked_in(&self, ids: &[ConversationId]) -> Result<Vec<bool>> {
@@ -105,7 +143,20 @@ impl Redis {
             .collect();
         let common = [write::number(MESSAGES_CHECKED)];
         let rows = self.read.run(&script::TALKED, &common, items, LOOKED_THROUGH).await?;
-        rows.into_iter().map(|mut row| Ok(row.number()? == 1)).collect()
+        let mut talked = Vec::with_capacity(ids.len());
+        for (id, mut row) in ids.iter().zip(rows) {
+            let have = row.number()? == 1;
+            let (gone, base, head) = (row.number()?, row.number()?, row.number()?);
+            talked.push(match id.pair() {
+                Some(members) if !have && gone < base => {
+                    let newest = head.saturating_sub(MESSAGES_CHECKED).max(gone) + 1..=head;
+                    let oldest = gone + 1..=head.min(gone + MESSAGES_CHECKED);
+                    self.wrote(id, newest.chain(oldest).collect(), &members).await?
+                }
+                _ => have,
+            });
+        }
+        Ok(talked)
     }
 
     pub(super) async fn conversations_of(
@@ -347,6 +398,16 @@ fn reaction(bytes: &[u8]) -> Result<(UserId, String)> {
     let (user, emoji) = parts.ok_or_else(|| unexpected("a reaction"))?;
     let user = UserId::parse(user).map_err(|_| unexpected("a reaction of a user"))?;
     Ok((user, emoji.to_owned()))
+}
+
+/// A part of a page of history, from the log or from the archive.
+struct HistoryPart {
+    messages: Vec<CurrentMessage>,
+    more: bool,
+    /// Its seqs, damaged messages included.
+    seqs: Range<u64>,
+    /// Whether it ended because the log or the archive does.
+    at_border: bool,
 }
 
 /// A member as the scripts write it, and where its view of the conversation

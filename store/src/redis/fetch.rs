@@ -37,7 +37,7 @@ pub(super) type ListId = (ConversationId, Kind);
 /// The entries read of one list.
 #[derive(Default)]
 pub(super) struct Entries {
-    /// Entries up to this number were trimmed.
+    /// Entries up to this number are gone.
     pub(super) base: u64,
     /// The number of the newest entry.
     pub(super) head: u64,
@@ -52,13 +52,13 @@ impl Entries {
 }
 
 impl Redis {
-    /// Reads entries. Those that are not there are missing in the result. No
-    /// call reads more than [`CALL_BYTES`], except for a single larger entry.
+    /// Reads entries, from the archive those that have left Redis. Those that are
+    /// not there are missing in the result. No call reads more than [`CALL_BYTES`], except for a single larger entry.
     pub(super) async fn fetch(
         &self,
         requests: Vec<(ListId, Vec<EntryRequest>)>,
     ) -> Result<FxHashMap<ListId, Entries>> {
-        let mut ranges: Vec<(ListId, u64)> = Vec::new();
+        let mut ranges: Vec<(ListId, (u64, u64))> = Vec::new();
         let mut items = Vec::new();
         for (list, mut entries) in requests {
             entries.sort_unstable();
@@ -67,21 +67,31 @@ impl Redis {
             let runs = entries.chunk_by(|a, b| a.number + 1 == b.number);
             for run in runs.flat_map(|run| call.runs(run, EntryRequest::weight)) {
                 items.push(item(&list, run));
-                ranges.push((list.clone(), run[0].number));
+                ranges.push((list.clone(), (run[0].number, run[run.len() - 1].number)));
             }
         }
         let rows = self.read.run(&script::FETCH, &[], items, RANGES).await?;
         let mut fetched: FxHashMap<ListId, Entries> = FxHashMap::default();
-        for ((list, from), mut row) in ranges.into_iter().zip(rows) {
-            let (base, head, mut entries) = (row.number()?, row.number()?, row.list()?);
+        let mut left = Vec::new();
+        for ((list, (first, last)), mut row) in ranges.into_iter().zip(rows) {
+            let (gone, base) = (row.number()?, row.number()?);
+            let (head, mut entries) = (row.number()?, row.list()?);
+            let range = (first.max(gone + 1), last.min(base));
+            if range.0 <= range.1 {
+                left.push((list.clone(), range));
+            }
             let into = fetched.entry(list).or_default();
-            (into.base, into.head) = (base, head);
-            let mut number = from.max(base + 1);
+            (into.base, into.head) = (gone, head);
+            let mut number = first.max(base + 1);
             while !entries.is_done() {
                 into.by_number.insert(number, entries.bytes()?);
                 number += 1;
             }
         }
+        self.fetch_archived(left, |list, number, entry| {
+            fetched.entry(list).or_default().by_number.insert(number, entry);
+        })
+        .await?;
         Ok(fetched)
     }
 }

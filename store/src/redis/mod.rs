@@ -7,18 +7,20 @@
 //! `single` (one call numbers and files, on a single server) and `stepwise`
 //! (number, then file: in a Cluster, or with replicas to wait for) with
 //! `filing`, `announce`, `doubt`, `repair` and `rewrite`. Then reading: `session`, `inbox`,
-//! `conversation`. Then marks: `mark`, `acknowledge` and, on a single server,
+//! `conversation`, with `archive` for what has left (`copier`, `settling`). Then marks: `mark`, `acknowledge` and, on a single server,
 //! `deliver`. Then `upkeep` (incarnation, live nodes) and `bus` (a node's
 //! subscription, with `tracking`), and `peers` (how gateways find each other).
 
 mod acknowledge;
 mod address;
 mod announce;
+mod archive;
 mod bus;
 mod changed;
 mod channel;
 mod connection;
 mod conversation;
+mod copier;
 mod deliver;
 mod dial;
 mod doubt;
@@ -39,6 +41,7 @@ mod rewrite;
 mod script;
 mod session;
 mod settings;
+mod settling;
 mod single;
 mod step;
 mod stepwise;
@@ -67,13 +70,14 @@ pub(crate) use self::look::{look, look_at_bus};
 
 use self::address::Address;
 use self::announce::Announcer;
+use self::archive::Archiver;
 use self::connection::{Connection, Reconnections};
 use self::step::FailPoint;
 use self::upkeep::Upkeep;
 use crate::model::{
-    Acknowledge, AcknowledgeResult, Attach, AttachResult, Audience, Broadcast, BroadcastResult, ChannelPage,
-    ChannelQuery, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location, Mark,
-    MarkResult, Membership, Post, PostResult, PresenceRecord, UnheardMessage,
+    Acknowledge, AcknowledgeResult, Archived, Attach, AttachResult, Audience, Broadcast, BroadcastResult,
+    ChannelPage, ChannelQuery, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery,
+    Location, Mark, MarkResult, Membership, Post, PostResult, PresenceRecord, UnheardMessage,
 };
 use crate::trouble;
 use crate::unheard::DropCounter;
@@ -106,6 +110,7 @@ pub struct Redis {
     /// read it.
     reconnects: StdMutex<Reconnections>,
     unheard: DropCounter,
+    archiver: Option<Archiver>,
     announcer: Arc<Announcer>,
     upkeep: Upkeep,
 }
@@ -144,6 +149,7 @@ impl Redis {
             channel_reconnects: StdMutex::new(append.reconnections()),
             reconnects: StdMutex::new(append.reconnections()),
             unheard: DropCounter::default(),
+            archiver: config.archive.as_ref().map(Archiver::open).transpose()?,
             announcer: Arc::new(Announcer::new(append.clone(), config.origin)),
             // On this connection, so that it inspects the server that is
             // written to.
@@ -168,11 +174,12 @@ impl Store for Redis {
             return Ok(Vec::new());
         }
         self.within(async {
+            let senders = self.senders(&batch).await?;
             let mut notes = self.posting.lock().await;
             self.know_the_store(&mut notes.unsure, &self.reconnects).await?;
             match self.separate {
-                true => self.post_stepwise(&batch, &mut notes).await,
-                false => self.post_at_once(&batch).await,
+                true => self.post_stepwise(&batch, &senders, &mut notes).await,
+                false => self.post_at_once(&batch, &senders).await,
             }
         })
         .await
@@ -184,6 +191,10 @@ impl Store for Redis {
 
     async fn repair(&self, age: Duration) -> Result<usize> {
         self.repair_older_than(age).await
+    }
+
+    async fn archive(&self) -> Result<Archived> {
+        self.archive_some().await
     }
 
     async fn attach(&self, batch: Vec<Attach>) -> Result<Vec<AttachResult>> {

@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 
 use super::Redis;
 use super::announce::PendingAnnouncement;
+use super::archive::Senders;
 use super::connection::CALL_BYTES;
 use super::reply::{Row, unexpected};
 use super::session::nodes_of;
@@ -50,15 +51,15 @@ struct Filed {
 }
 
 impl Redis {
-    pub(super) async fn post_at_once(&self, batch: &[Post]) -> Result<Vec<PostResult>> {
+    pub(super) async fn post_at_once(&self, batch: &[Post], senders: &Senders) -> Result<Vec<PostResult>> {
         let mut posted = Vec::with_capacity(batch.len());
         let mut rest = batch;
         self.fail.reached(Step::Begun);
         while !rest.is_empty() {
             let call = &rest[..call_of(rest)];
             let [notes, sessions] = write::looks(call)?;
-            let common = [write::bounds(&self.bounds), notes, sessions];
-            let items = write::items(call)?;
+            let common = [write::bounds(&self.bounds, self.archives()), notes, sessions];
+            let items = write::items(call, senders)?;
             let (summary, rows) = self.append.run_some(&script::POST, &common, &items).await?;
             self.fail.reached(Step::Filed);
             let untold = self.append.doubt().begin();

@@ -8,6 +8,7 @@ use proto::{Cursor, Fingerprint, Position, Seq, StoreIncarnation, Time};
 use smallvec::smallvec;
 
 use super::Redis;
+use super::archive::Senders;
 use super::connection::Item;
 use super::conversation::starts;
 use super::filing::{Filing, LogEntry, LogPosition, Outcome};
@@ -57,25 +58,35 @@ enum NumberResult {
 }
 
 impl Redis {
-    pub(super) async fn post_stepwise(&self, batch: &[Post], notes: &mut Notes) -> Result<Vec<PostResult>> {
+    pub(super) async fn post_stepwise(
+        &self,
+        batch: &[Post],
+        senders: &Senders,
+        notes: &mut Notes,
+    ) -> Result<Vec<PostResult>> {
         let mut posted = Vec::with_capacity(batch.len());
         let mut rest = batch;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(call_of(rest));
-            posted.extend(self.post_some(now, notes).await?);
+            posted.extend(self.post_some(now, senders, notes).await?);
             rest = later;
         }
         Ok(posted)
     }
 
-    async fn post_some(&self, posts: &[Post], notes: &mut Notes) -> Result<Vec<PostResult>> {
+    async fn post_some(
+        &self,
+        posts: &[Post],
+        senders: &Senders,
+        notes: &mut Notes,
+    ) -> Result<Vec<PostResult>> {
         self.fail.reached(Step::Begun);
         // Read before anything is written: a position of this incarnation also
         // holds in a newer one.
         let store = StoreIncarnation::of(&self.upkeep.incarnation());
         let token = format!("{:016x}", rand::random::<u64>());
-        let common = [write::bounds(&self.bounds), write::text(&token)];
-        let items = write::items(posts)?;
+        let common = [write::bounds(&self.bounds, self.archives()), write::text(&token)];
+        let items = write::items(posts, senders)?;
         let number = self.append.run(&script::NUMBER, &common, items, POSTS);
         let (rows, ()) = tokio::try_join!(number, self.finish(notes))?;
         self.fail.reached(Step::Numbered);

@@ -7,6 +7,7 @@ use fred::types::Value;
 use proto::ConversationId;
 use smallvec::smallvec;
 
+use super::archive::{self, Senders};
 use super::connection::{Args, Item};
 use super::key::Bucket;
 use super::reply::unexpected;
@@ -14,13 +15,14 @@ use crate::model::{Amenders, Amendment, NewEntry, Post, PostKind, PostResult};
 use crate::{Bounds, Error, Result};
 
 /// The limits that the scripts need.
-pub(super) fn bounds(bounds: &Bounds) -> Value {
+pub(super) fn bounds(bounds: &Bounds, archives: bool) -> Value {
     let mut packed = Packed::default();
     packed.number(age(bounds));
     packed.number(bounds.inbox_events);
     packed.number(bounds.conversation_messages);
     packed.number(bounds.reactions);
     packed.number(bounds.unheard);
+    packed.number(archives.into());
     packed.value()
 }
 
@@ -90,11 +92,11 @@ pub(super) fn size(post: &Post) -> usize {
 }
 
 /// Writes posts as `scripts/lib/post.lua` reads them.
-pub(super) fn items(posts: &[Post]) -> Result<Vec<Item>> {
+pub(super) fn items(posts: &[Post], senders: &Senders) -> Result<Vec<Item>> {
     let mut heads = Packed::with_capacity(posts.len() * HEAD);
     let mut items = Vec::with_capacity(posts.len());
     for post in posts {
-        items.push(item(post, &mut heads)?);
+        items.push(item(post, senders, &mut heads)?);
     }
     Ok(items)
 }
@@ -118,7 +120,7 @@ pub(super) fn looks(posts: &[Post]) -> Result<[Value; 2]> {
 /// The bytes of a packed message head, about.
 const HEAD: usize = 256;
 
-fn item(post: &Post, heads: &mut Packed) -> Result<Item> {
+fn item(post: &Post, senders: &Senders, heads: &mut Packed) -> Result<Item> {
     for entry in &*post.entries {
         check(entry)?;
     }
@@ -162,6 +164,7 @@ fn item(post: &Post, heads: &mut Packed) -> Result<Item> {
                 reference(entry),
                 Value::Bytes(entry.bytes.clone()),
                 text(&direct_members(&post.conversation)),
+                text(senders.of(&post.conversation, *seq)),
             ]);
         }
         PostKind::Change(change) => {
@@ -276,6 +279,7 @@ pub(super) fn refusal(status: &str) -> Result<PostResult> {
         "recalled" => Ok(PostResult::Recalled),
         "same" => Ok(PostResult::Unchanged),
         "many" => Ok(PostResult::TooManyReactions),
+        "archived" => Err(archive::none_here()),
         _ => Err(unexpected("a status")),
     }
 }

@@ -2,8 +2,10 @@
 //! repairs what a crash between two steps has left (`steps`) or what a refused
 //! command has left (`half`), files once in whatever history stays
 //! (`histories`), leaves nobody untold (`untold`), costs little (`costs`), does
-//! a little at a time (`weights`), and lets gateways find each other (`peers`).
+//! a little at a time (`weights`), lets gateways find each other (`peers`), and has
+//! an archive (`archive`).
 
+mod archive;
 mod costs;
 mod half;
 mod histories;

@@ -2,7 +2,10 @@
 -- user, '1' for a group, range ('n' newest, 'b' before or 'a' after), seq,
 -- limit, bytes of the page at most. Returns per item whether the user is a
 -- member, the seq of the first message, whether there are more, the messages,
--- and the states of those that were amended.
+-- and the states of those that were amended. A page ends where the log does. Of
+-- messages before it, which the archive has, it returns no messages, but their
+-- states, and the seq of the last one (else 0). Last is 1 where the page ends because
+-- the log or the archive does.
 
 -- How many messages are read at a time.
 local FEW = 16
@@ -11,25 +14,51 @@ local BESIDE = 256
 
 -- Builds the row. `messages` are in the direction of reading; `seq` is that of
 -- the last one.
-local function page(messages, found, seq, step, more)
-  if step > 0 then return {1, seq - #messages + 1, more and 1 or 0, messages, found} end
+local function page(messages, found, seq, step, more, border)
+  if step > 0 then return {1, seq - #messages + 1, more and 1 or 0, messages, found, 0, 0} end
   local n = #messages
   for at = 1, floor(n / 2) do messages[at], messages[n + 1 - at] = messages[n + 1 - at], messages[at] end
-  return {1, seq, more and 1 or 0, messages, found}
+  return {1, seq, more and 1 or 0, messages, found, 0, border and 1 or 0}
+end
+
+local function weight_of(state)
+  local bytes = #state[2]
+  for _, reaction in ipairs(state[4]) do bytes = bytes + #reaction + 12 end
+  return bytes
+end
+
+-- The row for messages that the archive has: as many as the states of the amended
+-- ones leave room for.
+local function archived(tag, conversation, from, to, step, most, more, border)
+  local seqs = call('ZRANGEBYSCORE', tag .. 'z:' .. conversation, from, to)
+  local first, last, found, bytes = 1, #seqs, {}, 0
+  if step < 0 then first, last = last, first end
+  for n = first, last, step do
+    local state = state_of(tag, conversation, seqs[n])
+    bytes = bytes + weight_of(state)
+    local seq = tonumber(seqs[n])
+    if bytes > most and seq ~= (step > 0 and from or to) then
+      if step > 0 then to = seq - 1 else from = seq + 1 end
+      return {1, from, 1, {}, found, to, 0}
+    end
+    found[#found + 1] = state
+  end
+  return {1, from, more and 1 or 0, {}, found, to, border and 1 or 0}
 end
 
 local function read(bucket, conversation, user, group, range, seq, limit, most)
   local tag = '{' .. bucket .. '}'
-  local r = call('HMGET', tag .. 'c:' .. conversation, 'lb', 'm', 'v')
+  local r = call('HMGET', tag .. 'c:' .. conversation, 'lb', 'm', 'v', 'lg')
   local base, since = tonumber(r[1]) or 0, 0
   if group == '1' then
     local there, last = is_member(r[2], user)
-    if not there then return {0, 0, 0, {}, {}} end
+    if not there then return {0, 0, 0, {}, {}, 0, 0} end
     since = tonumber(match(r[2], '^(%d+)', last + 1))
   end
   local l = tag .. 'l:' .. conversation
   local head = base + call('LLEN', l)
-  local lowest = since > base and since + 1 or base + 1
+  local gone = tonumber(r[4]) or base
+  local lowest = since > gone and since + 1 or gone + 1
   seq, limit, most = tonumber(seq), tonumber(limit), tonumber(most)
   local from, to, more
   if range == 'a' then
@@ -44,7 +73,14 @@ local function read(bucket, conversation, user, group, range, seq, limit, most)
   end
   if to > head then to = head end
   -- A huge `from` could not be returned as a number.
-  if to < from then return {1, 0, more and 1 or 0, {}, {}} end
+  if to < from then return {1, 0, more and 1 or 0, {}, {}, 0, 0} end
+  if range == 'a' and from <= base then
+    return archived(tag, conversation, from, to < base and to or base, 1, most, more or to > base, to > base)
+  elseif to <= base then
+    return archived(tag, conversation, from, to, -1, most, more)
+  end
+  local border = from <= base
+  if border then from, more = base + 1, true end
   local amended = {}
   if r[3] then
     for _, one in ipairs(call('ZRANGEBYSCORE', tag .. 'z:' .. conversation, from, to)) do amended[tonumber(one)] = true end
@@ -64,8 +100,7 @@ local function read(bucket, conversation, user, group, range, seq, limit, most)
       bytes = bytes + #entry + BESIDE
       if amended[at] then
         state = state_of(tag, conversation, at)
-        bytes = bytes + #state[2]
-        for _, reaction in ipairs(state[4]) do bytes = bytes + #reaction + 12 end
+        bytes = bytes + weight_of(state)
       end
       if bytes > most and #messages > 0 then
         return page(messages, found, at - step, step, true)
@@ -75,7 +110,7 @@ local function read(bucket, conversation, user, group, range, seq, limit, most)
       at = at + step
     end
   end
-  return page(messages, found, last, step, more)
+  return page(messages, found, last, step, more, border)
 end
 
 local results = {}

@@ -38,6 +38,8 @@ local function number_message(c, l, k, name, by, time, entry, look)
     return on_demand().repeated(call('HGET', keys, name), version, members)
   end
   appended = keys
+  -- The second message lets the first one go, once it is old (`lib/archive.lua`).
+  if len == 2 then call('ZADD', match(l, '^{%d+}') .. 'g', 'NX', time, match(l, ':(.*)$')) end
   if days ~= today and days ~= both then call('HSET', c, 'k', on_demand().begin_day(keys, days)) end
   -- The same check as in `beyond`, which is only made on demand.
   if len > bounds.log or len % 16 == 0 and entry_time(call('LINDEX', l, '0')) < bounds.oldest then

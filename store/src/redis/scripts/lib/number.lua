@@ -2,7 +2,8 @@
 -- changes `e:` (of the group, and amendments), each as `head:seq:entry` with
 -- the head at that time and the seq of the message that it amends (0: none).
 --
--- The record `c:` has: `lb`, how many messages were trimmed; `v`, the version,
+-- The record `c:` has: `lb`, how many messages were trimmed; with an archive `lg`
+-- and `eg` (`lib/archive.lua`); `v`, the version,
 -- which counts all changes ever; and `k`, the last day that has repeat keys,
 -- with '+' after it if the day before has some, too. For a group also: `g`, how
 -- many changes were of the group itself; `name`; `owner`; and `m`, its members
@@ -15,6 +16,11 @@ local function trim_log(l, base, len, version, bounds)
   if n == 0 then return end
   cut_list(l, n, field_step(tag .. 'c:' .. conversation, 'lb', base, base + n))
   if version > 0 then forget_states(tag, conversation, base + n) end
+end
+
+-- The step that says that a conversation has a change to archive.
+local function to_be_archived(tag, conversation)
+  return {'ZADD', tag .. 'g', 'NX', format('%d', now), conversation}
 end
 
 -- The steps that append to the list of changes.
@@ -69,7 +75,7 @@ local function number_change(p, bounds)
   end
   after = table.concat(after)
   all = table.concat(all)
-  local steps = {}
+  local steps = {to_be_archived(tag, p.conversation)}
   append_changes(steps, e, head, 0, p.entries)
   local appended = steps[#steps]
   if p.note then
@@ -96,22 +102,24 @@ local function number_change(p, bounds)
 end
 
 -- Numbers an amendment. Returns the status ('no'; 'none' for no such message;
--- 'forbidden'; or what `amend` returns), the head, the version before it, and
--- the members.
+-- 'forbidden'; 'archived' where the message's sender has to be known, and only the
+-- archive has the message; or what `amend` returns), the head, the version before
+-- it, and the members.
 local function number_amendment(p, bounds)
   local tag = '{' .. p.bucket .. '}'
   local c, l = tag .. 'c:' .. p.conversation, tag .. 'l:' .. p.conversation
-  local r = call('HMGET', c, 'lb', 'v', 'm', 'owner', 'k')
+  local r = call('HMGET', c, 'lb', 'v', 'm', 'owner', 'k', 'lg')
   local members = p.group and r[3] or p.members
   local there, last = is_member(members, p.by)
   if not there then return 'no', 0, 0, '' end
   local base, version = tonumber(r[1]) or 0, tonumber(r[2]) or 0
   local head = base + call('LLEN', l)
   local since = tonumber(match(members, '^(%d+)', last + 1))
-  if p.seq <= base or p.seq > head or p.seq <= since then return 'none', 0, 0, '' end
-  if p.who ~= '*' and not (p.who == 'o' and r[4] == p.by)
-    and entry_by(call('LINDEX', l, p.seq - base - 1)) ~= p.by then
-    return 'forbidden', 0, 0, ''
+  if p.seq <= (tonumber(r[6]) or base) or p.seq > head or p.seq <= since then return 'none', 0, 0, '' end
+  if p.who ~= '*' and not (p.who == 'o' and r[4] == p.by) then
+    local sender = p.seq > base and entry_by(call('LINDEX', l, p.seq - base - 1)) or p.sender
+    if sender == '' and p.seq <= base then return 'archived', 0, 0, '' end
+    if sender ~= p.by then return 'forbidden', 0, 0, '' end
   end
   local k = tag .. 'k:' .. p.conversation .. ':'
   local name = p.what == 'e' and p.by .. '\0' .. p.seq .. '\0' .. p.key
@@ -119,11 +127,11 @@ local function number_amendment(p, bounds)
   if status == 'ok' then
     local e = tag .. 'e:' .. p.conversation
     -- First what means nothing by itself, last what a repeat looks for.
-    local steps = {{'ZADD', tag .. 'z:' .. p.conversation, p.seq, p.seq}}
+    local steps = {{'ZADD', tag .. 'z:' .. p.conversation, p.seq, p.seq}, to_be_archived(tag, p.conversation)}
     append_changes(steps, e, head, p.seq, {p.entry})
-    local appended = steps[2]
-    steps[3] = field_step(c, 'v', r[2], version + 1)
-    if name then steps[4] = field_step(k .. today, name, nil, p.seq .. ' ' .. p.time) end
+    local appended = steps[3]
+    steps[4] = field_step(c, 'v', r[2], version + 1)
+    if name then steps[5] = field_step(k .. today, name, nil, p.seq .. ' ' .. p.time) end
     steps[#steps + 1] = write
     write_all(steps)
     if name and r[5] ~= today and r[5] ~= both then call('HSET', c, 'k', begin_day(k .. today, r[5])) end

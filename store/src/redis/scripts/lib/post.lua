@@ -5,8 +5,11 @@ local function arg()
   return ARGV[at - 1]
 end
 local bounds = {}
-bounds.age, bounds.events, bounds.messages, bounds.reactions, bounds.unheard = cmsgpack.unpack(arg())
+local archives
+bounds.age, bounds.events, bounds.messages, bounds.reactions, bounds.unheard, archives = cmsgpack.unpack(arg())
 bounds.oldest = now - bounds.age
+-- With an archive a log is only trimmed of what was copied (see `trim.lua`).
+if archives == 1 then bounds.messages, bounds.oldest = math.huge, -math.huge end
 bounds.most, bounds.log = bounds.events + bounds.events / 16, bounds.messages + bounds.messages / 16
 
 -- A message is two arguments, which is cheaper than a dozen: this one and the

@@ -13,6 +13,8 @@ local function read_post(kind)
     p.seq, p.who, p.what = tonumber(arg()), arg(), arg()
     p.key, p.emoji, p.on = arg(), arg(), arg() == '1'
     p.time, p.prefix, p.entry, p.members = arg(), arg(), arg(), arg()
+    -- The message's sender; '' unless the archive has said it.
+    p.sender = arg()
     p.group = p.members == ''
     return p
   end
