@@ -135,6 +135,12 @@ impl Address {
             // When a connection breaks, nobody knows whether the command was
             // done. The caller decides whether to repeat it.
             max_command_attempts: 1,
+            // A slot that is being moved is served by nobody until it has moved: a
+            // script that followed its first key (ASK) would find the other keys
+            // missing and begin a new history. And fred takes the next reply on that
+            // connection for the one to ASKING, even if it is another call's. After
+            // MOVED fred learns the slots anew; the call fails, and is safe to repeat.
+            max_redirections: 0,
             max_command_buffer_len: WAITING_COMMANDS,
             reconnect_on_auth_error: true,
             tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
