@@ -212,12 +212,9 @@ impl Tail {
         }
     }
 
-    fn take_over(&self, page: wire::InboxPage, asked: PageRequest) {
+    fn take_over(&self, mut page: wire::InboxPage, asked: PageRequest) {
         if page.standing() == Standing::Superseded {
             return self.sessions.farewells.replaced(self.session.clone());
-        }
-        for mark in &page.marks {
-            self.sessions.newest.admits(&mark.into());
         }
         // A lower mark of these may still be under way.
         let lately = Time::now().before(LATELY).0;
@@ -228,6 +225,10 @@ impl Tail {
                 self.sessions.newest.admits(&mark);
             }
         }
+        // It may be in this very page: what a message says of its sender is stored with
+        // the sender's record, which a store that is written step by step may file
+        // after the reader's inbox.
+        page.marks.retain(|mark| self.sessions.newest.admits(&mark.into()));
         self.session.apply(page, asked);
     }
 
