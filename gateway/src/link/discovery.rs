@@ -60,9 +60,10 @@ fn endpoint(address: SocketAddr) -> Endpoint {
         .expect("a socket address makes a URL")
         .tcp_nodelay(true)
         .connect_timeout(Duration::from_secs(2))
-        // A router whose machine is gone is noticed within seconds.
+        // A router whose machine is gone is noticed within five seconds, with something
+        // over: a gateway that reaches none must not call itself ready for longer.
         .http2_keep_alive_interval(Duration::from_secs(2))
-        .keep_alive_timeout(Duration::from_secs(3))
+        .keep_alive_timeout(Duration::from_millis(2_500))
         .keep_alive_while_idle(true)
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(8 << 20)
