@@ -127,5 +127,6 @@ fn limits() -> Limits {
         commands_in_flight: 64,
         attaches_at_once: 256,
         command_timeout: Duration::from_secs(60),
+        overload_wait: Duration::from_secs(60),
     }
 }

@@ -67,11 +67,13 @@ impl Gateway {
             queue: limits.session_queue,
             max_watched: limits.max_watched,
         };
+        let routers = context.routers.clone();
+        let rates = RateLimits::new(config.rates, move |user| routers.refuses(user));
         let gateway = Arc::new(Self {
             sessions: Sessions::new(context.clone(), of_sessions, channels.clone()),
             channels,
             commands: Commands::new(context.clone(), limits.command_timeout),
-            callers: Callers::new(context.clone(), auth, RateLimits::new(config.rates), class_of),
+            callers: Callers::new(context.clone(), auth, rates, class_of),
             half_sent: HalfSent::new(limits.max_request_bytes_held),
             others,
             context,

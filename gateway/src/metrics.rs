@@ -18,6 +18,7 @@ pub static METRICS: &[&'static dyn Instrument] = &[
     &UNAUTHORIZED,
     &COMMANDS,
     &RATE_LIMITED,
+    &SHED,
     &COMMAND_DURATION,
     &DELIVERY_DURATION,
     &DELIVERIES,
@@ -134,6 +135,12 @@ pub(crate) static RATE_LIMITED: Counter = Counter::new(
     "{request}",
     "commands and requests refused because their user did too much of the class",
     &[Label { name: "class", values: &["write", "invite", "read", "signal", "attach", "service"] }],
+);
+pub(crate) static SHED: Counter = Counter::new(
+    "switchboard.gateway.shed",
+    "{command}",
+    "commands refused at the door because they would have waited for routers for too long",
+    &[Label { name: "class", values: &["write", "invite", "read"] }],
 );
 pub(crate) static COMMAND_DURATION: Histogram = Histogram::new(
     "switchboard.gateway.command.duration",

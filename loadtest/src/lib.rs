@@ -6,7 +6,8 @@
 //! In reading order: [`client`], [`token`], [`history`], [`fleet`] (gateways
 //! and routers as processes), [`workload`] (and `foreign`, the clients of other
 //! servers), [`summary`], [`report`], [`versus`], [`results`] (what was
-//! measured, and the documents that say it); and [`capacity`], which reckons
+//! measured, and the documents that say it), [`overload`] (many times what a cluster
+//! can do); and [`capacity`], which reckons
 //! and simulates what no machine here can run.
 
 pub mod capacity;
@@ -14,6 +15,7 @@ pub mod client;
 pub mod fleet;
 pub(crate) mod foreign;
 pub mod history;
+pub mod overload;
 pub mod report;
 pub mod results;
 pub mod summary;

@@ -18,9 +18,9 @@ use clap::Parser;
 use loadtest::capacity::{bus, page, storm};
 use loadtest::results::Results;
 use loadtest::summary::Summary;
-use loadtest::{report, versus, workload};
+use loadtest::{overload, report, versus, workload};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use options::{Command, Measure, Options, Run, Scenario, Versus, What};
+use options::{Command, Measure, Options, Overload, Run, Scenario, Versus, What};
 use serde::Serialize;
 
 #[tokio::main]
@@ -30,6 +30,7 @@ async fn main() -> ExitCode {
         Command::Measure(options) => measure_all(&options).await,
         Command::Versus(options) => compare(&options).await,
         Command::Simulate(options) => simulate(&options.what),
+        Command::Overload(options) => ask_too_much(&options).await,
         Command::Pages(options) => Results::record(&options.folder, |_| {}),
         Command::Relay(options) => relay(options.listen).await,
         Command::StandBy(options) => stand_by(&options).await,
@@ -54,6 +55,16 @@ async fn run(run: &Run) -> Result<()> {
     }
     ensure!(summary.is_clean(), "a promise was broken");
     Ok(())
+}
+
+async fn ask_too_much(options: &Overload) -> Result<()> {
+    many_sockets()?;
+    let binaries = options.programs.binaries().await?;
+    let spawn = options.spawn;
+    let running = versus::switchboard_on(&binaries, spawn.gateways, spawn.routers, "").await?;
+    let table = overload::run(&running.servers, &options.plan()).await?;
+    print!("{table}");
+    options.record.as_deref().map_or(Ok(()), |page| table.record(page))
 }
 
 /// One run from its servers' start to their end.

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod measure;
+mod overload;
 mod simulate;
 mod versus;
 
@@ -16,6 +17,7 @@ use loadtest::workload::{Mix, Settings};
 use testbed::Binaries;
 
 pub(crate) use measure::Measure;
+pub(crate) use overload::Overload;
 pub(crate) use simulate::{Simulate, What};
 pub(crate) use versus::Versus;
 
@@ -45,6 +47,9 @@ pub(crate) enum Command {
     Versus(Box<Versus>),
     /// Simulates thousands of nodes, which one machine cannot run.
     Simulate(Simulate),
+    /// Asks for many times what a cluster can do, and says what became of it; takes
+    /// some two minutes.
+    Overload(Overload),
     /// Writes the documents anew from docs/performance.json.
     Pages(Pages),
     /// The bare relay that `versus` measures as the floor.

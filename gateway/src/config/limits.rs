@@ -94,6 +94,15 @@ pub struct LimitArgs {
     #[arg(long, env = "SWITCHBOARD_COMMAND_TIMEOUT", default_value = "8s", value_parser = duration::parse,
           value_name = "DURATION")]
     pub command_timeout: Duration,
+
+    /// The time that a command may have to wait for routers.
+    ///
+    /// Where more is asked than they do in that time, what is beyond it is refused at
+    /// once as `rate_limited`, first of users who have something under way already.
+    /// From 50ms to 10m; as long as --command-timeout: nothing is refused.
+    #[arg(long, env = "SWITCHBOARD_OVERLOAD_WAIT", default_value = "500ms", value_parser = duration::parse,
+          value_name = "DURATION")]
+    pub overload_wait: Duration,
 }
 
 /// The checked bounds; the flags of the same names say what each is.
@@ -123,6 +132,8 @@ pub struct Limits {
     pub attaches_at_once: usize,
     /// `--command-timeout`.
     pub command_timeout: Duration,
+    /// `--overload-wait`.
+    pub overload_wait: Duration,
 }
 
 impl LimitArgs {
@@ -149,6 +160,7 @@ impl LimitArgs {
             commands_in_flight: within("--commands-in-flight", self.commands_in_flight, 1, 65_536)?,
             attaches_at_once: within("--attaches-at-once", self.attaches_at_once, 1, 65_536)?,
             command_timeout: between("--command-timeout", self.command_timeout, least, most)?,
+            overload_wait: between("--overload-wait", self.overload_wait, least / 2, most)?,
         })
     }
 }

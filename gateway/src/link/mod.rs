@@ -3,7 +3,8 @@
 //! opened), `outbound` (what goes out on it), `encoded` (a request in the form in
 //! which it goes out), [`pending`] (requests without an answer), [`cost`] (what
 //! a request costs a router),
-//! [`lateness`] (which routers answer late), [`discovery`] (which routers there
+//! [`lateness`] (which routers answer late), `overload` (when commands are refused at
+//! the door), [`discovery`] (which routers there
 //! are), [`mod@look`] (whether one serves, for a check of a configuration) and
 //! [`count`] (the router that counts a user's rate). [`request`] writes
 //! a command as routers take it, [`execute`] does one and waits for its answer,
@@ -21,6 +22,7 @@ pub mod lateness;
 mod look;
 pub mod many;
 mod outbound;
+mod overload;
 pub mod pending;
 pub mod request;
 pub mod routers;

@@ -4,6 +4,7 @@
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use daemon::lock::{Lock, LockGuard};
 use daemon::trace::Span;
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 use super::cost::RequestCost;
 use super::encoded::{EncodedRequest, RequestId};
 use super::outbound::{Link, LinkId};
+use super::overload::Backlog;
 use crate::order;
 use crate::protocol::failure::Failure;
 
@@ -66,6 +68,8 @@ struct Table {
     by_id: FxHashMap<RequestId, Pending>,
     /// The bytes of all requests.
     bytes: usize,
+    /// How many of the requests are hot.
+    hot: usize,
     /// By the hash of a user: the link of the user's last request, and how many of the
     /// user's requests are without an answer. While there are any, the next requests
     /// go to the same link, which keeps their order. Two users with the same hash
@@ -90,6 +94,7 @@ impl Table {
     fn remove(&mut self, id: RequestId) -> Option<Pending> {
         let pending = self.by_id.remove(&id)?;
         self.bytes -= pending.request.bytes.len();
+        self.hot -= usize::from(pending.kind.hot);
         if let Entry::Occupied(mut user) = self.users.entry(pending.hash) {
             user.get_mut().1 -= 1;
             if user.get().1 == 0 {
@@ -170,6 +175,7 @@ impl Unanswered {
         pending.attempts = u32::from(link.is_some());
         *user = (pending.link, user.1 + 1);
         table.bytes += pending.request.bytes.len();
+        table.hot += usize::from(pending.kind.hot);
         table.by_id.insert(pending.request.id, pending);
         link
     }
@@ -193,6 +199,27 @@ impl Unanswered {
             }
         }
         oldest
+    }
+
+    /// The hot requests, without those of links that are `set_aside`.
+    pub(super) fn backlog(&self, now: Instant, set_aside: impl Fn(LinkId) -> bool) -> Backlog {
+        let table = self.lock();
+        if table.hot == 0 {
+            return Backlog { waiting: 0, oldest: Duration::ZERO };
+        }
+        let hot = table.by_id.values().filter(|pending| pending.kind.hot);
+        let counted = hot.filter(|pending| !pending.link.is_some_and(&set_aside));
+        counted.fold(Backlog { waiting: 0, oldest: Duration::ZERO }, |backlog, pending| Backlog {
+            waiting: backlog.waiting + 1,
+            oldest: backlog.oldest.max(now - pending.asked),
+        })
+    }
+
+    /// How many hot requests there are, and how many requests of the user with this
+    /// hash.
+    pub(super) fn waiting(&self, user: u64) -> (usize, usize) {
+        let table = self.lock();
+        (table.hot, table.users.get(&user).map_or(0, |user| user.1 as usize))
     }
 
     /// Sends requests again, in their order, on the links that `choose` returns for

@@ -19,6 +19,7 @@ use super::cost;
 use super::encoded::{EncodedRequest, RequestId};
 use super::lateness::Usual;
 use super::outbound::{Link, LinkId};
+use super::overload::Overload;
 use super::pending::{Again, Completion, Outcome, Pending, Unanswered};
 use crate::metrics::{COMMAND_DURATION, REPEATED};
 use crate::order;
@@ -44,6 +45,8 @@ const UNANSWERED: Bound = Bound::new(256 << 20, 100_000);
 pub struct LinkConfig {
     /// After this a request without an answer is `unavailable`.
     pub timeout: Duration,
+    /// How long a client's command may wait; see `overload`.
+    pub overload_wait: Duration,
     /// After this a request without an answer is tried on another router, too.
     pub second_try: Duration,
     /// Requests without an answer at most, and their bytes. One more is `unavailable`
@@ -53,7 +56,12 @@ pub struct LinkConfig {
 
 impl Default for LinkConfig {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(8), second_try: Duration::from_secs(2), unanswered: UNANSWERED }
+        Self {
+            timeout: Duration::from_secs(8),
+            overload_wait: Duration::from_millis(500),
+            second_try: Duration::from_secs(2),
+            unanswered: UNANSWERED,
+        }
     }
 }
 
@@ -83,6 +91,7 @@ pub(super) struct Shared {
     cost: AtomicU64,
     pub(super) unanswered: Unanswered,
     usual: Usual,
+    overload: Overload,
     /// Notified when a request is made while the clock rests.
     asked: Notify,
     /// Notified when a stream has ended.
@@ -104,6 +113,7 @@ impl Routers {
                 cost: AtomicU64::new(0),
                 unanswered: Unanswered::default(),
                 usual: Usual::default(),
+                overload: Overload::new(config.overload_wait),
                 asked: Notify::new(),
                 ended: Notify::new(),
                 broken: Notify::new(),
@@ -117,6 +127,17 @@ impl Routers {
     /// The number of requests without an answer.
     pub(crate) fn pending(&self) -> usize {
         self.shared.unanswered.len()
+    }
+
+    /// Whether a client's command of this user is to be refused, since it would wait for
+    /// too long.
+    pub(crate) fn refuses(&self, user: &UserId) -> bool {
+        let shared = &self.shared;
+        if !shared.overload.is_on() {
+            return false;
+        }
+        let (waiting, own) = shared.unanswered.waiting(hash_of(user.as_str()));
+        shared.overload.refuses(waiting, own)
     }
 
     /// The number of routers that take requests.
@@ -271,6 +292,16 @@ impl Routers {
         }
     }
 
+    /// Looks whether more is asked than routers do. What waits for a late router says
+    /// nothing about the others.
+    fn look_at_the_load(&self, now: Instant, tick: Duration) {
+        let late: SmallVec<[LinkId; 4]> =
+            self.open().iter().filter(|link| link.punctuality.is_late()).map(|link| link.id).collect();
+        let backlog = self.shared.unanswered.backlog(now, |link| late.contains(&link));
+        // The first tick comes at once.
+        self.shared.overload.tick(backlog, tick.max(TICK));
+    }
+
     /// A stream has opened. Requests that waited are sent first.
     pub(super) fn opened(&self, link: &Arc<Link>) {
         let mut open = self.shared.open.write();
@@ -309,6 +340,9 @@ impl Routers {
     pub(super) fn answered(&self, reply: wire::Reply, now: Instant) {
         let Some(pending) = self.shared.unanswered.remove(RequestId(reply.id)) else { return };
         COMMAND_DURATION.record(&[], (now - pending.asked).as_secs_f64());
+        if pending.kind.hot {
+            self.shared.overload.answered();
+        }
         if pending.kind.hot && pending.attempts == 1 {
             self.shared.usual.took(now - pending.sent);
         }
@@ -352,6 +386,7 @@ impl Routers {
                 };
                 (pending.completion)(Outcome { result: Err(failure), repeated });
             }
+            self.look_at_the_load(now, now - before);
             self.widen(TICK);
             for link in self.open().iter() {
                 link.flush();
@@ -380,6 +415,8 @@ impl Routers {
                     () = shutdown.cancelled() => break,
                     () = self.shared.asked.notified() => ticks.reset(),
                 }
+                self.shared.overload.rest();
+                before = Instant::now();
             }
         }
         for pending in self.shared.unanswered.drain() {

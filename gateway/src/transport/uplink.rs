@@ -163,9 +163,9 @@ impl Uplink {
         }
         match rates.admit(payer, class, ordered.command.units()) {
             Admission::Passes => self.begin(ordered),
-            Admission::Refused(failure) => {
+            Admission::Refused(failure, why) => {
                 let wait = Duration::from_millis(failure.retry_after_ms.unwrap_or_default());
-                self.refusals.note(class, wait, now);
+                self.refusals.note(class, wait, why, now);
                 metrics::command(kind, Some(failure.code));
                 Err(failure)
             }

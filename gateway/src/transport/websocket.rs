@@ -46,6 +46,9 @@ const PROTOBUF: &str = "switchboard.v1.proto";
 
 /// How many frames are taken from the session at a time.
 const BATCH: usize = 128;
+/// Messages of one peer that are taken before others of its thread have their turn:
+/// who sends much must not hold up who sends little.
+pub(in crate::transport) const TURN: usize = 32;
 /// How long a peer may take to read our close frame and close its side.
 const CLOSING: Duration = Duration::from_secs(2);
 /// The most bytes read of a peer meanwhile.
@@ -116,6 +119,8 @@ struct Connection {
     form: Form,
     /// When the peer last sent something.
     heard: Instant,
+    /// Messages taken in this turn.
+    taken: usize,
     /// When the peer is pinged next.
     ping: Instant,
     /// While the peer takes no data: the time by which it must.
@@ -170,6 +175,7 @@ impl Connection {
             uplink,
             form,
             heard: now,
+            taken: 0,
             ping,
             blocked: None,
             token_end,
@@ -203,6 +209,7 @@ impl Connection {
     /// Does everything that is possible now, in both directions in turn: a
     /// flood in one must not stop the other.
     fn turn(&mut self, cx: &mut Context<'_>, mut tick: Pin<&mut Sleep>) -> Poll<End> {
+        self.taken = 0;
         loop {
             // Data that the peer has not taken goes first; until then nothing
             // else is written.
@@ -294,10 +301,15 @@ impl Connection {
             return Poll::Ready(Ok(()));
         }
         let limit = self.gateway.config.limits.commands_in_flight;
-        let mut free = self.tail.session.room_for_commands(limit);
+        let free = self.tail.session.room_for_commands(limit);
         if free == 0 {
             return Poll::Pending;
         }
+        if self.taken >= TURN {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut free = free.min(TURN - self.taken);
         let Ok(Some(mut heard)) = ready!(self.socket.poll_read(cx)) else {
             return Poll::Ready(Err(End::Bye));
         };
@@ -305,6 +317,7 @@ impl Connection {
         let mut whole = true;
         while whole && free > 0 && self.last.is_none() && !self.uplink.is_holding() {
             free -= 1;
+            self.taken += 1;
             match self.socket.decode(&mut heard) {
                 Ok(Some(message)) => {
                     if let Some(end) = self.take(message) {

@@ -20,5 +20,6 @@ pub(crate) fn limits() -> Limits {
         commands_in_flight: 1,
         attaches_at_once: 1,
         command_timeout: DEADLINE,
+        overload_wait: DEADLINE,
     }
 }

@@ -1,7 +1,7 @@
 //! The limits of users, over all gateways together (ADR 0016). In reading
 //! order: `payer` (whose limit counts), [`RateLimits`] (the handle), [`table`]
 //! (what this gateway knows of each user), [`refusals`] (what one connection
-//! was refused).
+//! was refused, and why).
 //!
 //! A gateway lets a part of a burst through by itself and tells the router that
 //! counts for the user; its answer says what is left. Beyond that part it waits
@@ -13,7 +13,7 @@ mod refusals;
 mod table;
 
 pub use payer::Payer;
-pub use refusals::Refusals;
+pub use refusals::{Refusals, Why};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +25,9 @@ use self::table::{Decision, Table};
 use crate::config::RateLimitConfig;
 use crate::link::Routers;
 use crate::link::count::UserSpending;
-use crate::metrics::RATE_LIMITED;
+use crate::metrics::{RATE_LIMITED, SHED};
 use crate::protocol::failure::Failure;
-use proto::Class;
+use proto::{Class, UserId};
 
 /// The time between two reports about users who did little.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -43,6 +43,8 @@ pub struct RateLimits {
 
 struct Shared {
     limits: RateLimitConfig,
+    /// Whether a command of this user would wait for too long at the moment.
+    overloaded: Box<dyn Fn(&UserId) -> bool + Send + Sync>,
     table: Table,
     /// Notified when a user's spending must be reported now.
     urgent: Notify,
@@ -53,22 +55,33 @@ struct Shared {
 pub enum Admission {
     /// It may be done.
     Passes,
-    /// It may not; the failure says when to retry.
-    Refused(Failure),
+    /// It may not, for this reason; the failure says when to retry.
+    Refused(Failure, Why),
     /// The counting router is asked: decide again when this resolves.
     Waits(oneshot::Receiver<()>),
 }
 
 impl RateLimits {
-    /// Without any user yet.
-    pub fn new(limits: RateLimitConfig) -> Self {
-        let table = Table::new(limits);
-        Self { shared: Arc::new(Shared { limits, table, urgent: Notify::new() }) }
+    /// Without any user yet. `overloaded` says whether a command of a user would wait for
+    /// too long at the moment.
+    pub fn new(
+        limits: RateLimitConfig,
+        overloaded: impl Fn(&UserId) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let (table, overloaded) = (Table::new(limits), Box::new(overloaded));
+        Self { shared: Arc::new(Shared { limits, overloaded, table, urgent: Notify::new() }) }
     }
 
     /// Decides about a command or request of this class that costs `units`.
     /// Does not wait.
     pub fn admit(&self, payer: Payer<'_>, class: Class, units: u32) -> Admission {
+        // Before it costs the user anything. What begins sessions has a line of its own,
+        // and signals are cheap.
+        let waits = matches!(class, Class::Write | Class::Invite | Class::Read);
+        if waits && (self.shared.overloaded)(payer.user) {
+            let wait = LEAST_WAIT + rand::random_range(Duration::ZERO..LEAST_WAIT);
+            return Admission::Refused(shed(class, wait), Why::Overload);
+        }
         let class = payer.class(class);
         let Some(rate) = self.shared.limits.of(class) else { return Admission::Passes };
         match self.shared.table.decide((payer.user.clone(), class), f64::from(units), Instant::now()) {
@@ -78,7 +91,9 @@ impl RateLimits {
                 }
                 Admission::Passes
             }
-            Decision::Refused(wait) => Admission::Refused(self.refuse(class, rate, wait.max(LEAST_WAIT))),
+            Decision::Refused(wait) => {
+                Admission::Refused(self.refuse(class, rate, wait.max(LEAST_WAIT)), Why::Rate)
+            }
             Decision::Waits(answer) => {
                 self.shared.urgent.notify_one();
                 Admission::Waits(answer)
@@ -92,7 +107,7 @@ impl RateLimits {
         loop {
             match self.admit(payer, class, units) {
                 Admission::Passes => return Ok(()),
-                Admission::Refused(failure) => return Err(failure),
+                Admission::Refused(failure, _) => return Err(failure),
                 // In either case it is decided again.
                 Admission::Waits(answer) => drop(answer.await),
             }
@@ -100,15 +115,23 @@ impl RateLimits {
     }
 
     /// The refusal for a connection that was refused a command of the same
-    /// class before, and may not go on yet.
-    pub fn refuse_still(&self, payer: Payer<'_>, class: Class, wait: Duration) -> Option<Failure> {
+    /// class before for this reason, and may not go on yet.
+    pub fn refuse_still(
+        &self,
+        payer: Payer<'_>,
+        class: Class,
+        (wait, why): (Duration, Why),
+    ) -> Option<Failure> {
+        if why == Why::Overload {
+            return Some(shed(class, wait));
+        }
         let class = payer.class(class);
         Some(self.refuse(class, self.shared.limits.of(class)?, wait))
     }
 
     fn refuse(&self, class: Class, rate: proto::Rate, wait: Duration) -> Failure {
         RATE_LIMITED.add(&[class.as_str()], 1);
-        let milliseconds = u64::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
+        let milliseconds = milliseconds(wait);
         let (name, burst) = (class.as_str(), rate.burst);
         let most = match class {
             Class::Invite => format!("{burst} a minute"),
@@ -142,6 +165,16 @@ impl RateLimits {
             self.shared.urgent.notify_one();
         }
     }
+}
+
+/// The refusal of a command that would wait for too long.
+fn shed(class: Class, wait: Duration) -> Failure {
+    SHED.add(&[class.as_str()], 1);
+    Failure::rate_limited("more is asked at the moment than can be done in time", milliseconds(wait))
+}
+
+fn milliseconds(wait: Duration) -> u64 {
+    u64::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX)
 }
 
 impl std::fmt::Debug for RateLimits {

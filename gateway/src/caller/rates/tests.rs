@@ -29,7 +29,7 @@ struct Cluster {
 
 impl Cluster {
     fn new(limits: RateLimitConfig, gateways: usize) -> Self {
-        let gateways = (0..gateways).map(|_| RateLimits::new(limits)).collect();
+        let gateways = (0..gateways).map(|_| RateLimits::new(limits, |_| false)).collect();
         Self { gateways, counted: Default::default(), requests: 0, away: false }
     }
 
@@ -67,7 +67,7 @@ impl Cluster {
         loop {
             match self.gateways[gateway].admit(payer, class, 1) {
                 Admission::Passes => return Ok(()),
-                Admission::Refused(failure) => return Err(failure),
+                Admission::Refused(failure, _) => return Err(failure),
                 Admission::Waits(_) => self.exchange(false),
             }
         }
@@ -212,9 +212,33 @@ async fn users_who_have_stopped_are_forgotten() {
 fn what_was_under_way_behind_a_refusal_waits_with_it() {
     let (mut refusals, now) = (Refusals::default(), Instant::now());
     assert_eq!(refusals.wait(Class::Write, now), None);
-    refusals.note(Class::Write, Duration::from_secs(1), now);
+    refusals.note(Class::Write, Duration::from_secs(1), Why::Rate, now);
     let later = now + Duration::from_millis(400);
-    assert_eq!(refusals.wait(Class::Write, later), Some(Duration::from_millis(600)));
+    assert_eq!(refusals.wait(Class::Write, later), Some((Duration::from_millis(600), Why::Rate)));
     assert_eq!(refusals.wait(Class::Read, later), None);
     assert_eq!(refusals.wait(Class::Write, now + Duration::from_secs(1)), None);
+}
+
+#[tokio::test]
+async fn what_would_wait_too_long_is_refused_and_so_is_what_comes_behind_it() {
+    let overloaded = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let seen = overloaded.clone();
+    let rates = RateLimits::new(SLOW, move |_| seen.load(std::sync::atomic::Ordering::Relaxed));
+    let alice = user("alice");
+    let payer = Payer { user: &alice, service: false };
+    let Admission::Refused(failure, why) = rates.admit(payer, Class::Write, 1) else { panic!("it passes") };
+    let wait = failure.retry_after_ms.unwrap();
+    assert_eq!((failure.code, why), (ErrorCode::RateLimited, Why::Overload));
+    assert!((1_000..2_000).contains(&wait), "{wait}");
+    assert!(matches!(rates.admit(payer, Class::Attach, 1), Admission::Passes), "a session has its own line");
+    let (mut refusals, now) = (Refusals::default(), Instant::now());
+    refusals.note(Class::Write, Duration::from_millis(wait), why, now);
+    // The overload is over, and what was sent behind still does not overtake it.
+    overloaded.store(false, std::sync::atomic::Ordering::Relaxed);
+    let still = refusals.wait(Class::Write, now).unwrap();
+    let failure = rates.refuse_still(payer, Class::Write, still).unwrap();
+    assert_eq!(failure.retry_after_ms, Some(wait));
+    assert!(failure.message.contains("more is asked"), "{}", failure.message);
+    // None of it has cost the user anything.
+    assert!(matches!(rates.admit(payer, Class::Write, 1), Admission::Passes));
 }

@@ -327,3 +327,50 @@ async fn a_frame_is_bounded_by_what_its_requests_weigh_whatever_they_are() {
         assert!(bytes <= FRAME.bytes, "{bytes}");
     }
 }
+
+/// Whoever has a request under way, and whoever has none.
+fn refused(routers: &Routers, users: [&str; 2]) -> [bool; 2] {
+    users.map(|user| routers.refuses(&UserId::parse(user).unwrap()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_are_refused_while_more_is_asked_than_is_answered_in_time_and_let_in_afterwards() {
+    let (routers, mut peers) = routers();
+    // Of a thousand that come in each tenth of a second a hundred are answered, by both
+    // routers.
+    let mut asked = [Vec::new(), Vec::new()];
+    for _ in 0..5 {
+        for user in 0..1_000 {
+            submit(&routers, &format!("user{user}"), send("x"));
+        }
+        for (peer, asked) in peers.iter_mut().zip(&mut asked) {
+            asked.extend(peer.hears());
+            let now: Vec<_> = asked.drain(..50).collect();
+            peer.answers(&routers, &now);
+        }
+        tokio::time::sleep(TICK).await;
+    }
+    // A thousand a second for half a second: five hundred places, half of them for others.
+    assert_eq!(refused(&routers, ["user0", "idle"]), [true, true]);
+    let left = |routers: &Routers| routers.shared.unanswered.waiting(0).0;
+    let answer = |peers: &mut [Peer; 2], asked: &mut [Vec<Request>; 2], most: usize| {
+        for (peer, asked) in peers.iter_mut().zip(asked) {
+            asked.extend(peer.hears());
+            let now: Vec<_> = asked.drain(..most.min(asked.len())).collect();
+            peer.answers(&routers, &now);
+        }
+    };
+    while left(&routers) > 400 {
+        answer(&mut peers, &mut asked, 50);
+        tokio::time::sleep(TICK).await;
+    }
+    // Of those the oldest are answered: somebody has still something under way.
+    submit(&routers, "busy", send("x"));
+    assert_eq!(refused(&routers, ["busy", "idle"]), [true, false]);
+    while left(&routers) > 0 {
+        answer(&mut peers, &mut asked, 50);
+        tokio::time::sleep(TICK).await;
+    }
+    tokio::time::sleep(TICK * 2).await;
+    assert_eq!(refused(&routers, ["busy", "idle"]), [false, false]);
+}

@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::codec::{self, Message as Heard};
 use super::socket::Socket;
-use super::{Farewell, NO_ROOM, close};
+use super::{Farewell, NO_ROOM, TURN, close};
 use crate::accept::Upgrade;
 use crate::transport::inside::{Close, Exchange, Message, Unheard};
 
@@ -109,6 +109,7 @@ pub(in crate::transport) async fn carry_on<F: Framing>(
         begun: false,
         taken: messages,
         heard: Instant::now(),
+        count: 0,
         ask,
         blocked: None,
         held,
@@ -132,6 +133,8 @@ struct Carrier<F> {
     taken: VecDeque<Message>,
     /// When something was last heard from the peer.
     heard: Instant,
+    /// Messages heard in this turn.
+    count: usize,
     /// When it is next asked for a sign of life.
     ask: Instant,
     /// While it does not take what is written: until when it may.
@@ -183,6 +186,7 @@ impl<F: Framing> Carrier<F> {
         {
             self.socket.push(codec::TEXT, text.as_bytes());
         }
+        self.count = 0;
         loop {
             let flushed = match self.socket.poll_flush(cx) {
                 Poll::Ready(Ok(())) => true,
@@ -232,13 +236,18 @@ impl<F: Framing> Carrier<F> {
     fn hear(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         ready!(self.hand_over(cx))?;
         ready!(self.exchange.poll_ready(cx));
+        if self.count >= TURN {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let Ok(Some(mut heard)) = ready!(self.socket.poll_read(cx)) else {
             return Poll::Ready(Err(End::Gone));
         };
         self.heard = Instant::now();
         let mut result = Ok(());
         let mut whole = true;
-        while whole && result.is_ok() && self.taken.is_empty() {
+        while whole && result.is_ok() && self.taken.is_empty() && self.count < TURN {
+            self.count += 1;
             result = match self.socket.decode(&mut heard) {
                 Ok(Some(Heard::Text(text))) => self.take(Message::Text(text.into_owned())),
                 Ok(Some(Heard::Binary(bytes))) => self.take(Message::Binary(bytes.into_owned().into())),

@@ -1,0 +1,159 @@
+//! What an overload has shown, as a table for `docs/RELIABILITY.md`.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::time::Instant;
+
+use super::Plan;
+use super::caller::Asked;
+
+/// Where the table stands in a page.
+const BEGIN: &str = "<!-- overload -->";
+const END: &str = "<!-- /overload -->";
+
+/// Everything.
+#[derive(Debug)]
+pub struct Table {
+    pub(super) plan: Plan,
+    /// Messages a second that can be done.
+    pub(super) rate: f64,
+    /// What became of quiet users' commands: with nobody else; beside one user, one
+    /// conversation, and a crowd.
+    pub(super) alone: Figures,
+    pub(super) user: Figures,
+    pub(super) conversation: Figures,
+    pub(super) overload: Figures,
+    /// What became of the crowd's commands.
+    pub(super) crowd: Figures,
+    pub(super) recovered: Duration,
+    /// Of each process: its name, and its bytes before and at most.
+    pub(super) memory: Vec<(String, u64, u64)>,
+}
+
+/// Of one kind of users in one part.
+#[derive(Debug)]
+pub(super) struct Figures {
+    sent: Times,
+    refused: Times,
+    unavailable: usize,
+    lost: usize,
+    ended: usize,
+}
+
+/// How long answers took.
+#[derive(Debug)]
+struct Times {
+    count: usize,
+    half: Duration,
+    most: Duration,
+    max: Duration,
+}
+
+impl Times {
+    fn of(answers: &[(Instant, Duration)]) -> Self {
+        let mut took: Vec<_> = answers.iter().map(|(_, took)| *took).collect();
+        took.sort_unstable();
+        let at = |share: f64| {
+            let index = (took.len() as f64 * share) as usize;
+            took.get(index.min(took.len().saturating_sub(1))).copied().unwrap_or_default()
+        };
+        Self { count: took.len(), half: at(0.5), most: at(0.99), max: at(1.0) }
+    }
+}
+
+impl Figures {
+    pub(super) fn of(asked: &Asked) -> Self {
+        Self {
+            sent: Times::of(&asked.sent),
+            refused: Times::of(&asked.refused),
+            unavailable: asked.unavailable,
+            lost: asked.lost.len(),
+            ended: asked.ended,
+        }
+    }
+}
+
+impl Table {
+    /// Puts it into a page, in place of the one that is there.
+    pub fn record(&self, page: &Path) -> Result<()> {
+        let text = std::fs::read_to_string(page).with_context(|| page.display().to_string())?;
+        let place = || format!("{} has no `{BEGIN}` and `{END}`", page.display());
+        let (before, rest) = text.split_once(BEGIN).with_context(place)?;
+        let (_, after) = rest.split_once(END).with_context(place)?;
+        std::fs::write(page, format!("{before}{BEGIN}\n{self}{END}{after}"))?;
+        Ok(())
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Plan { users, quiet, times, overload, .. } = &self.plan;
+        writeln!(
+            f,
+            "{users} users ask for {times} times what can be done ({:.0} messages a second), for {} s;",
+            self.rate,
+            overload.as_secs()
+        )?;
+        writeln!(f, "{quiet} quiet users write four messages a second each.\n")?;
+        writeln!(
+            f,
+            "| who | sent | p50 | p99 | max | refused | p50 | p99 | max | of those `unavailable` | without an answer | connections ended |"
+        )?;
+        writeln!(f, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")?;
+        for (who, figures) in [
+            ("quiet users, nobody else there", &self.alone),
+            ("quiet users beside one user at full speed", &self.user),
+            ("quiet users beside one conversation at full speed", &self.conversation),
+            ("quiet users in the overload", &self.overload),
+            ("those who ask for too much", &self.crowd),
+        ] {
+            write!(f, "| {who} |")?;
+            for times in [&figures.sent, &figures.refused] {
+                let Times { count, half, most, max } = times;
+                match count {
+                    0 => write!(f, " 0 | | | |")?,
+                    count => {
+                        write!(f, " {count} | {} | {} | {} |", Millis(*half), Millis(*most), Millis(*max))?
+                    }
+                }
+            }
+            writeln!(f, " {} | {} | {} |", figures.unavailable, figures.lost, figures.ended)?;
+        }
+        writeln!(
+            f,
+            "\nThe last late or refused command of a quiet user came back {} after the end of it.\n",
+            Millis(self.recovered)
+        )?;
+        writeln!(f, "| process | MiB before | MiB at most |")?;
+        writeln!(f, "| --- | ---: | ---: |")?;
+        for (name, before, most) in &self.memory {
+            writeln!(f, "| {name} | {} | {} |", before >> 20, most >> 20)?;
+        }
+        Ok(())
+    }
+}
+
+struct Millis(Duration);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} ms", self.0.as_secs_f64() * 1_000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_counted_from_the_quickest_to_the_slowest() {
+        let now = Instant::now();
+        let answers: Vec<_> = (1..=100).rev().map(|millis| (now, Duration::from_millis(millis))).collect();
+        let Times { count, half, most, max } = Times::of(&answers);
+        assert_eq!((count, half.as_millis(), most.as_millis(), max.as_millis()), (100, 51, 100, 100));
+        assert_eq!(Times::of(&[]).max, Duration::ZERO);
+    }
+}
