@@ -106,6 +106,10 @@ versus: measured-programs ## Measures Socket.IO, Socketioxide, Centrifugo and a 
 	$(MEASURE) versus --binaries $(dir $(MEASURE)) --record . --users 2000 --rates 5000,20000 --most 80000 \
 		--subscribers 1000 --deliveries 20000 --members 20,200 --idle 4000 --storm 10000 --resume 2000
 
+.PHONY: overload
+overload: measured-programs ## Asks for ten times what can be done (two minutes), and writes its part of docs/RELIABILITY.md
+	$(MEASURE) overload --binaries $(dir $(MEASURE)) --record docs/RELIABILITY.md
+
 .PHONY: install
 install: ## Builds router, gateway and standalone as they are shipped and installs them (as `cargo install` does: ~/.cargo/bin)
 	for program in router gateway standalone; do $(CARGO) install --locked --profile dist --features redis --path $$program || exit 1; done

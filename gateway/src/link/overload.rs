@@ -8,7 +8,7 @@
 //! all: then it is not known how long it takes (a failover, most often), and what
 //! waits is bounded by number and time.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use daemon::lock::{LEAF, Lock};
@@ -31,6 +31,8 @@ pub(super) struct Overload {
     wait: Duration,
     /// Hot requests answered since the last tick.
     answered: AtomicU64,
+    /// Whether a command has been refused since the last tick.
+    refused: AtomicBool,
     /// Protects what the clock alone changes.
     speed: Lock<LEAF, Speed>,
     /// Hot requests that may wait at this moment.
@@ -43,6 +45,10 @@ struct Speed {
     /// Answers a second, in each of the last ticks.
     last: [f64; TICKS],
     next: usize,
+    /// The time since the last of them: of ticks in which nothing was answered.
+    silent: Duration,
+    /// Ticks since something was last refused, or too much waited.
+    calm: usize,
 }
 
 /// The hot requests that wait at a moment.
@@ -59,6 +65,7 @@ impl Overload {
         Self {
             wait,
             answered: AtomicU64::new(0),
+            refused: AtomicBool::new(false),
             speed: Lock::default(),
             most: AtomicUsize::new(NO_OVERLOAD),
         }
@@ -72,19 +79,23 @@ impl Overload {
     /// The clock's tick, so long after the one before.
     pub(super) fn tick(&self, backlog: Backlog, tick: Duration) {
         let answered = self.answered.swap(0, Ordering::Relaxed);
+        let mut speed = self.speed.lock();
+        speed.silent += tick;
         if answered == 0 && backlog.waiting > 0 {
             return;
         }
-        let mut speed = self.speed.lock();
         let next = speed.next;
-        speed.last[next] = answered as f64 / tick.as_secs_f64();
+        speed.last[next] = answered as f64 / std::mem::take(&mut speed.silent).as_secs_f64();
         speed.next = (next + 1) % TICKS;
         let fastest = speed.last.iter().copied().fold(0.0, f64::max);
-        drop(speed);
         let fits = ((fastest * self.wait.as_secs_f64()) as usize).max(LEAST);
         let begins = backlog.waiting > fits && backlog.oldest > YOUNG;
-        // It is over when half of the places are free.
-        let goes_on = self.is_on() && backlog.waiting > fits / 2;
+        // It is over when for a while nothing had to be refused: that little waits is
+        // what refusing has brought about.
+        let busy = self.refused.swap(false, Ordering::Relaxed) || backlog.waiting > fits;
+        speed.calm = if busy { 0 } else { speed.calm + 1 };
+        let goes_on = self.is_on() && speed.calm < TICKS;
+        drop(speed);
         let most = if begins || goes_on { fits } else { NO_OVERLOAD };
         let before = self.most.swap(most, Ordering::Relaxed);
         if (before == NO_OVERLOAD) != (most == NO_OVERLOAD) {
@@ -117,7 +128,11 @@ impl Overload {
     /// way, while so many hot ones wait.
     pub(super) fn refuses(&self, waiting: usize, own: usize) -> bool {
         let most = self.most.load(Ordering::Relaxed);
-        waiting >= most || own > 0 && waiting >= most / 2
+        let refuses = waiting >= most || own > 0 && waiting >= most / 2;
+        if refuses {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+        refuses
     }
 }
 
@@ -156,9 +171,12 @@ mod tests {
         // 10,000 a second for half a second.
         assert!(overload.refuses(5_000, 0) && overload.refuses(2_500, 1));
         assert!(!overload.refuses(4_999, 0) && !overload.refuses(2_499, 7));
-        tick(&overload, 1_000, 2_600, 300);
+        // It goes on for as long as something is refused, and a second longer.
+        tick(&overload, 1_000, 100, 30);
+        assert!(overload.refuses(5_000, 0));
+        (0..TICKS).for_each(|_| tick(&overload, 1_000, 100, 30));
         assert!(overload.is_on());
-        tick(&overload, 1_000, 2_400, 300);
+        tick(&overload, 1_000, 100, 30);
         assert!(!overload.is_on());
     }
 

@@ -374,3 +374,58 @@ async fn commands_are_refused_while_more_is_asked_than_is_answered_in_time_and_l
     tokio::time::sleep(TICK * 2).await;
     assert_eq!(refused(&routers, ["busy", "idle"]), [false, false]);
 }
+
+/// How long each of some users' commands has waited for its answer.
+type Waits = Arc<std::sync::Mutex<Vec<Duration>>>;
+
+/// Asks, unless it is refused. Returns whether it was.
+fn ask(routers: &Routers, user: &str, waits: &Waits) -> bool {
+    let user = UserId::parse(user).unwrap();
+    if routers.refuses(&user) {
+        return true;
+    }
+    let (asked, waits) = (Instant::now(), waits.clone());
+    routers.submit(&user, send("x"), Box::new(move |_| waits.lock().unwrap().push(asked.elapsed())));
+    false
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_ten_times_what_is_answered_what_is_let_in_waits_no_longer_than_it_may() {
+    let (routers, mut peers) = routers();
+    let mut asked = Vec::new();
+    let (mut many, mut few) = (Waits::default(), Waits::default());
+    let mut refused = (0, 0);
+    // Between the clock's ticks.
+    tokio::time::sleep(TICK / 2).await;
+    // Of ten thousand a second a thousand are answered, the oldest first. A hundred users
+    // ask for a hundred each, and twenty for two.
+    for tenth in 0..200 {
+        // The first moments have their price: how much is too much is known afterwards.
+        if tenth == 60 {
+            (many, few, refused) = (Waits::default(), Waits::default(), (0, 0));
+        }
+        for round in 0..10 {
+            for user in 0..100 {
+                refused.0 += u32::from(ask(&routers, &format!("busy{user}"), &many));
+            }
+            let quiet = tenth % 5 * 4 + round;
+            if round < 4 {
+                refused.1 += u32::from(ask(&routers, &format!("quiet{quiet}"), &few));
+            }
+        }
+        // One store is behind both.
+        asked.extend(peers.iter_mut().flat_map(Peer::hears));
+        asked.sort_by_key(|request| request.id);
+        let now: Vec<_> = asked.drain(..asked.len().min(100)).collect();
+        peers[0].answers(&routers, &now);
+        tokio::time::sleep(TICK).await;
+    }
+    let longest = |waits: &Waits| waits.lock().unwrap().iter().max().copied().unwrap();
+    // A tick more than the time, for that is how often it is looked.
+    let bound = Duration::from_millis(500) + TICK * 2;
+    assert!(longest(&many) <= bound && longest(&few) <= bound, "{:?} {:?}", longest(&many), longest(&few));
+    // As much is done as can be, and whoever asks for little gets it.
+    let (many, few) = (many.lock().unwrap().len(), few.lock().unwrap().len());
+    assert!((12_500..=14_500).contains(&(many + few)), "{many} {few}");
+    assert!(refused.0 > 120_000 && refused.1 == 0, "{refused:?}");
+}
