@@ -119,7 +119,9 @@ def compose():
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
     for name, service in services.items():
         image = service["image"].split(":-")[-1].rstrip("}")
-        if not re.search(r":v?\d+\.\d+\.\d+(-[a-z]+)?$", image):
+        # PostgreSQL's releases have two numbers.
+        numbers = r"\d+\.\d+" if image.startswith("postgres:") else r"v?\d+\.\d+\.\d+"
+        if not re.search(rf":{numbers}(-[a-z]+)?$", image):
             yield f"{name}: {image} is not pinned"
         if not service.get("read_only") or service.get("cap_drop") != ["ALL"]:
             yield f"{name} may do more than it must"
