@@ -1,6 +1,7 @@
 //! What happens to the people of a cluster whose parts fail: every scenario
 //! runs real processes, and one checker judges what everyone sent and got.
 
+mod archive;
 mod bus;
 mod crash;
 mod drain;
