@@ -4,9 +4,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use cluster_tests::{Cluster, PATIENCE, StoreKind, Talk};
+use cluster_tests::{Cluster, PATIENCE, Talk};
 use loadtest::client::http::Http;
-use rstest::rstest;
 use serde_json::json;
 use testbed::{PostgresServer, wait};
 
@@ -15,14 +14,11 @@ use crate::{STRICT, all, people};
 const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 const EVERY: Duration = Duration::from_millis(10);
 
-#[rstest]
-#[case::one_call(StoreKind::Single)]
-#[case::in_a_redis_cluster(StoreKind::Cluster)]
 #[tokio::test]
-async fn nothing_is_lost_or_repeated_while_messages_leave_memory(#[case] store: StoreKind) -> Result<()> {
+async fn nothing_is_lost_or_repeated_while_messages_leave_memory() -> Result<()> {
     let mut postgres = PostgresServer::start().await?;
     let flags = format!("--archive {} --archive-after 1s", postgres.url());
-    let mut cluster = Cluster::builder().store(store).router_flags(&flags).start().await?;
+    let mut cluster = Cluster::builder().router_flags(&flags).start().await?;
     let people = people(&cluster, &USERS).await?;
     let group = cluster.group(&USERS).await?;
     let seed: u64 = rand::random();

@@ -39,8 +39,9 @@ const CONVERSATIONS: usize = 16;
 const BYTES: usize = 64 << 10;
 /// The most bytes that are copied together.
 const BATCH_BYTES: usize = 4 << 20;
-/// How long a bucket belongs to the router that has begun with it.
-const LEASE: Duration = Duration::from_secs(30);
+/// How long a bucket belongs to the router that has begun with it. Short, so that
+/// others go on soon where it has died; two at once do no harm.
+const LEASE: Duration = Duration::from_secs(5);
 /// A walk over all buckets takes at most so many calls of [`Redis::archive_some`].
 const LONGEST_WALK: u64 = 60;
 

@@ -23,7 +23,7 @@ const RAISED: usize = 8;
 /// The time between two looks for what is too old.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
 /// How long the work belongs to the router that has begun it, after each part.
-const HELD: Duration = Duration::from_secs(60);
+const HELD: Duration = Duration::from_secs(30);
 /// The key of that.
 const KEY: &str = "{sb}archive";
 
