@@ -113,6 +113,10 @@ impl State {
             return OfferOutcome::Gap;
         }
         self.inbox.queued = event.cursor(position);
+        // A lower mark of its sender's may wait for this message.
+        if let Some(mark) = event.mark() {
+            self.marks.pass(&mark);
+        }
         self.outbox.push_back(Frame::Event(position, event.clone()));
         self.follow();
         if self.outbox.is_over() { self.catch_up(CatchUp::Behind) } else { OfferOutcome::Settled }
@@ -169,6 +173,9 @@ impl State {
             let Some(at) = early.iter().position(|(position, _)| *position == next) else { break };
             let (position, event) = early.swap_remove(at);
             self.inbox.queued = event.cursor(position);
+            if let Some(mark) = event.mark() {
+                self.marks.pass(&mark);
+            }
             self.outbox.push_back(Frame::Event(position, event));
         }
         if early.is_empty() {

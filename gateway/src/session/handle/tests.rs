@@ -431,6 +431,19 @@ fn a_mark_heard_while_reading_comes_after_what_is_read_and_never_goes_back() {
 }
 
 #[test]
+fn a_mark_that_waits_for_a_missing_message_is_dropped_when_a_message_implies_more() {
+    for (late, early) in [(message(6), event(7)), (event(6), message(7))] {
+        let session = live_at(5);
+        session.offer(Position(7), &early);
+        session.offer_receipt(receipt(5));
+        session.offer_receipt(receipt_of("carol", 5));
+        session.offer(Position(6), &late);
+        assert_eq!(receipts(&session).0, [5], "carol's alone");
+        assert!(session.is_live());
+    }
+}
+
+#[test]
 fn more_marks_than_can_wait_are_asked_for_and_each_round_comes_nearer() {
     let session = live_at(5);
     session.catch_up(CatchUp::Behind);
