@@ -30,14 +30,13 @@ pub async fn run(duration: Duration, seed: u64, mut say: impl FnMut(&str)) -> Re
         for _ in 0..A_TURN {
             let trial = drawn(&mut random);
             say(&format!(
-                "after {} s: {} for {:.1} s",
+                "after {} s: {trial} for {:.1} s",
                 begun.elapsed().as_secs(),
-                trial.fault,
                 trial.lasts.as_secs_f64()
             ));
             match scene.suffer(&trial).await {
                 Ok(healed) => longest = longest.max(healed),
-                Err(error) => failure = Some(format!("{}: {error:#}", trial.fault)),
+                Err(error) => failure = Some(format!("{trial}: {error:#}")),
             }
             if failure.is_some() || begun.elapsed() >= duration {
                 break;
@@ -54,10 +53,27 @@ pub async fn run(duration: Duration, seed: u64, mut say: impl FnMut(&str)) -> Re
     Ok(outcomes)
 }
 
-/// A fault that heals by itself or by being mended, for up to 12 seconds.
+/// One fault, or now and then two at once, for up to 12 seconds.
 fn drawn(random: &mut StdRng) -> Trial {
-    let (index, other) = (random.random_range(0..2), random.random_range(0..2));
+    let way = way(random);
+    let (fault, also) = match random.random_range(0..4) {
+        0 => (process(random), Some(way)),
+        1 => (process(random), None),
+        _ => (way, None),
+    };
+    Trial { fault, also, lasts: Duration::from_millis(random.random_range(100..12_000)), least: 0 }
+}
+
+/// A process that dies or stands still.
+fn process(random: &mut StdRng) -> Fault {
+    let index = random.random_range(0..2);
     let part = [Part::Gateway(index), Part::Router(index), Part::Redis][random.random_range(0..3)];
+    if random.random() { Fault::Kill(part) } else { Fault::Freeze(part) }
+}
+
+/// A way that breaks or is bad.
+fn way(random: &mut StdRng) -> Fault {
+    let (index, other) = (random.random_range(0..2), random.random_range(0..2));
     let between = [
         Between::GatewayAndRouter(index, other),
         Between::GatewayAndRouters(index),
@@ -67,17 +83,14 @@ fn drawn(random: &mut StdRng) -> Trial {
         Between::All,
     ][random.random_range(0..6)];
     let direction = [Direction::Both, Direction::Up, Direction::Down][random.random_range(0..3)];
-    let fault = match random.random_range(0..8) {
-        0 => Fault::Kill(part),
-        1 => Fault::Freeze(part),
-        2 => Fault::Partition(between, direction),
-        3 => Fault::Refuse(between),
-        4 => Fault::HalfOpen(between),
-        5 => Fault::Lag(between, Duration::from_millis(random.random_range(1..100))),
-        6 => Fault::Drip(between),
+    match random.random_range(0..6) {
+        0 => Fault::Partition(between, direction),
+        1 => Fault::Refuse(between),
+        2 => Fault::HalfOpen(between),
+        3 => Fault::Lag(between, Duration::from_millis(random.random_range(1..100))),
+        4 => Fault::Drip(between),
         _ => Fault::Bus(random.random_range(1..=30)),
-    };
-    Trial { fault, lasts: Duration::from_millis(random.random_range(100..12_000)), least: 0 }
+    }
 }
 
 #[cfg(test)]
@@ -91,7 +104,7 @@ mod tests {
             let mut all = String::new();
             for _ in 0..50 {
                 let trial = drawn(&mut random);
-                all += &format!("{} {:?}\n", trial.fault, trial.lasts);
+                all += &format!("{trial} {:?}\n", trial.lasts);
             }
             all
         };

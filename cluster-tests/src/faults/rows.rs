@@ -2,6 +2,7 @@
 //! restarted; ways that break, that are slow; a bus that cannot be relied on; who
 //! is called present, and ready; stores; clocks and descriptors.
 
+use std::fmt;
 use std::time::Duration;
 
 use testbed::Direction;
@@ -54,10 +55,21 @@ pub enum Stage {
 pub struct Trial {
     /// What breaks.
     pub fault: Fault,
+    /// What breaks together with it.
+    pub also: Option<Fault>,
     /// From when it has begun until it is mended.
     pub lasts: Duration,
     /// So many messages at least are acknowledged meanwhile: the others go on.
     pub least: usize,
+}
+
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.also {
+            Some(also) => write!(f, "{} and {also}", self.fault),
+            None => write!(f, "{}", self.fault),
+        }
+    }
 }
 
 impl Stage {
@@ -252,5 +264,5 @@ fn row(name: &str, trials: impl Into<Vec<Trial>>) -> Row {
 }
 
 fn trial(fault: Fault, lasts: Duration, least: usize) -> Trial {
-    Trial { fault, lasts, least }
+    Trial { fault, also: None, lasts, least }
 }

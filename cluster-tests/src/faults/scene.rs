@@ -108,11 +108,16 @@ impl Scene {
             Talk::seeded(&small, &self.groups[1..2], EVERY * 4, AMENDS, self.seed + 1),
         ];
         self.seed += 2;
+        // What a store may lose begins with what was written just before.
+        let moment = self.cluster.history.moment();
         self.cluster.progress(BEFORE).await.context("before the fault")?;
-        let (before, moment) = (self.cluster.history.acknowledged_count(), self.cluster.history.moment());
+        let before = self.cluster.history.acknowledged_count();
         let broken = Instant::now();
         let held =
             trial.fault.begin(&mut self.cluster, self.seed).await.context("the fault does not begin")?;
+        if let Some(also) = &trial.also {
+            also.begin(&mut self.cluster, self.seed).await.context("the second fault does not begin")?;
+        }
         red(&mut self.cluster, seen, broken).await?;
         // How long the fault lasts; nothing is waited for.
         sleep_until(broken + trial.lasts).await;
@@ -120,6 +125,10 @@ impl Scene {
             ghost.has_gone(broken, self.watcher(), &self.people).await?;
         }
         let meanwhile = self.cluster.history.acknowledged_count() - before;
+        // Before the other: what is started again must be reached to be ready.
+        if let Some(also) = &trial.also {
+            also.end(&mut self.cluster).await.context("the second fault does not end")?;
+        }
         trial.fault.end(&mut self.cluster).await.context("the fault does not end")?;
         drop(held);
         let mended = Instant::now();
