@@ -19,7 +19,7 @@ use crate::{ArchiveConfig, Error, Look, Result};
 pub(super) const READ: Duration = Duration::from_secs(1);
 /// How long copying a batch may take.
 pub(super) const WRITE: Duration = Duration::from_secs(20);
-/// After a failure nobody but the copier asks it for this long, unless the copier
+/// After a failed read nobody but the copier asks it for this long, unless the copier
 /// has found it well before: readers fail at once instead of waiting.
 const REST: Duration = Duration::from_secs(10);
 /// How often the tables are tried to be made: other processes may do so at the same
@@ -57,15 +57,32 @@ impl Pool {
         if until.is_some_and(|until| Instant::now() < until) {
             return Err(Error::Archive("it did not answer lately".into()));
         }
-        self.within(READ, async |client: &mut Client| what(client).await).await
+        let answer =
+            self.within(READ, async |client: &mut Client| what(client).await.map_err(|error| said(&error)));
+        let answer = answer.await;
+        self.rest(answer.is_err().then(|| Instant::now() + REST));
+        answer
     }
 
-    /// Writes something.
+    /// Writes something. An archive that takes nothing more can still be read, so a
+    /// failure says nothing to readers.
     pub(super) async fn write<T>(
         &self,
         what: impl AsyncFnOnce(&mut Client) -> std::result::Result<T, tokio_postgres::Error>,
     ) -> Result<T> {
-        self.within(WRITE, what).await
+        let answer = self.within(WRITE, async |client: &mut Client| {
+            self.prepare(client).await?;
+            what(client).await.map_err(|error| said(&error))
+        });
+        let answer = answer.await;
+        if answer.is_ok() {
+            self.rest(None);
+        }
+        answer
+    }
+
+    fn rest(&self, until: Option<Instant>) {
+        *self.rests.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
     /// Lends a connection. One that did not answer in time is closed: what was
@@ -73,16 +90,14 @@ impl Pool {
     async fn within<T>(
         &self,
         limit: Duration,
-        what: impl AsyncFnOnce(&mut Client) -> std::result::Result<T, tokio_postgres::Error>,
+        what: impl AsyncFnOnce(&mut Client) -> Result<T>,
     ) -> Result<T> {
         let mut lent = None;
         let asked = async {
             let connection = lent.insert(self.connections.get().await.map_err(|error| said(&error))?);
-            let client: &mut Client = connection;
-            self.prepare(client).await?;
-            what(client).await.map_err(|error| said(&error))
+            what(connection).await
         };
-        let answer = match timeout(limit, asked).await {
+        match timeout(limit, asked).await {
             Ok(answer) => answer,
             Err(_) => {
                 if let Some(connection) = lent {
@@ -90,10 +105,7 @@ impl Pool {
                 }
                 Err(Error::Archive(format!("no answer within {limit:?}")))
             }
-        };
-        let rests = answer.is_err().then(|| Instant::now() + REST);
-        *self.rests.lock().unwrap_or_else(PoisonError::into_inner) = rests;
-        answer
+        }
     }
 
     /// Makes the tables where they are missing.

@@ -225,6 +225,32 @@ async fn while_the_archive_is_away_nothing_is_trimmed_and_who_needs_it_is_told()
     assert_eq!(whole(store, &bob, &direct, 4).await, numbers(1..=15));
 }
 
+/// As one whose disk is full.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archive_that_takes_nothing_more_is_still_read() {
+    let server = RedisServer::start().await.unwrap();
+    let mut postgres = PostgresServer::start().await.unwrap();
+    let config = archiving(server.url(), &postgres.database("archive").unwrap());
+    let (alice, bob) = users();
+    let direct = ConversationId::direct(&alice, &bob);
+    let before = open(config.clone()).await;
+    say_many(&before.store, &alice, &bob, 1..=4).await;
+    assert_eq!(archive_all(&before.store).await, 3);
+    postgres.run("ALTER DATABASE archive SET default_transaction_read_only = on").unwrap();
+    postgres.restart().await.unwrap();
+    let after = open(config).await;
+    say_many(&after.store, &alice, &bob, 5..=6).await;
+    for store in [&before.store, &after.store] {
+        assert!(matches!(store.archive().await, Err(Error::Archive(_))));
+        assert_eq!(whole(store, &bob, &direct, 3).await, numbers(1..=6));
+    }
+    postgres.run("ALTER DATABASE archive SET default_transaction_read_only = off").unwrap();
+    postgres.restart().await.unwrap();
+    eventually("it is written to again", async || after.store.archive().await.ok()).await;
+    archive_all(&after.store).await;
+    assert_eq!(whole(&after.store, &bob, &direct, 3).await, numbers(1..=6));
+}
+
 /// It takes what it is sent and says nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_archive_that_hangs_is_given_up_and_then_left_alone() {
