@@ -264,6 +264,17 @@ async fn whatever_a_browser_may_show_is_what_it_says_and_runs_nothing() {
             assert!(policies.len() == 1 && policies[0].starts_with(policy), "{path}: {head}");
         }
     }
+    // The page of a script that sends (JSONP) shows the answer in an iframe of its own.
+    let opened = running.raw("POST", &format!("/sockjs/0/c/xhr?token={token}"), &[], Vec::new()).await;
+    assert_eq!(opened.text, "o\n");
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let path = format!("/sockjs/0/c/jsonp_send?token={token}");
+    let sent = running.raw("POST", &path, &form, b"d=%5B%22%7B%7D%22%5D".to_vec()).await;
+    assert_eq!(
+        (sent.status, sent.header("content-security-policy")),
+        (200, Some("default-src 'none'")),
+        "{sent:?}"
+    );
     let refused = ask(&running, b"GET / HTTP/1.1\r\n\r\n").await;
     assert!(
         refused.contains("nosniff") && refused.contains("content-security-policy: default-src 'none'"),

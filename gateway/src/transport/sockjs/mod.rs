@@ -194,6 +194,11 @@ impl Service {
                 Err(refusal) => refuse(refusal),
             },
         };
+        if matches!(place, Place::Send(path::Send::Jsonp, _)) {
+            // Its page posts a form into an iframe of its own, and waits for that to load.
+            let policy = HeaderValue::from_static("default-src 'none'");
+            response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
         let cookie = self.options.cookie && place != Place::Info;
         headers::of_answer(&parts.headers, cookie, &mut response);
         response
