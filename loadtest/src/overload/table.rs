@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Plan;
 use super::caller::Asked;
+use crate::results::{self, Machine};
 
 /// Where the table stands in a page.
 const BEGIN: &str = "<!-- overload -->";
@@ -83,7 +84,8 @@ impl Table {
         let place = || format!("{} has no `{BEGIN}` and `{END}`", page.display());
         let (before, rest) = text.split_once(BEGIN).with_context(place)?;
         let (_, after) = rest.split_once(END).with_context(place)?;
-        std::fs::write(page, format!("{before}{BEGIN}\n{self}{END}{after}"))?;
+        let measured = format!("Measured on {} on {}.", results::today(), Machine::this());
+        std::fs::write(page, format!("{before}{BEGIN}\n{measured}\n\n{self}{END}{after}"))?;
         Ok(())
     }
 }
