@@ -3,6 +3,7 @@
 
 use proto::{ConversationId, Time};
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::read::unsigned;
 use super::{Archive, List};
@@ -32,7 +33,8 @@ pub(super) fn week(time: Time) -> i32 {
     i32::try_from(time.0 / WEEK_MS).unwrap_or(i32::MAX)
 }
 
-/// Makes the partition of a week where it is missing.
+/// Makes the partition of a week where it is missing. Several may do so at once:
+/// PostgreSQL tells all but one that it is there, `IF NOT EXISTS` or not.
 pub(super) async fn make(client: &Client, week: i32) -> std::result::Result<(), tokio_postgres::Error> {
     let name = format!("{NAME}{week}");
     let row = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&name]).await?;
@@ -40,9 +42,16 @@ pub(super) async fn make(client: &Client, week: i32) -> std::result::Result<(), 
         let statement = format!(
             "CREATE TABLE IF NOT EXISTS {name} PARTITION OF switchboard_entries FOR VALUES IN ({week})"
         );
-        client.batch_execute(&statement).await?;
+        let made = client.batch_execute(&statement).await;
+        return made.or_else(|error| if is_there(&error) { Ok(()) } else { Err(error) });
     }
     Ok(())
+}
+
+/// Whether somebody else has made it meanwhile.
+fn is_there(error: &tokio_postgres::Error) -> bool {
+    let there = [SqlState::DUPLICATE_TABLE, SqlState::DUPLICATE_OBJECT, SqlState::UNIQUE_VIOLATION];
+    error.code().is_some_and(|code| there.contains(code))
 }
 
 impl Archive {
