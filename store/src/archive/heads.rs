@@ -5,8 +5,8 @@ use proto::ConversationId;
 use tokio_postgres::{Client, Row};
 
 use super::Archive;
-use super::read::unsigned;
-use crate::{Error, Result};
+use super::read::{conversation_id, unsigned};
+use crate::Result;
 
 const HEADS: &str = "\
     SELECT messages, changes, conversation FROM switchboard_copied \
@@ -50,8 +50,6 @@ impl Archive {
 }
 
 fn head(row: &Row) -> Result<CopiedHead> {
-    let wrong = || Error::Corrupt("the archive holds a conversation that is none of ours".into());
-    let id: String = row.try_get(2).map_err(|_| wrong())?;
-    let conversation = ConversationId::parse(&id).map_err(|_| wrong())?;
-    Ok(CopiedHead { conversation, messages: unsigned(row, 0)?, changes: unsigned(row, 1)? })
+    let (messages, changes) = (unsigned(row, 0)?, unsigned(row, 1)?);
+    Ok(CopiedHead { conversation: conversation_id(row, 2)?, messages, changes })
 }

@@ -111,6 +111,12 @@ pub(super) fn unsigned(row: &Row, column: usize) -> Result<u64> {
     row.try_get::<_, i64>(column).ok().and_then(|number| u64::try_from(number).ok()).ok_or_else(damaged)
 }
 
+/// The id of a conversation.
+pub(super) fn conversation_id(row: &Row, column: usize) -> Result<ConversationId> {
+    let id: String = row.try_get(column).map_err(|_| damaged())?;
+    ConversationId::parse(&id).map_err(|_| damaged())
+}
+
 fn entry(row: &Row, column: usize) -> Result<Bytes> {
     row.try_get::<_, Vec<u8>>(column).map(Bytes::from).map_err(|_| damaged())
 }

@@ -5,9 +5,9 @@ use proto::{ConversationId, Time};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use super::read::unsigned;
+use super::read::{conversation_id, unsigned};
 use super::{Archive, List};
-use crate::{Error, Result};
+use crate::Result;
 
 /// A partition has what was copied within this time.
 const WEEK_MS: u64 = 7 * 24 * 3600 * 1000;
@@ -75,14 +75,13 @@ impl Archive {
         );
         let asked = self.pool.write(async |client| client.query(&statement, &[&conversation, &kind]).await);
         let rows = asked.await?;
-        let wrong = || Error::Corrupt("the archive holds a conversation that is none of ours".into());
         let mut lasts = Vec::with_capacity(rows.len());
         let mut next = None;
         for row in &rows {
-            let (id, kind): (String, i16) = (row.get(1), row.get(2));
+            let (conversation, kind): (_, i16) = (conversation_id(row, 1)?, row.get(2));
             let list = if kind == List::Messages.kind() { List::Messages } else { List::Changes };
-            lasts.push((ConversationId::parse(&id).map_err(|_| wrong())?, list, unsigned(row, 0)?));
-            next = Some((id, kind));
+            next = Some((conversation.to_string(), kind));
+            lasts.push((conversation, list, unsigned(row, 0)?));
         }
         Ok(Lasts { next: next.filter(|_| rows.len() == most as usize), lasts })
     }

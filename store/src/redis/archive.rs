@@ -9,11 +9,10 @@ use rustc_hash::FxHashMap;
 use super::Redis;
 use super::connection::CALL_BYTES;
 use super::copier::Copier;
-use super::fetch::{EntryRequest, ListId, UNKNOWN, decode};
+use super::fetch::{EntryRequest, ListId, UNKNOWN};
 use super::reference::Kind;
 use super::settling::Settled;
 use crate::archive::{Archive, List, Page, Range};
-use crate::damage::unless_damaged;
 use crate::model::{Amenders, Post, PostKind};
 use crate::{ArchiveConfig, Error, Result};
 
@@ -77,10 +76,8 @@ impl Redis {
         for (list, seqs) in wanted {
             let Some(entries) = fetched.get(&list) else { continue };
             for seq in seqs {
-                let Some(entry) = entries.get(seq) else { continue };
-                let read =
-                    unless_damaged(decode(entry.clone()), format_args!("message {seq} of {}", list.0))?;
-                senders.0.extend(read.map(|entry| ((list.0.clone(), Seq(seq)), entry.by)));
+                let message = entries.message(&list.0, seq)?;
+                senders.0.extend(message.map(|entry| ((list.0.clone(), Seq(seq)), entry.by)));
             }
         }
         Ok(senders)
@@ -149,10 +146,7 @@ impl Redis {
         let Some(entries) = fetched.get(&list) else { return Ok(false) };
         let (mut one, mut other) = (false, false);
         for seq in seqs {
-            let Some(entry) = entries.get(seq) else { continue };
-            let read =
-                unless_damaged(decode(entry.clone()), format_args!("message {seq} of {conversation}"))?;
-            if let Some(entry) = read {
+            if let Some(entry) = entries.message(conversation, seq)? {
                 one |= entry.by == members.0.as_str();
                 other |= entry.by == members.1.as_str();
             }

@@ -152,10 +152,10 @@ impl Redis {
     }
 
     async fn give_up(&self, copier: &Copier, buckets: Vec<Bucket>) -> Result<()> {
-        let items =
-            buckets.iter().map(|bucket| Item::new(*bucket, smallvec![Value::Integer(bucket.0.into())]));
+        let key = |bucket: Bucket| write::text(&format!("{}q", bucket.braced()));
+        let items = buckets.into_iter().map(|bucket| Item::new(bucket, smallvec![key(bucket)]));
         let token = write::text(&copier.token);
-        self.append.run(&script::ARCHIVED, &[token], items.collect(), BUCKETS_OF_A_CALL).await?;
+        self.append.run(&script::LET_GO, &[token], items.collect(), BUCKETS_OF_A_CALL).await?;
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use super::connection::{CALL_BYTES, Item};
 use super::key::Bucket;
 use super::reference::Kind;
 use super::{script, write};
+use crate::damage::unless_damaged;
 use crate::{Error, Result};
 
 /// The most ranges of one call.
@@ -48,6 +49,13 @@ impl Entries {
     /// The encoded entry; a change in the form that [`split_change`] reads.
     pub(super) fn get(&self, number: u64) -> Option<&Bytes> {
         self.by_number.get(&number)
+    }
+
+    /// The message with this seq, of a list of messages; nothing where it is not there
+    /// or is damaged.
+    pub(super) fn message(&self, conversation: &ConversationId, seq: u64) -> Result<Option<Entry>> {
+        let Some(entry) = self.get(seq) else { return Ok(None) };
+        unless_damaged(decode(entry.clone()), format_args!("message {seq} of {conversation}"))
     }
 }
 

@@ -99,7 +99,6 @@ script!(HISTORY, "history", "short", "state", "entry_time", "entry");
 script!(DUE, "due", "short");
 script!(OLD, "old", "short", "entry_time", "archive");
 script!(TRIM, "trim", "short", "all_or_nothing", "state", "entry_time", "archive");
-script!(ARCHIVED, "archived");
 script!(GONE, "gone", "short", "state", "entry_time", "archive");
 script!(HEADS, "heads");
 script!(RAISE, "raise", "short", "entry_time", "archive");

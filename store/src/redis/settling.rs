@@ -172,7 +172,7 @@ impl Redis {
 
     /// Lets other routers do this work.
     async fn let_go(&self, archiver: &Archiver) -> Result<()> {
-        let args = vec![write::text(KEY), write::text(archiver.copier.token())];
+        let args = vec![write::text(archiver.copier.token()), write::text(KEY)];
         self.within(self.append.run_common(&script::LET_GO, args)).await.map(|_| ())
     }
 

@@ -12,13 +12,12 @@ use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 use rustc_hash::FxHashSet;
 
 use super::Redis;
-use super::fetch::{EntryRequest, decode};
+use super::fetch::EntryRequest;
 use super::filing::Filing;
 use super::reference::Kind;
 use super::reply::unexpected;
 use super::{script, write};
 use crate::Result;
-use crate::damage::unless_damaged;
 use crate::model::UnheardMessage;
 
 /// A message that was filed for a member, and the nodes of the member's
@@ -68,12 +67,8 @@ impl Redis {
         }
         let list = (conversation.clone(), Kind::Message);
         let fetched = self.fetch(vec![(list.clone(), EntryRequest::all([seq.0]))]).await?;
-        let Some(entry) = fetched.get(&list).and_then(|messages| messages.get(seq.0)) else {
-            return Ok(());
-        };
-        let read =
-            unless_damaged(decode(entry.clone()), format_args!("message {} of {conversation}", seq.0))?;
-        let Some(Entry { by, .. }) = read else { return Ok(()) };
+        let Some(messages) = fetched.get(&list) else { return Ok(()) };
+        let Some(Entry { by, .. }) = messages.message(conversation, seq.0)? else { return Ok(()) };
         let (members, _) = self.members_and_head(conversation).await?;
         let others = members.into_iter().filter(|member| member.user.as_str() != by && member.seq < seq.0);
         let users: Vec<UserId> = others.map(|member| member.user).collect();

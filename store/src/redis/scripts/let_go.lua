@@ -1,3 +1,7 @@
--- The caller no longer has a piece of work. ARGV: the key, the caller's token.
-if redis.call('GET', ARGV[1]) == ARGV[2] then redis.call('DEL', ARGV[1]) end
-return {1}
+-- The caller no longer has pieces of work. ARGV: its token, then their keys.
+local results = {}
+for at = 2, #ARGV do
+  if redis.call('GET', ARGV[at]) == ARGV[1] then redis.call('DEL', ARGV[at]) end
+  results[#results + 1] = 1
+end
+return results
