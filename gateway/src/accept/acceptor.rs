@@ -3,7 +3,7 @@
 //! `axum::Router` with the peer as `ConnectInfo<SocketAddr>`.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::Admitted;
 use super::refusal::Refusals;
-use super::slots::{Counts, Kind, Slots};
+use super::slots::{AddressSlot, Counts, Full, Kind, Slots};
 use super::{connection, refusal, stream};
 use crate::config::{Limits, Proxies, ProxyProtocol, Tls};
 
@@ -156,26 +156,17 @@ impl Acceptor {
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let slot = match self.shared.slots.take() {
-            Ok(slot) => slot,
-            Err(full) => {
-                tracing::debug!(?full, "refused a connection");
-                return self.refuse(stream);
-            }
-        };
-        // Whose connection it is, a PROXY protocol header says later. One of a proxy
-        // is no client's.
-        let proxies = &self.shared.proxies;
-        let of_client = match proxies.protocol == ProxyProtocol::Off && !proxies.trusted.contains(peer.ip()) {
-            true => self.shared.slots.take_of(Kind::Connection, peer.ip()),
-            false => Ok(None),
-        };
-        let of_client = match of_client {
-            Ok(of_client) => of_client,
-            Err(full) => {
-                tracing::debug!(?full, "refused a connection");
-                return self.refuse(stream);
-            }
+        let slots = self.shared.slots.take().and_then(|slot| {
+            // With PROXY protocol its header says later whose connection it is.
+            let of_client = match self.shared.proxies.protocol {
+                ProxyProtocol::Off => self.shared.take_of_client(peer.ip())?,
+                ProxyProtocol::On => None,
+            };
+            Ok((slot, of_client))
+        });
+        let (slot, of_client) = match slots {
+            Ok(slots) => slots,
+            Err(full) => return self.refuse(stream, full),
         };
         if let Err(error) = stream::prepare(&stream, self.shared.silence) {
             return tracing::debug!(%error, "a connection was gone at once");
@@ -186,15 +177,29 @@ impl Acceptor {
         self.tasks.spawn(connection::run(self.shared.clone(), admitted));
     }
 
-    fn refuse(&self, stream: TcpStream) {
-        self.shared.refuse(stream).map(|refused| self.tasks.spawn(refused));
+    fn refuse(&self, stream: TcpStream, full: Full) {
+        self.shared.refuse(stream, full).map(|refused| self.tasks.spawn(refused));
     }
 }
 
 impl Shared {
+    /// A slot for a connection of this client's; nothing where there is no limit for
+    /// addresses, and for a proxy, which is no client.
+    pub(super) fn take_of_client(&self, address: IpAddr) -> Result<Option<AddressSlot>, Full> {
+        if self.proxies.trusted.contains(address) {
+            return Ok(None);
+        }
+        self.slots.take_of(Kind::Connection, address)
+    }
+
     /// Refuses a connection: responds and closes, by what is returned if that takes
     /// time. With TLS it only closes, since a response would need a handshake.
-    pub(super) fn refuse(&self, stream: TcpStream) -> Option<impl Future<Output = ()> + Send + use<>> {
+    pub(super) fn refuse(
+        &self,
+        stream: TcpStream,
+        full: Full,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+        tracing::debug!(?full, "refused a connection");
         let turn = self.certificate.is_none().then(|| self.refusals.turn(&stream)).flatten()?;
         Some(refusal::answer(stream, turn))
     }

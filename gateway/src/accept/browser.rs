@@ -5,13 +5,13 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// For what is no page.
-const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
-const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+pub(super) const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+pub(super) const NO_SNIFF: &str = "nosniff";
 
 /// Adds what a response does not say itself.
 pub(super) fn protect(headers: &mut HeaderMap) {
-    headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(NO_SNIFF);
-    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(POLICY);
+    headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static(NO_SNIFF));
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
 }
 
 /// Whether a response has this header once: a second policy would narrow the first.

@@ -31,7 +31,6 @@ use super::long_response_writer::{self, Handed};
 use super::open::{Client, OpenRequest};
 use super::proxy_header::{self, Source};
 use super::scan::Verdict;
-use super::slots::Kind;
 use super::socket::{Held, Socket};
 use super::stream::Stream;
 use crate::accept::long_response::{lasts, settle};
@@ -196,14 +195,10 @@ async fn introduced(shared: &Shared, admitted: Admitted) -> Option<Admitted> {
             return None;
         }
     };
-    if trusted.contains(peer.ip()) {
-        return Some(Admitted { stream, peer, held: (slot, None, token), until });
-    }
-    match shared.slots.take_of(Kind::Connection, peer.ip()) {
+    match shared.take_of_client(peer.ip()) {
         Ok(of_client) => Some(Admitted { stream, peer, held: (slot, of_client, token), until }),
         Err(full) => {
-            tracing::debug!(?full, "refused a connection");
-            if let Some(refused) = shared.refuse(stream) {
+            if let Some(refused) = shared.refuse(stream, full) {
                 refused.await;
             }
             None

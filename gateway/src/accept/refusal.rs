@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::browser::{NO_SNIFF, POLICY};
 use crate::accept::busy::{self, EVENT_STREAM};
 use crate::protocol::failure::Failure;
 
@@ -102,8 +103,8 @@ fn refusal() -> String {
     const BODY: &str = r#"{"code":"unavailable","message":"too many connections"}"#;
     format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-         retry-after: {}\r\nx-content-type-options: nosniff\r\n\
-         content-security-policy: default-src 'none'; frame-ancestors 'none'\r\nconnection: close\r\n\r\n{BODY}",
+         retry-after: {}\r\nx-content-type-options: {NO_SNIFF}\r\ncontent-security-policy: {POLICY}\r\n\
+         connection: close\r\n\r\n{BODY}",
         BODY.len(),
         PAUSE.as_secs()
     )
@@ -115,7 +116,7 @@ fn event_stream() -> String {
     let body = busy::come_back_after(PAUSE);
     format!(
         "HTTP/1.1 200 OK\r\ncontent-type: {EVENT_STREAM}\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
-         access-control-allow-origin: *\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n{body}",
+         access-control-allow-origin: *\r\nx-content-type-options: {NO_SNIFF}\r\nconnection: close\r\n\r\n{body}",
         body.len()
     )
 }

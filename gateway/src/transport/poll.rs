@@ -62,8 +62,6 @@ struct Poll {
     wait: Duration,
     limit: usize,
     form: Form,
-    /// Where what the client's address holds is counted.
-    client: Option<Client>,
 }
 
 /// How an answer is written.
@@ -118,7 +116,6 @@ impl Poll {
             wait: Duration::from_secs(wait),
             limit: usize::try_from(limit).expect("the limit is small"),
             form: Form::parse(query, headers)?,
-            client: None,
         })
     }
 }
@@ -131,8 +128,7 @@ async fn poll(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let query = Query::parse(uri.query().unwrap_or_default())?;
-    let mut poll = Poll::parse(&query, &headers, gateway.config.limits.max_subscriptions)?;
-    poll.client = client.map(|Extension(client)| client);
+    let poll = Poll::parse(&query, &headers, gateway.config.limits.max_subscriptions)?;
     poll.channels.iter().try_for_each(|(channel, _)| caller.identity.permissions.permit_channel(channel))?;
     if matches!(poll.form, Form::Script(_)) && !gateway.config.origins.any() {
         // A script's request names no origin, and any page may load it.
@@ -165,7 +161,7 @@ async fn poll(
                     let cursor = given.unwrap_or_else(|| start.to_string());
                     Ok(Events::goodbye(&goaway, cursor, &poll.form))
                 }
-                None => wait(&gateway, caller, start, &poll, until).await,
+                None => wait(&gateway, caller, client.as_deref(), start, &poll, until).await,
             };
             match waited {
                 Ok(events) => answer(&known, events),
@@ -269,6 +265,7 @@ fn sent_away(gateway: &Gateway, caller: &Caller) -> Option<Frame> {
 async fn wait(
     gateway: &Arc<Gateway>,
     caller: Caller,
+    client: Option<&Client>,
     start: Cursor,
     poll: &Poll,
     until: Instant,
@@ -338,7 +335,7 @@ async fn wait(
     let events = Events::write(&frames, &mut places, &poll.form);
     if tail.session.has_ended().is_none() && !gateway.context.draining.is_cancelled() {
         // Without room for it its next poll begins another session.
-        if let Ok(slot) = Client::session(poll.client.as_ref()) {
+        if let Ok(slot) = Client::session(client) {
             gateway.sessions.lingering.park(tail, places, slot);
         }
     }
@@ -443,8 +440,7 @@ fn answer(known: &Known, events: Events) -> Response {
     }
     let vary = (header::VARY, HeaderValue::from_static("accept"));
     let form = (header::CONTENT_TYPE, HeaderValue::from_static(events.content_type));
-    let sniff = (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    ([(header::ETAG, etag), cache, vary, form, sniff], events.body).into_response()
+    ([(header::ETAG, etag), cache, vary, form], events.body).into_response()
 }
 
 #[cfg(test)]

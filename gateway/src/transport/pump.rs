@@ -93,7 +93,6 @@ pub(super) async fn open<F: Framing>(
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(F::CONTENT_TYPE)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         // nginx buffers responses, unless it is told not to.
         (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];

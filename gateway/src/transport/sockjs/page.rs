@@ -63,7 +63,6 @@ impl Page {
         let answer = response.headers_mut();
         answer.insert(header::ETAG, self.tag.clone());
         answer.insert(header::CONTENT_SECURITY_POLICY, self.policy.clone());
-        answer.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response
     }
 }

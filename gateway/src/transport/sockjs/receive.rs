@@ -134,10 +134,7 @@ pub(super) fn answer(receiver: Receiver, framing: Framing, heartbeat: Duration, 
 }
 
 fn head(mut response: Response, content_type: HeaderValue) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, content_type);
-    // What a session says must not be taken for something else.
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     response
 }
 
