@@ -14,7 +14,7 @@ pub(crate) struct Echo;
 #[async_trait]
 impl Inside for Echo {
     async fn open(&self, _request: &Parts) -> Result<Box<dyn Exchange>, Refusal> {
-        Ok(Box::new(Heard(Queue::new(size))))
+        Ok(Box::new(Heard(Queue::new(Message::size))))
     }
 }
 
@@ -37,12 +37,5 @@ impl Exchange for Heard {
         most: usize,
     ) -> Poll<Result<(), Close>> {
         self.0.poll_take(cx, out, most).map(Ok)
-    }
-}
-
-fn size(message: &Message) -> usize {
-    match message {
-        Message::Text(text) => text.len(),
-        Message::Binary(bytes) => bytes.len(),
     }
 }

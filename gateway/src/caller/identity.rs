@@ -4,6 +4,8 @@ use daemon::lock::{LEAF, Lock};
 use proto::{DeviceId, TokenEnd, UserId};
 
 use crate::caller::rates::Payer;
+use crate::protocol::command::Command;
+use crate::protocol::failure::Failure;
 use crate::protocol::permissions::Permissions;
 use crate::protocol::scopes::Scopes;
 
@@ -54,9 +56,9 @@ impl LivePermissions {
         Self(Lock::new(permissions))
     }
 
-    /// What the newest token allows.
-    pub fn get(&self) -> Permissions {
-        self.0.lock().clone()
+    /// Fails with `forbidden` unless the newest token allows `user` the command.
+    pub fn permit(&self, user: &UserId, command: &Command) -> Result<(), Failure> {
+        self.0.lock().permit(user, command)
     }
 
     /// The scopes of the newest token.
@@ -67,5 +69,20 @@ impl LivePermissions {
     /// Sets what a new token allows.
     pub fn set(&self, permissions: Permissions) {
         *self.0.lock() = permissions;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scopes_of_a_connection_are_those_of_its_newest_token() {
+        let of = |text| Permissions { scopes: Scopes::parse(text), ..Permissions::default() };
+        let live = LivePermissions::new(of("service publish"));
+        for text in ["publish", "service", "service publish", ""] {
+            live.set(of(text));
+            assert_eq!(live.scopes(), Scopes::parse(text));
+        }
     }
 }

@@ -26,7 +26,7 @@ pub enum Message {
 
 impl Message {
     /// Bytes of its content.
-    pub(super) fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
             Self::Binary(bytes) => bytes.len(),

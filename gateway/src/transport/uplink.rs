@@ -146,7 +146,7 @@ impl Uplink {
         if acting.is_some() && !self.permissions.scopes().service {
             return Err(Failure::forbidden("`as` needs a token with the scope `service`"));
         }
-        self.permissions.get().permit(acting.as_ref().unwrap_or(&self.session.user), &command)?;
+        self.permissions.permit(acting.as_ref().unwrap_or(&self.session.user), &command)?;
         self.admit(Ordered { command, acting, reference })
     }
 

@@ -414,7 +414,7 @@ fn gather(
 
 /// What messages take here.
 fn weight(messages: &VecDeque<Message>) -> usize {
-    messages.iter().map(|message| size_of::<Message>() + message.len()).sum()
+    messages.iter().map(|message| size_of::<Message>() + message.size()).sum()
 }
 
 fn wake(waiting: &mut Option<Waker>) {
