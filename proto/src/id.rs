@@ -50,6 +50,11 @@ fn all(text: &str, good: impl Fn(u8) -> bool) -> bool {
     text.bytes().fold(true, |so_far, byte| so_far & good(byte))
 }
 
+/// Whether all characters of a text may stand in the id of a user or a device.
+pub(crate) fn has_only_name_characters(text: &str) -> bool {
+    all(text, |byte| NAME[usize::from(byte)])
+}
+
 fn is_word(text: &str, max: usize, alphabet: &Alphabet) -> bool {
     (1..=max).contains(&text.len()) && all(text, |byte| alphabet[usize::from(byte)])
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::id::FormError;
+use crate::id::{FormError, has_only_name_characters};
 
 /// Patterns of one list at most.
 pub const MAX_PATTERNS: usize = 100;
@@ -24,8 +24,7 @@ impl Pattern {
     /// Checks the form.
     pub fn parse(text: &str) -> Result<Self, FormError> {
         let name = text.strip_suffix('*').unwrap_or(text);
-        let good = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
-        if (1..=MAX_CHARACTERS).contains(&text.len()) && name.bytes().all(good) {
+        if (1..=MAX_CHARACTERS).contains(&text.len()) && has_only_name_characters(name) {
             return Ok(Self(text.to_owned()));
         }
         Err(RULE)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use daemon::Backoff;
 use store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -15,8 +16,8 @@ use crate::metrics;
 /// Milliseconds between two calls, at random, so that routers that were started
 /// together do not work at the same time.
 const PAUSE_MS: std::ops::Range<u64> = 800..1_200;
-/// The longest pause after a failure.
-const LONGEST: Duration = Duration::from_secs(3);
+/// The pauses after failures: the first, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
 /// The time between two log lines about failures.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
@@ -46,29 +47,35 @@ pub(crate) async fn run(store: Arc<dyn Store>, stop: CancellationToken) {
                 if archived.more {
                     pause = begun.elapsed().max(Duration::from_millis(1));
                 } else if archived.round {
-                    lag.store(u64::try_from(latest.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+                    lag.store(milliseconds(latest), Ordering::Relaxed);
                     latest = Duration::ZERO;
                 }
-                let late = u64::try_from(archived.late.as_millis()).unwrap_or(u64::MAX);
-                lag.fetch_max(late, Ordering::Relaxed);
+                lag.fetch_max(milliseconds(archived.late), Ordering::Relaxed);
             }
             Err(error) => {
                 metrics::ARCHIVE_FAILURES.add(&[], 1);
-                lag.fetch_max(
-                    u64::try_from(well.elapsed().as_millis()).unwrap_or(u64::MAX),
-                    Ordering::Relaxed,
-                );
+                lag.fetch_max(milliseconds(well.elapsed()), Ordering::Relaxed);
                 pause = failing.again(&error);
             }
         }
     }
 }
 
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Failures without a success in between.
-#[derive(Default)]
 struct Failing {
     count: u32,
     said: Option<Instant>,
+    backoff: Backoff,
+}
+
+impl Default for Failing {
+    fn default() -> Self {
+        Self { count: 0, said: None, backoff: Backoff::new(RETRY.0, RETRY.1) }
+    }
 }
 
 impl Failing {
@@ -86,6 +93,6 @@ impl Failing {
             self.said = Some(Instant::now());
             tracing::warn!(%error, failures = self.count, "messages are not archived; they stay in redis");
         }
-        (Duration::from_secs(1) * self.count.min(10)).min(LONGEST)
+        self.backoff.pause()
     }
 }

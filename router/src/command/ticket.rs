@@ -57,9 +57,7 @@ fn check(grant: &Grant) -> Result<()> {
         if patterns.len() > 2 * MAX_PATTERNS {
             return Err(Error::BadRequest(format!("`{name}` has more than {} names", 2 * MAX_PATTERNS)));
         }
-        let form = |pattern: &String| Pattern::parse(pattern).map(drop);
-        let checked = patterns.iter().try_for_each(form);
-        checked.map_err(|rule| Error::BadRequest(format!("`{name}` {rule}")))?;
+        patterns.iter().try_for_each(|pattern| field::<Pattern>(name, pattern).map(drop))?;
     }
     grant.scopes.iter().try_for_each(|scope| word("grant.scopes", scope).map(drop))?;
     number("grant.expires", grant.expires).map(drop)
