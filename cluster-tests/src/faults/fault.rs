@@ -11,18 +11,18 @@ use tokio::net::TcpStream;
 use super::store::StoreFault;
 use crate::{Between, Cluster, PATIENCE};
 
-/// A process of the cluster; the number says which gateway or router.
+/// A process of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// A gateway.
+    /// The gateway of this number, from 0.
     Gateway(usize),
-    /// A router.
+    /// The router of this number, from 0.
     Router(usize),
     /// The single Redis.
     Redis,
 }
 
-/// What breaks.
+/// One kind of thing that breaks, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// SIGKILL; mended by a start on the same data.
@@ -47,7 +47,7 @@ pub enum Fault {
     /// A process may open no more descriptors, and somebody has connections to it
     /// that would need them.
     Descriptors(Part),
-    /// What breaks in a store.
+    /// A fault of the store itself, or of its servers.
     Store(StoreFault),
     /// Each gateway and each router is stopped in an orderly way, one after
     /// another, and started again. Over when it has begun.

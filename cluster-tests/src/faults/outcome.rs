@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use loadtest::capacity::page::put;
 use loadtest::history::Report;
+use loadtest::results::today;
 
 /// Of one row.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -92,54 +94,18 @@ pub fn table(outcomes: &[Outcome]) -> String {
     text
 }
 
-/// Writes a table into a document, between its comments `faults NAME` and
-/// `/faults`, with the day, the seed and the command.
+/// Writes a table into a document, between its marks `faults NAME`, with the day, the
+/// seed and the command.
 pub fn record(file: &Path, name: &str, outcomes: &[Outcome], seed: u64, command: &str) -> Result<()> {
     let text = fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let days = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / (24 * 3600);
-    let body = format!("\n{}, seed {seed}, `{command}`:\n\n{}", date(days), table(outcomes));
-    let text = between(&text, &format!("<!-- faults {name} -->"), "<!-- /faults -->", &body)?;
+    let body = format!("\n{}, seed {seed}, `{command}`:\n\n{}", today(), table(outcomes));
+    let text = put(&text, &format!("faults {name}"), &body)?;
     fs::write(file, text).with_context(|| format!("{} cannot be written", file.display()))
-}
-
-fn between(text: &str, open: &str, close: &str, body: &str) -> Result<String> {
-    let (before, rest) = text.split_once(open).with_context(|| format!("{open} is not there"))?;
-    let (_, after) = rest.split_once(close).with_context(|| format!("{close} is not there"))?;
-    Ok(format!("{before}{open}\n{body}{close}{after}"))
-}
-
-/// The date of a day after 1970-01-01, in the proleptic Gregorian calendar.
-fn date(mut days: u64) -> String {
-    let mut year = 1970;
-    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    while days >= 365 + u64::from(leap(year)) {
-        days -= 365 + u64::from(leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(leap(year));
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    format!("{year}-{month:02}-{:02}", days + 1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn days_have_their_dates() {
-        for (days, text) in
-            [(0, "1970-01-01"), (59, "1970-03-01"), (11_016, "2000-02-29"), (20_787, "2026-11-30")]
-        {
-            assert_eq!(date(days), text);
-        }
-    }
 
     #[test]
     fn a_table_has_a_line_a_row_and_their_sum() {
@@ -161,13 +127,5 @@ mod tests {
                 "| all | 6 | 4 | 1 | 0 | 0 | 0 | failed |"
             ]
         );
-    }
-
-    #[test]
-    fn a_document_keeps_what_stands_around_the_table() {
-        let text = "a\n<!-- faults x -->\nold\n<!-- /faults -->\nb\n";
-        let new = between(text, "<!-- faults x -->", "<!-- /faults -->", "new\n").unwrap();
-        assert_eq!(new, "a\n<!-- faults x -->\nnew\n<!-- /faults -->\nb\n");
-        assert!(between(text, "<!-- faults y -->", "<!-- /faults -->", "new\n").is_err());
     }
 }

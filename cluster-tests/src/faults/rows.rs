@@ -15,7 +15,7 @@ use crate::{Between, Builder, Cluster, StoreKind};
 pub struct Row {
     /// What it is called with, and listed as.
     pub name: String,
-    /// On what.
+    /// The cluster on which it happens.
     pub stage: Stage,
     /// One after another, each after the one before has healed.
     pub trials: Vec<Trial>,
@@ -53,7 +53,7 @@ pub enum Stage {
 /// A fault, and how long it lasts.
 #[derive(Debug, Clone, Copy)]
 pub struct Trial {
-    /// What breaks.
+    /// The fault that begins first.
     pub fault: Fault,
     /// What breaks together with it.
     pub also: Option<Fault>,
@@ -109,7 +109,7 @@ const SECONDS_14: Duration = Duration::from_secs(14);
 /// Longer than the silence of 30 s after which a router ends a link.
 const SECONDS_35: Duration = Duration::from_secs(35);
 
-/// All rows.
+/// The rows of the matrix, in the order in which they are run.
 pub fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     rows.extend(deaths());

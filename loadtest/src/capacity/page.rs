@@ -71,8 +71,9 @@ fn measured() -> bus::Plan {
     }
 }
 
-/// Puts a text between `<!-- name -->` and `<!-- /name -->`.
-pub(crate) fn put(page: &str, name: &str, text: &str) -> Result<String> {
+/// A document with this text between its marks `<!-- name -->` and `<!-- /name -->`.
+/// Fails if one of them is missing.
+pub fn put(page: &str, name: &str, text: &str) -> Result<String> {
     let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
     let (before, rest) = page.split_once(&open).with_context(|| format!("no mark `{name}`"))?;
     let (_, after) = rest.split_once(&close).with_context(|| format!("no end of `{name}`"))?;

@@ -9,11 +9,8 @@ use tokio::time::Instant;
 
 use super::Plan;
 use super::caller::Asked;
+use crate::capacity::page::put;
 use crate::results::{self, Machine};
-
-/// Where the table stands in a page.
-const BEGIN: &str = "<!-- overload -->";
-const END: &str = "<!-- /overload -->";
 
 /// Everything.
 #[derive(Debug)]
@@ -81,12 +78,9 @@ impl Table {
     /// Puts it into a page, in place of the one that is there.
     pub fn record(&self, page: &Path) -> Result<()> {
         let text = std::fs::read_to_string(page).with_context(|| page.display().to_string())?;
-        let place = || format!("{} has no `{BEGIN}` and `{END}`", page.display());
-        let (before, rest) = text.split_once(BEGIN).with_context(place)?;
-        let (_, after) = rest.split_once(END).with_context(place)?;
-        let measured = format!("Measured on {} on {}.", results::today(), Machine::this());
-        std::fs::write(page, format!("{before}{BEGIN}\n{measured}\n\n{self}{END}{after}"))?;
-        Ok(())
+        let table = format!("Measured on {} on {}.\n\n{self}", results::today(), Machine::this());
+        let text = put(&text, "overload", &table).with_context(|| page.display().to_string())?;
+        Ok(std::fs::write(page, text)?)
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) fn says(program: &str, arguments: &[&str]) -> String {
 }
 
 /// Today, as `2026-11-30`.
-pub(crate) fn today() -> String {
+pub fn today() -> String {
     says("date", &["-u", "+%F"])
 }
 

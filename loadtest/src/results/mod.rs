@@ -19,8 +19,8 @@ use std::sync::LazyLock;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-pub use machine::Machine;
-pub(crate) use machine::{own_version, redis_version, says, today};
+pub use machine::{Machine, today};
+pub(crate) use machine::{own_version, redis_version, says};
 pub use table::{Cell, Row, Table};
 
 /// Below the repository's folder.
