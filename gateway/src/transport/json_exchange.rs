@@ -94,6 +94,6 @@ impl Exchange for JsonExchange {
     }
 
     fn hold(&mut self, bytes: usize) -> Result<(), Refusal> {
-        self.0.hold(bytes)
+        self.0.hold(bytes).map_err(refusal)
     }
 }

@@ -292,7 +292,7 @@ impl Socket for SessionSocket {
     }
 
     fn hold(&mut self, bytes: usize) -> Result<(), Refusal> {
-        self.session.hold(bytes)
+        self.session.hold(bytes).map_err(refusal)
     }
 
     fn poll_say(

@@ -77,6 +77,12 @@ impl TwoWay {
         Poll::Pending
     }
 
+    /// How many commands may be given before [`Self::poll_ready`] is asked again.
+    pub(super) fn room(&self) -> usize {
+        let most = self.gateway.config.limits.commands_in_flight;
+        if self.uplink.is_holding() { 0 } else { self.tail.session.room_for_commands(most) }
+    }
+
     /// Gives the session a command, or something that is none. What comes after its
     /// end is not begun, and so it is not answered.
     pub(super) fn hear(&mut self, give: impl FnOnce(&mut Uplink) -> Option<End>) {
@@ -115,13 +121,35 @@ impl TwoWay {
         next
     }
 
-    /// So many bytes are held now that are not heard yet.
-    pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Refusal> {
-        self.held.hold(bytes).map_err(refusal)
+    /// So many bytes are held now that are not heard yet. Fails when there is no room
+    /// for them.
+    pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.held.hold(bytes)
+    }
+
+    /// Tells the client of a failure that is of no command.
+    pub(super) fn answer(&self, failure: Failure) {
+        self.tail.session.command_begins();
+        self.tail.session.answer(Frame::Error(None, Box::new(failure)));
+    }
+
+    /// Waits until only the goodbye is left, while no frames can be written.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.poll_tick(cx).is_some() {
+            return Poll::Ready(());
+        }
+        if self.tail.session.poll_over(cx).is_some() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Ends here: the client is silent, or has not taken what it was told. Returns why:
+    /// the session may have ended before.
+    pub(super) fn lose(&mut self) -> End {
+        self.open.end = self.tail.session.has_ended().unwrap_or(End::HeartbeatMissed);
+        self.open.end
     }
 
     /// Ends the session, once what has begun is answered.
-    fn end(&mut self, end: End) {
+    pub(super) fn end(&mut self, end: End) {
         self.tail.session.end(end);
         let within = self.gateway.config.limits.command_timeout * 2;
         self.last.get_or_insert_with(|| Instant::now() + within);

@@ -18,7 +18,8 @@ use super::refusal::Refusal;
 use super::server::Server;
 use crate::accept::Upgrade;
 use crate::transport::inside::{Close, Message};
-use crate::transport::websocket::carry::{Framing, Start, Terms, carry, carry_on, say_goodbye};
+use crate::transport::websocket::carry::{Framing, Start, carry, carry_on};
+use crate::transport::websocket::connection::{Terms, say_goodbye};
 use crate::transport::websocket::socket::Socket;
 use crate::transport::websocket::{codec, handshake};
 
@@ -55,7 +56,7 @@ pub(super) fn upgrade(
             take_over(&server, &client, upgrade).await;
         } else if let Ok(upgraded) = upgrade.begun().await {
             let mut socket = Socket::new(upgraded, server.settings.max_payload);
-            say_goodbye(&mut socket, &NOT_TAKEN).await;
+            say_goodbye(&mut socket, NOT_TAKEN).await;
         }
     });
     Ok(handshake::answer(accept, None))
@@ -68,7 +69,7 @@ async fn take_over(server: &Server, client: &Client, upgrade: Upgrade) {
     let exchange = probed.ok().flatten().and_then(|()| client.upgrade());
     let Some((exchange, heartbeat, unheard)) = exchange else {
         client.give_up_upgrade();
-        return say_goodbye(&mut socket, &NOT_TAKEN).await;
+        return say_goodbye(&mut socket, NOT_TAKEN).await;
     };
     let start = Start { ask: heartbeat.asks_next(), unheard };
     carry_on(socket, exchange, Packets { first: None }, terms(server), start).await;

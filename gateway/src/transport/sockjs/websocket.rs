@@ -10,7 +10,8 @@ use http::StatusCode;
 use super::frame::{Frame, messages_of_text};
 use super::{Service, refuse, text};
 use crate::transport::inside::{Close, Message};
-use crate::transport::websocket::carry::{Framing, Plain, Terms, carry};
+use crate::transport::websocket::carry::{Framing, Plain, carry};
+use crate::transport::websocket::connection::Terms;
 use crate::transport::websocket::handshake;
 
 /// For a client that sends what is no frame of SockJS's.

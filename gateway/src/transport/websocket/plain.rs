@@ -10,7 +10,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use tokio_util::task::TaskTracker;
 
-use super::carry::{Plain, Terms, carry};
+use super::carry::{Plain, carry};
+use super::connection::Terms;
 use super::handshake;
 use crate::transport::inside::Inside;
 
