@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use fred::types::RespVersion;
 use fred::types::config::{
-    Config as FredConfig, ConnectionConfig, PerformanceConfig, ReconnectError, ReconnectPolicy, TcpConfig,
-    TlsConnector, UnresponsiveConfig,
+    Config as FredConfig, ConnectionConfig, PerformanceConfig, ReconnectError, ReconnectPolicy, Server,
+    ServerConfig, TcpConfig, TlsConnector, UnresponsiveConfig,
 };
 
 use crate::{Error, Result, Url};
@@ -72,6 +72,14 @@ impl Address {
         self.fred.server.is_clustered()
     }
 
+    /// The server, where there is one alone: nobody has to look for the primary.
+    pub(super) fn alone(&self) -> Option<&Server> {
+        match &self.fred.server {
+            ServerConfig::Centralized { server } => Some(server),
+            _ => None,
+        }
+    }
+
     /// Whether the URL has `steps=separate`.
     pub(super) fn separate(&self) -> bool {
         self.separate
@@ -107,8 +115,8 @@ impl Address {
         )
     }
 
-    /// A client for a subscription, not connected yet. It speaks RESP3, where a
-    /// subscribed connection may send other commands, too.
+    /// A client for a subscription in a Cluster, not connected yet. It speaks RESP3,
+    /// where a subscribed connection may send other commands, too.
     pub(super) fn subscriber(&self) -> fred::clients::SubscriberClient {
         let mut config = self.fred.clone();
         config.version = RespVersion::RESP3;
@@ -176,10 +184,10 @@ mod tests {
 
     #[test]
     fn the_scheme_says_what_kind_of_deployment_it_is() {
-        assert!(!parse("redis://localhost").unwrap().is_cluster());
+        assert_eq!(parse("redis://localhost").unwrap().alone(), Some(&Server::new("localhost", 6379)));
         assert!(parse("redis-cluster://a:1?node=b:2").unwrap().is_cluster());
         let sentinel = parse("redis-sentinel://u:p@a:1?service=main&node=b:2").unwrap();
-        assert!(sentinel.fred.server.is_sentinel());
+        assert!(sentinel.fred.server.is_sentinel() && sentinel.alone().is_none());
         assert_eq!(sentinel.fred.server.hosts().len(), 2);
         assert_eq!(sentinel.fred.username.as_deref(), Some("u"));
     }

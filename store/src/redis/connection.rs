@@ -16,7 +16,7 @@ use proto::Bound;
 use smallvec::{SmallVec, smallvec};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use super::address::Address;
 use super::doubt::Doubt;
 use super::key::{Bucket, COMMON_TAG};
-use super::pipeline::{Outcome, Pipeline};
+use super::pipeline::{Names, Outcome, Pipeline};
 use super::reply::Row;
 use super::resp::{Reply, put_command, put_value, put_word};
 use super::script::Script;
@@ -88,7 +88,7 @@ pub(super) struct Connection {
 /// How commands get to Redis.
 #[derive(Clone)]
 enum Way {
-    /// To the one server that fred has found.
+    /// To the one server that there is, or that fred has found.
     Pipeline(Pipeline),
     /// To the primaries of a Cluster, each command to that of its slot.
     Cluster(Client),
@@ -134,24 +134,27 @@ impl Connection {
         tasks: &TaskTracker,
         shutdown: &CancellationToken,
     ) -> Self {
+        if let Some(server) = address.alone() {
+            let pipeline = Pipeline::new(trouble);
+            let names = Names::Alone(server.clone());
+            tasks.spawn(pipeline.clone().run(address.clone(), names, shutdown.clone()));
+            tasks.spawn(watchdog::watch_alone(pipeline.clone(), trouble, shutdown.clone()));
+            return Self::over(Way::Pipeline(pipeline), address, trouble);
+        }
         let client = address.client();
         tasks.spawn(watchdog::note_errors(client.error_rx(), trouble, shutdown.clone()));
-        let way = match address.is_cluster() {
-            true => Way::Cluster(client.clone()),
-            false => {
-                let pipeline = Pipeline::new(trouble);
-                let connecting =
-                    pipeline.clone().run(address.clone(), client.reconnect_rx(), shutdown.clone());
-                tasks.spawn(connecting);
-                Way::Pipeline(pipeline)
-            }
-        };
+        let pipeline = (!address.is_cluster()).then(|| Pipeline::new(trouble));
+        if let Some(pipeline) = &pipeline {
+            let names = Names::Fred(client.reconnect_rx());
+            tasks.spawn(pipeline.clone().run(address.clone(), names, shutdown.clone()));
+        }
         client.connect();
-        let pipeline = match &way {
-            Way::Pipeline(pipeline) => Some(pipeline.clone()),
-            Way::Cluster(_) => None,
-        };
-        tasks.spawn(watchdog::watch(client, pipeline, trouble, shutdown.clone()));
+        tasks.spawn(watchdog::watch(client.clone(), pipeline.clone(), trouble, shutdown.clone()));
+        let way = pipeline.map_or_else(|| Way::Cluster(client), Way::Pipeline);
+        Self::over(way, address, trouble)
+    }
+
+    fn over(way: Way, address: &Address, trouble: &'static Trouble) -> Self {
         Self { way, timeout: address.timeout(), trouble, doubt: Doubt::default() }
     }
 
@@ -166,6 +169,15 @@ impl Connection {
 
     pub(super) fn is_cluster(&self) -> bool {
         matches!(self.way, Way::Cluster(_))
+    }
+
+    /// The server of the connection that there is, as it changes. Nothing for a
+    /// Cluster.
+    pub(super) fn server(&self) -> Option<watch::Receiver<Option<Server>>> {
+        match &self.way {
+            Way::Pipeline(pipeline) => Some(pipeline.server()),
+            Way::Cluster(_) => None,
+        }
     }
 
     pub(super) fn is_connected(&self) -> bool {

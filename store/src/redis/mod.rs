@@ -9,7 +9,7 @@
 //! `filing`, `announce`, `doubt`, `repair` and `rewrite`. Then reading: `session`, `inbox`,
 //! `conversation`, with `archive` for what has left (`copier`, `settling`). Then marks: `mark`, `acknowledge` and, on a single server,
 //! `deliver`. Then `upkeep` (incarnation, live nodes) and `bus` (a node's
-//! subscription, with `tracking`), and `peers` (how gateways find each other).
+//! subscription, with its `ear` and `tracking`), and `peers` (how gateways find each other).
 
 mod acknowledge;
 mod address;
@@ -24,6 +24,7 @@ mod copier;
 mod deliver;
 mod dial;
 mod doubt;
+mod ear;
 mod fetch;
 mod filing;
 mod inbox;

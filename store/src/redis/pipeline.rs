@@ -1,7 +1,7 @@
 //! Our own connection to one Redis server. Callers write commands into its buffer,
 //! all that gathers there is written at once, and replies come in the order of the
-//! commands. fred says which server it is: whenever fred has connected, this
-//! connection is made anew, to the same server.
+//! commands. A server that is alone is known. Behind Sentinel fred says which one it
+//! is: whenever fred has connected, this connection is made anew, to the same server.
 //!
 //! ```text
 //! call, tell ──▶ unwritten ──▶ Exchange ──▶ redis
@@ -66,7 +66,8 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Woken when something was queued, or the connection is to end.
     work: AtomicWaker,
-    open: watch::Sender<bool>,
+    /// The server of the connection that there is.
+    open: watch::Sender<Option<Server>>,
     /// Notified when fred should connect anew, since the server is the wrong one.
     doubtful: Notify,
     trouble: &'static Trouble,
@@ -108,7 +109,7 @@ impl Pipeline {
         Self(Arc::new(Shared {
             queue: Mutex::default(),
             work: AtomicWaker::new(),
-            open: watch::Sender::new(false),
+            open: watch::Sender::new(None),
             doubtful: Notify::new(),
             trouble,
         }))
@@ -176,7 +177,12 @@ impl Pipeline {
     /// Returns once there is a connection.
     pub(super) async fn opened(&self) {
         // The sender is in `self`.
-        let _ = self.0.open.subscribe().wait_for(|open| *open).await;
+        let _ = self.0.open.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// The server of the connection that there is, as it changes.
+    pub(super) fn server(&self) -> watch::Receiver<Option<Server>> {
+        self.0.open.subscribe()
     }
 
     /// How many connections were made so far. It rises before the first command of
@@ -185,8 +191,8 @@ impl Pipeline {
         self.queue().made
     }
 
-    /// Gives the connection up, if there is one. The next is made when fred has
-    /// connected.
+    /// Gives the connection up, if there is one. Behind Sentinel the next is made when
+    /// fred has connected.
     pub(super) fn cut(&self, why: &'static str) {
         let mut queue = self.queue();
         if queue.open {
@@ -201,29 +207,24 @@ impl Pipeline {
         self.0.doubtful.notified().await;
     }
 
-    /// Keeps a connection to the server that fred names, until `shutdown`.
-    pub(super) async fn run(
-        self,
-        address: Address,
-        mut named: Receiver<Server>,
-        shutdown: CancellationToken,
-    ) {
+    /// Keeps a connection to the server that is named, until `shutdown`.
+    pub(super) async fn run(self, address: Address, mut names: Names, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = self.keep_connected(&address, &mut named) => {}
+            () = self.keep_connected(&address, &mut names) => {}
         }
         self.close("this process ends");
     }
 
     /// Ends when fred has ended.
-    async fn keep_connected(&self, address: &Address, named: &mut Receiver<Server>) {
-        let Some(mut server) = next(named).await else { return };
+    async fn keep_connected(&self, address: &Address, names: &mut Names) {
+        let Some(mut server) = names.first().await else { return };
         let mut delay = Duration::ZERO;
         loop {
             let begun = Instant::now();
             let end = tokio::select! {
                 end = self.connect(address, &server) => end,
-                newer = next(named) => {
+                newer = names.next() => {
                     // fred says itself what was wrong.
                     self.close("fred has connected anew");
                     match newer {
@@ -246,11 +247,11 @@ impl Pipeline {
             };
             // With some jitter.
             let pause = delay.mul_f64(rand::random_range(0.5..1.0));
-            let newer = match end {
-                End::Broken(_) => timeout(pause, next(named)).await,
-                End::Wrong(_) | End::Cut(_) => {
+            let newer = match (&end, &*names) {
+                (End::Broken(_), _) | (_, Names::Alone(_)) => timeout(pause, names.next()).await,
+                (End::Wrong(_) | End::Cut(_), Names::Fred(_)) => {
                     tokio::time::sleep(pause).await;
-                    timeout(NAMING, next(named)).await
+                    timeout(NAMING, names.next()).await
                 }
             };
             match newer {
@@ -274,7 +275,7 @@ impl Pipeline {
             queue.open = true;
             queue.made += 1;
         }
-        self.0.open.send_replace(true);
+        self.0.open.send_replace(Some(server.clone()));
         let mut exchange = Exchange::new(stream);
         std::future::poll_fn(|task| exchange.poll(self, task)).await
     }
@@ -287,7 +288,7 @@ impl Pipeline {
             queue.unwritten = BytesMut::new();
             std::mem::take(&mut queue.waiting)
         };
-        self.0.open.send_replace(false);
+        self.0.open.send_replace(None);
         for asker in waiting.into_iter().filter_map(|waiting| waiting.asker) {
             // Whoever asked may be gone.
             let _ = asker.send(Err(format!("the connection to redis ended: {why}")));
@@ -295,13 +296,31 @@ impl Pipeline {
     }
 }
 
-/// The next server that fred names; nothing when fred has ended.
-async fn next(named: &mut Receiver<Server>) -> Option<Server> {
-    loop {
-        match named.recv().await {
-            Ok(server) => return Some(server),
-            Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return None,
+/// Who says which server it is.
+pub(super) enum Names {
+    /// It is always this one.
+    Alone(Server),
+    /// fred, each time that it has connected.
+    Fred(Receiver<Server>),
+}
+
+impl Names {
+    async fn first(&mut self) -> Option<Server> {
+        match self {
+            Self::Alone(server) => Some(server.clone()),
+            Self::Fred(_) => self.next().await,
+        }
+    }
+
+    /// The next server that is named; nothing when fred has ended.
+    async fn next(&mut self) -> Option<Server> {
+        let Self::Fred(named) = self else { return std::future::pending().await };
+        loop {
+            match named.recv().await {
+                Ok(server) => return Some(server),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
         }
     }
 }

@@ -1,10 +1,10 @@
-//! One node's subscription to the bus: two connections (one subscribed, one for
-//! the lease), a task that reads the channel, and a task that each second
-//! renews the lease and publishes a nonce.
+//! One node's subscription to the bus: two connections (an ear, which has subscribed,
+//! and one for the lease), a task that takes what the ear hears, and a task that each
+//! second renews the lease and publishes a nonce.
 //!
 //! ```text
-//!   lease task ──lease, then nonce────▶ Redis ──channel──▶ reading task ──▶ next()
-//!        └───────────────── ticks ───────────────────────────────┘
+//!   lease task ──lease, then nonce────▶ Redis ──channel──▶ ear ──▶ reading task ──▶ next()
+//!        └───────────────────────── ticks ──────────────────────────────┘
 //! ```
 
 use std::collections::VecDeque;
@@ -14,23 +14,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fred::clients::SubscriberClient;
-use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
-use fred::types::Message as Published;
 use prost::Message as _;
 use proto::NodeIncarnation;
 use proto::wire::Envelope;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::address::Address;
-use super::connection::{Connection, channel};
+use super::connection::Connection;
+use super::ear::{Ear, Heard};
 use super::tracking::Tracking;
-use super::watchdog::connected;
 use super::{script, write};
 use crate::{BusItem, Error, Loss, Result, Subscription, trouble};
 
@@ -80,7 +75,7 @@ impl RedisSubscription {
         let guard = end.clone().drop_guard();
         // Not `end`: the lease is given back on this connection after that.
         let connection = CancellationToken::new();
-        let lease = Lease {
+        let mut lease = Lease {
             connection: Connection::open(address, &trouble::BUS, tasks, &connection),
             _connection: connection.drop_guard(),
             node: node.clone(),
@@ -88,10 +83,7 @@ impl RedisSubscription {
             number: 0,
             unbroken: Unbroken::since(Instant::now()),
         };
-        let client = address.subscriber();
-        let mut messages = client.message_rx();
-        client.connect();
-        let ear = Ear { client, channel: channel(node.as_str()), cluster: address.is_cluster() };
+        let mut ear = Ear::open(address, node.as_str(), &lease.connection, tasks);
         let healthy = Arc::new(AtomicBool::new(true));
         let (give, heard) = mpsc::channel(UNTAKEN);
         let mut hearing = Hearing {
@@ -102,37 +94,24 @@ impl RedisSubscription {
             healthy: healthy.clone(),
         };
         let begun = timeout(address.timeout().max(CONNECT), async {
-            connected(&ear.client).await;
-            ear.listen().await?;
-            let mut lease = lease;
-            // fred returns before Redis has subscribed: only a nonce that comes
-            // back proves it.
+            lease.connection.connected(CONNECT).await?;
+            // Only a nonce that comes back proves that the ear hears.
             while hearing.nonces.heard == 0 {
                 lease.renew().await?;
-                match timeout(FIRST, messages.recv()).await {
-                    Ok(Ok(message)) => hearing.message(message),
-                    Ok(Err(_)) => return Err(Error::Unavailable("the connection broke".into())),
-                    Err(_) => {}
+                if let Ok(Heard::Message(message)) = timeout(FIRST, ear.next()).await {
+                    hearing.message(message);
                 }
             }
             // That there was none before is no loss.
             lease.unbroken = Unbroken::since(Instant::now());
-            Ok(lease)
+            Ok(())
         });
-        let lease = match begun.await {
-            Ok(Ok(lease)) => lease,
-            failed => {
-                tasks.spawn(quit(ear.client));
-                return Err(match failed {
-                    Ok(Err(error)) => error,
-                    _ => Error::Unavailable(
-                        trouble::BUS.now().unwrap_or_else(|| "could not subscribe in time".into()),
-                    ),
-                });
-            }
-        };
+        let begun = begun.await.unwrap_or_else(|_| {
+            Err(Error::Unavailable(trouble::BUS.now().unwrap_or_else(|| "could not subscribe in time".into())))
+        });
+        begun?;
         let (tick, ticks) = mpsc::channel(4);
-        tasks.spawn(hear(ear, messages, ticks, hearing, end.clone()));
+        tasks.spawn(hear(ear, ticks, hearing, end.clone()));
         tasks.spawn(hold(lease, tick, end));
         Ok(Self { heard, healthy, _end: guard })
     }
@@ -141,26 +120,17 @@ impl RedisSubscription {
 /// Hears one message that is published to a channel of its own; nothing is
 /// written. Fails when none is heard in time.
 pub(super) async fn hear_once(address: &Address, connection: &Connection) -> Result<()> {
-    let client = address.subscriber();
-    let mut messages = client.message_rx();
-    client.connect();
     let node = format!("check-{:016x}", rand::random::<u64>());
-    let ear = Ear { client, channel: channel(&node), cluster: address.is_cluster() };
+    let mut ear = Ear::open(address, &node, connection, &TaskTracker::new());
     let heard = timeout(address.timeout().max(CONNECT), async {
-        connected(&ear.client).await;
-        ear.listen().await?;
         loop {
             connection.publish(&node, Bytes::from_static(b"check")).await?;
-            match timeout(FIRST, messages.recv()).await {
-                Ok(Ok(_)) => return Ok(()),
-                Ok(Err(_)) => return Err(Error::Unavailable("the connection broke".into())),
-                Err(_) => {}
+            if let Ok(Heard::Message(_)) = timeout(FIRST, ear.next()).await {
+                return Ok(());
             }
         }
     });
-    let heard = heard.await;
-    quit(ear.client).await;
-    heard.unwrap_or_else(|_| {
+    heard.await.unwrap_or_else(|_| {
         let why = trouble::BUS.now();
         Err(Error::Unavailable(why.unwrap_or_else(|| "what is published is not heard".into())))
     })
@@ -251,32 +221,6 @@ async fn hold(mut lease: Lease, ticks: mpsc::Sender<Option<Tick>>, end: Cancella
     let _ = timeout(RENEW, lease.connection.run_common(&script::RELEASE, vec![node])).await;
 }
 
-struct Ear {
-    client: SubscriberClient,
-    channel: String,
-    cluster: bool,
-}
-
-impl Ear {
-    async fn listen(&self) -> Result<()> {
-        let done = match self.cluster {
-            true => self.client.ssubscribe(self.channel.as_str()).await,
-            false => self.client.subscribe(self.channel.as_str()).await,
-        };
-        done.map_err(|error| Error::Unavailable(error.details().to_owned()))
-    }
-
-    /// Connects again and subscribes: whatever made the subscription deaf (a
-    /// moved slot, a primary that hangs), new connections work.
-    async fn renew(&self) -> Result<()> {
-        timeout(RENEW * 4, self.client.force_reconnection())
-            .await
-            .map_err(|_| Error::Unavailable("could not connect anew in time".into()))?
-            .map_err(|error| Error::Unavailable(error.details().to_owned()))?;
-        self.listen().await
-    }
-}
-
 /// Which of our nonces have come back.
 struct Nonces {
     salt: u32,
@@ -295,8 +239,7 @@ struct Hearing {
 }
 
 impl Hearing {
-    fn message(&mut self, message: Published) {
-        let Some(bytes) = message.value.into_bytes() else { return };
+    fn message(&mut self, bytes: Bytes) {
         let envelope = match Envelope::decode(bytes) {
             Ok(envelope) => envelope,
             Err(error) => {
@@ -376,64 +319,35 @@ impl Hearing {
     }
 }
 
-/// The reading task. In order of priority: the end; a reconnection or moved
-/// slots, after which the subscription is gone; a tick, which may find the
-/// subscription deaf; an envelope.
+/// The reading task. In order of priority: the end; a tick, which may find the ear
+/// deaf; what the ear hears.
 async fn hear(
-    ear: Ear,
-    mut messages: Receiver<Published>,
+    mut ear: Ear,
     mut ticks: mpsc::Receiver<Option<Tick>>,
     mut hearing: Hearing,
     end: CancellationToken,
 ) {
-    let mut reconnects = ear.client.reconnect_rx();
-    let mut moves = ear.client.cluster_change_rx();
-    // Our own reconnections are reported, too.
-    let mut subscribed = true;
     loop {
         tokio::select! {
             biased;
             () = end.cancelled() => break,
-            reconnected = reconnects.recv() => {
-                if matches!(reconnected, Err(RecvError::Closed)) {
-                    break;
-                }
-                subscribed = ear.listen().await.is_ok();
-                hearing.lost(Loss::Deaf);
-            }
-            moved = moves.recv() => {
-                if matches!(moved, Err(RecvError::Closed)) {
-                    break;
-                }
-                subscribed = ear.listen().await.is_ok();
-                hearing.lost(Loss::Deaf);
-            }
             tick = ticks.recv() => {
-                let deaf = hearing.tick(tick.flatten());
-                if deaf || (!subscribed && ear.client.is_connected()) {
+                if hearing.tick(tick.flatten()) {
                     tracing::warn!("the bus is not heard: subscribing anew");
-                    subscribed = tokio::select! {
-                        () = end.cancelled() => break,
-                        renewed = ear.renew() => renewed.is_ok(),
-                    };
-                    reconnects = reconnects.resubscribe();
+                    ear.renew();
                     hearing.nonces.published = 0;
+                    // It may stay deaf for long, and what was announced can be read.
                     hearing.lost(Loss::Deaf);
                 }
             }
-            message = messages.recv() => match message {
-                Ok(message) => hearing.message(message),
-                Err(RecvError::Lagged(_)) => hearing.lost(Loss::Lagged),
-                Err(RecvError::Closed) => break,
+            heard = ear.next() => match heard {
+                Heard::Message(message) => hearing.message(message),
+                Heard::Deaf => hearing.lost(Loss::Deaf),
+                Heard::Lagged => hearing.lost(Loss::Lagged),
             },
         }
     }
     hearing.healthy.store(false, Ordering::Relaxed);
-    quit(ear.client).await;
-}
-
-async fn quit(client: SubscriberClient) {
-    let _ = timeout(Duration::from_millis(200), client.quit()).await;
 }
 
 #[cfg(test)]

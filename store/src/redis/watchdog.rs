@@ -9,6 +9,7 @@ use fred::types::config::Server;
 use futures_util::future::try_join_all;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +61,28 @@ pub(super) async fn note_errors(
     }
 }
 
+/// Pings a server that is alone, and gives the connection up when it hangs.
+pub(super) async fn watch_alone(pipeline: Pipeline, trouble: &'static Trouble, shutdown: CancellationToken) {
+    let mut tick = ticks();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let own = tokio::select! {
+            () = shutdown.cancelled() => return,
+            own = ping_pipeline(Some(&pipeline)) => own,
+        };
+        judge(None, own, Some(&pipeline), trouble);
+    }
+}
+
+fn ticks() -> tokio::time::Interval {
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tick
+}
+
 /// Pings the primaries, and connects again when one hangs. fred's own timer is
 /// restarted by every write, so it never fires while something is written to the
 /// primary that hangs.
@@ -73,8 +96,7 @@ pub(super) async fn watch(
     trouble: &'static Trouble,
     shutdown: CancellationToken,
 ) {
-    let mut tick = tokio::time::interval(Duration::from_millis(500));
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tick = ticks();
     loop {
         let wrong = async {
             match &pipeline {
@@ -106,17 +128,27 @@ async fn is_hung(client: &Client, pipeline: Option<&Pipeline>, trouble: &'static
             false => None,
         }
     };
-    let own = async {
-        match pipeline.filter(|pipeline| pipeline.is_open()) {
-            Some(pipeline) => Some(timeout(HUNG, pipeline.ping()).await.map(|done| done.is_ok())),
-            None => None,
-        }
-    };
-    let (fred, own) = tokio::join!(fred, own);
-    if matches!(fred, Some(Ok(true))) && (pipeline.is_none() || matches!(own, Some(Ok(true)))) {
+    let (fred, own) = tokio::join!(fred, ping_pipeline(pipeline));
+    judge(Some(fred), own, pipeline, trouble)
+}
+
+/// What became of a ping: whether it was answered well; an error where it was not
+/// answered in time. Nothing where there is no connection.
+type Pinged = Option<std::result::Result<bool, Elapsed>>;
+
+async fn ping_pipeline(pipeline: Option<&Pipeline>) -> Pinged {
+    let pipeline = pipeline.filter(|pipeline| pipeline.is_open())?;
+    Some(timeout(HUNG, pipeline.ping()).await.map(|done| done.is_ok()))
+}
+
+/// Notes what pings say, and gives up a pipeline when something hangs: then true.
+/// `fred` and `pipeline`: those that there are.
+fn judge(fred: Option<Pinged>, own: Pinged, pipeline: Option<&Pipeline>, trouble: &'static Trouble) -> bool {
+    let is_well = |pinged: &Pinged| matches!(pinged, Some(Ok(true)));
+    if fred.as_ref().is_none_or(is_well) && (pipeline.is_none() || is_well(&own)) {
         trouble.connected();
     }
-    let hung = matches!(fred, Some(Err(_))) || matches!(own, Some(Err(_)));
+    let hung = matches!(fred, Some(Some(Err(_)))) || matches!(own, Some(Err(_)));
     if hung {
         trouble.no_connection("no answer to a ping");
         tracing::warn!(after = ?HUNG, "redis does not answer: connecting anew");

@@ -30,7 +30,7 @@ impl Stage {
         let url = Url::Redis("redis://user:word@127.0.0.1/3".parse().unwrap());
         let address = Address::parse(&url, PATIENCE).unwrap();
         let end = CancellationToken::new();
-        TaskTracker::new().spawn(pipeline.clone().run(address, names, end.clone()));
+        TaskTracker::new().spawn(pipeline.clone().run(address, Names::Fred(names), end.clone()));
         let stage = Self { pipeline, listener, named, _end: end.drop_guard() };
         stage.name();
         stage
