@@ -1,12 +1,59 @@
-//! The bytes of a connection that was accepted, with or without TLS.
+//! Where connections come from, and the bytes of one that was accepted, with or
+//! without TLS.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio_rustls::server::TlsStream;
+
+/// What bytes go over that is no socket of the kernel.
+pub trait Bytes: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Unpin> Bytes for T {}
+
+/// Where connections come from.
+#[derive(Debug)]
+pub enum Listener {
+    /// A socket of the kernel.
+    Tcp(TcpListener),
+    /// A simulation, which has a network of its own.
+    Given(mpsc::Receiver<(Box<dyn Bytes>, SocketAddr)>),
+}
+
+/// A connection that has come.
+#[derive(Debug)]
+pub enum Accepted {
+    /// From a [`Listener::Tcp`].
+    Tcp(TcpStream),
+    /// From a [`Listener::Given`]: it goes without TLS.
+    Given(Box<dyn Bytes>),
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        Self::Tcp(listener)
+    }
+}
+
+impl Listener {
+    /// The next connection, and who made it.
+    pub async fn accept(&mut self) -> io::Result<(Accepted, SocketAddr)> {
+        match self {
+            Self::Tcp(listener) => {
+                listener.accept().await.map(|(stream, peer)| (Accepted::Tcp(stream), peer))
+            }
+            Self::Given(given) => match given.recv().await {
+                Some((stream, peer)) => Ok((Accepted::Given(stream), peer)),
+                None => std::future::pending().await,
+            },
+        }
+    }
+}
 
 /// A peer's socket.
 #[derive(Debug)]
@@ -15,6 +62,8 @@ pub enum Stream {
     Plain(TcpStream),
     /// Boxed: plain sockets do not need the memory.
     Tls(Box<TlsStream<TcpStream>>),
+    /// No socket of the kernel.
+    Given(Box<dyn Bytes>),
 }
 
 impl AsyncRead for Stream {
@@ -26,6 +75,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Given(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
@@ -35,6 +85,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Given(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -46,6 +97,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Given(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 
@@ -53,6 +105,7 @@ impl AsyncWrite for Stream {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
+            Self::Given(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -60,6 +113,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Given(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -67,6 +121,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Given(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use axum::Router;
 use daemon::Tasks;
 use daemon::internal_tls::InternalTls;
+use daemon::stream::Listener;
 use proto::NodeIncarnation;
 use store::Bus;
 use tokio::net::TcpListener;
@@ -38,6 +39,9 @@ pub enum RouterSource {
     Urls(Vec<RouterUrl>),
     /// In this process.
     Local(Arc<dyn Dial>),
+    /// Those that are dialled so: where they are reached in another way than over the
+    /// kernel's TCP.
+    Dialled(Vec<Arc<dyn Dial>>),
 }
 
 /// A gateway that has been put together and connects to its surroundings.
@@ -70,6 +74,9 @@ impl Node {
                 routers.discover(urls, config.internal_tls.clone(), &tracker, stop.clone())
             }
             RouterSource::Local(dial) => routers.add(dial, &tracker, stop.clone()),
+            RouterSource::Dialled(all) => {
+                all.into_iter().for_each(|dial| routers.add(dial, &tracker, stop.clone()));
+            }
         }
         config.warn();
         let auth = Authenticator::new(&config.auth)?;
@@ -106,7 +113,7 @@ impl Node {
     /// closed within `drain`. `more` are routes beside the gateway's own.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listener: impl Into<Listener>,
         more: Router<Arc<Gateway>>,
         drain: Duration,
         shutdown: CancellationToken,

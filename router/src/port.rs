@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use daemon::internal_tls::InternalTls;
 use daemon::log_limit::LogLimit;
-use daemon::stream::Stream;
+use daemon::stream::{Accepted, Listener, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -53,7 +53,7 @@ impl Default for Port {
 
 /// Accepts until `shutdown`. Its tasks are on `tracker`.
 pub(crate) fn listen(
-    listener: TcpListener,
+    listener: Listener,
     port: Port,
     tracker: &TaskTracker,
     shutdown: CancellationToken,
@@ -80,10 +80,11 @@ struct Doorkeeper {
 }
 
 impl Doorkeeper {
-    async fn accept(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
+    async fn accept(self: Arc<Self>, mut listener: Listener, tasks: TaskTracker) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => {
+                Ok((Accepted::Given(stream), peer)) => self.take(Stream::Given(stream), peer).await,
+                Ok((Accepted::Tcp(stream), peer)) => {
                     // Otherwise it has gone already.
                     if stream.set_nodelay(true).is_err() {
                         continue;
@@ -114,6 +115,10 @@ impl Doorkeeper {
             },
         };
         drop(turn);
+        self.take(stream, peer).await;
+    }
+
+    async fn take(&self, stream: Stream, peer: SocketAddr) {
         let Ok(slot) = self.open.clone().try_acquire_owned() else {
             return self.refused("full", peer, &"--max-links are open");
         };

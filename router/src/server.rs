@@ -4,9 +4,9 @@
 use std::future::pending;
 use std::time::Duration;
 
+use daemon::stream::Listener;
 use futures_util::stream::unfold;
 use proto::wire::router_server::RouterServer;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
@@ -28,7 +28,7 @@ const CALLS: u32 = 16;
 /// the service was made with. Then it answers what is under way and returns, after
 /// the configured drain at the latest. Fails when the listener does.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     port: Port,
     service: Service,
     shutdown: CancellationToken,
@@ -36,7 +36,7 @@ pub async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<RouterServer<Service>>().await;
     let tls = port.tls.clone();
-    let connections = port::listen(listener, port, service.tracker(), shutdown.clone());
+    let connections = port::listen(listener.into(), port, service.tracker(), shutdown.clone());
     let incoming = unfold(connections, async |mut connections| {
         let connection = connections.recv().await?;
         Some((connection, connections))

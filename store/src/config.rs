@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::SecretUrl;
+
+use crate::Dialer;
 
 /// The address of a store.
 #[derive(Clone, PartialEq, Eq)]
@@ -170,6 +173,8 @@ pub struct Config {
     /// A random name of this process, in envelopes and locks; new at each
     /// start.
     pub origin: String,
+    /// Makes the connections to a Redis that is alone; nothing: the kernel's TCP does.
+    pub dialer: Option<Arc<dyn Dialer>>,
     /// For tests of crashes: the process ends itself when it gets here. Only
     /// in builds with debug assertions; see [`crate::Step`].
     pub fail_at: Option<crate::Step>,
@@ -185,6 +190,7 @@ impl Config {
             replicas: 0,
             timeout: Duration::from_secs(4),
             origin: format!("{:016x}", rand::random::<u64>()),
+            dialer: None,
             fail_at: None,
         }
     }

@@ -27,6 +27,7 @@ mod redis;
 
 mod bus;
 mod damage;
+mod dialer;
 mod message_state;
 mod peers;
 mod step;
@@ -42,6 +43,7 @@ use tokio_util::task::TaskTracker;
 pub use bus::{Bus, BusItem, Loss, Subscription};
 pub use config::{ArchiveConfig, ArchiveUrl, Bounds, Config, Url};
 pub use damage::damaged_skipped;
+pub use dialer::{Dialer, Stream};
 pub use error::{Error, Result};
 pub use peers::{HELD, NamedSession, Peer, Peers};
 pub use step::Step;

@@ -6,7 +6,8 @@
 //! [`FaultProxy`] between a client and any of them, [`Balancer`] before
 //! gateways, [`Process`] for our own
 //! programs and [`Binaries`] that builds them, [`SmallDisk`] to be filled, [`wait`] for conditions with a
-//! deadline. [`Reply`] is what Redis answers. [`instructions`] counts those of
+//! deadline. [`Reply`] is what Redis answers; [`stand_in`]
+//! speaks as Redis does, in this process. [`instructions`] counts those of
 //! small pieces of code; [`Imports`] are those between a crate's modules.
 //! [`certificates`] are for TLS between our own processes.
 
@@ -22,6 +23,7 @@ mod process;
 mod proxy;
 mod redis;
 pub mod resp;
+pub mod stand_in;
 pub mod wait;
 
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::connection::Admitted;
 use super::refusal::Refusals;
 use super::slots::{AddressSlot, Counts, Full, Kind, Slots};
+use super::stream::{Accepted, Bytes, Listener, Stream};
 use super::{connection, refusal, stream};
 use crate::config::{Limits, Proxies, ProxyProtocol, Tls};
 
@@ -92,7 +93,8 @@ impl Acceptor {
 
     /// Accepts until `stop`, then closes the listener. Accepted connections go
     /// on until [`Self::finish`].
-    pub async fn run(&self, listener: TcpListener, stop: &CancellationToken) {
+    pub async fn run(&self, listener: impl Into<Listener>, stop: &CancellationToken) {
+        let listener = listener.into();
         let follow = async {
             match &self.shared.certificate {
                 Some(certificate) => certificate.follow().await,
@@ -105,7 +107,7 @@ impl Acceptor {
         }
     }
 
-    async fn accept(&self, listener: TcpListener, stop: &CancellationToken) {
+    async fn accept(&self, mut listener: Listener, stop: &CancellationToken) {
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -113,7 +115,8 @@ impl Acceptor {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer),
+                Ok((Accepted::Tcp(stream), peer)) => self.admit(stream, peer),
+                Ok((Accepted::Given(stream), peer)) => self.admit_given(stream, peer),
                 // The peer had gone before the connection was accepted.
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -175,6 +178,16 @@ impl Acceptor {
         let until = Instant::now() + self.shared.handshake_timeout;
         let admitted = Admitted { stream, peer, held, until };
         self.tasks.spawn(connection::run(self.shared.clone(), admitted));
+    }
+
+    /// A connection that is no socket of the kernel; one too many ends at once.
+    fn admit_given(&self, stream: Box<dyn Bytes>, peer: SocketAddr) {
+        let slots =
+            self.shared.slots.take().and_then(|slot| Ok((slot, self.shared.take_of_client(peer.ip())?)));
+        let Ok((slot, of_client)) = slots else { return };
+        let held = (slot, of_client, self.tasks.token());
+        let until = Instant::now() + self.shared.handshake_timeout;
+        self.tasks.spawn(connection::serve(self.shared.clone(), Stream::Given(stream), peer, held, until));
     }
 
     fn refuse(&self, stream: TcpStream, full: Full) {

@@ -107,7 +107,7 @@ pub(super) struct Admitted {
     pub(super) until: Instant,
 }
 
-/// Serves one connection to its end.
+/// Serves one connection to its end, whatever comes before HTTP there.
 pub(super) async fn run(shared: Arc<Shared>, admitted: Admitted) {
     let admitted = match shared.proxies.protocol {
         ProxyProtocol::Off => admitted,
@@ -134,6 +134,11 @@ pub(super) async fn run(shared: Arc<Shared>, admitted: Admitted) {
             }
         }
     };
+    serve(shared, stream, peer, held, until).await;
+}
+
+/// Serves HTTP to its end.
+pub(super) async fn serve(shared: Arc<Shared>, stream: Stream, peer: SocketAddr, held: Held, until: Instant) {
     // A token of its own: it is polled at every wait, and sockets must not
     // contend for one.
     let give_up = shared.give_up.child_token();

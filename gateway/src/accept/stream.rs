@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-pub(super) use daemon::stream::Stream;
+pub(super) use daemon::stream::{Accepted, Bytes, Listener, Stream};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 

@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use proto::weight::FRAME_LIMIT;
 use proto::wire::Replies;
 use proto::wire::router_client::RouterClient;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -76,15 +77,55 @@ impl Dial for Remote {
     }
 
     async fn dial(&self, outbound: Outbound) -> Result<Streaming<Replies>, Status> {
-        let channel = connect(self.address, self.tls.as_ref()).await;
-        let channel = channel.map_err(|error| Status::unavailable(with_causes(&error)))?;
-        let mut client = RouterClient::new(channel)
-            .max_decoding_message_size(FRAME_LIMIT)
-            .max_encoding_message_size(FRAME_LIMIT);
-        let opened = client.link(outbound).await;
-        // A router that refuses our certificate says so behind the handshake.
-        let opened = opened.map_err(|status| Status::new(status.code(), with_causes(&status)));
-        Ok(opened?.into_inner())
+        open(connect(self.address, self.tls.as_ref()).await, outbound).await
+    }
+}
+
+async fn open(
+    channel: Result<Channel, tonic::transport::Error>,
+    outbound: Outbound,
+) -> Result<Streaming<Replies>, Status> {
+    let channel = channel.map_err(|error| Status::unavailable(with_causes(&error)))?;
+    let mut client = RouterClient::new(channel)
+        .max_decoding_message_size(FRAME_LIMIT)
+        .max_encoding_message_size(FRAME_LIMIT);
+    let opened = client.link(outbound).await;
+    // A router that refuses our certificate says so behind the handshake.
+    let opened = opened.map_err(|status| Status::new(status.code(), with_causes(&status)));
+    Ok(opened?.into_inner())
+}
+
+/// A router at an address of another network than the kernel's.
+pub struct Elsewhere<C> {
+    address: SocketAddr,
+    connect: C,
+}
+
+impl<C> Elsewhere<C> {
+    /// `connect` makes a connection to an address.
+    pub fn new(address: SocketAddr, connect: C) -> Self {
+        Self { address, connect }
+    }
+}
+
+#[async_trait]
+impl<C, F, S> Dial for Elsewhere<C>
+where
+    C: Fn(SocketAddr) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = std::io::Result<S>> + Send + 'static,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    fn name(&self) -> String {
+        self.address.to_string()
+    }
+
+    async fn dial(&self, outbound: Outbound) -> Result<Streaming<Replies>, Status> {
+        let (address, connect) = (self.address, self.connect.clone());
+        let connector = service_fn(move |_: Uri| {
+            let connected = connect(address);
+            async move { Ok::<_, std::io::Error>(TokioIo::new(connected.await?)) }
+        });
+        open(endpoint(address).connect_with_connector(connector).await, outbound).await
     }
 }
 

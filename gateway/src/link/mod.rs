@@ -31,7 +31,7 @@ pub mod typing;
 
 pub use context::NodeContext;
 pub use dial::{Dial, InProcess};
-pub use discovery::look_up;
+pub use discovery::{Elsewhere, look_up};
 pub use execute::Commands;
 pub use look::look;
 pub use outbound::Outbound;

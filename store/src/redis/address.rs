@@ -9,6 +9,7 @@
 //! - `?steps=separate` makes a single server be written step by step, as a
 //!   Cluster is
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fred::types::RespVersion;
@@ -17,7 +18,7 @@ use fred::types::config::{
     ServerConfig, TcpConfig, TlsConnector, UnresponsiveConfig,
 };
 
-use crate::{Error, Result, Url};
+use crate::{Config, Dialer, Error, Result, Url};
 
 /// The queue in which fred keeps the messages of a subscription. When it is
 /// full, fred drops the oldest and reports that. We move messages at once to a
@@ -37,9 +38,15 @@ pub(super) struct Address {
     fred: FredConfig,
     timeout: Duration,
     separate: bool,
+    dialer: Option<Arc<dyn Dialer>>,
 }
 
 impl Address {
+    /// Where a store is, and how it is reached. Fails when the URL is wrong.
+    pub(super) fn of(config: &Config) -> Result<Self> {
+        Ok(Self { dialer: config.dialer.clone(), ..Self::parse(&config.url, config.timeout)? })
+    }
+
     pub(super) fn parse(url: &Url, timeout: Duration) -> Result<Self> {
         let Url::Redis(secret) = url else {
             return Err(Error::Config(format!("{url} is no Redis")));
@@ -65,7 +72,7 @@ impl Address {
         })?;
         // If Redis is away at the start, connecting goes on in the background.
         fred.fail_fast = false;
-        Ok(Self { fred, timeout, separate })
+        Ok(Self { fred, timeout, separate, dialer: None })
     }
 
     pub(super) fn is_cluster(&self) -> bool {
@@ -78,6 +85,11 @@ impl Address {
             ServerConfig::Centralized { server } => Some(server),
             _ => None,
         }
+    }
+
+    /// What makes connections instead of the kernel's TCP, if anything.
+    pub(super) fn dialer(&self) -> Option<&dyn Dialer> {
+        self.dialer.as_deref()
     }
 
     /// Whether the URL has `steps=separate`.

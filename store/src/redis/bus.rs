@@ -19,7 +19,7 @@ pub fn connect_bus(
     tasks: &TaskTracker,
     shutdown: CancellationToken,
 ) -> Result<Arc<dyn Bus>> {
-    let address = Address::parse(&config.url, config.timeout)?;
+    let address = Address::of(config)?;
     let peers = Arc::new(RedisPeers::new(address.clone(), tasks.clone(), shutdown.clone()));
     Ok(Arc::new(RedisBus { address, peers, tasks: tasks.clone(), shutdown }))
 }

@@ -1,6 +1,6 @@
 //! Makes one connection to a Redis server: TCP or TLS, the user, the database.
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use bytes::BytesMut;
 use fred::types::config::{Server, TlsConnector};
@@ -8,28 +8,32 @@ use tokio::net::TcpStream;
 
 use super::address::Address;
 use super::resp::{Decoder, Reply, put_command, put_word};
-
-/// What bytes go over.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+pub(super) use crate::dialer::Stream;
 
 /// Connects, and returns when the server has answered a PING. The error says why
 /// not, in the server's or the system's words.
 pub(super) async fn dial(address: &Address, server: &Server) -> Result<Box<dyn Stream>, String> {
-    let tcp = TcpStream::connect((&*server.host, server.port)).await.map_err(|error| error.to_string())?;
-    tcp.set_nodelay(true).map_err(|error| error.to_string())?;
+    let plain = connect(address, server).await.map_err(|error| error.to_string())?;
     let mut stream: Box<dyn Stream> = match address.tls() {
-        None => Box::new(tcp),
+        None => plain,
         Some(TlsConnector::Rustls(connector)) => {
             let name = server.tls_server_name.as_ref().unwrap_or(&server.host).to_string();
             let name = name.try_into().map_err(|_| "tls: the server's name is none for a certificate")?;
-            let tls = connector.connect(name, tcp).await.map_err(|error| format!("tls: {error}"))?;
+            let tls = connector.connect(name, plain).await.map_err(|error| format!("tls: {error}"))?;
             Box::new(tls)
         }
     };
     introduce(&mut *stream, address).await?;
     Ok(stream)
+}
+
+async fn connect(address: &Address, server: &Server) -> std::io::Result<Box<dyn Stream>> {
+    if let Some(dialer) = address.dialer() {
+        return dialer.dial(&server.host, server.port).await;
+    }
+    let tcp = TcpStream::connect((&*server.host, server.port)).await?;
+    tcp.set_nodelay(true)?;
+    Ok(Box::new(tcp))
 }
 
 /// Says who we are, and which database we use.

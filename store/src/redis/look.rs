@@ -46,7 +46,7 @@ pub(crate) async fn look_at_bus(config: &Config) -> Result<Look> {
 
 impl Eye {
     async fn open(config: &Config, trouble: &'static Trouble) -> Result<Self> {
-        let address = Address::parse(&config.url, config.timeout)?;
+        let address = Address::of(config)?;
         let end = CancellationToken::new();
         let connection = Connection::open(&address, trouble, &TaskTracker::new(), &end);
         let upkeep = Upkeep::new(connection.clone());

@@ -129,7 +129,7 @@ impl Redis {
     }
 
     async fn open(config: Config, tasks: &TaskTracker, shutdown: CancellationToken) -> Result<Arc<Self>> {
-        let address = Address::parse(&config.url, config.timeout)?;
+        let address = Address::of(&config)?;
         // They end after the last word to the nodes.
         let connections = CancellationToken::new();
         let append = Connection::open(&address, &trouble::STORE, tasks, &connections);
@@ -156,11 +156,16 @@ impl Redis {
             // written to.
             upkeep: Upkeep::new(append.clone()),
         });
-        match store.read.connected(config.timeout).await {
-            Ok(()) => store.upkeep.begin(config.replicas).await?,
-            Err(error) => {
+        let begun = async {
+            store.read.connected(config.timeout).await?;
+            store.upkeep.begin(config.replicas).await
+        };
+        match begun.await {
+            // It may also go away while it is being looked at.
+            Err(error @ Error::Unavailable(_)) => {
                 tracing::warn!(store = %config.url, %error, "the store is away; trying on in the background");
             }
+            begun => begun?,
         }
         let announcer = store.announcer.clone();
         tasks.spawn(upkeep::run(Arc::downgrade(&store), announcer, shutdown, connections));

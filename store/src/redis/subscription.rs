@@ -107,7 +107,9 @@ impl RedisSubscription {
             Ok(())
         });
         let begun = begun.await.unwrap_or_else(|_| {
-            Err(Error::Unavailable(trouble::BUS.now().unwrap_or_else(|| "could not subscribe in time".into())))
+            Err(Error::Unavailable(
+                trouble::BUS.now().unwrap_or_else(|| "could not subscribe in time".into()),
+            ))
         });
         begun?;
         let (tick, ticks) = mpsc::channel(4);

@@ -19,6 +19,7 @@ use store::model::{
     StartPoint, Version,
 };
 use store::{Bounds, Bus, BusItem, Config, Store, Subscription, Url};
+use testbed::stand_in::StandInServer;
 use testbed::{RedisCluster, RedisServer};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,8 @@ pub enum Kind {
     /// One Redis, written step by step as a Cluster is.
     RedisStepByStep,
     RedisCluster,
+    /// What stands in for one Redis in the simulation.
+    StandIn,
 }
 
 /// Makes a test of each function for each implementation. A function that is
@@ -59,6 +62,11 @@ macro_rules! for_every_store {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn redis_cluster() {
                 super::$name(Kind::RedisCluster).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn stand_in() {
+                super::$name(Kind::StandIn).await;
             }
         }
     )+};
@@ -103,6 +111,12 @@ impl Kind {
             }
             Self::Redis | Self::RedisStepByStep => self.open_at(server().await.url(), bounds).await,
             Self::RedisCluster => self.open_at(cluster().await.url(), bounds).await,
+            Self::StandIn => {
+                let server = StandInServer::start().await.unwrap();
+                let mut stores = self.open_at(server.url(), bounds).await;
+                stores._kept = Box::new(server);
+                stores
+            }
         }
     }
 

@@ -23,6 +23,8 @@ use store::model::{
 };
 use store::{Bus, BusItem, Config, Error, Loss, Store, Subscription, Url};
 use testbed::{RedisSentinel, RedisServer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -226,6 +228,25 @@ async fn a_server_that_hangs_is_unavailable_and_used_again_when_it_goes_on() {
     assert!(matches!(open.send(&alice, &bob, "lost").await, Err(Error::Unavailable(_))));
     server.cont().unwrap();
     eventually("a post", async || open.send(&alice, &bob, "two").await.ok()).await;
+}
+
+#[tokio::test]
+async fn a_server_that_goes_away_while_it_is_looked_at_is_tried_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let tasks = TaskTracker::new();
+    tasks.spawn(async move {
+        loop {
+            let (mut redis, _) = listener.accept().await.unwrap();
+            let mut read = [0; 1_024];
+            // The greeting is answered, what comes behind it not.
+            let _ = redis.read(&mut read).await;
+            let _ = redis.write_all(b"+PONG\r\n").await;
+            let _ = redis.read(&mut read).await;
+        }
+    });
+    let open = open(config(url)).await;
+    assert!(matches!(open.store.ping().await, Err(Error::Unavailable(_))));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
