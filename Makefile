@@ -53,11 +53,24 @@ COUNTED := $(CARGO) bench --profile instructions --locked -p gateway --no-defaul
 # How long the faults at random last: 24h when somebody asks for it.
 DURATION := 2m
 
+# Which seeds of the simulation.
+SEEDS := 2000
+FROM := 1
+
 .PHONY: faults
 faults: tools ## Breaks everything in turn while people write (half an hour), then at random for DURATION; writes docs/RELIABILITY.md
 	$(PROGRAMS)
 	target/debug/faults matrix --record docs/RELIABILITY.md
 	target/debug/faults long --duration $(DURATION) --record docs/RELIABILITY.md
+
+.PHONY: simulate
+simulate: ## Runs SEEDS seeds of the whole cluster in one deterministic process; writes its part of docs/RELIABILITY.md
+	$(PROGRAMS)
+	target/debug/simulate --seeds $(SEEDS) --from $(FROM) --record docs/RELIABILITY.md
+
+.PHONY: simulate-defects
+simulate-defects: ## Puts defects into a copy of the code, and looks whether the simulation finds each
+	CARGO=$(CARGO) cluster-tests/simulation/find-defects $(SEEDS) docs/RELIABILITY.md
 
 .PHONY: instructions
 instructions: tools ## Instructions of the hot pieces (callgrind); fails where they are over 10 % more than accepted

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each part may need of the others, tests aside.
-const MAY_NEED: [(&str, &[&str]); 10] = [
+const MAY_NEED: [(&str, &[&str]); 11] = [
     ("proto", &[]),
     ("daemon", &[]),
     ("testbed", &[]),
@@ -19,6 +19,7 @@ const MAY_NEED: [(&str, &[&str]); 10] = [
     ("loadtest", &["proto", "testbed"]),
     ("conformance", &["gateway", "proto", "store", "daemon"]),
     ("cluster-tests", &["proto", "testbed", "loadtest"]),
+    ("simulation", &["proto", "store", "daemon", "router", "gateway", "testbed", "loadtest"]),
 ];
 
 /// Only `store` may name these, in whatever section.

@@ -1,0 +1,273 @@
+//! A person with one device: writes to others, takes what comes, and comes back with
+//! its cursor to the next gateway whenever its WebSocket breaks or falls silent. It says
+//! again what has no answer, under the same id. All that it sees is written into the
+//! history.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use futures_util::{SinkExt as _, StreamExt as _};
+use loadtest::client::Frame;
+use loadtest::history::{DeviceLog, History};
+use loadtest::token::Issuer;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::hosts::{GATEWAYS, SECRET};
+use crate::network::{self, Connection};
+
+/// How long opening a WebSocket may take.
+const OPEN: Duration = Duration::from_secs(3);
+/// Before it connects again.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Between two acknowledgements.
+const ACKNOWLEDGE: Duration = Duration::from_millis(700);
+/// What was refused is said again after that.
+const REPEAT: Duration = Duration::from_millis(300);
+/// Two heartbeats of a gateway: one that is silent for longer counts as gone.
+const SILENCE: Duration = Duration::from_secs(4);
+
+/// What people share.
+pub(crate) struct Crowd {
+    pub(crate) history: Arc<History>,
+    pub(crate) users: Vec<String>,
+    /// The group that everybody is in, once it was made.
+    pub(crate) group: std::cell::RefCell<Option<String>>,
+    /// Nobody writes anything new any more.
+    pub(crate) quiet: std::cell::Cell<bool>,
+    /// Of all people together.
+    pub(crate) unanswered: std::cell::RefCell<BTreeMap<String, usize>>,
+    /// The mean time between two messages of a person, in ms.
+    pub(crate) pace: u64,
+}
+
+pub(crate) struct Person {
+    crowd: Rc<Crowd>,
+    user: String,
+    device: String,
+    log: DeviceLog,
+    chance: StdRng,
+    gateway: usize,
+    cursor: String,
+    said: u64,
+    /// By the order in which they were said; commands by id.
+    unanswered: BTreeMap<u64, (String, Value)>,
+    /// From a connection's `ref` to the key in `unanswered`.
+    references: BTreeMap<u64, u64>,
+    last_reference: u64,
+    last_sent: Option<(String, u64)>,
+    newest: Option<(String, u64)>,
+    speak_at: Instant,
+    repeat_at: Option<Instant>,
+    is_first: bool,
+}
+
+impl Person {
+    pub(crate) fn new(crowd: Rc<Crowd>, user: &str, device: &str, seed: u64, gateway: usize) -> Self {
+        let log = crowd.history.device(user, device);
+        Self {
+            crowd,
+            user: user.to_owned(),
+            device: device.to_owned(),
+            log,
+            chance: StdRng::seed_from_u64(seed),
+            gateway,
+            cursor: "start".to_owned(),
+            said: 0,
+            unanswered: BTreeMap::new(),
+            references: BTreeMap::new(),
+            last_reference: 0,
+            last_sent: None,
+            newest: None,
+            speak_at: Instant::now(),
+            repeat_at: None,
+            is_first: gateway == 0 && device == "a",
+        }
+    }
+
+    /// For ever.
+    pub(crate) async fn live(mut self) {
+        self.speak_at = Instant::now();
+        loop {
+            // It has broken, or never began.
+            let _ = self.session().await;
+            self.references.clear();
+            self.gateway += 1;
+            sleep(PAUSE.mul_f64(self.chance.random_range(0.5..1.5))).await;
+        }
+    }
+
+    async fn session(&mut self) -> Result<()> {
+        let mut stream = timeout(OPEN, self.open()).await??;
+        let welcome = frame(timeout(OPEN, stream.next()).await?)?.context("a frame")?;
+        ensure!(welcome.kind() == "welcome", "{welcome:?}");
+        let cursor = welcome.cursor().unwrap_or_default().to_owned();
+        self.log.began(&cursor);
+        self.cursor.clone_from(&cursor);
+        let mut acknowledged = cursor;
+        let mut acknowledge_at = Instant::now() + ACKNOWLEDGE;
+        if self.is_first && self.crowd.group.borrow().is_none() {
+            let users = &self.crowd.users;
+            self.start(&mut stream, json!({"type": "create_group", "name": "all", "members": users})).await?;
+        }
+        for key in self.unanswered.keys().copied().collect::<Vec<_>>() {
+            self.say(&mut stream, key).await?;
+        }
+        let mut heard = Instant::now();
+        loop {
+            let repeat_at = self.repeat_at.unwrap_or_else(|| Instant::now() + SILENCE);
+            tokio::select! {
+                biased;
+                read = stream.next() => {
+                    heard = Instant::now();
+                    if let Some(frame) = frame(read)? {
+                        self.take(&frame)?;
+                    }
+                }
+                () = sleep_until(heard + SILENCE) => bail!("silence"),
+                () = sleep_until(self.speak_at), if !self.crowd.quiet.get() => self.speak(&mut stream).await?,
+                () = sleep_until(repeat_at), if self.repeat_at.is_some() => {
+                    self.repeat_at = None;
+                    let under_way: Vec<u64> = self.references.values().copied().collect();
+                    for key in self.unanswered.keys().copied().collect::<Vec<_>>() {
+                        if !under_way.contains(&key) {
+                            self.say(&mut stream, key).await?;
+                        }
+                    }
+                }
+                () = sleep_until(acknowledge_at) => {
+                    acknowledge_at = Instant::now() + ACKNOWLEDGE;
+                    if self.cursor != acknowledged {
+                        acknowledged.clone_from(&self.cursor);
+                        self.start(&mut stream, json!({"type": "ack", "cursor": acknowledged})).await?;
+                    }
+                    if let Some((conversation, seq)) = self.newest.take() {
+                        let read = json!({"type": "read", "conversation": conversation, "seq": seq});
+                        self.start(&mut stream, read).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<WebSocketStream<Connection>> {
+        let gateway = GATEWAYS[self.gateway % GATEWAYS.len()].address();
+        let stream = network::connect(gateway).await?;
+        let url = format!("ws://{gateway}/v1/ws?device={}&cursor={}", self.device, self.cursor);
+        let mut request = url.into_client_request()?;
+        let token = Issuer::new(SECRET).token(&self.user);
+        request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
+        Ok(client_async(request, stream).await?.0)
+    }
+
+    async fn start(&mut self, stream: &mut WebSocketStream<Connection>, mut command: Value) -> Result<u64> {
+        self.last_reference += 1;
+        command["ref"] = json!(self.last_reference);
+        // A gateway that takes nothing is gone, too.
+        timeout(SILENCE, stream.send(Message::text(command.to_string()))).await??;
+        Ok(self.last_reference)
+    }
+
+    /// Writes something new, or edits what it wrote last.
+    async fn speak(&mut self, stream: &mut WebSocketStream<Connection>) -> Result<()> {
+        let pause = self.chance.random_range(0..=2 * self.crowd.pace);
+        self.speak_at = Instant::now() + Duration::from_millis(pause);
+        self.said += 1;
+        let id = format!("{}-{}-{}", self.user, self.device, self.said);
+        let command = if self.chance.random_bool(0.1)
+            && let Some((conversation, seq)) = self.last_sent.take()
+        {
+            self.crowd.history.editing(&conversation, seq, &id);
+            json!({"type": "edit", "conversation": conversation, "seq": seq, "body": id})
+        } else {
+            let group = self.crowd.group.borrow().clone().filter(|_| self.chance.random_bool(0.4));
+            match group {
+                Some(group) => {
+                    self.crowd.history.sending(&group, &id);
+                    json!({"type": "send", "conversation": group, "body": id, "client_msg_id": id})
+                }
+                None => {
+                    let to = &self.crowd.users[self.chance.random_range(0..self.crowd.users.len())];
+                    let (low, high) = if *to < self.user { (to, &self.user) } else { (&self.user, to) };
+                    self.crowd.history.sending(&format!("{low}~{high}"), &id);
+                    json!({"type": "send", "to": to, "body": id, "client_msg_id": id})
+                }
+            }
+        };
+        self.unanswered.insert(self.said, (id, command));
+        self.count();
+        self.say(stream, self.said).await
+    }
+
+    fn count(&self) {
+        let who = format!("{}/{}", self.user, self.device);
+        self.crowd.unanswered.borrow_mut().insert(who, self.unanswered.len());
+    }
+
+    async fn say(&mut self, stream: &mut WebSocketStream<Connection>, key: u64) -> Result<()> {
+        let Some((id, command)) = self.unanswered.get(&key).cloned() else { return Ok(()) };
+        // Before it is sent: the answer may be there when this is polled next.
+        let reference = self.last_reference + 1;
+        if command["type"] == "send" {
+            self.log.expect_answer(reference, &id);
+        }
+        self.references.insert(reference, key);
+        self.start(stream, command).await?;
+        Ok(())
+    }
+
+    fn take(&mut self, frame: &Frame) -> Result<()> {
+        self.log.frame(frame);
+        let key = frame.answers().and_then(|reference| self.references.remove(&reference));
+        let text = |field: &str| frame.text(field).unwrap_or_default().to_owned();
+        match (frame.kind(), key) {
+            ("sent" | "ok", Some(key)) => {
+                if let Some((id, command)) = self.unanswered.remove(&key) {
+                    match command["type"] == "edit" {
+                        true => self.log.edited(&id),
+                        false => {
+                            self.last_sent =
+                                frame.text("conversation").map(str::to_owned).zip(frame.number("seq"))
+                        }
+                    }
+                }
+                self.count();
+            }
+            // Nothing was acknowledged: it is said again, under the same id.
+            ("error", Some(_)) => drop(self.repeat_at.get_or_insert(Instant::now() + REPEAT)),
+            ("ok", None) => {
+                if let Some(group) = frame.text("conversation").filter(|id| id.starts_with("g_")) {
+                    let users: Vec<&str> = self.crowd.users.iter().map(String::as_str).collect();
+                    self.crowd.history.group(group, &users);
+                    *self.crowd.group.borrow_mut() = Some(group.to_owned());
+                }
+            }
+            ("message", _) if frame.text("from") != Some(&self.user) => {
+                self.newest = Some((text("conversation"), frame.number("seq").unwrap_or_default()));
+            }
+            ("goaway", _) => bail!("goaway: {}", text("reason")),
+            _ => {}
+        }
+        if let Some(cursor) = frame.cursor() {
+            cursor.clone_into(&mut self.cursor);
+        }
+        Ok(())
+    }
+}
+
+/// The frame that a message carries, if it is one.
+fn frame(read: Option<Result<Message, tokio_tungstenite::tungstenite::Error>>) -> Result<Option<Frame>> {
+    match read.context("the WebSocket ended")?? {
+        Message::Text(text) => Ok(Some(Frame(serde_json::from_str(&text)?))),
+        Message::Close(close) => bail!("closed: {close:?}"),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,138 @@
+//! One seed: the world is put together, people write while things break, then all is
+//! well again, and the history is judged.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use loadtest::history::{Allowed, History};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde::{Deserialize, Serialize};
+
+use crate::faults::{Badness, Plan, RedisFaults};
+use crate::hosts::{self, GATEWAYS, PEOPLE, REDIS, ROUTERS, Writing};
+use crate::person::{Crowd, Person};
+use crate::world::World;
+use crate::{machine, network};
+
+/// Before anything breaks.
+const BEGIN: Duration = Duration::from_secs(2);
+/// How long people write.
+const TALK: Duration = Duration::from_secs(14);
+/// How long after that everything must be where it belongs: more than any lease, and
+/// any pause before another attempt.
+const SETTLE: Duration = Duration::from_secs(90);
+
+/// How a seed went.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Which.
+    pub seed: u64,
+    /// Messages that somebody wanted to send, and those that were acknowledged.
+    pub sent: usize,
+    /// Of them.
+    pub acknowledged: usize,
+    /// What was promised and not kept; nothing in a run that went well.
+    pub violations: Vec<String>,
+    /// What broke, and how often.
+    pub faults: BTreeMap<String, u64>,
+    /// Milliseconds of simulated time from the last fault until all had arrived.
+    pub healed_ms: u64,
+    /// Milliseconds of simulated time in all.
+    pub simulated_ms: u64,
+    /// Over every byte that has gone from host to host, with its time.
+    pub trace: String,
+}
+
+/// Runs one seed. Once in a process: clock and chance of the whole process are its.
+pub fn run(seed: u64) -> Outcome {
+    machine::begin(seed);
+    network::begin(seed);
+    let mut chance = StdRng::seed_from_u64(seed);
+    let writing = if chance.random() { Writing::AtOnce } else { Writing::StepByStep };
+    let badness = Rc::new(Badness::default());
+    let crowd = Rc::new(Crowd {
+        history: History::new(),
+        users: ["alice", "bob", "carol"].map(str::to_owned).to_vec(),
+        group: RefCell::new(None),
+        quiet: Cell::new(false),
+        unanswered: RefCell::default(),
+        pace: chance.random_range(40..400),
+    });
+    let mut world = World::new();
+    let (database, shared) = (hosts::database(), badness.clone());
+    world.host(REDIS, hosts::redis(database, move || Box::new(RedisFaults::new(shared.clone()))));
+    for router in ROUTERS {
+        world.host(router, hosts::router(router, writing));
+    }
+    for gateway in GATEWAYS {
+        world.host(gateway, hosts::gateway(gateway, writing));
+    }
+    let (people, seeds) = (crowd.clone(), chance.random::<u64>());
+    world.host(PEOPLE, move || {
+        let mut seeds = StdRng::seed_from_u64(seeds);
+        let people = people.clone();
+        Box::pin(async move {
+            let devices = [("alice", "a"), ("alice", "b"), ("bob", "a"), ("carol", "a")];
+            let people = devices.iter().enumerate().map(|(index, (user, device))| {
+                Person::new(people.clone(), user, device, seeds.random(), index).live()
+            });
+            join_all(people).await;
+        })
+    });
+    while world.now() < BEGIN {
+        world.step();
+    }
+    let mut plan = Plan::new(chance.random(), badness.clone(), world.now());
+    while world.now() < BEGIN + TALK {
+        plan.step(&mut world);
+        world.step();
+    }
+    plan.end(&mut world);
+    crowd.quiet.set(true);
+    let (over, allowed) = (world.now(), Allowed::default());
+    let settled = loop {
+        for _ in 0..50 {
+            world.step();
+        }
+        let answered = crowd.unanswered.borrow().values().all(|count| *count == 0);
+        if answered && crowd.history.settled(allowed) {
+            break true;
+        }
+        if world.now() >= over + SETTLE {
+            break false;
+        }
+    };
+    let healed = world.now() - over;
+    let report = crowd.history.check(allowed);
+    let mut violations: Vec<String> =
+        report.violations.iter().map(|violation| format!("{violation:?}")).collect();
+    if !settled {
+        violations.push(format!(
+            "after {SETTLE:?}: unanswered {:?}, or not with everybody",
+            crowd.unanswered.borrow()
+        ));
+    }
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let simulated_ms = millis(world.now());
+    let (trace, pieces) = network::trace();
+    drop(world);
+    let acknowledged = crowd.history.acknowledged_count();
+    if acknowledged < 3 {
+        violations.push(format!("only {acknowledged} messages were acknowledged"));
+    }
+    let faults = badness.counts.borrow().iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect();
+    Outcome {
+        seed,
+        sent: acknowledged + crowd.history.unanswered(),
+        acknowledged,
+        violations,
+        faults,
+        healed_ms: millis(healed),
+        simulated_ms,
+        trace: format!("{trace:016x}/{pieces}"),
+    }
+}
