@@ -69,7 +69,7 @@ async fn run(args: Args, config: Config, process: Process) -> anyhow::Result<()>
     });
     process.serve_admin(&args.daemon, reserved.ready(ready.clone())).await?;
     let listener = reserved.listen_when(&ready, &process.shutdown).await?;
-    tracing::info!(%address, node = name, %store, "gateway listens");
+    tracing::info!(%address, node = name, %store, form = %proto::FORM, "gateway listens");
     node.serve(listener, axum::Router::new(), args.daemon.drain, process.shutdown).await;
     bus_tasks.end().await;
     Ok(())

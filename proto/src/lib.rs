@@ -11,12 +11,14 @@
 //! [`pattern`] (beginnings of names),
 //! [`weight`] (limits of batches and pages), [`secret_url`] (a URL that hides
 //! its secrets when it is printed), [`time`] (moments), [`wire`] (the generated
-//! messages) and [`codec`] (how gRPC encodes them).
+//! messages), [`codec`] (how gRPC encodes them) and [`mod@form`] (which processes
+//! and data go together).
 
 pub mod allowance;
 pub mod bookmark;
 pub mod codec;
 pub mod command;
+pub mod form;
 pub mod id;
 pub mod json;
 pub mod label;
@@ -34,6 +36,7 @@ pub mod wire;
 pub use allowance::{Allowance, Rate};
 pub use bookmark::{Bookmark, ChannelSeqs, MAX_CHANNELS};
 pub use command::{Class, CommandKind};
+pub use form::{FORM, Form};
 pub use id::{
     ChannelId, ClientMessageId, ConversationId, DeviceId, FormError, NodeIncarnation, SessionId, UserId,
 };

@@ -66,7 +66,7 @@ async fn run(args: Args, process: Process) -> anyhow::Result<()> {
         })
     };
     process.serve_admin(&args.daemon, ready).await?;
-    tracing::info!(%address, store = %args.store(), "router listens");
+    tracing::info!(%address, store = %args.store(), form = %proto::FORM, "router listens");
     router::serve(listener, port, service, process.shutdown).await.context("the gRPC server failed")?;
     store_tasks.end().await;
     tracing::info!("router has drained");

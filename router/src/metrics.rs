@@ -82,7 +82,7 @@ pub(crate) static REFUSED: Counter = Counter::new(
     "switchboard.router.links.refused",
     "{connection}",
     "connections that were refused, and links that were ended, because no gateway of ours behaves so",
-    &[Label { name: "reason", values: &["certificate", "late", "full", "silent", "frame"] }],
+    &[Label { name: "reason", values: &["certificate", "late", "full", "silent", "frame", "form"] }],
 );
 pub(crate) static BATCH_SIZE: Histogram = Histogram::new(
     "switchboard.router.batch.size",

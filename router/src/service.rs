@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::Stream;
+use proto::form::{FORM, HEADER, greet};
 use proto::weight::FRAME_LIMIT;
 use proto::wire::router_server::RouterServer;
 use proto::wire::{Replies, Requests};
@@ -14,8 +15,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::config::Config;
 use crate::core::Core;
-use crate::link;
 use crate::port::Links;
+use crate::{link, metrics};
 
 /// A router. Cheap to clone. Its background work ends in [`Self::drained`], or
 /// without a wait when the last clone is dropped.
@@ -81,10 +82,19 @@ impl proto::wire::router_server::Router for Service {
         &self,
         request: Request<Streaming<Requests>>,
     ) -> Result<Response<Self::LinkStream>, Status> {
+        let said = request.metadata().get(HEADER).map(|said| said.to_str().unwrap_or_default());
+        if let Err(reason) = greet("gateway", said) {
+            tracing::warn!(reason, "a link was refused");
+            metrics::REFUSED.add(&["form"], 1);
+            return Err(Status::failed_precondition(reason));
+        }
         // In process there is no connection.
         let held = request.extensions().get::<Links>().map(Links::open);
         let requests = request.into_inner();
         let answers = link::open(self.core.clone(), requests, held, &self.under_way, &self.shutdown);
-        Ok(Response::new(Box::pin(answers)))
+        let mut response = Response::new(Box::pin(answers) as Self::LinkStream);
+        let form = FORM.to_string().parse().expect("digits and a point are visible ASCII");
+        response.metadata_mut().insert(HEADER, form);
+        Ok(response)
     }
 }

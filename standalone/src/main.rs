@@ -57,7 +57,7 @@ async fn run(args: Args, config: Config, process: Process) -> anyhow::Result<()>
         () = process.shutdown.cancelled() => return Ok(()),
     }
     let listener = reserved.listen()?;
-    tracing::info!(%address, %store, "standalone listens");
+    tracing::info!(%address, %store, form = %proto::FORM, "standalone listens");
     if let Some(hints) = hints {
         println!("{hints}");
     }

@@ -47,6 +47,15 @@ fn skipped(location: &dyn fmt::Display, why: &str) {
     }
 }
 
+/// The entry, unless it is of a kind that this release does not know: nobody here can
+/// show it. It stays where it is, for a release that knows it.
+pub(crate) fn known(entry: Entry) -> Result<Entry> {
+    match entry.what {
+        Some(_) => Ok(entry),
+        None => Err(Error::Corrupt("it is of a kind that this release does not know".into())),
+    }
+}
+
 /// An entry without content. A page of an inbox has it in place of a damaged
 /// event, so that positions stay without holes.
 pub(crate) fn nothing(fingerprint: u32) -> Entry {

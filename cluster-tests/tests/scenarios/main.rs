@@ -13,6 +13,7 @@ mod redis_user;
 mod resume;
 mod slow_reader;
 mod standstill;
+mod tomorrow;
 
 use std::sync::Arc;
 

@@ -6,6 +6,7 @@ use proto::wire::Replies;
 use proto::wire::router_client::RouterClient;
 use tonic::{Status, Streaming};
 
+use super::greeting::{greeted, greeting};
 use super::outbound::Outbound;
 
 /// How to open a stream to one router.
@@ -53,6 +54,6 @@ where
     }
 
     async fn dial(&self, outbound: Outbound) -> Result<Streaming<Replies>, Status> {
-        Ok(self.0.clone().link(outbound).await?.into_inner())
+        greeted(self.0.clone().link(greeting(outbound)).await?)
     }
 }

@@ -24,6 +24,7 @@ use tower::service_fn;
 
 use super::Routers;
 use super::dial::Dial;
+use super::greeting::{greeted, greeting};
 use super::outbound::Outbound;
 use crate::config::RouterUrl;
 use crate::metrics;
@@ -89,10 +90,10 @@ async fn open(
     let mut client = RouterClient::new(channel)
         .max_decoding_message_size(FRAME_LIMIT)
         .max_encoding_message_size(FRAME_LIMIT);
-    let opened = client.link(outbound).await;
+    let opened = client.link(greeting(outbound)).await;
     // A router that refuses our certificate says so behind the handshake.
     let opened = opened.map_err(|status| Status::new(status.code(), with_causes(&status)));
-    Ok(opened?.into_inner())
+    greeted(opened?)
 }
 
 /// A router at an address of another network than the kernel's.

@@ -1,6 +1,6 @@
 //! The way to the routers and back. [`routers`] is the handle that all others use;
 //! below it are `stream` (the gRPC stream to one router), `dial` (how it is
-//! opened), `outbound` (what goes out on it), `encoded` (a request in the form in
+//! opened), `greeting` (whose form goes with ours), `outbound` (what goes out on it), `encoded` (a request in the form in
 //! which it goes out), [`pending`] (requests without an answer), [`cost`] (what
 //! a request costs a router),
 //! [`lateness`] (which routers answer late), `overload` (when commands are refused at
@@ -18,6 +18,7 @@ mod dial;
 pub mod discovery;
 mod encoded;
 pub mod execute;
+mod greeting;
 pub mod lateness;
 mod look;
 pub mod many;

@@ -104,9 +104,20 @@ impl Event {
         Some(self.receipt.get_or_init(|| Arc::new(mark.receipt())))
     }
 
-    /// What stood there in the log cannot be read: there is nothing to show.
+    /// What stood there in the log cannot be read, or is of a kind that this release
+    /// does not know: there is nothing to show.
     pub(crate) fn is_nothing(&self) -> bool {
         self.entry.what.is_none()
+    }
+
+    /// The latter: somebody wrote it.
+    pub(crate) fn is_of_a_later_release(&self) -> bool {
+        self.is_nothing() && !self.entry.by.is_empty()
+    }
+
+    /// Where it is.
+    pub(crate) fn conversation(&self) -> &str {
+        &self.conversation
     }
 
     /// The frame's `type`.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::trace;
-use proto::wire::{Announcement, Envelope, Notice, notice};
+use proto::wire::{Announcement, Envelope, Notice, notice, receipt};
 use proto::{End, Position, Seq, StoreIncarnation};
 use store::{BusItem, Subscription};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Sessions;
+use super::later_release::passed_over;
 use crate::metrics;
 use crate::protocol::event::Event;
 use crate::protocol::frame::Frame;
@@ -55,7 +56,11 @@ fn spread(sessions: &Sessions, envelope: Envelope) {
         announce(sessions, announcement);
     }
     for publication in envelope.publications {
-        sessions.channels.announce(publication);
+        // One of a kind that only a later release knows leaves a hole, as it does on
+        // a page of the log.
+        if publication.entry.as_ref().is_some_and(|entry| entry.what.is_some()) {
+            sessions.channels.announce(publication);
+        }
     }
     for notice in envelope.notices {
         note(sessions, notice);
@@ -69,6 +74,14 @@ fn announce(sessions: &Sessions, announcement: Announcement) {
         event.follow(place);
     }
     let event = Arc::new(event);
+    if event.is_nothing() {
+        passed_over(&event);
+        for target in targets {
+            let sessions = sessions.hub.of(&target.user);
+            sessions.iter().for_each(|session| session.offer_head(Position(target.position)));
+        }
+        return;
+    }
     if let Some(mark) = event.mark() {
         sessions.newest.admits(&mark);
     }
@@ -98,6 +111,8 @@ fn note(sessions: &Sessions, notice: Notice) {
     };
     match notice.what.clone() {
         Some(notice::What::Typing(typing)) => ephemeral(Frame::Typing(Arc::new(typing))),
+        // A kind of mark that only a later release knows.
+        Some(notice::What::Receipt(receipt)) if receipt.kind() == receipt::Kind::Unknown => {}
         Some(notice::What::Receipt(receipt)) if !sessions.newest.admits(&(&receipt).into()) => {}
         Some(notice::What::Receipt(receipt)) => {
             let receipt = Arc::new(receipt);

@@ -17,6 +17,7 @@ use proto::wire;
 use proto::{Cursor, DeviceId, End, Position, ResetReason, SessionId, StoreIncarnation, TokenEnd, UserId};
 use tokio::time::Instant;
 
+use super::later_release::passed_over;
 use super::marks::MarksAsked;
 use super::state::{Feed, State};
 use super::subscriptions::Missing;
@@ -400,7 +401,9 @@ impl Session {
                 state.marks.pass(&mark);
             }
             // Damaged events are skipped.
-            if !event.is_nothing() {
+            if event.is_nothing() {
+                passed_over(&event);
+            } else {
                 state.outbox.push_back(Frame::Event(position, event));
             }
         }

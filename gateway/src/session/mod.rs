@@ -3,7 +3,7 @@
 //! transport; `state` holds what it does next, `log_reader` how far it has read a log, `outbox` its frames, `marks` the
 //! delivered and read marks that it is owed, `subscriptions` its channels, `ending`
 //! its end, `handed_out` what its client has not acknowledged. [`sessions`] are all of them with what they share; [`tail`] is the reading end that a transport owns. [`hub`] finds the
-//! sessions of a user, [`bus_reader`] feeds them, [`presence`] is whom they watch,
+//! sessions of a user, [`bus_reader`] feeds them (`later_release`: what they cannot show), [`presence`] is whom they watch,
 //! [`newest_marks`] and [`receipts`] decide which receipts they are given,
 //! [`between_polls`] keeps sessions whose next poll is to come, [`positions`] is
 //! where a reader of channels is, [`expiry`] and [`farewell`] end sessions.
@@ -17,6 +17,7 @@ pub mod farewell;
 mod handed_out;
 pub mod handle;
 pub mod hub;
+pub(crate) mod later_release;
 pub(crate) mod log_reader;
 mod marks;
 pub mod newest_marks;

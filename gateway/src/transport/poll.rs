@@ -32,6 +32,7 @@ use crate::protocol::frame::Frame;
 use crate::protocol::query::Query;
 use crate::session;
 use crate::session::expiry;
+use crate::session::later_release::passed_over;
 use crate::session::positions::{self, ReaderPositions, Starts};
 use crate::session::receipts;
 use crate::session::tail::{StartAt, Tail, acknowledge, page, place_only, resolve};
@@ -211,7 +212,9 @@ async fn read(
             let position = Position(filed.position);
             after = event.cursor(position);
             // Damaged events are skipped.
-            if !event.is_nothing() {
+            if event.is_nothing() {
+                passed_over(&event);
+            } else {
                 frames.push(Frame::Event(position, Arc::new(event)));
             }
         }

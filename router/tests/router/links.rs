@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
+use prost::encoding::WireType;
+use proto::form::{FORM, HEADER};
 use proto::wire::{self, Requests, reply, request::Command};
 use router::Config;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, Streaming};
 
 use crate::gateway::{Running, send, soon};
 
@@ -30,6 +33,54 @@ async fn a_request_without_a_command_is_refused() {
     let request = wire::Request { id: 5, user: "alice".into(), command: None, trace: Bytes::new() };
     requests.send(Requests { requests: vec![request.encode_to_vec().into()] }).await.unwrap();
     match gateway.answer(5).await {
+        reply::Result::Failure(failure) => assert_eq!(failure.code, "bad_request"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A link whose gateway says this of its form.
+async fn link_of(router: &Running, form: &str) -> Result<tonic::Response<Streaming<wire::Replies>>, Status> {
+    let (_, queue) = mpsc::channel(1);
+    let mut request = tonic::Request::new(ReceiverStream::new(queue));
+    request.metadata_mut().insert(HEADER, form.parse().unwrap());
+    proto::wire::router_client::RouterClient::new(router.service.server()).link(request).await
+}
+
+#[tokio::test]
+async fn a_gateway_of_a_later_form_is_refused_in_a_line_and_one_of_the_next_minor_is_not() {
+    let router = Running::start().await;
+    for form in [format!("{}.{}", FORM.major, FORM.minor + 2), format!("{}.0", FORM.major + 1), "x".into()] {
+        let refused = link_of(&router, &form).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+        assert!(refused.message().contains("form"), "{refused}");
+    }
+    let beside = link_of(&router, &format!("{}.{}", FORM.major, FORM.minor + 1)).await.unwrap();
+    let said = beside.metadata().get(HEADER).unwrap().to_str().unwrap();
+    assert_eq!(said, FORM.to_string());
+}
+
+/// A field with a number that nobody uses, and a text in it.
+fn of_tomorrow(number: u64) -> Vec<u8> {
+    let mut field = Vec::new();
+    prost::encoding::encode_key(u32::try_from(number).unwrap(), WireType::LengthDelimited, &mut field);
+    prost::encoding::encode_varint(8, &mut field);
+    field.extend(b"tomorrow");
+    field
+}
+
+#[tokio::test]
+async fn what_a_later_gateway_adds_to_a_request_is_passed_over_and_its_new_command_refused() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let (requests, queue) = mpsc::channel(1);
+    let mut client = proto::wire::router_client::RouterClient::new(router.service.server());
+    gateway.replies = client.link(ReceiverStream::new(queue)).await.unwrap().into_inner();
+    let request = |id, command| wire::Request { id, user: "alice".into(), command, trace: Bytes::new() };
+    let sent = [request(5, Some(send("alice~bob", "1"))).encode_to_vec(), of_tomorrow(1_999)].concat();
+    let unknown = [request(6, None).encode_to_vec(), of_tomorrow(1_998)].concat();
+    requests.send(Requests { requests: vec![sent.into(), unknown.into()] }).await.unwrap();
+    assert!(matches!(gateway.answer(5).await, reply::Result::Sent(_)));
+    match gateway.answer(6).await {
         reply::Result::Failure(failure) => assert_eq!(failure.code, "bad_request"),
         other => panic!("{other:?}"),
     }

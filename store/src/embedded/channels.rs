@@ -12,7 +12,7 @@ use redb::{
 
 use super::inbox::age;
 use super::journal::{JournaledTable, Write, Writes};
-use crate::damage::unless_damaged;
+use crate::damage::{known, unless_damaged};
 use crate::model::{Broadcast, BroadcastResult, ChannelPage, ChannelQuery};
 use crate::{Bounds, Error, Result};
 
@@ -158,7 +158,8 @@ pub(super) fn read(txn: &ReadTransaction, query: &ChannelQuery, most: usize) -> 
             break;
         }
         let entry = Entry::decode(entry).map_err(|error| Error::Corrupt(format!("a publication: {error}")));
-        let entry = unless_damaged(entry, format_args!("publication {seq} of {}", query.channel))?;
+        let entry =
+            unless_damaged(entry.and_then(known), format_args!("publication {seq} of {}", query.channel))?;
         page.publications.extend(entry.map(|entry| (Seq(seq), entry)));
         upto = seq;
     }

@@ -10,7 +10,7 @@ use redb::{ReadTransaction, ReadableTable};
 use super::tables::{
     INBOXES, InboxRow, LOG, Tables, USER_NUMBERS, USERS, UserRow, conversation_id, filed, number, user,
 };
-use crate::damage::{nothing, unless_damaged};
+use crate::damage::{known, nothing, unless_damaged};
 use crate::model::{Attach, InboxEvent, InboxQuery, LogEvent, StartPoint};
 use crate::{Bounds, Error, Result};
 
@@ -181,6 +181,7 @@ pub(super) fn entry(log: &impl ReadableTable<u64, &'static [u8]>, number: u64) -
     let row = log.get(number)?.ok_or_else(|| Error::Corrupt("a reference to no entry".into()))?;
     let bytes = Bytes::copy_from_slice(row.value());
     let event = Event::decode(bytes).map_err(|error| Error::Corrupt(format!("an entry: {error}")))?;
-    let entry = event.entry.ok_or_else(|| Error::Corrupt("an event without an entry".into()))?;
+    let entry =
+        event.entry.ok_or_else(|| Error::Corrupt("an event without an entry".into())).and_then(known)?;
     Ok(LogEvent { conversation: conversation_id(&event.conversation)?, seq: Seq(event.seq), entry })
 }

@@ -50,7 +50,7 @@ fn look_at_format(database: &ReadOnlyDatabase) -> Result<()> {
         Err(TableError::TableDoesNotExist(_)) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    super::readable(meta.get("format")?.map(|row| row.value().to_owned()))
+    super::form::readable(&meta).map(|_| ())
 }
 
 /// Writes a file where the folder is, or would be made, and removes it.

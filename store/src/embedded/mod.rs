@@ -15,6 +15,7 @@ mod channels;
 mod exchange;
 mod failure;
 mod file;
+mod form;
 mod growing;
 mod history;
 mod inbox;
@@ -64,8 +65,6 @@ use writer::{Call, Job, Writer};
 
 /// The file's name in the store's folder.
 const FILE: &str = "switchboard.redb";
-/// The format of the tables; a file with another one is refused.
-const FORMAT: &str = "3";
 /// The most calls that wait for the writer. When there are more, they wait to
 /// be queued, at most for the configured timeout.
 const QUEUE: usize = 1024;
@@ -442,16 +441,6 @@ fn open_database(folder: &Path) -> Result<Database> {
     Ok(Database::builder().set_cache_size(CACHE).create_with_backend(GrowingFile::new(file)?)?)
 }
 
-/// Fails with `Corrupt` for a file of another version's format.
-fn readable(format: Option<String>) -> Result<()> {
-    match format {
-        Some(format) if format != FORMAT => {
-            Err(Error::Corrupt(format!("the file has format {format}, this version reads {FORMAT}")))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Opens or makes the file with all its tables, and returns the store's
 /// incarnation.
 fn open_file(folder: &Path) -> Result<(Database, String)> {
@@ -465,8 +454,7 @@ fn open_file(folder: &Path) -> Result<(Database, String)> {
         drop(channels::ChannelTables::open(&txn, &writes)?);
         drop(unheard::UnheardTables::open(&txn, &writes)?);
         let mut meta = txn.open_table(tables::META)?;
-        readable(meta.get("format")?.map(|row| row.value().to_owned()))?;
-        meta.insert("format", FORMAT)?;
+        form::writable(&mut meta)?;
         let known = meta.get("incarnation")?.map(|row| row.value().to_owned());
         let incarnation = known.unwrap_or_else(|| format!("{:016x}.1", rand::random::<u64>()));
         meta.insert("incarnation", incarnation.as_str())?;

@@ -13,7 +13,7 @@ use super::connection::{CALL_BYTES, Item};
 use super::key::Bucket;
 use super::reference::Kind;
 use super::{script, write};
-use crate::damage::unless_damaged;
+use crate::damage::{known, unless_damaged};
 use crate::{Error, Result};
 
 /// The most ranges of one call.
@@ -155,7 +155,12 @@ pub(super) fn leading_number(bytes: &mut Bytes) -> Result<u64> {
     std::str::from_utf8(&digits).ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)
 }
 
-/// Decodes an entry.
+/// Decodes an entry that is to be shown.
 pub(super) fn decode(bytes: Bytes) -> Result<Entry> {
+    decode_any(bytes).and_then(known)
+}
+
+/// Decodes an entry of any kind, also of one that only a later release can show.
+pub(super) fn decode_any(bytes: Bytes) -> Result<Entry> {
     Entry::decode(bytes).map_err(|error| Error::Corrupt(format!("an entry of a conversation: {error}")))
 }

@@ -15,7 +15,7 @@ use super::Redis;
 use super::announce::PendingAnnouncement;
 use super::connection::Item;
 use super::conversation::Start;
-use super::fetch::{Entries, EntryRequest, ListId, StoredChange, decode, split_change};
+use super::fetch::{Entries, EntryRequest, ListId, StoredChange, decode_any, split_change};
 use super::reference::Kind;
 use super::reply::{Row, unexpected};
 use super::session::{nodes_of, user_item};
@@ -364,7 +364,7 @@ fn log_entry(
     amends: u64,
     bytes: Bytes,
 ) -> Result<LogEntry> {
-    let Entry { fingerprint, time, by, .. } = decode(bytes.clone())?;
+    let Entry { fingerprint, time, by, .. } = decode_any(bytes.clone())?;
     let by = UserId::parse(&by).map_err(|_| unexpected("an entry by a user"))?;
     let conversation = conversation.clone();
     Ok(LogEntry { conversation, kind, position, amends, fingerprint, time, by, bytes, trace: Bytes::new() })

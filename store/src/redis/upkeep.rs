@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use fred::types::Value;
-use proto::NodeIncarnation;
+use proto::{FORM, NodeIncarnation};
 use rustc_hash::FxHashSet;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -20,10 +20,6 @@ use crate::{Error, Result};
 
 /// How long the last word to the nodes may take.
 const FAREWELL: Duration = Duration::from_millis(500);
-
-/// The version of what is stored: another one is not understood. Version 1 says
-/// none; version 2 has no sets of what is to be archived.
-const VERSION: u64 = 3;
 
 /// What is known about the store as a whole.
 pub(super) struct Upkeep {
@@ -108,11 +104,16 @@ impl Upkeep {
         }
         primaries.sort_unstable();
         let id = format!("{:016x}", rand::random::<u64>());
-        let args = vec![write::text(&id), write::text(&primaries.join(",")), write::number(VERSION)];
+        let args = vec![
+            write::text(&id),
+            write::text(&primaries.join(",")),
+            write::number(FORM.major),
+            write::number(FORM.minor),
+        ];
         let mut row = self.connection.run_common(&script::INCARNATION, args).await?;
         let (id, count) = (row.text()?, row.text()?);
-        let foreign = (&*id == "version").then(|| {
-            format!("the data in redis has version {count}, and this release reads version {VERSION}: use another database")
+        let foreign = (&*id == "form").then(|| {
+            format!("the data in redis has form {count}, and this release, of form {FORM}, does not read it: start the release that wrote it, or use another database")
         });
         self.known().foreign = foreign.clone();
         if let Some(foreign) = foreign {

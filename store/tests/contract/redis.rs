@@ -17,7 +17,7 @@ mod weights;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::{ConversationId, Cursor, NodeIncarnation, ResetReason, UserId};
+use proto::{ConversationId, Cursor, FORM, NodeIncarnation, ResetReason, UserId};
 use store::model::{
     Acknowledge, AcknowledgeResult, Attach, HandedOut, InboxQuery, Location, PostResult, StartPoint,
 };
@@ -489,18 +489,50 @@ async fn a_conversation_that_lost_its_last_entries_is_told_as_rewritten() {
 }
 
 #[tokio::test]
-async fn data_of_another_version_is_refused_and_left_alone() {
+async fn data_of_another_major_or_a_later_minor_are_refused_and_left_alone() {
     let server = RedisServer::start().await.unwrap();
-    let words = ["HSET", "{sb}incarnation", "id", "old", "count", "1", "primaries", "x"];
-    server.command(&words).await.unwrap().ok().unwrap();
+    let old = ["HSET", "{sb}incarnation", "id", "old", "count", "1", "primaries", "x"];
+    server.command(&old).await.unwrap().ok().unwrap();
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-    let Err(refused) = store::open(config(server.url()), &tasks, shutdown.clone()).await else {
-        panic!("data of version 1 was opened");
-    };
-    assert!(matches!(&refused, Error::Config(why) if why.contains("version 1")), "{refused:?}");
-    let kept = server.command(&["HGET", "{sb}incarnation", "id"]).await.unwrap();
-    assert_eq!(kept.text().unwrap(), "old");
+    let (major, later) = (FORM.major.to_string(), (FORM.minor + 2).to_string());
+    let next_major = (FORM.major + 1).to_string();
+    let data = [
+        (vec![], "form 1.0".to_owned()),
+        (vec!["version", &major, "minor", &later], format!("form {major}.{later}")),
+        (vec!["version", &next_major, "minor", "0"], format!("form {next_major}.0")),
+    ];
+    for (fields, form) in data {
+        if !fields.is_empty() {
+            let words = [vec!["HSET", "{sb}incarnation"], fields].concat();
+            server.command(&words).await.unwrap().ok().unwrap();
+        }
+        let Err(refused) = store::open(config(server.url()), &tasks, shutdown.clone()).await else {
+            panic!("data of {form} were opened");
+        };
+        assert!(matches!(&refused, Error::Config(why) if why.contains(&form)), "{refused:?}");
+        let kept = server.command(&["HGET", "{sb}incarnation", "id"]).await.unwrap();
+        assert_eq!(kept.text().unwrap(), "old");
+    }
     server.command(&["FLUSHALL"]).await.unwrap().ok().unwrap();
     store::open(config(server.url()), &tasks, shutdown.clone()).await.unwrap();
+    shutdown.cancel();
+}
+
+#[tokio::test]
+async fn data_of_the_minor_before_and_of_the_next_one_open_and_say_the_highest_that_wrote() {
+    let server = RedisServer::start().await.unwrap();
+    let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+    let (major, own, next) = (FORM.major.to_string(), FORM.minor.to_string(), (FORM.minor + 1).to_string());
+    for (said, then) in [(None, &own), (Some(&next), &next)] {
+        server.command(&["FLUSHALL"]).await.unwrap().ok().unwrap();
+        let words = ["HSET", "{sb}incarnation", "id", "old", "count", "1", "version", &major];
+        server.command(&words).await.unwrap().ok().unwrap();
+        if let Some(said) = said {
+            server.command(&["HSET", "{sb}incarnation", "minor", said]).await.unwrap().ok().unwrap();
+        }
+        store::open(config(server.url()), &tasks, shutdown.clone()).await.unwrap();
+        let minor = server.command(&["HGET", "{sb}incarnation", "minor"]).await.unwrap();
+        assert_eq!(minor.text(), Some(then.as_str()));
+    }
     shutdown.cancel();
 }
