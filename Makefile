@@ -72,6 +72,11 @@ simulate: ## Runs SEEDS seeds of the whole cluster in one deterministic process;
 simulate-defects: ## Puts defects into a copy of the code, and looks whether the simulation finds each
 	CARGO=$(CARGO) cluster-tests/simulation/find-defects $(SEEDS) docs/RELIABILITY.md
 
+.PHONY: upgrade
+upgrade: tools ## Upgrades clusters from an older commit to this one under load, process by process, and back (builds the older one once)
+	$(PROGRAMS)
+	@CARGO=$(CARGO) .ci/upgrade --record docs/RELIABILITY.md
+
 .PHONY: instructions
 instructions: tools ## Instructions of the hot pieces (callgrind); fails where they are over 10 % more than accepted
 	$(COUNTED) --check

@@ -8,17 +8,18 @@ use loadtest::client::{Account, Client, Transport};
 use loadtest::fleet::{Fleet, Node, Plan};
 use loadtest::history::{Allowed, History, Report};
 use serde_json::json;
+use tempfile::TempDir;
 use testbed::{
-    Binaries, FaultProxy, Gateways, Profile, RedisCluster, RedisSentinel, RedisServer, SmallDisk, wait,
+    Binaries, Clocks, FaultProxy, Gateways, Profile, RedisCluster, RedisSentinel, RedisServer, SmallDisk,
+    wait,
 };
 use tokio_util::task::TaskTracker;
 
-use crate::clock::Clocks;
 use crate::ways::Ways;
 use crate::{PATIENCE, Person};
 
 /// Mebibytes of a small disk.
-const SMALL_DISK: u32 = 16;
+const SMALL_DISK: u32 = 32;
 
 /// On what the cluster keeps its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub enum StoreKind {
     Replicated,
     /// A primary, a replica and three sentinels.
     Sentinel,
+    /// A folder of standalone, which is one gateway and no router.
+    Embedded,
 }
 
 /// The servers behind it.
@@ -44,6 +47,8 @@ pub enum Store {
     Many(RedisCluster),
     /// Of [`StoreKind::Sentinel`].
     Watched(RedisSentinel),
+    /// Of [`StoreKind::Embedded`], if it is on no small disk.
+    Folder(Option<TempDir>),
 }
 
 /// What to build.
@@ -61,6 +66,16 @@ pub struct Builder {
     apart: bool,
     redis_rights: Option<Vec<String>>,
     environment: Vec<(String, String)>,
+    builds: Option<Builds>,
+}
+
+/// Programs of two commits.
+#[derive(Debug, Clone)]
+pub struct Builds {
+    /// With which a cluster begins.
+    pub old: Arc<Binaries>,
+    /// What it is upgraded to.
+    pub new: Arc<Binaries>,
 }
 
 /// A running cluster; everything ends when it is dropped.
@@ -76,8 +91,10 @@ pub struct Cluster {
     pub ways: Option<Ways>,
     /// Of every process, if asked for.
     pub clocks: Option<Clocks>,
-    /// Under the single Redis, if asked for.
+    /// Under the single Redis or standalone, if asked for.
     pub disk: Option<SmallDisk>,
+    /// The programs of its processes, if it was given two.
+    pub builds: Option<Builds>,
     /// What everyone has sent and received.
     pub history: Arc<History>,
     gateways: Vec<String>,
@@ -91,6 +108,7 @@ impl Store {
             Self::One(server) => vec![server],
             Self::Many(servers) => servers.servers().collect(),
             Self::Watched(group) => group.all(),
+            Self::Folder(_) => Vec::new(),
         }
     }
 }
@@ -128,13 +146,13 @@ impl Builder {
     }
 
     /// Each gateway and router has a clock that can be set, by its name: `gw-0`,
-    /// `router-0` and so on. (Redis' allocator does not start with `faketime`.)
+    /// `router-0` and so on; a single Redis' is `redis`.
     pub fn clocks(mut self) -> Self {
         self.clocks = true;
         self
     }
 
-    /// The single Redis keeps its data on a small disk.
+    /// The single Redis, or standalone, keeps its data on a small disk.
     pub fn small_disk(mut self) -> Self {
         self.small_disk = true;
         self
@@ -171,9 +189,18 @@ impl Builder {
         self
     }
 
+    /// It begins with the older of these programs.
+    pub fn builds(mut self, builds: Builds) -> Self {
+        self.builds = Some(builds);
+        self
+    }
+
     /// Starts it; returns when all of it is ready.
     pub async fn start(self) -> Result<Cluster> {
-        let binaries = tokio::task::spawn_blocking(|| Binaries::build(Profile::Debug)).await??;
+        let binaries = match &self.builds {
+            Some(builds) => Arc::clone(&builds.old),
+            None => tokio::task::spawn_blocking(|| Binaries::build(Profile::Debug)).await??,
+        };
         let clocks = self.clocks.then(Clocks::new).transpose()?;
         let disk = self.small_disk.then(|| SmallDisk::mount(SMALL_DISK)).transpose()?;
         let (store, url) = match self.store {
@@ -182,6 +209,12 @@ impl Builder {
                 let servers = RedisCluster::start_with_replicas(3, replicas).await?;
                 let url = servers.url();
                 (Store::Many(servers), url)
+            }
+            StoreKind::Embedded => {
+                let own = disk.is_none().then(|| TempDir::with_prefix("switchboard-data-")).transpose()?;
+                let folder = disk.as_ref().map(SmallDisk::folder).or(own.as_ref().map(TempDir::path));
+                let folder = folder.context("one of the two")?.join("data");
+                (Store::Folder(own), format!("embedded:{}", folder.display()))
             }
             StoreKind::Sentinel => {
                 let group = RedisSentinel::start(3).await?;
@@ -192,6 +225,9 @@ impl Builder {
                 let mut server = RedisServer::builder();
                 if let Some(disk) = &disk {
                     server = server.option("dir", disk.folder().display());
+                }
+                if let Some(clocks) = &clocks {
+                    server = server.environment(clocks.variables("redis")?);
                 }
                 let server = server.start().await?;
                 let steps = if kind == StoreKind::Steps { "?steps=separate" } else { "" };
@@ -222,7 +258,8 @@ impl Builder {
         };
         let plan = plan.router_flags(&self.router_flags).gateway_flags(&self.gateway_flags);
         let plan = plan.environment(self.environment);
-        let plan = Plan { apart: self.apart, ..plan };
+        let standalone = self.store == StoreKind::Embedded;
+        let plan = Plan { apart: self.apart, standalone, ..plan };
         let mut fleet = Fleet::planned(&binaries, &plan)?;
         let ways = match &store {
             Store::One(server) if self.ways => Some(Ways::through(&mut fleet, server.port()).await?),
@@ -239,7 +276,8 @@ impl Builder {
         fleet.start_all().await?;
         let gateways = fleet.gateway_urls();
         let (history, tasks) = (History::new(), TaskTracker::new());
-        Ok(Cluster { fleet, store, proxy, ways, clocks, disk, history, gateways, tasks })
+        let builds = self.builds;
+        Ok(Cluster { fleet, store, proxy, ways, clocks, disk, builds, history, gateways, tasks })
     }
 }
 
@@ -259,6 +297,7 @@ impl Cluster {
             apart: false,
             redis_rights: None,
             environment: Vec::new(),
+            builds: None,
         }
     }
 
@@ -290,6 +329,7 @@ impl Cluster {
             Store::One(server) => server,
             Store::Many(servers) => &mut servers.primaries()[0],
             Store::Watched(group) => &mut group.servers()[0],
+            Store::Folder(_) => panic!("standalone has no Redis"),
         }
     }
 

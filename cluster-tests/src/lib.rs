@@ -6,7 +6,6 @@
 //! processes, [`Person`], [`Talk`] (a load while things are broken), [`faults`]
 //! (what may break, and the table of how it went).
 
-mod clock;
 mod cluster;
 pub mod faults;
 mod person;
@@ -14,8 +13,7 @@ mod subscriptions;
 mod talk;
 mod ways;
 
-pub use clock::Clocks;
-pub use cluster::{Builder, Cluster, Store, StoreKind};
+pub use cluster::{Builder, Builds, Cluster, Store, StoreKind};
 pub use person::{Deceit, Person, Standing};
 pub use talk::Talk;
 pub use ways::{Between, Ways};

@@ -42,6 +42,8 @@ pub struct Plan {
     /// Gateways have the same ports, each at a loopback address of its own, as
     /// machines have: for what stands before them.
     pub apart: bool,
+    /// Each gateway is a whole system with its own store: there are no routers.
+    pub standalone: bool,
     /// Environment variables for all of them: there are no flags for telemetry.
     pub environment: Vec<(String, String)>,
 }
@@ -79,6 +81,7 @@ impl Plan {
             router_flags: Vec::new(),
             gateway_flags: Vec::new(),
             apart: false,
+            standalone: false,
             environment: Vec::new(),
         }
     }
@@ -222,6 +225,13 @@ impl Node {
         self.peer = None;
     }
 
+    /// From the next start on it is this program of other binaries.
+    pub fn set_program(&mut self, binaries: &Binaries) {
+        if let Some(name) = self.program.file_name() {
+            self.program = binaries.folder().join(name);
+        }
+    }
+
     /// Adds flags for the next start.
     pub fn set_flags(&mut self, flags: &[&str]) {
         self.arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
@@ -288,19 +298,19 @@ fn router(binaries: &Binaries, plan: &Plan, index: usize) -> Node {
 
 fn gateway(binaries: &Binaries, plan: &Plan, index: usize, routers: &str) -> Node {
     let name = format!("gw-{index}");
-    let mut arguments: Vec<String> = [
-        ("--store", plan.gateway_store.as_str()),
-        ("--router", routers),
-        ("--node", &name),
-        ("--jwt-secret", SECRET),
-    ]
-    .iter()
-    // What is measured and broken here is not the limits, unless it is said.
-    .chain(NO_LIMITS.iter().filter(|(flag, _)| !plan.gateway_flags.iter().any(|given| given == flag)))
-    .flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()])
-    .collect();
+    let of_cluster = [("--router", routers), ("--node", name.as_str())];
+    let of_cluster = if plan.standalone { &[] } else { &of_cluster[..] };
+    let mut arguments: Vec<String> = [("--store", plan.gateway_store.as_str()), ("--jwt-secret", SECRET)]
+        .iter()
+        .chain(of_cluster)
+        // What is measured and broken here is not the limits, unless it is said.
+        .chain(NO_LIMITS.iter().filter(|(flag, _)| !plan.gateway_flags.iter().any(|given| given == flag)))
+        .flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()])
+        .collect();
     arguments.extend(plan.gateway_flags.clone());
-    Node { peer: Some(port::free()), ..node(name, binaries.gateway(), arguments, plan) }
+    let program = if plan.standalone { binaries.standalone() } else { binaries.gateway() };
+    let peer = (!plan.standalone).then(port::free);
+    Node { peer, ..node(name, program, arguments, plan) }
 }
 
 fn node(name: String, program: PathBuf, arguments: Vec<String>, plan: &Plan) -> Node {

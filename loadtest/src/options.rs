@@ -184,7 +184,8 @@ pub(crate) struct Run {
     /// How clients connect: one transport, or several by weight.
     ///
     /// websocket, websocket-protobuf, sse, stream, iframe, long-poll (or poll),
-    /// long-poll-protobuf, short-poll, socketio-websocket, socketio-polling.
+    /// long-poll-protobuf, short-poll, socketio-websocket, socketio-polling,
+    /// sockjs-websocket, sockjs-polling.
     #[arg(long, default_value = "websocket", value_name = "websocket=70,sse=20,poll=10", help_heading = LOAD)]
     transport: Mix,
 

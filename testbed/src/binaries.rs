@@ -51,6 +51,9 @@ impl Profile {
     }
 }
 
+/// What was built, or taken, in this process.
+static BUILT: LazyLock<Mutex<HashMap<Profile, Arc<Binaries>>>> = LazyLock::new(Mutex::default);
+
 /// Our programs, built.
 #[derive(Debug)]
 pub struct Binaries {
@@ -67,7 +70,6 @@ impl Binaries {
     /// The same; `say` is given a line about what is built, and every few
     /// seconds one about how far it is: an optimized build takes minutes.
     pub fn build_saying(profile: Profile, say: impl FnMut(&str)) -> Result<Arc<Self>> {
-        static BUILT: LazyLock<Mutex<HashMap<Profile, Arc<Binaries>>>> = LazyLock::new(Mutex::default);
         // Held while building, so that whoever comes meanwhile waits for it.
         let mut built = BUILT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(binaries) = built.get(&profile) {
@@ -78,9 +80,17 @@ impl Binaries {
         Ok(binaries)
     }
 
+    /// From now on [`build`](Self::build) takes the programs of this folder, as they are:
+    /// for what must not be built anew under a run that lasts long.
+    pub fn take(profile: Profile, folder: &Path) {
+        let mut built = BUILT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        built.insert(profile, Arc::new(Self::in_folder(folder)));
+    }
+
     /// Takes programs that are there already, from one folder.
     pub fn in_folder(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        // A process that is started with them has a folder of its own.
+        Self { folder: std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()) }
     }
 
     /// The folder that the programs are in.

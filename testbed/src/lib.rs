@@ -5,14 +5,15 @@
 //! [`PostgresServer`],
 //! [`FaultProxy`] between a client and any of them, [`Balancer`] before
 //! gateways, [`Process`] for our own
-//! programs and [`Binaries`] that builds them, [`SmallDisk`] to be filled, [`wait`] for conditions with a
-//! deadline. [`Reply`] is what Redis answers; [`stand_in`]
-//! speaks as Redis does, in this process. [`instructions`] counts those of
+//! programs and [`Binaries`] that builds them, [`SmallDisk`] to be filled, [`Clocks`] that
+//! jump, [`wait`] for conditions with a deadline. [`Reply`] is what Redis answers;
+//! [`stand_in`] speaks as Redis does, in this process. [`instructions`] counts those of
 //! small pieces of code; [`Imports`] are those between a crate's modules.
 //! [`certificates`] are for TLS between our own processes.
 
 mod balancer;
 mod binaries;
+mod clock;
 mod disk;
 mod guarded;
 mod imports;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 
 pub use balancer::{Balancer, Gateways, Program};
 pub use binaries::{Binaries, Profile};
+pub use clock::Clocks;
 pub use disk::SmallDisk;
 pub use imports::Imports;
 pub use postgres::PostgresServer;

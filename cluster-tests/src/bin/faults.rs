@@ -3,12 +3,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
+use cluster_tests::Builds;
 use cluster_tests::faults::{self, Outcome, Stage, long};
-use testbed::SmallDisk;
+use testbed::{Binaries, Profile, SmallDisk};
 
 #[derive(Debug, Parser)]
 #[command(about = "What breaks in production, with people who write meanwhile")]
@@ -26,6 +28,18 @@ enum Command {
         /// Only says which rows there are
         #[arg(long)]
         list: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Upgrades clusters from the programs of one folder to those of another, and back,
+    /// process by process
+    Upgrade {
+        /// The programs of the older commit
+        #[arg(long, value_name = "FOLDER")]
+        from: PathBuf,
+        /// What the older commit is called
+        #[arg(long, value_name = "COMMIT")]
+        commit: String,
         #[command(flatten)]
         common: Common,
     },
@@ -47,6 +61,9 @@ struct Common {
     /// Writes the table into this document, which is docs/RELIABILITY.md
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Takes the programs of this folder, instead of building them
+    #[arg(long, value_name = "FOLDER")]
+    binaries: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -73,7 +90,9 @@ async fn run(command: Command) -> Result<()> {
             let seed = common.begin();
             let mut outcomes = Vec::new();
             for (number, row) in rows.iter().enumerate() {
-                if row.stage == Stage::SmallDisk && SmallDisk::mount(1).is_err() {
+                if matches!(row.stage, Stage::SmallDisk | Stage::StandaloneSmallDisk)
+                    && SmallDisk::mount(1).is_err()
+                {
                     eprintln!("{} is left out: only root can mount the small disk that it fills", row.name);
                     continue;
                 }
@@ -83,6 +102,20 @@ async fn run(command: Command) -> Result<()> {
                 outcomes.push(outcome);
             }
             common.end("matrix", &outcomes, seed, "make faults")
+        }
+        Command::Upgrade { from, commit, common } => {
+            let seed = common.begin();
+            let new = tokio::task::spawn_blocking(|| Binaries::build(Profile::Debug)).await??;
+            let builds = Builds { old: Arc::new(Binaries::in_folder(&from)), new };
+            let mut outcomes = Vec::new();
+            for row in faults::upgrades() {
+                eprintln!("{}", row.name);
+                let builder = row.stage.builder().builds(builds.clone());
+                let outcome = faults::run_on(builder, &row, seed).await;
+                outcome.failure.iter().for_each(|why| eprintln!("{} failed: {why}", row.name));
+                outcomes.push(outcome);
+            }
+            common.end("upgrade", &outcomes, seed, &format!("make upgrade` from `{commit}"))
         }
         Command::Long { duration, common } => {
             let seed = common.begin();
@@ -97,6 +130,9 @@ impl Common {
     fn begin(&self) -> u64 {
         let seed = self.seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
         eprintln!("seed {seed}");
+        if let Some(folder) = &self.binaries {
+            Binaries::take(Profile::Debug, folder);
+        }
         seed
     }
 

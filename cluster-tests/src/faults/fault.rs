@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use loadtest::fleet::Node;
-use testbed::Direction;
+use testbed::{Binaries, Direction};
 use tokio::net::TcpStream;
 
 use super::store::StoreFault;
@@ -42,7 +42,7 @@ pub enum Fault {
     /// Of each hundred announcements so many are lost, as many come twice, and as
     /// many come late.
     Bus(u8),
-    /// The clock of a gateway or router is so many seconds off.
+    /// The clock of a process is so many seconds off.
     Clock(Part, i64),
     /// A process may open no more descriptors, and somebody has connections to it
     /// that would need them.
@@ -52,6 +52,11 @@ pub enum Fault {
     /// Each gateway and each router is stopped in an orderly way, one after
     /// another, and started again. Over when it has begun.
     RollingRestart,
+    /// The same, and each is started again as the newer of two programs: routers
+    /// first. Between two of them some messages are acknowledged.
+    Upgrade,
+    /// The same back to the older: gateways first.
+    Rollback,
 }
 
 /// Connections that nobody uses, while descriptors are short.
@@ -105,6 +110,16 @@ impl Fault {
                 return Ok(idle);
             }
             Self::Store(fault) => fault.begin(cluster).await?,
+            Self::Upgrade => {
+                let new = cluster.builds.clone().context(TWO_BUILDS)?.new;
+                roll_routers(cluster, &new).await?;
+                roll_gateways(cluster, &new).await?;
+            }
+            Self::Rollback => {
+                let old = cluster.builds.clone().context(TWO_BUILDS)?.old;
+                roll_gateways(cluster, &old).await?;
+                roll_routers(cluster, &old).await?;
+            }
             Self::RollingRestart => {
                 for index in 0..cluster.fleet.gateways().len() {
                     restart(&mut cluster.fleet.gateways()[index]).await?;
@@ -136,7 +151,7 @@ impl Fault {
                 limit_descriptors(pid, MANY)?;
             }
             Self::Store(fault) => fault.end(cluster).await?,
-            Self::RollingRestart => {}
+            Self::RollingRestart | Self::Upgrade | Self::Rollback => {}
         }
         Ok(())
     }
@@ -164,11 +179,35 @@ async fn restart(node: &mut Node) -> Result<()> {
     node.restart().await
 }
 
+const TWO_BUILDS: &str = "the builder was told `builds`";
+/// Acknowledged between two processes of an upgrade: the two kinds work side by side.
+const BETWEEN: usize = 20;
+
+async fn roll_routers(cluster: &mut Cluster, binaries: &Binaries) -> Result<()> {
+    for index in 0..cluster.fleet.routers().len() {
+        let node = cluster.router_node(index);
+        node.set_program(binaries);
+        restart(node).await?;
+        cluster.progress(BETWEEN).await?;
+    }
+    Ok(())
+}
+
+async fn roll_gateways(cluster: &mut Cluster, binaries: &Binaries) -> Result<()> {
+    for index in 0..cluster.fleet.gateways().len() {
+        let node = cluster.gateway_node(index);
+        node.set_program(binaries);
+        restart(node).await?;
+        cluster.progress(BETWEEN).await?;
+    }
+    Ok(())
+}
+
 fn set_clock(cluster: &Cluster, part: Part, seconds: i64) -> Result<()> {
     let name = match part {
         Part::Gateway(index) => format!("gw-{index}"),
         Part::Router(index) => format!("router-{index}"),
-        Part::Redis => bail!("the clock of Redis cannot be set"),
+        Part::Redis => "redis".to_owned(),
     };
     cluster.clocks.as_ref().context("the builder was told `clocks`")?.set(&name, seconds)
 }

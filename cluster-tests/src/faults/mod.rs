@@ -16,6 +16,6 @@ mod store;
 
 pub use fault::{Fault, Part};
 pub use outcome::{Outcome, record, table};
-pub use rows::{Row, Stage, Trial, rows};
-pub use scene::{Scene, run};
+pub use rows::{Row, Stage, Trial, rows, upgrades};
+pub use scene::{Scene, run, run_on};
 pub use store::StoreFault;

@@ -1,6 +1,6 @@
 //! The rows of the matrix. Order: processes that die, that stand still, that are
 //! restarted; ways that break, that are slow; a bus that cannot be relied on; who
-//! is called present, and ready; stores; clocks and descriptors.
+//! is called present, and ready; stores; clocks and descriptors; standalone.
 
 use std::fmt;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub struct Row {
     pub red: Vec<Part>,
 }
 
-/// The cluster of a row: two gateways and two routers, on this store.
+/// The cluster of a row: two gateways and two routers on this store, or standalone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// A single Redis, with a proxy on each way.
@@ -48,6 +48,16 @@ pub enum Stage {
     Replicated,
     /// The same, and nothing is answered before the replica has it.
     ReplicatedWaits,
+    /// As `Replicated`, and clients are a user of Redis of their own.
+    Isolable,
+    /// As `ReplicatedWaits`, and clients are a user of Redis of their own.
+    IsolableWaits,
+    /// Standalone: one process, with its own store.
+    Standalone,
+    /// The same with a clock of its own.
+    StandaloneClock,
+    /// The same, its data on a small disk.
+    StandaloneSmallDisk,
 }
 
 /// A fault, and how long it lasts.
@@ -76,6 +86,7 @@ impl Stage {
     /// How its cluster is built.
     pub fn builder(self) -> Builder {
         let on = |store| Cluster::builder().store(store).gateway_flags("--drain 10s");
+        let alone = || on(StoreKind::Embedded).gateways(1).routers(0);
         let waits = "--store-replicas 1";
         // Sentinels must not be mistaken for clients, and clients not for them.
         let client = ["on", "~*", "&*", "+@all"].map(str::to_owned);
@@ -88,12 +99,17 @@ impl Stage {
             Self::SentinelWaits => on(StoreKind::Sentinel).redis_user(client.into()).router_flags(waits),
             Self::Replicated => on(StoreKind::Replicated),
             Self::ReplicatedWaits => on(StoreKind::Replicated).router_flags(waits),
+            Self::Isolable => on(StoreKind::Replicated).redis_user(client.into()),
+            Self::IsolableWaits => on(StoreKind::Replicated).redis_user(client.into()).router_flags(waits),
+            Self::Standalone => alone(),
+            Self::StandaloneClock => alone().clocks(),
+            Self::StandaloneSmallDisk => alone().small_disk(),
         }
     }
 
     /// Whether whatever was answered is with the replica that may be promoted.
     pub fn waits(self) -> bool {
-        matches!(self, Self::SentinelWaits | Self::ReplicatedWaits)
+        matches!(self, Self::SentinelWaits | Self::ReplicatedWaits | Self::IsolableWaits)
     }
 }
 
@@ -123,6 +139,7 @@ pub fn rows() -> Vec<Row> {
     rows.extend(presence());
     rows.extend(stores());
     rows.extend(machines());
+    rows.extend(standalone());
     rows
 }
 
@@ -229,6 +246,8 @@ fn stores() -> Vec<Row> {
         of("isolated-primary-waits", Stage::SentinelWaits, StoreFault::IsolatedPrimary, SECONDS_5),
         of("cluster-failover", Stage::Replicated, StoreFault::ClusterFailover, SECONDS_8),
         of("cluster-failover-waits", Stage::ReplicatedWaits, StoreFault::ClusterFailover, SECONDS_8),
+        of("cluster-isolated-primary", Stage::Isolable, StoreFault::IsolatedInCluster, SECONDS_5),
+        of("cluster-isolated-primary-waits", Stage::IsolableWaits, StoreFault::IsolatedInCluster, SECONDS_5),
         of("cluster-primary-lost", Stage::Replicated, StoreFault::PrimaryLost, SECONDS_8),
         of("cluster-slots-move", Stage::Replicated, StoreFault::SlotsMove, Duration::ZERO),
         of("torn-tail", Stage::Single, StoreFault::TornTail, Duration::from_secs(1)),
@@ -240,15 +259,52 @@ fn stores() -> Vec<Row> {
 fn machines() -> Vec<Row> {
     let parts = [("gateway", Part::Gateway(0)), ("router", Part::Router(0))];
     let mut rows = Vec::new();
-    for (name, part) in parts {
-        let jumps = [3600, -3600].map(|seconds| trial(Fault::Clock(part, seconds), SECONDS_5, SOME));
-        rows.push(Row { stage: Stage::Clocks, ..row(&format!("clock-{name}"), jumps) });
+    let jumps = |part| [3600, -3600].map(|seconds| trial(Fault::Clock(part, seconds), SECONDS_5, SOME));
+    for (name, part) in parts.into_iter().chain([("redis", Part::Redis)]) {
+        rows.push(Row { stage: Stage::Clocks, ..row(&format!("clock-{name}"), jumps(part)) });
     }
     for (name, part) in parts {
         let short = trial(Fault::Descriptors(part), SECONDS_5, SOME);
         rows.push(row(&format!("descriptors-{name}"), [short]));
     }
     rows
+}
+
+/// What may happen to one process with its own store.
+fn standalone() -> Vec<Row> {
+    let (whole, second) = (Part::Gateway(0), Duration::from_secs(1));
+    let alone = |name: &str, trials: &[Trial]| Row {
+        stage: Stage::Standalone,
+        ..row(&format!("standalone-{name}"), trials)
+    };
+    let die = trial(Fault::Kill(whole), second, 0);
+    let jumps = [3600, -3600].map(|seconds| trial(Fault::Clock(whole, seconds), SECONDS_5, SOME));
+    vec![
+        alone("kill", &[die, die, die]),
+        alone("freeze", &[trial(Fault::Freeze(whole), SECONDS_5, 0)]),
+        alone("freeze-long", &[trial(Fault::Freeze(whole), SECONDS_14, 0)]),
+        alone("restart", &[trial(Fault::RollingRestart, Duration::ZERO, 0)]),
+        alone("descriptors", &[trial(Fault::Descriptors(whole), SECONDS_5, SOME)]),
+        Row { stage: Stage::StandaloneClock, ..alone("clock", &jumps) },
+        Row {
+            stage: Stage::StandaloneSmallDisk,
+            ..alone("disk-full", &[trial(Fault::Store(StoreFault::DiskFull), SECONDS_5, 0)])
+        },
+    ]
+}
+
+/// The rows of `make upgrade`: from the older programs to the newer, back, and again.
+pub fn upgrades() -> Vec<Row> {
+    let steps = [Fault::Upgrade, Fault::Rollback, Fault::Upgrade];
+    let steps = steps.map(|step| trial(step, Duration::ZERO, 0));
+    let on = |name: &str, stage| Row { stage, ..row(&format!("upgrade-{name}"), steps) };
+    vec![
+        Row { is_unfelt: true, ..on("single", Stage::Single) },
+        Row { is_unfelt: true, ..on("steps", Stage::Steps) },
+        Row { is_unfelt: true, ..on("cluster", Stage::Replicated) },
+        // One process: its clients wait for it while it is started again.
+        on("standalone", Stage::Standalone),
+    ]
 }
 
 fn row(name: &str, trials: impl Into<Vec<Trial>>) -> Row {

@@ -15,10 +15,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::presence::{Ghost, green, red};
 use super::{Outcome, Part, Row, Trial};
-use crate::{Cluster, Person, Talk};
+use crate::{Builder, Cluster, Person, Talk};
 
 /// One person on each; their names.
-const TRANSPORTS: [(&str, Transport); 10] = [
+const TRANSPORTS: [(&str, Transport); 12] = [
     ("websocket", Transport::WebSocket),
     ("sse", Transport::Sse),
     ("long-poll", Transport::LongPoll),
@@ -29,6 +29,8 @@ const TRANSPORTS: [(&str, Transport); 10] = [
     ("websocket-protobuf", Transport::WebSocketProtobuf),
     ("long-poll-protobuf", Transport::LongPollProtobuf),
     ("socketio-polling", Transport::SocketIoPolling),
+    ("sockjs", Transport::SockJsWebSocket),
+    ("sockjs-polling", Transport::SockJsPolling),
 ];
 
 /// Between two things that somebody says.
@@ -214,7 +216,12 @@ async fn log_of(cluster: &Cluster, member: &str, conversation: &str) -> Result<H
 
 /// One row from its cluster's start to its end.
 pub async fn run(row: &Row, seed: u64) -> Outcome {
-    let cluster = match row.stage.builder().start().await {
+    run_on(row.stage.builder(), row, seed).await
+}
+
+/// The same on a cluster of one's own.
+pub async fn run_on(builder: Builder, row: &Row, seed: u64) -> Outcome {
+    let cluster = match builder.start().await {
         Ok(cluster) => cluster,
         Err(error) => return Outcome::failed(&row.name, format!("{error:#}")),
     };

@@ -28,6 +28,10 @@ pub enum StoreFault {
     ClusterFailover,
     /// The same, and it never comes back.
     PrimaryLost,
+    /// The first primary of a Cluster is cut off from all other servers, and clients
+    /// still write to it, and to the replica that takes its place; mended by an end of
+    /// that, then.
+    IsolatedInCluster,
     /// Slots of a Cluster are moved to another primary while clients write. Over
     /// when it has begun.
     SlotsMove,
@@ -43,7 +47,7 @@ impl StoreFault {
     pub fn loses_writes(self) -> bool {
         match self {
             Self::TornTail | Self::Failover | Self::IsolatedPrimary => true,
-            Self::ClusterFailover | Self::PrimaryLost => true,
+            Self::ClusterFailover | Self::PrimaryLost | Self::IsolatedInCluster => true,
             Self::MemoryFull | Self::DiskFull | Self::SlotsMove => false,
         }
     }
@@ -69,6 +73,10 @@ impl StoreFault {
                 group.next_primary(port).await?;
             }
             Self::ClusterFailover | Self::PrimaryLost => many(cluster)?.primaries()[0].kill(),
+            Self::IsolatedInCluster => {
+                many(cluster)?.isolate_first().await?;
+                many(cluster)?.first_is_replaced().await?;
+            }
             Self::SlotsMove => {
                 let moved = many(cluster)?.move_slots(0, 1, MOVED).await?;
                 ensure!(moved > 0, "no slot of the first primary has keys");
@@ -95,6 +103,10 @@ impl StoreFault {
             }
             Self::ClusterFailover => {
                 many(cluster)?.primaries()[0].restart().await?;
+                many(cluster)?.all_ok().await?;
+            }
+            Self::IsolatedInCluster => {
+                many(cluster)?.rejoin_first().await?;
                 many(cluster)?.all_ok().await?;
             }
             Self::PrimaryLost => many(cluster)?.all_ok().await?,

@@ -166,22 +166,19 @@ struct Polling {
     unsent: VecDeque<String>,
 }
 
-enum Requests {
+/// Requests of one kind, one at a time, over one connection.
+pub(super) enum Requests {
     Idle(Http),
     Asking(BoxFuture<'static, (Http, Result<Answer>)>),
 }
 
 impl Polling {
     fn new(account: &Account, path: &str) -> Result<Self> {
-        let requests = |gateway: &str| -> Result<Requests> {
-            let account = Account { gateway: gateway.to_owned(), token: String::new(), ..account.clone() };
-            Ok(Requests::Idle(Http::new(&account)?))
-        };
         Ok(Self {
             path: format!("{path}?EIO=4&transport=polling"),
             most: 0,
-            down: requests(&account.gateway)?,
-            up: requests(account.uplink.as_deref().unwrap_or(&account.gateway))?,
+            down: Requests::to(account, &account.gateway)?,
+            up: Requests::to(account, account.uplink.as_deref().unwrap_or(&account.gateway))?,
             waiting: VecDeque::new(),
             unsent: VecDeque::new(),
         })
@@ -263,8 +260,14 @@ impl Polling {
 }
 
 impl Requests {
+    /// To this gateway, without the account's token.
+    pub(super) fn to(account: &Account, gateway: &str) -> Result<Self> {
+        let account = Account { gateway: gateway.to_owned(), token: String::new(), ..account.clone() };
+        Ok(Self::Idle(Http::new(&account)?))
+    }
+
     /// The request that is under way, begun if there is none.
-    fn ask(
+    pub(super) fn ask(
         &mut self,
         begin: impl FnOnce(Http) -> BoxFuture<'static, (Http, Result<Answer>)>,
     ) -> &mut BoxFuture<'static, (Http, Result<Answer>)> {

@@ -18,6 +18,7 @@ mod poll;
 mod resource;
 mod socket;
 mod socketio;
+mod sockjs;
 mod sse;
 mod stream;
 mod uplink;
@@ -34,6 +35,7 @@ pub use lines::Lines;
 pub use one_way::OneWay;
 pub use poll::Poll;
 pub use socketio::SocketIo;
+pub use sockjs::SockJs;
 pub use websocket::WebSocket;
 
 /// Who connects, to which gateway, and from which position on.
@@ -81,15 +83,19 @@ pub enum Transport {
     SocketIoWebSocket,
     /// `/socket.io/` over polls.
     SocketIoPolling,
+    /// `/sockjs` over one WebSocket.
+    SockJsWebSocket,
+    /// `/sockjs` over XHR polls.
+    SockJsPolling,
 }
 
 impl Transport {
     /// Whether commands go the way that frames come.
     pub fn is_two_way(self) -> bool {
         match self {
-            Self::WebSocket | Self::WebSocketProtobuf | Self::SocketIoWebSocket | Self::SocketIoPolling => {
-                true
-            }
+            Self::WebSocket | Self::WebSocketProtobuf => true,
+            Self::SocketIoWebSocket | Self::SocketIoPolling => true,
+            Self::SockJsWebSocket | Self::SockJsPolling => true,
             Self::Sse | Self::Stream | Self::Iframe => false,
             Self::LongPoll | Self::LongPollProtobuf | Self::ShortPoll => false,
         }
@@ -110,6 +116,8 @@ pub enum Client {
     Poll(Box<Poll>),
     /// Over Socket.IO, in a WebSocket or in polls.
     SocketIo(Box<SocketIo>),
+    /// Over SockJS, in a WebSocket or in polls.
+    SockJs(Box<SockJs>),
 }
 
 impl Account {
@@ -167,6 +175,7 @@ impl Client {
         let one_way = |client| Self::OneWay(Box::new(client));
         let poll = |client| Self::Poll(Box::new(client));
         let socket_io = |client| Self::SocketIo(Box::new(client));
+        let sockjs = |client| Self::SockJs(Box::new(client));
         Ok(match transport {
             Transport::WebSocket => Self::WebSocket(Box::new(WebSocket::connect(account).await?)),
             Transport::WebSocketProtobuf => {
@@ -180,6 +189,8 @@ impl Client {
             Transport::ShortPoll => poll(Poll::connect(account, 0).await?),
             Transport::SocketIoWebSocket => socket_io(SocketIo::connect(account, Carrier::WebSocket).await?),
             Transport::SocketIoPolling => socket_io(SocketIo::connect(account, Carrier::Polling).await?),
+            Transport::SockJsWebSocket => sockjs(SockJs::connect(account, Carrier::WebSocket).await?),
+            Transport::SockJsPolling => sockjs(SockJs::connect(account, Carrier::Polling).await?),
         })
     }
 
@@ -189,6 +200,7 @@ impl Client {
             Self::WebSocket(client) => Some(client.welcome()),
             Self::OneWay(client) => Some(client.welcome()),
             Self::SocketIo(client) => Some(client.welcome()),
+            Self::SockJs(client) => Some(client.welcome()),
             Self::Poll(_) => None,
         }
     }
@@ -200,6 +212,7 @@ impl Client {
             Self::OneWay(client) => client.cursor(),
             Self::Poll(client) => client.cursor(),
             Self::SocketIo(client) => client.cursor(),
+            Self::SockJs(client) => client.cursor(),
         }
     }
 
@@ -211,6 +224,7 @@ impl Client {
             Self::OneWay(client) => client.next_frame().await,
             Self::Poll(client) => client.next_frame().await,
             Self::SocketIo(client) => client.next_frame().await,
+            Self::SockJs(client) => client.next_frame().await,
         }
     }
 
@@ -234,6 +248,7 @@ impl Client {
             Self::OneWay(client) => client.start(command).await,
             Self::Poll(client) => client.start(command).await,
             Self::SocketIo(client) => client.start(command).await,
+            Self::SockJs(client) => client.start(command).await,
         }
     }
 
@@ -246,6 +261,7 @@ impl Client {
             Self::OneWay(client) => client.command(command).await,
             Self::Poll(client) => client.command(command).await,
             Self::SocketIo(client) => client.command(command).await,
+            Self::SockJs(client) => client.command(command).await,
         }
     }
 
@@ -265,6 +281,7 @@ impl Client {
         match self {
             Self::WebSocket(client) => client.close().await,
             Self::SocketIo(client) => client.close().await,
+            Self::SockJs(client) => client.close().await,
             Self::OneWay(_) | Self::Poll(_) => {}
         }
     }

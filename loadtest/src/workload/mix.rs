@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::client::Transport;
 
 /// The names that the command line knows.
-const NAMES: [(&str, Transport); 10] = [
+const NAMES: [(&str, Transport); 12] = [
     ("websocket", Transport::WebSocket),
     ("websocket-protobuf", Transport::WebSocketProtobuf),
     ("sse", Transport::Sse),
@@ -19,6 +19,8 @@ const NAMES: [(&str, Transport); 10] = [
     ("short-poll", Transport::ShortPoll),
     ("socketio-websocket", Transport::SocketIoWebSocket),
     ("socketio-polling", Transport::SocketIoPolling),
+    ("sockjs-websocket", Transport::SockJsWebSocket),
+    ("sockjs-polling", Transport::SockJsPolling),
 ];
 
 /// Transports by weight: `websocket`, or `websocket=70,sse=20,poll=10`.

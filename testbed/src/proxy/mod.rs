@@ -5,7 +5,7 @@
 mod filter;
 mod relay;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ pub(crate) struct Weather {
     refuse: bool,
     hold_up: bool,
     hold_down: bool,
+    /// Connections from this address are held, in both directions.
+    hold_from: Option<IpAddr>,
     delay: Duration,
     /// Up to so much is added to the delay.
     jitter: Duration,
@@ -144,6 +146,12 @@ impl FaultProxy {
             weather.hold_up |= direction != Direction::Down;
             weather.hold_down |= direction != Direction::Up;
         });
+    }
+
+    /// From now on nothing of connections that come from this address is forwarded,
+    /// and everything stays open.
+    pub fn hold_from(&self, source: IpAddr) {
+        self.weather.send_modify(|weather| weather.hold_from = Some(source));
     }
 
     /// From now on whatever is read is forwarded this much later.

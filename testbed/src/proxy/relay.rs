@@ -1,7 +1,7 @@
 //! One proxied connection: two directions, each a loop that reads, waits out
 //! the weather, and writes.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
@@ -26,14 +26,15 @@ pub(super) struct Relay {
 impl Relay {
     /// Returns when either side has closed; after `vanish` when the client has.
     pub(super) async fn run(self, mut client: TcpStream, vanish: CancellationToken) -> Result<()> {
+        let source = client.peer_addr()?.ip();
         let mut server = TcpStream::connect(self.target).await?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
         tokio::select! {
-            result = pump(from_client, to_server, Direction::Up, self.weather.clone(), None) => return result,
-            result = pump(from_server, to_client, Direction::Down, self.weather, self.losses) => return result,
+            result = pump(from_client, to_server, (Direction::Up, source), self.weather.clone(), None) => return result,
+            result = pump(from_server, to_client, (Direction::Down, source), self.weather, self.losses) => return result,
             () = vanish.cancelled() => {}
         }
         drop(server);
@@ -46,7 +47,7 @@ impl Relay {
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    direction: Direction,
+    (direction, source): (Direction, IpAddr),
     mut weather: watch::Receiver<Weather>,
     losses: Option<Arc<Mutex<Losses>>>,
 ) -> Result<()> {
@@ -69,10 +70,13 @@ async fn pump(
         if !delay.is_zero() {
             sleep(delay).await;
         }
-        let held = |weather: &Weather| match direction {
-            Direction::Up => weather.hold_up,
-            Direction::Down => weather.hold_down,
-            Direction::Both => weather.hold_up || weather.hold_down,
+        let held = |weather: &Weather| {
+            let all = match direction {
+                Direction::Up => weather.hold_up,
+                Direction::Down => weather.hold_down,
+                Direction::Both => weather.hold_up || weather.hold_down,
+            };
+            all || weather.hold_from == Some(source)
         };
         weather.wait_for(|weather| !held(weather)).await?;
         if drip {

@@ -1,11 +1,12 @@
 //! A Redis Cluster of real servers, with or without replicas.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use super::server::RedisServer;
-use crate::wait;
+use crate::{FaultProxy, wait};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SLOTS: usize = 16_384;
@@ -15,7 +16,12 @@ const SLOTS: usize = 16_384;
 pub struct RedisCluster {
     primaries: Vec<RedisServer>,
     replicas: Vec<RedisServer>,
+    /// Before the bus of each server, in the order of [`servers`](Self::servers).
+    buses: Vec<FaultProxy>,
 }
+
+/// From here the first primary connects to the others, so that proxies know it.
+const FIRST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 impl RedisCluster {
     /// Starts `primaries` servers without replicas; returns when every one of
@@ -27,14 +33,16 @@ impl RedisCluster {
     /// As [`start`](Self::start), each primary with so many replicas, which
     /// are in step when it returns.
     pub async fn start_with_replicas(primaries: usize, replicas_each: usize) -> Result<Self> {
-        let mut cluster = Self { primaries: Vec::new(), replicas: Vec::new() };
+        let mut cluster = Self { primaries: Vec::new(), replicas: Vec::new(), buses: Vec::new() };
         for _ in 0..primaries {
-            cluster.primaries.push(node().await?);
+            let first = cluster.primaries.is_empty().then_some(FIRST);
+            cluster.primaries.push(node(first).await?);
         }
         for _ in 0..primaries * replicas_each {
-            cluster.replicas.push(node().await?);
+            cluster.replicas.push(node(None).await?);
         }
         cluster.assign_slots().await?;
+        cluster.stand_before_buses().await?;
         cluster.introduce().await?;
         cluster.all_know(primaries + cluster.replicas.len()).await?;
         if replicas_each > 0 {
@@ -74,6 +82,11 @@ impl RedisCluster {
         self.all().filter_map(RedisServer::pid).collect()
     }
 
+    /// One more server, which belongs to no Cluster yet.
+    pub async fn empty_server(&self) -> Result<RedisServer> {
+        node(None).await
+    }
+
     /// Moves so many slots that hold keys from one primary to another while both
     /// serve, as `redis-cli --cluster reshard` does it; gives how many were moved.
     pub async fn move_slots(&self, from: usize, to: usize, count: usize) -> Result<usize> {
@@ -110,6 +123,39 @@ impl RedisCluster {
         Ok(moved)
     }
 
+    /// Cuts the first primary off from all other servers, and from nobody else:
+    /// clients with a user of their own still write to it. (On the bus nothing passes;
+    /// its replica is refused by the user without a name.)
+    pub async fn isolate_first(&self) -> Result<()> {
+        let (first, others) = self.buses.split_first().context("a cluster has a primary")?;
+        self.primaries[0].cut_off_replicas().await?;
+        first.hold();
+        others.iter().for_each(|bus| bus.hold_from(FIRST.into()));
+        Ok(())
+    }
+
+    /// Ends [`isolate_first`](Self::isolate_first).
+    pub async fn rejoin_first(&self) -> Result<()> {
+        self.primaries[0].let_replicas_in().await?;
+        self.buses.iter().for_each(FaultProxy::heal);
+        Ok(())
+    }
+
+    /// Waits until a replica of the first primary has taken its place.
+    pub async fn first_is_replaced(&self) -> Result<()> {
+        wait::until_true(PATIENCE, "a replica is the primary", async || {
+            let each = self.replicas.len() / self.primaries.len();
+            for replica in &self.replicas[..each] {
+                let role = replica.info(&["INFO", "replication"], "role").await;
+                if matches!(role, Ok(Some(role)) if role == "master") {
+                    return true;
+                }
+            }
+            false
+        })
+        .await
+    }
+
     /// Waits until every server that runs calls the cluster's state ok, for
     /// example after a failover.
     pub async fn all_ok(&self) -> Result<()> {
@@ -139,11 +185,25 @@ impl RedisCluster {
         Ok(())
     }
 
+    /// Each server is told to the others with the address of a proxy for its bus.
+    async fn stand_before_buses(&mut self) -> Result<()> {
+        let mut buses = Vec::new();
+        for server in self.primaries.iter_mut().chain(&mut self.replicas) {
+            let bus = server.command(&["CONFIG", "GET", "cluster-port"]).await?.ok()?;
+            let bus = bus.items().get(1).and_then(|port| port.text()).context("its bus port")?.parse()?;
+            let proxy = FaultProxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, bus))).await?;
+            let port = proxy.address().port().to_string();
+            server.set(&[("cluster-announce-ip", "127.0.0.1"), ("cluster-announce-bus-port", &port)]).await?;
+            buses.push(proxy);
+        }
+        self.buses = buses;
+        Ok(())
+    }
+
     async fn introduce(&self) -> Result<()> {
         let first = self.primaries.first().context("a cluster has a primary")?;
-        for server in self.all().skip(1) {
-            let bus = server.command(&["CONFIG", "GET", "cluster-port"]).await?.ok()?;
-            let bus = bus.items().get(1).and_then(|port| port.text()).context("its bus port")?.to_owned();
+        for (server, bus) in self.all().zip(&self.buses).skip(1) {
+            let bus = bus.address().port().to_string();
             let port = server.port().to_string();
             first.command(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]).await?.ok()?;
         }
@@ -184,13 +244,19 @@ impl RedisCluster {
     }
 }
 
-async fn node() -> Result<RedisServer> {
-    RedisServer::builder()
+/// One server; `source` is the address from which it connects to others, if not the
+/// usual one.
+async fn node(source: Option<Ipv4Addr>) -> Result<RedisServer> {
+    let mut server = RedisServer::builder()
         .option("cluster-enabled", "yes")
+        // It would take the address from which the first one comes for another machine.
+        .option("protected-mode", "no")
         .option("cluster-node-timeout", "2000")
-        .option("cluster-config-file", "nodes.conf.data")
-        .start()
-        .await
+        .option("cluster-config-file", "nodes.conf.data");
+    if let Some(source) = source {
+        server = server.option("bind-source-addr", source);
+    }
+    server.start().await
 }
 
 #[cfg(test)]
@@ -223,6 +289,23 @@ mod tests {
         for key in there {
             assert_eq!(cluster.primaries[1].command(&["GET", key]).await.unwrap().text(), Some("1"));
         }
+    }
+
+    #[tokio::test]
+    async fn an_isolated_primary_is_replaced_still_answers_and_comes_back_as_a_replica() {
+        let cluster = RedisCluster::start_with_replicas(3, 1).await.unwrap();
+        let first = &cluster.primaries[0];
+        cluster.isolate_first().await.unwrap();
+        cluster.first_is_replaced().await.unwrap();
+        let role = async || first.command(&["ROLE"]).await.unwrap().items()[0].text().map(str::to_owned);
+        assert_eq!(role().await.as_deref(), Some("master"));
+        cluster.rejoin_first().await.unwrap();
+        let in_step = async || {
+            let link = first.info(&["INFO", "replication"], "master_link_status").await;
+            role().await.as_deref() == Some("slave") && matches!(link, Ok(Some(link)) if link == "up")
+        };
+        wait::until_true(PATIENCE, "it is a replica in step", in_step).await.unwrap();
+        cluster.all_ok().await.unwrap();
     }
 
     #[tokio::test]

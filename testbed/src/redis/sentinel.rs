@@ -80,19 +80,12 @@ impl RedisSentinel {
     /// and from nobody else: clients with a user of their own still write to it.
     /// (It refuses the user without a name what these need.)
     pub async fn isolate(&self, port: u16) -> Result<()> {
-        let server = self.server(port)?;
-        let words = ["ACL", "SETUSER", "default", "-ping", "-info", "-replconf", "-psync", "-sync"];
-        server.command(&words).await?.ok()?;
-        for kind in ["replica", "pubsub"] {
-            server.command(&["CLIENT", "KILL", "TYPE", kind, "USER", "default"]).await?.ok()?;
-        }
-        Ok(())
+        self.server(port)?.cut_off_replicas().await
     }
 
     /// Ends [`isolate`](Self::isolate).
     pub async fn rejoin(&self, port: u16) -> Result<()> {
-        self.server(port)?.command(&["ACL", "SETUSER", "default", "+@all"]).await?.ok()?;
-        Ok(())
+        self.server(port)?.let_replicas_in().await
     }
 
     /// Waits until the sentinels have chosen another primary than this one.

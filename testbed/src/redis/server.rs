@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct RedisServer {
     port: u16,
     options: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
     sentinel: bool,
     child: Option<Guarded>,
     folder: TempDir,
@@ -32,6 +33,7 @@ pub struct RedisServer {
 #[derive(Debug, Clone, Default)]
 pub struct RedisBuilder {
     options: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
     sentinel: bool,
 }
 
@@ -115,6 +117,18 @@ impl RedisServer {
         self.restart().await
     }
 
+    /// Kills it and removes its data: a machine that is gone. What it was configured
+    /// with stays.
+    pub fn lose(&mut self) -> Result<()> {
+        self.kill();
+        clear_folder(self.folder.path()).context("the data could not be removed")
+    }
+
+    /// Where its data and its `redis.conf` are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Kills it and takes so many bytes off the end of its append-only file, as a
     /// machine does that loses its power in the middle of a write.
     pub fn tear(&mut self, bytes: u64) -> Result<()> {
@@ -139,6 +153,32 @@ impl RedisServer {
         let text = reply.text().context("a text was expected")?;
         let line = text.lines().find_map(|line| line.split_once(':').filter(|(key, _)| *key == name));
         Ok(line.map(|(_, value)| value.trim().to_owned()))
+    }
+
+    /// From now on it refuses the user without a name what replicas and sentinels
+    /// need, and ends their connections. Clients with a user of their own stay.
+    pub(super) async fn cut_off_replicas(&self) -> Result<()> {
+        let words = ["ACL", "SETUSER", "default", "-ping", "-info", "-replconf", "-psync", "-sync"];
+        self.command(&words).await?.ok()?;
+        for kind in ["replica", "pubsub"] {
+            self.command(&["CLIENT", "KILL", "TYPE", kind, "USER", "default"]).await?.ok()?;
+        }
+        Ok(())
+    }
+
+    /// Ends [`cut_off_replicas`](Self::cut_off_replicas).
+    pub(super) async fn let_replicas_in(&self) -> Result<()> {
+        self.command(&["ACL", "SETUSER", "default", "+@all"]).await?.ok()?;
+        Ok(())
+    }
+
+    /// Sets options that it has after a restart, too.
+    pub(super) async fn set(&mut self, options: &[(&str, &str)]) -> Result<()> {
+        for (name, value) in options {
+            self.command(&["CONFIG", "SET", name, value]).await?.ok()?;
+            self.options.push(((*name).to_owned(), (*value).to_owned()));
+        }
+        Ok(())
     }
 
     /// What it has logged, for failures that need looking into.
@@ -172,6 +212,7 @@ impl RedisServer {
         Guarded::spawn(
             Command::new(program()?)
                 .args(arguments)
+                .envs(self.environment.iter().map(|(name, value)| (name, value)))
                 .current_dir(self.folder.path())
                 .stdin(Stdio::null())
                 .stdout(log.try_clone()?)
@@ -204,6 +245,12 @@ impl RedisBuilder {
     /// Sets an option of `redis.conf`; a later one of the same name counts.
     pub fn option(mut self, name: &str, value: impl ToString) -> Self {
         self.options.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Environment variables of its process.
+    pub fn environment(mut self, variables: Vec<(String, String)>) -> Self {
+        self.environment = variables;
         self
     }
 
@@ -240,6 +287,7 @@ impl RedisBuilder {
             let mut server = RedisServer {
                 port: port::free(),
                 options,
+                environment: self.environment.clone(),
                 sentinel: self.sentinel,
                 child: None,
                 folder: TempDir::with_prefix("switchboard-redis-")?,
