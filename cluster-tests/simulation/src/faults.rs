@@ -1,18 +1,20 @@
 //! What goes wrong, by chance: at hosts and between them, and inside Redis at each of
 //! its commands.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use loadtest::history::Moment;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
-use testbed::stand_in::{Fate, Faults};
+use testbed::stand_in::{Database, DatabaseCopy, Fate, Faults};
 
 use crate::hosts::{GATEWAYS, PEOPLE, REDIS, ROUTERS};
 use crate::network::{self, HostId};
+use crate::person::Crowd;
 use crate::world::World;
 
 /// How often things go wrong at Redis; shared with whoever ends it.
@@ -23,7 +25,7 @@ pub(crate) struct Badness {
     /// Of a thousand announcements, how many are dropped, repeated or late.
     pub(crate) announcements: Cell<u32>,
     /// How many there were of each kind.
-    pub(crate) counts: std::cell::RefCell<BTreeMap<&'static str, u64>>,
+    pub(crate) counts: RefCell<BTreeMap<&'static str, u64>>,
 }
 
 impl Badness {
@@ -91,6 +93,52 @@ impl Faults for RedisFaults {
         }
         told.extend(self.late.take());
         told
+    }
+}
+
+/// A copy of Redis' data, to which it goes back: it loses what it has written since, as
+/// with a failover.
+pub(crate) struct Loss {
+    copy_at: Duration,
+    lose_at: Duration,
+    copy: Option<DatabaseCopy>,
+    /// Everything that was said before was answered before the copy was made.
+    answered: Option<Moment>,
+}
+
+impl Loss {
+    pub(crate) fn new(chance: &mut StdRng, begin: Duration) -> Self {
+        let mut after = |from, to| Duration::from_millis(chance.random_range(from..to));
+        let copy_at = begin + after(500, 6_000);
+        Self { copy_at, lose_at: copy_at + after(100, 4_000), copy: None, answered: None }
+    }
+
+    /// Copies, and loses, when it is time.
+    pub(crate) fn step(
+        &mut self,
+        world: &mut World,
+        crowd: &Crowd,
+        database: &RefCell<Database>,
+        badness: &Badness,
+    ) {
+        let is_answered = crowd.unanswered.borrow().values().all(|count| *count == 0);
+        if self.copy.is_none() && is_answered && crowd.group.borrow().is_some() {
+            self.answered = Some(crowd.history.moment());
+        }
+        if self.copy.is_none() && self.answered.is_some() && world.now() >= self.copy_at {
+            self.copy = Some(database.borrow().copy());
+        }
+        if world.now() < self.lose_at || crowd.losses.get() > 0 {
+            return;
+        }
+        if let (Some(copy), Some(answered)) = (self.copy.take(), self.answered) {
+            world.kill(REDIS);
+            database.borrow_mut().put_back(copy);
+            crowd.history.forgotten_since(answered);
+            crowd.losses.set(1);
+            world.start(REDIS);
+            badness.count("Redis lost its last writes");
+        }
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct Crowd {
     pub(crate) group: std::cell::RefCell<Option<String>>,
     /// Nobody writes anything new any more.
     pub(crate) quiet: std::cell::Cell<bool>,
+    /// How often Redis has lost its last writes.
+    pub(crate) losses: std::cell::Cell<u32>,
     /// Of all people together.
     pub(crate) unanswered: std::cell::RefCell<BTreeMap<String, usize>>,
     /// The mean time between two messages of a person, in ms.
@@ -64,6 +66,8 @@ pub(crate) struct Person {
     references: BTreeMap<u64, u64>,
     last_reference: u64,
     last_sent: Option<(String, u64)>,
+    /// Losses that it knows of: a seq of a lost history is another message's.
+    losses: u32,
     newest: Option<(String, u64)>,
     speak_at: Instant,
     repeat_at: Option<Instant>,
@@ -86,6 +90,7 @@ impl Person {
             references: BTreeMap::new(),
             last_reference: 0,
             last_sent: None,
+            losses: 0,
             newest: None,
             speak_at: Instant::now(),
             repeat_at: None,
@@ -182,6 +187,9 @@ impl Person {
         self.speak_at = Instant::now() + Duration::from_millis(pause);
         self.said += 1;
         let id = format!("{}-{}-{}", self.user, self.device, self.said);
+        if std::mem::replace(&mut self.losses, self.crowd.losses.get()) != self.losses {
+            self.last_sent = None;
+        }
         let command = if self.chance.random_bool(0.1)
             && let Some((conversation, seq)) = self.last_sent.take()
         {
@@ -242,6 +250,14 @@ impl Person {
                 self.count();
             }
             // Nothing was acknowledged: it is said again, under the same id.
+            // What it would edit is gone with a store that lost its last writes.
+            ("error", Some(key))
+                if self.unanswered.get(&key).is_some_and(|(_, command)| command["type"] == "edit")
+                    && !matches!(&*text("code"), "unavailable" | "rate_limited" | "internal") =>
+            {
+                self.unanswered.remove(&key);
+                self.count();
+            }
             ("error", Some(_)) => drop(self.repeat_at.get_or_insert(Instant::now() + REPEAT)),
             ("ok", None) => {
                 if let Some(group) = frame.text("conversation").filter(|id| id.starts_with("g_")) {

@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 
-use crate::faults::{Badness, Plan, RedisFaults};
+use crate::faults::{Badness, Loss, Plan, RedisFaults};
 use crate::hosts::{self, GATEWAYS, PEOPLE, REDIS, ROUTERS, Writing};
 use crate::person::{Crowd, Person};
 use crate::world::World;
@@ -59,12 +59,13 @@ pub fn run(seed: u64) -> Outcome {
         users: ["alice", "bob", "carol"].map(str::to_owned).to_vec(),
         group: RefCell::new(None),
         quiet: Cell::new(false),
+        losses: Cell::new(0),
         unanswered: RefCell::default(),
         pace: chance.random_range(40..400),
     });
     let mut world = World::new();
     let (database, shared) = (hosts::database(), badness.clone());
-    world.host(REDIS, hosts::redis(database, move || Box::new(RedisFaults::new(shared.clone()))));
+    world.host(REDIS, hosts::redis(database.clone(), move || Box::new(RedisFaults::new(shared.clone()))));
     for router in ROUTERS {
         world.host(router, hosts::router(router, writing));
     }
@@ -87,13 +88,17 @@ pub fn run(seed: u64) -> Outcome {
         world.step();
     }
     let mut plan = Plan::new(chance.random(), badness.clone(), world.now());
+    let mut loss = chance.random_bool(0.3).then(|| Loss::new(&mut chance, world.now()));
     while world.now() < BEGIN + TALK {
         plan.step(&mut world);
+        if let Some(loss) = &mut loss {
+            loss.step(&mut world, &crowd, &database, &badness);
+        }
         world.step();
     }
     plan.end(&mut world);
     crowd.quiet.set(true);
-    let (over, allowed) = (world.now(), Allowed::default());
+    let (over, allowed) = (world.now(), Allowed { reset: crowd.losses.get() > 0 });
     let settled = loop {
         for _ in 0..50 {
             world.step();

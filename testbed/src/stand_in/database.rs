@@ -25,12 +25,14 @@ pub struct Database {
     pub(super) history: String,
 }
 
+#[derive(Clone)]
 struct Entry {
     value: Value,
     /// Gone from this time on.
     expires: Option<Duration>,
 }
 
+#[derive(Clone)]
 pub(super) enum Value {
     String(Text),
     List(VecDeque<Text>),
@@ -38,6 +40,9 @@ pub(super) enum Value {
     Set(BTreeSet<Text>),
     Sorted(Sorted),
 }
+
+/// All keys, as they were at some moment.
+pub struct DatabaseCopy(BTreeMap<Text, Entry>);
 
 /// A kind of value, which is made where there is none.
 pub(super) trait Kind: Default {
@@ -81,6 +86,17 @@ impl Database {
     /// The server was restarted with its data: from now on it is another history.
     pub fn restarted(&mut self, history: &str) {
         history.clone_into(&mut self.history);
+    }
+
+    /// All keys as they are now.
+    pub fn copy(&self) -> DatabaseCopy {
+        DatabaseCopy(self.keys.clone())
+    }
+
+    /// What was written since the copy was made is lost. To be called while no server
+    /// runs on it.
+    pub fn put_back(&mut self, copy: DatabaseCopy) {
+        self.keys = copy.0;
     }
 
     pub(super) fn now(&self) -> Duration {

@@ -15,5 +15,5 @@ mod scripts;
 mod server;
 mod sorted;
 
-pub use database::{Clock, Database};
+pub use database::{Clock, Database, DatabaseCopy};
 pub use server::{Fate, Faults, NoFaults, StandIn, StandInServer};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::database::Text;
 
 /// A sorted set. Those of the store are small: they are sorted when they are read.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Sorted {
     scores: BTreeMap<Text, f64>,
 }
