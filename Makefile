@@ -31,6 +31,8 @@ test-quick: ## What one edits against: under two minutes once built
 .PHONY: lint
 lint: ## Format and clippy, warnings denied
 	$(CARGO) fmt --all --check
+	# Fuzz targets are no member of the workspace; clippy looks at them where they are built.
+	rustfmt --check --edition 2024 fuzz/src/lib.rs fuzz/fuzz_targets/*.rs
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	# Without Redis, as a first try is built; cluster-tests brings the features of the line above.
 	$(CARGO) clippy -p standalone -p cluster-tests --locked -- -D warnings
@@ -76,6 +78,15 @@ simulate-defects: ## Puts defects into a copy of the code, and looks whether the
 upgrade: tools ## Upgrades clusters from an older commit to this one under load, process by process, and back (builds the older one once)
 	$(PROGRAMS)
 	@CARGO=$(CARGO) .ci/upgrade --record docs/RELIABILITY.md
+
+# How long each fuzz target runs.
+SECONDS_EACH := 60
+
+.PHONY: fuzz
+fuzz: ## Gives parsers what nobody would send (libFuzzer, SECONDS_EACH a target; the first build takes a quarter of an hour); writes docs/RELIABILITY.md
+	$(PROGRAMS)
+	CARGO=$(CARGO) fuzz/build
+	target/debug/fuzz --programs fuzz/target/programs --seconds $(SECONDS_EACH) --record docs/RELIABILITY.md
 
 .PHONY: instructions
 instructions: tools ## Instructions of the hot pieces (callgrind); fails where they are over 10 % more than accepted

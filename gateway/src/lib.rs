@@ -16,6 +16,8 @@ pub mod caller;
 pub mod channels;
 pub mod cli;
 pub mod config;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod gateway;
 pub mod http;
 pub mod link;

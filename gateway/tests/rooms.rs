@@ -6,7 +6,7 @@ use std::path::Path;
 use testbed::Imports;
 
 /// From the bottom to the top: each may use those before it.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 17] = [
     "order",
     "protocol",
     "config",
@@ -22,6 +22,7 @@ const ROOMS: [&str; 16] = [
     "http",
     "node",
     "cli",
+    "fuzzing",
     "crate",
 ];
 

@@ -19,6 +19,8 @@ pub mod bookmark;
 pub mod codec;
 pub mod command;
 pub mod form;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod id;
 pub mod json;
 pub mod label;

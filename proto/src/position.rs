@@ -32,16 +32,18 @@ pub struct Cursor {
 }
 
 impl Seq {
-    /// The number after this one.
+    /// The number after this one. Another process may say any number: after the
+    /// largest comes the same again.
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 
 impl Position {
-    /// The number after this one.
+    /// The number after this one. Another process may say any number: after the
+    /// largest comes the same again.
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 

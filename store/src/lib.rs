@@ -18,6 +18,8 @@ mod archive;
 pub mod config;
 pub mod embedded;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod model;
 #[cfg(feature = "redis")]
 pub mod redis;

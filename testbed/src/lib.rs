@@ -8,7 +8,7 @@
 //! programs and [`Binaries`] that builds them, [`SmallDisk`] to be filled, [`Clocks`] that
 //! jump, [`wait`] for conditions with a deadline. [`Reply`] is what Redis answers;
 //! [`stand_in`] speaks as Redis does, in this process. [`instructions`] counts those of
-//! small pieces of code; [`Imports`] are those between a crate's modules.
+//! small pieces of code; [`kept_inputs`] are those of the fuzz targets; [`Imports`] are those between a crate's modules.
 //! [`certificates`] are for TLS between our own processes.
 
 mod balancer;
@@ -18,6 +18,7 @@ mod disk;
 mod guarded;
 mod imports;
 pub mod instructions;
+pub mod kept_inputs;
 pub mod port;
 mod postgres;
 mod process;

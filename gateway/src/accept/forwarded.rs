@@ -26,8 +26,8 @@ pub(super) fn client(
 ) -> Result<SocketAddr, Malformed> {
     let mut farthest = peer;
     for value in headers.get_all(FORWARDED_FOR).iter().rev() {
-        let list = value.to_str().map_err(|_| Malformed)?;
-        for text in list.rsplit(',') {
+        for bytes in value.as_bytes().rsplit(|byte| *byte == b',') {
+            let text = std::str::from_utf8(bytes).map_err(|_| Malformed)?;
             farthest = address(text.trim_matches([' ', '\t'])).ok_or(Malformed)?;
             if !trusted.contains(farthest.ip()) {
                 return Ok(farthest);
@@ -82,6 +82,15 @@ mod tests {
         ] {
             assert_eq!(of(values).as_deref(), Ok(client), "{values:?}");
         }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_left_of_the_client_change_nothing() {
+        let mut headers = HeaderMap::new();
+        headers.append(FORWARDED_FOR, http::HeaderValue::from_bytes(b"\xff\xeb, 192.0.2.1").unwrap());
+        let trusted = Networks::new(Vec::new());
+        let read = client("10.0.0.1:5000".parse().unwrap(), &headers, &trusted);
+        assert_eq!(read, Ok("192.0.2.1:0".parse().unwrap()));
     }
 
     #[test]

@@ -125,7 +125,7 @@ async fn next(
     }
 }
 
-fn write_chunk(data: &[u8], out: &mut Vec<u8>) {
+pub(super) fn write_chunk(data: &[u8], out: &mut Vec<u8>) {
     out.reserve(data.len() + 12);
     out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
     out.extend_from_slice(data);
@@ -133,7 +133,7 @@ fn write_chunk(data: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Status line and headers (RFC 9112 §2.1).
-fn head(status: StatusCode, headers: &HeaderMap, keeps: bool) -> Vec<u8> {
+pub(super) fn head(status: StatusCode, headers: &HeaderMap, keeps: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     let reason = status.canonical_reason().unwrap_or_default();
     out.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).as_bytes());

@@ -17,6 +17,8 @@ mod browser;
 pub mod busy;
 mod connection;
 mod forwarded;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod long_response;
 mod long_response_writer;
 mod open;

@@ -28,6 +28,9 @@ pub enum Refusal {
     TwoLengths,
     /// A `Content-Length` that is no plain number.
     OddLength,
+    /// A request whose body came in chunks with a size that is none, before this one
+    /// on its connection.
+    OddChunk,
     /// HTTP/1.1 without `Host` (RFC 9112 §3.2), or HTTP/2 without it and
     /// `:authority`.
     NoHost,
@@ -150,6 +153,7 @@ impl Refusal {
             Self::Coding => "the only Transfer-Encoding is chunked, and alone",
             Self::TwoLengths => "a request has one Content-Length",
             Self::OddLength => "Content-Length must be a plain number",
+            Self::OddChunk => "a chunk's size has 1 to 16 hexadecimal digits",
             Self::NoHost => "a request has a Host, or over HTTP/2 an :authority",
             Self::OddHost => "a Host is a name or an address, and perhaps a port",
             Self::TwoHosts => "a request has one Host",

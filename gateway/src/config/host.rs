@@ -37,7 +37,7 @@ pub fn is_host(text: &[u8]) -> bool {
             if address.parse::<Ipv6Addr>().is_err() || !(behind.is_empty() || behind.starts_with(':')) {
                 return false;
             }
-            ("address", behind.trim_start_matches(':'))
+            ("address", behind.strip_prefix(':').unwrap_or(behind))
         }
         None => text.split_once(':').unwrap_or((text, "")),
     };
@@ -112,8 +112,23 @@ mod tests {
             assert!(is_host(host.as_bytes()), "{host}");
         }
         for host in [
-            "", ":80", "a b", "a,b", "a/b", "u@a", "a:b", "a:+1", "a:65536", "a:1:2", "[::1", "::1", "[a]",
-            "[::1]x", "ä", "<a>",
+            "",
+            ":80",
+            "a b",
+            "a,b",
+            "a/b",
+            "u@a",
+            "a:b",
+            "a:+1",
+            "a:65536",
+            "a:1:2",
+            "[::1",
+            "::1",
+            "[a]",
+            "[::1]x",
+            "[::1]::80",
+            "ä",
+            "<a>",
         ] {
             assert!(!is_host(host.as_bytes()), "{host}");
         }

@@ -14,6 +14,8 @@ pub mod event;
 pub mod failure;
 pub mod fields;
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod json;
 pub mod jump;
 pub mod mark;

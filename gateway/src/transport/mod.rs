@@ -4,6 +4,8 @@
 
 mod elsewhere;
 pub mod engineio;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod iframe;
 pub mod inside;
 mod json_exchange;

@@ -12,6 +12,9 @@
 //! That number goes into each checksum: what is left of a generation before, or
 //! was cut off, is no record and ends the journal.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+
 use std::borrow::Borrow;
 use std::cell::{Ref, RefCell};
 use std::fs::File;

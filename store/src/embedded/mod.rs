@@ -52,6 +52,8 @@ use crate::model::{
     UnheardMessage,
 };
 use crate::{Bounds, Bus, Config, Error, Peers, Result, Store, Subscription, Url, trouble};
+#[cfg(any(test, fuzzing))]
+pub use journal::fuzzing::journals;
 pub(crate) use look::look;
 
 use alone::Alone;

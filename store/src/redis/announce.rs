@@ -1,6 +1,9 @@
 //! What a router publishes: announcements and notices. It numbers the envelopes
 //! for each node, and publishes its counts.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;

@@ -295,7 +295,7 @@ fn read_memberships(fields: &mut Row, into: &mut FxHashMap<ConversationId, Optio
 
 /// Reads a record's field about a conversation; the activity is `None` if the
 /// user has left it.
-fn membership(id: &[u8], value: &[u8]) -> Result<(ConversationId, Option<Position>)> {
+pub(super) fn membership(id: &[u8], value: &[u8]) -> Result<(ConversationId, Option<Position>)> {
     let wrong = || Error::Corrupt("a conversation on a user's record".into());
     let id = std::str::from_utf8(id).ok().and_then(|id| ConversationId::parse(id).ok()).ok_or_else(wrong)?;
     let mut words = std::str::from_utf8(value).map_err(|_| wrong())?.split(' ');
@@ -393,7 +393,7 @@ fn states(row: &mut Row) -> Result<FxHashMap<u64, MessageState>> {
 }
 
 /// Reads `user:emoji`.
-fn reaction(bytes: &[u8]) -> Result<(UserId, String)> {
+pub(super) fn reaction(bytes: &[u8]) -> Result<(UserId, String)> {
     let parts = std::str::from_utf8(bytes).ok().and_then(|text| text.split_once(':'));
     let (user, emoji) = parts.ok_or_else(|| unexpected("a reaction"))?;
     let user = UserId::parse(user).map_err(|_| unexpected("a reaction of a user"))?;

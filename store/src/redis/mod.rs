@@ -27,6 +27,8 @@ mod doubt;
 mod ear;
 mod fetch;
 mod filing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod inbox;
 mod key;
 mod look;

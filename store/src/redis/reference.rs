@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use proto::ConversationId;
+use proto::json::MAX_NUMBER;
 
 use crate::{Error, Result};
 
@@ -52,7 +53,11 @@ impl Reference {
             fingerprint,
             size: usize::try_from(size).map_err(|_| wrong())?,
             kind,
-            number: number.parse().map_err(|_| wrong())?,
+            number: number
+                .parse()
+                .ok()
+                .filter(|number| (1..=MAX_NUMBER).contains(number))
+                .ok_or_else(wrong)?,
             conversation: ConversationId::parse(conversation).map_err(|_| wrong())?,
         })
     }
@@ -79,6 +84,8 @@ mod tests {
             b"1234567890123x1:a~b",
             b"1234567890123mx:a~b",
             b"1234567890123m1:ab",
+            b"1234567890123m0:a~b",
+            b"1234567890123m18446744073709551615:a~b",
         ] {
             assert!(Reference::parse(&Bytes::copy_from_slice(bytes)).is_err());
         }

@@ -12,6 +12,8 @@ const LINE: usize = 64 << 10;
 const STRING: usize = 64 << 20;
 /// The most replies in one list.
 const LIST: usize = 1 << 20;
+/// Bytes of a string that is not here yet for which memory is taken.
+const AHEAD: usize = 64 << 10;
 /// How deep lists may lie in lists.
 const DEPTH: usize = 16;
 
@@ -97,7 +99,8 @@ impl Decoder {
                     Some(length) => {
                         let (begin, all) = (end + 2, end + 2 + length + 2);
                         if from.len() < all {
-                            from.reserve(all - from.len());
+                            // It may never come: memory is taken for what has.
+                            from.reserve((all - from.len()).min(AHEAD));
                             return Ok(None);
                         }
                         if &from[all - 2..all] != b"\r\n" {
@@ -115,7 +118,8 @@ impl Decoder {
                     Some(_) if self.open.len() == DEPTH => return Err(Nonsense("lists too deep in lists")),
                     Some(length) => {
                         from.advance(end + 2);
-                        let items = Vec::with_capacity(length.min(1_024));
+                        // Of those of its items that are here already, each has four bytes or more.
+                        let items = Vec::with_capacity(length.min(from.len() / 4));
                         self.open.push(OpenList { length, items });
                         continue;
                     }
@@ -272,6 +276,18 @@ mod tests {
         ] {
             assert!(read(bytes.as_bytes(), 7).is_err(), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn what_is_only_announced_takes_no_memory() {
+        let mut buffer = BytesMut::from(&format!("${STRING}\r\n")[..]);
+        assert_eq!(Decoder::default().next(&mut buffer), Ok(None));
+        assert!(buffer.capacity() <= 2 * AHEAD, "{}", buffer.capacity());
+        let mut lists = Decoder::default();
+        let mut buffer = BytesMut::from(&format!("*{LIST}\r\n").repeat(DEPTH)[..]);
+        assert_eq!(lists.next(&mut buffer), Ok(None));
+        let room: usize = lists.open.iter().map(|list| list.items.capacity()).sum();
+        assert!(room <= 1_024, "room for {room} replies");
     }
 
     #[test]

@@ -62,7 +62,8 @@ impl Tracking {
             return hole;
         }
         let last = std::mem::replace(&mut heard.number, envelope.number);
-        envelope.number != last + 1
+        // A number that nothing can follow is followed by a hole.
+        last.checked_add(1) != Some(envelope.number)
     }
 
     /// A round is over in which this node has heard itself. Whether an origin is
@@ -113,6 +114,13 @@ mod tests {
         tracking.hole(&envelope("", 2));
         assert!(tracking.hole(&envelope("", 1)));
         assert!(!tracking.hole(&envelope("", 2)));
+    }
+
+    #[test]
+    fn the_largest_number_is_followed_by_a_hole() {
+        let mut tracking = Tracking::default();
+        tracking.hole(&count("r1", u64::MAX));
+        assert!(tracking.hole(&envelope("r1", 1)));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 mod claims;
 mod contents;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod header;
 mod jwks;
 mod key;

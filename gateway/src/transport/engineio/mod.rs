@@ -5,6 +5,8 @@
 
 mod client;
 mod cors;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod heartbeat;
 mod id;
 mod packet;

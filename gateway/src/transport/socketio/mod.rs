@@ -3,6 +3,8 @@
 //! does is behind [`Namespaces`].
 
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod namespace;
 mod packet;
 

@@ -3,6 +3,8 @@
 //! [`Host`]; where a path leads by [`path`].
 
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod headers;
 mod page;
 mod path;
