@@ -85,6 +85,8 @@ struct Queue {
     waiting: VecDeque<Waiting>,
     /// Bytes of all that waits.
     bytes: usize,
+    /// Redis has answered since somebody last looked.
+    answered: bool,
 }
 
 struct Waiting {
@@ -168,6 +170,12 @@ impl Pipeline {
             Ok(Err(why)) => Err(Error::Unavailable(why)),
             Err(_) => Err(Error::Unavailable("the connection ended".into())),
         }
+    }
+
+    /// Whether Redis has answered something, other than with a refusal, since the last
+    /// call.
+    pub(super) fn has_answered(&self) -> bool {
+        std::mem::take(&mut self.queue().answered)
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -284,7 +292,7 @@ impl Pipeline {
     fn close(&self, why: &str) {
         let waiting = {
             let mut queue = self.queue();
-            (queue.open, queue.cut, queue.bytes) = (false, None, 0);
+            (queue.open, queue.cut, queue.bytes, queue.answered) = (false, None, 0, false);
             queue.unwritten = BytesMut::new();
             std::mem::take(&mut queue.waiting)
         };
@@ -433,6 +441,7 @@ impl Exchange {
         for reply in self.replies.drain(..) {
             let waiting = {
                 let mut queue = pipeline.queue();
+                queue.answered |= !matches!(reply, Reply::Refusal(_));
                 let waiting = queue.waiting.pop_front();
                 queue.bytes -= waiting.as_ref().map_or(0, |waiting| waiting.bytes);
                 waiting

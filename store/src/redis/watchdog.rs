@@ -136,8 +136,13 @@ async fn is_hung(client: &Client, pipeline: Option<&Pipeline>, trouble: &'static
 /// answered in time. Nothing where there is no connection.
 type Pinged = Option<std::result::Result<bool, Elapsed>>;
 
+/// Asks nothing where Redis has answered something since the last time: that says as
+/// much as a ping.
 async fn ping_pipeline(pipeline: Option<&Pipeline>) -> Pinged {
     let pipeline = pipeline.filter(|pipeline| pipeline.is_open())?;
+    if pipeline.has_answered() {
+        return Some(Ok(true));
+    }
     Some(timeout(HUNG, pipeline.ping()).await.map(|done| done.is_ok()))
 }
 

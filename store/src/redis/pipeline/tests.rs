@@ -84,6 +84,19 @@ fn text(text: &'static str) -> Reply {
 }
 
 #[tokio::test]
+async fn an_answer_tells_that_redis_is_well_once_and_a_refusal_does_not() {
+    let stage = Stage::set().await;
+    let mut redis = stage.accept().await;
+    assert!(!stage.pipeline.has_answered());
+    for (answer, tells) in [("+1\r\n", true), ("-LOADING\r\n", false)] {
+        let asked = stage.ask("asked").unwrap();
+        redis.write_all(answer.as_bytes()).await.unwrap();
+        outcome(asked).await.unwrap();
+        assert_eq!([stage.pipeline.has_answered(), stage.pipeline.has_answered()], [tells, false], "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn replies_come_to_those_who_asked_in_their_order_however_they_are_cut() {
     let stage = Stage::set().await;
     let mut redis = stage.accept().await;
