@@ -290,6 +290,22 @@ fn whoever_joined_later_gets_only_what_comes_after() {
 }
 
 #[test]
+fn the_number_of_a_message_that_nobody_saw_before_the_store_forgot_it_may_be_given_again() {
+    let allowed = Allowed { reset: true };
+    let mut run = Run::new();
+    let torn = run.history.moment();
+    run.sent("m1", 1);
+    run.history.forgotten_since(torn);
+    run.sent("m2", 1);
+    run.got(1, "m2", 1);
+    run.history.check(allowed).assert_clean();
+    // Somebody had seen it, and was told nothing.
+    run.got(2, "m1", 1);
+    let report = run.history.check(allowed);
+    assert_eq!(report.count(|v| matches!(v, Violation::Confused { .. })), 1, "{report}");
+}
+
+#[test]
 fn what_the_store_forgot_need_not_be_anywhere_and_the_rest_must() {
     let run = Run::new();
     run.sent("m1", 1);
