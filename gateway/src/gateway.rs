@@ -9,7 +9,7 @@ use proto::NodeIncarnation;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::caller::Callers;
+use crate::caller::{Believed, Callers};
 use crate::caller::auth::Authenticator;
 use crate::caller::half_sent::HalfSent;
 use crate::caller::identity::Caller;
@@ -69,11 +69,14 @@ impl Gateway {
         };
         let routers = context.routers.clone();
         let rates = RateLimits::new(config.rates, move |user| routers.refuses(user));
+        let sessions = Sessions::new(context.clone(), of_sessions, channels.clone());
+        let believed =
+            Believed { auth, revocations: sessions.revocations.clone(), patience: limits.command_timeout };
         let gateway = Arc::new(Self {
-            sessions: Sessions::new(context.clone(), of_sessions, channels.clone()),
+            sessions,
             channels,
-            commands: Commands::new(context.clone(), limits.command_timeout),
-            callers: Callers::new(context.clone(), auth, rates, class_of),
+            commands: Commands::new(context.clone(), limits.command_timeout, config.auth.max_token_life),
+            callers: Callers::new(context.clone(), believed, rates, class_of),
             half_sent: HalfSent::new(limits.max_request_bytes_held),
             others,
             context,
@@ -116,8 +119,9 @@ fn observe(gateway: &Arc<Gateway>) {
         metrics::BUS_ERRORS.observe(&[reason.as_str()], errors);
     }
     metric::report(metrics::METRICS);
-    let reports: [(&'static Observable, Count); 5] = [
+    let reports: [(&'static Observable, Count); 6] = [
         (&metrics::BEHIND, |gateway| gateway.sessions.hub.behind()),
+        (&metrics::REVOCATIONS, |gateway| gateway.sessions.revocations.len()),
         (&metrics::ROUTERS, |gateway| gateway.context.routers.available()),
         (&metrics::LATE_ROUTERS, |gateway| gateway.context.routers.late()),
         (&metrics::HALF_SENT, |gateway| gateway.half_sent.bytes()),

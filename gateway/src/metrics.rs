@@ -16,6 +16,7 @@ pub static METRICS: &[&'static dyn Instrument] = &[
     &ADDRESS_REFUSED,
     &UNREADABLE_ADDRESSES,
     &UNAUTHORIZED,
+    &REVOCATIONS,
     &COMMANDS,
     &RATE_LIMITED,
     &SHED,
@@ -64,6 +65,7 @@ static ENDED: Counter = Counter::new(
             "replaced",
             "token_expired",
             "kicked",
+            "revoked",
             "bad_frames",
             "rate_limited",
             "heartbeat_missed",
@@ -106,6 +108,12 @@ pub(crate) static UNAUTHORIZED: Counter = Counter::new(
     "{request}",
     "requests and `auth` frames whose credential did not hold (401)",
     &[Label { name: "reason", values: Reason::WORDS }],
+);
+pub(crate) static REVOCATIONS: Observable = Observable::gauge(
+    "switchboard.gateway.revocations",
+    "{revocation}",
+    "revocations of tokens that this gateway knows and that have not ended",
+    &[],
 );
 static COMMANDS: Counter = Counter::new(
     "switchboard.gateway.commands",

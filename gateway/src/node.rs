@@ -23,7 +23,7 @@ use crate::link::{Dial, LinkConfig, Routers};
 use crate::peer::port::Port;
 use crate::peer::{self, OtherGateways, RelayConfig};
 use crate::session::farewell::{self, Departure};
-use crate::session::{between_polls, bus_reader, presence};
+use crate::session::{between_polls, bus_reader, presence, revocations};
 use crate::transport::TRANSPORTS;
 
 /// Between two tries to reach the store's bus.
@@ -92,7 +92,7 @@ impl Node {
         let (others, port) = peers.unzip();
         let gateway = Gateway::new(config, node, auth, routers, tracker, draining, class_of, others);
         let (context, sessions) = (&gateway.context, &gateway.sessions);
-        tasks.spawn_until_stop(gateway.callers.auth.clone().keep_fresh());
+        tasks.spawn_until_stop(gateway.callers.believed.auth.clone().keep_fresh());
         if let Some(peer) = gateway.config.peer.clone() {
             tasks.spawn_until_stop(keep_announcing(gateway.clone(), peer, bus.clone()));
         }
@@ -103,6 +103,8 @@ impl Node {
         let (counting, routers) = (gateway.callers.rates.clone(), context.routers.clone());
         tasks.spawn_until_stop(async move { counting.run(routers).await });
         tasks.spawn_until_stop(farewell::run(sessions.clone()));
+        tasks.spawn_until_stop(revocations::keep(sessions.clone()));
+        tasks.spawn_until_stop(revocations::enforce(sessions.clone()));
         context.tracker.spawn(between_polls::sweep(Arc::downgrade(sessions)));
         Ok(Self { gateway, alone, port, tasks })
     }

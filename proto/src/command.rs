@@ -164,6 +164,8 @@ commands! {
     Publish: "publish", Write, Some(22), [Post "/v1/channels/{channel}/messages"];
     /// The end of a user's sessions.
     Kick: "kick", Write, None, [Post "/v1/kick"];
+    /// Tokens that are not believed any more.
+    Revoke: "revoke", Write, None, [Post "/v1/revoke"];
     /// A new token for this session.
     Auth: "auth", Attach, Some(14), [];
     /// A sign of life.

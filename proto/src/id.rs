@@ -20,6 +20,7 @@ const CHANNEL_RULE: FormError =
     FormError("must be a channel id: `c_` and 1 to 64 characters of A-Z a-z 0-9 . _ -");
 const CLIENT_MESSAGE_RULE: FormError = FormError("must be 1 to 64 visible ASCII characters");
 const SESSION_RULE: FormError = FormError("must be 1 to 64 characters of A-Z a-z 0-9 . _ -");
+const TOKEN_RULE: FormError = FormError("must be 1 to 256 bytes, without control characters");
 const NODE_RULE: FormError = FormError("must be 1 to 96 characters of A-Z a-z 0-9 . _ -");
 
 /// For each byte, whether it may stand in an identifier.
@@ -156,6 +157,12 @@ identifier!(
     ClientMessageId,
     |text| (1..=64).contains(&text.len()) && all(text, |byte| byte.is_ascii_graphic()),
     CLIENT_MESSAGE_RULE
+);
+identifier!(
+    /// The `jti` of a token: the id by which it is revoked.
+    TokenId,
+    |text| (1..=256).contains(&text.len()) && !text.chars().any(char::is_control),
+    TOKEN_RULE
 );
 identifier!(
     /// A channel that is published to, with subscribers instead of members.

@@ -6,7 +6,8 @@
 //! people), [`scanner`] (a walk over JSON), [`json`] (what every reader can read),
 //! [`position`] (seq, position, cursor), [`bookmark`] (a cursor that also covers
 //! channels), [`command`] (what clients ask for), [`limits`] (the
-//! limits of commands), [`request`] (what gateways ask routers), [`outcome`]
+//! limits of commands), [`request`] (what gateways ask routers), [`revocation`] (tokens that are not
+//! believed any more), [`outcome`]
 //! (error codes, ends of sessions, resets), [`allowance`] (rate limits),
 //! [`pattern`] (beginnings of names),
 //! [`weight`] (limits of batches and pages), [`secret_url`] (a URL that hides
@@ -29,6 +30,7 @@ pub mod outcome;
 pub mod pattern;
 pub mod position;
 pub mod request;
+pub mod revocation;
 pub mod scanner;
 pub mod secret_url;
 pub mod time;
@@ -40,12 +42,14 @@ pub use bookmark::{Bookmark, ChannelSeqs, MAX_CHANNELS};
 pub use command::{Class, CommandKind};
 pub use form::{FORM, Form};
 pub use id::{
-    ChannelId, ClientMessageId, ConversationId, DeviceId, FormError, NodeIncarnation, SessionId, UserId,
+    ChannelId, ClientMessageId, ConversationId, DeviceId, FormError, NodeIncarnation, SessionId, TokenId,
+    UserId,
 };
 pub use outcome::{End, ErrorCode, ResetReason};
 pub use pattern::{MAX_PATTERNS, Names, Pattern};
 pub use position::{Cursor, Fingerprint, Position, Seq, StoreIncarnation};
 pub use request::RequestKind;
+pub use revocation::{Revocation, RevokedTokens};
 pub use secret_url::SecretUrl;
 pub use time::{Time, TokenEnd};
 pub use weight::{Bound, Load};

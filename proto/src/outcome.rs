@@ -73,6 +73,8 @@ pub enum End {
     TokenExpired,
     /// A backend asked for it (`/v1/kick`).
     Kicked,
+    /// Its token was revoked (`/v1/revoke`).
+    Revoked,
     /// More than 100 bad frames in a minute.
     BadFrames,
     /// More than 1,000 commands refused as `rate_limited` in a minute.
@@ -91,6 +93,7 @@ impl End {
             Self::Replaced => Some("replaced"),
             Self::TokenExpired => Some("token_expired"),
             Self::Kicked => Some("kicked"),
+            Self::Revoked => Some("revoked"),
             Self::BadFrames | Self::RateLimited | Self::HeartbeatMissed | Self::Bye => None,
         }
     }
@@ -105,6 +108,7 @@ impl End {
             Self::Kicked => 4403,
             Self::HeartbeatMissed => 4408,
             Self::Replaced => 4409,
+            Self::Revoked => 4410,
             Self::RateLimited => 4429,
         }
     }
@@ -116,6 +120,7 @@ impl End {
             Self::Replaced => "replaced",
             Self::TokenExpired => "token_expired",
             Self::Kicked => "kicked",
+            Self::Revoked => "revoked",
             Self::BadFrames => "bad_frames",
             Self::RateLimited => "rate_limited",
             Self::HeartbeatMissed => "heartbeat_missed",

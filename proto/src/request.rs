@@ -89,6 +89,8 @@ requests! {
     RedeemTicket: "redeem_ticket", 30, false, Late;
     ReturnTicket: "return_ticket", 30, false, Late;
     Kick: "kick", 60, false, Late;
+    Revoke: "revoke", 30, false, Soon;
+    ReadRevocations: "read_revocations", 60, false, Soon;
     CountRates: "count_rates", 5, false, Never;
     JoinChannel: "join_channel", 30, false, Late;
     LeaveChannel: "leave_channel", 30, false, Late;

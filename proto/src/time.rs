@@ -4,6 +4,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::json;
+
 /// A moment in milliseconds since the beginning of 1970, as clients and the store
 /// know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -25,6 +27,13 @@ impl Time {
     /// differ.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// So much later, at most 2^53: the largest number that all who read it have.
+    #[must_use]
+    pub fn after(self, time: Duration) -> Self {
+        let later = self.0.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        Self(later.min(json::MAX_NUMBER))
     }
 
     /// So much earlier, at most the beginning of 1970.
@@ -66,6 +75,10 @@ mod tests {
         assert_eq!(
             (second.before(Duration::from_secs(1)), first.before(Duration::MAX)),
             (Time(2_500), Time(0))
+        );
+        assert_eq!(
+            (first.after(Duration::from_secs(1)), first.after(Duration::MAX)),
+            (Time(2_000), Time(1 << 53))
         );
         assert_eq!(
             (TokenEnd(1).left(), TokenEnd(1).left_with(Duration::from_secs(5))),

@@ -108,6 +108,15 @@ pub struct Options {
           value_parser = clap::value_parser!(u64).range(1..), help_heading = heading::MESSAGE_LIMITS)]
     pub max_reactions: u64,
 
+    /// Revocations of tokens that are kept; one more is a `conflict`.
+    ///
+    /// Each is forgotten when the tokens that it is about have ended: a user's after
+    /// --max-token-life of the gateways. Each gateway keeps all in memory, some 150
+    /// bytes each. From 1 to 10000000.
+    #[arg(long, env = "SWITCHBOARD_MAX_REVOCATIONS", default_value_t = 100_000, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..=10_000_000), help_heading = heading::MESSAGE_LIMITS)]
+    pub max_revocations: u64,
+
     /// How long messages and events are kept.
     #[arg(long, env = "SWITCHBOARD_MAX_AGE", default_value = "90d", value_parser = daemon::duration::parse,
           value_name = "DURATION", help_heading = heading::KEPT)]
@@ -312,6 +321,7 @@ impl Options {
             reactions: self.max_reactions,
             channel_messages: self.channel_messages,
             unheard: self.webhook.unheard(),
+            revocations: self.max_revocations,
             sessions: usize::try_from(self.max_sessions).unwrap_or(usize::MAX),
             ..Bounds::default()
         };

@@ -7,11 +7,12 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use daemon::{Tasks, trace};
+use proto::Revocation;
 use proto::wire::reply;
 use store::Store;
 use store::model::{
     Acknowledge, AcknowledgeResult, Attach, AttachResult, Broadcast, BroadcastResult, ChannelPage,
-    ChannelQuery, Detach, InboxPage, InboxQuery, Mark, MarkResult, Post, PostResult,
+    ChannelQuery, Detach, InboxPage, InboxQuery, Mark, MarkResult, Post, PostResult, RevokeResult,
 };
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
@@ -58,6 +59,7 @@ pub(crate) struct Core {
     pub(crate) marks: Batcher<Mark, MarkResult>,
     pub(crate) broadcasts: Batcher<Broadcast, BroadcastResult>,
     pub(crate) channels: Batcher<ChannelQuery, ChannelPage>,
+    pub(crate) revocations: Batcher<Revocation, RevokeResult>,
     under_way: TaskTracker,
     rare_waiting: Arc<Semaphore>,
     rare_running: Arc<Semaphore>,
@@ -132,6 +134,7 @@ impl Core {
             marks: batcher!(mark),
             broadcasts: batcher!(broadcast, Pause::ByLoad(config.batch_pause), BatchLimits::WRITES),
             channels: batcher!(read_channels, Pause::NONE, BatchLimits::PAGES),
+            revocations: batcher!(revoke),
             receipts,
             notices,
             groups,

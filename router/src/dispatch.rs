@@ -12,7 +12,8 @@ use proto::{RequestKind, UserId};
 use crate::answers::Responder;
 use crate::batcher::Batcher;
 use crate::command::{
-    amend, channel, conversations, done, group, history, kick, marks, presence, send, session, ticket, typing,
+    amend, channel, conversations, done, group, history, kick, marks, presence, revoke, send, session, ticket,
+    typing,
 };
 use crate::core::{Core, traced};
 use crate::error::{Error, Result};
@@ -105,6 +106,11 @@ pub(crate) fn dispatch(core: &Arc<Core>, request: Request, mut to: Responder) {
         Command::Presence(asked) => core.run(to, async move { presence::ask(&shared, asked).await }),
         Command::Unwatch(asked) => core.run(to, async move { presence::unwatch(&shared, asked).await }),
         Command::Kick(asked) => core.run(to, async move { kick::kick(&shared, user, asked).await }),
+        Command::Revoke(asked) => {
+            let bytes = asked.encoded_len();
+            gather(&core.revocations, revoke::revocation(asked), bytes, to, revoke::revoked);
+        }
+        Command::ReadRevocations(asked) => core.run(to, async move { revoke::read(&shared, asked).await }),
         Command::Publish(asked) => {
             let bytes = asked.body.len();
             gather(&core.broadcasts, channel::broadcast(user, asked), bytes, to, |done| {

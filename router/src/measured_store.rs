@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use proto::wire::Notice;
-use proto::{ConversationId, NodeIncarnation, Seq, UserId};
+use proto::{ConversationId, NodeIncarnation, Revocation, Seq, UserId};
 use store::model::{
     Acknowledge, AcknowledgeResult, Archived, Attach, AttachResult, Audience, Broadcast, BroadcastResult,
     ChannelPage, ChannelQuery, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery,
-    Location, Mark, MarkResult, Membership, Post, PostResult, PresenceRecord, UnheardMessage,
+    Location, Mark, MarkResult, Membership, Post, PostResult, PresenceRecord, RevocationPage, RevokeResult,
+    UnheardMessage,
 };
 use store::{Result, Store};
 
@@ -164,6 +165,14 @@ impl Store for MeasuredStore {
 
     async fn return_ticket(&self, ticket: &str, by: &str) -> Result<()> {
         self.time("return_ticket", self.0.return_ticket(ticket, by)).await
+    }
+
+    async fn revoke(&self, batch: Vec<Revocation>) -> Result<Vec<RevokeResult>> {
+        self.time("revoke", self.0.revoke(batch)).await
+    }
+
+    async fn revocations(&self, after: u64) -> Result<RevocationPage> {
+        self.time("revocations", self.0.revocations(after)).await
     }
 
     async fn ping(&self) -> Result<()> {

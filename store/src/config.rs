@@ -61,7 +61,8 @@ impl std::fmt::Debug for Url {
     }
 }
 
-/// The limits of what is kept. When one is reached, the oldest is removed.
+/// The limits of what is kept. When one is reached, the oldest is removed, if
+/// nothing else is said.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// The most events in one inbox.
@@ -83,6 +84,9 @@ pub struct Bounds {
     /// The most messages that wait to be reported for members without a session
     /// ([`crate::Store::take_unheard`]); 0: none are kept.
     pub unheard: u64,
+    /// The most revocations of tokens; one more is refused, since the oldest still
+    /// counts.
+    pub revocations: u64,
 }
 
 impl Default for Bounds {
@@ -96,6 +100,7 @@ impl Default for Bounds {
             sessions: 100,
             receipt_members: 100,
             unheard: 0,
+            revocations: 100_000,
         }
     }
 }

@@ -32,6 +32,7 @@ mod damage;
 mod dialer;
 mod message_state;
 mod peers;
+mod revocations;
 mod step;
 mod store;
 mod trouble;

@@ -5,13 +5,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use proto::wire::Notice;
-use proto::{ConversationId, NodeIncarnation, Seq, UserId};
+use proto::{ConversationId, NodeIncarnation, Revocation, Seq, UserId};
 
 use crate::Result;
 use crate::model::{
     Acknowledge, AcknowledgeResult, Archived, Attach, AttachResult, Audience, Broadcast, BroadcastResult,
     ChannelPage, ChannelQuery, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery,
-    Location, Mark, MarkResult, Membership, Post, PostResult, PresenceRecord, UnheardMessage,
+    Location, Mark, MarkResult, Membership, Post, PostResult, PresenceRecord, RevocationPage, RevokeResult,
+    UnheardMessage,
 };
 
 /// The durable log. Any number of routers use one store at once, and calls may
@@ -174,6 +175,18 @@ pub trait Store: Send + Sync + 'static {
     /// Lets a ticket that `by` has taken be taken again. Changes nothing when
     /// another caller has taken it, or its life is over.
     async fn return_ticket(&self, ticket: &str, by: &str) -> Result<()>;
+
+    /// Stores revocations of tokens, and then tells every node of them. Each gets
+    /// the next number; those of one user, or of one token, are one revocation, for
+    /// which the later of the times count. When `Done` is returned, it is stored and
+    /// no later [`Self::revocations`] lacks it. They are forgotten after their
+    /// `until`. A repeat tells the nodes again.
+    async fn revoke(&self, batch: Vec<Revocation>) -> Result<Vec<RevokeResult>>;
+
+    /// A page of the revocations after a number, in the order of their numbers.
+    /// Numbers rise, and are never given twice, but by a store that lost its last
+    /// writes; where revocations were forgotten or repeated they have holes.
+    async fn revocations(&self, after: u64) -> Result<RevocationPage>;
 
     /// Fails unless the store replies within its timeout.
     async fn ping(&self) -> Result<()>;

@@ -24,6 +24,7 @@ mod contract {
     mod posting;
     mod presence;
     mod redis;
+    mod revocations;
     mod sessions;
     mod tickets;
     mod unheard;

@@ -3,7 +3,7 @@
 use axum::extract::MatchedPath;
 use http::request::Parts;
 
-use super::auth::Authenticator;
+use super::believed::Believed;
 use super::identity::Caller;
 use super::rates::RateLimits;
 use crate::link::NodeContext;
@@ -15,8 +15,8 @@ use proto::Class;
 pub struct Callers {
     /// The node and its routers.
     pub(super) context: NodeContext,
-    /// Verifies tokens.
-    pub(crate) auth: Authenticator,
+    /// Whose tokens are believed.
+    pub(crate) believed: Believed,
     /// Counts what users do.
     pub(crate) rates: RateLimits,
     /// The class that a path counts for where it is known only there.
@@ -24,15 +24,15 @@ pub struct Callers {
 }
 
 impl Callers {
-    /// Accepts the tokens that `auth` verifies. `class_of` returns the class of
+    /// Accepts the tokens that are `believed`. `class_of` returns the class of
     /// limit of a route that is no command; other routes count as an attach.
     pub fn new(
         context: NodeContext,
-        auth: Authenticator,
+        believed: Believed,
         rates: RateLimits,
         class_of: fn(&str) -> Option<Class>,
     ) -> Self {
-        Self { context, auth, rates, class_of }
+        Self { context, believed, rates, class_of }
     }
 
     /// The caller of this request, which is counted. Fails with 401 or 403 as

@@ -61,13 +61,13 @@ impl Callers {
             let token = value.to_str().ok().and_then(bearer).ok_or_else(|| {
                 refused(Reason::Malformed, "the Authorization header must be `Bearer` and a token")
             })?;
-            return self.auth.verify(token).await;
+            return self.believed.verify(token).await;
         }
         if let Some(ticket) = query.get("ticket") {
             return self.redeem(ticket, extensions.get()).await;
         }
         match query.get("token") {
-            Some(token) => self.auth.verify(token).await,
+            Some(token) => self.believed.verify(token).await,
             None => Err(refused(
                 Reason::Missing,
                 "no credential: give `Authorization: Bearer TOKEN`, or `token` in the query",

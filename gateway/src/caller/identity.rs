@@ -1,13 +1,16 @@
 //! The identity that a credential proves, and the caller of a request.
 
+use std::sync::Arc;
+
 use daemon::lock::{LEAF, Lock};
-use proto::{DeviceId, TokenEnd, UserId};
+use proto::{DeviceId, UserId};
 
 use crate::caller::rates::Payer;
 use crate::protocol::command::Command;
 use crate::protocol::failure::Failure;
 use crate::protocol::permissions::Permissions;
 use crate::protocol::scopes::Scopes;
+use crate::session::Proof;
 
 /// The identity that a verified token proves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +21,8 @@ pub struct Identity {
     pub device: Option<DeviceId>,
     /// What the token allows.
     pub permissions: Permissions,
-    /// The token's `exp`.
-    pub token_end: TokenEnd,
+    /// The token itself, as it is remembered.
+    pub proof: Arc<Proof>,
 }
 
 /// The caller of a request.

@@ -2,34 +2,33 @@
 //! that no token is in a URL. A ticket ends with the token that bought it, and
 //! is used up by a request that is not refused.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::lock::{LEAF, Lock};
 use proto::wire::{self, Grant, reply, request};
-use proto::{DeviceId, Names, TokenEnd, UserId};
+use proto::{DeviceId, Names, Time, TokenEnd, TokenId, UserId};
 
 use crate::caller::auth::{Reason, refused};
 use crate::caller::callers::Callers;
 use crate::caller::identity::{Caller, Identity};
-use crate::link::Routers;
+use crate::link::{NOBODY, Routers};
 use crate::protocol::failure::Failure;
 use crate::protocol::permissions::Permissions;
 use crate::protocol::scopes::Scopes;
-use crate::session::expiry;
+use crate::session::{Proof, expiry};
 
 /// How long a ticket is valid, at most until its token's `exp`.
 const LIFE: Duration = Duration::from_secs(30);
-
-/// Requests go to a router by user, but the user of a ticket is not known yet.
-static NOBODY: LazyLock<UserId> = LazyLock::new(|| UserId::parse("-").expect("a dash is a user id"));
 
 /// The identity that a ticket proves: that of the token. If a backend acts for
 /// a user, it is that user with what every token allows, since the user gets the
 /// ticket.
 fn stands_for(caller: Caller, everybody: &Permissions) -> Identity {
     if caller.acting {
-        Identity { user: caller.user, device: None, permissions: everybody.clone(), ..caller.identity }
+        let bought = Some((caller.user.clone(), Time::now()));
+        let proof = Proof { bought, ..(*caller.identity.proof).clone() }.into();
+        Identity { user: caller.user, device: None, permissions: everybody.clone(), proof }
     } else {
         caller.identity
     }
@@ -49,14 +48,14 @@ impl Callers {
             return Err(Failure::forbidden("a ticket cannot buy another: it takes the token itself"));
         }
         // Without the leeway of tokens, since a ticket is used at once.
-        let life = caller.identity.token_end.left().min(LIFE);
+        let life = caller.identity.proof.end.left().min(LIFE);
         if life.is_zero() {
             return Err(refused(Reason::Expired, "the token has expired"));
         }
         let ticket = format!("{:032x}", rand::random::<u128>());
         let issue = wire::IssueTicket {
             ticket: ticket.clone(),
-            grant: Some(grant(&stands_for(caller, self.auth.everybody()))),
+            grant: Some(grant(&stands_for(caller, self.believed.auth.everybody()))),
             life_ms: u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1),
         };
         self.context.routers.call(&NOBODY, request::Command::IssueTicket(issue)).await?;
@@ -102,9 +101,10 @@ impl Callers {
         }
         let identity =
             identity(&grant).ok_or_else(|| Failure::internal("a ticket stands for what cannot be read"))?;
-        if expiry::is_over(identity.token_end) {
+        if expiry::is_over(identity.proof.end) {
             return Err(refused(Reason::Expired, "the token that the ticket was bought with has expired"));
         }
+        self.believed.believe(&identity.proof).await?;
         Ok(identity)
     }
 
@@ -126,14 +126,19 @@ async fn give(routers: &Routers, back: wire::ReturnTicket) {
 
 fn grant(identity: &Identity) -> Grant {
     let Permissions { scopes: Scopes { service, publish }, subscribe, presence } = &identity.permissions;
+    let Proof { end, holder, issued, jti, bought } = &*identity.proof;
     let scopes = [(service, "service"), (publish, "publish")];
     Grant {
         user: identity.user.to_string(),
         device: identity.device.as_ref().map(ToString::to_string).unwrap_or_default(),
         scopes: scopes.into_iter().filter(|(has, _)| **has).map(|(_, name)| name.to_owned()).collect(),
-        expires: identity.token_end.0,
+        expires: end.0,
         subscribe: subscribe.texts(),
         presence: presence.texts(),
+        holder: holder.to_string(),
+        issued: issued.0,
+        jti: jti.as_ref().map(ToString::to_string).unwrap_or_default(),
+        bought: bought.as_ref().map_or(0, |(_, when)| when.0),
     }
 }
 
@@ -142,15 +147,26 @@ fn identity(grant: &Grant) -> Option<Identity> {
         "" => None,
         device => Some(DeviceId::parse(device).ok()?),
     };
+    let user = UserId::parse(&grant.user).ok()?;
+    let jti = match grant.jti.as_str() {
+        "" => None,
+        id => Some(TokenId::parse(id).ok()?),
+    };
+    let proof = Proof {
+        issued: Time(grant.issued),
+        jti,
+        bought: (grant.bought > 0).then(|| (user.clone(), Time(grant.bought))),
+        ..Proof::of(UserId::parse(&grant.holder).ok()?, TokenEnd(grant.expires))
+    };
     Some(Identity {
-        user: UserId::parse(&grant.user).ok()?,
+        user,
         device,
         permissions: Permissions {
             scopes: Scopes::parse(&grant.scopes.join(" ")),
             subscribe: Names::parse(grant.subscribe.iter().map(String::as_str)).ok()?,
             presence: Names::parse(grant.presence.iter().map(String::as_str)).ok()?,
         },
-        token_end: TokenEnd(grant.expires),
+        proof: proof.into(),
     })
 }
 
@@ -172,7 +188,7 @@ mod tests {
             user: UserId::parse("backend").unwrap(),
             device: Some(DeviceId::parse("d1").unwrap()),
             permissions: everything(),
-            token_end: TokenEnd(7),
+            proof: Proof::of(UserId::parse("backend").unwrap(), TokenEnd(7)).into(),
         };
         let caller = |user: &str| Caller {
             user: UserId::parse(user).unwrap(),
@@ -184,7 +200,9 @@ mod tests {
         let everybody =
             Permissions { subscribe: Names::parse(["c_public.*"]).unwrap(), ..Permissions::default() };
         let users = stands_for(caller("alice"), &everybody);
-        assert_eq!((users.user.as_str(), users.device, users.token_end), ("alice", None, TokenEnd(7)));
+        assert_eq!((users.user.as_str(), users.device, users.proof.end), ("alice", None, TokenEnd(7)));
+        let bought = users.proof.bought.as_ref().map(|(user, _)| user.as_str());
+        assert_eq!((users.proof.holder.as_str(), bought), ("backend", Some("alice")));
         assert_eq!(users.permissions, everybody);
         assert_eq!(stands_for(caller("backend"), &everybody), backend);
     }
@@ -195,8 +213,18 @@ mod tests {
             user: UserId::parse("alice").unwrap(),
             device: Some(DeviceId::parse("d1").unwrap()),
             permissions: everything(),
-            token_end: TokenEnd(1_790_000_000),
+            proof: Proof {
+                issued: Time(1_789_000_000_500),
+                jti: Some(TokenId::parse("t-1").unwrap()),
+                ..Proof::of(UserId::parse("alice").unwrap(), TokenEnd(1_790_000_000))
+            }
+            .into(),
         };
+        assert_eq!(identity(&grant(&said)), Some(said.clone()));
+        let bought = Some((said.user.clone(), Time(1_789_000_000_700)));
+        let holder = UserId::parse("backend").unwrap();
+        let proof = Proof { bought, holder, jti: None, ..(*said.proof).clone() }.into();
+        let said = Identity { proof, ..said };
         assert_eq!(identity(&grant(&said)), Some(said));
     }
 }

@@ -45,6 +45,7 @@ impl CheckTokenArgs {
         Ok(match examined? {
             Ok(_) => {
                 print("believed", "yes");
+                print("revoked", "not looked at: gateways know it, who have routers and a store");
                 ExitCode::SUCCESS
             }
             Err(refusal) => {

@@ -22,6 +22,10 @@ pub const MIN_SECRET_BYTES: usize = 32;
 /// How far ahead a token's end may lie, unless a flag says otherwise.
 pub const MAX_TOKEN_LIFE: &str = "366d";
 
+/// By how much clocks may differ (PROTOCOL.md §3): a token is believed for so long
+/// after its end, also in a live session.
+pub const TOKEN_LEEWAY: Duration = Duration::from_secs(5);
+
 /// The flags.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = heading::TOKENS)]
@@ -76,8 +80,7 @@ pub struct AuthArgs {
 
     /// Refuse tokens that end later than this from now.
     ///
-    /// A token that was given out cannot be taken back before its `exp`. From 1s
-    /// to 36525d.
+    /// A user's revocation is kept for so long. From 1s to 36525d.
     #[arg(long, env = "SWITCHBOARD_MAX_TOKEN_LIFE", default_value = MAX_TOKEN_LIFE, value_parser = duration::parse,
           value_name = "DURATION")]
     pub max_token_life: Duration,

@@ -78,6 +78,10 @@ pub enum Form {
     Group,
     Channel,
     ClientMessageId,
+    /// The `jti` of a token.
+    TokenId,
+    /// Unix milliseconds.
+    Time,
     /// The `seq` of a message.
     Seq,
     /// A whole number in a range, with a default.
@@ -298,6 +302,21 @@ pub const RESOURCES: &[Resource] = &[
         more: "Needs the scope `service`. The sessions are told `goaway` with the reason `kicked`.",
         in_body: &[must("user", Form::User), may("device", Form::Device)],
         ..of(CommandKind::Kick)
+    },
+    Resource {
+        summary: "Revokes the tokens of a user, or one token",
+        more: "Needs the scope `service`. Give `user` (all tokens that were issued before now, or up to `before`) or \
+               `jti` (one token, which ends at `until`). When it is answered the revocation is stored; within a \
+               second such tokens are refused everywhere, and their sessions told `goaway` with the reason \
+               `revoked`. `conflict`: as many revocations are kept as may be.",
+        in_body: &[
+            may("user", Form::User),
+            may("before", Form::Time),
+            may("jti", Form::TokenId),
+            may("until", Form::Time),
+        ],
+        refusals: &[409],
+        ..of(CommandKind::Revoke)
     },
     Resource {
         method: Method::Post,

@@ -1,8 +1,8 @@
 //! What every service of a node is given.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use proto::NodeIncarnation;
+use proto::{NodeIncarnation, UserId};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -10,6 +10,11 @@ use tokio_util::task::TaskTracker;
 use super::Routers;
 use crate::metrics;
 use crate::protocol::failure::Failure;
+
+/// Requests go to a router by user: for whom those are that are no user's, or whose
+/// user is not known yet.
+pub(crate) static NOBODY: LazyLock<UserId> =
+    LazyLock::new(|| UserId::parse("-").expect("a dash is a user id"));
 
 /// This node: its name, its way to the routers, its tasks, and how they are stopped.
 /// Clones share everything.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use proto::{DeviceId, UserId};
+use proto::{CommandKind, DeviceId, UserId};
 use tokio::sync::Semaphore;
 
 use super::context::NodeContext;
@@ -29,6 +29,8 @@ pub struct Commands {
     pub(super) many: Semaphore,
     /// After so long a command without an answer is `unavailable`.
     pub(crate) timeout: Duration,
+    /// How far ahead the end of a token may lie.
+    pub(super) longest_token: Duration,
 }
 
 /// Whether `typing` is passed on to a router.
@@ -42,8 +44,9 @@ pub(crate) enum Typing {
 
 impl Commands {
     /// Does commands by the routers of `context`.
-    pub fn new(context: NodeContext, timeout: Duration) -> Self {
-        Self { context, typing: TypingLimits::default(), many: Semaphore::new(TO_MANY), timeout }
+    pub fn new(context: NodeContext, timeout: Duration, longest_token: Duration) -> Self {
+        let (typing, many) = (TypingLimits::default(), Semaphore::new(TO_MANY));
+        Self { context, typing, many, timeout, longest_token }
     }
 
     /// Does a command for `user` and waits for its answer. The caller has seen that
@@ -59,6 +62,11 @@ impl Commands {
         let command = match command {
             Command::SendToMany { to, body, client_msg_id } => {
                 return Ok(self.send_to_many(user, to, body, client_msg_id).await);
+            }
+            Command::Revoke { tokens, before, until } => {
+                let answer = self.revoke(user, tokens, before, until).await;
+                metrics::command(CommandKind::Revoke, answer.as_ref().err().map(|failure| failure.code));
+                return answer;
             }
             command => command,
         };

@@ -8,7 +8,7 @@
 //! are), [`mod@look`] (whether one serves, for a check of a configuration) and
 //! [`count`] (the router that counts a user's rate). [`request`] writes
 //! a command as routers take it, [`execute`] does one and waits for its answer,
-//! [`many`] sends one message to many users, [`typing`] passes `typing` on now and
+//! [`many`] sends one message to many users, `revoke` revokes tokens, [`typing`] passes `typing` on now and
 //! then. [`NodeContext`] is what every service of a node is given.
 
 mod context;
@@ -26,11 +26,13 @@ mod outbound;
 mod overload;
 pub mod pending;
 pub mod request;
+mod revoke;
 pub mod routers;
 mod stream;
 pub mod typing;
 
 pub use context::NodeContext;
+pub(crate) use context::NOBODY;
 pub use dial::{Dial, InProcess};
 pub use discovery::{Elsewhere, look_up};
 pub use execute::Commands;

@@ -109,6 +109,7 @@ pub(crate) fn prepare(
             ));
         }
         Command::SendToMany { .. } => return Err(Failure::internal("a send to many is done one by one")),
+        Command::Revoke { .. } => return Err(Failure::internal("a revocation is made elsewhere")),
         Command::Auth(_) | Command::Ping => {
             return Err(Failure::bad_request("`auth` and `ping` are for two-way transports"));
         }

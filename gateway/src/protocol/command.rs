@@ -7,8 +7,8 @@ use proto::json::unreadable;
 use proto::limits::MAX_PAGE;
 use proto::scanner::Json;
 use proto::{
-    ChannelId, Class, ClientMessageId, CommandKind, ConversationId, Cursor, DeviceId, FormError, Seq, UserId,
-    label,
+    ChannelId, Class, ClientMessageId, CommandKind, ConversationId, Cursor, DeviceId, FormError, RevokedTokens,
+    Seq, Time, TokenId, UserId, label,
 };
 use rustc_hash::FxHashSet;
 
@@ -125,6 +125,15 @@ pub enum Command {
         /// Only sessions of this device.
         device: Option<DeviceId>,
     },
+    /// A backend revokes tokens; over HTTP only.
+    Revoke {
+        /// Which.
+        tokens: RevokedTokens,
+        /// Of a user's tokens those that were issued up to then.
+        before: Option<Time>,
+        /// When the one token ends.
+        until: Option<Time>,
+    },
     /// A new token for the session.
     Auth(String),
     /// Asks for a `pong`.
@@ -146,7 +155,7 @@ impl Command {
     pub fn parse(name: &str, fields: &Fields<'_>) -> Result<Self, Failure> {
         match CommandKind::parse(name) {
             // Backends use HTTP for it.
-            None | Some(CommandKind::Kick) => {
+            None | Some(CommandKind::Kick | CommandKind::Revoke) => {
                 let shown: String = name.chars().take(40).collect();
                 Err(Failure::bad_request(format!("`type` {shown:?} is not a command")))
             }
@@ -230,6 +239,7 @@ impl Command {
                 user: fields.required_id("user", UserId::parse)?,
                 device: fields.id("device", DeviceId::parse)?,
             },
+            CommandKind::Revoke => revoke(fields)?,
         })
     }
 
@@ -244,6 +254,9 @@ impl Command {
             }
             Self::Kick { .. } if !scopes.service => {
                 Err(Failure::forbidden("to end sessions the token needs the scope `service`"))
+            }
+            Self::Revoke { .. } if !scopes.service => {
+                Err(Failure::forbidden("to revoke tokens the token needs the scope `service`"))
             }
             _ => Ok(()),
         }
@@ -271,6 +284,7 @@ impl Command {
             Self::Unsubscribe(_) => CommandKind::Unsubscribe,
             Self::Publish { .. } => CommandKind::Publish,
             Self::Kick { .. } => CommandKind::Kick,
+            Self::Revoke { .. } => CommandKind::Revoke,
             Self::Auth(_) => CommandKind::Auth,
             Self::Ping => CommandKind::Ping,
         }
@@ -289,6 +303,24 @@ impl Command {
             _ => 1,
         }
     }
+}
+
+/// All tokens of a user, or one.
+fn revoke(fields: &Fields<'_>) -> Result<Command, Failure> {
+    let (user, jti) = (fields.id("user", UserId::parse)?, fields.id("jti", TokenId::parse)?);
+    let (before, until) = (fields.number("before")?.map(Time), fields.number("until")?.map(Time));
+    let tokens = match (user, jti) {
+        (Some(_), None) if until.is_some() => {
+            return Err(Failure::bad_request("`until` is the end of one token: it goes with `jti`"));
+        }
+        (None, Some(_)) if before.is_some() => {
+            return Err(Failure::bad_request("`before` is about all of a user's tokens: it goes with `user`"));
+        }
+        (Some(user), None) => RevokedTokens::Of(user),
+        (None, Some(id)) => RevokedTokens::One(id),
+        _ => return Err(Failure::bad_request("give `user` or `jti`, one of them")),
+    };
+    Ok(Command::Revoke { tokens, before, until })
 }
 
 fn recipient(fields: &Fields<'_>) -> Result<Recipient, Failure> {

@@ -3,7 +3,7 @@
 /// The scopes that are known; others are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Scopes {
-    /// A backend: may act for any user by naming it, publish, and kick.
+    /// A backend: may act for any user by naming it, publish, kick, and revoke tokens.
     pub service: bool,
     /// May publish to channels.
     pub publish: bool,

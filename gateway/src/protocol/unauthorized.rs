@@ -37,6 +37,8 @@ reasons! {
     Issuer = "issuer",
     /// For somebody else.
     Audience = "audience",
+    /// It was revoked.
+    Revoked = "revoked",
     /// A claim is missing or not of the right form.
     Claim = "claim",
     /// The ticket was used, is over, or never was.

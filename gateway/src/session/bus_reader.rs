@@ -131,6 +131,7 @@ fn note(sessions: &Sessions, notice: Notice) {
         Some(notice::What::Kicked(_)) => {
             addressed().for_each(|session| sessions.farewells.end(session, End::Kicked));
         }
+        Some(notice::What::Revoked(revoked)) => sessions.revocations.hold(revoked.revocations),
         Some(notice::What::Presence(presence)) => sessions.presence.heard(presence),
         Some(notice::What::NodeGone(_)) => sessions.presence.doubt_all(Duration::ZERO),
         // From a newer router: this node does not know it.
@@ -142,6 +143,7 @@ fn note(sessions: &Sessions, notice: Notice) {
 /// taking events before this node notes it, so that none goes on from a
 /// position of another history (see [`crate::session::Session::offer_own`]).
 fn store_is(sessions: &Arc<Sessions>, store: StoreIncarnation, heard_at: Instant) {
+    sessions.revocations.doubt_all();
     if sessions.store() != StoreIncarnation::default() {
         sessions.newest.forget();
         lost(sessions, "store", heard_at);
@@ -154,6 +156,7 @@ fn store_is(sessions: &Arc<Sessions>, store: StoreIncarnation, heard_at: Instant
 /// have not begun go on taking events.
 fn router_died(sessions: &Arc<Sessions>) {
     metrics::bus_lost("router");
+    sessions.revocations.doubt();
     sessions.channels.doubt();
     let (all, since) = (sessions.hub.all(), Instant::now());
     sessions.context.tracker.spawn(async move {
@@ -172,6 +175,7 @@ fn router_died(sessions: &Arc<Sessions>) {
 /// missing.
 fn lost(sessions: &Arc<Sessions>, cause: &'static str, heard_at: Instant) {
     metrics::bus_lost(cause);
+    sessions.revocations.doubt();
     sessions.presence.doubt_all(Duration::ZERO);
     sessions.channels.doubt();
     let all = sessions.hub.all();

@@ -5,10 +5,8 @@ use std::time::Duration;
 use proto::{End, TokenEnd};
 use tokio::time::Instant;
 
+use crate::config::TOKEN_LEEWAY;
 use crate::session::Session;
-
-/// The leeway of `exp`, also for live sessions.
-pub const LEEWAY: Duration = Duration::from_secs(5);
 
 /// When to check the token; at most a day ahead, since timers have limits and
 /// clocks are set.
@@ -29,7 +27,7 @@ pub fn check(session: &Session) -> bool {
 
 /// Whether a token has ended, with its leeway.
 pub fn is_over(end: TokenEnd) -> bool {
-    end.left_with(LEEWAY).is_zero()
+    end.left_with(TOKEN_LEEWAY).is_zero()
 }
 
 fn left(session: &Session) -> Duration {
@@ -37,5 +35,5 @@ fn left(session: &Session) -> Duration {
         // By then its transport is gone.
         return Duration::MAX;
     }
-    session.token_end().left_with(LEEWAY)
+    session.token_end().left_with(TOKEN_LEEWAY)
 }

@@ -12,13 +12,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Context;
 
-use daemon::lock::{Lock, LockGuard};
+use daemon::lock::{LEAF, Lock, LockGuard};
 use proto::wire;
 use proto::{Cursor, DeviceId, End, Position, ResetReason, SessionId, StoreIncarnation, TokenEnd, UserId};
 use tokio::time::Instant;
 
 use super::later_release::passed_over;
 use super::marks::MarksAsked;
+use super::proof::Proof;
 use super::state::{Feed, State};
 use super::subscriptions::Missing;
 use crate::order;
@@ -41,6 +42,8 @@ pub struct Session {
     pub device: DeviceId,
     /// When its token ends, in Unix seconds; raised by `auth`.
     pub(super) token_end: AtomicU64,
+    /// Its newest token.
+    proof: Lock<LEAF, Arc<Proof>>,
     /// Protects everything that changes; locked only briefly, never across an
     /// await.
     pub(super) state: Lock<{ order::SESSION }, State>,
@@ -114,12 +117,13 @@ impl Session {
     /// [`Session::begin`] and [`Session::apply`], so nothing announced
     /// meanwhile is lost. `bound` is how many frames may wait before it reads
     /// the log instead.
-    pub fn new(user: UserId, device: DeviceId, token_end: TokenEnd, bound: usize) -> Self {
+    pub fn new(user: UserId, device: DeviceId, proof: Arc<Proof>, bound: usize) -> Self {
         Self {
             id: SessionId::random(),
             user,
             device,
-            token_end: AtomicU64::new(token_end.0),
+            token_end: AtomicU64::new(proof.end.0),
+            proof: Lock::new(proof),
             state: Lock::new(State::new(bound)),
         }
     }
@@ -129,9 +133,15 @@ impl Session {
         TokenEnd(self.token_end.load(Ordering::Relaxed))
     }
 
-    /// Sets the end of a new token.
-    pub fn renew(&self, token_end: TokenEnd) {
-        self.token_end.store(token_end.0, Ordering::Relaxed);
+    /// Its newest token.
+    pub(crate) fn proof(&self) -> Arc<Proof> {
+        self.proof.lock().clone()
+    }
+
+    /// Sets a new token ([`super::Sessions::renew`]).
+    pub(super) fn renew(&self, proof: Arc<Proof>) {
+        self.token_end.store(proof.end.0, Ordering::Relaxed);
+        *self.proof.lock() = proof;
         self.look_again();
     }
 

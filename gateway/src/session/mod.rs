@@ -6,7 +6,8 @@
 //! sessions of a user, [`bus_reader`] feeds them (`later_release`: what they cannot show), [`presence`] is whom they watch,
 //! [`newest_marks`] and [`receipts`] decide which receipts they are given,
 //! [`between_polls`] keeps sessions whose next poll is to come, [`positions`] is
-//! where a reader of channels is, [`expiry`] and [`farewell`] end sessions.
+//! where a reader of channels is, [`proof`] is what is remembered of a token, [`revocations`] are the
+//! tokens that are not believed any more, [`expiry`] and [`farewell`] end sessions.
 
 pub mod between_polls;
 pub mod bus_reader;
@@ -24,7 +25,9 @@ pub mod newest_marks;
 mod outbox;
 pub mod positions;
 pub mod presence;
+pub mod proof;
 pub mod receipts;
+pub mod revocations;
 pub mod sessions;
 mod state;
 pub(crate) mod subscribed;
@@ -36,5 +39,7 @@ pub(crate) use handed_out::AckClaim;
 pub(crate) use handle::PageRequest;
 pub use handle::{CatchUp, NextStep, OfferOutcome, Session};
 pub(crate) use marks::{MarksAsked, Since};
+pub use proof::Proof;
+pub use revocations::Revocations;
 pub use sessions::{SessionConfig, Sessions};
 pub(crate) use subscriptions::{Missing, Start};

@@ -4,14 +4,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use proto::StoreIncarnation;
+use proto::{End, StoreIncarnation};
 
 use super::between_polls::Lingering;
 use super::farewell::Farewells;
 use super::hub::Hub;
 use super::newest_marks::Newest;
 use super::presence::Watching;
+use super::proof::Proof;
+use super::revocations::Revocations;
 use super::subscribed::SubscribedChannels;
+use super::handle::Session;
 use crate::link::NodeContext;
 
 /// The settings of sessions.
@@ -42,6 +45,8 @@ pub struct Sessions {
     pub(crate) newest: Newest,
     /// The users whose presence sessions watch.
     pub(crate) presence: Watching,
+    /// The tokens that are not believed any more.
+    pub(crate) revocations: Arc<Revocations>,
     /// The channels that sessions are subscribed to.
     pub(super) channels: Arc<dyn SubscribedChannels>,
     /// The store's incarnation; 0 until the bus reports it.
@@ -63,6 +68,7 @@ impl Sessions {
             farewells: Farewells::default(),
             newest: Newest::new(),
             presence: Watching::new(config.max_watched),
+            revocations: Revocations::new(),
             channels,
             store: AtomicU64::new(0),
             bus: OnceLock::new(),
@@ -80,6 +86,15 @@ impl Sessions {
     /// have been made to doubt its position before.
     pub(super) fn set_store(&self, store: StoreIncarnation) {
         self.store.store(store.0, Ordering::Release);
+    }
+
+    /// The session goes on with another token; it ends if that was revoked since it
+    /// was verified.
+    pub(crate) fn renew(&self, session: &Arc<Session>, proof: Arc<Proof>) {
+        session.renew(proof.clone());
+        if self.revocations.refuses(&proof) {
+            self.farewells.end(session.clone(), End::Revoked);
+        }
     }
 
     /// Notes that the bus is heard from now on, as `health` says.

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use daemon::Backoff;
 use proto::wire::{self, Standing, reply, request};
-use proto::{Cursor, DeviceId, End, Position, ResetReason, Time, TokenEnd, UserId};
+use proto::{Cursor, DeviceId, End, Position, ResetReason, Time, UserId};
 
-use super::Sessions;
+use super::{Proof, Sessions};
 use crate::link::{Completion, Outcome};
 use crate::metrics;
 use crate::protocol::failure::Failure;
@@ -77,8 +77,8 @@ pub struct Opening {
     pub device: DeviceId,
     /// Where reading begins.
     pub from: StartAt,
-    /// When its token ends, in Unix seconds.
-    pub token_end: TokenEnd,
+    /// Its token.
+    pub proof: Arc<Proof>,
 }
 
 type Reading = Pin<Box<dyn Future<Output = (wire::InboxPage, PageRequest)> + Send>>;
@@ -107,8 +107,8 @@ impl Tail {
     /// they wait in line. Fails when no router answers, or the node takes no
     /// sessions.
     pub async fn open(sessions: &Arc<Sessions>, opening: Opening) -> Result<Self, Failure> {
-        let Opening { user, device, from, token_end } = opening;
-        let session = Arc::new(Session::new(user, device, token_end, sessions.config.queue));
+        let Opening { user, device, from, proof } = opening;
+        let session = Arc::new(Session::new(user, device, proof, sessions.config.queue));
         let tail =
             Self { session: session.clone(), sessions: sessions.clone(), reading: None, channel: None };
         sessions.hub.add(session.clone());

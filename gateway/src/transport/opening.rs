@@ -16,9 +16,12 @@ pub(super) async fn open(gateway: &Gateway, caller: &Caller, from: StartAt) -> R
         user: caller.user.clone(),
         device: caller.device.clone(),
         from,
-        token_end: caller.identity.token_end,
+        proof: caller.identity.proof.clone(),
     };
-    Tail::open(&gateway.sessions, opening).await
+    let tail = Tail::open(&gateway.sessions, opening).await?;
+    // A revocation that came since the token was verified may have missed the session.
+    gateway.callers.believed.still_believe(&caller.identity.proof)?;
+    Ok(tail)
 }
 
 /// The same for one-way transports, which subscribe to these channels at once.

@@ -279,7 +279,7 @@ async fn wait(
     let mut resuming = lingering.is_none();
     let (mut tail, mut places) = match lingering {
         Some((tail, places)) => {
-            tail.session.renew(caller.identity.token_end);
+            gateway.sessions.renew(&tail.session, caller.identity.proof.clone());
             (tail, places)
         }
         // Boxed: its memory is not needed while the poll waits.

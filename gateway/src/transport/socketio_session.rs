@@ -230,7 +230,7 @@ async fn open(
     let query = Query::parse(query)?;
     let caller = match &auth.token {
         Some(token) => {
-            let identity = gateway.callers.auth.verify(token).await?;
+            let identity = gateway.callers.believed.verify(token).await?;
             let asked = auth.device.clone().or(query.device()?);
             let made_up = || {
                 let known = auth.recovery.as_ref().filter(|(pid, _)| pid.user == identity.user);
@@ -316,7 +316,7 @@ impl Socket for SessionSocket {
 /// when the connection ends.
 fn leave(end: End) -> Leave {
     match end {
-        End::Replaced | End::Kicked => Leave::Namespace,
+        End::Replaced | End::Kicked | End::Revoked => Leave::Namespace,
         end => Leave::Connection(Close::new(end.close_code(), end.as_str())),
     }
 }

@@ -333,7 +333,7 @@ impl Uplink {
         let (gateway, session) = (self.gateway.clone(), self.session.clone());
         let permissions = self.permissions.clone();
         self.gateway.context.tracker.spawn(async move {
-            let verified = gateway.callers.auth.verify(&token).await.and_then(|identity| {
+            let verified = gateway.callers.believed.verify(&token).await.and_then(|identity| {
                 let device = identity.device.as_ref().is_none_or(|device| *device == session.device);
                 if identity.user == session.user && device {
                     Ok(identity)
@@ -344,7 +344,7 @@ impl Uplink {
             session.answer(match verified {
                 Ok(identity) => {
                     permissions.set(identity.permissions);
-                    session.renew(identity.token_end);
+                    gateway.sessions.renew(&session, identity.proof);
                     Frame::Ok(reference, Box::new(Answer::Done))
                 }
                 Err(failure) => Frame::Error(reference, Box::new(failure)),

@@ -9,6 +9,7 @@ pub(crate) mod history;
 pub(crate) mod kick;
 pub(crate) mod marks;
 pub(crate) mod presence;
+pub(crate) mod revoke;
 pub(crate) mod send;
 pub(crate) mod session;
 pub(crate) mod ticket;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use proto::wire::{self, Grant, Redeemed, reply};
-use proto::{DeviceId, MAX_PATTERNS, Pattern, UserId};
+use proto::{DeviceId, MAX_PATTERNS, Pattern, TokenId, UserId};
 
 use super::{done, field, number};
 use crate::core::Core;
@@ -60,7 +60,13 @@ fn check(grant: &Grant) -> Result<()> {
         patterns.iter().try_for_each(|pattern| field::<Pattern>(name, pattern).map(drop))?;
     }
     grant.scopes.iter().try_for_each(|scope| word("grant.scopes", scope).map(drop))?;
-    number("grant.expires", grant.expires).map(drop)
+    field::<UserId>("grant.holder", &grant.holder)?;
+    if !grant.jti.is_empty() {
+        field::<TokenId>("grant.jti", &grant.jti)?;
+    }
+    let times =
+        [("grant.expires", grant.expires), ("grant.issued", grant.issued), ("grant.bought", grant.bought)];
+    times.into_iter().try_for_each(|(name, time)| number(name, time).map(drop))
 }
 
 /// Checks a word that becomes part of a key of the store.

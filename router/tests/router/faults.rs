@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use proto::wire::router_client::RouterClient;
 use proto::wire::{self, Failure, Notice, reply, request::Command};
-use proto::{ConversationId, NodeIncarnation, Seq, UserId};
+use proto::{ConversationId, NodeIncarnation, Revocation, Seq, UserId};
 use router::{Config, Service};
 use store::model::{
     Acknowledge, AcknowledgeResult, Attach, AttachResult, Audience, Broadcast, BroadcastResult, ChannelPage,
     ChannelQuery, Conversation, Detach, Group, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location,
-    Mark, MarkResult, Member, Membership, Post, PostResult, PresenceRecord, UnheardMessage, Version,
+    Mark, MarkResult, Member, Membership, Post, PostResult, PresenceRecord, RevocationPage,
+    RevokeResult, UnheardMessage, Version,
 };
 use store::{Error, Result, Store};
 use tokio::net::TcpListener;
@@ -169,6 +170,14 @@ impl Store for Faulty {
     }
 
     async fn take_ticket(&self, _: &str, _: &str) -> Result<Option<Bytes>> {
+        self.fail().await
+    }
+
+    async fn revoke(&self, _: Vec<Revocation>) -> Result<Vec<RevokeResult>> {
+        self.fail().await
+    }
+
+    async fn revocations(&self, _: u64) -> Result<RevocationPage> {
         self.fail().await
     }
 

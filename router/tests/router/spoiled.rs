@@ -23,6 +23,14 @@ fn sound() -> Vec<Command> {
         expires: 4_000_000_000,
         subscribe: vec![text("c_team.*")],
         presence: vec![text("*")],
+        holder: text("backend"),
+        issued: 1_790_000_000_000,
+        jti: text("t-1"),
+        bought: 1_790_000_000_000,
+    };
+    let revocation = |user: &str, jti: &str| {
+        let (user, jti) = (text(user), text(jti));
+        Some(wire::Revocation { user, jti, before: 1_790_000_000_000, until: 4_000_000_000_000 })
     };
     let mark = wire::DeliveredMark { conversation: conversation.clone(), seq: 1 };
     let spending =
@@ -99,6 +107,9 @@ fn sound() -> Vec<Command> {
         Command::Presence(wire::AskPresence { users: vec![text("bob")], node: node.clone() }),
         Command::Unwatch(wire::Unwatch { users: vec![text("bob")], node: node.clone() }),
         Command::Kick(wire::Kick { device: text("d1") }),
+        Command::Revoke(wire::Revoke { revocation: revocation("alice", "") }),
+        Command::Revoke(wire::Revoke { revocation: revocation("", "t-1") }),
+        Command::ReadRevocations(wire::ReadRevocations { after: 1 }),
         Command::Publish(wire::Publish {
             channel: channel.clone(),
             body,

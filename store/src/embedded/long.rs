@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::channels::ChannelTables;
 use super::file::StoreFile;
 use super::journal::{Journal, Writes};
+use super::revocation::RevocationTables;
 use super::tables::{META, Tables};
 use super::unheard::UnheardTables;
 use crate::{Error, Result};
@@ -145,9 +146,14 @@ fn redo(txn: &WriteTransaction, records: &[Writes]) -> Result<()> {
     let mut tables = Tables::open(txn, &noted)?;
     let mut channels = ChannelTables::open(txn, &noted)?;
     let mut unheard = UnheardTables::open(txn, &noted)?;
+    let mut revoked = RevocationTables::open(txn, &noted)?;
     for writes in records {
         writes.each(|write| {
-            match tables.redo(write)? || channels.redo(write)? || unheard.redo(write)? {
+            let known = tables.redo(write)?
+                || channels.redo(write)?
+                || unheard.redo(write)?
+                || revoked.redo(write)?;
+            match known {
                 true => Ok(()),
                 false => Err(Error::Corrupt("the journal names a table that is not there".into())),
             }

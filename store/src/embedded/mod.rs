@@ -3,7 +3,7 @@
 //!
 //! In reading order: [`tables`] (the file's tables), [`post`] and [`inbox`]
 //! (numbering and filing), [`amend`], [`marks`], [`changed`], [`history`],
-//! [`channels`], [`unheard`], [`writer`] (many calls in one batch), [`journal`]
+//! [`channels`], [`unheard`], [`revocation`] (tokens that are not believed any more), [`writer`] (many calls in one batch), [`journal`]
 //! and [`long`] (what makes a batch safe), [`sweep`] (removes what is too old),
 //! [`exchange`] (sessions and the bus), [`file`](mod@file) and [`growing`] (the
 //! tables' file, and what happens when the disk fails).
@@ -26,6 +26,7 @@ mod marks;
 mod page;
 mod post;
 pub mod private;
+mod revocation;
 mod sweep;
 mod tables;
 mod tickets;
@@ -39,7 +40,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use proto::wire::Notice;
-use proto::{ConversationId, NodeIncarnation, Seq, Time, UserId, weight};
+use proto::{ConversationId, NodeIncarnation, Revocation, Seq, Time, UserId, weight};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -48,9 +49,10 @@ use tokio_util::task::TaskTracker;
 use crate::model::{
     Absence, Acknowledge, AcknowledgeResult, Attach, AttachResult, Audience, Broadcast, BroadcastResult,
     ChannelPage, ChannelQuery, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery,
-    Location, Mark, MarkResult, Membership, Post, PostKind, PostResult, PresenceRecord, Standing, StartPoint,
-    UnheardMessage,
+    Location, Mark, MarkResult, Membership, Post, PostKind, PostResult, PresenceRecord, RevocationPage,
+    RevokeResult, Standing, StartPoint, UnheardMessage,
 };
+use crate::revocations::notices;
 use crate::{Bounds, Bus, Config, Error, Peers, Result, Store, Subscription, Url, trouble};
 #[cfg(any(test, fuzzing))]
 pub use journal::fuzzing::journals;
@@ -376,6 +378,18 @@ impl Store for Embedded {
         Ok(())
     }
 
+    async fn revoke(&self, batch: Vec<Revocation>) -> Result<Vec<RevokeResult>> {
+        let results = self.write(batch.clone(), Job::Revoke).await?;
+        let stored = batch.iter().zip(&results).filter(|(_, result)| **result == RevokeResult::Done);
+        let nodes = self.exchange.nodes();
+        self.exchange.publish(notices(&nodes, stored.map(|(revocation, _)| revocation)));
+        Ok(results)
+    }
+
+    async fn revocations(&self, after: u64) -> Result<RevocationPage> {
+        self.read(move |txn| revocation::page(txn, after)).await
+    }
+
     async fn ping(&self) -> Result<()> {
         match self.write(vec![()], Job::Ping).await {
             Err(Error::Unavailable(why)) => Err(Error::Unavailable(trouble::STORE.now().unwrap_or(why))),
@@ -455,6 +469,7 @@ fn open_file(folder: &Path) -> Result<(Database, String)> {
         drop(tables::Tables::open(&txn, &writes)?);
         drop(channels::ChannelTables::open(&txn, &writes)?);
         drop(unheard::UnheardTables::open(&txn, &writes)?);
+        drop(revocation::RevocationTables::open(&txn, &writes)?);
         let mut meta = txn.open_table(tables::META)?;
         form::writable(&mut meta)?;
         let known = meta.get("incarnation")?.map(|row| row.value().to_owned());

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::{Bound, Time, UserId};
+use proto::{Bound, Revocation, Time, UserId};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -18,12 +18,13 @@ use super::journal::Writes;
 use super::long::LongTransaction;
 use super::marks;
 use super::post::{PendingAnnouncement, Posting};
+use super::revocation::RevocationTables;
 use super::sweep::Sweep;
 use super::tables::Tables;
 use super::unheard::UnheardTables;
 use crate::model::{
     Acknowledge, AcknowledgeResult, Broadcast, BroadcastResult, Mark, MarkResult, Post, PostResult,
-    UnheardMessage,
+    RevokeResult, UnheardMessage,
 };
 use crate::unheard::DropCounter;
 use crate::{Bounds, Error, Result};
@@ -54,6 +55,7 @@ pub(super) enum Job {
     /// Items: the most messages to take, and how long to hold them.
     TakeUnheard(Call<(usize, Duration), Vec<UnheardMessage>>),
     Heard(Call<UnheardMessage, ()>),
+    Revoke(Call<Revocation, RevokeResult>),
     /// Answers when its batch is done.
     Ping(Call<(), ()>),
     /// Answers when reads see everything that was answered or announced before.
@@ -79,6 +81,7 @@ impl Job {
             Self::Mark(call) => call.items.len(),
             Self::Broadcast(call) => call.items.len(),
             Self::Heard(call) => call.items.len(),
+            Self::Revoke(call) => call.items.len(),
             Self::TakeUnheard(_) | Self::Ping(_) | Self::Show(_) => 1,
         }
     }
@@ -95,6 +98,7 @@ impl Job {
             Self::Broadcast(call) => drop(call.answer.send(Err(error))),
             Self::TakeUnheard(call) => drop(call.answer.send(Err(error))),
             Self::Heard(call) => drop(call.answer.send(Err(error))),
+            Self::Revoke(call) => drop(call.answer.send(Err(error))),
             Self::Ping(call) | Self::Show(call) => drop(call.answer.send(Err(error))),
         }
     }
@@ -270,6 +274,7 @@ impl Writer {
             let mut tables = Tables::open(&txn, &writes)?;
             let mut channels = ChannelTables::open(&txn, &writes)?;
             let mut unheard = UnheardTables::open(&txn, &writes)?;
+            let mut revoked = RevocationTables::open(&txn, &writes)?;
             let next_log = tables.next_log()?;
             let mut posting = Posting {
                 tables: &mut tables,
@@ -300,6 +305,10 @@ impl Writer {
                         answers.push(each(call, |(limit, hold)| unheard.take(*limit, *hold, posting.now))?)
                     }
                     Job::Heard(call) => answers.push(each(call, |told| unheard.heard(told))?),
+                    Job::Revoke(call) => {
+                        let most = self.bounds.revocations;
+                        answers.push(each(call, |item| revoked.revoke(item, most, posting.now))?);
+                    }
                     Job::Ping(call) | Job::Show(call) => answers.push(each(call, |()| Ok(()))?),
                 }
             }

@@ -6,6 +6,7 @@ mod history;
 mod inbox;
 mod marks;
 mod posting;
+mod revocation;
 mod session;
 
 pub use archived::Archived;
@@ -17,4 +18,5 @@ pub use history::{
 pub use inbox::{InboxEvent, InboxPage, InboxQuery, LogEvent, MarksQuery, MarksSince, NOTED_AHEAD, Standing};
 pub use marks::{Acknowledge, AcknowledgeResult, HandedOut, Mark, MarkKind, MarkResult};
 pub use posting::{Amenders, Amendment, Change, NewEntry, OwnPosition, Post, PostKind, PostResult, Version};
+pub use revocation::{REVOCATIONS, RevocationPage, RevokeResult};
 pub use session::{Absence, Attach, AttachResult, Detach, FIRST_PAGE, Location, PresenceRecord, StartPoint};

@@ -40,6 +40,7 @@ mod reference;
 mod repair;
 mod reply;
 mod resp;
+mod revocation;
 mod rewrite;
 mod script;
 mod session;
@@ -62,7 +63,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use proto::wire::Notice;
-use proto::{ConversationId, NodeIncarnation, Seq, UserId};
+use proto::{ConversationId, NodeIncarnation, Revocation, Seq, UserId};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -80,7 +81,8 @@ use self::upkeep::Upkeep;
 use crate::model::{
     Acknowledge, AcknowledgeResult, Archived, Attach, AttachResult, Audience, Broadcast, BroadcastResult,
     ChannelPage, ChannelQuery, Conversation, Detach, HistoryPage, HistoryQuery, InboxPage, InboxQuery,
-    Location, Mark, MarkResult, Membership, Post, PostResult, PresenceRecord, UnheardMessage,
+    Location, Mark, MarkResult, Membership, Post, PostResult, PresenceRecord, RevocationPage, RevokeResult,
+    UnheardMessage,
 };
 use crate::trouble;
 use crate::unheard::DropCounter;
@@ -307,6 +309,14 @@ impl Store for Redis {
 
     async fn return_ticket(&self, ticket: &str, by: &str) -> Result<()> {
         self.within(self.give_back(ticket, by)).await
+    }
+
+    async fn revoke(&self, batch: Vec<Revocation>) -> Result<Vec<RevokeResult>> {
+        self.within(self.revoke_all(&batch)).await
+    }
+
+    async fn revocations(&self, after: u64) -> Result<RevocationPage> {
+        self.within(self.revocations_after(after)).await
     }
 
     async fn ping(&self) -> Result<()> {

@@ -72,6 +72,8 @@ script!(HEARD, "heard", "unheard");
 script!(KEEP_TICKET, "keep_ticket");
 script!(TAKE_TICKET, "take_ticket");
 script!(RETURN_TICKET, "return_ticket");
+script!(REVOKE, "revoke");
+script!(REVOCATIONS, "revocations");
 script!(SWEEP, "sweep", "sessions", "location");
 script!(
     READ_INBOX,

@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use jsonwebtoken::Validation;
 use jsonwebtoken::errors::ErrorKind;
-use proto::{DeviceId, MAX_PATTERNS, Pattern, Time, TokenEnd, UserId};
+use proto::{DeviceId, MAX_PATTERNS, Pattern, Time, TokenEnd, TokenId, UserId};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::refusal::Refusal;
 use crate::caller::identity::Identity;
+use crate::config::TOKEN_LEEWAY;
 use crate::protocol::permissions::Permissions;
 use crate::protocol::scopes::Scopes;
 use crate::protocol::unauthorized::Reason;
-
-/// Seconds by which clocks may differ (PROTOCOL.md §3).
-const LEEWAY: u64 = 5;
+use crate::session::Proof;
 
 /// The claims that count here, each of any form: an error then names the claim
 /// that is wrong.
@@ -33,6 +32,10 @@ pub(super) struct Claims {
     presence: Value,
     #[serde(default)]
     exp: Value,
+    #[serde(default)]
+    iat: Value,
+    #[serde(default)]
+    jti: Value,
 }
 
 /// The rules that a token's claims must follow.
@@ -52,7 +55,7 @@ impl Rules {
     /// jsonwebtoken's settings for tokens of this algorithm.
     pub(super) fn validation(&self, algorithm: jsonwebtoken::Algorithm) -> Validation {
         let mut validation = Validation::new(algorithm);
-        validation.leeway = LEEWAY;
+        validation.leeway = TOKEN_LEEWAY.as_secs();
         validation.validate_nbf = true;
         // Without a configured audience a token's `aud` is ignored.
         validation.validate_aud = !self.audiences.is_empty();
@@ -77,6 +80,12 @@ impl Rules {
         let device = text("device", &claims.device, "a string")?.map(DeviceId::parse).transpose();
         let device = device.map_err(|rule| claim(format!("the token's `device` {rule}")))?;
         let scope = text("scope", &claims.scope, "one string of words with blanks between them")?;
+        let proof = Proof {
+            issued: issued(&claims.iat, Time::now()),
+            // One of another form cannot be named either.
+            jti: claims.jti.as_str().and_then(|id| TokenId::parse(id).ok()),
+            ..Proof::of(user.clone(), self.end(&claims.exp)?)
+        };
         Ok(Identity {
             user,
             device,
@@ -85,7 +94,7 @@ impl Rules {
                 subscribe: self.everybody.subscribe.and(patterns("subscribe", &claims.subscribe)?),
                 presence: self.everybody.presence.and(patterns("presence", &claims.presence)?),
             },
-            token_end: self.end(&claims.exp)?,
+            proof: proof.into(),
         })
     }
 
@@ -95,7 +104,7 @@ impl Rules {
         let latest = Duration::from_millis(Time::now().0)
             .saturating_add(self.longest)
             .as_secs()
-            .saturating_add(LEEWAY);
+            .saturating_add(TOKEN_LEEWAY.as_secs());
         if exp <= latest {
             return Ok(TokenEnd(exp));
         }
@@ -109,6 +118,14 @@ impl Rules {
 fn seconds(exp: &Value) -> u64 {
     // Converting a float to an integer saturates.
     exp.as_u64().unwrap_or_else(|| exp.as_f64().unwrap_or_default() as u64)
+}
+
+/// When a token was issued (`iat`); 0 where it does not say, or says what lies ahead:
+/// it would never be older than a revocation.
+fn issued(iat: &Value, now: Time) -> Time {
+    // Converting a float to an integer saturates.
+    let issued = Time((iat.as_f64().unwrap_or_default() * 1_000.0) as u64);
+    if issued > now.after(TOKEN_LEEWAY) { Time(0) } else { issued }
 }
 
 /// A claim that must be a string, if it is there.

@@ -46,6 +46,7 @@ impl Contents {
             ("may see presence of", claim("presence")),
             ("issuer", claim("iss")),
             ("audience", claim("aud")),
+            ("id", claim("jti")),
             ("issued", time("iat")),
             ("not before", time("nbf")),
             ("ends", time("exp").or_else(missing)),

@@ -289,7 +289,7 @@ async fn a_token_made_here_is_believed_here() {
     let identity = Authenticator::new(&shared()).unwrap().verify(&signed).await.unwrap();
     assert_eq!(identity.device.unwrap().as_str(), "phone");
     assert!(identity.permissions.scopes.service && !identity.permissions.scopes.publish);
-    assert!(identity.token_end.0 > get_current_timestamp() + 50);
+    assert!(identity.proof.end.0 > get_current_timestamp() + 50);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use daemon::duration;
 use jsonwebtoken::{EncodingKey, Header};
-use proto::{DeviceId, Pattern, Time, UserId};
+use proto::{DeviceId, Pattern, Time, TokenId, UserId};
 use serde::Serialize;
 
 use crate::config::{self, MAX_TOKEN_LIFE, Secret, Wrong};
@@ -43,6 +43,10 @@ pub struct TokenArgs {
     /// As --subscribe.
     #[arg(long, value_name = "USER", value_delimiter = ',')]
     pub presence: Vec<Pattern>,
+
+    /// The token's id (`jti`), by which it can be revoked.
+    #[arg(long, value_name = "ID")]
+    pub jti: Option<TokenId>,
 
     /// The time until the token ends: from 1s to --max-token-life.
     #[arg(long, default_value = "24h", value_parser = duration::parse, value_name = "DURATION")]
@@ -113,6 +117,7 @@ impl TokenArgs {
             presence: self.presence.iter().map(Pattern::as_str).collect(),
             aud: self.audience.as_deref(),
             iss: self.issuer.as_deref(),
+            jti: self.jti.as_ref().map(TokenId::as_str),
             ttl: self.ttl,
         };
         token.sign(secret).map_err(|error| Wrong(format!("the token cannot be signed: {error}")))
@@ -136,6 +141,8 @@ pub struct Token<'a> {
     pub aud: Option<&'a str>,
     /// The issuer.
     pub iss: Option<&'a str>,
+    /// Its id.
+    pub jti: Option<&'a str>,
     /// How long the token is valid.
     pub ttl: Duration,
 }
@@ -155,6 +162,8 @@ struct Claims<'a> {
     aud: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     iss: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<&'a str>,
     iat: u64,
     exp: u64,
 }
@@ -172,6 +181,7 @@ impl Token<'_> {
             presence: &self.presence,
             aud: self.aud,
             iss: self.iss,
+            jti: self.jti,
             iat: now,
             exp: now.saturating_add(self.ttl.as_secs()),
         };

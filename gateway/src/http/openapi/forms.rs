@@ -37,6 +37,8 @@ pub(super) fn example(form: Form) -> Value {
         Form::Group => json!(GROUP),
         Form::Channel => json!("c_news"),
         Form::ClientMessageId => json!("m-1"),
+        Form::TokenId => json!("5f0c2a9e-1d7b"),
+        Form::Time => json!(1_790_000_000_000_u64),
         Form::Seq => json!(1),
         Form::Number { least, default, .. } => json!(default.max(least)),
         Form::Wait => json!(poll::DEFAULT_WAIT),
@@ -70,6 +72,11 @@ pub(super) fn schema(form: Form) -> Value {
         Form::Group => text(GROUP_ID),
         Form::Channel => text(CHANNEL),
         Form::ClientMessageId => text(CLIENT_MESSAGE_ID),
+        Form::TokenId => json!({ "type": "string", "minLength": 1, "maxLength": 64, "pattern": CLEAN,
+                                 "format": "jti", "description": "At most 256 bytes of UTF-8" }),
+        Form::Time => json!({
+            "type": "integer", "minimum": 0, "maximum": MAX_NUMBER, "description": "Unix milliseconds",
+        }),
         Form::Seq => json!({ "type": "integer", "minimum": 0, "maximum": MAX_NUMBER }),
         Form::Number { least, most, default } => {
             json!({ "type": "integer", "minimum": least, "maximum": most, "default": default })
@@ -127,42 +134,84 @@ pub(super) fn schema(form: Form) -> Value {
 /// of recipients: there is a schema for each, so that a generator makes a type
 /// of each.
 pub(super) fn body(fields: &[Field]) -> (Value, Value) {
-    if !is_send(fields) {
-        return (object(fields), object_example(fields));
-    }
-    let any = MESSAGES.map(|(name, _)| reference(name));
-    (json!({ "oneOf": any }), object_example(&to_one(fields, MESSAGES[0].1)))
+    let Some(variants) = variants(fields) else { return (object(fields), object_example(fields)) };
+    let any: Vec<Value> = variants.iter().map(|variant| reference(variant.name)).collect();
+    (json!({ "oneOf": any }), object_example(&variants[0].of(fields)))
 }
 
 /// `components/schemas`: the schemas of bodies that have several forms.
 pub(super) fn schemas() -> Map<String, Value> {
-    let send = RESOURCES.iter().find(|resource| is_send(resource.in_body));
-    let fields = send.map_or(&[] as &[Field], |resource| resource.in_body);
-    let named = MESSAGES.into_iter().map(|(name, to)| {
-        let fields = to_one(fields, to);
-        let mut schema = object(&fields);
-        schema["examples"] = json!([object_example(&fields)]);
-        (name.to_owned(), schema)
+    let bodies = RESOURCES.iter().map(|resource| resource.in_body);
+    let varied = bodies.filter_map(|fields| Some((fields, variants(fields)?)));
+    let named = varied.flat_map(|(fields, variants)| {
+        variants.iter().map(|variant| {
+            let fields = variant.of(fields);
+            let mut schema = object(&fields);
+            schema["examples"] = json!([object_example(&fields)]);
+            (variant.name.to_owned(), schema)
+        })
     });
     named.collect()
 }
 
-/// The schemas of a message to send, and the field for the recipient.
-const MESSAGES: [(&str, Field); 3] = [
-    ("MessageToUser", Field { name: "to", form: Form::User, required: true }),
-    ("MessageToUsers", Field { name: "to", form: Form::Recipients, required: true }),
-    ("MessageToConversation", Field { name: "conversation", form: Form::Conversation, required: true }),
-];
-
-fn is_send(fields: &[Field]) -> bool {
-    fields.iter().any(|field| field.form == Form::Recipients)
+/// One of the forms of a body.
+struct Variant {
+    /// Its schema.
+    name: &'static str,
+    /// The field that only this form has, and needs.
+    own: Field,
+    /// Fields that are of the other forms.
+    not: &'static [&'static str],
 }
 
-/// The fields, with this one for the recipient.
-fn to_one(fields: &[Field], to: Field) -> Vec<Field> {
-    let says_where = |name: &str| MESSAGES.iter().any(|(_, field)| field.name == name);
-    let others = fields.iter().filter(|field| !says_where(field.name)).copied();
-    std::iter::once(to).chain(others).collect()
+/// The forms of a message to send: each has another recipient.
+const MESSAGES: &[Variant] = &[
+    Variant {
+        name: "MessageToUser",
+        own: Field { name: "to", form: Form::User, required: true },
+        not: &["to", "conversation"],
+    },
+    Variant {
+        name: "MessageToUsers",
+        own: Field { name: "to", form: Form::Recipients, required: true },
+        not: &["to", "conversation"],
+    },
+    Variant {
+        name: "MessageToConversation",
+        own: Field { name: "conversation", form: Form::Conversation, required: true },
+        not: &["to", "conversation"],
+    },
+];
+/// The forms of a revocation: a user's tokens, or one.
+const REVOCATIONS: &[Variant] = &[
+    Variant {
+        name: "RevokeUser",
+        own: Field { name: "user", form: Form::User, required: true },
+        not: &["user", "jti", "until"],
+    },
+    Variant {
+        name: "RevokeToken",
+        own: Field { name: "jti", form: Form::TokenId, required: true },
+        not: &["user", "jti", "before"],
+    },
+];
+
+/// The forms of a body with these fields, if it has several.
+fn variants(fields: &[Field]) -> Option<&'static [Variant]> {
+    let has = |form| fields.iter().any(|field| field.form == form);
+    match () {
+        () if has(Form::Recipients) => Some(MESSAGES),
+        () if has(Form::TokenId) => Some(REVOCATIONS),
+        () => None,
+    }
+}
+
+impl Variant {
+    /// The fields of this form.
+    fn of(&self, fields: &[Field]) -> Vec<Field> {
+        let others = fields.iter().filter(|field| !self.not.contains(&field.name)).copied();
+        std::iter::once(self.own).chain(others).collect()
+    }
 }
 
 /// The schema of an object; `null` counts as absent.

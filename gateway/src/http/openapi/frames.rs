@@ -309,7 +309,7 @@ fn sessions() -> Vec<Described> {
         Described {
             kind: "goaway",
             about: "The session ends. Without `reconnect_in_ms` a client does not come back by itself",
-            required: vec![("reason", words(&["shutdown", "replaced", "token_expired", "kicked"]))],
+            required: vec![("reason", words(&["shutdown", "replaced", "token_expired", "kicked", "revoked"]))],
             optional: vec![("reconnect_in_ms", number())],
             example: json!({ "reason": "shutdown", "reconnect_in_ms": 1_250 }),
         },
@@ -407,7 +407,7 @@ mod tests {
             seq: Seq(1),
             reason: ResetReason::Trimmed,
         })));
-        for end in [End::Shutdown, End::Replaced, End::TokenExpired, End::Kicked] {
+        for end in [End::Shutdown, End::Replaced, End::TokenExpired, End::Kicked, End::Revoked] {
             frames.push(Frame::Goaway(end, crate::session::reconnect_in_ms(end)));
         }
         frames.push(Frame::Goaway(End::Shutdown, Some(5)));

@@ -7,7 +7,7 @@ use super::*;
 
 pub(in crate::session) fn session() -> Session {
     let (user, device) = (UserId::parse("alice").unwrap(), DeviceId::parse("d").unwrap());
-    Session::new(user, device, proto::TokenEnd(u64::MAX), 4)
+    Session::new(user.clone(), device, Arc::new(Proof::of(user, proto::TokenEnd(u64::MAX))), 4)
 }
 
 pub(in crate::session) fn live_at(position: u64) -> Session {

@@ -3,11 +3,11 @@
 use proto::{Cursor, DeviceId, Position};
 
 use super::*;
-use crate::session::{CatchUp, NextStep};
+use crate::session::{CatchUp, NextStep, Proof};
 
 fn session() -> Arc<Session> {
     let (user, device) = (UserId::parse("alice").unwrap(), DeviceId::parse("d").unwrap());
-    let session = Session::new(user, device, proto::TokenEnd(u64::MAX), 4);
+    let session = Session::new(user.clone(), device, Arc::new(Proof::of(user, proto::TokenEnd(u64::MAX))), 4);
     session.begin(Cursor::ORIGIN, Position(0), []);
     Arc::new(session)
 }
