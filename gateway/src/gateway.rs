@@ -9,11 +9,11 @@ use proto::NodeIncarnation;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::caller::{Believed, Callers};
 use crate::caller::auth::Authenticator;
 use crate::caller::half_sent::HalfSent;
 use crate::caller::identity::Caller;
 use crate::caller::rates::RateLimits;
+use crate::caller::{Believed, Callers};
 use crate::channels::Channels;
 use crate::config::Config;
 use crate::link::{Commands, NodeContext, Routers};

@@ -12,8 +12,8 @@ use proto::{RequestKind, UserId};
 use crate::answers::Responder;
 use crate::batcher::Batcher;
 use crate::command::{
-    amend, channel, conversations, done, group, history, kick, marks, presence, revoke, send, session, ticket,
-    typing,
+    amend, channel, conversations, done, group, history, kick, marks, presence, revoke, send, session,
+    ticket, typing,
 };
 use crate::core::{Core, traced};
 use crate::error::{Error, Result};

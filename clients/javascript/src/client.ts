@@ -400,7 +400,7 @@ export class Switchboard extends Vocabulary {
 
   #goaway({ reason, reconnect_in_ms }: Frames['goaway']): void {
     this.#handing.hand({ type: 'goaway', reason, ...(reconnect_in_ms !== undefined && { reconnect_in_ms }) });
-    if (reason === 'replaced' || reason === 'kicked') {
+    if (reason === 'replaced' || reason === 'kicked' || reason === 'revoked') {
       this.#unlisten?.();
       this.#connector.stop(new SwitchboardError(reason, `the server ended the session: ${reason}`));
     } else if (reason === 'token_expired') {

@@ -5,7 +5,7 @@
  * `conflict`, `too_large`, `rate_limited`, `internal`, `unavailable`.
  * Of the client: `disconnected` (no connection, or it broke before the answer),
  * `timeout` (nothing came in time), `expired` (a message that waited for more
- * than a day), `replaced` and `kicked` (the server ended the session).
+ * than a day), `replaced`, `kicked` and `revoked` (the server ended the session).
  */
 export type ErrorCode =
   | 'bad_request'
@@ -21,7 +21,8 @@ export type ErrorCode =
   | 'timeout'
   | 'expired'
   | 'replaced'
-  | 'kicked';
+  | 'kicked'
+  | 'revoked';
 
 /** What every rejected promise of the client holds. */
 export class SwitchboardError extends Error {

@@ -31,7 +31,7 @@ export interface Placed {
 }
 
 /** Why a connection is over, and what to do. */
-export type GoawayReason = 'shutdown' | 'replaced' | 'token_expired' | 'kicked';
+export type GoawayReason = 'shutdown' | 'replaced' | 'token_expired' | 'kicked' | 'revoked';
 
 /** Every frame from the server, by its `type`. */
 export interface Frames {

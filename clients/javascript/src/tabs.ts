@@ -84,7 +84,7 @@ function leading(opening: Opening, channel: BroadcastChannel): Opening {
       // not kept anywhere.
       if (['typing', 'presence', 'receipt'].includes(frame.type)) say({ frame });
       else if (frame.type !== 'goaway') say({ fetch: true });
-      else if (frame.reason === 'kicked') say({ frame });
+      else if (frame.reason === 'kicked' || frame.reason === 'revoked') say({ frame });
       opening.frame(frame);
     },
   };

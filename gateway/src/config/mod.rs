@@ -19,7 +19,9 @@ mod sockjs;
 mod tls;
 mod wrong;
 
-pub use auth::{AuthArgs, AuthConfig, JwksUrl, MAX_TOKEN_LIFE, MIN_SECRET_BYTES, PublicKey, Secret, TOKEN_LEEWAY, secret};
+pub use auth::{
+    AuthArgs, AuthConfig, JwksUrl, MAX_TOKEN_LIFE, MIN_SECRET_BYTES, PublicKey, Secret, TOKEN_LEEWAY, secret,
+};
 pub use limits::{LimitArgs, Limits};
 pub use origin::{Origin, Origins};
 pub use peer::{Peer, PeerAddress, PeerArgs};

@@ -31,8 +31,8 @@ pub mod routers;
 mod stream;
 pub mod typing;
 
-pub use context::NodeContext;
 pub(crate) use context::NOBODY;
+pub use context::NodeContext;
 pub use dial::{Dial, InProcess};
 pub use discovery::{Elsewhere, look_up};
 pub use execute::Commands;

@@ -7,8 +7,8 @@ use proto::json::unreadable;
 use proto::limits::MAX_PAGE;
 use proto::scanner::Json;
 use proto::{
-    ChannelId, Class, ClientMessageId, CommandKind, ConversationId, Cursor, DeviceId, FormError, RevokedTokens,
-    Seq, Time, TokenId, UserId, label,
+    ChannelId, Class, ClientMessageId, CommandKind, ConversationId, Cursor, DeviceId, FormError,
+    RevokedTokens, Seq, Time, TokenId, UserId, label,
 };
 use rustc_hash::FxHashSet;
 
@@ -314,7 +314,9 @@ fn revoke(fields: &Fields<'_>) -> Result<Command, Failure> {
             return Err(Failure::bad_request("`until` is the end of one token: it goes with `jti`"));
         }
         (None, Some(_)) if before.is_some() => {
-            return Err(Failure::bad_request("`before` is about all of a user's tokens: it goes with `user`"));
+            return Err(Failure::bad_request(
+                "`before` is about all of a user's tokens: it goes with `user`",
+            ));
         }
         (Some(user), None) => RevokedTokens::Of(user),
         (None, Some(id)) => RevokedTokens::One(id),

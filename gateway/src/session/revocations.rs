@@ -157,7 +157,8 @@ impl Revocations {
 
     /// The store may be another one, with other numbers: all are asked for.
     pub(super) fn doubt_all(&self) {
-        self.knowledge.send_modify(|knowledge| (knowledge.doubts, knowledge.after) = (knowledge.doubts + 1, 0));
+        self.knowledge
+            .send_modify(|knowledge| (knowledge.doubts, knowledge.after) = (knowledge.doubts + 1, 0));
         self.doubted.notify_one();
     }
 

@@ -8,13 +8,13 @@ use proto::{End, StoreIncarnation};
 
 use super::between_polls::Lingering;
 use super::farewell::Farewells;
+use super::handle::Session;
 use super::hub::Hub;
 use super::newest_marks::Newest;
 use super::presence::Watching;
 use super::proof::Proof;
 use super::revocations::Revocations;
 use super::subscribed::SubscribedChannels;
-use super::handle::Session;
 use crate::link::NodeContext;
 
 /// The settings of sessions.

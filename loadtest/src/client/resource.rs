@@ -47,6 +47,7 @@ pub(crate) fn of(command: &Value) -> Result<Resource> {
             (if on { Method::PUT } else { Method::DELETE }, path)
         }
         "kick" => (Method::POST, "/v1/kick".to_owned()),
+        "revoke" => (Method::POST, "/v1/revoke".to_owned()),
         "create_group" => (Method::POST, "/v1/conversations".to_owned()),
         "add_members" => (Method::POST, conversation(&mut fields) + "/members"),
         "rename" => (Method::PUT, conversation(&mut fields)),

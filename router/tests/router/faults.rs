@@ -12,8 +12,8 @@ use router::{Config, Service};
 use store::model::{
     Acknowledge, AcknowledgeResult, Attach, AttachResult, Audience, Broadcast, BroadcastResult, ChannelPage,
     ChannelQuery, Conversation, Detach, Group, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location,
-    Mark, MarkResult, Member, Membership, Post, PostResult, PresenceRecord, RevocationPage,
-    RevokeResult, UnheardMessage, Version,
+    Mark, MarkResult, Member, Membership, Post, PostResult, PresenceRecord, RevocationPage, RevokeResult,
+    UnheardMessage, Version,
 };
 use store::{Error, Result, Store};
 use tokio::net::TcpListener;

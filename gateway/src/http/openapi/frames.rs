@@ -309,7 +309,10 @@ fn sessions() -> Vec<Described> {
         Described {
             kind: "goaway",
             about: "The session ends. Without `reconnect_in_ms` a client does not come back by itself",
-            required: vec![("reason", words(&["shutdown", "replaced", "token_expired", "kicked", "revoked"]))],
+            required: vec![(
+                "reason",
+                words(&["shutdown", "replaced", "token_expired", "kicked", "revoked"]),
+            )],
             optional: vec![("reconnect_in_ms", number())],
             example: json!({ "reason": "shutdown", "reconnect_in_ms": 1_250 }),
         },
