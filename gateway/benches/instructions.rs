@@ -258,8 +258,12 @@ fn replies(count: u64) -> wire::Replies {
 /// One that is live from the beginning of its inbox on.
 fn session() -> Session {
     let (user, device) = (UserId::parse("bob").unwrap(), DeviceId::parse("phone").unwrap());
-    let session =
-        Session::new(user.clone(), device, Proof::of(user, proto::TokenEnd(u64::MAX)).into(), 1_024);
+    let session = Session::new(
+        user.clone(),
+        device,
+        gateway::session::Proof::of(user, proto::TokenEnd(u64::MAX)).into(),
+        1_024,
+    );
     session.begin(Cursor::ORIGIN, Position(0), []);
     session
 }

@@ -14,7 +14,8 @@ use system::{Answer, Running};
 /// A token of these claims that ends in ten minutes.
 fn token(running: &Running, mut claims: Value) -> String {
     claims["exp"] = json!(Time::now().seconds() + 600);
-    jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(running.secret.bytes())).unwrap()
+    jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(running.secret.bytes()))
+        .unwrap()
 }
 
 async fn look(running: &Running, token: &str) -> Answer {

@@ -48,10 +48,13 @@ async fn each_session_ends_and_none_begins_again(
         assert_eq!(reason(session).await?, "revoked");
     }
     for gateway in [0, 1] {
-        match timeout(PATIENCE, Client::connect(transport, &scene.account("alice", "phone", gateway))).await? {
+        match timeout(PATIENCE, Client::connect(transport, &scene.account("alice", "phone", gateway))).await?
+        {
             Ok(_) => bail!("a revoked token begins a session at gateway {gateway}"),
             Err(Error::Refused(refusal)) => assert_eq!(refusal.code, "unauthorized"),
-            Err(error) => ensure!(error.to_string().contains("401") || error.to_string().contains("revoked"), "{error}"),
+            Err(error) => {
+                ensure!(error.to_string().contains("401") || error.to_string().contains("revoked"), "{error}")
+            }
         }
     }
     // Others go on.

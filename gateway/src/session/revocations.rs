@@ -6,15 +6,16 @@
 //! While the node does not hear the bus it asks once a second. When it has been
 //! neither heard nor answered for [`BLIND`], it believes no token either.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::lock::{LEAF, SharedLock};
+use daemon::lock::{LEAF, Lock, SharedLock};
 use futures_util::future::try_join_all;
 use proto::wire::{self, reply, request};
 use proto::{End, ErrorCode, Revocation, RevokedTokens, Time, TokenId, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Sessions;
@@ -43,7 +44,9 @@ const AT_ONCE: usize = 64;
 pub struct Revocations {
     /// Limited by what the store keeps (--max-revocations of the routers).
     held: SharedLock<LEAF, Held>,
-    knowledge: watch::Sender<Knowledge>,
+    knowledge: Lock<LEAF, Knowledge>,
+    /// A look has settled all doubts.
+    whole: Notify,
     /// Something may have been missed.
     doubted: Notify,
     /// There are revocations that the sessions were not compared with.
@@ -91,7 +94,8 @@ impl Revocations {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             held: SharedLock::default(),
-            knowledge: watch::Sender::new(Knowledge { doubts: 1, settled: 0, after: 0 }),
+            knowledge: Lock::new(Knowledge { doubts: 1, settled: 0, after: 0 }),
+            whole: Notify::new(),
             doubted: Notify::new(),
             heard: Notify::new(),
         })
@@ -103,9 +107,18 @@ impl Revocations {
         if self.is_whole() {
             return true;
         }
-        let mut knowledge = self.knowledge.subscribe();
-        let whole = timeout(patience, knowledge.wait_for(Knowledge::is_whole)).await;
-        matches!(whole, Ok(Ok(_)))
+        let whole = async {
+            loop {
+                // Before it looks, so that it misses no look of another.
+                let mut settled = pin!(self.whole.notified());
+                settled.as_mut().enable();
+                if self.is_whole() {
+                    return;
+                }
+                settled.await;
+            }
+        };
+        timeout(patience, whole).await.is_ok()
     }
 
     /// Whether the token was revoked, as far as is known here.
@@ -151,19 +164,31 @@ impl Revocations {
     /// Revocations may have been missed: no token is believed until a router was
     /// asked.
     pub(super) fn doubt(&self) {
-        self.knowledge.send_modify(|knowledge| knowledge.doubts += 1);
+        self.knowledge.lock().doubts += 1;
         self.doubted.notify_one();
     }
 
     /// The store may be another one, with other numbers: all are asked for.
     pub(super) fn doubt_all(&self) {
-        self.knowledge
-            .send_modify(|knowledge| (knowledge.doubts, knowledge.after) = (knowledge.doubts + 1, 0));
+        let mut knowledge = self.knowledge.lock();
+        (knowledge.doubts, knowledge.after) = (knowledge.doubts + 1, 0);
+        drop(knowledge);
         self.doubted.notify_one();
     }
 
+    /// All revocations up to the number `after` are here, as of so many doubts.
+    fn settle(&self, doubts: u64, after: u64) {
+        let mut knowledge = self.knowledge.lock();
+        // Otherwise something more may have been missed meanwhile.
+        if knowledge.doubts == doubts {
+            (knowledge.settled, knowledge.after) = (doubts, after);
+            drop(knowledge);
+            self.whole.notify_waiters();
+        }
+    }
+
     fn is_whole(&self) -> bool {
-        self.knowledge.borrow().is_whole()
+        self.knowledge.lock().is_whole()
     }
 
     fn forget_ended(&self) {
@@ -219,7 +244,7 @@ pub(crate) async fn keep(sessions: Arc<Sessions>) {
 /// store that has lost its last writes what it does not have any more.
 async fn look(sessions: &Sessions) -> Result<(), Failure> {
     let (revocations, routers) = (&sessions.revocations, &sessions.context.routers);
-    let Knowledge { doubts, mut after, .. } = *revocations.knowledge.borrow();
+    let Knowledge { doubts, mut after, .. } = *revocations.knowledge.lock();
     let mut all = (after == 0).then(FxHashSet::default);
     loop {
         let asked = request::Command::ReadRevocations(wire::ReadRevocations { after });
@@ -246,12 +271,7 @@ async fn look(sessions: &Sessions) -> Result<(), Failure> {
             try_join_all(some.iter().map(|revocation| give_back(sessions, revocation))).await?;
         }
     }
-    revocations.knowledge.send_modify(|knowledge| {
-        // Otherwise something more may have been missed meanwhile.
-        if knowledge.doubts == doubts {
-            (knowledge.settled, knowledge.after) = (doubts, after);
-        }
-    });
+    revocations.settle(doubts, after);
     Ok(())
 }
 
@@ -357,15 +377,15 @@ mod tests {
     async fn nothing_is_settled_while_something_may_be_missing() {
         let revocations = Revocations::new();
         assert!(!revocations.settled(BLIND).await, "nothing was asked for yet");
-        let settle = |doubts| revocations.knowledge.send_modify(|knowledge| knowledge.settled = doubts);
-        settle(1);
+        revocations.settle(1, 0);
         assert!(revocations.settled(Duration::ZERO).await);
         revocations.doubt();
         assert!(!revocations.settled(BLIND).await);
         let waiting = revocations.settled(BLIND);
         let answered = async {
             tokio::task::yield_now().await;
-            settle(2);
+            revocations.settle(1, 0);
+            revocations.settle(2, 7);
         };
         assert!(tokio::join!(waiting, answered).0);
     }
