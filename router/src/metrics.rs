@@ -39,6 +39,7 @@ const QUEUE: Label = Label {
         "broadcast",
         "read_channels",
         "publish",
+        "revoke",
         #[cfg(test)]
         "test",
     ],
@@ -167,6 +168,8 @@ pub(crate) static STORE_DURATION: Histogram = Histogram::new(
                 "keep_ticket",
                 "take_ticket",
                 "return_ticket",
+                "revoke",
+                "revocations",
                 "ping",
             ],
         },
