@@ -36,7 +36,7 @@ async fn open(kind: Kind, revocations: u64) -> Own {
     let bounds = Bounds { revocations, ..Bounds::default() };
     let (mut server, mut cluster) = (None, None);
     let stores = match kind {
-        Kind::Embedded => kind.open_with(bounds).await,
+        Kind::Embedded | Kind::StandIn => kind.open_with(bounds).await,
         Kind::Redis | Kind::RedisStepByStep => {
             let own = server.insert(RedisServer::start().await.unwrap());
             kind.open_at(own.url(), bounds).await
