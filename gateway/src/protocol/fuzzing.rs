@@ -145,7 +145,7 @@ fn json_of(command: &Command) -> String {
         }
         Command::Auth(token) => (json!({"token": token}), None),
         Command::Ping => (json!({}), None),
-        Command::Kick { .. } => panic!("frames have no such command"),
+        Command::Kick { .. } | Command::Revoke { .. } => panic!("frames have no such command"),
     };
     let members = members.to_string();
     let members = members.strip_prefix('{').expect("an object");
@@ -222,7 +222,7 @@ fn protobuf_of(command: &Command) -> command::Command {
         }),
         Command::Auth(token) => Wire::Auth(client::Auth { token }),
         Command::Ping => Wire::Ping(client::Ping {}),
-        Command::Kick { .. } => panic!("frames have no such command"),
+        Command::Kick { .. } | Command::Revoke { .. } => panic!("frames have no such command"),
     }
 }
 

@@ -346,7 +346,7 @@ mod tests {
         let session = Session::new(
             UserId::parse("alice").unwrap(),
             DeviceId::parse("d").unwrap(),
-            Proof::of(UserId::parse("alice").unwrap(), proto::TokenEnd(u64::MAX)).into(),
+            crate::session::Proof::of(UserId::parse("alice").unwrap(), proto::TokenEnd(u64::MAX)).into(),
             BOUND,
         );
         session.begin(Cursor::ORIGIN, Position(0), []);

@@ -92,7 +92,11 @@ async fn an_answer_tells_that_redis_is_well_once_and_a_refusal_does_not() {
         let asked = stage.ask("asked").unwrap();
         redis.write_all(answer.as_bytes()).await.unwrap();
         outcome(asked).await.unwrap();
-        assert_eq!([stage.pipeline.has_answered(), stage.pipeline.has_answered()], [tells, false], "{answer}");
+        assert_eq!(
+            [stage.pipeline.has_answered(), stage.pipeline.has_answered()],
+            [tells, false],
+            "{answer}"
+        );
     }
 }
 
