@@ -107,7 +107,7 @@ conformance: ## The suites of protocol authors in FOLDER against the transports 
 
 .PHONY: check
 check: tools ## All that CI runs; ends with what each step took
-	@.ci/steps lint docs openapi-check instructions deploy-lint client test
+	@.ci/steps lint docs openapi-check deploy-lint client test
 
 .PHONY: deny
 deny: ## Licences, bans, sources and known weaknesses of all dependencies; installs cargo-deny and asks the network

@@ -215,11 +215,14 @@ impl Line {
     }
 }
 
-/// What was published, if this says that something was.
+/// What was published, if this says that something was. It is copied out of what was
+/// read: who keeps a short message for long must not keep the buffer with it.
 fn published(reply: Reply) -> Option<Bytes> {
     let Reply::List(words) = reply else { return None };
     match <[Reply; 3]>::try_from(words) {
-        Ok([Reply::Text(kind), Reply::Text(_), Reply::Text(message)]) if kind == "message" => Some(message),
+        Ok([Reply::Text(kind), Reply::Text(_), Reply::Text(message)]) if kind == "message" => {
+            Some(Bytes::copy_from_slice(&message))
+        }
         _ => None,
     }
 }
