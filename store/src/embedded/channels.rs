@@ -252,7 +252,8 @@ mod tests {
     const DAY: u64 = 24 * 60 * 60 * 1000;
 
     fn publish(database: &Database, key: &str, now: u64) -> BroadcastResult {
-        let entry = Entry { fingerprint: 7, ..Entry::default() }.encode_to_vec().into();
+        let what = Some(proto::wire::entry::What::Message(proto::wire::Message::default()));
+        let entry = Entry { fingerprint: 7, what, ..Entry::default() }.encode_to_vec().into();
         let item = Broadcast {
             channel: ChannelId::parse("c_news").unwrap(),
             by: UserId::parse("alice").unwrap(),

@@ -16,7 +16,8 @@ const SLOTS: usize = 16_384;
 pub struct RedisCluster {
     primaries: Vec<RedisServer>,
     replicas: Vec<RedisServer>,
-    /// Before the bus of each server, in the order of [`servers`](Self::servers).
+    /// Before the bus of each server, in the order of [`servers`](Self::servers); none
+    /// in a Cluster without replicas, where nobody could take a primary's place.
     buses: Vec<FaultProxy>,
 }
 
@@ -31,18 +32,21 @@ impl RedisCluster {
     }
 
     /// As [`start`](Self::start), each primary with so many replicas, which
-    /// are in step when it returns.
+    /// are in step when it returns. With replicas the servers hear one another for as
+    /// long as the runtime runs in which this is called: there are proxies between them.
     pub async fn start_with_replicas(primaries: usize, replicas_each: usize) -> Result<Self> {
         let mut cluster = Self { primaries: Vec::new(), replicas: Vec::new(), buses: Vec::new() };
         for _ in 0..primaries {
-            let first = cluster.primaries.is_empty().then_some(FIRST);
+            let first = (cluster.primaries.is_empty() && replicas_each > 0).then_some(FIRST);
             cluster.primaries.push(node(first).await?);
         }
         for _ in 0..primaries * replicas_each {
             cluster.replicas.push(node(None).await?);
         }
         cluster.assign_slots().await?;
-        cluster.stand_before_buses().await?;
+        if replicas_each > 0 {
+            cluster.stand_before_buses().await?;
+        }
         cluster.introduce().await?;
         cluster.all_know(primaries + cluster.replicas.len()).await?;
         if replicas_each > 0 {
@@ -202,10 +206,12 @@ impl RedisCluster {
 
     async fn introduce(&self) -> Result<()> {
         let first = self.primaries.first().context("a cluster has a primary")?;
-        for (server, bus) in self.all().zip(&self.buses).skip(1) {
-            let bus = bus.address().port().to_string();
-            let port = server.port().to_string();
-            first.command(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]).await?.ok()?;
+        for (index, server) in self.all().enumerate().skip(1) {
+            let (port, bus) = (server.port().to_string(), self.buses.get(index));
+            let bus = bus.map(|bus| bus.address().port().to_string());
+            let mut meet = vec!["CLUSTER", "MEET", "127.0.0.1", &port];
+            meet.extend(bus.as_deref());
+            first.command(&meet).await?.ok()?;
         }
         Ok(())
     }
