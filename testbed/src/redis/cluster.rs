@@ -193,9 +193,8 @@ impl RedisCluster {
     async fn stand_before_buses(&mut self) -> Result<()> {
         let mut buses = Vec::new();
         for server in self.primaries.iter_mut().chain(&mut self.replicas) {
-            let bus = server.command(&["CONFIG", "GET", "cluster-port"]).await?.ok()?;
-            let bus = bus.items().get(1).and_then(|port| port.text()).context("its bus port")?.parse()?;
-            let proxy = FaultProxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, bus))).await?;
+            let bus = SocketAddr::from((Ipv4Addr::LOCALHOST, bus_port(server).await?));
+            let proxy = FaultProxy::start(bus).await?;
             let port = proxy.address().port().to_string();
             server.set(&[("cluster-announce-ip", "127.0.0.1"), ("cluster-announce-bus-port", &port)]).await?;
             buses.push(proxy);
@@ -207,11 +206,12 @@ impl RedisCluster {
     async fn introduce(&self) -> Result<()> {
         let first = self.primaries.first().context("a cluster has a primary")?;
         for (index, server) in self.all().enumerate().skip(1) {
-            let (port, bus) = (server.port().to_string(), self.buses.get(index));
-            let bus = bus.map(|bus| bus.address().port().to_string());
-            let mut meet = vec!["CLUSTER", "MEET", "127.0.0.1", &port];
-            meet.extend(bus.as_deref());
-            first.command(&meet).await?.ok()?;
+            let bus = match self.buses.get(index) {
+                Some(proxy) => proxy.address().port(),
+                None => bus_port(server).await?,
+            };
+            let (port, bus) = (server.port().to_string(), bus.to_string());
+            first.command(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]).await?.ok()?;
         }
         Ok(())
     }
@@ -248,6 +248,12 @@ impl RedisCluster {
         }
         Ok(())
     }
+}
+
+/// The port at which the others reach a server.
+async fn bus_port(server: &RedisServer) -> Result<u16> {
+    let set = server.command(&["CONFIG", "GET", "cluster-port"]).await?.ok()?;
+    Ok(set.items().get(1).and_then(|port| port.text()).context("its bus port")?.parse()?)
 }
 
 /// One server; `source` is the address from which it connects to others, if not the
