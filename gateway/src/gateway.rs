@@ -92,6 +92,7 @@ impl Gateway {
         [
             (!self.sessions.is_heard(), why),
             (self.context.routers.available() == 0, "no router can be reached".to_owned()),
+            (self.sessions.revocations.are_unknown(), "which tokens were revoked is not known".to_owned()),
             (self.context.draining.is_cancelled(), "draining".to_owned()),
         ]
         .into_iter()

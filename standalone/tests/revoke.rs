@@ -5,11 +5,14 @@ mod system;
 
 use std::time::Duration;
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use gateway::caller::auth::token::Token;
 use jsonwebtoken::{EncodingKey, Header};
 use proto::Time;
 use serde_json::{Value, json};
-use system::{Answer, Running};
+use system::{Answer, DEADLINE, Running};
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::Message;
 
 /// A token of these claims that ends in ten minutes.
 fn token(running: &Running, mut claims: Value) -> String {
@@ -110,6 +113,49 @@ async fn what_is_revoked_buys_no_ticket_and_a_ticket_ends_with_its_token_or_its_
         let answer = running.raw("GET", &path, &[], Vec::new()).await;
         assert_eq!((answer.status, &answer.body["message"]), (401, &json!("the token has been revoked")));
     }
+}
+
+#[tokio::test]
+async fn an_open_session_is_not_renewed_with_a_revoked_token_and_goes_on_with_its_own() {
+    let running = Running::start().await;
+    let [own, revoked, other] =
+        ["t-1", "t-2", "t-3"].map(|jti| token(&running, json!({ "sub": "alice", "jti": jti })));
+    let url = format!("ws://{}/v1/ws?token={own}", running.address);
+    let mut socket = connect_async(url).await.unwrap().0;
+    assert_eq!(revoke(&running, json!({ "jti": "t-2" })).await.status, 200);
+    refused(&running, &revoked).await;
+    let mut said = Vec::new();
+    for (reference, token) in [&revoked, &other, &revoked].into_iter().enumerate() {
+        let auth = json!({ "type": "auth", "token": token, "ref": reference });
+        socket.send(Message::text(auth.to_string())).await.unwrap();
+        let answer = loop {
+            let next = tokio::time::timeout(DEADLINE, socket.next()).await.expect("an answer comes");
+            let Message::Text(text) = next.unwrap().unwrap() else { continue };
+            let frame: Value = serde_json::from_str(&text).unwrap();
+            if frame["ref"] == reference {
+                break frame;
+            }
+        };
+        said.push(answer["message"].as_str().or(answer["type"].as_str()).unwrap().to_owned());
+    }
+    assert_eq!(said, ["the token has been revoked", "ok", "the token has been revoked"]);
+    // It ends with the token that it has now, and not with that it began with.
+    assert_eq!(revoke(&running, json!({ "jti": "t-1" })).await.status, 200);
+    refused(&running, &own).await;
+    assert_eq!(revoke(&running, json!({ "jti": "t-3" })).await.status, 200);
+    let mut told = Vec::new();
+    let close = loop {
+        let next = tokio::time::timeout(DEADLINE, socket.next()).await.expect("the session ends");
+        match next.unwrap().unwrap() {
+            Message::Text(text) => told.push(serde_json::from_str::<Value>(&text).unwrap()),
+            Message::Close(close) => break close.unwrap(),
+            _ => {}
+        }
+    };
+    let reasons: Vec<&Value> =
+        told.iter().filter(|frame| frame["type"] == "goaway").map(|frame| &frame["reason"]).collect();
+    assert_eq!((reasons, u16::from(close.code)), (vec![&json!("revoked")], 4410));
+    assert_eq!(look(&running, &other).await.status, 401);
 }
 
 #[tokio::test]

@@ -177,19 +177,25 @@ async fn bad_frames_are_answered_and_too_many_end_the_session() {
 }
 
 #[tokio::test]
-async fn a_kick_is_told_and_then_the_end() {
+async fn what_a_backend_ends_is_told_and_then_ends() {
     let running = Running::start().await;
-    let mut alice = Polling::open(&running, "alice", "a", "").await;
-    alice.next("welcome").await;
     let token = format!("Bearer {}", running.token("backend", Some("service")));
     let headers = [("authorization", &*token), ("content-type", "application/json")];
-    let kick = running.raw("POST", "/v1/kick", &headers, br#"{"user":"alice"}"#.to_vec()).await;
-    assert_eq!(kick.status, 200);
-    assert_eq!(alice.next("goaway").await["reason"], json!("kicked"));
-    while alice.close.is_none() {
-        alice.poll().await;
+    // Whose tokens are revoked comes last: nobody of the name may begin again.
+    for (session, path, reason, close) in [
+        ("a", "/v1/kick", "kicked", r#"c[4403,"kicked"]"#),
+        ("b", "/v1/revoke", "revoked", r#"c[4410,"revoked"]"#),
+    ] {
+        let mut alice = Polling::open(&running, "alice", session, "").await;
+        alice.next("welcome").await;
+        let done = running.raw("POST", path, &headers, br#"{"user":"alice"}"#.to_vec()).await;
+        assert_eq!(done.status, 200, "{path}");
+        assert_eq!(alice.next("goaway").await["reason"], json!(reason));
+        while alice.close.is_none() {
+            alice.poll().await;
+        }
+        assert_eq!(alice.close.unwrap(), close);
     }
-    assert_eq!(alice.close.unwrap(), r#"c[4403,"kicked"]"#);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod outage;
 mod rates;
 mod redis_user;
 mod resume;
+mod revoked;
 mod slow_reader;
 mod standstill;
 mod tomorrow;

@@ -81,6 +81,8 @@ struct Knowledge {
     settled: u64,
     /// The number of the newest revocation at the last look; 0: all are asked for.
     after: u64,
+    /// The last look failed, or there was none yet.
+    unanswered: bool,
 }
 
 impl Knowledge {
@@ -94,7 +96,7 @@ impl Revocations {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             held: SharedLock::default(),
-            knowledge: Lock::new(Knowledge { doubts: 1, settled: 0, after: 0 }),
+            knowledge: Lock::new(Knowledge { doubts: 1, settled: 0, after: 0, unanswered: true }),
             whole: Notify::new(),
             doubted: Notify::new(),
             heard: Notify::new(),
@@ -191,6 +193,17 @@ impl Revocations {
         self.knowledge.lock().is_whole()
     }
 
+    /// Whether no token is believed, and not only for the moment that a look takes.
+    pub(crate) fn are_unknown(&self) -> bool {
+        let knowledge = *self.knowledge.lock();
+        !knowledge.is_whole() && knowledge.unanswered
+    }
+
+    /// A look was answered, or was not.
+    fn asked(&self, answered: bool) {
+        self.knowledge.lock().unanswered = !answered;
+    }
+
     fn forget_ended(&self) {
         let now = Time::now();
         let mut held = self.held.write();
@@ -219,11 +232,13 @@ pub(crate) async fn keep(sessions: Arc<Sessions>) {
         if revocations.is_whole() && sessions.is_heard() {
             known_at = Instant::now();
         } else {
-            match timeout(LOOK, look(&sessions)).await {
+            let outcome = timeout(LOOK, look(&sessions)).await;
+            match &outcome {
                 Ok(Ok(())) => known_at = Instant::now(),
                 Ok(Err(error)) => tracing::debug!(%error, "could not ask which tokens were revoked"),
                 Err(_) => tracing::debug!("it was not answered in time which tokens were revoked"),
             }
+            revocations.asked(matches!(outcome, Ok(Ok(()))));
             if known_at.elapsed() >= BLIND && revocations.is_whole() {
                 tracing::warn!("it is not known which tokens were revoked: none is believed until it is");
                 revocations.doubt();
@@ -377,10 +392,15 @@ mod tests {
     async fn nothing_is_settled_while_something_may_be_missing() {
         let revocations = Revocations::new();
         assert!(!revocations.settled(BLIND).await, "nothing was asked for yet");
+        assert!(revocations.are_unknown());
         revocations.settle(1, 0);
+        revocations.asked(true);
         assert!(revocations.settled(Duration::ZERO).await);
         revocations.doubt();
         assert!(!revocations.settled(BLIND).await);
+        assert!(!revocations.are_unknown(), "it is being asked");
+        revocations.asked(false);
+        assert!(revocations.are_unknown());
         let waiting = revocations.settled(BLIND);
         let answered = async {
             tokio::task::yield_now().await;
@@ -388,6 +408,7 @@ mod tests {
             revocations.settle(2, 7);
         };
         assert!(tokio::join!(waiting, answered).0);
+        assert!(!revocations.are_unknown());
     }
 
     #[test]

@@ -1,0 +1,118 @@
+//! Tokens are revoked while a gateway hears nothing, or before a router dies.
+
+use anyhow::{Context as _, Result, ensure};
+use cluster_tests::{Between, Cluster, PATIENCE};
+use http::Method;
+use loadtest::client::http::Http;
+use loadtest::client::{Account, Client};
+use loadtest::fleet::Fleet;
+use rstest::rstest;
+use serde_json::{Value, json};
+use testbed::{FaultProxy, wait};
+use tokio::time::timeout;
+
+/// What a gateway answers whoever brings this account's token: the status, and the
+/// message of a refusal.
+async fn answer(account: &Account) -> Result<(u16, String)> {
+    let asked = async { Http::new(account)?.request(Method::GET, "/v1/conversations", None).await };
+    let answer = timeout(PATIENCE, asked).await.context("the gateway answers")??;
+    let body: Value = serde_json::from_slice(&answer.body)?;
+    Ok((answer.status, body["message"].as_str().unwrap_or_default().to_owned()))
+}
+
+/// Waits until a gateway answers so.
+async fn until(account: &Account, status: u16, message: &str) -> Result<()> {
+    let waited = wait::until_true(PATIENCE, &format!("{status} {message}"), async || {
+        answer(account).await.is_ok_and(|answer| answer == (status, message.to_owned()))
+    });
+    waited.await.with_context(|| format!("of {}", account.gateway))
+}
+
+async fn until_refused(account: &Account) -> Result<()> {
+    until(account, 401, "the token has been revoked").await
+}
+
+async fn revoke(cluster: &Cluster, user: &str, gateway: usize) -> Result<()> {
+    let token = Fleet::issuer().token_with_scope("backend", "service");
+    let mut backend = Http::new(&Account::new(cluster.gateway(gateway), &token, "none"))?;
+    backend.command(&json!({"type": "revoke", "user": user})).await?;
+    Ok(())
+}
+
+/// What `/readyz` says of a gateway that is not ready.
+async fn not_ready(admin: &str) -> Result<String> {
+    let mut http = Http::new(&Account::new(admin, "", "none"))?;
+    let answer = http.request(Method::GET, "/readyz", None).await?;
+    ensure!(answer.status == 503, "it is ready");
+    Ok(String::from_utf8(answer.body.to_vec())?)
+}
+
+/// Reads on until the session ends; the `reason` that it was told.
+async fn reason(session: &mut Client) -> Result<String> {
+    let mut reason = String::new();
+    let reading = async {
+        while let Ok(frame) = session.next_frame().await {
+            if frame.kind() == "goaway" {
+                frame.text("reason").unwrap_or_default().clone_into(&mut reason);
+            }
+        }
+    };
+    timeout(PATIENCE, reading).await.context("the session goes on")?;
+    Ok(reason)
+}
+
+/// Cut off so that it notices, or so that nothing comes and everything stays open.
+#[rstest]
+#[case::connections_are_refused(&[FaultProxy::refuse, FaultProxy::cut])]
+#[case::nothing_is_forwarded(&[FaultProxy::hold])]
+#[tokio::test]
+async fn a_gateway_that_was_cut_off_believes_nobody_and_refuses_what_was_revoked_meanwhile(
+    #[case] faults: &[fn(&FaultProxy)],
+) -> Result<()> {
+    let mut cluster = Cluster::builder().ways().start().await?;
+    let [there, elsewhere] = [0, 1].map(|gateway| cluster.account("alice", "d1", gateway));
+    let bob = cluster.account("bob", "d1", 0);
+    let mut session = cluster.connect("alice", "phone", 0).await?;
+    let mut other = cluster.connect("bob", "phone", 0).await?;
+    let cut = [Between::GatewayAndRouters(0), Between::GatewayAndStore(0)];
+    for way in cut.into_iter().flat_map(|between| cluster.ways().of(between)) {
+        faults.iter().for_each(|fault| fault(way));
+    }
+    revoke(&cluster, "alice", 1).await?;
+    until_refused(&elsewhere).await?;
+    // Nobody at all is believed by who cannot know.
+    let unknown = "which tokens were revoked is not known at the moment";
+    let waited = until(&bob, 503, unknown).await;
+    waited.with_context(|| cluster.outputs())?;
+    let admin = cluster.gateway_node(0).admin_url();
+    let says_why = wait::until_true(PATIENCE, "/readyz says why", async || {
+        not_ready(&admin).await.is_ok_and(|why| why.contains("which tokens were revoked is not known"))
+    });
+    says_why.await.with_context(|| cluster.outputs())?;
+    for way in cut.into_iter().flat_map(|between| cluster.ways().of(between)) {
+        way.heal();
+    }
+    let waited = until_refused(&there).await;
+    waited.with_context(|| cluster.outputs())?;
+    assert_eq!(reason(&mut session).await?, "revoked");
+    assert_eq!(answer(&bob).await?.0, 200);
+    // Bob's session has outlived all of it.
+    timeout(PATIENCE, other.command(json!({"type": "ping"}))).await??;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_fresh_gateway_learns_from_a_router_what_another_had_written() -> Result<()> {
+    let mut cluster = Cluster::builder().start().await?;
+    let [alice, bob] = ["alice", "bob"].map(|user| cluster.account(user, "d1", 1));
+    until(&alice, 200, "").await?;
+    // So that it is the first router that writes.
+    cluster.router_node(1).kill();
+    revoke(&cluster, "alice", 0).await?;
+    cluster.router_node(1).restart().await?;
+    cluster.router_node(0).kill();
+    cluster.gateway_node(1).restart().await?;
+    assert_eq!(answer(&alice).await?, (401, "the token has been revoked".to_owned()));
+    assert_eq!(answer(&bob).await?.0, 200);
+    Ok(())
+}
