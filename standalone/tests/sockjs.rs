@@ -177,24 +177,45 @@ async fn bad_frames_are_answered_and_too_many_end_the_session() {
 }
 
 #[tokio::test]
-async fn what_a_backend_ends_is_told_and_then_ends() {
+async fn a_kick_is_told_and_then_the_end() {
     let running = Running::start().await;
+    let mut alice = Polling::open(&running, "alice", "a", "").await;
+    alice.next("welcome").await;
     let token = format!("Bearer {}", running.token("backend", Some("service")));
     let headers = [("authorization", &*token), ("content-type", "application/json")];
-    // Whose tokens are revoked comes last: nobody of the name may begin again.
-    for (session, path, reason, close) in [
-        ("a", "/v1/kick", "kicked", r#"c[4403,"kicked"]"#),
-        ("b", "/v1/revoke", "revoked", r#"c[4410,"revoked"]"#),
-    ] {
-        let mut alice = Polling::open(&running, "alice", session, "").await;
-        alice.next("welcome").await;
-        let done = running.raw("POST", path, &headers, br#"{"user":"alice"}"#.to_vec()).await;
-        assert_eq!(done.status, 200, "{path}");
-        assert_eq!(alice.next("goaway").await["reason"], json!(reason));
-        while alice.close.is_none() {
-            alice.poll().await;
-        }
-        assert_eq!(alice.close.unwrap(), close);
+    let kick = running.raw("POST", "/v1/kick", &headers, br#"{"user":"alice"}"#.to_vec()).await;
+    assert_eq!(kick.status, 200);
+    assert_eq!(alice.next("goaway").await["reason"], json!("kicked"));
+    while alice.close.is_none() {
+        alice.poll().await;
+    }
+    assert_eq!(alice.close.unwrap(), r#"c[4403,"kicked"]"#);
+}
+
+/// A poll is refused by its token; only one that waited at that moment is told.
+#[tokio::test]
+async fn a_revocation_is_told_and_then_the_end_and_later_polls_are_refused() {
+    let running = Running::start().await;
+    let mut polling = Polling::open(&running, "alice", "a", "&device=d1").await;
+    polling.next("welcome").await;
+    let token = running.token("alice", None);
+    let url = format!("ws://{}/sockjs/0/b/websocket?token={token}&device=d2", running.address);
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("o"));
+    let bearer = format!("Bearer {}", running.token("backend", Some("service")));
+    let headers = [("authorization", &*bearer), ("content-type", "application/json")];
+    let done = running.raw("POST", "/v1/revoke", &headers, br#"{"user":"alice"}"#.to_vec()).await;
+    assert_eq!(done.status, 200);
+    let mut said = Vec::new();
+    while let Some(Ok(message)) = tokio::time::timeout(DEADLINE, socket.next()).await.unwrap() {
+        said.extend(message.to_text().map(str::to_owned));
+    }
+    let told = said.iter().position(|text| text.contains("goaway") && text.contains("revoked"));
+    let closed = said.iter().position(|text| text == r#"c[4410,"revoked"]"#);
+    assert!(told.is_some() && told < closed, "{said:?}");
+    for way in ["xhr", "xhr_send"] {
+        let answer = polling.ask(way, r#"["{}"]"#).await;
+        assert_eq!((answer.status, &*answer.text), (401, "the token has been revoked"), "{way}");
     }
 }
 
