@@ -12,6 +12,10 @@ ANY = st.tuples(USER, USER).map(lambda pair: "~".join(sorted(pair)))
 schemathesis.openapi.format("conversation", st.just("alice~bob") | ANY)
 # Its limit is in bytes.
 schemathesis.openapi.format("emoji", st.text(min_size=1, max_size=8).filter(lambda text: "/" not in text))
+# At most 256 bytes, which a schema cannot say: it counts characters.
+schemathesis.openapi.format(
+    "jti", st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=64)
+)
 # Places as the server gives them.
 PLACE = st.builds("{}.{}".format, st.integers(0, 9), st.integers(1, 999))
 schemathesis.openapi.format("cursor", PLACE)

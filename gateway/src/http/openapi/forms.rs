@@ -72,7 +72,7 @@ pub(super) fn schema(form: Form) -> Value {
         Form::Group => text(GROUP_ID),
         Form::Channel => text(CHANNEL),
         Form::ClientMessageId => text(CLIENT_MESSAGE_ID),
-        Form::TokenId => json!({ "type": "string", "minLength": 1, "maxLength": 64, "pattern": CLEAN,
+        Form::TokenId => json!({ "type": "string", "minLength": 1, "maxLength": 256, "pattern": CLEAN,
                                  "format": "jti", "description": "At most 256 bytes of UTF-8" }),
         Form::Time => json!({
             "type": "integer", "minimum": 0, "maximum": MAX_NUMBER, "description": "Unix milliseconds",
