@@ -6,7 +6,7 @@
 //! (the connections between hosts), `world` (hosts, each with a runtime and a clock
 //! that stands still until it is moved), `hosts` (what runs on them), `person` (who
 //! writes and reads), `faults` (what goes wrong), [`run`] (one seed from beginning to
-//! judgement) and [`report`] (many seeds). ADR 0025 says what is simulated and what is
+//! judgement) and `report` (many seeds). ADR 0025 says what is simulated and what is
 //! not.
 
 mod faults;
