@@ -48,18 +48,9 @@ async fn not_ready(admin: &str) -> Result<String> {
     Ok(String::from_utf8(answer.body.to_vec())?)
 }
 
-/// Reads on until the session ends; the `reason` that it was told.
+/// The last `reason` that a session is told before it ends.
 async fn reason(session: &mut Client) -> Result<String> {
-    let mut reason = String::new();
-    let reading = async {
-        while let Ok(frame) = session.next_frame().await {
-            if frame.kind() == "goaway" {
-                frame.text("reason").unwrap_or_default().clone_into(&mut reason);
-            }
-        }
-    };
-    timeout(PATIENCE, reading).await.context("the session goes on")?;
-    Ok(reason)
+    Ok(timeout(PATIENCE, session.until_end()).await.context("the session goes on")?.0)
 }
 
 fn refuse_and_cut(way: &FaultProxy) {

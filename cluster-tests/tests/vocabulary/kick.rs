@@ -11,20 +11,13 @@ use rstest::rstest;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::scene::{Scene, ask, connect, of_kind, refusal};
+use crate::scene::{Scene, ask, connect, ending, of_kind, refusal};
 
 /// The last `goaway` and the close code.
-async fn ending(client: &mut Client) -> Result<(String, Option<u16>)> {
-    let mut reason = String::new();
-    loop {
-        match timeout(PATIENCE, client.next_frame()).await.context("the session goes on")? {
-            Ok(frame) if frame.kind() == "goaway" => {
-                frame.text("reason").unwrap_or_default().clone_into(&mut reason);
-            }
-            Ok(_) => {}
-            Err(Error::Closed(close)) => return Ok((reason, close.code)),
-            Err(error) => return Err(error.into()),
-        }
+async fn closing(client: &mut Client) -> Result<(String, Option<u16>)> {
+    match ending(client).await? {
+        (reason, Error::Closed(close)) => Ok((reason, close.code)),
+        (_, error) => Err(error.into()),
     }
 }
 
@@ -36,13 +29,13 @@ async fn one_device_is_kicked_and_the_other_stays(#[values(0, 1)] gateway: usize
     let mut laptop = scene.connect("alice", "laptop", 1).await?;
     let mut backend = scene.service(1)?;
     ask(&mut backend, json!({"type": "kick", "user": scene.user("alice"), "device": "phone"})).await?;
-    assert_eq!(ending(&mut phone).await?, ("kicked".to_owned(), Some(4403)));
+    assert_eq!(closing(&mut phone).await?, ("kicked".to_owned(), Some(4403)));
 
     let mut bob = scene.http("bob", 0)?;
     scene.say(&mut bob, "alice", json!("still there?")).await?;
     of_kind(&mut laptop, "message").await?;
     ask(&mut backend, json!({"type": "kick", "user": scene.user("alice")})).await?;
-    assert_eq!(ending(&mut laptop).await?, ("kicked".to_owned(), Some(4403)));
+    assert_eq!(closing(&mut laptop).await?, ("kicked".to_owned(), Some(4403)));
     Ok(())
 }
 
@@ -54,7 +47,7 @@ async fn a_one_way_stream_is_told_and_ends(
     let scene = Scene::new().await?;
     let mut alice = connect(transport, &scene.account("alice", "d1", 0)).await?;
     ask(&mut scene.service(1)?, json!({"type": "kick", "user": scene.user("alice")})).await?;
-    assert_eq!(ending(&mut alice).await?, ("kicked".to_owned(), None));
+    assert_eq!(closing(&mut alice).await?, ("kicked".to_owned(), None));
     Ok(())
 }
 

@@ -133,3 +133,8 @@ pub(crate) async fn until(client: &mut Client, what: &str, wanted: impl Fn(&Fram
 pub(crate) async fn of_kind(client: &mut Client, kind: &str) -> Result<Frame> {
     until(client, kind, |frame| frame.kind() == kind).await
 }
+
+/// How a session ends, in time: the last `reason` that it was told, and the end.
+pub(crate) async fn ending(client: &mut Client) -> Result<(String, Error)> {
+    timeout(PATIENCE, client.until_end()).await.context("the session goes on")
+}

@@ -7,11 +7,9 @@
 //! is several, with 0x1E between them.
 
 use std::collections::VecDeque;
-use std::fmt;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use futures_util::{SinkExt, StreamExt, poll};
+use futures_util::{SinkExt, StreamExt};
 use http::Method;
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
@@ -21,15 +19,12 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::error::{Close, Error, Result};
 use super::http::{Answer, Http};
+use super::polls::{Polling, Polls, Request};
 use super::websocket::{self, stream_error};
 use super::{Account, resource};
 
 /// Between two packets of a poll.
 const SEPARATOR: char = '\u{1e}';
-
-/// Packets that may wait to be posted; a program that sends more without
-/// reading is broken instead of growing without end.
-const UNSENT: usize = 100_000;
 
 /// What carries the packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,7 +46,7 @@ pub(crate) struct Engine {
 #[derive(Debug)]
 enum Way {
     WebSocket(Box<WebSocketStream<TcpStream>>),
-    Polling(Box<Polling>),
+    Polling(Box<Polls<Polled>>),
 }
 
 /// The server's first packet.
@@ -71,15 +66,19 @@ impl Engine {
                 let path = format!("{path}?EIO=4&transport=websocket");
                 Way::WebSocket(Box::new(websocket::open(account, &path, &[]).await?))
             }
-            Carrier::Polling => Way::Polling(Box::new(Polling::new(account, path)?)),
+            Carrier::Polling => {
+                let path = format!("{path}?EIO=4&transport=polling");
+                Way::Polling(Box::new(Polls::new(account, Polled { path, most: 0 })?))
+            }
         };
         let mut engine = Self { way, owes_pong: false };
         let first = engine.packet().await?;
         let handshake = first.strip_prefix('0').ok_or_else(|| unexpected(&first))?;
         let handshake: Handshake = serde_json::from_str(handshake).map_err(Error::broken)?;
-        if let Way::Polling(polling) = &mut engine.way {
-            polling.path = format!("{}&sid={}", polling.path, resource::encode(&handshake.sid));
-            polling.most = handshake.max_payload;
+        if let Way::Polling(polls) = &mut engine.way {
+            let polled = &mut polls.protocol;
+            polled.path = format!("{}&sid={}", polled.path, resource::encode(&handshake.sid));
+            polled.most = handshake.max_payload;
         }
         Ok(engine)
     }
@@ -117,7 +116,8 @@ impl Engine {
         if self.write("1".to_owned()).await.is_ok() {
             match self.way {
                 Way::WebSocket(mut stream) => while let Some(Ok(_)) = stream.next().await {},
-                Way::Polling(mut polling) => while polling.step().await.is_ok() && polling.has_unsent() {},
+                // Whether the server has heard it makes no difference any more.
+                Way::Polling(mut polls) => drop(polls.flush().await),
             }
         }
     }
@@ -125,18 +125,13 @@ impl Engine {
     async fn write(&mut self, packet: String) -> Result<()> {
         match &mut self.way {
             Way::WebSocket(stream) => stream.send(Message::text(packet)).await.map_err(stream_error),
-            Way::Polling(polling) => polling.write(packet).await,
+            Way::Polling(polls) => polls.write(packet).await,
         }
     }
 
     async fn packet(&mut self) -> Result<String> {
         match &mut self.way {
-            Way::Polling(polling) => loop {
-                if let Some(packet) = polling.waiting.pop_front() {
-                    return Ok(packet);
-                }
-                polling.step().await?;
-            },
+            Way::Polling(polls) => polls.read().await,
             Way::WebSocket(stream) => match websocket::read(stream).await? {
                 Message::Text(text) => Ok(text.as_str().to_owned()),
                 other => Err(Error::broken(format!("not a packet: {other:?}"))),
@@ -153,134 +148,45 @@ fn unexpected(packet: &str) -> Error {
     Error::broken(format!("a packet that was not expected: {packet}"))
 }
 
-/// A session over polls: at most one `GET` and one `POST` at a time, as the
-/// protocol demands, each on a connection of its own. A request that is under
-/// way stays in here, so that a caller may stop waiting for it.
-struct Polling {
+/// Packets in polls: at most one `GET` and one `POST` at a time, as the protocol
+/// demands.
+struct Polled {
     path: String,
     /// Bytes of a `POST` at most.
     most: usize,
-    down: Requests,
-    up: Requests,
-    waiting: VecDeque<String>,
-    unsent: VecDeque<String>,
 }
 
-/// Requests of one kind, one at a time, over one connection.
-pub(super) enum Requests {
-    Idle(Http),
-    Asking(BoxFuture<'static, (Http, Result<Answer>)>),
-}
-
-impl Polling {
-    fn new(account: &Account, path: &str) -> Result<Self> {
-        Ok(Self {
-            path: format!("{path}?EIO=4&transport=polling"),
-            most: 0,
-            down: Requests::to(account, &account.gateway)?,
-            up: Requests::to(account, account.uplink.as_deref().unwrap_or(&account.gateway))?,
-            waiting: VecDeque::new(),
-            unsent: VecDeque::new(),
+impl Polling for Polled {
+    fn receive(&self, mut http: Http) -> Request {
+        let path = self.path.clone();
+        Box::pin(async move {
+            let answer = http.request(Method::GET, &path, None).await;
+            (http, answer)
         })
     }
 
-    async fn write(&mut self, packet: String) -> Result<()> {
-        if self.unsent.len() >= UNSENT {
-            return Err(Error::broken("too many packets that could not be sent"));
-        }
-        self.unsent.push_back(packet);
-        self.post();
-        // On its way at once, if the one before is answered.
-        if let Requests::Asking(request) = &mut self.up
-            && let std::task::Poll::Ready(done) = poll!(request)
-        {
-            self.posted(done)?;
-        }
-        Ok(())
-    }
-
-    fn has_unsent(&self) -> bool {
-        !self.unsent.is_empty() || matches!(self.up, Requests::Asking(_))
-    }
-
-    /// Goes on until the server has answered one request. Safe to drop.
-    async fn step(&mut self) -> Result<()> {
-        self.post();
-        let path = self.path.clone();
-        let down = self.down.ask(|mut http| {
-            Box::pin(async move {
-                let answer = http.request(Method::GET, &path, None).await;
-                (http, answer)
-            })
-        });
-        let up = async {
-            match &mut self.up {
-                Requests::Asking(request) => request.await,
-                Requests::Idle(_) => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            done = up => self.posted(done),
-            (http, answer) = down => {
-                self.down = Requests::Idle(http);
-                let answer = good(answer?)?;
-                let text = std::str::from_utf8(&answer.body).map_err(Error::broken)?;
-                self.waiting.extend(text.split(SEPARATOR).map(str::to_owned));
-                Ok(())
-            }
-        }
-    }
-
-    /// Begins a `POST` of what waits, unless one is under way.
-    fn post(&mut self) {
-        if self.unsent.is_empty() || !matches!(self.up, Requests::Idle(_)) {
-            return;
-        }
-        let mut body = self.unsent.pop_front().unwrap_or_default();
-        while self.unsent.front().is_some_and(|next| body.len() + 1 + next.len() <= self.most) {
+    fn send(&self, mut http: Http, unsent: &mut VecDeque<String>) -> Request {
+        let mut body = unsent.pop_front().unwrap_or_default();
+        while unsent.front().is_some_and(|next| body.len() + 1 + next.len() <= self.most) {
             body.push(SEPARATOR);
-            body.push_str(&self.unsent.pop_front().unwrap_or_default());
+            body.push_str(&unsent.pop_front().unwrap_or_default());
         }
         let path = self.path.clone();
-        self.up.ask(|mut http| {
-            Box::pin(async move {
-                let headers = [(CONTENT_TYPE.as_str(), "text/plain;charset=UTF-8")];
-                let answer = http.request_bytes(Method::POST, &path, Bytes::from(body), &headers).await;
-                (http, answer)
-            })
-        });
+        Box::pin(async move {
+            let headers = [(CONTENT_TYPE.as_str(), "text/plain;charset=UTF-8")];
+            let answer = http.request_bytes(Method::POST, &path, Bytes::from(body), &headers).await;
+            (http, answer)
+        })
     }
 
-    fn posted(&mut self, (http, answer): (Http, Result<Answer>)) -> Result<()> {
-        self.up = Requests::Idle(http);
-        good(answer?)?;
-        self.post();
-        Ok(())
-    }
-}
-
-impl Requests {
-    /// To this gateway, without the account's token.
-    pub(super) fn to(account: &Account, gateway: &str) -> Result<Self> {
-        let account = Account { gateway: gateway.to_owned(), token: String::new(), ..account.clone() };
-        Ok(Self::Idle(Http::new(&account)?))
+    fn received(&self, answer: Answer) -> Result<Vec<String>> {
+        let answer = good(answer)?;
+        let text = std::str::from_utf8(&answer.body).map_err(Error::broken)?;
+        Ok(text.split(SEPARATOR).map(str::to_owned).collect())
     }
 
-    /// The request that is under way, begun if there is none.
-    pub(super) fn ask(
-        &mut self,
-        begin: impl FnOnce(Http) -> BoxFuture<'static, (Http, Result<Answer>)>,
-    ) -> &mut BoxFuture<'static, (Http, Result<Answer>)> {
-        if matches!(self, Self::Idle(_)) {
-            let nobody = Self::Asking(Box::pin(std::future::pending()));
-            if let Self::Idle(http) = std::mem::replace(self, nobody) {
-                *self = Self::Asking(begin(http));
-            }
-        }
-        match self {
-            Self::Asking(request) => request,
-            Self::Idle(_) => unreachable!("it was begun above"),
-        }
+    fn sent(&self, answer: Answer) -> Result<()> {
+        good(answer).map(drop)
     }
 }
 
@@ -290,10 +196,4 @@ fn good(answer: Answer) -> Result<Answer> {
         answer.json()?;
     }
     Ok(answer)
-}
-
-impl fmt::Debug for Polling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Polling").field("path", &self.path).finish_non_exhaustive()
-    }
 }

@@ -15,12 +15,14 @@ mod iframe;
 mod lines;
 mod one_way;
 mod poll;
+mod polls;
 mod resource;
 mod socket;
 mod socketio;
 mod sockjs;
 mod sse;
 mod stream;
+mod two_way;
 mod uplink;
 pub(crate) mod websocket;
 
@@ -36,6 +38,7 @@ pub use one_way::OneWay;
 pub use poll::Poll;
 pub use socketio::SocketIo;
 pub use sockjs::SockJs;
+pub use two_way::{TwoWay, Wire};
 pub use websocket::WebSocket;
 
 /// Who connects, to which gateway, and from which position on.
@@ -235,6 +238,21 @@ impl Client {
             let frame = self.next_frame().await?;
             if frame.is_event() || frame.kind() == "reset" {
                 return Ok(frame);
+            }
+        }
+    }
+
+    /// Reads on until the session ends: the `reason` of its last `goaway`, empty
+    /// where it was told none, and how it ended.
+    pub async fn until_end(&mut self) -> (String, Error) {
+        let mut reason = String::new();
+        loop {
+            match self.next_frame().await {
+                Ok(frame) if frame.kind() == "goaway" => {
+                    frame.text("reason").unwrap_or_default().clone_into(&mut reason);
+                }
+                Ok(_) => {}
+                Err(error) => return (reason, error),
             }
         }
     }

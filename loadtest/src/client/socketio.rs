@@ -9,19 +9,18 @@ use serde_json::{Value, json};
 
 use super::engine::{Carrier, Engine};
 use super::error::{Close, Error, Refusal, Result};
-use super::handed::Handed;
+use super::two_way::{TwoWay, Wire};
 use super::{Account, Frame};
 
 /// Where Engine.IO is.
 const PATH: &str = "/socket.io/";
 
 /// A session over Socket.IO.
+pub type SocketIo = TwoWay<Packets>;
+
+/// Socket.IO's packets over Engine.IO.
 #[derive(Debug)]
-pub struct SocketIo {
-    engine: Engine,
-    handed: Handed,
-    last_ref: u64,
-}
+pub struct Packets(Engine);
 
 impl SocketIo {
     /// Connects with the token, device and cursor of the account, and reads
@@ -29,68 +28,28 @@ impl SocketIo {
     pub async fn connect(account: &Account, carrier: Carrier) -> Result<Self> {
         let mut engine = Engine::open(account, PATH, carrier).await?;
         engine.send(&connect_packet(account)).await?;
-        let mut client = Self { engine, handed: Handed::nothing(), last_ref: 0 };
-        let welcome = client.read().await?;
-        client.handed.begin(welcome)?;
-        Ok(client)
+        Self::begin(Packets(engine)).await
     }
+}
 
-    /// The frame that the session began with.
-    pub fn welcome(&self) -> &Frame {
-        self.handed.welcome()
-    }
-
-    /// The position of the last event handed out.
-    pub fn cursor(&self) -> &str {
-        self.handed.cursor()
-    }
-
-    /// The next frame of any type. Safe to drop half way.
-    pub async fn next_frame(&mut self) -> Result<Frame> {
-        let frame = match self.handed.oldest() {
-            Some(frame) => frame,
-            None => self.read().await?,
-        };
-        Ok(self.handed.hand_out(frame))
-    }
-
-    /// Sends a command; its answer comes out of [`next_frame`](Self::next_frame).
-    pub async fn start(&mut self, command: Value) -> Result<u64> {
-        self.last_ref += 1;
-        let packet = event_packet(self.last_ref, command)?;
-        self.engine.send(&packet).await?;
-        Ok(self.last_ref)
-    }
-
-    /// Sends a command and waits for its answer.
-    pub async fn command(&mut self, command: Value) -> Result<Frame> {
-        let reference = self.start(command).await?;
-        loop {
-            let frame = self.read().await?;
-            let answers = frame.answers() == Some(reference);
-            if !answers || frame.is_event() {
-                self.handed.keep(frame.clone())?;
-            }
-            if answers {
-                return frame.accepted();
-            }
-        }
-    }
-
-    /// Leaves the namespace and closes the connection.
-    pub async fn close(mut self) {
-        // A connection that is broken is closed too.
-        if self.engine.send("1").await.is_ok() {
-            self.engine.close().await;
-        }
-    }
-
+impl Wire for Packets {
     async fn read(&mut self) -> Result<Frame> {
         loop {
-            let packet = self.engine.next().await?;
+            let packet = self.0.next().await?;
             if let Some(frame) = read_packet(&packet)? {
                 return Ok(frame);
             }
+        }
+    }
+
+    async fn send(&mut self, reference: u64, command: Value) -> Result<()> {
+        self.0.send(&event_packet(reference, command)?).await
+    }
+
+    /// Leaves the namespace and closes the connection.
+    async fn close(mut self) {
+        if self.0.send("1").await.is_ok() {
+            self.0.close().await;
         }
     }
 }

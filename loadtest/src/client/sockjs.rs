@@ -6,41 +6,38 @@
 //! messages.
 
 use std::collections::VecDeque;
-use std::fmt;
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt, poll};
+use futures_util::{SinkExt, StreamExt};
 use http::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::engine::{Carrier, Requests};
+use super::engine::Carrier;
 use super::error::{Close, Error, Result};
-use super::handed::Handed;
 use super::http::{Answer, Http};
+use super::polls::{Polling, Polls, Request};
+use super::two_way::{TwoWay, Wire};
 use super::websocket::{self, stream_error};
 use super::{Account, Frame, resource};
 
-/// Messages that may wait to be posted; a program that sends more without
-/// reading is broken instead of growing without end.
-const UNSENT: usize = 100_000;
-
 /// A session over SockJS.
+pub type SockJs = TwoWay<Messages>;
+
+/// Our frames in SockJS's messages.
 #[derive(Debug)]
-pub struct SockJs {
+pub struct Messages {
     way: Way,
     /// Frames of ours that came in one of SockJS's.
     arrived: VecDeque<Frame>,
-    handed: Handed,
-    last_ref: u64,
 }
 
 #[derive(Debug)]
 enum Way {
     WebSocket(Box<WebSocketStream<TcpStream>>),
-    Polling(Box<Polling>),
+    Polling(Box<Polls<Xhr>>),
 }
 
 impl SockJs {
@@ -54,75 +51,29 @@ impl SockJs {
                 let path = format!("{path}/websocket{query}");
                 Way::WebSocket(Box::new(websocket::open(account, &path, &[]).await?))
             }
-            Carrier::Polling => Way::Polling(Box::new(Polling::new(account, path, query)?)),
+            Carrier::Polling => Way::Polling(Box::new(Polls::new(account, Xhr { path, query })?)),
         };
-        let mut client = Self { way, arrived: VecDeque::new(), handed: Handed::nothing(), last_ref: 0 };
-        match client.sockjs_frame().await?.as_str() {
-            "o" => {}
-            other => return Err(unexpected(other)),
+        let mut messages = Messages { way, arrived: VecDeque::new() };
+        match messages.sockjs_frame().await?.as_str() {
+            "o" => Self::begin(messages).await,
+            other => Err(unexpected(other)),
         }
-        let welcome = client.read().await?;
-        client.handed.begin(welcome)?;
-        Ok(client)
     }
+}
 
-    /// The frame that the session began with.
-    pub fn welcome(&self) -> &Frame {
-        self.handed.welcome()
-    }
-
-    /// The position of the last event handed out.
-    pub fn cursor(&self) -> &str {
-        self.handed.cursor()
-    }
-
-    /// The next frame of any type. Safe to drop half way.
-    pub async fn next_frame(&mut self) -> Result<Frame> {
-        let frame = match self.handed.oldest() {
-            Some(frame) => frame,
-            None => self.read().await?,
-        };
-        Ok(self.handed.hand_out(frame))
-    }
-
-    /// Sends a command; its answer comes out of [`next_frame`](Self::next_frame).
-    pub async fn start(&mut self, mut command: Value) -> Result<u64> {
-        self.last_ref += 1;
-        command["ref"] = json!(self.last_ref);
-        let text = command.to_string();
+impl Messages {
+    async fn sockjs_frame(&mut self) -> Result<String> {
         match &mut self.way {
-            Way::WebSocket(stream) => {
-                stream.send(Message::text(json!([text]).to_string())).await.map_err(stream_error)?;
-            }
-            Way::Polling(polling) => polling.write(text).await?,
-        }
-        Ok(self.last_ref)
-    }
-
-    /// Sends a command and waits for its answer.
-    pub async fn command(&mut self, command: Value) -> Result<Frame> {
-        let reference = self.start(command).await?;
-        loop {
-            let frame = self.read().await?;
-            let answers = frame.answers() == Some(reference);
-            if !answers || frame.is_event() {
-                self.handed.keep(frame.clone())?;
-            }
-            if answers {
-                return frame.accepted();
-            }
+            Way::Polling(polls) => polls.read().await,
+            Way::WebSocket(stream) => match websocket::read(stream).await? {
+                Message::Text(text) => Ok(text.as_str().to_owned()),
+                other => Err(Error::broken(format!("not a frame: {other:?}"))),
+            },
         }
     }
+}
 
-    /// Closes the WebSocket. SockJS has no word for the end of polls: they are left.
-    pub async fn close(self) {
-        if let Way::WebSocket(mut stream) = self.way
-            && (*stream).close(None).await.is_ok()
-        {
-            while let Some(Ok(_)) = stream.next().await {}
-        }
-    }
-
+impl Wire for Messages {
     async fn read(&mut self) -> Result<Frame> {
         loop {
             if let Some(frame) = self.arrived.pop_front() {
@@ -133,18 +84,23 @@ impl SockJs {
         }
     }
 
-    async fn sockjs_frame(&mut self) -> Result<String> {
+    async fn send(&mut self, reference: u64, mut command: Value) -> Result<()> {
+        command["ref"] = json!(reference);
+        let text = command.to_string();
         match &mut self.way {
-            Way::Polling(polling) => loop {
-                if let Some(frame) = polling.arrived.take() {
-                    return Ok(frame);
-                }
-                polling.step().await?;
-            },
-            Way::WebSocket(stream) => match websocket::read(stream).await? {
-                Message::Text(text) => Ok(text.as_str().to_owned()),
-                other => Err(Error::broken(format!("not a frame: {other:?}"))),
-            },
+            Way::WebSocket(stream) => {
+                stream.send(Message::text(json!([text]).to_string())).await.map_err(stream_error)
+            }
+            Way::Polling(polls) => polls.write(text).await,
+        }
+    }
+
+    /// Closes the WebSocket. SockJS has no word for the end of polls: they are left.
+    async fn close(self) {
+        if let Way::WebSocket(mut stream) = self.way
+            && (*stream).close(None).await.is_ok()
+        {
+            while let Some(Ok(_)) = stream.next().await {}
         }
     }
 }
@@ -182,99 +138,45 @@ fn unexpected(frame: &str) -> Error {
     Error::broken(format!("a frame of SockJS that was not expected: {frame}"))
 }
 
-/// A session over polls: one request that receives and one that sends at a time, each
-/// on a connection of its own. A request that is under way stays in here, so that a
-/// caller may stop waiting for it.
-struct Polling {
+/// XHR polls of one session.
+struct Xhr {
     path: String,
     query: String,
-    down: Requests,
-    up: Requests,
-    arrived: Option<String>,
-    unsent: VecDeque<String>,
 }
 
-impl Polling {
-    fn new(account: &Account, path: String, query: String) -> Result<Self> {
-        let down = Requests::to(account, &account.gateway)?;
-        let up = Requests::to(account, account.uplink.as_deref().unwrap_or(&account.gateway))?;
-        Ok(Self { path, query, down, up, arrived: None, unsent: VecDeque::new() })
+impl Xhr {
+    fn post(&self, what: &str, mut http: Http, body: String) -> Request {
+        let path = format!("{}/{what}{}", self.path, self.query);
+        Box::pin(async move {
+            let answer = http.request_bytes(Method::POST, &path, Bytes::from(body), &[]).await;
+            (http, answer)
+        })
+    }
+}
+
+impl Polling for Xhr {
+    fn receive(&self, http: Http) -> Request {
+        self.post("xhr", http, String::new())
     }
 
-    async fn write(&mut self, message: String) -> Result<()> {
-        if self.unsent.len() >= UNSENT {
-            return Err(Error::broken("too many messages that could not be sent"));
-        }
-        self.unsent.push_back(message);
-        self.post();
-        // On its way at once, if the one before is answered.
-        if let Requests::Asking(request) = &mut self.up
-            && let std::task::Poll::Ready(done) = poll!(request)
-        {
-            self.posted(done)?;
-        }
-        Ok(())
+    fn send(&self, http: Http, unsent: &mut VecDeque<String>) -> Request {
+        let body = json!(unsent.drain(..).collect::<Vec<_>>()).to_string();
+        self.post("xhr_send", http, body)
     }
 
-    /// Goes on until the server has answered one request. Safe to drop.
-    async fn step(&mut self) -> Result<()> {
-        self.post();
-        let path = format!("{}/xhr{}", self.path, self.query);
-        let down = self.down.ask(|mut http| {
-            Box::pin(async move {
-                let answer = http.request_bytes(Method::POST, &path, Bytes::new(), &[]).await;
-                (http, answer)
-            })
-        });
-        let up = async {
-            match &mut self.up {
-                Requests::Asking(request) => request.await,
-                Requests::Idle(_) => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            done = up => self.posted(done),
-            (http, answer) = down => {
-                self.down = Requests::Idle(http);
-                let answer = good(answer?, 200)?;
-                let text = std::str::from_utf8(&answer.body).map_err(Error::broken)?;
-                self.arrived = Some(text.strip_suffix('\n').unwrap_or(text).to_owned());
-                Ok(())
-            }
-        }
+    fn received(&self, answer: Answer) -> Result<Vec<String>> {
+        let answer = good(answer, 200)?;
+        let text = std::str::from_utf8(&answer.body).map_err(Error::broken)?;
+        Ok(vec![text.strip_suffix('\n').unwrap_or(text).to_owned()])
     }
 
-    /// Begins a `POST` of what waits, unless one is under way.
-    fn post(&mut self) {
-        if self.unsent.is_empty() || !matches!(self.up, Requests::Idle(_)) {
-            return;
-        }
-        let body = json!(self.unsent.drain(..).collect::<Vec<_>>()).to_string();
-        let path = format!("{}/xhr_send{}", self.path, self.query);
-        self.up.ask(|mut http| {
-            Box::pin(async move {
-                let answer = http.request_bytes(Method::POST, &path, Bytes::from(body), &[]).await;
-                (http, answer)
-            })
-        });
-    }
-
-    fn posted(&mut self, (http, answer): (Http, Result<Answer>)) -> Result<()> {
-        self.up = Requests::Idle(http);
-        good(answer?, 204)?;
-        self.post();
-        Ok(())
+    fn sent(&self, answer: Answer) -> Result<()> {
+        good(answer, 204).map(drop)
     }
 }
 
 fn good(answer: Answer, status: u16) -> Result<Answer> {
     if answer.status == status { Ok(answer) } else { Err(Error::broken(format!("status {}", answer.status))) }
-}
-
-impl fmt::Debug for Polling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Polling").field("path", &self.path).finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]

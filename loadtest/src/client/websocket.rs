@@ -11,16 +11,17 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::error::{Close, Error, Refusal, Result};
-use super::handed::Handed;
+use super::two_way::{TwoWay, Wire};
 use super::{Account, Form, Frame, binary, socket};
 
 /// A session over one WebSocket.
+pub type WebSocket = TwoWay<Messages>;
+
+/// A frame in each message of a WebSocket.
 #[derive(Debug)]
-pub struct WebSocket {
+pub struct Messages {
     stream: WebSocketStream<TcpStream>,
     form: Form,
-    handed: Handed,
-    last_ref: u64,
 }
 
 impl WebSocket {
@@ -39,58 +40,7 @@ impl WebSocket {
             headers.push((SEC_WEBSOCKET_PROTOCOL, "switchboard.v1.proto".to_owned()));
         }
         let stream = open(account, &format!("/v1/ws{}", account.query()), &headers).await?;
-        let mut client = Self { stream, form, handed: Handed::nothing(), last_ref: 0 };
-        let welcome = client.read().await?;
-        client.handed.begin(welcome)?;
-        Ok(client)
-    }
-
-    /// The frame that the stream began with.
-    pub fn welcome(&self) -> &Frame {
-        self.handed.welcome()
-    }
-
-    /// The position of the last event handed out.
-    pub fn cursor(&self) -> &str {
-        self.handed.cursor()
-    }
-
-    /// The next frame of any type. Safe to drop half way.
-    pub async fn next_frame(&mut self) -> Result<Frame> {
-        let frame = match self.handed.oldest() {
-            Some(frame) => frame,
-            None => self.read().await?,
-        };
-        Ok(self.handed.hand_out(frame))
-    }
-
-    /// Sends a command; its answer comes out of
-    /// [`next_frame`](Self::next_frame).
-    pub async fn start(&mut self, mut command: Value) -> Result<u64> {
-        self.last_ref += 1;
-        command["ref"] = json!(self.last_ref);
-        match self.form {
-            Form::Json => self.send_text(command.to_string()).await?,
-            Form::Protobuf => {
-                self.send_message(Message::binary(binary::encode(&command)?)).await?;
-            }
-        }
-        Ok(self.last_ref)
-    }
-
-    /// Sends a command and waits for its answer.
-    pub async fn command(&mut self, command: Value) -> Result<Frame> {
-        let reference = self.start(command).await?;
-        loop {
-            let frame = self.read().await?;
-            let answers = frame.answers() == Some(reference);
-            if !answers || frame.is_event() {
-                self.handed.keep(frame.clone())?;
-            }
-            if answers {
-                return frame.accepted();
-            }
-        }
+        Self::begin(Messages { stream, form }).await
     }
 
     /// Sends any text, as a client would that knows no better.
@@ -100,27 +50,37 @@ impl WebSocket {
 
     /// Sends any message, whether or not it is one of the protocol.
     pub async fn send_message(&mut self, message: Message) -> Result<()> {
-        self.stream.send(message).await.map_err(stream_error)
+        self.wire.stream.send(message).await.map_err(stream_error)
     }
 
     /// The socket below, for what no well-behaved client does.
     pub fn into_stream(self) -> WebSocketStream<TcpStream> {
-        self.stream
+        self.wire.stream
     }
+}
 
-    /// Says goodbye and waits for the server to do the same.
-    pub async fn close(mut self) {
-        // A connection that is broken is closed too.
-        if self.stream.close(None).await.is_ok() {
-            while let Some(Ok(_)) = self.stream.next().await {}
-        }
-    }
-
+impl Wire for Messages {
     async fn read(&mut self) -> Result<Frame> {
         match read(&mut self.stream).await? {
             Message::Text(text) if self.form == Form::Json => Frame::parse(text.as_bytes()),
             Message::Binary(bytes) if self.form == Form::Protobuf => binary::decode(&bytes),
             other => Err(Error::broken(format!("a message of the wrong kind: {other:?}"))),
+        }
+    }
+
+    async fn send(&mut self, reference: u64, mut command: Value) -> Result<()> {
+        command["ref"] = json!(reference);
+        let message = match self.form {
+            Form::Json => Message::text(command.to_string()),
+            Form::Protobuf => Message::binary(binary::encode(&command)?),
+        };
+        self.stream.send(message).await.map_err(stream_error)
+    }
+
+    /// Says goodbye and waits for the server to do the same.
+    async fn close(mut self) {
+        if self.stream.close(None).await.is_ok() {
+            while let Some(Ok(_)) = self.stream.next().await {}
         }
     }
 }
