@@ -120,6 +120,23 @@ impl Kind {
         }
     }
 
+    /// Opens a store with a server of its own, for what is one for a whole store.
+    pub async fn open_alone(self, bounds: Bounds) -> Stores {
+        let (mut stores, server): (_, Box<dyn Any + Send + Sync>) = match self {
+            Self::Embedded | Self::StandIn => return self.open_with(bounds).await,
+            Self::Redis | Self::RedisStepByStep => {
+                let server = RedisServer::start().await.unwrap();
+                (self.open_at(server.url(), bounds).await, Box::new(server))
+            }
+            Self::RedisCluster => {
+                let servers = RedisCluster::start(3).await.unwrap();
+                (self.open_at(servers.url(), bounds).await, Box::new(servers))
+            }
+        };
+        stores._kept = server;
+        stores
+    }
+
     /// Opens a store on this server; not for the embedded kind.
     pub async fn open_at(self, mut url: String, bounds: Bounds) -> Stores {
         if matches!(self, Self::RedisStepByStep) {

@@ -5,7 +5,6 @@ use proto::wire::{self, notice};
 use proto::{Revocation, RevokedTokens, Time, TokenId, UserId};
 use store::Bounds;
 use store::model::{REVOCATIONS, RevokeResult};
-use testbed::{RedisCluster, RedisServer};
 
 use super::harness::{Kind, Stores, for_every_store};
 
@@ -18,35 +17,8 @@ for_every_store![
 ];
 
 /// The set is one for a whole store: each test has its own server.
-struct Own {
-    stores: Stores,
-    _server: Option<RedisServer>,
-    _cluster: Option<RedisCluster>,
-}
-
-impl std::ops::Deref for Own {
-    type Target = Stores;
-
-    fn deref(&self) -> &Stores {
-        &self.stores
-    }
-}
-
-async fn open(kind: Kind, revocations: u64) -> Own {
-    let bounds = Bounds { revocations, ..Bounds::default() };
-    let (mut server, mut cluster) = (None, None);
-    let stores = match kind {
-        Kind::Embedded | Kind::StandIn => kind.open_with(bounds).await,
-        Kind::Redis | Kind::RedisStepByStep => {
-            let own = server.insert(RedisServer::start().await.unwrap());
-            kind.open_at(own.url(), bounds).await
-        }
-        Kind::RedisCluster => {
-            let own = cluster.insert(RedisCluster::start(3).await.unwrap());
-            kind.open_at(own.url(), bounds).await
-        }
-    };
-    Own { stores, _server: server, _cluster: cluster }
+async fn open(kind: Kind, revocations: u64) -> Stores {
+    kind.open_alone(Bounds { revocations, ..Bounds::default() }).await
 }
 
 fn later() -> Time {

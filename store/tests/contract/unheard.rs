@@ -6,7 +6,7 @@ use std::time::Duration;
 use proto::{ConversationId, NodeIncarnation, UserId};
 use store::Bounds;
 use store::model::{Change, Detach, Location, UnheardMessage};
-use testbed::{RedisCluster, RedisServer};
+use testbed::RedisServer;
 
 use super::harness::{Kind, Stores, for_every_store, keyed, message};
 
@@ -27,41 +27,12 @@ for_every_store![
 const HOLD: Duration = Duration::from_secs(600);
 
 /// The queue is one for a whole store: each test has its own server.
-struct Own {
-    stores: Stores,
-    _server: Option<RedisServer>,
-    _cluster: Option<RedisCluster>,
+async fn open(kind: Kind, unheard: u64) -> Stores {
+    kind.open_alone(Bounds { unheard, ..Bounds::default() }).await
 }
 
-impl std::ops::Deref for Own {
-    type Target = Stores;
-
-    fn deref(&self) -> &Stores {
-        &self.stores
-    }
-}
-
-async fn open(kind: Kind, unheard: u64) -> Own {
-    let bounds = Bounds { unheard, ..Bounds::default() };
-    let (mut server, mut cluster) = (None, None);
-    let stores = match kind {
-        Kind::Embedded | Kind::StandIn => kind.open_with(bounds).await,
-        Kind::Redis | Kind::RedisStepByStep => {
-            let own = server.insert(RedisServer::start().await.unwrap());
-            kind.open_at(own.url(), bounds).await
-        }
-        Kind::RedisCluster => {
-            let own = cluster.insert(RedisCluster::start(3).await.unwrap());
-            kind.open_at(own.url(), bounds).await
-        }
-    };
-    Own { stores, _server: server, _cluster: cluster }
-}
-
-impl Own {
-    async fn take(&self, limit: usize) -> Vec<UnheardMessage> {
-        self.two.take_unheard(limit, HOLD).await.unwrap()
-    }
+async fn take(stores: &Stores, limit: usize) -> Vec<UnheardMessage> {
+    stores.two.take_unheard(limit, HOLD).await.unwrap()
 }
 
 /// User and seq.
@@ -73,12 +44,12 @@ async fn a_message_for_a_member_without_a_session_is_kept(kind: Kind) {
     let own = open(kind, 100).await;
     let (alice, bob, carol) = (own.user("alice"), own.user("bob"), own.user("carol"));
     own.send(&alice, &bob, "hi").await;
-    let taken = own.take(10).await;
+    let taken = take(&own, 10).await;
     assert_eq!(named(&taken), [(bob.clone(), 1)]);
     assert_eq!(taken[0].conversation, ConversationId::direct(&alice, &bob));
     let group = own.group(&[&alice, &bob, &carol]).await;
     own.done(message(&carol, &group, "hi all")).await;
-    let mut users = named(&own.take(10).await);
+    let mut users = named(&take(&own, 10).await);
     users.sort();
     assert_eq!(users, [(alice, 1), (bob, 1)]);
     assert_eq!(own.one.unheard().await.unwrap(), 3);
@@ -93,7 +64,7 @@ async fn one_with_a_session_the_sender_and_changes_are_not(kind: Kind) {
     own.send(&alice, &alice, "a note").await;
     let group = own.group(&[&alice, &bob]).await;
     own.change(&alice, &group, Change { name: Some("new".into()), ..Change::default() }).await;
-    assert_eq!(own.take(10).await, []);
+    assert_eq!(take(&own, 10).await, []);
 }
 
 async fn a_session_that_has_ended_does_not_count(kind: Kind) {
@@ -108,7 +79,7 @@ async fn a_session_that_has_ended_does_not_count(kind: Kind) {
     own.send(&alice, &bob, "one is left").await;
     own.one.detach(vec![Detach { user: bob.clone(), session: laptop.session }]).await.unwrap();
     own.send(&alice, &bob, "none is left").await;
-    assert_eq!(named(&own.take(10).await), [(bob, 2)]);
+    assert_eq!(named(&take(&own, 10).await), [(bob, 2)]);
 }
 
 async fn sessions_on_dead_nodes_do_not_count(kind: Kind) {
@@ -120,7 +91,7 @@ async fn sessions_on_dead_nodes_do_not_count(kind: Kind) {
         own.attach(&bob, &Location { ..gone }).await;
     }
     own.send(&alice, &bob, "hi").await;
-    assert_eq!(named(&own.take(10).await), [(bob, 1)]);
+    assert_eq!(named(&take(&own, 10).await), [(bob, 1)]);
 }
 
 async fn what_is_held_is_given_to_nobody_else_and_comes_again(kind: Kind) {
@@ -147,7 +118,7 @@ async fn what_has_been_told_comes_no_more(kind: Kind) {
     let taken = own.one.take_unheard(1, Duration::ZERO).await.unwrap();
     own.two.heard(&taken).await.unwrap();
     own.two.heard(&taken).await.unwrap();
-    assert_eq!(named(&own.take(10).await), [(bob, 2)]);
+    assert_eq!(named(&take(&own, 10).await), [(bob, 2)]);
     assert_eq!(own.one.unheard().await.unwrap(), 1);
 }
 
@@ -161,7 +132,7 @@ async fn they_come_in_the_order_of_filing(kind: Kind) {
     }
     let mut seqs = Vec::new();
     for limit in [7, 7, 100] {
-        seqs.extend(own.take(limit).await.iter().map(|one| one.seq.0));
+        seqs.extend(take(&own, limit).await.iter().map(|one| one.seq.0));
     }
     assert_eq!(seqs, (1..=40).collect::<Vec<_>>());
 }
@@ -173,7 +144,7 @@ async fn only_so_many_are_kept_and_the_oldest_go(kind: Kind) {
         own.send(&alice, &bob, &n.to_string()).await;
     }
     assert_eq!(own.one.unheard().await.unwrap(), 5);
-    let seqs: Vec<u64> = own.take(100).await.iter().map(|one| one.seq.0).collect();
+    let seqs: Vec<u64> = take(&own, 100).await.iter().map(|one| one.seq.0).collect();
     assert_eq!(seqs, [8, 9, 10, 11, 12]);
 }
 
@@ -183,50 +154,51 @@ async fn a_repeat_keeps_its_id(kind: Kind) {
     let conversation = ConversationId::direct(&alice, &bob);
     own.done(keyed(&alice, &conversation, "hi", "m-1")).await;
     own.post(keyed(&alice, &conversation, "hi", "m-1")).await;
-    let taken = own.take(10).await;
+    let taken = take(&own, 10).await;
     assert_eq!(named(&taken), [(bob.clone(), 1)]);
     own.post(keyed(&alice, &conversation, "hi", "m-1")).await;
-    assert_eq!(own.take(10).await, [], "it is held still");
+    assert_eq!(take(&own, 10).await, [], "it is held still");
 }
 
 async fn it_is_off_by_default(kind: Kind) {
     let own = open(kind, 0).await;
     let (alice, bob) = (own.user("alice"), own.user("bob"));
     own.send(&alice, &bob, "hi").await;
-    assert_eq!(own.take(10).await, []);
+    assert_eq!(take(&own, 10).await, []);
     assert_eq!(own.one.unheard().await.unwrap(), 0);
 }
 
-/// As if the router had died after filing: the store that files keeps no
-/// unheard messages.
-async fn filed_and_not_noted() -> (Own, Stores, UserId, ConversationId) {
-    let own = open(Kind::RedisStepByStep, 100).await;
-    let url = own._server.as_ref().unwrap().url();
-    let dying = Kind::RedisStepByStep.open_at(url, Bounds::default()).await;
+/// As if the router had died after filing: the store that files, the second one,
+/// keeps no unheard messages.
+async fn filed_and_not_noted() -> (RedisServer, [Stores; 2], UserId, ConversationId) {
+    let server = RedisServer::start().await.unwrap();
+    let kind = Kind::RedisStepByStep;
+    let own = kind.open_at(server.url(), Bounds { unheard: 100, ..Bounds::default() }).await;
+    let dying = kind.open_at(server.url(), Bounds::default()).await;
     let (alice, bob) = (own.user("alice"), own.user("bob"));
     let conversation = ConversationId::direct(&alice, &bob);
     dying.done(keyed(&alice, &conversation, "hi", "m-1")).await;
-    (own, dying, bob, conversation)
+    (server, [own, dying], bob, conversation)
 }
 
 #[tokio::test]
 async fn step_by_step_a_repeat_notes_what_a_crash_left_out() {
-    let (own, _dying, bob, conversation) = filed_and_not_noted().await;
+    let (_server, [own, _dying], bob, conversation) = filed_and_not_noted().await;
     assert_eq!(own.one.unheard().await.unwrap(), 0);
     own.post(keyed(&own.user("alice"), &conversation, "hi", "m-1")).await;
-    assert_eq!(named(&own.take(10).await), [(bob, 1)]);
+    assert_eq!(named(&take(&own, 10).await), [(bob, 1)]);
 }
 
 #[tokio::test]
 async fn step_by_step_a_repair_notes_what_a_crash_left_out() {
-    let (own, dying, bob, conversation) = filed_and_not_noted().await;
+    let (_server, [own, dying], bob, conversation) = filed_and_not_noted().await;
     // The note "not filed" is removed by the next round of the router that left
     // it, so it is left again until the repair comes first.
     let alice = own.user("alice");
     let noted = async || {
         dying.post(keyed(&alice, &conversation, "hi", "m-1")).await;
         own.one.repair(Duration::ZERO).await.unwrap();
-        let taken = own.take(10).await;
+        let taken = take(&own, 10).await;
         (!taken.is_empty()).then_some(taken)
     };
     let taken = testbed::wait::until(Duration::from_secs(20), "a repair", noted).await.unwrap();
