@@ -3,7 +3,8 @@
 //!
 //! In reading order: [`tables`] (the file's tables), [`post`] and [`inbox`]
 //! (numbering and filing), [`amend`], [`marks`], [`changed`], [`history`],
-//! [`channels`], [`unheard`], [`revocation`] (tokens that are not believed any more), [`writer`] (many calls in one batch), [`journal`]
+//! [`channels`], [`unheard`], [`revocation`] (tokens that are not believed any more),
+//! [`writer`] (many calls in one batch), [`journal`]
 //! and [`long`] (what makes a batch safe), [`sweep`] (removes what is too old),
 //! [`exchange`] (sessions and the bus), [`file`](mod@file) and [`growing`] (the
 //! tables' file, and what happens when the disk fails).

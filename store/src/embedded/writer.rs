@@ -274,7 +274,6 @@ impl Writer {
             let mut tables = Tables::open(&txn, &writes)?;
             let mut channels = ChannelTables::open(&txn, &writes)?;
             let mut unheard = UnheardTables::open(&txn, &writes)?;
-            let mut revoked = RevocationTables::open(&txn, &writes)?;
             let next_log = tables.next_log()?;
             let mut posting = Posting {
                 tables: &mut tables,
@@ -306,6 +305,8 @@ impl Writer {
                     }
                     Job::Heard(call) => answers.push(each(call, |told| unheard.heard(told))?),
                     Job::Revoke(call) => {
+                        // Too rare to open its tables for every batch.
+                        let mut revoked = RevocationTables::open(&txn, &writes)?;
                         let most = self.bounds.revocations;
                         answers.push(each(call, |item| revoked.revoke(item, most, posting.now))?);
                     }

@@ -19,7 +19,6 @@ use super::connection::{CALL_BYTES, Item};
 use super::fetch::decode;
 use super::key::Bucket;
 use super::reply::{Row, unexpected};
-use super::upkeep::Upkeep;
 use super::{script, write};
 use crate::damage::unless_damaged;
 use crate::model::{Audience, Broadcast, BroadcastResult, ChannelPage, ChannelQuery};
@@ -77,10 +76,7 @@ impl Redis {
     }
 
     async fn announce_publications(&self, published: &[PendingPublication]) -> Result<()> {
-        if self.replicas > 0 {
-            let millis = i64::try_from(self.timeout.as_millis() / 2).unwrap_or(i64::MAX);
-            Upkeep::wait(&self.append, self.replicas, millis).await?;
-        }
+        self.wait_for_replicas().await?;
         if let Err(error) = self.announcer.announce_publications(&self.upkeep.incarnation(), published).await
         {
             // The envelopes' numbers are used up: nodes that were not reached

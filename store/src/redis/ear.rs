@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use super::address::Address;
 use super::connection::{Connection, channel};
 use super::dial::{Stream, dial};
+use super::reconnect::Reconnect;
 use super::resp::{Decoder, Reply, put_command, put_word};
 use super::watchdog::connected;
 use crate::trouble;
@@ -30,10 +31,6 @@ use crate::trouble;
 const UNTAKEN: usize = 64;
 /// How long connecting and subscribing may take.
 const SUBSCRIBE: Duration = Duration::from_secs(2);
-/// A connection that lasted this long was well: the next one is made at once.
-const WELL: Duration = Duration::from_secs(2);
-/// The longest wait between two attempts.
-const LONGEST: Duration = Duration::from_secs(2);
 /// How often fred is asked to subscribe where that has failed.
 const AGAIN: Duration = Duration::from_secs(1);
 /// The part of the buffer that is free before each read.
@@ -121,24 +118,19 @@ impl OwnEar {
     }
 
     async fn keep_hearing(&mut self, hearing: &Hearing) {
-        let (mut delay, mut is_first) = (Duration::ZERO, true);
+        let (mut reconnect, mut is_first) = (Reconnect::new(), true);
         loop {
             let server = match self.server.wait_for(Option::is_some).await.as_deref() {
                 Ok(Some(server)) => server.clone(),
                 _ => return,
             };
-            let begun = Instant::now();
+            reconnect.begin();
             tokio::select! {
                 why = self.hear(&server, hearing, &mut is_first) => trouble::BUS.no_connection(&why),
                 () = hearing.anew.notified() => {}
                 () = other_than(self.server.clone(), &server) => {}
             }
-            delay = match begun.elapsed() < WELL {
-                true => (delay * 2).clamp(Duration::from_millis(50), LONGEST),
-                false => Duration::ZERO,
-            };
-            // With some jitter.
-            sleep(delay.mul_f64(rand::random_range(0.5..1.0))).await;
+            sleep(reconnect.wait()).await;
         }
     }
 

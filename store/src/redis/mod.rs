@@ -9,7 +9,8 @@
 //! `filing`, `announce`, `doubt`, `repair` and `rewrite`. Then reading: `session`, `inbox`,
 //! `conversation`, with `archive` for what has left (`copier`, `settling`). Then marks: `mark`, `acknowledge` and, on a single server,
 //! `deliver`. Then `upkeep` (incarnation, live nodes) and `bus` (a node's
-//! subscription, with its `ear` and `tracking`), and `peers` (how gateways find each other).
+//! subscription, with its `ear` and `tracking`), and `peers` (how gateways find each
+//! other). `reconnect` says when connections of our own are made again.
 
 mod acknowledge;
 mod address;
@@ -36,6 +37,7 @@ mod mark;
 mod peers;
 mod pipeline;
 mod presence;
+mod reconnect;
 mod reference;
 mod repair;
 mod reply;

@@ -22,11 +22,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::address::Address;
 use super::dial::{Stream, dial};
+use super::reconnect::Reconnect;
 use super::resp::{Decoder, Reply, put_command, put_word};
 use crate::trouble::Trouble;
 use crate::{Error, Result};
@@ -35,10 +36,6 @@ use crate::{Error, Result};
 const WAITING: Bound = Bound::new(64 << 20, 16_384);
 /// How long making a connection may take.
 const DIAL: Duration = Duration::from_secs(2);
-/// A connection that lasted this long was well: the next one is made at once.
-const WELL: Duration = Duration::from_secs(2);
-/// The longest wait between two attempts.
-const LONGEST: Duration = Duration::from_secs(2);
 /// How long fred may take to name the server after a connection was given up. Then
 /// the last one is tried again.
 const NAMING: Duration = Duration::from_secs(4);
@@ -227,9 +224,9 @@ impl Pipeline {
     /// Ends when fred has ended.
     async fn keep_connected(&self, address: &Address, names: &mut Names) {
         let Some(mut server) = names.first().await else { return };
-        let mut delay = Duration::ZERO;
+        let mut reconnect = Reconnect::new();
         loop {
-            let begun = Instant::now();
+            reconnect.begin();
             let end = tokio::select! {
                 end = self.connect(address, &server) => end,
                 newer = names.next() => {
@@ -239,7 +236,7 @@ impl Pipeline {
                         Some(newer) => server = newer,
                         None => return,
                     }
-                    delay = Duration::ZERO;
+                    reconnect.forget();
                     continue;
                 }
             };
@@ -249,12 +246,7 @@ impl Pipeline {
             if matches!(end, End::Wrong(_)) {
                 self.0.doubtful.notify_one();
             }
-            delay = match begun.elapsed() < WELL {
-                true => (delay * 2).clamp(Duration::from_millis(50), LONGEST),
-                false => Duration::ZERO,
-            };
-            // With some jitter.
-            let pause = delay.mul_f64(rand::random_range(0.5..1.0));
+            let pause = reconnect.wait();
             let newer = match (&end, &*names) {
                 (End::Broken(_), _) | (_, Names::Alone(_)) => timeout(pause, names.next()).await,
                 (End::Wrong(_) | End::Cut(_), Names::Fred(_)) => {

@@ -3,7 +3,6 @@
 
 use proto::Revocation;
 
-use super::upkeep::Upkeep;
 use super::{Redis, script, write};
 use crate::model::{REVOCATIONS, RevocationPage, RevokeResult};
 use crate::revocations::{name, named, notices};
@@ -22,10 +21,7 @@ impl Redis {
                 results.push(if row.number()? == 1 { RevokeResult::Done } else { RevokeResult::Full });
             }
         }
-        if self.replicas > 0 {
-            let millis = i64::try_from(self.timeout.as_millis() / 2).unwrap_or(i64::MAX);
-            Upkeep::wait(&self.append, self.replicas, millis).await?;
-        }
+        self.wait_for_replicas().await?;
         let stored = batch.iter().zip(&results).filter(|(_, result)| **result == RevokeResult::Done);
         let nodes: Vec<_> = self.upkeep.look_who_lives().await?.iter().cloned().collect();
         self.publish(notices(&nodes, stored.map(|(revocation, _)| revocation))).await?;

@@ -16,7 +16,6 @@ use super::key::Bucket;
 use super::reference::Kind;
 use super::reply::Row;
 use super::single::call_of;
-use super::upkeep::Upkeep;
 use super::{script, write};
 use crate::Result;
 use crate::Step;
@@ -129,10 +128,7 @@ impl Redis {
             });
         let answers: Vec<PostResult> = answers.collect();
         self.settle_repeats(posts, &answers).await?;
-        if self.replicas > 0 {
-            let millis = i64::try_from(self.timeout.as_millis() / 2).unwrap_or(i64::MAX);
-            Upkeep::wait(&self.append, self.replicas, millis).await?;
-        }
+        self.wait_for_replicas().await?;
         self.fail.reached(Step::Filed);
         notes.filed.extend(fresh);
         if let Err(error) = self.announcer.announce(&self.upkeep.incarnation(), &events).await {

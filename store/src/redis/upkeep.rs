@@ -176,15 +176,23 @@ impl Upkeep {
         });
         replies?.into_iter().map(|reply| Ok(Row::new(reply).text()?.to_string())).collect()
     }
+}
 
-    /// Waits until `replicas` replicas of every primary have everything that
-    /// this connection has written. Fails when fewer have it after `millis`.
-    pub(super) async fn wait(connection: &Connection, replicas: u32, millis: i64) -> Result<()> {
-        let args = [Value::Integer(replicas.into()), Value::Integer(millis)];
-        for reply in connection.at_each_primary("WAIT", &args).await? {
+impl Redis {
+    /// Waits until as many replicas of every primary as are asked for
+    /// (`--store-replicas`) have everything that was written. Fails when fewer have it
+    /// after half the time of a call.
+    pub(super) async fn wait_for_replicas(&self) -> Result<()> {
+        if self.replicas == 0 {
+            return Ok(());
+        }
+        let millis = i64::try_from(self.timeout.as_millis() / 2).unwrap_or(i64::MAX);
+        let args = [Value::Integer(self.replicas.into()), Value::Integer(millis)];
+        for reply in self.append.at_each_primary("WAIT", &args).await? {
             match reply {
-                Reply::Number(have) if have >= i64::from(replicas) => {}
+                Reply::Number(have) if have >= i64::from(self.replicas) => {}
                 Reply::Number(have) => {
+                    let replicas = self.replicas;
                     return Err(Error::Unavailable(format!("only {have} of {replicas} replicas have it")));
                 }
                 _ => return Err(Error::Unavailable("no number of replicas".into())),
