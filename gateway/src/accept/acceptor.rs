@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::Admitted;
 use super::refusal::Refusals;
-use super::slots::{AddressSlot, Counts, Full, Kind, Slots};
+use super::slots::{AddressSlot, Counts, Full, Kind, Slot, Slots};
 use super::stream::{Accepted, Bytes, Listener, Stream};
 use super::{connection, refusal, stream};
 use crate::config::{Limits, Proxies, ProxyProtocol, Tls};
@@ -159,15 +159,9 @@ impl Acceptor {
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let slots = self.shared.slots.take().and_then(|slot| {
-            // With PROXY protocol its header says later whose connection it is.
-            let of_client = match self.shared.proxies.protocol {
-                ProxyProtocol::Off => self.shared.take_of_client(peer.ip())?,
-                ProxyProtocol::On => None,
-            };
-            Ok((slot, of_client))
-        });
-        let (slot, of_client) = match slots {
+        // With PROXY protocol its header says later whose connection it is.
+        let client = (self.shared.proxies.protocol == ProxyProtocol::Off).then_some(peer.ip());
+        let (slot, of_client) = match self.slots(client) {
             Ok(slots) => slots,
             Err(full) => return self.refuse(stream, full),
         };
@@ -182,12 +176,17 @@ impl Acceptor {
 
     /// A connection that is no socket of the kernel; one too many ends at once.
     fn admit_given(&self, stream: Box<dyn Bytes>, peer: SocketAddr) {
-        let slots =
-            self.shared.slots.take().and_then(|slot| Ok((slot, self.shared.take_of_client(peer.ip())?)));
-        let Ok((slot, of_client)) = slots else { return };
+        let Ok((slot, of_client)) = self.slots(Some(peer.ip())) else { return };
         let held = (slot, of_client, self.tasks.token());
         let until = Instant::now() + self.shared.handshake_timeout;
         self.tasks.spawn(connection::serve(self.shared.clone(), Stream::Given(stream), peer, held, until));
+    }
+
+    /// The slots for a connection, and for one of its client's where that is known.
+    fn slots(&self, client: Option<IpAddr>) -> Result<(Slot, Option<AddressSlot>), Full> {
+        let slot = self.shared.slots.take()?;
+        let of_client = client.map(|address| self.shared.take_of_client(address)).transpose()?;
+        Ok((slot, of_client.flatten()))
     }
 
     fn refuse(&self, stream: TcpStream, full: Full) {
