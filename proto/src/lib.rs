@@ -6,8 +6,8 @@
 //! people), [`scanner`] (a walk over JSON), [`json`] (what every reader can read),
 //! [`position`] (seq, position, cursor), [`bookmark`] (a cursor that also covers
 //! channels), [`command`] (what clients ask for), [`limits`] (the
-//! limits of commands), [`request`] (what gateways ask routers), [`revocation`] (tokens that are not
-//! believed any more), [`outcome`]
+//! limits of commands), [`request`] (what gateways ask routers), [`revocation`]
+//! (tokens that are not believed any more), [`outcome`]
 //! (error codes, ends of sessions, resets), [`allowance`] (rate limits),
 //! [`pattern`] (beginnings of names),
 //! [`weight`] (limits of batches and pages), [`secret_url`] (a URL that hides

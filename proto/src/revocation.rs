@@ -16,7 +16,7 @@ pub enum RevokedTokens {
 /// Tokens that are not believed any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
-    /// Which.
+    /// A user's, or one.
     pub tokens: RevokedTokens,
     /// Of a user's tokens those that were issued up to this moment, and those that
     /// do not say when. 0 where it is about one token.

@@ -98,7 +98,7 @@ impl Person {
         }
     }
 
-    /// For ever.
+    /// Writes and reads until its host ends.
     pub(crate) async fn live(mut self) {
         self.speak_at = Instant::now();
         loop {

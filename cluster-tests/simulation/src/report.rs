@@ -20,9 +20,9 @@ pub struct Seeds<'a> {
     pub program: &'a Path,
     /// The first one.
     pub from: u64,
-    /// How many.
+    /// How many seeds.
     pub count: u64,
-    /// At once.
+    /// Processes at once, one for each seed.
     pub processes: usize,
     /// Nothing more is begun when one has failed.
     pub until_found: bool,

@@ -29,11 +29,11 @@ const SETTLE: Duration = Duration::from_secs(90);
 /// How a seed went.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Which.
+    /// The seed.
     pub seed: u64,
-    /// Messages that somebody wanted to send, and those that were acknowledged.
+    /// Messages that somebody wanted to send.
     pub sent: usize,
-    /// Of them.
+    /// Messages of these that were acknowledged.
     pub acknowledged: usize,
     /// What was promised and not kept; nothing in a run that went well.
     pub violations: Vec<String>,

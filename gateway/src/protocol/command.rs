@@ -47,7 +47,7 @@ pub enum Command {
     Typing(ConversationId),
     /// Messages of a conversation.
     History {
-        /// Which.
+        /// The conversation.
         conversation: ConversationId,
         /// Only messages before this seq.
         before: Option<Seq>,
@@ -102,7 +102,7 @@ pub enum Command {
     },
     /// Subscribes to a channel.
     Subscribe {
-        /// Which.
+        /// The channel.
         channel: ChannelId,
         /// Also return the publications after this seq.
         after: Option<Seq>,
@@ -111,7 +111,7 @@ pub enum Command {
     Unsubscribe(ChannelId),
     /// Publishes to a channel.
     Publish {
-        /// Which.
+        /// The channel.
         channel: ChannelId,
         /// JSON on one line.
         body: Bytes,
@@ -127,7 +127,7 @@ pub enum Command {
     },
     /// A backend revokes tokens; over HTTP only.
     Revoke {
-        /// Which.
+        /// A user's, or one.
         tokens: RevokedTokens,
         /// Of a user's tokens those that were issued up to then.
         before: Option<Time>,

@@ -40,7 +40,8 @@ pub struct Session {
     pub user: UserId,
     /// The device of the session.
     pub device: DeviceId,
-    /// When its token ends, in Unix seconds; raised by `auth`.
+    /// When its newest token ends, in Unix seconds: the `end` of `proof`, which
+    /// transports look at in every turn without that one's lock.
     pub(super) token_end: AtomicU64,
     /// Its newest token.
     proof: Lock<LEAF, Arc<Proof>>,

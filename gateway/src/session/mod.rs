@@ -1,13 +1,16 @@
-//! Sessions: one device's presence on this node, which outlives its
-//! connections. [`handle`] is the session itself, fed by the bus and emptied by its
-//! transport; `state` holds what it does next, `log_reader` how far it has read a log, `outbox` its frames, `marks` the
-//! delivered and read marks that it is owed, `subscriptions` its channels, `ending`
-//! its end, `handed_out` what its client has not acknowledged. [`sessions`] are all of them with what they share; [`tail`] is the reading end that a transport owns. [`hub`] finds the
-//! sessions of a user, [`bus_reader`] feeds them (`later_release`: what they cannot show), [`presence`] is whom they watch,
+//! Sessions: one device's presence on this node, which outlives its connections.
+//! [`handle`] is the session itself, fed by the bus and emptied by its transport;
+//! `state` holds what it does next, `log_reader` how far it has read a log, `outbox`
+//! its frames, `marks` the delivered and read marks that it is owed, `subscriptions`
+//! its channels, `ending` its end, `handed_out` what its client has not acknowledged.
+//! [`sessions`] are all of them with what they share; [`tail`] is the reading end that
+//! a transport owns. [`hub`] finds the sessions of a user, [`bus_reader`] feeds them
+//! (`later_release`: what they cannot show), [`presence`] is whom they watch,
 //! [`newest_marks`] and [`receipts`] decide which receipts they are given,
-//! [`between_polls`] keeps sessions whose next poll is to come, [`positions`] is
-//! where a reader of channels is, [`proof`] is what is remembered of a token, [`revocations`] are the
-//! tokens that are not believed any more, [`expiry`] and [`farewell`] end sessions.
+//! [`between_polls`] keeps sessions whose next poll is to come, [`positions`] is where
+//! a reader of channels is, [`proof`] is what is remembered of a token, [`revocations`]
+//! are the tokens that are not believed any more, [`expiry`] and [`farewell`] end
+//! sessions.
 
 pub mod between_polls;
 pub mod bus_reader;

@@ -49,7 +49,7 @@ enum Stage {
 /// The part of a channel's log to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Missing {
-    /// Which.
+    /// The channel.
     pub channel: ChannelId,
     /// Read publications after this seq.
     pub after: Seq,
@@ -314,9 +314,9 @@ fn drop_queued(outbox: &mut Outbox, channel: &str) {
 #[cfg(test)]
 mod tests {
     use proto::wire;
-    use proto::{Cursor, DeviceId, Position, UserId};
+    use proto::{Cursor, DeviceId, Position, TokenEnd, UserId};
 
-    use super::super::{CatchUp, NextStep};
+    use super::super::{CatchUp, NextStep, Proof};
     use super::*;
 
     const BOUND: usize = 4;
@@ -346,7 +346,7 @@ mod tests {
         let session = Session::new(
             UserId::parse("alice").unwrap(),
             DeviceId::parse("d").unwrap(),
-            crate::session::Proof::of(UserId::parse("alice").unwrap(), proto::TokenEnd(u64::MAX)).into(),
+            Proof::of(UserId::parse("alice").unwrap(), TokenEnd(u64::MAX)).into(),
             BOUND,
         );
         session.begin(Cursor::ORIGIN, Position(0), []);
