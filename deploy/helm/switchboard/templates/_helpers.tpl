@@ -67,6 +67,15 @@ annotations:
 {{- end }}
 {{- end }}
 
+{{- define "switchboard.redisSecret" -}}
+{{- if not .Values.redis.enabled }}
+{{- else if .Values.redis.users.existingSecret }}
+{{- .Values.redis.users.existingSecret }}
+{{- else if .Values.redis.users.create }}
+{{- printf "%s-redis-users" (include "switchboard.fullname" .) }}
+{{- end }}
+{{- end }}
+
 {{- define "switchboard.internalSecret" -}}
 {{- if .Values.internalTls.existingSecret }}
 {{- .Values.internalTls.existingSecret }}
@@ -101,7 +110,12 @@ seccompProfile:
 {{/* The environment that routers and gateways share. */}}
 {{- define "switchboard.environment" -}}
 - name: SWITCHBOARD_STORE
-{{- if .Values.redis.enabled }}
+{{- if include "switchboard.redisSecret" . }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "switchboard.redisSecret" . }}
+      key: url
+{{- else if .Values.redis.enabled }}
   value: redis://{{ include "switchboard.fullname" . }}-redis:6379
 {{- else if .Values.externalRedis.existingSecret }}
   valueFrom:
