@@ -74,6 +74,8 @@ CAUSES = [
           "{{ $labels.instance }} evicts keys: messages are being lost"),
     Alert("QueueTowardStoreGrows", "max by (instance, queue) (switchboard_router_queue_depth)", "> 8192", "1m", "page",
           "Queues toward the store grow", "{{ $value }} items wait in `{{ $labels.queue }}` of {{ $labels.instance }}; at 16,384 they are refused"),
+    Alert("CommandsShed", "sum by (bottleneck) (rate(switchboard_gateway_shed_total[5m]))", "> 1", "5m", "page",
+          "More is asked than can be done", "gateways refuse {{ $value | humanize }} commands a second at once, for want of: {{ $labels.bottleneck }}"),
     Alert("AttachQueueGrows", "min_over_time(switchboard_gateway_attach_queue[2m])", "> 100", "3m", "page",
           "The attach queue grows", "{{ $value }} clients have waited on {{ $labels.instance }} for minutes to attach or to catch up"),
     Alert("ConnectionsRefused", 'sum by (instance) (increase(switchboard_gateway_sockets_refused_total{limit="all"}[5m]))', "> 0", "5m", "page",
