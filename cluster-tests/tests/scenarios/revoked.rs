@@ -9,7 +9,7 @@ use loadtest::fleet::Fleet;
 use rstest::rstest;
 use serde_json::{Value, json};
 use testbed::{FaultProxy, wait};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// What a gateway answers whoever brings this account's token: the status, and the
 /// message of a refusal.
@@ -112,4 +112,44 @@ async fn a_fresh_gateway_learns_from_a_router_what_another_had_written() -> Resu
     assert_eq!(answer(&alice).await?, (401, "the token has been revoked".to_owned()));
     assert_eq!(answer(&bob).await?.0, 200);
     Ok(())
+}
+
+/// How many fields the hash with all revocations has.
+async fn stored(cluster: &mut Cluster) -> Result<i64> {
+    let reply = cluster.redis().command(&["HLEN", "{sb}revoked"]).await?;
+    reply.integer().context("a number of fields")
+}
+
+/// As a failover to an empty server does, or to a replica that was behind.
+#[rstest]
+#[case::everything(true)]
+#[case::its_last_writes(false)]
+#[tokio::test]
+async fn gateways_give_back_the_revocations_that_the_store_has_lost(#[case] everything: bool) -> Result<()> {
+    let mut cluster = Cluster::builder().start().await?;
+    let [alice, bob] = ["alice", "bob"].map(|user| cluster.account(user, "d1", 0));
+    let elsewhere = cluster.account("alice", "d1", 1);
+    until(&alice, 200, "").await?;
+    let copy = cluster.redis().copy_data().await?;
+    revoke(&cluster, "alice", 0).await?;
+    until_refused(&alice).await?;
+    // What it has heard cannot be given back by this one.
+    cluster.gateway_node(1).kill();
+    if everything {
+        cluster.redis().lose()?;
+        cluster.redis().restart().await?;
+    } else {
+        cluster.redis().put_back(&copy).await?;
+    }
+    assert_eq!(stored(&mut cluster).await?, 0);
+    let end = Instant::now() + PATIENCE;
+    while stored(&mut cluster).await? == 0 {
+        let (status, message) = answer(&alice).await?;
+        ensure!(matches!(status, 401 | 503), "{status} {message}");
+        ensure!(Instant::now() < end, "it is not given back:\n{}", cluster.outputs());
+    }
+    cluster.gateway_node(1).restart().await?;
+    assert_eq!(answer(&elsewhere).await?, (401, "the token has been revoked".to_owned()));
+    until_refused(&alice).await?;
+    until(&bob, 200, "").await
 }
