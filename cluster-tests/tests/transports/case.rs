@@ -146,13 +146,21 @@ pub(crate) async fn poll(http: &mut Http, query: &str) -> Result<(Vec<Frame>, St
 
 /// How many connections of a transport a gateway counts, by its metrics.
 pub(crate) async fn connections(admin: &str, transport: &str) -> Result<u64> {
+    metric(admin, "switchboard_gateway_connections", &format!("transport=\"{transport}\"")).await
+}
+
+/// How many sessions have ended for this reason, by a gateway's metrics.
+pub(crate) async fn ended(admin: &str, reason: &str) -> Result<u64> {
+    metric(admin, "switchboard_gateway_sessions_ended_total", &format!("reason=\"{reason}\"")).await
+}
+
+/// A metric of a process, with this label; 0 where it has none yet.
+async fn metric(admin: &str, name: &str, label: &str) -> Result<u64> {
     let mut http = Http::new(&Account::new(admin, "", "none"))?;
     let answer = http.request(Method::GET, "/metrics", None).await?;
     let text = String::from_utf8(answer.body.to_vec())?;
-    let label = format!("transport=\"{transport}\"");
-    let line = text
-        .lines()
-        .find(|line| line.starts_with("switchboard_gateway_connections{") && line.contains(&label));
+    let begins = format!("{name}{{");
+    let line = text.lines().find(|line| line.starts_with(&begins) && line.contains(label));
     let Some(line) = line else { return Ok(0) };
     let number = line.rsplit(' ').next().context("a metric has a value")?;
     Ok(number.parse()?)

@@ -5,11 +5,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use cluster_tests::{Cluster, PATIENCE};
 use futures_util::{SinkExt, StreamExt};
-use loadtest::client::{Account, Lines, WebSocket};
+use loadtest::client::http::Http;
+use loadtest::client::{Account, Lines, Transport, WebSocket};
+use serde_json::json;
+use testbed::wait;
+use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::case::Case;
+use crate::case::{Case, connect, ended, say};
 
 /// Between two heartbeats.
 const BEAT: Duration = Duration::from_secs(1);
@@ -75,7 +79,7 @@ async fn silence(account: Account) -> Result<()> {
     // the close frame with its code.
     let mut stream = socket.into_inner();
     let mut received = Vec::new();
-    let read = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut received);
+    let read = stream.read_to_end(&mut received);
     timeout(PATIENCE, read).await.context("it is not dropped")??;
     let mut frames = Vec::new();
     let mut rest = received.as_slice();
@@ -87,6 +91,52 @@ async fn silence(account: Account) -> Result<()> {
     let (last, pings) = frames.split_last().context("a close frame")?;
     assert!(pings.iter().all(|(opcode, _)| *opcode == 9) && !pings.is_empty(), "{frames:?}");
     assert_eq!((last.0, &last.1[..2]), (8, &4408_u16.to_be_bytes()[..]), "{frames:?}");
+    Ok(())
+}
+
+/// Where a client can be silent.
+const SILENT: [Transport; 8] = [
+    Transport::WebSocket,
+    Transport::SocketIoWebSocket,
+    Transport::SocketIoPolling,
+    Transport::SockJsWebSocket,
+    Transport::SockJsPolling,
+    Transport::Sse,
+    Transport::Stream,
+    Transport::Iframe,
+];
+
+#[tokio::test]
+async fn who_goes_silent_is_counted_as_such_and_who_leaves_is_not() -> Result<()> {
+    let mut cluster =
+        Cluster::builder().gateways(1).routers(1).gateway_flags("--heartbeat 1s").start().await?;
+    let admin = cluster.gateway_node(0).admin_url();
+    // Who polls over SockJS has no word for it, and just stays away.
+    for transport in &SILENT[..4] {
+        let client = connect(*transport, &cluster.account("alice", &format!("{transport:?}"), 0)).await?;
+        client.close().await;
+    }
+    let left = async || ended(&admin, "bye").await;
+    wait::until_true(PATIENCE, "four have said goodbye", async || left().await.is_ok_and(|count| count == 4))
+        .await?;
+    let mut silent = Vec::new();
+    for transport in SILENT {
+        let mut account = cluster.account("bob", &format!("{transport:?}"), 0);
+        account.receive_buffer = Some(4_096);
+        silent.push(connect(transport, &account).await?);
+    }
+    // More than buffers of sockets hold: one-way streams are silent by taking nothing.
+    let mut carol = Http::new(&cluster.account("carol", "d1", 0))?;
+    let body = "x".repeat(60_000);
+    for _ in 0..100 {
+        say(&mut carol, "bob", json!(body)).await?;
+    }
+    let lost = async || ended(&admin, "heartbeat_missed").await;
+    let counted = wait::until_true(PATIENCE, "all are counted", async || {
+        lost().await.is_ok_and(|count| count == SILENT.len() as u64)
+    });
+    counted.await.with_context(|| cluster.outputs())?;
+    assert_eq!(left().await?, 4);
     Ok(())
 }
 

@@ -20,6 +20,9 @@ pub trait Source: Send + Sync {
     /// Whether the source has ended, so that nobody needs the rest. Called
     /// while the peer takes no data.
     fn is_over(&self) -> bool;
+
+    /// The peer has shown no sign of life for so long that its socket was given up.
+    fn lost(&self) {}
 }
 
 /// Marks a response whose body does not end by itself.

@@ -75,14 +75,30 @@ async fn write_endless(
     let (mut parts, mut body) = response.into_parts();
     let source = long_response::take_source(&mut parts.extensions);
     parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    let mut out = head(parts.status, &parts.headers, keeps);
+    let out = head(parts.status, &parts.headers, keeps);
     drop(parts);
-    while let Some(data) = next(socket, &mut body, &mut out, &source).await? {
+    let written = write_body(socket, &mut body, out, &source).await;
+    if let Err(error) = &written
+        && error.kind() == io::ErrorKind::TimedOut
+        && let Some(source) = &source
+    {
+        source.lost();
+    }
+    written.map(|()| keeps && !last_request.is_cancelled())
+}
+
+/// Writes a body that ends when its source does, behind what is in `out`.
+async fn write_body(
+    socket: &mut Socket,
+    body: &mut Body,
+    mut out: Vec<u8>,
+    source: &Option<Arc<dyn Source>>,
+) -> io::Result<()> {
+    while let Some(data) = next(socket, body, &mut out, source).await? {
         write_chunk(&data, &mut out);
     }
     out.extend_from_slice(b"0\r\n\r\n");
-    put_while_wanted(socket, &out, &source).await?;
-    Ok(keeps && !last_request.is_cancelled())
+    put_while_wanted(socket, &out, source).await
 }
 
 /// The next part of a body; `None` at its end. Before it waits, everything

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
-use proto::UserId;
+use proto::{End, UserId};
 
 use crate::accept::TooManySessions;
 
@@ -86,6 +86,18 @@ pub trait Exchange: Send + 'static {
     fn hold(&mut self, _bytes: usize) -> Result<(), Refusal> {
         Ok(())
     }
+
+    /// Waits until only the end is left to be told, while the client takes nothing.
+    fn poll_over(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
+    /// The framing has lost its client, which is silent or takes nothing. Returns what
+    /// that client is told, should it hear it after all. Nothing is asked of the
+    /// exchange any more.
+    fn lose(&mut self) -> Close {
+        Close::of(End::HeartbeatMissed)
+    }
 }
 
 /// Why no exchange begins: the status and the text of the framing's own answer.
@@ -133,6 +145,11 @@ impl Close {
     /// With a reason that is known beforehand.
     pub const fn new(code: u16, reason: &'static str) -> Self {
         Self { code, reason: Cow::Borrowed(reason) }
+    }
+
+    /// Of a session that ends so.
+    pub(super) fn of(end: End) -> Self {
+        Self::new(end.close_code(), end.as_str())
     }
 }
 

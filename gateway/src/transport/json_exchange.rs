@@ -90,10 +90,18 @@ impl Exchange for JsonExchange {
         let mut frames = Vec::new();
         let next = ready!(self.0.poll_frames(cx, &mut frames, most));
         out.extend(frames.iter().map(|frame| Message::Text(frame.to_json())));
-        Poll::Ready(next.map_err(|end| Close::new(end.close_code(), end.as_str())))
+        Poll::Ready(next.map_err(Close::of))
     }
 
     fn hold(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.0.hold(bytes).map_err(refusal)
+    }
+
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_over(cx)
+    }
+
+    fn lose(&mut self) -> Close {
+        Close::of(self.0.lose())
     }
 }

@@ -1,11 +1,14 @@
 //! How every transport opens its session.
 
+use std::sync::Arc;
+
 use proto::{ChannelId, Cursor, End, Seq};
 
 use crate::caller::identity::Caller;
 use crate::gateway::Gateway;
 use crate::metrics;
 use crate::protocol::failure::Failure;
+use crate::session::Session;
 use crate::session::positions::ReaderPositions;
 use crate::session::tail::{Opening, StartAt, Tail};
 
@@ -38,24 +41,24 @@ pub(super) async fn open_with_channels(
     Ok((tail, ReaderPositions::new(start.1, &begun)))
 }
 
-/// Counts a transport's session while it is open, and its end.
+/// Counts a transport's session while it is open, and why it has ended: `bye` where
+/// its client has gone before anything else ended it.
 pub(super) struct OpenSession {
     transport: &'static str,
-    /// Why it ends; `bye` until something else is known.
-    pub(super) end: End,
+    session: Arc<Session>,
 }
 
 impl OpenSession {
     /// `transport` is its name in metrics.
-    pub(super) fn new(transport: &'static str) -> Self {
+    pub(super) fn new(transport: &'static str, session: &Arc<Session>) -> Self {
         metrics::connection(transport, 1);
-        Self { transport, end: End::Bye }
+        Self { transport, session: session.clone() }
     }
 }
 
 impl Drop for OpenSession {
     fn drop(&mut self) {
         metrics::connection(self.transport, -1);
-        metrics::session_ended(self.end);
+        metrics::session_ended(self.session.has_ended().unwrap_or(End::Bye));
     }
 }

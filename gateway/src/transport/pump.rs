@@ -81,8 +81,8 @@ pub(super) async fn open<F: Framing>(
     let (tail, places) = open_with_channels(&gateway, &caller, start, &starts).await?;
     let heartbeat = gateway.config.heartbeat;
     let session = tail.session.clone();
-    let open = OpenSession::new(F::NAME);
-    let pump = Pump { open, tail, places, framing, heartbeat, begun: false, away: None };
+    let open = OpenSession::new(F::NAME, &session);
+    let pump = Pump { _open: open, tail, places, framing, heartbeat, begun: false, away: None };
     let body = stream::unfold(Some(pump), |pump| async move {
         let mut pump = pump?;
         let mut out = String::new();
@@ -107,7 +107,7 @@ struct Pump<F> {
     begun: bool,
     /// When the client was told to reconnect elsewhere.
     away: Option<Instant>,
-    open: OpenSession,
+    _open: OpenSession,
 }
 
 impl<F: Framing> Pump<F> {
@@ -134,7 +134,6 @@ impl<F: Framing> Pump<F> {
                         }
                     }
                     if let Err(end) = next {
-                        self.open.end = end;
                         if let (End::Shutdown, Some(at)) = (end, self.away) {
                             let pause = at.saturating_duration_since(Instant::now());
                             self.framing.resumes_in(pause, out);
@@ -161,5 +160,9 @@ impl long_response::Source for Session {
         // Nobody else checks the time meanwhile.
         expiry::check(self);
         self.is_over()
+    }
+
+    fn lost(&self) {
+        self.end(End::HeartbeatMissed);
     }
 }

@@ -124,8 +124,7 @@ impl Visitor for Guest {
     }
 
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
-        let end = End::Shutdown;
-        self.draining.as_mut().poll(cx).map(|()| Close::new(end.close_code(), end.as_str()))
+        self.draining.as_mut().poll(cx).map(|()| Close::of(End::Shutdown))
     }
 
     fn hold(&mut self, bytes: usize) -> Result<(), Refusal> {
@@ -310,6 +309,14 @@ impl Socket for SessionSocket {
         frames.into_iter().for_each(|frame| say(frame, out));
         Poll::Ready(Ok(()))
     }
+
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.session.poll_over(cx)
+    }
+
+    fn lose(&mut self) -> Close {
+        Close::of(self.session.lose())
+    }
 }
 
 /// How a session's end is told: clients that should come back do so by themselves
@@ -317,7 +324,7 @@ impl Socket for SessionSocket {
 fn leave(end: End) -> Leave {
     match end {
         End::Replaced | End::Kicked | End::Revoked => Leave::Namespace,
-        end => Leave::Connection(Close::new(end.close_code(), end.as_str())),
+        end => Leave::Connection(Close::of(end)),
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) struct TwoWay {
     ready: Option<Waker>,
     /// The session has been ended here: by when the answers must have come.
     last: Option<Instant>,
-    open: OpenSession,
+    _open: OpenSession,
     gateway: Arc<Gateway>,
 }
 
@@ -58,7 +58,7 @@ impl TwoWay {
             held: Part::new(&gateway.half_sent, payer),
             ready: None,
             last: None,
-            open: OpenSession::new(name),
+            _open: OpenSession::new(name, &tail.session),
             gateway: gateway.clone(),
             tail,
         })
@@ -115,9 +115,6 @@ impl TwoWay {
             // Answers that have gone make room for commands.
             waker.wake();
         }
-        if let Poll::Ready(Err(end)) = next {
-            self.open.end = end;
-        }
         next
     }
 
@@ -144,8 +141,9 @@ impl TwoWay {
     /// Ends here: the client is silent, or has not taken what it was told. Returns why:
     /// the session may have ended before.
     pub(super) fn lose(&mut self) -> End {
-        self.open.end = self.tail.session.has_ended().unwrap_or(End::HeartbeatMissed);
-        self.open.end
+        let session = &self.tail.session;
+        session.end(End::HeartbeatMissed);
+        session.has_ended().unwrap_or(End::HeartbeatMissed)
     }
 
     /// Ends the session, once what has begun is answered.

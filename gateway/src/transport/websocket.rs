@@ -134,7 +134,7 @@ impl Subprotocol for Frames {
         let mut next = self.session.poll_frames(cx, &mut room.frames, BATCH).map_err(closed);
         if let Poll::Ready(Ok(())) = next {
             self.encode(&mut room);
-            next = Poll::Ready(socket.write(cx, &room.bytes).map_err(|_| Ended::Gone));
+            next = Poll::Ready(socket.write(cx, &room.bytes).map_err(|error| Ended::of(&error)));
             room.bytes.clear();
         }
         if room.bytes.capacity() + room.text.capacity() <= KEPT {
@@ -194,14 +194,10 @@ impl Subprotocol for Frames {
                 Form::Protobuf => socket.push(codec::BINARY, &binary::encode(&goaway)),
             }
         }
-        close_of(end)
+        Close::of(end)
     }
 }
 
 fn closed(end: End) -> Ended {
-    Ended::Closed(close_of(end))
-}
-
-fn close_of(end: End) -> Close {
-    Close::new(end.close_code(), end.as_str())
+    Ended::Closed(Close::of(end))
 }

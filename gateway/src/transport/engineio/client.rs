@@ -118,11 +118,15 @@ impl Client {
         self.lock().over.is_some()
     }
 
-    /// Whether the client's `pong` is overdue. A client that has upgraded is not looked
-    /// after here.
-    pub(super) fn is_lost(&self, now: Instant) -> bool {
-        let state = self.lock();
-        state.upgrade != Upgrade::Done && state.heartbeat.is_lost(now)
+    /// Ends the client if its `pong` is overdue; returns whether it is. A client that has
+    /// upgraded is not looked after here.
+    pub(super) fn lose_if_silent(&self, now: Instant) -> bool {
+        let mut state = self.lock();
+        let silent = state.is_silent(now);
+        let exchange = if silent { state.lose() } else { None };
+        drop(state);
+        drop(exchange);
+        silent
     }
 
     /// Begins a poll. A second poll at the same time ends the client: which packets
@@ -309,6 +313,20 @@ impl State {
         self.exchange.take()
     }
 
+    /// Whether the client's `pong` is overdue.
+    fn is_silent(&self, now: Instant) -> bool {
+        self.upgrade != Upgrade::Done && self.heartbeat.is_lost(now)
+    }
+
+    /// Ends a client that is silent.
+    fn lose(&mut self) -> Option<Box<dyn Exchange>> {
+        if let Some(exchange) = &mut self.exchange {
+            // Nobody is there to be told.
+            exchange.lose();
+        }
+        self.end(Over::Ended)
+    }
+
     /// Gives the exchange what a POST has left. Ready once it takes one more message.
     fn hand_over(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Close>> {
         let Some(exchange) = &mut self.exchange else { return Poll::Pending };
@@ -349,8 +367,8 @@ impl State {
     ) -> Option<Result<Payload, Refusal>> {
         let now = Instant::now();
         let mut payload = Payload::default();
-        if self.over.is_none() && self.upgrade != Upgrade::Done && self.heartbeat.is_lost(now) {
-            *ended = self.end(Over::Ended);
+        if self.over.is_none() && self.is_silent(now) {
+            *ended = self.lose();
         }
         match self.over {
             Some(Over::Left) => payload.noop(),

@@ -53,6 +53,14 @@ impl Exchange for Portions {
     fn hold(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.exchange.hold(bytes)
     }
+
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.exchange.poll_over(cx)
+    }
+
+    fn lose(&mut self) -> Close {
+        self.exchange.lose()
+    }
 }
 
 #[cfg(test)]

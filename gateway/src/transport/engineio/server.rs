@@ -131,8 +131,8 @@ impl Server {
     fn sweep_once(&self) {
         let now = Instant::now();
         let clients: Vec<_> = self.clients.lock().values().cloned().collect();
-        for client in clients.iter().filter(|client| client.is_lost(now)) {
-            self.end(client, Over::Ended);
+        for client in clients.iter().filter(|client| client.lose_if_silent(now)) {
+            self.forget(client);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use proto::End;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::namespace::{Connecting, Event, Leave, NotConnected, Said, Socket, Visitor};
@@ -263,11 +264,7 @@ impl Exchange for Connection {
 
     fn hold(&mut self, bytes: usize) -> Result<(), Refusal> {
         let bytes = bytes + self.partial.as_ref().map_or(0, weight);
-        let connected = self.namespaces.iter_mut().find_map(|known| match &mut known.state {
-            State::Connected(socket) => Some(socket),
-            State::Connecting(_) => None,
-        });
-        match connected {
+        match sockets(&mut self.namespaces).next() {
             None => self.visitor.hold(bytes),
             Some(socket) => {
                 self.visitor.hold(0)?;
@@ -275,6 +272,26 @@ impl Exchange for Connection {
             }
         }
     }
+
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match sockets(&mut self.namespaces).any(|socket| socket.poll_over(cx).is_ready()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    fn lose(&mut self) -> Close {
+        let lost = sockets(&mut self.namespaces).map(|socket| socket.lose());
+        lost.last().unwrap_or_else(|| Close::of(End::HeartbeatMissed))
+    }
+}
+
+/// The namespaces that the client is connected to.
+fn sockets(namespaces: &mut [Namespace]) -> impl Iterator<Item = &mut Box<dyn Socket>> {
+    namespaces.iter_mut().filter_map(|known| match &mut known.state {
+        State::Connected(socket) => Some(socket),
+        State::Connecting(_) => None,
+    })
 }
 
 /// The bytes of a packet that waits for attachments.

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
+use proto::End;
 use serde_json::value::RawValue;
 
 use super::packet::Payload;
@@ -73,6 +74,16 @@ pub trait Socket: Send + 'static {
     /// As [`Exchange::poll_say`](crate::transport::inside::Exchange::poll_say).
     fn poll_say(&mut self, cx: &mut Context<'_>, out: &mut Vec<Said>, most: usize)
     -> Poll<Result<(), Leave>>;
+
+    /// As [`Exchange::poll_over`](crate::transport::inside::Exchange::poll_over).
+    fn poll_over(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
+    /// As [`Exchange::lose`](crate::transport::inside::Exchange::lose).
+    fn lose(&mut self) -> Close {
+        Close::of(End::HeartbeatMissed)
+    }
 }
 
 /// An event from a client.

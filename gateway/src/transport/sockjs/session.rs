@@ -131,6 +131,10 @@ impl Session {
         if state.left + timeout > Instant::now() {
             return Absence::Soon;
         }
+        if let Some(exchange) = &mut state.exchange {
+            // Nobody is there to be told.
+            exchange.lose();
+        }
         finish(state);
         Absence::Over
     }
@@ -182,6 +186,12 @@ impl Drop for Turn<'_> {
 impl long_response::Source for Session {
     fn is_over(&self) -> bool {
         self.lock().exchange.is_none()
+    }
+
+    fn lost(&self) {
+        if let Some(exchange) = &mut self.lock().exchange {
+            exchange.lose();
+        }
     }
 }
 

@@ -14,8 +14,6 @@ use crate::transport::inside::{Close, Exchange, Message, Unheard};
 
 /// Messages taken from the exchange at a time.
 const BATCH: usize = 64;
-/// For a peer that is silent, or takes nothing.
-const SILENT: Close = Close::new(4408, "heartbeat missed");
 
 /// How an exchange's messages travel in those of a WebSocket.
 pub(in crate::transport) trait Framing: Send + 'static {
@@ -162,8 +160,13 @@ impl<F: Framing> Subprotocol for Carrier<F> {
         close
     }
 
-    fn lose(&mut self, _blocked: bool, _socket: &mut Socket) -> Close {
-        SILENT
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.exchange.poll_over(cx)
+    }
+
+    fn lose(&mut self, _blocked: bool, socket: &mut Socket) -> Close {
+        let close = self.exchange.lose();
+        self.end(close, socket)
     }
 
     fn ask(&mut self, socket: &mut Socket) {

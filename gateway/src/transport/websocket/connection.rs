@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::future::{Future as _, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -80,8 +81,19 @@ pub(in crate::transport) enum Heard<'a> {
 pub(in crate::transport) enum Ended {
     /// The socket takes nothing any more.
     Gone,
+    /// The same, since its peer has shown no sign of life for too long.
+    Lost,
     /// With this code and reason.
     Closed(Close),
+}
+
+impl Ended {
+    /// Of a socket that has failed so.
+    pub(in crate::transport) fn of(error: &io::Error) -> Self {
+        // The kernel gives up a peer that has taken nothing for as long as it may be
+        // silent.
+        if error.kind() == io::ErrorKind::TimedOut { Self::Lost } else { Self::Gone }
+    }
 }
 
 /// There is no room for bytes that are half sent.
@@ -157,7 +169,7 @@ impl<S: Subprotocol> Connection<S> {
             (Over::Ended(Ended::Gone), _) => return,
             (Over::Dismissed(farewell), _) | (Over::Ended(Ended::Closed(_)), Some(farewell)) => farewell,
             (Over::Ended(Ended::Closed(close)), None) => Farewell::Close(self.subprotocol.end(close, socket)),
-            (Over::Lost, farewell) => {
+            (Over::Lost | Over::Ended(Ended::Lost), farewell) => {
                 let ours = self.subprotocol.lose(blocked, socket);
                 farewell.unwrap_or(Farewell::Close(ours))
             }
@@ -175,7 +187,7 @@ impl<S: Subprotocol> Connection<S> {
             // written.
             let flushed = match self.socket.poll_flush(cx) {
                 Poll::Ready(Ok(())) => true,
-                Poll::Ready(Err(_)) => return Poll::Ready(Over::Ended(Ended::Gone)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Ended::of(&error).into()),
                 Poll::Pending => false,
             };
             let mut idle = true;
@@ -219,8 +231,10 @@ impl<S: Subprotocol> Connection<S> {
             return Poll::Pending;
         }
         let mut free = free.min(TURN - self.count);
-        let Ok(Some(mut bytes)) = ready!(self.socket.poll_read(cx)) else {
-            return Poll::Ready(Err(Over::Ended(Ended::Gone)));
+        let mut bytes = match ready!(self.socket.poll_read(cx)) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Poll::Ready(Err(Over::Ended(Ended::Gone))),
+            Err(error) => return Poll::Ready(Err(Ended::of(&error).into())),
         };
         self.heard = Instant::now();
         let (mut whole, mut result) = (true, Ok(()));
