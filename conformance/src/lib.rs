@@ -128,5 +128,6 @@ fn limits() -> Limits {
         attaches_at_once: 256,
         command_timeout: Duration::from_secs(60),
         overload_wait: Duration::from_secs(60),
+        overload_lateness: Duration::from_secs(60),
     }
 }

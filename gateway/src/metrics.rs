@@ -147,8 +147,11 @@ pub(crate) static RATE_LIMITED: Counter = Counter::new(
 pub(crate) static SHED: Counter = Counter::new(
     "switchboard.gateway.shed",
     "{command}",
-    "commands refused at the door because they would have waited for routers for too long",
-    &[Label { name: "class", values: &["write", "invite", "read"] }],
+    "commands refused at the door because they would have waited for too long, and where",
+    &[
+        Label { name: "class", values: &["write", "invite", "read"] },
+        Label { name: "bottleneck", values: &["routers", "gateway"] },
+    ],
 );
 pub(crate) static COMMAND_DURATION: Histogram = Histogram::new(
     "switchboard.gateway.command.duration",

@@ -65,8 +65,12 @@ impl Node {
             NodeIncarnation::new(&config.node).map_err(|rule| anyhow::anyhow!("--node: the name {rule}"))?;
         let tasks = Tasks::new("the gateway");
         let (tracker, stop) = (tasks.tracker().clone(), tasks.stop().clone());
-        let (timeout, overload_wait) = (config.limits.command_timeout, config.limits.overload_wait);
-        let link = LinkConfig { timeout, overload_wait, ..LinkConfig::default() };
+        let link = LinkConfig {
+            timeout: config.limits.command_timeout,
+            overload_wait: config.limits.overload_wait,
+            overload_lateness: config.limits.overload_lateness,
+            ..LinkConfig::default()
+        };
         let routers = Routers::new(link, &tracker, stop.clone());
         let alone = matches!(source, RouterSource::Local(_));
         match source {

@@ -103,6 +103,15 @@ pub struct LimitArgs {
     #[arg(long, env = "SWITCHBOARD_OVERLOAD_WAIT", default_value = "500ms", value_parser = duration::parse,
           value_name = "DURATION")]
     pub overload_wait: Duration,
+
+    /// How late this gateway's own clock may be.
+    ///
+    /// That is how long a command waits for this gateway's processor. While the clock is
+    /// later several times in a row, some commands are refused at once as `rate_limited`,
+    /// first of users who have something under way already. From 10ms to 10m.
+    #[arg(long, env = "SWITCHBOARD_OVERLOAD_LATENESS", default_value = "100ms", value_parser = duration::parse,
+          value_name = "DURATION")]
+    pub overload_lateness: Duration,
 }
 
 /// The checked bounds; the flags of the same names say what each is.
@@ -134,6 +143,8 @@ pub struct Limits {
     pub command_timeout: Duration,
     /// `--overload-wait`.
     pub overload_wait: Duration,
+    /// `--overload-lateness`.
+    pub overload_lateness: Duration,
 }
 
 impl LimitArgs {
@@ -161,6 +172,7 @@ impl LimitArgs {
             attaches_at_once: within("--attaches-at-once", self.attaches_at_once, 1, 65_536)?,
             command_timeout: between("--command-timeout", self.command_timeout, least, most)?,
             overload_wait: between("--overload-wait", self.overload_wait, least / 2, most)?,
+            overload_lateness: between("--overload-lateness", self.overload_lateness, least / 10, most)?,
         })
     }
 }

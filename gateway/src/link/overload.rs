@@ -7,11 +7,15 @@
 //! does not keep the others out. Nothing is refused while routers do not answer at
 //! all: then it is not known how long it takes (a failover, most often), and what
 //! waits is bounded by number and time.
+//!
+//! Where this node itself is slow, commands wait before that: see `turns`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use daemon::lock::{LEAF, Lock};
+
+use super::turns::Turns;
 
 /// Hot requests that wait are no overload if they are fewer, however slow routers are.
 const LEAST: usize = 256;
@@ -37,6 +41,26 @@ pub(super) struct Overload {
     speed: Lock<LEAF, Speed>,
     /// Hot requests that may wait at this moment.
     most: AtomicUsize,
+    turns: Turns,
+}
+
+/// Where commands would wait for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bottleneck {
+    /// Until a router has answered.
+    Routers,
+    /// Until this node's processor is free.
+    Gateway,
+}
+
+impl Bottleneck {
+    /// The word for metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Routers => "routers",
+            Self::Gateway => "gateway",
+        }
+    }
 }
 
 /// How fast routers have answered.
@@ -60,9 +84,10 @@ pub(super) struct Backlog {
 }
 
 impl Overload {
-    /// None, if commands may wait for so long.
-    pub(super) fn new(wait: Duration) -> Self {
+    /// None, if commands may wait for routers for so long, and the clock be so late.
+    pub(super) fn new(wait: Duration, lateness: Duration) -> Self {
         Self {
+            turns: Turns::new(lateness),
             wait,
             answered: AtomicU64::new(0),
             refused: AtomicBool::new(false),
@@ -76,9 +101,10 @@ impl Overload {
         self.answered.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The clock's tick, so long after the one before.
-    pub(super) fn tick(&self, backlog: Backlog, tick: Duration) {
+    /// The clock's tick, so long after the one before, and so late.
+    pub(super) fn tick(&self, backlog: Backlog, tick: Duration, late: Duration) {
         let answered = self.answered.swap(0, Ordering::Relaxed);
+        self.turns.tick(late, answered);
         let mut speed = self.speed.lock();
         speed.silent += tick;
         if answered == 0 && backlog.waiting > 0 {
@@ -94,7 +120,7 @@ impl Overload {
         // what refusing has brought about.
         let busy = self.refused.swap(false, Ordering::Relaxed) || backlog.waiting > fits;
         speed.calm = if busy { 0 } else { speed.calm + 1 };
-        let goes_on = self.is_on() && speed.calm < TICKS;
+        let goes_on = self.routers_are_late() && speed.calm < TICKS;
         drop(speed);
         let most = if begins || goes_on { fits } else { NO_OVERLOAD };
         let before = self.most.swap(most, Ordering::Relaxed);
@@ -117,22 +143,27 @@ impl Overload {
     pub(super) fn rest(&self) {
         *self.speed.lock() = Speed::default();
         self.most.store(NO_OVERLOAD, Ordering::Relaxed);
+        self.turns.rest();
     }
 
     /// Whether commands may be refused.
     pub(super) fn is_on(&self) -> bool {
+        self.routers_are_late() || self.turns.is_limited()
+    }
+
+    fn routers_are_late(&self) -> bool {
         self.most.load(Ordering::Relaxed) != NO_OVERLOAD
     }
 
     /// Whether one more command is refused, of a user who has so many requests under
-    /// way, while so many hot ones wait.
-    pub(super) fn refuses(&self, waiting: usize, own: usize) -> bool {
+    /// way, while so many hot ones wait; and where it would wait.
+    pub(super) fn refuses(&self, waiting: usize, own: usize) -> Option<Bottleneck> {
         let most = self.most.load(Ordering::Relaxed);
-        let refuses = waiting >= most || own > 0 && waiting >= most / 2;
-        if refuses {
+        if waiting >= most || own > 0 && waiting >= most / 2 {
             self.refused.store(true, Ordering::Relaxed);
+            return Some(Bottleneck::Routers);
         }
-        refuses
+        self.turns.refuses(own).then_some(Bottleneck::Gateway)
     }
 }
 
@@ -143,18 +174,23 @@ mod tests {
     const TICK: Duration = Duration::from_millis(100);
     const WAIT: Duration = Duration::from_millis(500);
 
+    /// Whether one more command of a user with so many under way is refused.
+    fn refuses(overload: &Overload, waiting: usize, own: usize) -> bool {
+        overload.refuses(waiting, own).is_some()
+    }
+
     /// Routers that answer `answered` in a tick, with `waiting` left.
     fn tick(overload: &Overload, answered: u64, waiting: usize, oldest_ms: u64) {
         overload.answered.store(answered, Ordering::Relaxed);
-        overload.tick(Backlog { waiting, oldest: Duration::from_millis(oldest_ms) }, TICK);
+        overload.tick(Backlog { waiting, oldest: Duration::from_millis(oldest_ms) }, TICK, Duration::ZERO);
     }
 
     #[test]
     fn what_is_answered_in_time_is_never_refused() {
-        let overload = Overload::new(WAIT);
+        let overload = Overload::new(WAIT, TICK);
         // Many at once, and each answered within the time.
         tick(&overload, 1_000, 4_900, 400);
-        assert!(!overload.is_on() && !overload.refuses(1_000_000, 9));
+        assert!(!overload.is_on() && !refuses(&overload, 1_000_000, 9));
         // More than that, but all of this moment.
         tick(&overload, 1_000, 50_000, 90);
         assert!(!overload.is_on());
@@ -165,15 +201,15 @@ mod tests {
 
     #[test]
     fn what_would_wait_too_long_is_refused_and_half_of_the_places_are_for_others() {
-        let overload = Overload::new(WAIT);
+        let overload = Overload::new(WAIT, TICK);
         tick(&overload, 1_000, 9_000, 150);
         assert!(overload.is_on());
         // 10,000 a second for half a second.
-        assert!(overload.refuses(5_000, 0) && overload.refuses(2_500, 1));
-        assert!(!overload.refuses(4_999, 0) && !overload.refuses(2_499, 7));
+        assert!(refuses(&overload, 5_000, 0) && refuses(&overload, 2_500, 1));
+        assert!(!refuses(&overload, 4_999, 0) && !refuses(&overload, 2_499, 7));
         // It goes on for as long as something is refused, and a second longer.
         tick(&overload, 1_000, 100, 30);
-        assert!(overload.refuses(5_000, 0));
+        assert!(refuses(&overload, 5_000, 0));
         (0..TICKS).for_each(|_| tick(&overload, 1_000, 100, 30));
         assert!(overload.is_on());
         tick(&overload, 1_000, 100, 30);
@@ -182,7 +218,7 @@ mod tests {
 
     #[test]
     fn while_nothing_is_answered_nothing_changes() {
-        let overload = Overload::new(WAIT);
+        let overload = Overload::new(WAIT, TICK);
         tick(&overload, 1_000, 100, 10);
         (0..50).for_each(|_| tick(&overload, 0, 90_000, 5_000));
         assert!(!overload.is_on(), "a failover is no overload");
@@ -194,11 +230,24 @@ mod tests {
 
     #[test]
     fn routers_are_as_fast_as_in_their_best_moment_of_late() {
-        let overload = Overload::new(WAIT);
+        let overload = Overload::new(WAIT, TICK);
         tick(&overload, 2_000, 0, 0);
         (0..TICKS - 1).for_each(|_| tick(&overload, 100, 8_000, 200));
         assert!(!overload.is_on());
         tick(&overload, 100, 8_000, 200);
         assert!(overload.is_on(), "that moment is a second ago");
+    }
+
+    #[test]
+    fn while_the_clock_is_late_this_node_is_the_bottleneck() {
+        let overload = Overload::new(WAIT, TICK);
+        for _ in 0..3 {
+            overload.answered.store(1_000, Ordering::Relaxed);
+            overload.tick(Backlog { waiting: 10, oldest: TICK }, TICK * 3, TICK * 2);
+        }
+        assert!(overload.is_on());
+        let refused: Vec<_> = (0..1_000).filter_map(|_| overload.refuses(10, 0)).collect();
+        assert_eq!(refused, [Bottleneck::Gateway; 300]);
+        assert_eq!(overload.refuses(100_000, 0), Some(Bottleneck::Gateway), "routers are not late");
     }
 }

@@ -19,7 +19,7 @@ use super::cost;
 use super::encoded::{EncodedRequest, RequestId};
 use super::lateness::Usual;
 use super::outbound::{Link, LinkId};
-use super::overload::Overload;
+use super::overload::{Bottleneck, Overload};
 use super::pending::{Again, Completion, Outcome, Pending, Unanswered};
 use crate::metrics::{COMMAND_DURATION, REPEATED};
 use crate::order;
@@ -47,6 +47,8 @@ pub struct LinkConfig {
     pub timeout: Duration,
     /// How long a client's command may wait; see `overload`.
     pub overload_wait: Duration,
+    /// How late the clock may be; see `turns`.
+    pub overload_lateness: Duration,
     /// After this a request without an answer is tried on another router, too.
     pub second_try: Duration,
     /// Requests without an answer at most, and their bytes. One more is `unavailable`
@@ -59,6 +61,7 @@ impl Default for LinkConfig {
         Self {
             timeout: Duration::from_secs(8),
             overload_wait: Duration::from_millis(500),
+            overload_lateness: Duration::from_millis(100),
             second_try: Duration::from_secs(2),
             unanswered: UNANSWERED,
         }
@@ -113,7 +116,7 @@ impl Routers {
                 cost: AtomicU64::new(0),
                 unanswered: Unanswered::default(),
                 usual: Usual::default(),
-                overload: Overload::new(config.overload_wait),
+                overload: Overload::new(config.overload_wait, config.overload_lateness),
                 asked: Notify::new(),
                 ended: Notify::new(),
                 broken: Notify::new(),
@@ -130,11 +133,11 @@ impl Routers {
     }
 
     /// Whether a client's command of this user is to be refused, since it would wait for
-    /// too long.
-    pub(crate) fn refuses(&self, user: &UserId) -> bool {
+    /// too long; and where.
+    pub(crate) fn refuses(&self, user: &UserId) -> Option<Bottleneck> {
         let shared = &self.shared;
         if !shared.overload.is_on() {
-            return false;
+            return None;
         }
         let (waiting, own) = shared.unanswered.waiting(hash_of(user.as_str()));
         shared.overload.refuses(waiting, own)
@@ -292,14 +295,14 @@ impl Routers {
         }
     }
 
-    /// Looks whether more is asked than routers do. What waits for a late router says
-    /// nothing about the others.
-    fn look_at_the_load(&self, now: Instant, tick: Duration) {
-        let late: SmallVec<[LinkId; 4]> =
+    /// Looks whether more is asked than routers do, or than this node does, whose clock
+    /// is so late. What waits for a late router says nothing about the others.
+    fn look_at_the_load(&self, now: Instant, tick: Duration, late: Duration) {
+        let late_links: SmallVec<[LinkId; 4]> =
             self.open().iter().filter(|link| link.punctuality.is_late()).map(|link| link.id).collect();
-        let backlog = self.shared.unanswered.backlog(now, |link| late.contains(&link));
+        let backlog = self.shared.unanswered.backlog(now, |link| late_links.contains(&link));
         // The first tick comes at once.
-        self.shared.overload.tick(backlog, tick.max(TICK));
+        self.shared.overload.tick(backlog, tick.max(TICK), late);
     }
 
     /// A stream has opened. Requests that waited are sent first.
@@ -373,10 +376,10 @@ impl Routers {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut before = Instant::now();
         loop {
-            tokio::select! {
+            let due = tokio::select! {
                 () = shutdown.cancelled() => break,
-                _ = ticks.tick() => {}
-            }
+                due = ticks.tick() => due,
+            };
             let now = Instant::now();
             for pending in self.shared.unanswered.expired(now) {
                 let repeated = pending.attempts > 0;
@@ -386,7 +389,7 @@ impl Routers {
                 };
                 (pending.completion)(Outcome { result: Err(failure), repeated });
             }
-            self.look_at_the_load(now, now - before);
+            self.look_at_the_load(now, now - before, now - due);
             self.widen(TICK);
             for link in self.open().iter() {
                 link.flush();
@@ -409,7 +412,7 @@ impl Routers {
                 }
             }
             before = now;
-            if self.pending() == 0 && self.late() == 0 {
+            if self.pending() == 0 && self.late() == 0 && !self.shared.overload.is_on() {
                 // There is nothing to look after: an idle node is not woken for it.
                 tokio::select! {
                     () = shutdown.cancelled() => break,

@@ -21,5 +21,6 @@ pub(crate) fn limits() -> Limits {
         attaches_at_once: 1,
         command_timeout: DEADLINE,
         overload_wait: DEADLINE,
+        overload_lateness: DEADLINE,
     }
 }

@@ -23,8 +23,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::table::{Decision, Table};
 use crate::config::RateLimitConfig;
-use crate::link::Routers;
 use crate::link::count::UserSpending;
+use crate::link::{Bottleneck, Routers};
 use crate::metrics::{RATE_LIMITED, SHED};
 use crate::protocol::failure::Failure;
 use proto::{Class, UserId};
@@ -41,10 +41,13 @@ pub struct RateLimits {
     shared: Arc<Shared>,
 }
 
+/// Says where a command of a user would wait for too long.
+type Overloaded = dyn Fn(&UserId) -> Option<Bottleneck> + Send + Sync;
+
 struct Shared {
     limits: RateLimitConfig,
-    /// Whether a command of this user would wait for too long at the moment.
-    overloaded: Box<dyn Fn(&UserId) -> bool + Send + Sync>,
+    /// Whether a command of this user would wait for too long at the moment, and where.
+    overloaded: Box<Overloaded>,
     table: Table,
     /// Notified when a user's spending must be reported now.
     urgent: Notify,
@@ -63,10 +66,10 @@ pub enum Admission {
 
 impl RateLimits {
     /// Without any user yet. `overloaded` says whether a command of a user would wait for
-    /// too long at the moment.
+    /// too long at the moment, and where.
     pub fn new(
         limits: RateLimitConfig,
-        overloaded: impl Fn(&UserId) -> bool + Send + Sync + 'static,
+        overloaded: impl Fn(&UserId) -> Option<Bottleneck> + Send + Sync + 'static,
     ) -> Self {
         let (table, overloaded) = (Table::new(limits), Box::new(overloaded));
         Self { shared: Arc::new(Shared { limits, overloaded, table, urgent: Notify::new() }) }
@@ -78,9 +81,9 @@ impl RateLimits {
         // Before it costs the user anything. What begins sessions has a line of its own,
         // and signals are cheap.
         let waits = matches!(class, Class::Write | Class::Invite | Class::Read);
-        if waits && (self.shared.overloaded)(payer.user) {
+        if waits && let Some(bottleneck) = (self.shared.overloaded)(payer.user) {
             let wait = LEAST_WAIT + rand::random_range(Duration::ZERO..LEAST_WAIT);
-            return Admission::Refused(shed(class, wait), Why::Overload);
+            return Admission::Refused(shed(class, bottleneck, wait), Why::Overload(bottleneck));
         }
         let class = payer.class(class);
         let Some(rate) = self.shared.limits.of(class) else { return Admission::Passes };
@@ -122,8 +125,8 @@ impl RateLimits {
         class: Class,
         (wait, why): (Duration, Why),
     ) -> Option<Failure> {
-        if why == Why::Overload {
-            return Some(shed(class, wait));
+        if let Why::Overload(bottleneck) = why {
+            return Some(shed(class, bottleneck, wait));
         }
         let class = payer.class(class);
         Some(self.refuse(class, self.shared.limits.of(class)?, wait))
@@ -168,8 +171,8 @@ impl RateLimits {
 }
 
 /// The refusal of a command that would wait for too long.
-fn shed(class: Class, wait: Duration) -> Failure {
-    SHED.add(&[class.as_str()], 1);
+fn shed(class: Class, bottleneck: Bottleneck, wait: Duration) -> Failure {
+    SHED.add(&[class.as_str(), bottleneck.as_str()], 1);
     Failure::rate_limited("more is asked at the moment than can be done in time", milliseconds(wait))
 }
 

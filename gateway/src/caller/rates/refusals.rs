@@ -8,13 +8,15 @@ use tokio::time::Instant;
 
 use proto::Class;
 
+use crate::link::Bottleneck;
+
 /// Why a command was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     /// Its user did too much of its class.
     Rate,
-    /// It would wait for too long, whoever asks.
-    Overload,
+    /// It would wait for too long there, whoever asks.
+    Overload(Bottleneck),
 }
 
 /// The classes with a refusal, until when it lasts, and why.

@@ -29,7 +29,7 @@ struct Cluster {
 
 impl Cluster {
     fn new(limits: RateLimitConfig, gateways: usize) -> Self {
-        let gateways = (0..gateways).map(|_| RateLimits::new(limits, |_| false)).collect();
+        let gateways = (0..gateways).map(|_| RateLimits::new(limits, |_| None)).collect();
         Self { gateways, counted: Default::default(), requests: 0, away: false }
     }
 
@@ -223,12 +223,14 @@ fn what_was_under_way_behind_a_refusal_waits_with_it() {
 async fn what_would_wait_too_long_is_refused_and_so_is_what_comes_behind_it() {
     let overloaded = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
     let seen = overloaded.clone();
-    let rates = RateLimits::new(SLOW, move |_| seen.load(std::sync::atomic::Ordering::Relaxed));
+    let rates = RateLimits::new(SLOW, move |_| {
+        seen.load(std::sync::atomic::Ordering::Relaxed).then_some(Bottleneck::Gateway)
+    });
     let alice = user("alice");
     let payer = Payer { user: &alice, service: false };
     let Admission::Refused(failure, why) = rates.admit(payer, Class::Write, 1) else { panic!("it passes") };
     let wait = failure.retry_after_ms.unwrap();
-    assert_eq!((failure.code, why), (ErrorCode::RateLimited, Why::Overload));
+    assert_eq!((failure.code, why), (ErrorCode::RateLimited, Why::Overload(Bottleneck::Gateway)));
     assert!((1_000..2_000).contains(&wait), "{wait}");
     assert!(matches!(rates.admit(payer, Class::Attach, 1), Admission::Passes), "a session has its own line");
     let (mut refusals, now) = (Refusals::default(), Instant::now());
