@@ -61,10 +61,12 @@ async fn ask_too_much(options: &Overload) -> Result<()> {
     many_sockets()?;
     let binaries = options.programs.binaries().await?;
     let spawn = options.spawn;
-    let running = versus::switchboard_on(&binaries, spawn.gateways, spawn.routers, "").await?;
-    let table = overload::run(&running.servers, &options.plan()).await?;
+    let start = async || versus::switchboard_on(&binaries, spawn.gateways, spawn.routers, "").await;
+    let table = overload::run(start, &options.plan()).await?;
     print!("{table}");
-    options.record.as_deref().map_or(Ok(()), |page| table.record(page))
+    options.record.as_deref().map_or(Ok(()), |page| table.record(page))?;
+    ensure!(table.is_clean(), "a promise was broken");
+    Ok(())
 }
 
 /// One run from its servers' start to their end.

@@ -26,6 +26,8 @@ pub struct Summary {
     pub users: usize,
     /// Seconds that were measured, without warm-up.
     pub seconds: f64,
+    /// Seconds from then until all that was under way had arrived.
+    pub settled: f64,
     /// The messages and what became of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages: Option<Messages>,

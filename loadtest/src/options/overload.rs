@@ -37,6 +37,22 @@ pub(crate) struct Overload {
     #[arg(long, default_value_t = 10)]
     part: u64,
 
+    /// Users who return at once.
+    #[arg(long, default_value_t = 10_000)]
+    returning: usize,
+
+    /// Messages that have come for each of them meanwhile.
+    #[arg(long, default_value_t = 50)]
+    missed: usize,
+
+    /// Readers who are too slow, twenty in each group.
+    #[arg(long, default_value_t = 1_000)]
+    slow: usize,
+
+    /// Seconds of that.
+    #[arg(long, default_value_t = 90)]
+    slow_seconds: u64,
+
     /// The page that gets the table.
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
@@ -50,6 +66,10 @@ impl Overload {
             times: self.times,
             overload: Duration::from_secs(self.seconds),
             part: Duration::from_secs(self.part),
+            returning: self.returning,
+            missed: self.missed,
+            slow: self.slow,
+            slow_for: Duration::from_secs(self.slow_seconds),
         }
     }
 }

@@ -1,24 +1,28 @@
 //! What becomes of a cluster that is asked for many times what it can do: how soon
 //! what is refused is refused, how long what is let in takes, what the others feel
-//! of it, what memory it takes, and when it is over.
+//! of it, what memory it takes, and when it is over. Then of everybody who returns at
+//! once, and of readers who are too slow for what is written to them.
 //!
 //! In reading order: [`Plan`], [`run`] (the course), `caller` (one connection that
-//! asks), [`table`] (what is said at the end).
+//! asks), `crowds` (who return, who are slow), `watch` (memory), [`table`] (what is said
+//! at the end).
 
 mod caller;
+mod crowds;
 pub mod table;
+mod watch;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use testbed::Memory;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use self::caller::{Asked, Caller, Pace};
-use self::table::{Figures, Table};
+use self::table::{Figures, Table, TooMuch};
 use crate::client::{Account, Client, Transport};
+use crate::versus::Running;
 use crate::workload::Servers;
 
 /// Messages of one quiet user in a second.
@@ -29,8 +33,6 @@ const FULL_SPEED: usize = 64;
 /// them write.
 const MEMBERS: usize = 50;
 const WRITERS: usize = 8;
-/// Between two looks at the memory.
-const LOOK: Duration = Duration::from_millis(500);
 /// Commands that each has under way where it is looked how much can be done.
 const SUSTAINED: usize = 4;
 
@@ -47,13 +49,29 @@ pub struct Plan {
     pub overload: Duration,
     /// Seconds of each other part.
     pub part: Duration,
+    /// Users who return at once.
+    pub returning: usize,
+    /// Messages that have come for each of them meanwhile.
+    pub missed: usize,
+    /// Readers who are too slow.
+    pub slow: usize,
+    /// How long they are.
+    pub slow_for: Duration,
 }
 
-/// Runs all parts, one after the other.
-pub async fn run(servers: &Servers, plan: &Plan) -> Result<Table> {
+/// Runs all parts, one after the other: who ask for too much, who return, and who are
+/// slow, each at servers of their own.
+pub async fn run(start: impl AsyncFn() -> Result<Running>, plan: &Plan) -> Result<Table> {
     ensure!(plan.users >= 2 && plan.quiet >= 2, "there must be two users of each kind");
+    let asked = asked_for_too_much(&start().await?.servers, plan).await?;
+    let returning = crowds::returning(&start().await?.servers, plan).await?;
+    let slow = crowds::slow(&start().await?.servers, plan).await?;
+    Ok(Table { plan: plan.clone(), asked, returning, slow })
+}
+
+async fn asked_for_too_much(servers: &Servers, plan: &Plan) -> Result<TooMuch> {
     let stage = Stage { servers, plan };
-    let before = stage.memory()?;
+    let before = watch::memory(servers)?;
     let alone = stage.with(plan.part, Vec::new()).await?;
     let user = stage.crowd(0..1, |_| Pace::AtOnce(FULL_SPEED), plan.part)?;
     let user = stage.with(plan.part, user).await?;
@@ -67,8 +85,9 @@ pub async fn run(servers: &Servers, plan: &Plan) -> Result<Table> {
     let every = Duration::from_secs_f64(plan.users as f64 / (rate * plan.times));
     let crowd = stage.crowd(0..plan.users, |_| Pace::Every(every), plan.overload)?;
     let overload = stage.with(plan.overload, crowd).await?;
-    Ok(Table {
-        plan: plan.clone(),
+    let names = servers.processes.iter().map(|process| process.name.clone());
+    let memory = names.zip(before).zip(overload.memory).map(|((name, from), to)| (name, from, to)).collect();
+    Ok(TooMuch {
         rate,
         alone: Figures::of(&alone.quiet),
         user: Figures::of(&user.quiet),
@@ -76,7 +95,7 @@ pub async fn run(servers: &Servers, plan: &Plan) -> Result<Table> {
         overload: Figures::of(&overload.quiet),
         crowd: Figures::of(&overload.crowd),
         recovered: overload.recovered,
-        memory: before.into_iter().zip(overload.memory).map(|((name, from), to)| (name, from, to)).collect(),
+        memory,
     })
 }
 
@@ -102,8 +121,8 @@ const LATE: Duration = Duration::from_millis(100);
 impl Stage<'_> {
     /// Quiet users beside this crowd, which asks for so long, and then alone.
     async fn with(&self, lasts: Duration, crowd: Vec<Caller>) -> Result<Part> {
-        let (begun, plan) = (Instant::now(), self.plan);
-        let end = begun + lasts;
+        let plan = self.plan;
+        let end = Instant::now() + lasts;
         let every = Duration::from_secs_f64(1.0 / QUIET_RATE);
         let quiet = (0..plan.quiet)
             .map(|user| {
@@ -115,23 +134,12 @@ impl Stage<'_> {
                 )
             })
             .collect::<Result<Vec<_>>>()?;
-        let mut most = vec![0; self.servers.processes.len()];
-        let looking = async {
-            let mut at = begun;
-            while at < end {
-                at += LOOK;
-                sleep_until(at).await;
-                for (most, (_, now)) in most.iter_mut().zip(self.memory()?) {
-                    *most = now.max(*most);
-                }
-            }
-            anyhow::Ok(())
-        };
-        let (quiet, crowd, ()) = tokio::try_join!(all(quiet), all(crowd), looking)?;
+        let asking = async { tokio::try_join!(all(quiet), all(crowd)) };
+        let ((quiet, crowd), memory) = watch::beside(self.servers, asking).await?;
         let bad = quiet.sent.iter().filter(|(_, took)| *took > LATE).chain(&quiet.refused);
         let bad = bad.map(|(at, took)| *at + *took).chain(quiet.lost.iter().copied());
         let recovered = bad.max().map_or(Duration::ZERO, |last| last.saturating_duration_since(end));
-        Ok(Part { quiet: quiet.before(end), crowd, recovered, memory: most })
+        Ok(Part { quiet: quiet.before(end), crowd, recovered, memory })
     }
 
     /// Users of the crowd, each of whom writes to another one.
@@ -174,14 +182,6 @@ impl Stage<'_> {
         let gateways = &self.servers.gateways;
         let gateway = &gateways[number % gateways.len()];
         Account::new(gateway, &self.servers.issuer.token(user), "d1")
-    }
-
-    /// Of each process: its name and resident bytes.
-    fn memory(&self) -> Result<Vec<(String, u64)>> {
-        let one = |process: &crate::workload::ServerProcess| {
-            Ok((process.name.clone(), Memory::of(process.pid)?.resident))
-        };
-        self.servers.processes.iter().map(one).collect()
     }
 }
 

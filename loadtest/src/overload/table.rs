@@ -9,13 +9,23 @@ use tokio::time::Instant;
 
 use super::Plan;
 use super::caller::Asked;
+use super::crowds::{GatewayMemory, Returning, Slow};
 use crate::capacity::page::put;
 use crate::results::{self, Machine};
+use crate::summary::{Messages, Returns};
 
 /// Everything.
 #[derive(Debug)]
 pub struct Table {
     pub(super) plan: Plan,
+    pub(super) asked: TooMuch,
+    pub(super) returning: Returning,
+    pub(super) slow: Slow,
+}
+
+/// What asking for too much has shown.
+#[derive(Debug)]
+pub(super) struct TooMuch {
     /// Messages a second that can be done.
     pub(super) rate: f64,
     /// What became of quiet users' commands: with nobody else; beside one user, one
@@ -75,6 +85,11 @@ impl Figures {
 }
 
 impl Table {
+    /// Whether nothing was lost, repeated or out of order.
+    pub fn is_clean(&self) -> bool {
+        self.returning.violations.is_empty() && self.slow.violations.is_empty()
+    }
+
     /// Puts it into a page, in place of the one that is there.
     pub fn record(&self, page: &Path) -> Result<()> {
         let text = std::fs::read_to_string(page).with_context(|| page.display().to_string())?;
@@ -90,10 +105,16 @@ impl fmt::Display for Table {
         writeln!(
             f,
             "{users} users ask for {times} times what can be done ({:.0} messages a second), for {} s;",
-            self.rate,
+            self.asked.rate,
             overload.as_secs()
         )?;
         writeln!(f, "{quiet} quiet users write four messages a second each.\n")?;
+        write!(f, "{}\n{}\n{}", self.asked, self.returning, self.slow)
+    }
+}
+
+impl fmt::Display for TooMuch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
             "| who | sent | p50 | p99 | max | refused | p50 | p99 | max | of those `unavailable` | without an answer | connections ended |"
@@ -130,6 +151,50 @@ impl fmt::Display for Table {
         }
         Ok(())
     }
+}
+
+impl fmt::Display for Returning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Returns { users, backlog, retries, back, caught_up, .. } = &self.returns;
+        writeln!(f, "{users} users return at once, and {backlog} messages wait for each.\n")?;
+        writeln!(f, "| | |\n| --- | ---: |")?;
+        writeln!(f, "| half are back, all are back | {:.1} s, {:.1} s |", back.p50 / 1e3, back.max / 1e3)?;
+        let (half, all) = (caught_up.p50 / 1e3, caught_up.max / 1e3);
+        writeln!(f, "| half have everything, all have everything | {half:.1} s, {all:.1} s |")?;
+        writeln!(f, "| tries beyond the first | {retries} |")?;
+        judged(f, &self.messages, &self.violations, self.memory)
+    }
+}
+
+impl fmt::Display for Slow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Slow { alone, beside, messages, caught_up, .. } = self;
+        writeln!(f, "Readers take a frame of some 1,200 bytes in four seconds, and sixteen come.\n")?;
+        writeln!(f, "| | |\n| --- | ---: |")?;
+        writeln!(
+            f,
+            "| the others' messages when nobody is slow: p50, p99 | {:.1} ms, {:.1} ms |",
+            alone.p50, alone.p99
+        )?;
+        writeln!(f, "| the same beside the slow ones | {:.1} ms, {:.1} ms |", beside.p50, beside.p99)?;
+        writeln!(f, "| connections of slow readers that were ended | {} |", messages.reconnects)?;
+        writeln!(f, "| all have everything after they read quickly again | {caught_up:.1} s |")?;
+        judged(f, messages, &self.violations, self.memory)
+    }
+}
+
+/// What the history says, and what it has cost.
+fn judged(
+    f: &mut fmt::Formatter<'_>,
+    messages: &Messages,
+    violations: &[String],
+    GatewayMemory { before, most }: GatewayMemory,
+) -> fmt::Result {
+    let Messages { acknowledged, missing, repeated, reordered, .. } = messages;
+    writeln!(f, "| messages acknowledged | {acknowledged} |")?;
+    writeln!(f, "| lost, repeated, out of order | {missing}, {repeated}, {reordered} |")?;
+    writeln!(f, "| all gateways, MiB before and at most | {}, {} |", before >> 20, most >> 20)?;
+    violations.iter().try_for_each(|violation| writeln!(f, "\nBROKEN: {violation}"))
 }
 
 struct Millis(Duration);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -39,7 +39,7 @@ pub async fn run(servers: &Servers, settings: &Settings) -> Result<Summary> {
 }
 
 /// Everybody in their groups. `habits` of a user, given how long it is from
-/// one message for it to the next, are added to what all do.
+/// one message for it to the next, are added to what all do. Who rests only reads.
 pub(super) async fn stage(
     servers: &Servers,
     settings: &Settings,
@@ -49,13 +49,16 @@ pub(super) async fn stage(
     let count = settings.users / size * size;
     // To a member comes what its group gets.
     let hears_every = settings.every(count).div_f64(size as f64);
-    let seats = (0..count).map(|user| {
+    let seat = |user: usize| {
         let slow = habits(user, hears_every).rests.is_some();
         // Others have channels that anybody writes to, and no groups.
         let channel = (servers.kind != Kind::Switchboard).then(|| channel_name(user / size));
-        (user, user_name(user), Seat { slow, channel, ..Seat::default() })
-    });
+        Seat { slow, channel, ..Seat::default() }
+    };
+    let seats = (0..count).map(|user| (user, user_name(user), seat(user)));
     let lines = servers.connect_all(settings, seats.collect()).await?;
+    let writers = (0..count).filter(|user| habits(*user, hears_every).rests.is_none()).count();
+    ensure!(writers > 0, "somebody must write");
     let history = History::bounded();
     let members: Vec<Vec<usize>> =
         (0..count).step_by(size).map(|first| (first..first + size).collect()).collect();
@@ -66,9 +69,10 @@ pub(super) async fn stage(
     let mut stage = Stage::new(servers, settings, history, count);
     let mut random = StdRng::seed_from_u64(settings.seed);
     for (user, line) in lines.into_iter().enumerate() {
-        let every = settings.every(count);
-        let writes = Writes {
-            first: stage.tally.start + every.mul_f64(random.random::<f64>()),
+        let every = settings.every(writers);
+        let start = stage.tally.start;
+        let writes = |first: f64| Writes {
+            first: start + every.mul_f64(first),
             every,
             usual: vec![groups[user / size].target_of(servers.kind, user)],
             other_share: 0.0,
@@ -77,7 +81,9 @@ pub(super) async fn stage(
         };
         let acknowledges = servers.kind == Kind::Switchboard;
         let habits = Habits { acknowledges, ..habits(user, hears_every) };
-        stage.enter(line, Plan { writes: Some(writes), habits, ..Plan::new(user_name(user), user) });
+        let first = random.random::<f64>();
+        let writes = habits.rests.is_none().then(|| writes(first));
+        stage.enter(line, Plan { seat: seat(user), writes, habits, ..Plan::new(user_name(user), user) });
     }
     Ok(stage)
 }

@@ -1,6 +1,7 @@
-//! Groups in which one reader in a hundred is too slow for what comes: the
-//! others' latencies are measured, and the slow ones must have it all in the
-//! end.
+//! Groups in which some readers are too slow for what comes: the others' latencies
+//! are measured, and the slow ones must have it all in the end.
+
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
@@ -14,12 +15,37 @@ const ONE_IN: usize = 100;
 
 /// Runs it and judges it.
 pub async fn run(servers: &Servers, settings: &Settings) -> Result<Summary> {
-    ensure!(servers.kind == Kind::Switchboard, "{} has nothing for slow readers", servers.kind.name());
     let one_in = ONE_IN.min(settings.users / settings.members * settings.members).max(1);
-    let stage = groups::stage(servers, settings, |user, hears_every| Habits {
+    play(servers, settings, |user, hears_every| Habits {
         // Twice as long as it would take to keep up.
         rests: (user % one_in == one_in - 1).then_some(hears_every * 2),
         ..Habits::default()
-    });
-    stage.await?.play("slow").await
+    })
+    .await
+}
+
+/// Of each group so many members take one frame in such a time. When a gateway ends
+/// their connections they come back.
+pub async fn run_many(
+    servers: &Servers,
+    settings: &Settings,
+    slow: usize,
+    rests: Duration,
+) -> Result<Summary> {
+    let is_slow = |user: usize| user % settings.members < slow;
+    play(servers, settings, |user, _| Habits {
+        rests: is_slow(user).then_some(rests),
+        insists: is_slow(user),
+        ..Habits::default()
+    })
+    .await
+}
+
+async fn play(
+    servers: &Servers,
+    settings: &Settings,
+    habits: impl Fn(usize, Duration) -> Habits,
+) -> Result<Summary> {
+    ensure!(servers.kind == Kind::Switchboard, "{} has nothing for slow readers", servers.kind.name());
+    groups::stage(servers, settings, habits).await?.play("slow").await
 }

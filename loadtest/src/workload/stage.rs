@@ -80,9 +80,10 @@ impl Stage {
             () = settle(&tally) => {}
             ended = tasks.join_next() => bail!(why(ended)),
         }
+        let settled = tally.measure_to.elapsed().as_secs_f64();
         tally.stop.cancel();
         tasks.join_all().await.into_iter().collect::<Result<()>>()?;
-        let mut summary = judge(scenario, users, &tally, measured);
+        let mut summary = Summary { settled, ..judge(scenario, users, &tally, measured) };
         if !summary.violations.is_empty() && tally.servers.kind == Kind::Switchboard {
             let report = tally.history.check(Allowed::default());
             summary.violations.extend(witness::testify(&tally.servers, &report.violations).await);
