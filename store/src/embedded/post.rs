@@ -245,6 +245,7 @@ impl Posting<'_, '_> {
         let member = MemberRow {
             user: user.to_string(),
             since: row.head,
+            delivered: row.head,
             read: row.head,
             order: row.joined,
             ..Default::default()

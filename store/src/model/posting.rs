@@ -130,8 +130,9 @@ pub enum PostResult {
         time: Time,
         /// Whether it is a repeat: then the first body stays.
         duplicate: bool,
-        /// Where it is in the inbox of `by`; `None` for a duplicate, and for
-        /// who is no member any more.
+        /// Where it is in the inbox of `by`, who may have left the group with
+        /// it. `None` for a duplicate, and where another router has filed it
+        /// and something of the conversation behind it.
         position: Option<OwnPosition>,
     },
     /// There is no such conversation, or `by` is not a member.

@@ -164,7 +164,7 @@ impl Fuzz {
 }
 
 /// Polls a call so often, then drops it. Its result, if there is one by then.
-async fn cut<T, E>(
+pub(super) async fn cut<T, E>(
     mut call: Pin<Box<dyn Future<Output = Result<T, E>> + Send + '_>>,
     mut polls: usize,
 ) -> Option<T> {

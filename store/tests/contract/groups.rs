@@ -17,6 +17,7 @@ for_every_store![
     a_change_of_two_entries_files_both_in_order,
     a_joiner_sees_what_comes_after_joining,
     the_removed_member_gets_the_removal_as_the_last,
+    who_leaves_is_answered_where_the_leaving_is,
     adding_a_member_again_changes_nothing_for_it,
     who_comes_back_starts_at_the_coming_back,
     a_group_without_members_is_gone,
@@ -221,6 +222,15 @@ async fn the_removed_member_gets_the_removal_as_the_last(kind: Kind) {
     assert_eq!(stores.inbox(&alice).await.len(), 4);
     let query = HistoryQuery { user: bob, conversation: group, range: HistoryRange::Newest, limit: 10 };
     assert_eq!(stores.one.history(query).await.unwrap(), None);
+}
+
+async fn who_leaves_is_answered_where_the_leaving_is(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    let group = stores.group(&[&alice, &bob]).await;
+    let done = stores.change(&bob, &group, remove(&[&bob])).await;
+    let last = stores.inbox(&bob).await.pop().unwrap();
+    assert_eq!(done.position.unwrap().position, last.position);
 }
 
 async fn adding_a_member_again_changes_nothing_for_it(kind: Kind) {

@@ -80,7 +80,12 @@ pub struct Stores {
     pub bus: Arc<dyn Bus>,
     /// Part of every id, so that tests may share a server.
     tag: String,
+    /// What both routers were opened with; nothing for the embedded store.
+    routers: Option<Config>,
+    /// Ends the routers.
     shutdown: CancellationToken,
+    /// Ends the bus.
+    deaf: CancellationToken,
     /// What must live as long as the store.
     _kept: Box<dyn Any + Send + Sync>,
 }
@@ -104,7 +109,9 @@ impl Kind {
                     one: store.clone(),
                     two: store.clone(),
                     bus: store,
+                    routers: None,
                     tag,
+                    deaf: shutdown.clone(),
                     shutdown,
                     _kept: Box::new(folder),
                 }
@@ -160,30 +167,45 @@ async fn cluster() -> &'static RedisCluster {
 }
 
 async fn redis(url: String, bounds: Bounds, tag: String, shutdown: CancellationToken) -> Stores {
-    let config = || {
-        let mut config = Config::new(Url::Redis(url.parse().unwrap()));
-        config.bounds = bounds;
-        config.timeout = Duration::from_secs(30);
-        config
-    };
-    let tasks = TaskTracker::new();
+    let mut config = Config::new(Url::Redis(url.parse().unwrap()));
+    config.bounds = bounds;
+    config.timeout = Duration::from_secs(30);
+    let (tasks, deaf) = (TaskTracker::new(), CancellationToken::new());
     Stores {
-        one: store::open(config(), &tasks, shutdown.clone()).await.unwrap(),
-        two: store::open(config(), &tasks, shutdown.clone()).await.unwrap(),
-        bus: store::open_bus(&config(), &tasks, shutdown.clone()).unwrap(),
+        one: store::open(router(&config), &tasks, shutdown.clone()).await.unwrap(),
+        two: store::open(router(&config), &tasks, shutdown.clone()).await.unwrap(),
+        bus: store::open_bus(&config, &tasks, deaf.clone()).unwrap(),
+        routers: Some(config),
         tag,
         shutdown,
+        deaf,
         _kept: Box::new(()),
     }
+}
+
+/// Of one more router: each numbers its envelopes by itself.
+fn router(config: &Config) -> Config {
+    Config { origin: format!("{:016x}", rand::random::<u64>()), ..config.clone() }
 }
 
 impl Drop for Stores {
     fn drop(&mut self) {
         self.shutdown.cancel();
+        self.deaf.cancel();
     }
 }
 
 impl Stores {
+    /// Starts both routers of Redis anew.
+    pub async fn restart_routers(&mut self) {
+        let Some(config) = &self.routers else { return };
+        self.shutdown.cancel();
+        self.shutdown = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        self.one = store::open(router(config), &tasks, self.shutdown.clone()).await.unwrap();
+        self.two = store::open(router(config), &tasks, self.shutdown.clone()).await.unwrap();
+    }
+
     /// A user that no other test knows.
     pub fn user(&self, name: &str) -> UserId {
         UserId::parse(&format!("{name}-{}", self.tag)).unwrap()

@@ -2,7 +2,7 @@
 
 use proto::{ConversationId, Cursor, Fingerprint, Position, Seq, UserId};
 use store::Bounds;
-use store::model::{Acknowledge, AcknowledgeResult, Mark, MarkKind, MarkResult, Member, StartPoint};
+use store::model::{Acknowledge, AcknowledgeResult, Change, Mark, MarkKind, MarkResult, Member, StartPoint};
 
 use super::harness::{Kind, Stores, for_every_store, message};
 
@@ -12,6 +12,7 @@ for_every_store![
     only_members_have_marks,
     sending_is_reading,
     reading_is_having_been_delivered,
+    who_comes_back_has_no_marks_before_the_coming_back,
     acknowledging_sets_the_delivered_marks_once,
     acknowledging_names_the_newest_of_each_conversation,
     acknowledging_no_place_is_said_to_be_so,
@@ -105,6 +106,20 @@ async fn reading_is_having_been_delivered(kind: Kind) {
     assert_eq!(marks(&alice).await, (Seq(3), Seq(3)));
     stores.send(&bob, &alice, "four").await;
     assert_eq!(marks(&bob).await, (Seq(4), Seq(4)));
+}
+
+async fn who_comes_back_has_no_marks_before_the_coming_back(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    let group = stores.group(&[&alice, &bob]).await;
+    stores.done(message(&alice, &group, "one")).await;
+    stores.change(&alice, &group, Change { remove: vec![bob.clone()], ..Default::default() }).await;
+    stores.change(&alice, &group, Change { add: vec![bob.clone()], ..Default::default() }).await;
+    stores.done(message(&alice, &group, "two")).await;
+    for which in [MarkKind::Delivered, MarkKind::Read] {
+        assert_eq!(mark(&stores, &bob, &group, which, 1).await, MarkResult::Unchanged);
+        assert_eq!(mark(&stores, &bob, &group, which, 2).await, MarkResult::Advanced);
+    }
 }
 
 async fn acknowledging_sets_the_delivered_marks_once(kind: Kind) {

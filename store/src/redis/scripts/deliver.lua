@@ -60,7 +60,8 @@ local function mark_in_group(tag, conversation, named)
   for n, seq in ipairs(seqs) do
     local old, wanted = seq_of(r[n + 4]), seq + 0
     if old > head then old = 0 end
-    local advances = wanted > old and wanted <= head and since_of(members, sub(fields[n + 4], 3))
+    local since = since_of(members, sub(fields[n + 4], 3))
+    local advances = since and wanted > since and wanted > old and wanted <= head
     if advances then set[#set + 1], set[#set + 2] = fields[n + 4], seq end
     done[n] = advances and '1' or '0'
   end

@@ -30,7 +30,7 @@ local function judge(tag, conversation, user, kind, seq, least, group)
   if group then
     local since = since_of(members, user)
     if not since then return 'no', '' end
-    if kind == 'r' and since > least then least = since end
+    if since > least then least = since end
   end
   local head = (tonumber(r[1]) or 0) + call('LLEN', tag .. 'l:' .. conversation)
   if head == 0 and not group then return 'no', '' end
