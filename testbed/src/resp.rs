@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -136,19 +136,35 @@ fn encode(words: &[&[u8]]) -> Vec<u8> {
 
 /// Sends one command over a new connection and reads its answer.
 pub async fn command(port: u16, words: &[&[u8]], limit: Duration) -> Result<Reply> {
-    ensure!(!words.is_empty(), "a command has at least one word");
+    let mut replies = exchange(port, encode(words), 1, limit).await?;
+    replies.pop().context("one reply")
+}
+
+/// Sends commands over a new connection, without waiting for one another, and reads an
+/// answer to each.
+pub async fn commands(port: u16, commands: &[Vec<Vec<u8>>], limit: Duration) -> Result<Vec<Reply>> {
+    let words = |command: &Vec<Vec<u8>>| encode(&command.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    exchange(port, commands.iter().flat_map(words).collect(), commands.len(), limit).await
+}
+
+async fn exchange(port: u16, commands: Vec<u8>, count: usize, limit: Duration) -> Result<Vec<Reply>> {
     let exchange = async {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-        stream.write_all(&encode(words)).await?;
-        let mut input = Vec::new();
-        loop {
-            if let Some((reply, _)) = parse(&input)? {
-                return Ok(reply);
+        let (mut read, mut write) = TcpStream::connect(("127.0.0.1", port)).await?.into_split();
+        let (mut input, mut replies) = (Vec::new(), Vec::with_capacity(count));
+        let written = async { write.write_all(&commands).await.map_err(anyhow::Error::from) };
+        let taken = async {
+            while replies.len() < count {
+                if let Some((reply, length)) = parse(&input)? {
+                    input.drain(..length);
+                    replies.push(reply);
+                } else if read.read_buf(&mut input).await? == 0 {
+                    bail!("redis on port {port} closed the connection");
+                }
             }
-            if stream.read_buf(&mut input).await? == 0 {
-                bail!("redis on port {port} closed the connection");
-            }
-        }
+            Ok(())
+        };
+        tokio::try_join!(written, taken)?;
+        Ok(replies)
     };
     match timeout(limit, exchange).await {
         Ok(result) => result,

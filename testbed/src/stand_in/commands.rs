@@ -42,10 +42,10 @@ fn scored(all: Vec<(&Text, f64)>, with_scores: bool) -> Reply {
 }
 
 fn integer(text: &[u8]) -> Result<i64, String> {
-    let parsed = std::str::from_utf8(text).ok().filter(|digits| !digits.starts_with('+'));
-    parsed
-        .and_then(|digits| digits.parse().ok())
-        .ok_or_else(|| "ERR value is not an integer or out of range".to_owned())
+    let digits = std::str::from_utf8(text).ok();
+    let parsed =
+        digits.and_then(|digits| digits.parse().ok().filter(|number: &i64| number.to_string() == digits));
+    parsed.ok_or_else(|| "ERR value is not an integer or out of range".to_owned())
 }
 
 /// The elements from one index to another, both inclusive, and from the end if
@@ -166,14 +166,17 @@ impl Database {
     fn about_list(&mut self, name: &str, key: &Text, rest: &[Text]) -> Option<Answer> {
         Some(match (name, rest) {
             ("LLEN", []) => self.read(key, |list: &List| count(list.len())),
-            ("LINDEX", [index]) => integer(index).and_then(|index| {
-                self.read(key, |list: &List| {
+            // As Redis does: it looks at the index when it has found the list.
+            ("LINDEX", [_]) if !self.exists(key) => Ok(Reply::Nil),
+            ("LINDEX", [index]) => self
+                .read(key, |list: &List| {
+                    let index = integer(index)?;
                     let found = range(list.len(), index, index).next();
                     // An index before the first element is none.
                     let length = i64::try_from(list.len()).unwrap_or(i64::MAX);
-                    bulk(found.filter(|_| index >= -length).and_then(|at| list.get(at)))
+                    Ok(bulk(found.filter(|_| index >= -length).and_then(|at| list.get(at))))
                 })
-            }),
+                .and_then(|found| found),
             ("LRANGE", [from, to]) => integer(from).and_then(|from| {
                 let to = integer(to)?;
                 self.read(key, |list: &List| texts(list.range(range(list.len(), from, to))))?
