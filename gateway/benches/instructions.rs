@@ -70,7 +70,7 @@ fn frames() -> Vec<Piece> {
     let receipt = || {
         let kind = wire::receipt::Kind::Read.into();
         let receipt = wire::Receipt { conversation: "alice~bob".into(), user: "bob".into(), kind, seq: 5 };
-        Frame::Receipt(Arc::new(receipt))
+        Frame::Receipt(Arc::new(receipt.into()))
     };
     let first = || Frame::Event(Position(1234), event());
     vec![

@@ -23,7 +23,7 @@ use crate::link::{Dial, LinkConfig, Routers};
 use crate::peer::port::Port;
 use crate::peer::{self, OtherGateways, RelayConfig};
 use crate::session::farewell::{self, Departure};
-use crate::session::{between_polls, bus_reader, presence, revocations};
+use crate::session::{between_polls, bus_reader, gathered_acks, presence, revocations};
 use crate::transport::TRANSPORTS;
 
 /// Between two tries to reach the store's bus.
@@ -104,6 +104,8 @@ impl Node {
         tasks.spawn_until_stop(presence::run(sessions.clone()));
         let hurrying = sessions.clone();
         tasks.spawn_until_stop(async move { hurrying.hub.hurry().await });
+        let gathering = sessions.clone();
+        tasks.spawn_until_stop(async move { gathered_acks::run(&gathering).await });
         let (counting, routers) = (gateway.callers.rates.clone(), context.routers.clone());
         tasks.spawn_until_stop(async move { counting.run(routers).await });
         tasks.spawn_until_stop(farewell::run(sessions.clone()));

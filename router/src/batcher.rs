@@ -151,6 +151,7 @@ async fn work<I, O, F, Fut>(
             if count == 0 {
                 return;
             }
+            next = next.max(Instant::now() + pace.gathers());
         }
         // One timer for the whole pause. It may fire a millisecond late, so an item
         // that comes after the pause ends the pause, too.
@@ -302,20 +303,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_comes_in_a_pause_goes_together_and_the_first_does_not_wait() {
+    async fn what_nobody_waits_for_gathers_from_the_first_on() {
         let tasks = Tasks::new("a test");
         let (batcher, seen) =
-            paused(Arc::new(Semaphore::new(100)), Pause::Fixed(Duration::from_secs(1)), &tasks);
-        assert!(matches!(ask(&batcher, 1, 1).await.await.unwrap(), Ok(2)));
+            paused(Arc::new(Semaphore::new(100)), Pause::Gather(Duration::from_secs(1)), &tasks);
+        let first = ask(&batcher, 1, 1).await;
         let second = ask(&batcher, 2, 1).await;
         // The loop has taken it, and would be done with it.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
         let third = ask(&batcher, 3, 1).await;
-        assert!(matches!(second.await.unwrap(), Ok(4)));
-        assert!(matches!(third.await.unwrap(), Ok(6)));
-        assert_eq!(*seen.lock().unwrap(), [vec![1], vec![2, 3]]);
+        for (answer, doubled) in [(first, 2), (second, 4), (third, 6)] {
+            assert_eq!(answer.await.unwrap().unwrap(), doubled);
+        }
+        assert_eq!(*seen.lock().unwrap(), [[1, 2, 3]]);
     }
 
     #[tokio::test]

@@ -39,8 +39,7 @@ const RARE_AT_ONCE: usize = 128;
 /// Rare commands that wait or run. One more is answered `unavailable` at once.
 const RARE_WAITING: usize = 8_192;
 
-/// The least time between two batches of acknowledgements. Clients do not wait
-/// for these.
+/// How long acknowledgements gather. Clients do not wait for these.
 const ACKNOWLEDGE_PAUSE: Duration = Duration::from_millis(25);
 
 /// What the links and commands of one router share.
@@ -130,7 +129,7 @@ impl Core {
             attaches: batcher!(attach, Pause::NONE, BatchLimits::PAGES),
             detaches: batcher!(detach),
             inboxes: batcher!(read_inbox, Pause::NONE, BatchLimits::PAGES),
-            acknowledges: batcher!(acknowledge, Pause::Fixed(ACKNOWLEDGE_PAUSE), BatchLimits::WRITES),
+            acknowledges: batcher!(acknowledge, Pause::Gather(ACKNOWLEDGE_PAUSE), BatchLimits::WRITES),
             marks: batcher!(mark),
             broadcasts: batcher!(broadcast, Pause::ByLoad(config.batch_pause), BatchLimits::WRITES),
             channels: batcher!(read_channels, Pause::NONE, BatchLimits::PAGES),

@@ -99,6 +99,10 @@ impl Store for MeasuredStore {
         self.time("conversations", self.0.conversations(ids, reader)).await
     }
 
+    async fn members(&self, groups: &[ConversationId]) -> Result<Vec<Vec<UserId>>> {
+        self.time("members", self.0.members(groups)).await
+    }
+
     async fn presence(
         &self,
         users: &[UserId],

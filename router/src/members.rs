@@ -62,11 +62,10 @@ impl MemberCache {
         if groups.is_empty() {
             return Ok(Vec::new());
         }
-        let states = self.store.conversations(groups, None).await?;
-        let mut read = Vec::with_capacity(states.len());
-        for (group, state) in groups.iter().zip(states) {
-            let members = state.into_iter().flat_map(|state| state.members);
-            let members: Members = members.map(|member| member.user).collect();
+        let all = self.store.members(groups).await?;
+        let mut read = Vec::with_capacity(all.len());
+        for (group, members) in groups.iter().zip(all) {
+            let members: Members = members.into();
             self.remember(group, &members);
             read.push(members);
         }

@@ -152,6 +152,7 @@ pub(crate) static STORE_DURATION: Histogram = Histogram::new(
                 "mark",
                 "history",
                 "conversations",
+                "members",
                 "presence",
                 "unwatch",
                 "nodes",

@@ -1,5 +1,6 @@
-//! The least time from the beginning of one batch to the next one's. It follows
-//! the load: a message that comes alone does not wait, and many go together.
+//! When a batch begins. Where somebody waits for it, the least time from one batch to
+//! the next follows the load: a message that comes alone does not wait, and many go
+//! together.
 
 use std::time::Duration;
 
@@ -13,17 +14,19 @@ const BUSY: f64 = 10_000.0;
 /// a third (1/e).
 const MEMORY: Duration = Duration::from_millis(50);
 
-/// How long a batch waits after the beginning of the one before it.
+/// How long a batch waits for more items.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pause {
-    /// Always as long; zero: a batch begins when the last one has ended.
-    Fixed(Duration),
-    /// As long as the rate of items asks for, and this at most.
+    /// So long after its first item: for what nobody waits for. Zero: it begins when
+    /// the last batch has ended.
+    Gather(Duration),
+    /// After the beginning of the batch before it, as long as the rate of items asks
+    /// for, and this at most.
     ByLoad(Duration),
 }
 
 impl Pause {
-    pub(crate) const NONE: Self = Self::Fixed(Duration::ZERO);
+    pub(crate) const NONE: Self = Self::Gather(Duration::ZERO);
 }
 
 /// What one batcher's items are counted by.
@@ -40,10 +43,18 @@ impl Pace {
         Self { pause, recent: 0.0, at: Instant::now() }
     }
 
+    /// How long a batch waits after its first item.
+    pub(crate) fn gathers(&self) -> Duration {
+        match self.pause {
+            Pause::Gather(pause) => pause,
+            Pause::ByLoad(_) => Duration::ZERO,
+        }
+    }
+
     /// A batch of so many items begins now. Returns how long the next one waits.
     pub(crate) fn begun(&mut self, items: usize, now: Instant) -> Duration {
         let most = match self.pause {
-            Pause::Fixed(pause) => return pause,
+            Pause::Gather(_) => return Duration::ZERO,
             Pause::ByLoad(most) => most,
         };
         let gone = now.saturating_duration_since(self.at).as_secs_f64() / MEMORY.as_secs_f64();
@@ -90,9 +101,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_fixed_pause_does_not_depend_on_the_load() {
-        let mut pace = Pace::new(Pause::Fixed(MOST));
-        assert_eq!(pace.begun(1, Instant::now()), MOST);
-        assert_eq!(pace.begun(1_000, Instant::now()), MOST);
+    async fn what_gathers_does_so_whatever_the_load_is() {
+        let mut pace = Pace::new(Pause::Gather(MOST));
+        for items in [1, 1_000] {
+            assert_eq!(pace.begun(items, Instant::now()), Duration::ZERO);
+            assert_eq!(pace.gathers(), MOST);
+        }
     }
 }

@@ -1,14 +1,15 @@
 //! Tells the other members how far a member has received or read. Many readers
 //! acknowledge at the same time, so marks gather for a moment, only the newest of
-//! each (conversation, user, kind), and then go out together. A receipt may get
-//! lost: gateways read the marks from the store again.
+//! each (conversation, user, kind), and then go out together: those of one
+//! conversation in one notice for each node. A receipt may get lost: gateways read
+//! the marks from the store again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::lock::{LEAF, Lock};
-use proto::wire::{Notice, Presence, notice};
+use proto::wire::{Notice, Presence, Receipts as MovedMarks, notice};
 use proto::{ConversationId, NodeIncarnation, Seq, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use store::Store;
@@ -97,7 +98,8 @@ impl Receipts {
                 () = tokio::time::sleep(PAUSE) => {}
                 () = self.pending.many.notified() => {}
             }
-            let marks = self.pending.marks.lock().take();
+            let mut marks = self.pending.marks.lock().take();
+            marks.sort_by(|one, other| one.conversation.cmp(&other.conversation));
             for chunk in marks.chunks(CHUNK) {
                 if let Err(error) = tell(&*store, &groups, &notices, chunk).await {
                     metrics::NOTICES_DROPPED.add(&["receipt"], chunk.len() as u64);
@@ -157,32 +159,48 @@ async fn tell(
     let named: FxHashSet<&ConversationId> =
         marks.iter().map(|mark| &mark.conversation).filter(|id| id.is_group()).collect();
     let members = groups.of_all(named.into_iter()).await?;
-    let audiences: Vec<Vec<UserId>> = marks.iter().map(|mark| audience(mark, &members)).collect();
-    let locations = locations(store, audiences.iter().flatten()).await?;
-    for (mark, audience) in marks.iter().zip(&audiences) {
-        for (node, users) in by_node(audience, &locations) {
-            let what = notice::What::Receipt(mark.receipt());
+    let of_each = marks.chunk_by(|one, other| one.conversation == other.conversation);
+    let news: Vec<News<'_>> = of_each.flat_map(|marks| news(marks, &members)).collect();
+    let locations = locations(store, news.iter().flat_map(|news| &news.audience)).await?;
+    for News { marks, audience } in news {
+        let conversation = marks[0].conversation.as_str();
+        for (node, users) in by_node(&audience, &locations) {
+            let marks = marks.iter().map(Mark::moved).collect();
+            let what = notice::What::Receipts(MovedMarks { conversation: conversation.to_owned(), marks });
             send(notices, node, Notice { users, session: String::new(), what: Some(what) });
         }
     }
     Ok(())
 }
 
-/// Who is told of a mark: the other members, and the reader's own devices of what
-/// was read.
-fn audience(mark: &Mark, members: &FxHashMap<ConversationId, Members>) -> Vec<UserId> {
-    let mut audience = match mark.conversation.pair() {
-        Some((one, other)) => vec![one, other],
-        None => match members.get(&mark.conversation) {
-            Some(members) if members.len() <= MAX_GROUP => members.to_vec(),
-            _ => Vec::new(),
+/// Marks of one conversation, and the users who are told of them.
+#[derive(Debug, PartialEq)]
+struct News<'a> {
+    marks: &'a [Mark],
+    /// Whoever is in it is told of all these marks, but not of an own `delivered`:
+    /// gateways leave that out.
+    audience: Vec<UserId>,
+}
+
+/// Whom to tell of the marks of one conversation: the other members, and the reader's
+/// own devices of what was read. In a group that is too large only these.
+fn news<'a>(marks: &'a [Mark], members: &FxHashMap<ConversationId, Members>) -> Vec<News<'a>> {
+    let members: Members = match marks[0].conversation.pair() {
+        Some((one, other)) => [one, other].into(),
+        None => match members.get(&marks[0].conversation) {
+            Some(members) if members.len() <= MAX_GROUP => members.clone(),
+            _ => {
+                let read = marks.iter().filter(|mark| mark.kind == MarkKind::Read);
+                let own = |mark: &'a Mark| (std::slice::from_ref(mark), vec![mark.user.clone()]);
+                return read.map(own).map(|(marks, audience)| News { marks, audience }).collect();
+            }
         },
     };
-    audience.retain(|user| *user != mark.user);
-    if mark.kind == MarkKind::Read {
-        audience.push(mark.user.clone());
-    }
-    audience
+    let concerns =
+        |user: &UserId| marks.iter().any(|mark| mark.user != *user || mark.kind == MarkKind::Read);
+    let mut audience: Vec<UserId> = members.iter().filter(|user| concerns(user)).cloned().collect();
+    audience.dedup();
+    vec![News { marks, audience }]
 }
 
 /// Where these users' sessions are. Each user is looked up once.
@@ -276,11 +294,29 @@ mod tests {
 
     #[test]
     fn a_direct_mark_is_for_the_other_one_and_reading_for_ones_own_devices_too() {
-        let names = |mark: &Mark| -> Vec<String> {
-            audience(mark, &FxHashMap::default()).into_iter().map(String::from).collect()
+        let names = |marks: &[Mark]| -> Vec<String> {
+            let [News { audience, .. }] = &news(marks, &FxHashMap::default())[..] else { panic!() };
+            audience.iter().map(ToString::to_string).collect()
         };
-        assert_eq!(names(&mark("alice", 1, MarkKind::Delivered)), ["bob"]);
-        assert_eq!(names(&mark("alice", 1, MarkKind::Read)), ["bob", "alice"]);
-        assert!(names(&mark("bob", 1, MarkKind::Delivered)).is_empty());
+        assert_eq!(names(&[mark("alice", 1, MarkKind::Delivered)]), ["bob"]);
+        assert_eq!(names(&[mark("alice", 1, MarkKind::Read)]), ["alice", "bob"]);
+        assert!(names(&[mark("bob", 1, MarkKind::Delivered)]).is_empty());
+        assert_eq!(names(&[mark("bob", 1, MarkKind::Read)]), ["bob"]);
+    }
+
+    #[test]
+    fn marks_of_a_group_are_told_together_and_in_a_large_one_only_to_who_has_read() {
+        let group = ConversationId::parse("g_01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap();
+        let user = |number: usize| UserId::parse(&format!("u{number}")).unwrap();
+        let mark = |number, kind| Mark { conversation: group.clone(), user: user(number), kind, seq: Seq(1) };
+        let marks = [mark(0, MarkKind::Delivered), mark(1, MarkKind::Delivered), mark(2, MarkKind::Read)];
+        let of = |count: usize| FxHashMap::from_iter([(group.clone(), (0..count).map(user).collect())]);
+        let all = News { marks: &marks, audience: (0..MAX_GROUP).map(user).collect() };
+        assert_eq!(news(&marks, &of(MAX_GROUP)), [all]);
+        let own = News { marks: &marks[2..], audience: vec![user(2)] };
+        assert_eq!(news(&marks, &of(MAX_GROUP + 1)), [own]);
+        // Nobody is told of an own `delivered`.
+        let others = News { marks: &marks[..1], audience: vec![user(1)] };
+        assert_eq!(news(&marks[..1], &of(2)), [others]);
     }
 }

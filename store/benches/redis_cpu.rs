@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
-use proto::wire::{Entry, Message, Notice, entry::What, notice};
+use proto::wire::{Entry, Message, Notice, Receipts, entry::What, notice};
 use proto::{ConversationId, Cursor, DeviceId, Fingerprint, NodeIncarnation, Position, SessionId, UserId};
 use store::model::{
     Acknowledge, AcknowledgeResult, Attach, Location, Mark, MarkKind, NewEntry, Post, PostKind, PostResult,
@@ -163,7 +163,9 @@ impl Yardstick {
             };
             for location in locations {
                 assert!(self.nodes.contains(&location.node));
-                let what = Some(notice::What::Receipt(mark.receipt()));
+                let conversation = mark.conversation.to_string();
+                let receipts = Receipts { conversation, marks: vec![mark.moved()] };
+                let what = Some(notice::What::Receipts(receipts));
                 notices.push((
                     location.node,
                     Notice { users: vec![writer.to_string()], session: String::new(), what },

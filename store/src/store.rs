@@ -115,6 +115,10 @@ pub trait Store: Send + Sync + 'static {
         reader: Option<&UserId>,
     ) -> Result<Vec<Option<Conversation>>>;
 
+    /// The members of groups, and nothing else of them: for what is told to them.
+    /// None for a group that is not there.
+    async fn members(&self, groups: &[ConversationId]) -> Result<Vec<Vec<UserId>>>;
+
     /// For direct conversations: whether both members have written to each
     /// other. Only the [`MESSAGES_CHECKED`](crate::model::MESSAGES_CHECKED) newest and as
     /// many of the oldest messages that are kept are read.

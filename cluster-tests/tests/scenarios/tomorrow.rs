@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use cluster_tests::{Cluster, PATIENCE};
-use proto::wire::{Announcement, Entry, Envelope, Notice, Publication, Receipt, Target};
+use proto::wire::{Announcement, Entry, Envelope, MovedMark, Notice, Publication, Receipts, Target};
 use testbed::{resp, wait};
 
 use crate::{STRICT, all, people};
@@ -51,7 +51,10 @@ async fn an_envelope_of_tomorrow_is_passed_over_and_said_in_the_log() -> Result<
             Notice { users: vec!["bob".into()], ..Default::default() },
             Notice {
                 users: vec!["bob".into()],
-                what: Some(proto::wire::notice::What::Receipt(Receipt { kind: 99, ..Default::default() })),
+                what: Some(proto::wire::notice::What::Receipts(Receipts {
+                    marks: vec![MovedMark { kind: 99, ..Default::default() }],
+                    ..Default::default()
+                })),
                 ..Default::default()
             },
         ],

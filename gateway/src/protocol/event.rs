@@ -12,6 +12,7 @@ use crate::protocol::binary::entry_frame;
 use crate::protocol::json::{escape, member, put};
 use crate::protocol::mark::Mark;
 use crate::protocol::parts::change_word;
+use crate::protocol::receipt::Receipt;
 
 /// An entry at its place in a conversation. Where it is in whose inbox is said
 /// beside it: that differs from reader to reader.
@@ -27,7 +28,7 @@ pub struct Event {
     /// The protobuf frame without a cursor.
     protobuf: OnceLock<Box<[u8]>>,
     /// What goes before a message.
-    receipt: OnceLock<Arc<wire::Receipt>>,
+    receipt: OnceLock<Arc<Receipt>>,
     /// It is handed out as it happens, not read by somebody who was away.
     live: bool,
     /// From hearing of it until the last session of this node has handed it
@@ -99,9 +100,9 @@ impl Event {
     }
 
     /// The same as it is told.
-    pub(crate) fn receipt(&self) -> Option<&Arc<wire::Receipt>> {
+    pub(crate) fn receipt(&self) -> Option<&Arc<Receipt>> {
         let mark = self.mark()?;
-        Some(self.receipt.get_or_init(|| Arc::new(mark.receipt())))
+        Some(self.receipt.get_or_init(|| Arc::new(mark.receipt().into())))
     }
 
     /// What stood there in the log cannot be read, or is of a kind that this release

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use proto::wire::{self, receipt};
+use proto::wire;
 use proto::{ChannelId, Cursor, End, Position, ResetReason, Seq};
 
 use crate::protocol::answer::Answer;
@@ -12,6 +12,7 @@ use crate::protocol::json::{Piece, member, put};
 use crate::protocol::jump::Jump;
 use crate::protocol::parts::{write_presence, write_published, write_sent};
 use crate::protocol::publication::Publication;
+use crate::protocol::receipt::Receipt;
 
 /// A `ref` as JSON, to be echoed.
 pub type Reference = Option<Box<str>>;
@@ -56,7 +57,7 @@ pub enum Frame {
     /// Somebody is typing.
     Typing(Arc<wire::Typing>),
     /// A mark has moved.
-    Receipt(Arc<wire::Receipt>),
+    Receipt(Arc<Receipt>),
     /// Somebody has come or gone.
     Presence(Arc<wire::Presence>),
     /// The place that the client had is gone.
@@ -216,7 +217,10 @@ impl Frame {
             Self::Typing(typing) => {
                 put!(out, r#","conversation":""#, typing.conversation, r#"","user":""#, typing.user, "\"");
             }
-            Self::Receipt(receipt) => write_receipt(out, receipt),
+            Self::Receipt(receipt) => {
+                out.push_str(receipt.json());
+                return;
+            }
             Self::Presence(presence) => {
                 out.push(',');
                 write_presence(out, presence);
@@ -271,15 +275,6 @@ fn write_welcome(out: &mut String, welcome: &Welcome) {
     }
     put!(out, r#","resumed":"#, welcome.resumed, r#","heartbeat_ms":"#, welcome.heartbeat_ms);
     put!(out, r#","max_body_bytes":"#, proto::limits::MAX_BODY_BYTES as u64);
-}
-
-fn write_receipt(out: &mut String, receipt: &wire::Receipt) {
-    let kind = match receipt.kind() {
-        receipt::Kind::Read => "read",
-        _ => "delivered",
-    };
-    put!(out, r#","conversation":""#, receipt.conversation, r#"","user":""#, receipt.user);
-    put!(out, r#"","kind":""#, kind, r#"","seq":"#, receipt.seq);
 }
 
 #[cfg(test)]
@@ -374,7 +369,7 @@ mod tests {
             Frame::Goaway(End::Shutdown, Some(150)),
             Frame::Goaway(End::Kicked, None),
             Frame::Ok(None, Box::new(Answer::Done)),
-            Frame::Receipt(Arc::new(wire::Receipt::default())),
+            Frame::Receipt(Arc::new(wire::Receipt::default().into())),
         ];
         for frame in frames {
             let value: serde_json::Value = serde_json::from_str(&frame.to_json()).unwrap();

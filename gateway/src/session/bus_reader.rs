@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::trace;
-use proto::wire::{Announcement, Envelope, Notice, notice, receipt};
+use proto::wire::{self, Announcement, Envelope, MovedMark, Notice, Receipts, notice, receipt};
 use proto::{End, Position, Seq, StoreIncarnation};
 use store::{BusItem, Subscription};
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use super::later_release::passed_over;
 use crate::metrics;
 use crate::protocol::event::Event;
 use crate::protocol::frame::Frame;
+use crate::protocol::receipt::Receipt;
 
 /// After a loss this many sessions start to catch up at a time…
 const CATCH_UP_CROWD: usize = 500;
@@ -111,13 +112,13 @@ fn note(sessions: &Sessions, notice: Notice) {
     };
     match notice.what.clone() {
         Some(notice::What::Typing(typing)) => ephemeral(Frame::Typing(Arc::new(typing))),
-        // A kind of mark that only a later release knows.
-        Some(notice::What::Receipt(receipt)) if receipt.kind() == receipt::Kind::Unknown => {}
-        Some(notice::What::Receipt(receipt)) if !sessions.newest.admits(&(&receipt).into()) => {}
-        Some(notice::What::Receipt(receipt)) => {
-            let receipt = Arc::new(receipt);
+        Some(notice::What::Receipts(receipts)) => {
+            let receipts = news_of(sessions, receipts);
+            if receipts.is_empty() {
+                return;
+            }
             for session in addressed() {
-                if session.offer_receipt(receipt.clone()) {
+                if session.offer_receipts(&receipts) {
                     sessions.hub.hurry_later(session);
                 }
             }
@@ -137,6 +138,21 @@ fn note(sessions: &Sessions, notice: Notice) {
         // From a newer router: this node does not know it.
         None => {}
     }
+}
+
+/// Those of the marks that are not older than what this node knows, nor of a kind
+/// that only a later release knows.
+fn news_of(sessions: &Sessions, receipts: Receipts) -> Vec<Arc<Receipt>> {
+    let Receipts { conversation, marks } = receipts;
+    let receipts = marks.into_iter().map(|MovedMark { user, kind, seq }| {
+        let conversation = conversation.clone();
+        wire::Receipt { conversation, user, kind, seq }
+    });
+    receipts
+        .filter(|receipt| receipt.kind() != receipt::Kind::Unknown)
+        .filter(|receipt| sessions.newest.admits(&receipt.into()))
+        .map(|receipt| Arc::new(receipt.into()))
+        .collect()
 }
 
 /// Handles the store's incarnation, which may be a new one. The sessions stop

@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(session.has_ended(), Some(End::Replaced));
         assert!(!session.stands_at(cursor(0)), "no poll goes on with it");
         session.offer(Position(1), &event(1));
-        session.offer_receipt(receipt(1));
+        session.offer_receipts(&[receipt(1)]);
         let mut frames = Vec::new();
         assert!(matches!(session.take(&mut frames, 10), NextStep::Nothing));
         assert!(session.tell() && !session.tell());

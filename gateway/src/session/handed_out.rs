@@ -13,6 +13,7 @@ use proto::wire;
 use proto::{Cursor, Position, StoreIncarnation};
 
 use super::Session;
+use super::gathered_acks::HeldAck;
 use super::state::Feed;
 use crate::protocol::event::Event;
 use crate::protocol::frame::Frame;
@@ -40,6 +41,8 @@ pub(super) struct HandedOut {
     log: VecDeque<Delivery>,
     bytes: usize,
     mode: Mode,
+    /// Acknowledgements that wait for others of their group.
+    pub(super) held: Vec<HeldAck>,
 }
 
 /// Whether it remembers. Where it does not, `after` goes along.
@@ -87,6 +90,7 @@ impl Session {
             log: VecDeque::new(),
             bytes: 0,
             mode: if live { Mode::Remembers } else { Mode::Doubts },
+            held: Vec::new(),
         }));
     }
 
@@ -158,9 +162,10 @@ impl HandedOut {
     }
 
     fn forget(&mut self, after: Cursor, mode: Mode) {
-        let user = std::mem::take(&mut self.user);
+        let (user, held) = (std::mem::take(&mut self.user), std::mem::take(&mut self.held));
         *self = Self {
             user,
+            held,
             after,
             known: StoreIncarnation::default(),
             told: Position(0),

@@ -25,10 +25,11 @@ use super::subscriptions::Missing;
 use crate::order;
 use crate::protocol::event::Event;
 use crate::protocol::frame::{Frame, Reference};
+use crate::protocol::receipt::Receipt;
 
 /// With this many unanswered commands no answer waits for other frames, since
 /// it makes room for another command.
-const LATE_ANSWERS: usize = 8;
+pub(super) const LATE_ANSWERS: usize = 8;
 
 /// One device's presence. Its methods are called from the bus, from answers
 /// and from its transport, at the same time.
@@ -87,6 +88,8 @@ pub enum NextStep {
     Read(Cursor),
     /// States of presence are missing: offer them.
     Presence,
+    /// It has ended: send the acknowledgements that it holds.
+    Release,
     /// Wait until woken.
     Nothing,
     /// Everything is sent: close.
@@ -253,14 +256,15 @@ impl Session {
         room
     }
 
-    /// Offers somebody's mark. It is never lost: without room, or while the
-    /// session reads the log, it comes after what is read. It may wait for
+    /// Offers the marks of others. They are never lost: without room, or while the
+    /// session reads the log, they come after what is read. They may wait for
     /// other frames to go with; if this returns true, [`Session::hurry`] must
     /// be called in time.
-    pub fn offer_receipt(&self, receipt: Arc<wire::Receipt>) -> bool {
+    pub fn offer_receipts(&self, receipts: &[Arc<Receipt>]) -> bool {
         let mut state = self.lock();
         if state.ended.is_none() {
-            state.offer_receipt(receipt);
+            let told = receipts.iter().filter(|receipt| receipt.is_for(&self.user));
+            told.for_each(|receipt| state.offer_receipt(receipt.clone()));
         }
         wake_or_wait(state)
     }
@@ -298,7 +302,7 @@ impl Session {
     }
 
     /// Adds an answer that nobody waits for; it may wait, as in
-    /// [`Session::offer_receipt`].
+    /// [`Session::offer_receipts`].
     pub fn answer_late(&self, frame: Frame) -> bool {
         let mut state = self.lock();
         if state.in_flight < LATE_ANSWERS {
@@ -422,7 +426,7 @@ impl Session {
         // routers return, and only into an empty outbox.
         if reset.is_none() && state.inbox.queued.position >= head {
             state.marks.answered(&page.marks, page.marks_next);
-            state.outbox.extend(page.marks.into_iter().map(|mark| Frame::Receipt(Arc::new(mark))));
+            state.outbox.extend(page.marks.into_iter().map(|mark| Frame::Receipt(Arc::new(mark.into()))));
         }
         // A head below what was announced before means that the store has lost
         // its last writes: what was announced no longer exists.

@@ -118,7 +118,7 @@ impl Hub {
         }
     }
 
-    /// Hurries a session soon (see [`Session::offer_receipt`]).
+    /// Hurries a session soon (see [`Session::offer_receipts`]).
     pub fn hurry_later(&self, session: Arc<Session>) {
         let mut late = self.late();
         let [now, then] = &mut *late;

@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use proto::Cursor;
-use proto::wire::Receipt;
+use proto::{Cursor, wire};
 use tokio::time::Instant;
 
 use crate::protocol::mark::Mark;
+use crate::protocol::receipt::Receipt;
 
 /// The most marks that wait until a session is live; beyond it they are dropped
 /// and asked for, like everything that was missed.
@@ -108,7 +108,7 @@ impl Marks {
     /// A message implies this mark: lower ones that are held are dropped.
     pub(super) fn pass(&mut self, mark: &Mark<'_>) {
         if let Some(due) = &mut self.0 {
-            due.held.retain(|held| !mark.covers(&Mark::from(&**held)));
+            due.held.retain(|held| !mark.covers(&held.mark()));
         }
     }
 
@@ -121,7 +121,7 @@ impl Marks {
 
     /// A page has brought these, and there are more where `next` says (0:
     /// these were all).
-    pub(super) fn answered(&mut self, page: &[Receipt], next: u64) {
+    pub(super) fn answered(&mut self, page: &[wire::Receipt], next: u64) {
         let Some(due) = &mut self.0 else { return };
         due.held.retain(|held| !page.iter().any(|mark| is_same(mark, held) && mark.seq >= held.seq));
         due.owed = match due.owed.take() {
@@ -153,6 +153,6 @@ impl Owed {
     }
 }
 
-fn is_same(one: &Receipt, other: &Receipt) -> bool {
+fn is_same(one: &wire::Receipt, other: &wire::Receipt) -> bool {
     one.kind == other.kind && one.user == other.user && one.conversation == other.conversation
 }

@@ -2,7 +2,8 @@
 //! [`handle`] is the session itself, fed by the bus and emptied by its transport;
 //! `state` holds what it does next, `log_reader` how far it has read a log, `outbox`
 //! its frames, `marks` the delivered and read marks that it is owed, `subscriptions`
-//! its channels, `ending` its end, `handed_out` what its client has not acknowledged.
+//! its channels, `ending` its end, `handed_out` what its client has not acknowledged,
+//! `gathered_acks` which acknowledgements wait for others.
 //! [`sessions`] are all of them with what they share; [`tail`] is the reading end that
 //! a transport owns. [`hub`] finds the sessions of a user, [`bus_reader`] feeds them
 //! (`later_release`: what they cannot show), [`presence`] is whom they watch,
@@ -18,6 +19,7 @@ pub mod channel_page;
 mod ending;
 pub mod expiry;
 pub mod farewell;
+pub(crate) mod gathered_acks;
 mod handed_out;
 pub mod handle;
 pub mod hub;

@@ -43,7 +43,7 @@ pub(crate) fn leave_room(frames: &mut Vec<Frame>, most: usize) {
     while frames.len() > most && place > 1 {
         place -= 1;
         if let [Frame::Event(_, event), Frame::Receipt(receipt)] = &frames[place - 1..=place]
-            && event.mark().is_some_and(|mark| mark == Mark::from(&**receipt))
+            && event.mark().is_some_and(|mark| mark == receipt.mark())
         {
             frames.remove(place);
         }

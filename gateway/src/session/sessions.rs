@@ -8,6 +8,7 @@ use proto::{End, StoreIncarnation};
 
 use super::between_polls::Lingering;
 use super::farewell::Farewells;
+use super::gathered_acks::GatheredAcks;
 use super::handle::Session;
 use super::hub::Hub;
 use super::newest_marks::Newest;
@@ -39,6 +40,8 @@ pub struct Sessions {
     pub hub: Hub,
     /// Sessions that wait for their next poll.
     pub lingering: Lingering,
+    /// Which sessions hold acknowledgements, and until when.
+    pub(crate) gathered_acks: GatheredAcks,
     /// Sessions that end and are not gone yet.
     pub(crate) farewells: Farewells,
     /// The newest marks of others.
@@ -65,6 +68,7 @@ impl Sessions {
         Arc::new(Self {
             hub: Hub::default(),
             lingering: Lingering::default(),
+            gathered_acks: GatheredAcks::new(),
             farewells: Farewells::default(),
             newest: Newest::new(),
             presence: Watching::new(config.max_watched),

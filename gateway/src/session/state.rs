@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use proto::{Bound, Cursor, End, Position, StoreIncarnation, wire};
+use proto::{Bound, Cursor, End, Position, StoreIncarnation};
 use tokio::time::Instant;
 
 use super::handed_out::HandedOut;
@@ -15,6 +15,7 @@ use super::{CatchUp, NextStep, OfferOutcome};
 use crate::metrics;
 use crate::protocol::event::Event;
 use crate::protocol::frame::Frame;
+use crate::protocol::receipt::Receipt;
 
 /// The most events that wait for an earlier one before the session reads the
 /// log. Answers and announcements travel separately, so a slightly wrong order
@@ -122,7 +123,7 @@ impl State {
         if self.outbox.is_over() { self.catch_up(CatchUp::Behind) } else { OfferOutcome::Settled }
     }
 
-    pub(super) fn offer_receipt(&mut self, receipt: Arc<wire::Receipt>) {
+    pub(super) fn offer_receipt(&mut self, receipt: Arc<Receipt>) {
         if let Feed::Live(early) = &self.feed {
             let in_order = early.is_empty();
             if in_order && !self.outbox.is_full() {
@@ -202,6 +203,7 @@ impl State {
         }
         match (self.ended, &self.feed) {
             // Commands in flight are answered before the end.
+            (Some(_), _) if self.holds_acks() => NextStep::Release,
             (Some(_), _) if self.in_flight > 0 => NextStep::Nothing,
             (Some(_), _) if self.untold => NextStep::Nothing,
             (Some(end), _) => NextStep::Ended(end),
@@ -212,6 +214,10 @@ impl State {
             }
             (None, Feed::Live(_)) => NextStep::Nothing,
         }
+    }
+
+    fn holds_acks(&self) -> bool {
+        self.handed_out.as_ref().is_some_and(|handed_out| !handed_out.held.is_empty())
     }
 
     /// Notes that the transport waits, and how to wake it.

@@ -18,7 +18,7 @@ use crate::protocol::failure::Failure;
 use crate::protocol::frame::{Frame, Welcome};
 use crate::protocol::mark::Mark;
 use crate::session::channel_page::Page;
-use crate::session::receipts;
+use crate::session::{gathered_acks, receipts};
 use crate::session::{CatchUp, MarksAsked, Missing, NextStep, PageRequest, Session, Since};
 
 /// The most events of one page of catching up.
@@ -181,6 +181,10 @@ impl Tail {
                     return Poll::Ready(Ok(()));
                 }
                 NextStep::Ended(end) => return Poll::Ready(Err(end)),
+                NextStep::Release => {
+                    gathered_acks::release(&self.sessions.context.routers, &self.session);
+                    continue;
+                }
                 NextStep::Presence => {
                     self.sessions.presence.settle(&self.session);
                     continue;
@@ -283,6 +287,7 @@ pub(crate) fn close(sessions: &Arc<Sessions>, session: &Session) {
     }
     sessions.presence.leave(session);
     sessions.channels.leave(session);
+    gathered_acks::release(&sessions.context.routers, session);
     if let Some((cursor, handed_out)) = session.last_position(sessions.store()) {
         let (device, handed_out) = (session.device.to_string(), Some(handed_out));
         let ack = wire::Ack { device, cursor: Some(cursor.into()), handed_out };

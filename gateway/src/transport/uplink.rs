@@ -30,6 +30,7 @@ use crate::protocol::fields::Fields;
 use crate::protocol::frame::{Frame, Reference};
 use crate::protocol::permissions::Permissions;
 use crate::protocol::scopes::Scopes;
+use crate::session::gathered_acks::{self, HeldAck};
 use crate::session::{AckClaim, CatchUp, Session, presence};
 
 /// The commands of one connection. Each method that takes a command returns an
@@ -312,7 +313,16 @@ impl Uplink {
                 }
             }
         };
-        self.gateway.context.routers.submit(user, command, Box::new(completion));
+        let (sessions, user) = (&self.gateway.sessions, user.clone());
+        let group = claim.and_then(|_| gathered_acks::group_of(&command));
+        let request = HeldAck { user, command, completion: Box::new(completion) };
+        let at_once = match group {
+            Some(group) => sessions.gathered_acks.hold(&group, &self.session, request),
+            None => Some(request),
+        };
+        if let Some(HeldAck { user, command, completion }) = at_once {
+            self.gateway.context.routers.submit(&user, command, completion);
+        }
         Ok(())
     }
 

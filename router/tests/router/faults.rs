@@ -121,6 +121,10 @@ impl Store for Faulty {
         Ok(vec![Some(state); ids.len()])
     }
 
+    async fn members(&self, _: &[ConversationId]) -> Result<Vec<Vec<UserId>>> {
+        self.fail().await
+    }
+
     async fn broadcast(&self, _: Vec<Broadcast>) -> Result<Vec<BroadcastResult>> {
         self.fail().await
     }

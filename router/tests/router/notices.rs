@@ -15,7 +15,10 @@ fn typing(conversation: &str) -> Command {
 async fn receipt(ear: &mut Ear) -> (Vec<String>, wire::Receipt) {
     let notice = ear.notice().await;
     match notice.what {
-        Some(What::Receipt(receipt)) => (notice.users, receipt),
+        Some(What::Receipts(wire::Receipts { conversation, marks })) => {
+            let [wire::MovedMark { user, kind, seq }] = <[_; 1]>::try_from(marks).expect("one mark");
+            (notice.users, wire::Receipt { conversation, user, kind, seq })
+        }
         other => panic!("{other:?}"),
     }
 }

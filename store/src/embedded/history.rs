@@ -149,6 +149,15 @@ fn state(
     }))
 }
 
+/// The members of a group; none where it is not there.
+pub(super) fn members_of(txn: &ReadTransaction, group: &ConversationId) -> Result<Vec<UserId>> {
+    let Some(number) = number(&txn.open_table(CONVERSATION_NUMBERS)?, group.as_str())? else {
+        return Ok(Vec::new());
+    };
+    let members = members(&txn.open_table(MEMBERS)?, number)?;
+    members.into_iter().map(|(_, member)| user_id(&member.user)).collect()
+}
+
 /// Whether both users of a direct conversation have written, judged by the
 /// messages at the two ends of its log.
 pub(super) fn talked(txn: &ReadTransaction, id: &ConversationId) -> Result<bool> {

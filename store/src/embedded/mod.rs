@@ -305,6 +305,11 @@ impl Store for Embedded {
         self.read(move |txn| history::states(txn, &ids, reader.as_ref())).await
     }
 
+    async fn members(&self, groups: &[ConversationId]) -> Result<Vec<Vec<UserId>>> {
+        let groups = groups.to_vec();
+        self.read(move |txn| groups.iter().map(|group| history::members_of(txn, group)).collect()).await
+    }
+
     async fn talked(&self, ids: &[ConversationId]) -> Result<Vec<bool>> {
         let ids = ids.to_vec();
         self.read(move |txn| ids.iter().map(|id| history::talked(txn, id)).collect()).await

@@ -129,6 +129,13 @@ impl Redis {
         Ok(Some(HistoryPart { messages, more, seqs, at_border }))
     }
 
+    pub(super) async fn members_of(&self, groups: &[ConversationId]) -> Result<Vec<Vec<UserId>>> {
+        let items = groups.iter().map(conversation_item).collect();
+        let rows = self.read.run(&script::MEMBERS, &[], items, RECORDS).await?;
+        let members = rows.into_iter().map(|mut row| starts(&row.text()?));
+        members.map(|starts| Ok(starts?.into_iter().map(|start| start.user).collect())).collect()
+    }
+
     pub(super) async fn talked_in(&self, ids: &[ConversationId]) -> Result<Vec<bool>> {
         let items = ids
             .iter()

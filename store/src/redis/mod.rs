@@ -261,6 +261,10 @@ impl Store for Redis {
         self.within(self.conversations_of(ids, reader)).await
     }
 
+    async fn members(&self, groups: &[ConversationId]) -> Result<Vec<Vec<UserId>>> {
+        self.within(self.members_of(groups)).await
+    }
+
     async fn talked(&self, ids: &[ConversationId]) -> Result<Vec<bool>> {
         self.within(self.talked_in(ids)).await
     }

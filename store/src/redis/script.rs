@@ -108,6 +108,7 @@ script!(HOLD, "hold");
 script!(LET_GO, "let_go");
 script!(CONVERSATION, "conversation", "short", "state");
 script!(RECALLED, "recalled");
+script!(MEMBERS, "members");
 script!(TALKED, "talked", "short", "entry_time", "entry");
 script!(PENDING, "pending");
 script!(FINISH, "finish");

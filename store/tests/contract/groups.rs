@@ -8,6 +8,7 @@ use super::harness::{Done, Kind, change_entry, changed, for_every_store, message
 
 for_every_store![
     a_new_group_has_its_name_owner_and_members,
+    members_can_be_read_without_anything_else,
     a_change_is_filed_without_a_seq_between_the_messages,
     a_stale_change_changes_nothing,
     a_group_is_made_once,
@@ -43,6 +44,18 @@ async fn a_new_group_has_its_name_owner_and_members(kind: Kind) {
     assert_eq!((about.name.as_str(), &about.owner, about.version), ("name", &alice, Version(1)));
     let members: Vec<_> = state.members.iter().map(|member| (&member.user, member.since)).collect();
     assert_eq!(members, [(&alice, Seq(0)), (&bob, Seq(0))]);
+}
+
+async fn members_can_be_read_without_anything_else(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob, carol) = (stores.user("alice"), stores.user("bob"), stores.user("carol"));
+    let (one, two) = (stores.group(&[&alice, &bob]).await, stores.group(&[&carol]).await);
+    let unknown = ConversationId::new_group(proto::Time(1));
+    let members = async || stores.two.members(&[one.clone(), unknown.clone(), two.clone()]).await.unwrap();
+    assert_eq!(members().await, [vec![alice.clone(), bob.clone()], vec![], vec![carol.clone()]]);
+    stores.change(&alice, &one, remove(&[&bob])).await;
+    stores.change(&carol, &two, remove(&[&carol])).await;
+    assert_eq!(members().await, [vec![alice], vec![], vec![]]);
 }
 
 async fn a_change_is_filed_without_a_seq_between_the_messages(kind: Kind) {

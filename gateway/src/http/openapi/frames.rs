@@ -394,7 +394,7 @@ mod tests {
             Frame::Error(own(), Box::new(Failure::rate_limited("slow down", 20))),
             Frame::Pong(own()),
             Frame::Typing(Arc::new(wire::Typing { conversation: "a~b".into(), user: "a".into() })),
-            Frame::Receipt(Arc::new(receipt)),
+            Frame::Receipt(Arc::new(receipt.into())),
             Frame::Presence(Arc::new(gone)),
         ];
         let subscribed = Answer::Subscribed { seq: Seq(1), publications: vec![publication] };

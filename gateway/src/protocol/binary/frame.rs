@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use proto::ConversationId;
 use proto::wire::client::{self, frame, ok};
-use proto::wire::{self, receipt};
+use proto::wire;
 
 use super::entry::entry_frame;
 use crate::protocol::answer::Answer;
@@ -82,11 +82,10 @@ fn to_message(frame: &Frame, cursor: Option<String>) -> client::Frame {
             (None, Wire::Typing(typing))
         }
         Frame::Receipt(receipt) => {
-            let kind = if receipt.kind() == receipt::Kind::Read { "read" } else { "delivered" };
             let receipt = client::Receipt {
                 conversation: receipt.conversation.clone(),
                 user: receipt.user.clone(),
-                kind: kind.to_owned(),
+                kind: receipt.kind_word().to_owned(),
                 seq: receipt.seq,
             };
             (None, Wire::Receipt(receipt))

@@ -299,22 +299,18 @@ fn the_end_comes_after_everything_else_and_the_first_reason_counts() {
     assert!(matches!(session.take(&mut frames, 10), NextStep::Ended(End::Shutdown)));
 }
 
-pub(in crate::session) fn receipt(seq: u64) -> Arc<wire::Receipt> {
+pub(in crate::session) fn receipt(seq: u64) -> Arc<Receipt> {
     receipt_of("bob", seq)
 }
 
-fn receipt_of(user: &str, seq: u64) -> Arc<wire::Receipt> {
-    Arc::new(wire::Receipt {
-        conversation: "alice~bob".into(),
-        user: user.into(),
-        kind: wire::receipt::Kind::Read.into(),
-        seq,
-    })
+fn receipt_of(user: &str, seq: u64) -> Arc<Receipt> {
+    let kind = wire::receipt::Kind::Read.into();
+    Arc::new(wire::Receipt { conversation: "alice~bob".into(), user: user.into(), kind, seq }.into())
 }
 
 /// An empty page at the head, with marks.
 fn marks(head: u64, seqs: &[u64], next: u64) -> InboxPage {
-    let marks = seqs.iter().map(|seq| receipt(*seq).as_ref().clone()).collect();
+    let marks = seqs.iter().map(|seq| wire::Receipt::clone(&receipt(*seq))).collect();
     InboxPage { head, marks, marks_next: next, ..Default::default() }
 }
 
@@ -415,16 +411,16 @@ fn a_mark_heard_while_reading_comes_after_what_is_read_and_never_goes_back() {
     let session = resumed_at(5);
     let before = session.begin_page();
     for seq in [4, 6, 5] {
-        session.offer_receipt(receipt(seq));
+        session.offer_receipts(&[receipt(seq)]);
     }
-    session.offer_receipt(receipt_of("carol", 1));
+    session.offer_receipts(&[receipt_of("carol", 1)]);
     session.apply(marks(5, &[3], 0), before);
     assert_eq!(receipts(&session).0, [3, 6, 1]);
 
     // The page was newer.
     session.doubt(Instant::now());
     let before = session.begin_page();
-    session.offer_receipt(receipt(7));
+    session.offer_receipts(&[receipt(7)]);
     session.apply(marks(5, &[8], 0), before);
     assert_eq!(receipts(&session).0, [8]);
     assert!(session.is_live());
@@ -435,8 +431,8 @@ fn a_mark_that_waits_for_a_missing_message_is_dropped_when_a_message_implies_mor
     for (late, early) in [(message(6), event(7)), (event(6), message(7))] {
         let session = live_at(5);
         session.offer(Position(7), &early);
-        session.offer_receipt(receipt(5));
-        session.offer_receipt(receipt_of("carol", 5));
+        session.offer_receipts(&[receipt(5)]);
+        session.offer_receipts(&[receipt_of("carol", 5)]);
         session.offer(Position(6), &late);
         assert_eq!(receipts(&session).0, [5], "carol's alone");
         assert!(session.is_live());
@@ -450,7 +446,7 @@ fn more_marks_than_can_wait_are_asked_for_and_each_round_comes_nearer() {
     let before = session.begin_page();
     assert_eq!(before.marks, None);
     for user in 0..100 {
-        session.offer_receipt(receipt_of(&format!("u{user}"), 1));
+        session.offer_receipts(&[receipt_of(&format!("u{user}"), 1)]);
     }
     session.apply(marks(5, &[], 0), before);
     assert!(!session.is_live(), "some were dropped");
@@ -464,7 +460,7 @@ fn more_marks_than_can_wait_are_asked_for_and_each_round_comes_nearer() {
 fn a_mark_without_room_is_not_lost() {
     let session = live_at(5);
     for seq in 1..=6 {
-        session.offer_receipt(receipt(seq));
+        session.offer_receipts(&[receipt(seq)]);
     }
     let (seqs, then) = receipts(&session);
     assert_eq!(seqs, [1, 2, 3, 4]);
@@ -476,7 +472,7 @@ fn a_mark_without_room_is_not_lost() {
 #[test]
 fn a_slow_reader_keeps_the_marks_that_had_room() {
     let session = live_at(0);
-    session.offer_receipt(receipt(1));
+    session.offer_receipts(&[receipt(1)]);
     for position in 1..=4 {
         session.offer(Position(position), &event(position));
     }
@@ -491,7 +487,7 @@ fn a_slow_reader_keeps_the_marks_that_had_room() {
 fn a_mark_does_not_overtake_the_messages_that_are_under_way() {
     let session = live_at(0);
     session.offer(Position(2), &message(2));
-    session.offer_receipt(receipt(7));
+    session.offer_receipts(&[receipt(7)]);
     assert_eq!(receipts(&session).0, [0_u64; 0]);
     session.offer(Position(1), &message(1));
     let mut frames = Vec::new();
@@ -504,7 +500,7 @@ fn a_mark_does_not_overtake_the_messages_that_are_under_way() {
 fn a_mark_that_waited_is_dropped_where_a_message_says_more() {
     for (seq, marks) in [(6, vec![7]), (7, vec![])] {
         let session = resumed_at(5);
-        session.offer_receipt(receipt(7));
+        session.offer_receipts(&[receipt(7)]);
         let mut page = page(6..=6, 6);
         let event = page.events[0].event.as_mut().unwrap();
         *event = wire::Event { seq, ..message_at(6) };
@@ -523,7 +519,7 @@ fn after_a_reset_the_client_reads_the_marks_itself() {
         ..Default::default()
     };
     let before = session.begin_page();
-    session.offer_receipt(receipt(1));
+    session.offer_receipts(&[receipt(1)]);
     session.apply(reset, before);
     assert_eq!(receipts(&session).0, [1]);
     assert!(session.is_live());
@@ -544,7 +540,7 @@ fn receipts_and_answers_that_nobody_waits_for_go_with_what_comes_next() {
     let mut frames = Vec::new();
     session.command_begins();
     assert!(session.answer_late(Frame::Pong(None)), "somebody is to see to it that it goes");
-    assert!(!session.offer_receipt(receipt(1)), "somebody does");
+    assert!(!session.offer_receipts(&[receipt(1)]), "somebody does");
     assert!(matches!(session.take(&mut frames, 10), NextStep::Nothing));
     session.offer(Position(6), &event(6));
     assert!(matches!(session.take(&mut frames, 10), NextStep::Frames));
@@ -555,10 +551,10 @@ fn receipts_and_answers_that_nobody_waits_for_go_with_what_comes_next() {
 fn what_is_late_goes_when_it_is_hurried_and_when_the_session_ends() {
     let session = live_at(5);
     let mut frames = Vec::new();
-    session.offer_receipt(receipt(1));
+    session.offer_receipts(&[receipt(1)]);
     session.hurry();
     assert!(matches!(session.take(&mut frames, 10), NextStep::Frames));
-    assert!(session.offer_receipt(receipt(2)));
+    assert!(session.offer_receipts(&[receipt(2)]));
     session.end(End::Kicked);
     assert!(matches!(session.take(&mut frames, 10), NextStep::Frames));
     assert_eq!(frames.iter().map(Frame::kind).collect::<Vec<_>>(), ["receipt", "receipt", "goaway"]);
