@@ -1,6 +1,6 @@
 //! Marks: how far members have received and read.
 
-use proto::wire::MovedMark;
+use proto::wire::{MovedMark, Receipt};
 use proto::{ConversationId, Cursor, Seq, StoreIncarnation, UserId};
 
 /// A member's mark on a conversation: "everything up to here".
@@ -92,6 +92,16 @@ impl MarkKind {
 }
 
 impl Mark {
+    /// The mark as a page of an inbox has it.
+    pub fn receipt(&self) -> Receipt {
+        Receipt {
+            conversation: self.conversation.as_str().to_owned(),
+            user: self.user.as_str().to_owned(),
+            kind: self.kind.wire().into(),
+            seq: self.seq.0,
+        }
+    }
+
     /// The mark as the bus has it, beside its conversation.
     pub fn moved(&self) -> MovedMark {
         MovedMark { user: self.user.as_str().to_owned(), kind: self.kind.wire().into(), seq: self.seq.0 }

@@ -361,7 +361,7 @@ fn a_resumed_session_reads_all_pages_of_marks_before_it_is_live() {
     session.apply(page(6..=6, 7), session.begin_page());
     assert_eq!(asked(&session), Some((Since::Place(cursor(5)), 0)));
     let mut last = page(7..=7, 7);
-    last.marks = vec![receipt(2).as_ref().clone()];
+    last.marks = vec![wire::Receipt::clone(&receipt(2))];
     last.marks_next = 9;
     session.apply(last, session.begin_page());
     let (seqs, then) = receipts(&session);
