@@ -196,8 +196,7 @@ fn news<'a>(marks: &'a [Mark], members: &FxHashMap<ConversationId, Members>) -> 
             }
         },
     };
-    let concerns =
-        |user: &UserId| marks.iter().any(|mark| mark.user != *user || mark.kind == MarkKind::Read);
+    let concerns = |user: &UserId| marks.iter().any(|mark| mark.user != *user || mark.kind == MarkKind::Read);
     let mut audience: Vec<UserId> = members.iter().filter(|user| concerns(user)).cloned().collect();
     audience.dedup();
     vec![News { marks, audience }]

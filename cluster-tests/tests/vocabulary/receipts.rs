@@ -314,3 +314,42 @@ async fn an_ack_names_its_marks_where_its_session_was_given_the_messages() -> Re
     assert!((4..=5).contains(&named) && looked_up == 3, "{named} {looked_up}");
     Ok(())
 }
+
+#[tokio::test]
+async fn what_a_group_acknowledges_together_each_member_hears_of_the_others_and_not_of_itself() -> Result<()>
+{
+    const NAMES: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
+    let cluster = Cluster::builder().start().await?;
+    let mut owner = Http::new(&cluster.account("alice", "http", 0))?;
+    let made = json!({"type": "create_group", "name": "tea", "members": NAMES});
+    let group = ask(&mut owner, made).await?.text("conversation").context("a group")?.to_owned();
+    let mut members = Vec::new();
+    for (number, name) in NAMES.into_iter().enumerate() {
+        members.push(cluster.connect(name, "d1", number % 2).await?);
+    }
+    // The first acknowledgement of a session is looked up; the second one names its mark.
+    for seq in 1..=2 {
+        ask(&mut owner, json!({"type": "send", "conversation": group, "body": seq})).await?;
+        for member in &mut members {
+            of_kind(member, "message").await?;
+            member.ack().await?;
+        }
+        for (member, own) in members.iter_mut().zip(NAMES) {
+            // Who wrote has read it, and so is told to nobody as delivered.
+            let mut missing: Vec<_> = NAMES[1..].iter().filter(|name| **name != own).collect();
+            while !missing.is_empty() {
+                let frame = of_kind(member, "receipt").await?;
+                assert!(!is_mark(&frame, own, "delivered", 1), "{own} is told of itself: {frame:?}");
+                missing.retain(|name| !is_mark(&frame, name, "delivered", seq));
+            }
+        }
+    }
+    // Whoever leaves right behind an acknowledgement has acknowledged.
+    ask(&mut owner, json!({"type": "send", "conversation": group, "body": 3})).await?;
+    let mut erin = members.pop().context("the last one")?;
+    of_kind(&mut erin, "message").await?;
+    erin.ack().await?;
+    drop(erin);
+    until(&mut members[0], "the mark", |frame| is_mark(frame, "erin", "delivered", 3)).await?;
+    Ok(())
+}

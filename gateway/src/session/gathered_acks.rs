@@ -157,8 +157,10 @@ mod tests {
 
     use proto::wire::{self, DeliveredMark};
 
+    use super::super::NextStep;
     use super::super::handle::tests::live_at;
     use super::*;
+    use crate::protocol::frame::Frame;
 
     fn ack(groups: &[&str]) -> HeldAck {
         let mark = |group: &&str| DeliveredMark { conversation: (*group).to_owned(), seq: 1 };
@@ -237,6 +239,23 @@ mod tests {
         ended.end(proto::End::Bye);
         assert!(gathered.hold("g_tea", &ended, ack(&["g_tea"])).is_some());
         assert!(gathered.moments.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_ends_while_one_is_held_is_to_send_it_at_once() {
+        let gathered = GatheredAcks::new();
+        let session = session();
+        session.command_begins();
+        assert!(gathered.hold("g_tea", &session, ack(&["g_tea"])).is_none());
+        let next = || session.take(&mut Vec::new(), 10);
+        assert!(matches!(next(), NextStep::Nothing), "it waits");
+        session.end(proto::End::Bye);
+        assert!(matches!(next(), NextStep::Release));
+        assert_eq!(session.take_held().len(), 1);
+        assert!(matches!(next(), NextStep::Nothing), "its answer is to come");
+        session.answer(Frame::Pong(None));
+        assert!(matches!(next(), NextStep::Frames));
+        assert!(matches!(next(), NextStep::Ended(proto::End::Bye)));
     }
 
     #[test]

@@ -18,8 +18,8 @@ use crate::protocol::failure::Failure;
 use crate::protocol::frame::{Frame, Welcome};
 use crate::protocol::mark::Mark;
 use crate::session::channel_page::Page;
-use crate::session::{gathered_acks, receipts};
 use crate::session::{CatchUp, MarksAsked, Missing, NextStep, PageRequest, Session, Since};
+use crate::session::{gathered_acks, receipts};
 
 /// The most events of one page of catching up.
 const PAGE: u32 = 100;

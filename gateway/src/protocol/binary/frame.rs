@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use prost::Message as _;
 use proto::ConversationId;
-use proto::wire::client::{self, frame, ok};
 use proto::wire;
+use proto::wire::client::{self, frame, ok};
 
 use super::entry::entry_frame;
 use crate::protocol::answer::Answer;

@@ -42,15 +42,15 @@ local function look_at_members(members, by)
   sessions = read_sessions(keys)
 end
 
--- Of the present message: the end of the reference, and the inboxes of members
--- without a session.
-local ending, away, absent
+-- Of the present message: the reference, and the inboxes of members without a
+-- session.
+local reference, away, absent
 
 -- Files the present message for a member with this string `s`. Returns the
 -- position, and where in the string the locations begin.
 local function file_message(own, i, s)
   local base = match(s, '^%d+')
-  local len = call('RPUSH', i, prefix .. ending)
+  local len = call('RPUSH', i, reference)
   filed_in = filed_in + 1
   inboxes[filed_in] = i
   local position, from = base + len, #base + 6
@@ -110,7 +110,7 @@ local function post_message(packed, entry)
   if status ~= 'ok' then return status .. ' ' .. text .. ' ' .. first end
   -- It has a note already: what fails now stays.
   if needs_note then appended = nil end
-  ending, away, absent = text .. ':' .. conversation, {}, 0
+  reference, away, absent = prefix .. text .. ':' .. conversation, {}, 0
   local own_position, position = 0, 0
   if needs_note then
     if by ~= '' then
