@@ -101,6 +101,7 @@ async fn kicked(path: &str, headers: &str) {
 async fn a_kick_ends_the_session_and_the_connection() {
     tokio::join!(
         kicked("/v1/ws", UPGRADE),
+        kicked("/sockjs/0/b/websocket", UPGRADE),
         kicked("/v1/sse", ""),
         kicked("/v1/stream", ""),
         kicked("/v1/iframe?callback=parent.f", ""),
@@ -120,6 +121,7 @@ async fn expired(path: &str, headers: &str) {
 async fn so_does_the_end_of_the_token() {
     tokio::join!(
         expired("/v1/ws", UPGRADE),
+        expired("/sockjs/0/b/websocket", UPGRADE),
         expired("/v1/sse", ""),
         expired("/v1/stream", ""),
         expired("/v1/iframe?callback=parent.f", ""),
