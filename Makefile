@@ -136,7 +136,7 @@ versus: measured-programs ## Measures Socket.IO, Socketioxide, Centrifugo and a 
 		--subscribers 1000 --deliveries 20000 --members 20,200 --idle 4000 --storm 10000 --resume 2000
 
 .PHONY: overload
-overload: measured-programs ## Asks for ten times what can be done, lets 10,000 return and 1,000 be slow (seven minutes); writes docs/RELIABILITY.md
+overload: measured-programs ## Asks for ten times what can be done, lets 10,000 return and 1,000 be slow (eight minutes); writes docs/RELIABILITY.md
 	$(MEASURE) overload --binaries $(dir $(MEASURE)) --record docs/RELIABILITY.md
 
 .PHONY: install

@@ -48,7 +48,7 @@ pub(crate) enum Command {
     /// Simulates thousands of nodes, which one machine cannot run.
     Simulate(Simulate),
     /// Asks for many times what a cluster can do, and says what became of it; takes
-    /// some two minutes.
+    /// some eight minutes.
     Overload(Overload),
     /// Writes the documents anew from docs/performance.json.
     Pages(Pages),

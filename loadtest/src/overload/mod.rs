@@ -63,8 +63,11 @@ pub struct Plan {
 /// slow, each at servers of their own.
 pub async fn run(start: impl AsyncFn() -> Result<Running>, plan: &Plan) -> Result<Table> {
     ensure!(plan.users >= 2 && plan.quiet >= 2, "there must be two users of each kind");
+    // It takes minutes, so that each part is shown when it is done.
     let asked = asked_for_too_much(&start().await?.servers, plan).await?;
+    eprintln!("{asked}");
     let returning = crowds::returning(&start().await?.servers, plan).await?;
+    eprintln!("{returning}");
     let slow = crowds::slow(&start().await?.servers, plan).await?;
     Ok(Table { plan: plan.clone(), asked, returning, slow })
 }

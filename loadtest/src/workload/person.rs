@@ -114,7 +114,11 @@ impl Person {
                     self.in_flight.reader = false;
                     self.due = Instant::now();
                 }
-                _ = clock.tick() => self.say_how_far().await?,
+                _ = clock.tick() => match self.say_how_far().await {
+                    // What has ended the connection is often noticed by writing.
+                    Err(_) if self.plan.habits.insists => self.reconnect().await?,
+                    said => said?,
+                },
                 _ = leaving.tick(), if self.may_leave() => self.reconnect().await?,
             }
         }
