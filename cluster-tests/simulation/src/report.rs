@@ -118,8 +118,6 @@ impl fmt::Display for Report {
         writeln!(f, "| seeds | {} ({first} to {last}) |", self.outcomes.len())?;
         writeln!(f, "| seeds that found something | {} |", self.failed().len())?;
         writeln!(f, "| messages, of them acknowledged | {sent}, {acknowledged} |")?;
-        let back = sum(|one| one.marks_back);
-        writeln!(f, "| receipts that went back (known) | {back} |")?;
         writeln!(f, "| simulated time | {} minutes |", simulated / 60_000)?;
         writeln!(
             f,

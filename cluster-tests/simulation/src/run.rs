@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use loadtest::history::{Allowed, History, Violation};
+use loadtest::history::{Allowed, History};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
@@ -37,10 +37,6 @@ pub struct Outcome {
     pub acknowledged: usize,
     /// What was promised and not kept; nothing in a run that went well.
     pub violations: Vec<String>,
-    /// Receipts that were lower than one before. A fault that is known and not mended: a
-    /// node whose bus was held tells old marks to who comes from another node. It does not
-    /// fail a seed.
-    pub marks_back: usize,
     /// What broke, and how often.
     pub faults: BTreeMap<String, u64>,
     /// Milliseconds of simulated time from the last fault until all had arrived.
@@ -117,10 +113,8 @@ pub fn run(seed: u64) -> Outcome {
     };
     let healed = world.now() - over;
     let report = crowd.history.check(allowed);
-    let is_back = |violation: &&Violation| matches!(violation, Violation::MarkBack { .. });
-    let marks_back = report.violations.iter().filter(is_back).count();
-    let others = report.violations.iter().filter(|violation| !is_back(violation));
-    let mut violations: Vec<String> = others.map(|violation| format!("{violation:?}")).collect();
+    let mut violations: Vec<String> =
+        report.violations.iter().map(|violation| format!("{violation:?}")).collect();
     if !settled {
         violations.push(format!(
             "after {SETTLE:?}: unanswered {:?}, or not with everybody",
@@ -141,7 +135,6 @@ pub fn run(seed: u64) -> Outcome {
         sent: acknowledged + crowd.history.unanswered(),
         acknowledged,
         violations,
-        marks_back,
         faults,
         healed_ms: millis(healed),
         simulated_ms,

@@ -161,7 +161,6 @@ fn news_of(sessions: &Sessions, receipts: Receipts) -> Vec<Arc<Receipt>> {
 fn store_is(sessions: &Arc<Sessions>, store: StoreIncarnation, heard_at: Instant) {
     sessions.revocations.doubt_all();
     if sessions.store() != StoreIncarnation::default() {
-        sessions.newest.forget();
         lost(sessions, "store", heard_at);
     }
     sessions.set_store(store);
@@ -210,4 +209,60 @@ fn lost(sessions: &Arc<Sessions>, cause: &'static str, heard_at: Instant) {
             tokio::time::sleep(CATCH_UP_PAUSE).await;
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use proto::wire::Receipt;
+    use proto::{ChannelId, NodeIncarnation, UserId, wire};
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::link::{LinkConfig, NodeContext, Routers};
+    use crate::protocol::failure::Failure;
+    use crate::session::channel_page::Page;
+    use crate::session::subscribed::SubscribedChannels;
+    use crate::session::{Session, SessionConfig};
+
+    struct NoChannels;
+
+    impl SubscribedChannels for NoChannels {
+        fn announce(&self, _: wire::Publication) {}
+        fn doubt(&self) {}
+        fn leave(&self, _: &Session) {}
+        fn page<'a>(
+            &'a self,
+            _: &'a UserId,
+            _: &'a ChannelId,
+            _: Seq,
+        ) -> Pin<Box<dyn Future<Output = Result<Page, Failure>> + Send + 'a>> {
+            Box::pin(async { Err(Failure::unavailable("there are no channels here")) })
+        }
+    }
+
+    fn sessions() -> Arc<Sessions> {
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let routers = Routers::new(LinkConfig::default(), &tracker, stop.clone());
+        let context = NodeContext::new(NodeIncarnation::new("one").unwrap(), routers, tracker, stop, 1);
+        let config = SessionConfig {
+            node: "one".to_owned(),
+            heartbeat: Duration::from_secs(20),
+            queue: 16,
+            max_watched: 1,
+        };
+        Sessions::new(context, config, Arc::new(NoChannels))
+    }
+
+    #[tokio::test]
+    async fn a_late_mark_is_dropped_also_when_the_store_has_other_primaries_meanwhile() {
+        let sessions = sessions();
+        let read = |seq| Receipt { conversation: "a~b".into(), user: "a".into(), kind: 2, seq };
+        store_is(&sessions, StoreIncarnation(1), Instant::now());
+        assert!(sessions.newest.admits(&(&read(8)).into()));
+        store_is(&sessions, StoreIncarnation(2), Instant::now());
+        assert!(!sessions.newest.admits(&(&read(7)).into()), "a receipt goes back");
+        assert!(sessions.newest.admits(&(&read(9)).into()));
+    }
 }

@@ -13,8 +13,9 @@ use tokio::time::Instant;
 use crate::protocol::mark::Mark;
 
 /// How long a mark is remembered at least, unless there are too many: longer
-/// than an announcement travels.
-const MEMORY: Duration = Duration::from_secs(10);
+/// than an announcement is under way, also where a process between the store and
+/// this node stood still.
+const MEMORY: Duration = Duration::from_secs(60);
 /// The most marks of one such period. Beyond it the older half is dropped
 /// early, and so only the protection against very late ones is lost.
 const CAPACITY: usize = 16_384;
@@ -72,7 +73,10 @@ impl Newest {
         self.hasher.hash_one((mark.conversation, mark.user, kind as i32))
     }
 
-    /// Forgets all marks: in another history of the store they may be lower.
+    /// Forgets all marks. For a store whose history was rewritten, so that a
+    /// client was told `reset`: its conversations may begin again at a lower
+    /// `seq`. (That the store's primaries changed is no reason: clients without
+    /// a `reset` are never told a lower mark.)
     pub(crate) fn forget(&self) {
         let mut recent = self.recent.lock();
         (recent.marks, recent.before) = Default::default();

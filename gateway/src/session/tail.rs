@@ -149,6 +149,9 @@ impl Tail {
         if reset.is_some() {
             session.lose_place();
         }
+        if reset == Some(ResetReason::Rewritten) {
+            sessions.newest.forget();
+        }
         let first = [Some(welcome), reset.map(|reason| Frame::Reset(reason, start))];
         session.begin(start, Position(attached.head), first.into_iter().flatten());
         if let Some(page) = attached.page.take() {
@@ -219,6 +222,9 @@ impl Tail {
     fn take_over(&self, mut page: wire::InboxPage, asked: PageRequest) {
         if page.standing() == Standing::Superseded {
             return self.sessions.farewells.replaced(self.session.clone());
+        }
+        if page.reset() == wire::ResetReason::Rewritten {
+            self.sessions.newest.forget();
         }
         // A lower mark of these may still be under way.
         let lately = Time::now().before(LATELY).0;
