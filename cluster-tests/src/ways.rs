@@ -29,7 +29,7 @@ pub enum Between {
     RouterAndStore(usize),
     /// One router, all gateways and the store.
     RouterAndAll(usize),
-    /// Every pair.
+    /// Every pair of processes.
     All,
 }
 

@@ -13,7 +13,7 @@ use store::{NamedSession, Peer, Peers, Result};
 /// One of several processes.
 #[derive(Debug, Clone)]
 pub struct Among {
-    /// Its name.
+    /// The node's name.
     pub node: String,
     /// Where the others reach it.
     pub listen: SocketAddr,

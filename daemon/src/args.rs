@@ -29,7 +29,7 @@ pub mod heading {
     pub const BROWSERS: &str = "Browsers";
     /// Load balancers in front of gateways.
     pub const PROXIES: &str = "Proxies in front";
-    /// Rates.
+    /// Heading of the flags that bound how often a user may do something.
     pub const USER_LIMITS: &str = "Limits for each user";
     /// Connections, memory and times of one gateway.
     pub const GATEWAY_LIMITS: &str = "Limits of one gateway";
@@ -138,28 +138,28 @@ pub enum LogFormat {
 /// A parser for flags that may hold a secret, for clap's `value_parser`. Clap's
 /// own errors quote the value that they refuse; this one's do not.
 pub fn hidden<T>() -> Hidden<T> {
-    Hidden(Held::InFlag, PhantomData)
+    Hidden(SecretSource::InFlag, PhantomData)
 }
 
 /// A parser for flags that name a file with a secret, for clap's `value_parser`: the
 /// flag's value is what the file holds. Neither that nor the file's other words are in
 /// its errors.
 pub fn in_file<T>() -> Hidden<T> {
-    Hidden(Held::InFile, PhantomData)
+    Hidden(SecretSource::InFile, PhantomData)
 }
 
 /// The parser that [`hidden`] and [`in_file`] make.
 #[derive(Debug)]
-pub struct Hidden<T>(Held, PhantomData<fn() -> T>);
+pub struct Hidden<T>(SecretSource, PhantomData<fn() -> T>);
 
 /// Where the secret is.
 #[derive(Debug, Clone, Copy)]
-enum Held {
+enum SecretSource {
     InFlag,
     InFile,
 }
 
-impl Held {
+impl SecretSource {
     /// The secret, and what its errors begin with.
     fn read(self, value: &OsStr) -> (Result<String, String>, String) {
         match self {

@@ -34,7 +34,7 @@ pub struct Guard<G> {
     // Fields are dropped in this order: the lock is released first, then
     // `_held` notes it.
     inner: G,
-    _held: Held,
+    _held: HeldRank,
 }
 
 /// The guard of a [`Lock`].
@@ -48,7 +48,7 @@ impl<const RANK: u8, T> Lock<RANK, T> {
 
     /// Waits until the lock is free, and takes it.
     pub fn lock(&self) -> LockGuard<'_, T> {
-        let _held = Held::new::<T>(RANK);
+        let _held = HeldRank::new::<T>(RANK);
         Guard { inner: self.0.lock().expect(NO_PANIC), _held }
     }
 }
@@ -61,13 +61,13 @@ impl<const RANK: u8, T> SharedLock<RANK, T> {
 
     /// Waits until nobody writes, and takes the lock for reading.
     pub fn read(&self) -> Guard<RwLockReadGuard<'_, T>> {
-        let _held = Held::new::<T>(RANK);
+        let _held = HeldRank::new::<T>(RANK);
         Guard { inner: self.0.read().expect(NO_PANIC), _held }
     }
 
     /// Waits until nobody reads or writes, and takes the lock for writing.
     pub fn write(&self) -> Guard<RwLockWriteGuard<'_, T>> {
-        let _held = Held::new::<T>(RANK);
+        let _held = HeldRank::new::<T>(RANK);
         Guard { inner: self.0.write().expect(NO_PANIC), _held }
     }
 }
@@ -111,9 +111,9 @@ impl<const RANK: u8, T: fmt::Debug> fmt::Debug for SharedLock<RANK, T> {
 }
 
 #[cfg(debug_assertions)]
-use checked::Held;
+use checked::HeldRank;
 #[cfg(not(debug_assertions))]
-use unchecked::Held;
+use unchecked::HeldRank;
 
 #[cfg(debug_assertions)]
 mod checked {
@@ -127,9 +127,9 @@ mod checked {
     }
 
     /// A lock that this thread holds or waits for.
-    pub(super) struct Held(u8);
+    pub(super) struct HeldRank(u8);
 
-    impl Held {
+    impl HeldRank {
         pub(super) fn new<T>(rank: u8) -> Self {
             HELD.with_borrow_mut(|held| {
                 let name = type_name::<T>();
@@ -144,7 +144,7 @@ mod checked {
         }
     }
 
-    impl Drop for Held {
+    impl Drop for HeldRank {
         fn drop(&mut self) {
             // While the thread ends, the list is gone already.
             let _ = HELD.try_with(|held| {
@@ -158,9 +158,9 @@ mod checked {
 
 #[cfg(not(debug_assertions))]
 mod unchecked {
-    pub(super) struct Held;
+    pub(super) struct HeldRank;
 
-    impl Held {
+    impl HeldRank {
         #[inline]
         pub(super) fn new<T>(_rank: u8) -> Self {
             Self

@@ -35,7 +35,7 @@ pub struct Metric {
 /// The kinds of metrics.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
-    /// Only grows.
+    /// A sum that only grows.
     Counter,
     /// Goes up and down.
     Gauge,

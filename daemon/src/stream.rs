@@ -58,7 +58,7 @@ impl Listener {
 /// A peer's socket.
 #[derive(Debug)]
 pub enum Stream {
-    /// Without TLS.
+    /// A connection without TLS.
     Plain(TcpStream),
     /// Boxed: plain sockets do not need the memory.
     Tls(Box<TlsStream<TcpStream>>),

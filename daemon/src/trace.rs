@@ -69,7 +69,7 @@ pub struct Span(Option<Context>);
 pub struct SpanContext(otel::SpanContext);
 
 impl Span {
-    /// No span.
+    /// What stands for a span where none is recorded.
     pub const NONE: Self = Self(None);
 
     /// Begins a new trace, if the sampler keeps it.

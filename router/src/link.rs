@@ -20,7 +20,7 @@ use crate::answers::{self, AnswerReceiver, AnswerSender};
 use crate::core::Core;
 use crate::dispatch::dispatch;
 use crate::metrics;
-use crate::port::Held;
+use crate::port::LinkSlot;
 
 /// How long requests are still read after the gateway was told of the drain:
 /// for those that it had sent before it heard of it.
@@ -32,7 +32,7 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(crate) fn open(
     core: Arc<Core>,
     requests: Streaming<Requests>,
-    held: Option<Held>,
+    held: Option<LinkSlot>,
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
 ) -> impl Stream<Item = Result<Replies, Status>> + Send + 'static {
@@ -162,11 +162,11 @@ struct OpenLink {
     /// How many links this router has open.
     links: Arc<AtomicU64>,
     /// On its connection.
-    _held: Option<Held>,
+    _held: Option<LinkSlot>,
 }
 
 impl OpenLink {
-    fn new(core: &Core, held: Option<Held>) -> Self {
+    fn new(core: &Core, held: Option<LinkSlot>) -> Self {
         core.links.fetch_add(1, Ordering::Relaxed);
         metrics::LINKS.add(&[], 1);
         Self { links: core.links.clone(), _held: held }

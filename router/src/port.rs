@@ -162,17 +162,17 @@ struct Counts {
 
 /// An open link of a connection, for as long as it is held.
 #[derive(Debug)]
-pub(crate) struct Held(Links);
+pub(crate) struct LinkSlot(Links);
 
 impl Links {
-    pub(crate) fn open(&self) -> Held {
+    pub(crate) fn open(&self) -> LinkSlot {
         self.0.open.fetch_add(1, Ordering::Relaxed);
         self.0.opened.fetch_add(1, Ordering::Relaxed);
-        Held(self.clone())
+        LinkSlot(self.clone())
     }
 }
 
-impl Drop for Held {
+impl Drop for LinkSlot {
     fn drop(&mut self) {
         self.0.0.open.fetch_sub(1, Ordering::Relaxed);
     }

@@ -63,7 +63,7 @@ pub enum Reason {
     Tls,
     /// No reply in time.
     Timeout,
-    /// Anything else.
+    /// Trouble of another kind.
     Other,
 }
 

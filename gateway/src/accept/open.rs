@@ -33,7 +33,7 @@ pub(crate) struct TooManySessions;
 impl TooManySessions {
     /// For a person.
     pub(crate) const TEXT: &'static str = "this address has as many sessions here as it may";
-    /// Seconds.
+    /// What `Retry-After` says to a client that is refused, in seconds.
     pub(crate) const RETRY_AFTER: u64 = 1;
 }
 
@@ -52,10 +52,10 @@ impl Client {
 
 /// A request that is under way. Clones are one.
 #[derive(Debug, Clone)]
-pub(crate) struct OpenRequest(Arc<Held>);
+pub(crate) struct OpenRequest(Arc<Guards>);
 
 #[derive(Debug)]
-struct Held {
+struct Guards {
     _slot: Option<AddressSlot>,
     activity: Option<activity::Request>,
 }
@@ -69,7 +69,7 @@ impl OpenRequest {
     ) -> Result<Option<Self>, Full> {
         let slot = slots.take_of(Kind::Request, address)?;
         let counts = slot.is_some() || activity.is_some();
-        Ok(counts.then(|| Self(Arc::new(Held { _slot: slot, activity }))))
+        Ok(counts.then(|| Self(Arc::new(Guards { _slot: slot, activity }))))
     }
 
     /// The response is there: the request is held until it has ended.

@@ -17,7 +17,7 @@ const MOST: usize = 2_048;
 /// Whom a proxy has a connection from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
-    /// This client.
+    /// The connection is this client's.
     Client(SocketAddr),
     /// The proxy itself, to look whether the server is there (`LOCAL`); or
     /// somebody without an internet address. The peer's address stands.

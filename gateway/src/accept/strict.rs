@@ -34,7 +34,7 @@ pub enum Refusal {
     /// HTTP/1.1 without `Host` (RFC 9112 §3.2), or HTTP/2 without it and
     /// `:authority`.
     NoHost,
-    /// `Host` twice.
+    /// The header `Host` stands twice.
     TwoHosts,
     /// A `Host` or `:authority` that is no host with perhaps a port (RFC 9110 §7.2).
     OddHost,

@@ -10,7 +10,7 @@ use crate::session::{Proof, Revocations};
 
 /// Verifies tokens, and knows which were revoked.
 pub struct Believed {
-    /// Verifies them.
+    /// Verifies tokens' signatures and claims.
     pub auth: Authenticator,
     /// Those that are not believed any more.
     pub revocations: Arc<Revocations>,

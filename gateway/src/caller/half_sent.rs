@@ -21,11 +21,11 @@ const RETRY_AFTER_MS: u64 = 1_000;
 pub struct HalfSent {
     most: usize,
     /// Protects the sums; locked only briefly.
-    held: Lock<LEAF, Held>,
+    held: Lock<LEAF, Totals>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct Totals {
     all: usize,
     /// The bytes of each user who has any; clients that have not said who they are
     /// count as one.
@@ -43,7 +43,7 @@ impl HalfSent {
         self.lock().all
     }
 
-    fn lock(&self) -> LockGuard<'_, Held> {
+    fn lock(&self) -> LockGuard<'_, Totals> {
         self.held.lock()
     }
 

@@ -118,7 +118,7 @@ pub struct AuthArgs {
 /// Whose tokens are believed.
 #[derive(Debug, Clone)]
 pub struct AuthConfig {
-    /// For HS256.
+    /// The secret with which HS256 signatures are verified.
     pub secret: Option<Secret>,
     /// For RS256, ES256 and EdDSA.
     pub public_keys: Vec<PublicKey>,
@@ -137,7 +137,7 @@ pub struct AuthConfig {
 }
 
 impl Default for AuthConfig {
-    /// Believes nobody.
+    /// Settings without a key: no token is believed.
     fn default() -> Self {
         Self {
             secret: None,
@@ -223,7 +223,7 @@ impl Secret {
         Self(bytes.into())
     }
 
-    /// The bytes.
+    /// The secret's bytes, as they go into HMAC.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }

@@ -57,7 +57,7 @@ pub struct Peer {
 pub struct PeerAddress {
     /// A name or an address; an IPv6 address without its brackets.
     pub host: String,
-    /// Its port.
+    /// The port at which other gateways reach this one.
     pub port: u16,
     /// Whether it speaks TLS.
     pub tls: bool,

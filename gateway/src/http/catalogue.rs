@@ -80,7 +80,7 @@ pub enum Form {
     ClientMessageId,
     /// The `jti` of a token.
     TokenId,
-    /// Unix milliseconds.
+    /// A time in Unix milliseconds.
     Time,
     /// The `seq` of a message.
     Seq,
@@ -129,7 +129,7 @@ pub enum Answer {
     Json(&'static str),
     /// A stream of this content type.
     Stream(&'static str),
-    /// A WebSocket.
+    /// The response is a WebSocket (101).
     Upgrade,
 }
 
@@ -194,7 +194,7 @@ const fn reaction(route: usize, fixed: &'static [(&'static str, &'static str)]) 
     Resource { in_path: OF_REACTION, refusals: &[404, 409], ..at(CommandKind::React, route, fixed) }
 }
 
-/// All resources.
+/// All resources, in the order of the OpenAPI document.
 pub const RESOURCES: &[Resource] = &[
     Resource {
         summary: "Sends a message",

@@ -74,7 +74,7 @@ fn serve(
 ) -> impl Fn(State<Arc<Gateway>>, Request) -> Answering + Clone {
     move |State(gateway), request| {
         Box::pin(async move {
-            let Asked { caller, path, query, request } = ask(&gateway, request, resource).await?;
+            let CallerRequest { caller, path, query, request } = ask(&gateway, request, resource).await?;
             let (parts, body) = request.into_parts();
             let bytes = if resource.method.has_body() {
                 let part = Part::new(&gateway.half_sent, &caller.identity.user);
@@ -99,7 +99,7 @@ fn serve(
 type Texts = Vec<(&'static str, String)>;
 
 /// A request whose caller is known.
-struct Asked {
+struct CallerRequest {
     caller: Caller,
     path: Texts,
     query: Texts,
@@ -107,7 +107,11 @@ struct Asked {
 }
 
 /// Finds out the caller before it reads anything else of the request.
-async fn ask(gateway: &Arc<Gateway>, mut request: Request, resource: &Resource) -> Result<Asked, Failure> {
+async fn ask(
+    gateway: &Arc<Gateway>,
+    mut request: Request,
+    resource: &Resource,
+) -> Result<CallerRequest, Failure> {
     let path: Result<RawPathParams, RawPathParamsRejection> = request.extract_parts().await;
     let uri = request.uri().clone();
     let query = Query::parse(uri.query().unwrap_or_default())?;
@@ -120,7 +124,7 @@ async fn ask(gateway: &Arc<Gateway>, mut request: Request, resource: &Resource) 
     let path = path.collect();
     let in_query = resource.in_query.iter().map(|field| field.name);
     let query = in_query.filter_map(|name| Some((name, query.get(name)?.to_owned()))).collect();
-    Ok(Asked { caller, path, query, request })
+    Ok(CallerRequest { caller, path, query, request })
 }
 
 async fn answer(

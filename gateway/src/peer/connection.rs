@@ -32,7 +32,7 @@ const PING: Duration = Duration::from_secs(5);
 /// Why another gateway is not reached.
 pub(super) type Why = Box<dyn std::error::Error + Send + Sync>;
 
-/// The connections.
+/// The open connections to other gateways.
 pub(super) struct Connections {
     by_address: Lock<LEAF, FxHashMap<PeerAddress, Arc<Peer>>>,
     tls: Option<InternalTls>,

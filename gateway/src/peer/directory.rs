@@ -19,13 +19,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// client that makes up names costs the store no more than one that does not.
 pub(super) struct Directory {
     peers: Arc<dyn Peers>,
-    known: Lock<LEAF, Known>,
+    known: Lock<LEAF, Addresses>,
     /// One question at a time.
     asking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
-struct Known {
+struct Addresses {
     /// When it was asked.
     at: Option<Instant>,
     addresses: FxHashMap<String, PeerAddress>,

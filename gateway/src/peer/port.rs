@@ -30,7 +30,7 @@ use crate::metrics;
 /// After an error of `accept`, which most often is that there are no file
 /// descriptors left.
 const BACK_OFF: Duration = Duration::from_millis(100);
-/// For TLS.
+/// How long a TLS handshake with another gateway may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Bytes of headers that gateways add.
 const OWN_HEADERS: usize = 1_024;

@@ -103,7 +103,7 @@ impl Relay {
         })
     }
 
-    /// Its tasks.
+    /// The tasks that carry requests to other gateways.
     pub(crate) fn tracker(&self) -> &TaskTracker {
         &self.tracker
     }

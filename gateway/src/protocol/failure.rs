@@ -46,7 +46,7 @@ impl Failure {
         bad_request = BadRequest,
         /// 403: known, but not allowed.
         forbidden = Forbidden,
-        /// 404.
+        /// There is no such thing, or the user may not know of it (404).
         not_found = NotFound,
         /// 409: does not go together with what is there.
         conflict = Conflict,

@@ -48,7 +48,7 @@ impl Value<'_> {
 }
 
 impl<'a> Fields<'a> {
-    /// None.
+    /// A command without any fields.
     pub fn empty() -> Self {
         Self::default()
     }

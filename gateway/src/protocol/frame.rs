@@ -43,7 +43,7 @@ pub enum Frame {
     Published {
         /// Of the command.
         reference: Reference,
-        /// Where.
+        /// The channel that it was published in.
         channel: ChannelId,
         /// The router's answer.
         sent: Box<wire::Sent>,
@@ -69,19 +69,19 @@ pub enum Frame {
 /// What a session begins with.
 #[derive(Debug)]
 pub struct Welcome {
-    /// Whose session.
+    /// The user whose session it is.
     pub user: String,
     /// Of which device.
     pub device: String,
-    /// Its id.
+    /// The session's id.
     pub session: String,
-    /// Where.
+    /// The gateway that has the session.
     pub node: String,
     /// Where reading starts.
     pub cursor: Cursor,
     /// A cursor was given and accepted.
     pub resumed: bool,
-    /// Between heartbeats.
+    /// The time between two heartbeats, in ms.
     pub heartbeat_ms: u64,
 }
 

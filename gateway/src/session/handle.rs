@@ -35,7 +35,7 @@ pub(super) const LATE_ANSWERS: usize = 8;
 /// and from its transport, at the same time.
 #[derive(Debug)]
 pub struct Session {
-    /// Its id.
+    /// The session's id, unique in the cluster.
     pub id: SessionId,
     /// The user of the session.
     pub user: UserId,
@@ -67,7 +67,7 @@ pub enum CatchUp {
 }
 
 impl CatchUp {
-    /// For metrics.
+    /// The word for it in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Resume => "resume",

@@ -37,7 +37,7 @@ struct Recent {
 }
 
 impl Newest {
-    /// Nothing yet.
+    /// Knows no mark yet.
     pub fn new() -> Self {
         let recent = Recent { since: Instant::now(), marks: Marks::default(), before: Marks::default() };
         Self { hasher: RandomState::new(), recent: Lock::new(recent) }

@@ -60,7 +60,7 @@ pub(crate) struct Missing {
 /// Where a subscription begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Start {
-    /// After this.
+    /// The seq after which publications are missing.
     pub position: Seq,
     /// The channel reaches at least this far.
     pub head: Seq,

@@ -77,7 +77,7 @@ pub struct Opening {
     pub device: DeviceId,
     /// Where reading begins.
     pub from: StartAt,
-    /// Its token.
+    /// What the session's token allows, and until when.
     pub proof: Arc<Proof>,
 }
 

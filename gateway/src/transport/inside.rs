@@ -103,7 +103,7 @@ pub trait Exchange: Send + 'static {
 /// Why no exchange begins: the status and the text of the framing's own answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// HTTP's.
+    /// The HTTP status of the response.
     pub status: StatusCode,
     /// For a person.
     pub message: String,

@@ -36,7 +36,7 @@ pub const TRANSPORTS: [fn() -> Router<Arc<Gateway>>; 5] =
 /// The routes of other protocols' framings, which have their own rules for answers
 /// to other origins.
 pub(crate) struct Foreign {
-    /// For clients.
+    /// What clients may ask for.
     pub(crate) clients: Router<Arc<Gateway>>,
     /// For other gateways, which pass on what they were asked for these sessions.
     pub(crate) peers: Router<Arc<Gateway>>,

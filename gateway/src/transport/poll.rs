@@ -152,7 +152,7 @@ async fn poll(
             attached.start.unwrap_or_default().into()
         }
     };
-    let known = Known::of(&headers);
+    let known = KnownTags::of(&headers);
     if !first && !poll.wait.is_zero() {
         // As it was given: it may have the seqs of channels.
         let given = query.get("cursor").filter(|text| *text != "start").map(str::to_owned);
@@ -419,9 +419,9 @@ impl Events {
 
 /// The tags that the client knows (`If-None-Match`), as copies, so that a
 /// waiting poll keeps nothing of its request.
-struct Known(Vec<String>);
+struct KnownTags(Vec<String>);
 
-impl Known {
+impl KnownTags {
     fn of(headers: &HeaderMap) -> Self {
         let lists = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
         Self(lists.map(str::to_owned).collect())
@@ -434,7 +434,7 @@ impl Known {
     }
 }
 
-fn answer(known: &Known, events: Events) -> Response {
+fn answer(known: &KnownTags, events: Events) -> Response {
     let tag = format!("\"{}\"", events.cursor);
     let etag = HeaderValue::from_str(&tag).expect("a cursor is visible ASCII");
     let cache = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -47,7 +47,7 @@ pub(crate) struct Uplink {
     refusals: Refusals,
     /// A command that waits for the decision about its rate; no other one is
     /// taken before.
-    held: Option<Box<Held>>,
+    held: Option<Box<UndecidedCommand>>,
 }
 
 /// A command with its `ref` and its position in the order.
@@ -59,7 +59,7 @@ struct Ordered {
 }
 
 /// A command that waits for the decision.
-struct Held {
+struct UndecidedCommand {
     ordered: Ordered,
     answer: oneshot::Receiver<()>,
 }
@@ -171,7 +171,7 @@ impl Uplink {
                 Err(failure)
             }
             Admission::Waits(answer) => {
-                self.held = Some(Box::new(Held { ordered, answer }));
+                self.held = Some(Box::new(UndecidedCommand { ordered, answer }));
                 Ok(())
             }
         }

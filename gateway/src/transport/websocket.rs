@@ -20,7 +20,7 @@ use axum::routing::any;
 use proto::End;
 use tokio::time::Instant;
 
-use self::connection::{Connection, Ended, Heard, NoRoom, Subprotocol, Terms};
+use self::connection::{Connection, Ending, NoRoom, PeerMessage, Subprotocol, Terms};
 use self::socket::Socket;
 use crate::caller::identity::Caller;
 use crate::gateway::Gateway;
@@ -129,12 +129,12 @@ impl Frames {
 }
 
 impl Subprotocol for Frames {
-    fn poll_say(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Result<(), Ended>> {
+    fn poll_say(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Result<(), Ending>> {
         let mut room = ROOM.take().unwrap_or_default();
         let mut next = self.session.poll_frames(cx, &mut room.frames, BATCH).map_err(closed);
         if let Poll::Ready(Ok(())) = next {
             self.encode(&mut room);
-            next = Poll::Ready(socket.write(cx, &room.bytes).map_err(|error| Ended::of(&error)));
+            next = Poll::Ready(socket.write(cx, &room.bytes).map_err(|error| Ending::of(&error)));
             room.bytes.clear();
         }
         if room.bytes.capacity() + room.text.capacity() <= KEPT {
@@ -144,7 +144,7 @@ impl Subprotocol for Frames {
     }
 
     /// Nothing is heard after the session's end.
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Ended>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Ending>> {
         ready!(self.session.poll_ready(cx));
         match self.session.room() {
             0 => Poll::Pending,
@@ -152,15 +152,15 @@ impl Subprotocol for Frames {
         }
     }
 
-    fn hear(&mut self, _: &mut Context<'_>, heard: Heard<'_>) -> Result<bool, Ended> {
+    fn hear(&mut self, _: &mut Context<'_>, heard: PeerMessage<'_>) -> Result<bool, Ending> {
         let no_frame = |wrong| Failure::bad_request(wrong);
         self.session.hear(|uplink| match (heard, self.form) {
-            (Heard::Text(text), Form::Json) => uplink.json(&text),
-            (Heard::Binary(bytes), Form::Protobuf) => uplink.protobuf(&bytes),
-            (Heard::Text(_), Form::Protobuf) => {
+            (PeerMessage::Text(text), Form::Json) => uplink.json(&text),
+            (PeerMessage::Binary(bytes), Form::Protobuf) => uplink.protobuf(&bytes),
+            (PeerMessage::Text(_), Form::Protobuf) => {
                 uplink.no_frame(no_frame("frames are binary messages here; this one is text"))
             }
-            (Heard::Binary(_), Form::Json) => {
+            (PeerMessage::Binary(_), Form::Json) => {
                 uplink.no_frame(no_frame("frames are text messages here; this one is binary"))
             }
         });
@@ -198,6 +198,6 @@ impl Subprotocol for Frames {
     }
 }
 
-fn closed(end: End) -> Ended {
-    Ended::Closed(Close::of(end))
+fn closed(end: End) -> Ending {
+    Ending::Closed(Close::of(end))
 }

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Dialect, Heard, parse};
+use super::{Dialect, PeerMessage, parse};
 use crate::client::{Error, Result};
 
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Centrifugo {
     }
 
     /// The answer to a subscription; with a history it has what was missed.
-    fn subscribed(&mut self, mut answer: Value) -> Result<Heard> {
+    fn subscribed(&mut self, mut answer: Value) -> Result<PeerMessage> {
         let channel = std::mem::take(&mut self.awaits.1);
         let missed = match answer["publications"].take() {
             Value::Array(missed) => missed,
@@ -67,7 +67,7 @@ impl Centrifugo {
             });
         }
         let missed = missed.into_iter().map(|publication| self.publication(&channel, publication));
-        Ok(Heard::Ready(missed.collect()))
+        Ok(PeerMessage::Ready(missed.collect()))
     }
 }
 
@@ -81,12 +81,12 @@ impl Dialect for Centrifugo {
         Some(self.command("connect", json!({"name": name})))
     }
 
-    fn hear(&mut self, text: &str) -> Result<Heard> {
+    fn hear(&mut self, text: &str) -> Result<PeerMessage> {
         let mut bodies = Vec::new();
         for line in text.lines() {
             let mut message = parse(line)?;
             if message.as_object().is_some_and(serde_json::Map::is_empty) {
-                return Ok(Heard::Reply(vec!["{}".to_owned()]));
+                return Ok(PeerMessage::Reply(vec!["{}".to_owned()]));
             }
             if let Some(error) = message.get("error") {
                 return Err(Error::broken(format!("refused: {error}")));
@@ -98,12 +98,12 @@ impl Dialect for Centrifugo {
             } else if message.get("connect").is_some() && !self.greeted {
                 self.greeted = true;
                 let user = self.user.clone();
-                return Ok(Heard::Reply(vec![self.subscribe(&user)]));
+                return Ok(PeerMessage::Reply(vec![self.subscribe(&user)]));
             } else if message["id"] == self.awaits.0 {
                 return self.subscribed(message["subscribe"].take());
             }
         }
-        Ok(Heard::Bodies(bodies))
+        Ok(PeerMessage::Bodies(bodies))
     }
 
     fn send(&mut self, to: &str, body: &Value) -> String {
@@ -146,7 +146,7 @@ impl Position {
 mod tests {
     use super::*;
 
-    fn subscribed(cursor: Option<&str>, answer: &Value) -> (Centrifugo, Result<Heard>) {
+    fn subscribed(cursor: Option<&str>, answer: &Value) -> (Centrifugo, Result<PeerMessage>) {
         let mut client = Centrifugo::new("bob", cursor);
         client.greet().unwrap();
         client.hear(r#"{"id":1,"connect":{}}"#).unwrap();
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_history_says_where_to_go_on_and_gives_what_was_missed() {
         let (mut client, heard) = subscribed(None, &json!({"recoverable": true, "epoch": "x"}));
-        assert!(matches!(heard, Ok(Heard::Ready(missed)) if missed.is_empty()));
+        assert!(matches!(heard, Ok(PeerMessage::Ready(missed)) if missed.is_empty()));
         assert_eq!(client.cursor().as_deref(), Some("0@x"));
         client.hear(r#"{"push":{"channel":"bob","pub":{"data":{"n":1},"offset":1}}}"#).unwrap();
         client.hear(r#"{"push":{"channel":"news","pub":{"data":{"n":9},"offset":9}}}"#).unwrap();
@@ -166,7 +166,7 @@ mod tests {
         let missed = json!([{"data": {"n": 2}, "offset": 2}, {"data": {"n": 3}, "offset": 3}]);
         let answer = json!({"epoch": "x", "offset": 3, "recovered": true, "publications": missed});
         let (client, heard) = subscribed(Some("1@x"), &answer);
-        let Ok(Heard::Ready(missed)) = heard else { panic!("{heard:?}") };
+        let Ok(PeerMessage::Ready(missed)) = heard else { panic!("{heard:?}") };
         assert_eq!(missed, [("bob".to_owned(), json!({"n": 2})), ("bob".to_owned(), json!({"n": 3}))]);
         assert_eq!(client.cursor().as_deref(), Some("3@x"));
         assert!(subscribed(Some("1@x"), &json!({"epoch": "y", "recovered": false})).1.is_err());
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn without_a_history_there_is_no_cursor() {
         let (client, heard) = subscribed(None, &json!({}));
-        assert!(matches!(heard, Ok(Heard::Ready(missed)) if missed.is_empty()));
+        assert!(matches!(heard, Ok(PeerMessage::Ready(missed)) if missed.is_empty()));
         assert_eq!(client.cursor(), None);
     }
 }

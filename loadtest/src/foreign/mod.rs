@@ -35,7 +35,7 @@ trait Dialect: fmt::Debug + Send + Sync {
     }
 
     /// Takes what the server sent.
-    fn hear(&mut self, text: &str) -> Result<Heard>;
+    fn hear(&mut self, text: &str) -> Result<PeerMessage>;
 
     /// Sends a body to a user.
     fn send(&mut self, to: &str, body: &Value) -> String;
@@ -43,7 +43,7 @@ trait Dialect: fmt::Debug + Send + Sync {
     /// Sends a body to a channel's subscribers.
     fn publish(&mut self, channel: &str, body: &Value) -> String;
 
-    /// Subscribes; ends with [`Heard::Ready`].
+    /// Subscribes; ends with [`PeerMessage::Ready`].
     fn subscribe(&mut self, channel: &str) -> String;
 
     /// Where the user would go on, with a server that keeps what was missed.
@@ -54,7 +54,7 @@ trait Dialect: fmt::Debug + Send + Sync {
 
 /// What a server's message means.
 #[derive(Debug)]
-enum Heard {
+enum PeerMessage {
     /// Answer with these.
     Reply(Vec<String>),
     /// What was last asked for (to be connected, a subscription) is there, with
@@ -166,16 +166,16 @@ impl Foreign {
             },
         };
         match self.dialect.hear(&text)? {
-            Heard::Ready(missed) => {
+            PeerMessage::Ready(missed) => {
                 self.hand_out(missed);
                 return Ok(true);
             }
-            Heard::Reply(texts) => {
+            PeerMessage::Reply(texts) => {
                 for text in texts {
                     self.write(text).await?;
                 }
             }
-            Heard::Bodies(bodies) => self.hand_out(bodies),
+            PeerMessage::Bodies(bodies) => self.hand_out(bodies),
         }
         Ok(false)
     }

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::{Dialect, Heard, parse};
+use super::{Dialect, PeerMessage, parse};
 use crate::client::{Error, Result};
 
 #[derive(Debug)]
@@ -23,13 +23,13 @@ impl Dialect for Relay {
         format!("/{}", self.user)
     }
 
-    fn hear(&mut self, text: &str) -> Result<Heard> {
+    fn hear(&mut self, text: &str) -> Result<PeerMessage> {
         if text == "R" {
-            return Ok(Heard::Ready(Vec::new()));
+            return Ok(PeerMessage::Ready(Vec::new()));
         }
         let (head, body) = text.split_once('\n').ok_or_else(|| Error::broken("no line of the relay"))?;
         let target = head.get(1..).unwrap_or_default().to_owned();
-        Ok(Heard::Bodies(vec![(target, parse(body)?)]))
+        Ok(PeerMessage::Bodies(vec![(target, parse(body)?)]))
     }
 
     fn send(&mut self, to: &str, body: &Value) -> String {

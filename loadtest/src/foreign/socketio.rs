@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Dialect, Heard, parse};
+use super::{Dialect, PeerMessage, parse};
 use crate::client::{Error, Result};
 
 #[derive(Debug)]
@@ -16,21 +16,21 @@ impl SocketIo {
     }
 
     /// An event is `["name", arguments …]`.
-    fn event(&self, text: &str) -> Result<Heard> {
+    fn event(&self, text: &str) -> Result<PeerMessage> {
         let Value::Array(mut parts) = parse(text)? else {
             return Err(Error::broken(format!("not an event: {text}")));
         };
         match parts.first().and_then(Value::as_str) {
             // The body alone: it is for this user.
             Some("message") if parts.len() == 2 => {
-                Ok(Heard::Bodies(vec![(self.user.clone(), parts.swap_remove(1))]))
+                Ok(PeerMessage::Bodies(vec![(self.user.clone(), parts.swap_remove(1))]))
             }
             // The body and the channel.
             Some("publication") if parts.len() == 3 => {
                 let channel = parts[2].as_str().unwrap_or_default().to_owned();
-                Ok(Heard::Bodies(vec![(channel, parts.swap_remove(1))]))
+                Ok(PeerMessage::Bodies(vec![(channel, parts.swap_remove(1))]))
             }
-            Some("subscribed") => Ok(Heard::Ready(Vec::new())),
+            Some("subscribed") => Ok(PeerMessage::Ready(Vec::new())),
             _ => Err(Error::broken(format!("an event that the server script has not: {text}"))),
         }
     }
@@ -45,9 +45,9 @@ impl Dialect for SocketIo {
         Some(format!("0{}", json!({"user": self.user})))
     }
 
-    fn hear(&mut self, text: &str) -> Result<Heard> {
+    fn hear(&mut self, text: &str) -> Result<PeerMessage> {
         match text.as_bytes() {
-            [b'0', ..] => Ok(Heard::Ready(Vec::new())),
+            [b'0', ..] => Ok(PeerMessage::Ready(Vec::new())),
             [b'2', ..] => self.event(&text[1..]),
             _ => Err(Error::broken(format!("a packet that was not expected: {text}"))),
         }
@@ -74,10 +74,10 @@ mod tests {
     fn a_handshake_and_events_are_understood() {
         let mut client = SocketIo::new("user1");
         assert_eq!(client.greet().unwrap(), r#"0{"user":"user1"}"#);
-        assert!(matches!(client.hear(r#"0{"sid":"y"}"#).unwrap(), Heard::Ready(_)));
-        let Heard::Bodies(bodies) = client.hear(r#"2["message",{"n":1}]"#).unwrap() else { panic!() };
+        assert!(matches!(client.hear(r#"0{"sid":"y"}"#).unwrap(), PeerMessage::Ready(_)));
+        let PeerMessage::Bodies(bodies) = client.hear(r#"2["message",{"n":1}]"#).unwrap() else { panic!() };
         assert_eq!(bodies, [("user1".to_owned(), json!({"n": 1}))]);
-        let Heard::Bodies(bodies) = client.hear(r#"2["publication",{"n":2},"c_x"]"#).unwrap() else {
+        let PeerMessage::Bodies(bodies) = client.hear(r#"2["publication",{"n":2},"c_x"]"#).unwrap() else {
             panic!()
         };
         assert_eq!(bodies, [("c_x".to_owned(), json!({"n": 2}))]);

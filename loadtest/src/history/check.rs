@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use proto::Bookmark;
 
-use super::seen::Seen;
+use super::seen::SeqRanges;
 use super::{Allowed, Device, Log, Message, Report, Send, Violation, What};
 
 /// Judges the whole log.
@@ -29,7 +29,7 @@ pub(super) fn check(log: &Log, allowed: Allowed) -> Report {
 
 /// Acknowledged messages that a device should have and has not.
 pub(super) fn missing(log: &Log, allowed: Allowed) -> Vec<Violation> {
-    let held = Held::new(log);
+    let held = DeviceMessages::new(log);
     let mut violations = Vec::new();
     for send in log.sends.iter().filter(|send| !send.forgotten) {
         let (Some(_), Some(&seq)) = (send.acknowledged, send.seqs.first()) else { continue };
@@ -52,7 +52,7 @@ pub(super) fn missing(log: &Log, allowed: Allowed) -> Vec<Violation> {
 
 /// Messages that were never acknowledged and that some have and some have not.
 pub(super) fn partial(log: &Log, allowed: Allowed) -> Vec<Violation> {
-    let held = Held::new(log);
+    let held = DeviceMessages::new(log);
     let mut violations = Vec::new();
     for send in log.sends.iter().filter(|send| send.acknowledged.is_none() && !send.forgotten) {
         let Some(&seq) = held.seq_by_id.get(&send.id) else { continue };
@@ -73,13 +73,13 @@ pub(super) fn partial(log: &Log, allowed: Allowed) -> Vec<Violation> {
 }
 
 /// What every device has.
-struct Held {
+struct DeviceMessages {
     by_id: HashSet<(usize, u32)>,
     by_seq: HashSet<(usize, u32, u64)>,
     seq_by_id: HashMap<u32, u64>,
 }
 
-impl Held {
+impl DeviceMessages {
     fn new(log: &Log) -> Self {
         let mut held = Self { by_id: HashSet::new(), by_seq: HashSet::new(), seq_by_id: HashMap::new() };
         for (index, device) in log.devices.iter().enumerate() {
@@ -163,7 +163,7 @@ fn resets(device: &Device) -> usize {
 /// Order and repeats as one device saw them; a reset begins anew.
 fn one_device(log: &Log, device: &Device, allowed: Allowed, violations: &mut Vec<Violation>) {
     let mut position: Option<&str> = None;
-    let mut seen: HashMap<u32, Seen> = HashMap::new();
+    let mut seen: HashMap<u32, SeqRanges> = HashMap::new();
     for line in &device.lines {
         match &line.what {
             // A later session begins where its client says: what it repeats or
@@ -184,7 +184,7 @@ fn one_device(log: &Log, device: &Device, allowed: Allowed, violations: &mut Vec
                     let (device, reason) = (log.device_name(device), reason.as_ref().to_owned());
                     violations.push(Violation::Reset { device, reason });
                 }
-                seen.insert(*channel, Seen::up_to(*seq));
+                seen.insert(*channel, SeqRanges::up_to(*seq));
             }
             What::Event { cursor, message } => {
                 if let Some(before) = position.filter(|before| !follows(before, cursor)) {
@@ -208,7 +208,7 @@ fn one_message(
     log: &Log,
     device: &Device,
     message: &Message,
-    seen: &mut HashMap<u32, Seen>,
+    seen: &mut HashMap<u32, SeqRanges>,
     violations: &mut Vec<Violation>,
 ) {
     let name = || log.device_name(device);

@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::check::follows;
-use super::seen::Seen;
+use super::seen::SeqRanges;
 use super::{Allowed, Log, Report, Violation};
 
 /// Ids remembered of each conversation.
@@ -36,14 +36,14 @@ pub(super) struct Fold {
 
 #[derive(Debug, Default)]
 struct Numbers {
-    acknowledged: Seen,
+    acknowledged: SeqRanges,
     recent: VecDeque<(u64, u64)>,
 }
 
 #[derive(Debug, Default)]
 struct Reading {
     position: Option<Box<str>>,
-    seen: HashMap<u32, Seen>,
+    seen: HashMap<u32, SeqRanges>,
     resets: usize,
 }
 
@@ -75,9 +75,9 @@ impl Fold {
     }
 
     /// What some device has and nobody was told of, by conversation.
-    fn unacknowledged(&self) -> HashMap<u32, Seen> {
-        let nothing = Seen::default();
-        let mut found: HashMap<u32, Seen> = HashMap::new();
+    fn unacknowledged(&self) -> HashMap<u32, SeqRanges> {
+        let nothing = SeqRanges::default();
+        let mut found: HashMap<u32, SeqRanges> = HashMap::new();
         for (conversation, seen) in self.devices.iter().flat_map(|device| &device.seen) {
             let acknowledged = self.conversations.get(conversation).map_or(&nothing, |c| &c.acknowledged);
             for seq in seen.without(acknowledged) {
@@ -133,7 +133,7 @@ impl Log {
     pub(super) fn fold_channel_reset(&mut self, device: usize, (channel, seq): (u32, u64), reason: &str) {
         let name = self.device_name(&self.devices[device]);
         let Some(fold) = &mut self.fold else { return };
-        fold.devices[device].seen.insert(channel, Seen::up_to(seq));
+        fold.devices[device].seen.insert(channel, SeqRanges::up_to(seq));
         self.fold_violation(Violation::Reset { device: name, reason: reason.to_owned() });
     }
 
@@ -251,7 +251,7 @@ pub(super) fn check(log: &Log, fold: &Fold, allowed: Allowed) -> Report {
 pub(super) fn absent(log: &Log, fold: &Fold) -> Vec<Violation> {
     let by_user = devices_by_user(log, fold);
     let partial = fold.unacknowledged();
-    let nothing = Seen::default();
+    let nothing = SeqRanges::default();
     let mut found = Vec::new();
     let unanswered = partial.keys().filter(|conversation| !fold.conversations.contains_key(conversation));
     for &conversation in fold.conversations.keys().chain(unanswered) {
@@ -260,7 +260,7 @@ pub(super) fn absent(log: &Log, fold: &Fold) -> Vec<Violation> {
         for (user, after, up_to) in log.readers(conversation) {
             for &index in by_user.get(&user).into_iter().flatten() {
                 let seen = fold.devices[index].seen.get(&conversation).unwrap_or(&nothing);
-                let lacks = |of: &Seen| -> Vec<u64> {
+                let lacks = |of: &SeqRanges| -> Vec<u64> {
                     of.without(seen).filter(|seq| after < *seq && *seq <= up_to).take(KEPT).collect()
                 };
                 found.extend(lacks(acknowledged).into_iter().map(|seq| {

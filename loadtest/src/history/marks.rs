@@ -13,12 +13,12 @@ const KEPT: usize = 100;
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     /// By conversation and user.
-    heard: HashMap<(u32, u32), Heard>,
+    heard: HashMap<(u32, u32), HighestMarks>,
     back: Vec<Back>,
 }
 
 #[derive(Debug, Default)]
-struct Heard {
+struct HighestMarks {
     read: u64,
     delivered: u64,
 }

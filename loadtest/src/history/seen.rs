@@ -3,11 +3,11 @@
 
 /// Disjoint ranges without neighbours, both ends included, ascending.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Seen {
+pub(super) struct SeqRanges {
     ranges: Vec<(u64, u64)>,
 }
 
-impl Seen {
+impl SeqRanges {
     /// All up to this one: they are taken for seen.
     pub(super) fn up_to(seq: u64) -> Self {
         Self { ranges: if seq == 0 { Vec::new() } else { vec![(1, seq)] } }
@@ -70,8 +70,8 @@ impl Seen {
 mod tests {
     use super::*;
 
-    fn of(numbers: &[u64]) -> Seen {
-        let mut seen = Seen::default();
+    fn of(numbers: &[u64]) -> SeqRanges {
+        let mut seen = SeqRanges::default();
         for number in numbers {
             seen.insert(*number);
         }
@@ -94,6 +94,6 @@ mod tests {
         let all = of(&[1, 2, 3, 4, 8, 9]);
         assert_eq!(all.without(&of(&[2, 3, 9])).collect::<Vec<_>>(), [1, 4, 8]);
         assert_eq!(all.without(&of(&[0, 1, 2, 3, 4, 5, 8, 9])).count(), 0);
-        assert_eq!(all.without(&Seen::default()).count(), 6);
+        assert_eq!(all.without(&SeqRanges::default()).count(), 6);
     }
 }

@@ -14,7 +14,7 @@ use crate::capacity::page::put;
 use crate::results::{self, Machine};
 use crate::summary::{Messages, Returns};
 
-/// Everything.
+/// All figures of a run.
 #[derive(Debug)]
 pub struct Table {
     pub(super) plan: Plan,

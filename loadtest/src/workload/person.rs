@@ -38,7 +38,7 @@ pub(super) struct Person {
     tally: Arc<Tally>,
     random: StdRng,
     /// Sent and not answered, by `ref`.
-    pending: BTreeMap<u64, Sent>,
+    pending: BTreeMap<u64, SentCommand>,
     /// Other commands whose answers matter only when they are refusals.
     asked: BTreeMap<u64, &'static str>,
     count: u64,
@@ -52,7 +52,7 @@ pub(super) struct Person {
 }
 
 #[derive(Debug)]
-struct Sent {
+struct SentCommand {
     id: String,
     command: Value,
 }
@@ -159,7 +159,7 @@ impl Person {
         self.in_flight = InFlight { answer: true, reader: closed && target.has_reader };
         // On its way before its answer can be read: this task reads.
         let reference = self.line.start(command.clone()).await?;
-        self.pending.insert(reference, Sent { id, command });
+        self.pending.insert(reference, SentCommand { id, command });
         if !closed {
             self.due += every;
         }
@@ -208,7 +208,7 @@ impl Person {
         }
     }
 
-    fn answer(&mut self, frame: &Frame, sent: Sent) {
+    fn answer(&mut self, frame: &Frame, sent: SentCommand) {
         if self.plan.habits.insists && frame.text("code") == Some("unavailable") {
             // Waits for the next connection, under a number that no `ref` has.
             self.pending.insert(u64::MAX - self.count - self.pending.len() as u64, sent);
@@ -309,7 +309,7 @@ async fn insist(
     tally: &Tally,
     name: &str,
     gateway: usize,
-    pending: &BTreeMap<u64, Sent>,
+    pending: &BTreeMap<u64, SentCommand>,
 ) -> Result<Vec<(String, u64)>> {
     let token = tally.servers.issuer.token(name);
     let mut http = Http::new(&Account::new(tally.servers.gateway(gateway), &token, "insists"))?;

@@ -118,7 +118,7 @@ impl WebhookArgs {
 pub struct Webhook {
     /// Where requests go.
     pub url: WebhookUrl,
-    /// Signs them.
+    /// The secret with which requests are signed.
     pub secret: WebhookSecret,
     /// Messages in one request at most.
     pub batch: usize,

@@ -221,7 +221,7 @@ struct Notification<'a> {
     conversation: &'a str,
     seq: u64,
     from: &'a str,
-    /// Unix milliseconds.
+    /// When it was sent, in Unix milliseconds.
     time: u64,
     body: &'a RawValue,
     #[serde(skip_serializing_if = "str::is_empty")]

@@ -69,7 +69,7 @@ pub enum PostKind {
 /// The members who may amend a message, among those who see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Amenders {
-    /// Every member.
+    /// Every member may do it.
     Anyone,
     /// Only the sender of the message.
     Sender,

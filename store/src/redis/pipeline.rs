@@ -94,7 +94,7 @@ struct Waiting {
 
 /// Why a connection ended.
 enum End {
-    /// By itself.
+    /// The connection broke, and why.
     Broken(String),
     /// This server is not the one to write to.
     Wrong(String),

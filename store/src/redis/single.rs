@@ -45,7 +45,7 @@ struct CallSummary {
 
 /// What is to be told of the posts of one call.
 #[derive(Default)]
-struct Filed {
+struct PendingNews {
     events: Vec<PendingAnnouncement>,
     candidates: Vec<UnheardCandidate>,
 }
@@ -65,7 +65,7 @@ impl Redis {
             let untold = self.append.doubt().begin();
             let CallSummary { store, dropped, refused, mut sessions } = CallSummary::read(summary)?;
             let (now, later) = rest.split_at(rows.len());
-            let (mut filed, incarnation) = (Filed::default(), StoreIncarnation::of(&store));
+            let (mut filed, incarnation) = (PendingNews::default(), StoreIncarnation::of(&store));
             let first = posted.len();
             for (post, row) in now.iter().zip(rows) {
                 let keeps_unheard = self.bounds.unheard > 0;
@@ -117,7 +117,7 @@ impl CallSummary {
     }
 }
 
-impl Filed {
+impl PendingNews {
     /// Reads a row of `post.lua`: what became of a post, and whom to tell.
     fn read(
         &mut self,

@@ -20,12 +20,12 @@ const FORGOTTEN: u32 = 60;
 #[derive(Default)]
 pub(super) struct Tracking {
     store: StoreIncarnation,
-    origins: FxHashMap<String, Heard>,
+    origins: FxHashMap<String, Origin>,
 }
 
 /// What was heard of one origin.
 #[derive(Default)]
-struct Heard {
+struct Origin {
     /// The newest number, or the newest count.
     number: u64,
     /// Rounds in a row in which it was not heard.

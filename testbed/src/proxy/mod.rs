@@ -48,7 +48,7 @@ pub(crate) struct Weather {
 /// From whom to whom bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// Either way.
+    /// Bytes in both directions.
     Both,
     /// From those who connect to the target.
     Up,

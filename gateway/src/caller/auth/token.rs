@@ -127,21 +127,21 @@ impl TokenArgs {
 /// The claims of a new token.
 #[derive(Debug, Default)]
 pub struct Token<'a> {
-    /// The user.
+    /// The user whose token it is (RFC 7519 §4.1.2).
     pub sub: &'a str,
     /// The one device that it is for.
     pub device: Option<&'a str>,
-    /// Space-separated.
+    /// The scopes, separated by spaces (RFC 8693 §4.2).
     pub scope: Option<String>,
     /// Names and beginnings of names of channels.
     pub subscribe: Vec<&'a str>,
     /// Names and beginnings of names of users.
     pub presence: Vec<&'a str>,
-    /// The audience.
+    /// For which service it was signed (RFC 7519 §4.1.3).
     pub aud: Option<&'a str>,
-    /// The issuer.
+    /// Who signed it (RFC 7519 §4.1.1).
     pub iss: Option<&'a str>,
-    /// Its id.
+    /// The token's id, by which it can be revoked (RFC 7519 §4.1.7).
     pub jti: Option<&'a str>,
     /// How long the token is valid.
     pub ttl: Duration,

@@ -34,7 +34,7 @@ pub(super) struct Table {
 
 #[derive(Default)]
 struct Users {
-    known: HashMap<RateKey, Known>,
+    known: HashMap<RateKey, Balance>,
     /// When each can be removed, if nothing more is done: one entry for each
     /// key.
     idle: VecDeque<(Instant, RateKey)>,
@@ -45,7 +45,7 @@ struct Users {
 }
 
 /// What is known about one user and class.
-struct Known {
+struct Balance {
     /// The units left, as far as this gateway knows, without those that are not
     /// reported or not answered yet.
     left: Allowance,
@@ -209,14 +209,14 @@ fn part(class: Class, rate: Rate) -> f64 {
 impl Users {
     /// What is known about a key, up to date; `None` when there is no room for
     /// a new one.
-    fn known(&mut self, key: &RateKey, rate: Rate, now: Instant) -> Option<&mut Known> {
+    fn known(&mut self, key: &RateKey, rate: Rate, now: Instant) -> Option<&mut Balance> {
         if !self.known.contains_key(key) {
             if self.known.len() >= MOST {
                 return None;
             }
             // Not before its present spending was reported.
             self.idle.push_back((now + super::TELL_EVERY * 2, key.clone()));
-            let known = Known {
+            let known = Balance {
                 left: Allowance::full(rate),
                 at: now,
                 untold: 0.0,
@@ -250,7 +250,7 @@ impl Users {
     }
 }
 
-impl Known {
+impl Balance {
     fn refresh(&mut self, rate: Rate, now: Instant) {
         self.left = self.left.after(now.saturating_duration_since(self.at), rate);
         self.at = now;

@@ -30,7 +30,7 @@ use self::page::Page;
 use self::path::{Place, Receive};
 use self::receive::{Framing, is_callback};
 use self::session::{Receiver, Session};
-use self::sessions::{Found, Holding, Name, Sessions};
+use self::sessions::{Holding, Lookup, Name, Sessions};
 use crate::accept::Client;
 use crate::config::ClientUrl;
 use crate::gateway::Gateway;
@@ -265,15 +265,15 @@ impl Service {
         let name = Name { owner: self.host.owner(parts).await?, name: Box::from(session) };
         loop {
             match self.sessions.find(&name) {
-                Found::Here(session) => {
+                Lookup::Here(session) => {
                     if let Some(receiver) = session.receive() {
                         return Ok(Reached::Here(receiver));
                     }
                     // Forgotten in this moment: it is not found again.
                     self.sessions.remove(&session);
                 }
-                Found::Opening => return Ok(Reached::Here(Receiver::busy())),
-                Found::Nothing => {
+                Lookup::Opening => return Ok(Reached::Here(Receiver::busy())),
+                Lookup::Nothing => {
                     if let Some(node) = self.elsewhere(&name, parts).await? {
                         return Ok(Reached::Elsewhere(node));
                     }
@@ -300,9 +300,9 @@ impl Service {
     async fn known(&self, session: &str, parts: &mut Parts) -> Result<Reached<Arc<Session>>, Refusal> {
         let name = Name { owner: self.host.owner(parts).await?, name: Box::from(session) };
         match self.sessions.find(&name) {
-            Found::Here(session) => Ok(Reached::Here(session)),
-            Found::Opening => Err(no_such_session()),
-            Found::Nothing => {
+            Lookup::Here(session) => Ok(Reached::Here(session)),
+            Lookup::Opening => Err(no_such_session()),
+            Lookup::Nothing => {
                 self.elsewhere(&name, parts).await?.map(Reached::Elsewhere).ok_or_else(no_such_session)
             }
         }

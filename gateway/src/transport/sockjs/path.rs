@@ -24,7 +24,7 @@ pub(super) enum Place<'a> {
     Send(Send, &'a str),
 }
 
-/// Ways down.
+/// How a session's frames reach the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Receive {
     Xhr,
@@ -41,7 +41,7 @@ impl Receive {
     }
 }
 
-/// Ways up.
+/// How a client's messages reach the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Send {
     Xhr,

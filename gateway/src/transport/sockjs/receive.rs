@@ -101,7 +101,7 @@ struct Answering {
     left: usize,
     /// The prelude has gone.
     begun: bool,
-    /// Nothing follows.
+    /// Whether this is the end of what is received.
     over: bool,
 }
 

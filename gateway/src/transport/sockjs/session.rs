@@ -56,9 +56,9 @@ struct State {
 pub(super) enum Absence {
     /// Nobody has received for long: it is over.
     Over,
-    /// Not yet.
+    /// Nobody receives, but not for long yet: it is looked at again.
     Soon,
-    /// Somebody receives.
+    /// None: another request receives.
     None,
 }
 

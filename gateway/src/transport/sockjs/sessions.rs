@@ -22,14 +22,14 @@ pub(super) type Name = store::NamedSession;
 /// The sessions of a service.
 pub(super) struct Sessions {
     /// Bounded by what users may open, and by the time for which a session waits.
-    by_name: Lock<LEAF, FxHashMap<Name, Known>>,
+    by_name: Lock<LEAF, FxHashMap<Name, Entry>>,
     /// Those that nobody receives of, or did when it was last looked; each once.
     left: Lock<LEAF, Vec<Arc<Session>>>,
     /// How long a session waits for a request that receives.
     timeout: Duration,
 }
 
-enum Known {
+enum Entry {
     /// Its first request is being let in.
     Opening,
     /// With what it holds.
@@ -46,7 +46,7 @@ pub(super) struct Holding {
 }
 
 /// What a name stands for at the moment.
-pub(super) enum Found {
+pub(super) enum Lookup {
     /// A session of this node.
     Here(Arc<Session>),
     /// One whose first request is not answered yet.
@@ -61,11 +61,11 @@ impl Sessions {
     }
 
     /// What this node has of this name.
-    pub(super) fn find(&self, name: &Name) -> Found {
+    pub(super) fn find(&self, name: &Name) -> Lookup {
         match self.by_name.lock().get(name) {
-            Some(Known::Here(session, _)) => Found::Here(session.clone()),
-            Some(Known::Opening) => Found::Opening,
-            None => Found::Nothing,
+            Some(Entry::Here(session, _)) => Lookup::Here(session.clone()),
+            Some(Entry::Opening) => Lookup::Opening,
+            None => Lookup::Nothing,
         }
     }
 
@@ -75,7 +75,7 @@ impl Sessions {
         if by_name.contains_key(&name) {
             return None;
         }
-        by_name.insert(name.clone(), Known::Opening);
+        by_name.insert(name.clone(), Entry::Opening);
         Some(Reserved { sessions: self.clone(), name: Some(name) })
     }
 
@@ -109,7 +109,7 @@ impl Sessions {
     pub(super) fn remove(&self, session: &Arc<Session>) {
         let mut by_name = self.by_name.lock();
         let known = by_name.get(&session.name);
-        if known.is_some_and(|known| matches!(known, Known::Here(known, _) if Arc::ptr_eq(known, session))) {
+        if known.is_some_and(|known| matches!(known, Entry::Here(known, _) if Arc::ptr_eq(known, session))) {
             let removed = by_name.remove(&session.name);
             // What it holds takes locks of its own at its end.
             drop(by_name);
@@ -129,7 +129,7 @@ impl Reserved {
     pub(super) fn begin(mut self, exchange: Box<dyn Exchange>, holding: Holding) -> Arc<Session> {
         let name = self.name.take().expect("it is taken here, and this is called once");
         let session = Session::new(name.clone(), &self.sessions, exchange);
-        self.sessions.by_name.lock().insert(name, Known::Here(session.clone(), holding));
+        self.sessions.by_name.lock().insert(name, Entry::Here(session.clone(), holding));
         session
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::time::Instant;
 
 use super::codec;
-use super::connection::{Connection, Ended, Heard, NoRoom, Subprotocol, Terms};
+use super::connection::{Connection, Ending, NoRoom, PeerMessage, Subprotocol, Terms};
 use super::socket::Socket;
 use crate::accept::Upgrade;
 use crate::transport::inside::{Close, Exchange, Message, Unheard};
@@ -104,18 +104,18 @@ struct Carrier<F> {
 
 impl<F: Framing> Carrier<F> {
     /// Gives the exchange what has been heard.
-    fn hand_over(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+    fn hand_over(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
         while !self.heard.is_empty() {
             ready!(self.exchange.poll_ready(cx));
             let Some(message) = self.heard.pop_front() else { break };
-            self.exchange.hear(message).map_err(Ended::Closed)?;
+            self.exchange.hear(message).map_err(Ending::Closed)?;
         }
         Poll::Ready(Ok(()))
     }
 }
 
 impl<F: Framing> Subprotocol for Carrier<F> {
-    fn poll_say(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Result<(), Ended>> {
+    fn poll_say(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Result<(), Ending>> {
         let (mut messages, mut out) = (Vec::new(), Vec::new());
         let polled = self.exchange.poll_say(cx, &mut messages, BATCH);
         if !messages.is_empty() {
@@ -127,21 +127,21 @@ impl<F: Framing> Subprotocol for Carrier<F> {
                 Message::Binary(bytes) => socket.push(codec::BINARY, &bytes),
             }
         }
-        polled.map_err(Ended::Closed)
+        polled.map_err(Ending::Closed)
     }
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Ended>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Ending>> {
         ready!(self.hand_over(cx))?;
         ready!(self.exchange.poll_ready(cx));
         Poll::Ready(Ok(usize::MAX))
     }
 
-    fn hear(&mut self, cx: &mut Context<'_>, heard: Heard<'_>) -> Result<bool, Ended> {
+    fn hear(&mut self, cx: &mut Context<'_>, heard: PeerMessage<'_>) -> Result<bool, Ending> {
         let message = match heard {
-            Heard::Text(text) => Message::Text(text.into_owned()),
-            Heard::Binary(bytes) => Message::Binary(bytes.into_owned().into()),
+            PeerMessage::Text(text) => Message::Text(text.into_owned()),
+            PeerMessage::Binary(bytes) => Message::Binary(bytes.into_owned().into()),
         };
-        self.framing.hear(message, &mut self.heard).map_err(Ended::Closed)?;
+        self.framing.hear(message, &mut self.heard).map_err(Ending::Closed)?;
         match self.hand_over(cx) {
             Poll::Ready(handed) => handed.map(|()| true),
             Poll::Pending => Ok(false),

@@ -31,13 +31,13 @@ const NO_ROOM: Close = Close::new(1013, "too much is half sent here");
 pub(in crate::transport) trait Subprotocol: Send {
     /// Waits for what the peer is told next, and writes it. An error comes after the
     /// last of it.
-    fn poll_say(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Result<(), Ended>>;
+    fn poll_say(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Result<(), Ending>>;
 
     /// Waits until it takes messages: this many, unless [`Self::hear`] says otherwise.
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Ended>>;
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Ending>>;
 
     /// One message of the peer's; returns whether it takes another at once.
-    fn hear(&mut self, cx: &mut Context<'_>, heard: Heard<'_>) -> Result<bool, Ended>;
+    fn hear(&mut self, cx: &mut Context<'_>, heard: PeerMessage<'_>) -> Result<bool, Ending>;
 
     /// So many bytes of the peer's are held now: of frames that are not whole or must
     /// wait. Fails when there is no room for them.
@@ -72,13 +72,13 @@ pub(in crate::transport) trait Subprotocol: Send {
 }
 
 /// A message of the peer's.
-pub(in crate::transport) enum Heard<'a> {
+pub(in crate::transport) enum PeerMessage<'a> {
     Text(Cow<'a, str>),
     Binary(Cow<'a, [u8]>),
 }
 
 /// The subprotocol has come to its end.
-pub(in crate::transport) enum Ended {
+pub(in crate::transport) enum Ending {
     /// The socket takes nothing any more.
     Gone,
     /// The same, since its peer has shown no sign of life for too long.
@@ -87,7 +87,7 @@ pub(in crate::transport) enum Ended {
     Closed(Close),
 }
 
-impl Ended {
+impl Ending {
     /// Of a socket that has failed so.
     pub(in crate::transport) fn of(error: &io::Error) -> Self {
         // The kernel gives up a peer that has taken nothing for as long as it may be
@@ -140,16 +140,16 @@ enum Farewell {
 
 /// Why a connection is over.
 enum Over {
-    Ended(Ended),
+    Ending(Ending),
     /// The peer has closed or broken the rules, and there is nothing more to say.
     Dismissed(Farewell),
     /// The peer is silent, or takes nothing.
     Lost,
 }
 
-impl From<Ended> for Over {
-    fn from(ended: Ended) -> Self {
-        Self::Ended(ended)
+impl From<Ending> for Over {
+    fn from(ended: Ending) -> Self {
+        Self::Ending(ended)
     }
 }
 
@@ -166,10 +166,12 @@ impl<S: Subprotocol> Connection<S> {
         let over = poll_fn(|cx| self.turn(cx, tick.as_mut())).await;
         let (blocked, socket) = (self.blocked.is_some(), &mut self.socket);
         let farewell = match (over, self.farewell) {
-            (Over::Ended(Ended::Gone), _) => return,
-            (Over::Dismissed(farewell), _) | (Over::Ended(Ended::Closed(_)), Some(farewell)) => farewell,
-            (Over::Ended(Ended::Closed(close)), None) => Farewell::Close(self.subprotocol.end(close, socket)),
-            (Over::Lost | Over::Ended(Ended::Lost), farewell) => {
+            (Over::Ending(Ending::Gone), _) => return,
+            (Over::Dismissed(farewell), _) | (Over::Ending(Ending::Closed(_)), Some(farewell)) => farewell,
+            (Over::Ending(Ending::Closed(close)), None) => {
+                Farewell::Close(self.subprotocol.end(close, socket))
+            }
+            (Over::Lost | Over::Ending(Ending::Lost), farewell) => {
                 let ours = self.subprotocol.lose(blocked, socket);
                 farewell.unwrap_or(Farewell::Close(ours))
             }
@@ -187,7 +189,7 @@ impl<S: Subprotocol> Connection<S> {
             // written.
             let flushed = match self.socket.poll_flush(cx) {
                 Poll::Ready(Ok(())) => true,
-                Poll::Ready(Err(error)) => return Poll::Ready(Ended::of(&error).into()),
+                Poll::Ready(Err(error)) => return Poll::Ready(Ending::of(&error).into()),
                 Poll::Pending => false,
             };
             let mut idle = true;
@@ -233,8 +235,8 @@ impl<S: Subprotocol> Connection<S> {
         let mut free = free.min(TURN - self.count);
         let mut bytes = match ready!(self.socket.poll_read(cx)) {
             Ok(Some(bytes)) => bytes,
-            Ok(None) => return Poll::Ready(Err(Over::Ended(Ended::Gone))),
-            Err(error) => return Poll::Ready(Err(Ended::of(&error).into())),
+            Ok(None) => return Poll::Ready(Err(Over::Ending(Ending::Gone))),
+            Err(error) => return Poll::Ready(Err(Ending::of(&error).into())),
         };
         self.heard = Instant::now();
         let (mut whole, mut result) = (true, Ok(()));
@@ -242,8 +244,8 @@ impl<S: Subprotocol> Connection<S> {
             self.count += 1;
             free -= 1;
             let heard = match self.socket.decode(&mut bytes) {
-                Ok(Some(Message::Text(text))) => Heard::Text(text),
-                Ok(Some(Message::Binary(bytes))) => Heard::Binary(bytes),
+                Ok(Some(Message::Text(text))) => PeerMessage::Text(text),
+                Ok(Some(Message::Binary(bytes))) => PeerMessage::Binary(bytes),
                 Ok(Some(Message::Ping(payload))) => {
                     self.socket.push(codec::PONG, payload);
                     continue;

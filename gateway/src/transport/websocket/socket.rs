@@ -52,7 +52,7 @@ enum Bytes {
 }
 
 /// The bytes of a read, decoded frame by frame.
-pub(in crate::transport) struct Heard {
+pub(in crate::transport) struct ReadBuffer {
     bytes: Vec<u8>,
     from: usize,
     to: usize,
@@ -85,9 +85,9 @@ impl Socket {
     pub(in crate::transport) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<Option<Heard>>> {
+    ) -> Poll<io::Result<Option<ReadBuffer>>> {
         if self.waiting {
-            return Poll::Ready(Ok(Some(Heard::all(std::mem::take(&mut self.unread)))));
+            return Poll::Ready(Ok(Some(ReadBuffer::all(std::mem::take(&mut self.unread)))));
         }
         let mut room = ROOM.take();
         room.resize(CHUNK, 0);
@@ -99,18 +99,18 @@ impl Socket {
             return polled.map_ok(|()| None);
         }
         if self.unread.is_empty() {
-            return Poll::Ready(Ok(Some(Heard { bytes: room, from: 0, to: count, lent: true })));
+            return Poll::Ready(Ok(Some(ReadBuffer { bytes: room, from: 0, to: count, lent: true })));
         }
         let mut bytes = std::mem::take(&mut self.unread);
         bytes.extend_from_slice(&room[..count]);
         ROOM.set(room);
-        Poll::Ready(Ok(Some(Heard::all(bytes))))
+        Poll::Ready(Ok(Some(ReadBuffer::all(bytes))))
     }
 
     /// Decodes the next message, if it is complete.
     pub(in crate::transport) fn decode<'a>(
         &mut self,
-        heard: &'a mut Heard,
+        heard: &'a mut ReadBuffer,
     ) -> Result<Option<Message<'a>>, codec::Wrong> {
         let decoded = self.decoder.decode(&mut heard.bytes[heard.from..heard.to])?;
         Ok(decoded.map(|(message, length)| {
@@ -121,7 +121,7 @@ impl Socket {
 
     /// Keeps bytes that were not decoded. `waiting`: there may be complete
     /// frames, to be decoded before more is read.
-    pub(in crate::transport) fn keep(&mut self, mut heard: Heard, waiting: bool) {
+    pub(in crate::transport) fn keep(&mut self, mut heard: ReadBuffer, waiting: bool) {
         self.waiting = waiting && heard.from < heard.to;
         if heard.lent {
             self.unread.extend_from_slice(&heard.bytes[heard.from..heard.to]);
@@ -184,7 +184,7 @@ impl Socket {
         loop {
             let Some(heard) = ready!(self.poll_read(cx))? else { return Poll::Ready(Ok(())) };
             *left = left.saturating_sub(heard.to);
-            self.keep(Heard { from: heard.to, ..heard }, false);
+            self.keep(ReadBuffer { from: heard.to, ..heard }, false);
             if *left == 0 {
                 return Poll::Ready(Ok(()));
             }
@@ -234,7 +234,7 @@ impl Bytes {
     }
 }
 
-impl Heard {
+impl ReadBuffer {
     fn all(bytes: Vec<u8>) -> Self {
         Self { from: 0, to: bytes.len(), bytes, lent: false }
     }

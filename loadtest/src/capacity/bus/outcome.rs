@@ -13,7 +13,7 @@ pub const ORIGINS: usize = 1_024;
 /// The share of the time at the beginning that is left out of the result.
 pub(super) const WARM: f64 = 0.2;
 
-/// The result.
+/// What a run measured.
 #[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
     /// The cluster and the load that were simulated.
