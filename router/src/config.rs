@@ -137,6 +137,14 @@ pub struct Options {
           value_parser = clap::value_parser!(u64).range(1..), help_heading = heading::KEPT)]
     pub inbox_events: u64,
 
+    /// How long events stay in inboxes, at most --max-age.
+    ///
+    /// A client that was away for longer is told `reset` and reads the history
+    /// instead, which has everything for --max-age.
+    #[arg(long, env = "SWITCHBOARD_INBOX_AGE", default_value = "7d", value_parser = daemon::duration::parse,
+          value_name = "DURATION", help_heading = heading::KEPT)]
+    pub inbox_age: Duration,
+
     /// Publications in one channel; the oldest go first.
     ///
     /// 1 at least.
@@ -316,6 +324,7 @@ impl Options {
         let mut config = store::Config::new(url);
         config.bounds = Bounds {
             inbox_events: self.inbox_events,
+            inbox_age: self.inbox_age,
             conversation_messages: self.conversation_messages,
             age: self.max_age,
             reactions: self.max_reactions,

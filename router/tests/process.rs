@@ -33,6 +33,7 @@ fn help_teaches_every_flag() {
         "--store",
         "--store-replicas",
         "--inbox-events",
+        "--inbox-age",
         "--conversation-messages",
         "--max-age",
         "--archive",

@@ -67,6 +67,9 @@ impl std::fmt::Debug for Url {
 pub struct Bounds {
     /// The most events in one inbox.
     pub inbox_events: u64,
+    /// The age at which an event leaves inboxes, if that is before `age`: its
+    /// conversation still has it.
+    pub inbox_age: Duration,
     /// The most messages in one conversation.
     pub conversation_messages: u64,
     /// The age at which an event, message or publication is removed.
@@ -89,10 +92,28 @@ pub struct Bounds {
     pub revocations: u64,
 }
 
+impl Bounds {
+    /// The age in ms at which messages and publications are removed.
+    pub(crate) fn age_ms(&self) -> u64 {
+        millis(self.age)
+    }
+
+    /// The age in ms at which events leave inboxes.
+    pub(crate) fn inbox_age_ms(&self) -> u64 {
+        millis(self.inbox_age.min(self.age))
+    }
+}
+
+/// As scripts can count with it: they have doubles.
+fn millis(age: Duration) -> u64 {
+    u64::try_from(age.as_millis()).unwrap_or(u64::MAX).min(1 << 50)
+}
+
 impl Default for Bounds {
     fn default() -> Self {
         Self {
             inbox_events: 10_000,
+            inbox_age: Duration::from_secs(7 * 24 * 3600),
             conversation_messages: 100_000,
             age: Duration::from_secs(90 * 24 * 3600),
             channel_messages: 1_000,

@@ -7,8 +7,11 @@ use super::costs as cost;
 
 const DAY: f64 = 86_400.0;
 
-/// Days that Redis keeps messages if older ones are moved to another store.
+/// Days of a small installation, and of the first table.
 pub const SHORT: f64 = 7.0;
+/// Days that Redis keeps messages where there is an archive: an hour
+/// (`--archive-after`).
+pub const ARCHIVED: f64 = 1.0 / 24.0;
 
 /// What users do. The defaults are the numbers of `docs/CAPACITY.md`.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -29,8 +32,12 @@ pub struct Habits {
     pub body: f64,
     /// Times a day that a device attaches.
     pub attaches: f64,
-    /// Days that messages are kept.
+    /// Days that Redis keeps messages.
     pub kept: f64,
+    /// Days that events stay in inboxes (`--inbox-age`).
+    pub in_inboxes: f64,
+    /// Conversations whose newest message stays in Redis, for each user.
+    pub conversations: f64,
 }
 
 /// The machines, and how far they may be loaded.
@@ -106,6 +113,8 @@ impl Default for Habits {
             body,
             attaches: 10.0,
             kept: 90.0,
+            in_inboxes: 7.0,
+            conversations: 10.0,
         }
     }
 }
@@ -211,8 +220,9 @@ impl Need {
 
 /// Logs, repeat keys, inboxes up to their bound, records and locations.
 fn redis_bytes(users: f64, sessions: f64, habits: &Habits) -> f64 {
-    let entries = (habits.messages * habits.filed_for() * habits.kept).min(10_000.0);
-    let messages = habits.messages * habits.kept * (cost::MESSAGE.value + habits.body);
+    let entries = (habits.messages * habits.filed_for() * habits.in_inboxes).min(10_000.0);
+    let kept = (habits.messages * habits.kept).max(habits.conversations);
+    let messages = kept * (cost::MESSAGE.value + habits.body);
     let repeats = habits.messages * 2.0 * cost::REPEAT_KEY.value;
     let record = cost::USER.value + entries * cost::INBOX_ENTRY.value;
     users * (record + messages + repeats) + sessions * cost::LOCATION.value

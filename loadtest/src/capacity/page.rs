@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result};
 
 use super::costs;
-use super::need::{Habits, Machines, Need, SHORT};
+use super::need::{ARCHIVED, Habits, Machines, Need, SHORT};
 use super::{bus, storm};
 
 /// The rows of the table at the head of the page.
@@ -124,7 +124,11 @@ fn busy(cores: f64) -> String {
 fn need_table() -> Result<String> {
     let (habits, machines) = (Habits::default(), Machines::default());
     let needs = USERS.map(|users| Need::of(users, &habits, &machines));
-    let short = USERS.map(|users| Need::of(users, &Habits { kept: SHORT, ..habits }, &machines));
+    let keeping = |kept| USERS.map(|users| Need::of(users, &Habits { kept, ..habits }, &machines));
+    let fewer_days = [
+        (format!("the same, {SHORT:.0} days kept"), keeping(SHORT)),
+        ("the same, with an archive for what is older than an hour".to_owned(), keeping(ARCHIVED)),
+    ];
     let mut text = String::from("| users |");
     for need in &needs {
         write!(text, " {} |", amount(need.users))?;
@@ -164,11 +168,13 @@ fn need_table() -> Result<String> {
         }
         text.push('\n');
         if name.starts_with("**Redis primaries** of") {
-            write!(text, "| the same, {SHORT:.0} days kept |")?;
-            for need in &short {
-                write!(text, " {}B, {} |", amount(need.redis_bytes), amount(need.primaries))?;
+            for (name, needs) in &fewer_days {
+                write!(text, "| {name} |")?;
+                for need in needs {
+                    write!(text, " {}B, {} |", amount(need.redis_bytes), amount(need.primaries))?;
+                }
+                text.push('\n');
             }
-            text.push('\n');
         }
     }
     Ok(text)

@@ -5,7 +5,7 @@
 use proto::{Cursor, Seq, Time, UserId};
 use redb::{ReadTransaction, ReadableTable};
 
-use super::inbox::{age, check};
+use super::inbox::check;
 use super::tables::{
     CHANGED_AT, CONVERSATIONS, INBOXES, MEMBERS, Tables, USER_NUMBERS, USERS, conversation, conversation_id,
     filed, member, members, number, user, user_id,
@@ -60,7 +60,7 @@ fn note_for(tables: &mut Tables<'_>, bounds: &Bounds, now: u64, user: u64, conve
         tables.changed_at.remove((user, before))?;
         return Ok(());
     }
-    let oldest = now.saturating_sub(age(bounds)) * 1_000;
+    let oldest = now.saturating_sub(bounds.age_ms()) * 1_000;
     let all = tables.changed_at.range((user, 0)..=(user, u64::MAX))?;
     let beyond = all.count().saturating_sub(MAX_NOTED);
     let mut gone = Vec::new();
@@ -89,7 +89,7 @@ pub(super) fn read(
     let Some(number) = number(&txn.open_table(USER_NUMBERS)?, reader.as_str())? else {
         return Ok((Vec::new(), None));
     };
-    let oldest = Time::now().0.saturating_sub(age(bounds));
+    let oldest = Time::now().0.saturating_sub(bounds.age_ms());
     let since = match query.since {
         MarksSince::Within(time) => Time::now().before(time).0,
         MarksSince::Cursor(cursor) => filed_at(txn, number, cursor)?.saturating_sub(SLACK),

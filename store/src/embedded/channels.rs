@@ -10,7 +10,6 @@ use redb::{
     WriteTransaction,
 };
 
-use super::inbox::age;
 use super::journal::{JournaledTable, Write, Writes};
 use crate::damage::{known, unless_damaged};
 use crate::model::{Broadcast, BroadcastResult, ChannelPage, ChannelQuery};
@@ -97,7 +96,7 @@ impl<'t> ChannelTables<'t> {
         self.publications.insert((number, seq), (now, &*item.entry.bytes))?;
         self.repeats.insert((number, by, key), (seq, item.entry.time.0))?;
         self.repeat_ends.insert((now, number, seq), (by, key))?;
-        let oldest = now.saturating_sub(age(bounds));
+        let oldest = now.saturating_sub(bounds.age_ms());
         for _ in 0..MAX_CUT {
             let kept = seq + 1 - first;
             if kept <= 1 || (kept <= bounds.channel_messages && self.time(number, first)? >= oldest) {
@@ -181,7 +180,7 @@ pub(super) struct ChannelSweep {
 impl ChannelSweep {
     /// Does one step. Returns whether there is more to do at once.
     pub(super) fn step(&mut self, database: &Database, bounds: &Bounds, now: u64) -> Result<bool> {
-        let oldest = now.saturating_sub(age(bounds));
+        let oldest = now.saturating_sub(bounds.age_ms());
         let before = self.after.clone();
         let (repeats, channels) = self.look(database, oldest, now)?;
         let mut more = !self.after.is_empty() || repeats.len() >= MAX_ROWS;

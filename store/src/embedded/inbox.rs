@@ -31,7 +31,7 @@ pub(super) fn file(
         user.first_time = row.time;
     }
     tables.inboxes.insert((user_number, user.head), row.value())?;
-    let oldest = row.time.saturating_sub(age(bounds));
+    let oldest = row.time.saturating_sub(bounds.inbox_age_ms());
     for _ in 0..MAX_CUT {
         let kept = user.head + 1 - user.first;
         // The new event itself stays, whatever the limits say.
@@ -66,11 +66,6 @@ pub(super) fn release(tables: &mut Tables<'_>, log: u64) -> Result<()> {
         tables.log.remove(log)?;
     }
     Ok(())
-}
-
-/// The limit of age in milliseconds.
-pub(super) fn age(bounds: &Bounds) -> u64 {
-    u64::try_from(bounds.age.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The cursor of a position, which must not be beyond the head or below what is

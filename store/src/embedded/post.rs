@@ -9,7 +9,7 @@ use proto::{ConversationId, Cursor, Fingerprint, Position, Seq, SessionId, Store
 use redb::{ReadableTable, ReadableTableMetadata};
 
 use super::amend;
-use super::inbox::{self, age, release};
+use super::inbox::{self, release};
 use super::tables::{
     ConversationRow, InboxRow, LogRow, MemberRow, Tables, conversation, member, members, number,
 };
@@ -278,7 +278,7 @@ impl Posting<'_, '_> {
 
     /// Removes the oldest messages beyond the limits; the newest stays.
     fn bound(&mut self, number: u64, row: &mut ConversationRow) -> Result<()> {
-        let oldest = self.now.saturating_sub(age(self.bounds));
+        let oldest = self.now.saturating_sub(self.bounds.age_ms());
         for _ in 0..MAX_CUT {
             let kept = row.head + 1 - row.first;
             if kept <= 1 || (kept <= self.bounds.conversation_messages && row.first_time >= oldest) {

@@ -6,7 +6,7 @@
 use prost::Message as _;
 use redb::{Database, ReadableDatabase};
 
-use super::inbox::{age, cut};
+use super::inbox::cut;
 use super::journal::Writes;
 use super::post;
 use super::tables::{CONVERSATIONS, ConversationRow, REPEAT_ENDS, Tables, USERS, UserRow, decode};
@@ -39,9 +39,10 @@ struct DueRows {
 impl Sweep {
     /// Does one step. Returns whether there is more to do at once.
     pub(super) fn step(&mut self, database: &Database, bounds: &Bounds, now: u64) -> Result<bool> {
-        let oldest = now.saturating_sub(age(bounds));
+        let oldest = now.saturating_sub(bounds.age_ms());
+        let oldest_event = now.saturating_sub(bounds.inbox_age_ms());
         let (from_user, from_conversation) = (self.user, self.conversation);
-        let due = self.look(database, oldest, now)?;
+        let due = self.look(database, oldest_event, oldest, now)?;
         let mut more = self.user != 0 || self.conversation != 0 || due.repeats.len() >= MAX_REMOVED;
         if due.repeats.is_empty() && due.users.is_empty() && due.conversations.is_empty() {
             return Ok(more);
@@ -53,7 +54,7 @@ impl Sweep {
             for log in due.repeats {
                 forget(&mut tables, log)?;
             }
-            if !take_events(&mut tables, &due.users, oldest)? {
+            if !take_events(&mut tables, &due.users, oldest_event)? {
                 (self.user, more) = (from_user, true);
             }
             if !take_messages(&mut tables, &due.conversations, oldest)? {
@@ -64,7 +65,7 @@ impl Sweep {
         Ok(more)
     }
 
-    fn look(&mut self, database: &Database, oldest: u64, now: u64) -> Result<DueRows> {
+    fn look(&mut self, database: &Database, oldest_event: u64, oldest: u64, now: u64) -> Result<DueRows> {
         let txn = database.begin_read()?;
         let mut due = DueRows::default();
         for row in txn.open_table(REPEAT_ENDS)?.range::<u64>(..)?.take(MAX_REMOVED) {
@@ -78,7 +79,7 @@ impl Sweep {
         for (index, row) in txn.open_table(USERS)?.range(self.user + 1..)?.take(MAX_READ).enumerate() {
             let (number, value) = row?;
             let user = UserRow::read(value.value());
-            if user.first <= user.head && user.first_time < oldest {
+            if user.first <= user.head && user.first_time < oldest_event {
                 due.users.push(number.value());
             }
             last = if index + 1 == MAX_READ { number.value() } else { 0 };
@@ -254,7 +255,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let writer = writer(&folder);
         post_all(&writer, (0..3000).map(|number| message(&number.to_string())).collect());
-        sweep(&writer, Time::now().0 + 89 * DAY);
+        sweep(&writer, Time::now().0 + 6 * DAY);
         let query = InboxQuery {
             user: alice(),
             after: proto::Cursor::ORIGIN,
@@ -265,7 +266,7 @@ mod tests {
         let page = read(&writer.file.database().unwrap().begin_read().unwrap(), &query, 1 << 20).unwrap();
         assert_eq!((page.events.len(), page.head.0, page.reset), (1_000, 3_000, None));
 
-        sweep(&writer, Time::now().0 + 91 * DAY);
+        sweep(&writer, Time::now().0 + 8 * DAY);
         let txn = writer.file.database().unwrap().begin_read().unwrap();
         let page = read(&txn, &query, 1 << 20).unwrap();
         let (reason, head) = page.reset.unwrap();
@@ -277,7 +278,12 @@ mod tests {
             range: HistoryRange::Newest,
             limit: 10,
         };
-        assert_eq!(history(&txn, &query).unwrap().unwrap().messages, []);
+        let messages = |txn| history(txn, &query).unwrap().unwrap().messages.len();
+        assert_eq!(messages(&txn), 10, "the conversation still has what left the inbox");
+
+        sweep(&writer, Time::now().0 + 91 * DAY);
+        let txn = writer.file.database().unwrap().begin_read().unwrap();
+        assert_eq!(messages(&txn), 0);
         assert_eq!(txn.open_table(LOG).unwrap().range::<u64>(..).unwrap().count(), 0);
         assert_eq!(txn.open_table(REFERENCES).unwrap().range::<u64>(..).unwrap().count(), 0);
         let next = post(&writer, "next");

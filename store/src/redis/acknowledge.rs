@@ -114,7 +114,7 @@ impl Redis {
         open: &[usize],
         answers: &mut [AcknowledgeResult],
     ) -> Result<Option<Vec<usize>>> {
-        let common = [self.age(), write::number(PAGE)];
+        let common = [self.inbox_age(), write::number(PAGE)];
         let items = open.iter().map(|index| cursor_item(&batch[*index])).collect();
         let rows = self.delivering().run(&script::UNACKNOWLEDGED, &common, items, ITEMS).await?;
         let (mut marks, mut positions, mut more) = (Vec::new(), Vec::new(), Vec::new());

@@ -159,7 +159,7 @@ impl Redis {
 
     pub(super) async fn file_each(&self, filings: &[Filing], mode: Mode) -> Result<Vec<Outcome>> {
         let items = filings.iter().map(|filing| item(filing, mode)).collect();
-        let common = [write::number(self.bounds.inbox_events)];
+        let common = [write::number(self.bounds.inbox_events), self.inbox_age()];
         let rows = self.append.run(&script::FILE, &common, items, RECORDS).await?;
         rows.into_iter().map(outcome).collect()
     }

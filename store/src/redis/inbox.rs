@@ -28,7 +28,8 @@ impl Redis {
     pub(super) async fn read_pages(&self, batch: Vec<InboxQuery>) -> Result<Vec<InboxPage>> {
         let most = weight::page_of(batch.len());
         let items = batch.iter().map(|query| item(query, most)).collect();
-        let rows = self.read.run(&script::READ_INBOX, &[self.age()], items, INBOXES).await?;
+        let rows =
+            self.read.run(&script::READ_INBOX, &[self.inbox_age(), self.age()], items, INBOXES).await?;
         let pages = rows.into_iter().map(References::read).collect::<Result<_>>()?;
         let readers = batch.iter().map(|query| (&query.user, query.after.position)).collect();
         self.resolve(readers, pages).await
@@ -87,13 +88,17 @@ impl Redis {
     async fn head(&self, user: &UserId) -> Result<Cursor> {
         let bucket = Bucket::of(user.as_str());
         let item = Item::new(bucket, smallvec![Value::Integer(bucket.0.into()), write::text(user.as_str())]);
-        let mut rows = self.read.run(&script::HEAD, &[self.age()], vec![item], 1).await?;
+        let mut rows = self.read.run(&script::HEAD, &[self.inbox_age()], vec![item], 1).await?;
         let mut row = rows.pop().ok_or_else(|| unexpected("a row"))?;
         Ok(Cursor { position: Position(row.number()?), fingerprint: fingerprint(&mut row)? })
     }
 
     pub(super) fn age(&self) -> Value {
-        write::number(write::age(&self.bounds))
+        write::number(self.bounds.age_ms())
+    }
+
+    pub(super) fn inbox_age(&self) -> Value {
+        write::number(self.bounds.inbox_age_ms())
     }
 }
 

@@ -128,7 +128,7 @@ impl Redis {
     async fn heads_of(&self, users: &[UserId]) -> Result<Vec<(NodeIncarnation, Notice)>> {
         let located = self.locate_all(users).await?;
         let items = users.iter().map(user_item).collect();
-        let rows = self.read.run(&script::HEAD, &[self.age()], items, RECORDS).await?;
+        let rows = self.read.run(&script::HEAD, &[self.inbox_age()], items, RECORDS).await?;
         let mut notices = Vec::new();
         for ((user, locations), mut row) in users.iter().zip(located).zip(rows) {
             let position = row.number()?;

@@ -32,6 +32,7 @@ impl Redis {
         let items = batch.iter().map(attach_item).collect();
         let pages = batch.iter().filter(|attach| begins_with_page(attach)).count();
         let common = [
+            self.inbox_age(),
             self.age(),
             write::number(FIRST_PAGE as u64),
             write::number(weight::page_of(pages) as u64),

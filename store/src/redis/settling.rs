@@ -143,7 +143,7 @@ impl Redis {
             return Ok(());
         }
         archiver.settled.state().looked = Some(Instant::now());
-        let oldest = Time(Time::now().0.saturating_sub(write::age(&self.bounds)));
+        let oldest = Time(Time::now().0.saturating_sub(self.bounds.age_ms()));
         for week in archiver.archive.weeks_before(oldest).await? {
             let mut after = None;
             loop {

@@ -17,18 +17,14 @@ use crate::{Bounds, Error, Result};
 /// The limits that the scripts need.
 pub(super) fn bounds(bounds: &Bounds, archives: bool) -> Value {
     let mut packed = Packed::default();
-    packed.number(age(bounds));
+    packed.number(bounds.age_ms());
+    packed.number(bounds.inbox_age_ms());
     packed.number(bounds.inbox_events);
     packed.number(bounds.conversation_messages);
     packed.number(bounds.reactions);
     packed.number(bounds.unheard);
     packed.number(archives.into());
     packed.value()
-}
-
-/// The limit of age in ms.
-pub(super) fn age(bounds: &Bounds) -> u64 {
-    u64::try_from(bounds.age.as_millis()).unwrap_or(u64::MAX).min(1 << 50)
 }
 
 pub(super) fn number(value: u64) -> Value {

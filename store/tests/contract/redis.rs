@@ -29,7 +29,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::harness::{Done, message, text};
+use super::harness::{Done, message, old, text};
 
 struct Open {
     store: Arc<dyn Store>,
@@ -535,4 +535,21 @@ async fn data_of_the_minor_before_and_of_the_next_one_open_and_say_the_highest_t
         assert_eq!(minor.text(), Some(then.as_str()));
     }
     shutdown.cancel();
+}
+
+#[tokio::test]
+async fn an_inbox_that_nobody_reads_is_trimmed_of_what_is_old() {
+    for steps in ["", "?steps=separate"] {
+        let server = RedisServer::start().await.unwrap();
+        let open = open(config(server.url() + steps)).await;
+        let (alice, bob) = users();
+        let conversation = ConversationId::direct(&alice, &bob);
+        for _ in 0..10 {
+            let batch = (0..20).map(|_| old(message(&bob, &conversation, "hi"))).collect();
+            open.store.post(batch).await.unwrap();
+        }
+        let inbox = key(&server, "*i:alice").await;
+        let kept = server.command(&["LLEN", &inbox]).await.unwrap().integer().unwrap();
+        assert!(kept < 64 + 20, "{kept} of 200 events are kept {steps}");
+    }
 }

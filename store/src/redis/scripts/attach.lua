@@ -1,5 +1,5 @@
--- Begins sessions, or looks up where reading starts. ARGV: age; events and
--- bytes of a first page at most; sessions of a user at most; then per item
+-- Begins sessions, or looks up where reading starts. ARGV: the age of
+-- events in inboxes; the age of all; events and bytes of a first page at most; sessions of a user at most; then per item
 -- bucket, user, from ('h' head, 's' start or 'c' cursor), position,
 -- fingerprint, session ('' for none), device, node. Returns per item: the start
 -- and its fingerprint; reset (0 none, 1 trimmed, 2 rewritten); the head; the
@@ -10,9 +10,9 @@
 -- first page, as in `read_inbox`: the references and, if they reach the head,
 -- the conversations whose marks have changed.
 local now = now_ms()
-local oldest = now - tonumber(ARGV[1])
-local limit, bytes = tonumber(ARGV[2]), tonumber(ARGV[3])
-local most = tonumber(ARGV[4])
+local inbox_oldest, oldest = now - tonumber(ARGV[1]), now - tonumber(ARGV[2])
+local limit, bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
+local most = tonumber(ARGV[5])
 
 -- Adds a location to the record, after earlier ones. Returns the locations that
 -- it replaces: of the same device, and the oldest of a user who has too many.
@@ -50,9 +50,9 @@ local function was_away(box, bucket, user)
 end
 
 local results = {}
-for at = 5, #ARGV, 8 do
+for at = 6, #ARGV, 8 do
   local bucket, user, from, position, fp, session, device, node = unpack(ARGV, at, at + 7)
-  local box = open(bucket, user, oldest)
+  local box = open(bucket, user, inbox_oldest)
   local replaced, ended, watchers = '', {}, {}
   if session ~= '' then
     replaced = locate(box, session, device, node)

@@ -1,12 +1,12 @@
--- Files entries in inboxes. ARGV: events kept in an inbox; then per item
+-- Files entries in inboxes. ARGV: events kept in an inbox, and their age; then per item
 -- bucket, user, since (seq and version), conversation, kind, seq, version, the
 -- seq of the message that it amends (0: none), fingerprint with time and size,
 -- flags ('o': the user's own message, 'l': the last before leaving, 's': strict,
 -- 'w': rewrite). Returns per item what `file` returns.
-local bounds = {events = tonumber(ARGV[1])}
+local bounds = {events = tonumber(ARGV[1]), inbox_oldest = now_ms() - tonumber(ARGV[2])}
 bounds.most = bounds.events + bounds.events / 16
 local results = {}
-for at = 2, #ARGV, 11 do
+for at = 3, #ARGV, 11 do
   local bucket, user, since_seq, since_version, conversation, kind, seq, version, of, prefix, flags =
     unpack(ARGV, at, at + 10)
   local m = {bucket = bucket, user = user, seq = tonumber(since_seq), version = tonumber(since_version),

@@ -1,5 +1,5 @@
--- The heads of inboxes. ARGV: age, then per item bucket, user. Returns per item
--- the head and its fingerprint.
+-- The heads of inboxes. ARGV: the age of events in inboxes, then per item bucket,
+-- user. Returns per item the head and its fingerprint.
 local oldest = now_ms() - tonumber(ARGV[1])
 local results = {}
 for at = 2, #ARGV, 2 do

@@ -18,8 +18,6 @@
 -- After filing for this many members of groups, about 10 ms, a call starts no
 -- further post.
 local ENOUGH = 1024
--- How many events of an inbox there are between two checkpoints.
-local INTERVAL = 64
 
 local keeps_unheard = bounds.unheard > 0
 local unfiled = call('EXISTS', cmsgpack.unpack(arg())) > 0

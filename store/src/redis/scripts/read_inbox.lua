@@ -1,4 +1,5 @@
--- Pages of references. ARGV: age; then per item bucket, user, position,
+-- Pages of references. ARGV: the age of events in
+-- inboxes; the age of all; then per item bucket, user, position,
 -- fingerprint, limit, bytes of the page at most, session ('' for none), device;
 -- and of the marks that are wanted: the mode ('' none, 'p' since shortly before
 -- a cursor, 'w' within a time), the cursor's position or the time in ms, the
@@ -7,8 +8,8 @@
 -- superseded, 2 missing), the references, and with the page that reaches the
 -- head the conversations whose marks have changed, each with the time of the
 -- change: one more than `CHANGED` if there are more.
-local age = tonumber(ARGV[1])
-local oldest = now_ms() - age
+local age = tonumber(ARGV[2])
+local inbox_oldest, oldest = now_ms() - tonumber(ARGV[1]), now_ms() - age
 
 local function since_of_marks(box, mode, since, fp)
   since = tonumber(since)
@@ -19,10 +20,10 @@ local function since_of_marks(box, mode, since, fp)
 end
 
 local results = {}
-for at = 2, #ARGV, 12 do
+for at = 3, #ARGV, 12 do
   local bucket, user, position, fp, limit, most, session, device, mode, since, since_fp, after =
     unpack(ARGV, at, at + 11)
-  local box = open(bucket, user, oldest)
+  local box = open(bucket, user, inbox_oldest)
   local standing = 0
   if session ~= '' then
     standing = 2

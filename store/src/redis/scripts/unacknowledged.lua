@@ -1,4 +1,5 @@
--- What acknowledgements cover. ARGV: age, the events of one page, then per item
+-- What acknowledgements cover. ARGV: the age of events in inboxes, the events of
+-- one page, then per item
 -- bucket, user, position, fingerprint, items of one user the farthest first.
 -- Returns per item, as a text, whether the cursor is valid (0 yes, 1 trimmed, 2
 -- no), the position up to which references were read (0: nothing is new), and

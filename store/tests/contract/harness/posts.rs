@@ -27,6 +27,16 @@ pub fn keyed(by: &UserId, conversation: &ConversationId, text: &str, key: &str) 
     }
 }
 
+/// The post as if it had been made eight days ago: a day before inboxes begin.
+pub fn old(mut post: Post) -> Post {
+    let earlier = |entry: &NewEntry| NewEntry {
+        time: Time(entry.time.0.saturating_sub(8 * 24 * 3600 * 1000)),
+        ..entry.clone()
+    };
+    post.entries = post.entries.iter().map(earlier).collect();
+    post
+}
+
 /// The same message, sent from a session.
 pub fn from_session(post: Post, session: &SessionId) -> Post {
     let PostKind::Message { repeat_key, .. } = post.kind else { panic!("only messages have a session") };

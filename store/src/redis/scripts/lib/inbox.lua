@@ -86,11 +86,8 @@ local function cut(box, n)
   box.base, box.base_fp, box.len = base, fp, box.len - n
 end
 
--- Opens an inbox for reading, and trims events older than `oldest`.
-local function open(bucket, user, oldest)
-  local box = inbox_of('{' .. bucket .. '}', user)
-  local r = call('HMGET', box.u, 'a', 'w', 'e')
-  box.acked, box.rewritten, box.ended = tonumber(r[1] or '0'), tonumber(r[2] or '0'), tonumber(r[3] or '')
+-- Removes the references older than `oldest`.
+local function cut_old(box, oldest)
   local page = 0
   while box.len > 0 do
     local old = 0
@@ -102,6 +99,14 @@ local function open(bucket, user, oldest)
     cut(box, old)
     page = 63
   end
+end
+
+-- Opens an inbox for reading, and trims events older than `oldest`.
+local function open(bucket, user, oldest)
+  local box = inbox_of('{' .. bucket .. '}', user)
+  local r = call('HMGET', box.u, 'a', 'w', 'e')
+  box.acked, box.rewritten, box.ended = tonumber(r[1] or '0'), tonumber(r[2] or '0'), tonumber(r[3] or '')
+  cut_old(box, oldest)
   return box
 end
 
@@ -123,8 +128,8 @@ end
 -- The inboxes to look after at the end of a call, by their keys.
 local due = {}
 
--- Looks after them: moves their checkpoints to the head, and trims those that are
--- too long.
+-- Looks after them: moves their checkpoints to the head, and trims them of what is
+-- too old, and those that are too long.
 local function tend(bounds)
   local done = {}
   for _, i in ipairs(due) do
@@ -132,6 +137,7 @@ local function tend(bounds)
       done[i] = true
       local box = inbox_of(match(i, '^({%d+})i:(.*)$'))
       move_checkpoint(box, noted_in(box, call('HGET', box.u, 'n')))
+      cut_old(box, bounds.inbox_oldest)
       if box.len > bounds.most then cut(box, box.len - bounds.events) end
     end
   end

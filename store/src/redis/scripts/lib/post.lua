@@ -6,8 +6,8 @@ local function arg()
 end
 local bounds = {}
 local archives
-bounds.age, bounds.events, bounds.messages, bounds.reactions, bounds.unheard, archives = cmsgpack.unpack(arg())
-bounds.oldest = now - bounds.age
+bounds.age, bounds.inbox_age, bounds.events, bounds.messages, bounds.reactions, bounds.unheard, archives = cmsgpack.unpack(arg())
+bounds.oldest, bounds.inbox_oldest = now - bounds.age, now - bounds.inbox_age
 -- With an archive a log is only trimmed of what was copied (see `trim.lua`).
 if archives == 1 then bounds.messages, bounds.oldest = math.huge, -math.huge end
 bounds.most, bounds.log = bounds.events + bounds.events / 16, bounds.messages + bounds.messages / 16

@@ -4,6 +4,10 @@
 -- kept.
 local NO_SESSIONS = '0 \0\0\0\0'
 
+-- After so many events an inbox is looked after: its checkpoint moves, and what is
+-- too old is trimmed.
+local INTERVAL = 64
+
 -- The strings of several users. One of another type is refused, which `MGET`
 -- passes over.
 local function read_sessions(keys)
