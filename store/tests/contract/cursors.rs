@@ -2,9 +2,9 @@
 
 use proto::{ConversationId, Cursor, Fingerprint, Position, ResetReason, UserId};
 use store::Bounds;
-use store::model::{HistoryQuery, HistoryRange, InboxEvent, StartPoint};
+use store::model::{InboxEvent, StartPoint};
 
-use super::harness::{Kind, Stores, assert_no_holes, for_every_store, message, old, text};
+use super::harness::{Kind, Stores, assert_no_holes, for_every_store, message, text};
 
 for_every_store![
     pages_join_without_holes,
@@ -22,7 +22,6 @@ for_every_store![
     a_cursor_below_what_is_kept_was_trimmed,
     a_cursor_exactly_at_the_trim_still_holds,
     a_trimmed_conversation_still_counts_on,
-    what_is_older_than_inboxes_reach_is_only_in_its_conversation,
     an_event_in_an_inbox_outlives_its_conversations_log,
 ];
 
@@ -237,26 +236,4 @@ async fn an_event_in_an_inbox_outlives_its_conversations_log(kind: Kind) {
         None => assert_eq!(page.events.len(), 50),
         Some((reason, _)) => assert_eq!(reason, ResetReason::Trimmed),
     }
-}
-
-async fn what_is_older_than_inboxes_reach_is_only_in_its_conversation(kind: Kind) {
-    let stores = kind.open().await;
-    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
-    let conversation = ConversationId::direct(&alice, &bob);
-    for number in 1..=5 {
-        stores.done(old(message(&bob, &conversation, &number.to_string()))).await;
-    }
-    stores.done(message(&bob, &conversation, "6")).await;
-    // The embedded store trims at once, Redis when the inbox is read.
-    let head = stores.look(&alice, StartPoint::Head).await.head;
-    assert_eq!(head, Position(6));
-    let start = stores.look(&alice, StartPoint::Start).await.start;
-    assert_eq!(start.position, Position(5));
-    let inbox = stores.page(&alice, start, 10).await.events;
-    assert_eq!(inbox.iter().map(|event| event.position).collect::<Vec<_>>(), [Position(6)]);
-    assert_holds(&stores, &alice, start).await;
-    assert_reset(&stores, &alice, Cursor::ORIGIN, ResetReason::Trimmed).await;
-    let query = HistoryQuery { user: alice, conversation, range: HistoryRange::Newest, limit: 10 };
-    let history = stores.one.history(query).await.unwrap().unwrap();
-    assert_eq!(history.messages.len(), 6);
 }
