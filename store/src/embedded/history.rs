@@ -20,12 +20,30 @@ use crate::{Error, Result};
 
 /// A page of messages; `None` if the reader is not a member.
 pub(super) fn history(txn: &ReadTransaction, query: &HistoryQuery) -> Result<Option<HistoryPage>> {
+    let mut query = query.clone();
+    loop {
+        match look(txn, &query)? {
+            Look::Page(page) => return Ok(page),
+            // A reader could not go on from an empty page.
+            Look::AllDamaged(range) => query.range = range,
+        }
+    }
+}
+
+/// What stands in a range.
+enum Look {
+    Page(Option<HistoryPage>),
+    /// Damaged messages only; there are others here.
+    AllDamaged(HistoryRange),
+}
+
+fn look(txn: &ReadTransaction, query: &HistoryQuery) -> Result<Look> {
     let Some(number) = number(&txn.open_table(CONVERSATION_NUMBERS)?, query.conversation.as_str())? else {
-        return Ok(None);
+        return Ok(Look::Page(None));
     };
     let user = self::number(&txn.open_table(USER_NUMBERS)?, query.user.as_str())?.unwrap_or(0);
     let Some(member) = member(&txn.open_table(MEMBERS)?, number, user)? else {
-        return Ok(None);
+        return Ok(Look::Page(None));
     };
     let row_of = conversation(&txn.open_table(CONVERSATIONS)?, number)?;
     // The messages that this reader may see and that are kept, oldest to
@@ -51,7 +69,7 @@ pub(super) fn history(txn: &ReadTransaction, query: &HistoryQuery) -> Result<Opt
     let log = txn.open_table(LOG)?;
     let mut page = HistoryPage { messages: Vec::new(), more };
     if from > to {
-        return Ok(Some(page));
+        return Ok(Look::Page(Some(page)));
     }
     let table = txn.open_table(MESSAGES)?;
     let mut rows = table.range((number, from)..=(number, to))?;
@@ -72,18 +90,15 @@ pub(super) fn history(txn: &ReadTransaction, query: &HistoryQuery) -> Result<Opt
         page.messages.push(shown);
     }
     if page.messages.is_empty() && more {
-        // A reader could not go on from an empty page: skip the damaged
-        // messages.
-        let range = match query.range {
+        return Ok(Look::AllDamaged(match query.range {
             HistoryRange::After(_) => HistoryRange::After(Seq(to)),
             HistoryRange::Newest | HistoryRange::Before(_) => HistoryRange::Before(Seq(from)),
-        };
-        return history(txn, &HistoryQuery { range, ..query.clone() });
+        }));
     }
     if !forward {
         page.messages.reverse();
     }
-    Ok(Some(page))
+    Ok(Look::Page(Some(page)))
 }
 
 /// The states of conversations; with a reader only of the first ones that fit
