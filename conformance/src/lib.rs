@@ -53,22 +53,19 @@ impl Times {
 /// For connections to end at the end.
 const LAST: Duration = Duration::from_secs(2);
 
-/// Serves clients on `listener` until `stop`, alone or as one of several. Fails where
-/// the port for the others cannot be had.
+/// Serves clients on `listener` until `stop`, alone or as one of several, which reach
+/// it on the listener beside its [`Among`].
 pub async fn serve(
     listener: TcpListener,
-    among: Option<Among>,
+    among: Option<(TcpListener, Among)>,
     times: Times,
     stop: CancellationToken,
-) -> std::io::Result<()> {
+) {
     let tracker = TaskTracker::new();
     let ending = CancellationToken::new();
     let limits = limits();
+    let (port, among) = among.unzip();
     let node = among.as_ref().map_or("conformance", |among| &among.node).to_owned();
-    let port = match &among {
-        Some(among) => Some(TcpListener::bind(among.listen).await?),
-        None => None,
-    };
     let (requests, tls) = among.as_ref().map(|among| (among.requests, among.tls.clone())).unwrap_or_default();
     let others = among.map(|among| {
         let (draining, stop) = (stop.clone(), ending.clone());
@@ -99,7 +96,6 @@ pub async fn serve(
     acceptor.finish(LAST).await;
     tracker.close();
     tracker.wait().await;
-    Ok(())
 }
 
 fn settings(node: &str, times: Times) -> engineio::Settings {

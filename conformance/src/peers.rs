@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use daemon::internal_tls::InternalTls;
@@ -15,8 +14,6 @@ use store::{NamedSession, Peer, Peers, Result};
 pub struct Among {
     /// The node's name.
     pub node: String,
-    /// Where the others reach it.
-    pub listen: SocketAddr,
     /// The others: names and URLs.
     pub others: BTreeMap<String, String>,
     /// Requests that are passed on to them at once.

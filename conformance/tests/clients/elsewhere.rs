@@ -1,7 +1,7 @@
 //! Requests that come to another server than the one that has their session.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use conformance::Among;
@@ -10,18 +10,13 @@ use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{PATIENT, Server, until};
+use crate::support::{PATIENT, Server, bound, until};
 
 const UNKNOWN: (u16, &str) = (400, r#"{"code":1,"message":"Session ID unknown"}"#);
-
-/// A port where nobody listens.
-async fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
-}
 
 fn url(address: SocketAddr, tls: Option<&InternalTls>) -> String {
     format!("{}://{address}", if tls.is_some() { "https" } else { "http" })
@@ -42,20 +37,18 @@ impl Two {
 
     /// Where two passes on so many requests at once.
     async fn with(requests: usize, tls_of_one: Option<InternalTls>, tls_of_two: Option<InternalTls>) -> Self {
-        let (one, two) = (free().await, free().await);
-        let among = |node: &str, listen, other: &str, address, tls: Option<InternalTls>| Among {
+        let among = |node: &str, other: &str, address, tls: Option<InternalTls>| Among {
             node: node.to_owned(),
-            listen,
             others: BTreeMap::from([(other.to_owned(), url(address, tls.as_ref()))]),
             requests,
             tls,
         };
-        let peer = one;
-        let (one, two) =
-            (among("one", one, "two", two, tls_of_one), among("two", two, "one", one, tls_of_two));
+        let ((one, peer), (two, peer_two)) = (bound().await, bound().await);
+        let of_one = among("one", "two", peer_two, tls_of_one);
+        let of_two = among("two", "one", peer, tls_of_two);
         Self {
-            one: Server::among(Some(one), PATIENT).await,
-            two: Server::among(Some(two), PATIENT).await,
+            one: Server::among(Some((one, of_one)), PATIENT).await,
+            two: Server::among(Some((two, of_two)), PATIENT).await,
             peer,
         }
     }
@@ -195,26 +188,19 @@ async fn what_another_server_has_passed_on_is_not_passed_on_again() {
 #[tokio::test]
 async fn a_server_that_does_not_answer_holds_up_nobody_else() {
     // The kernel takes connections; nobody ever reads of them.
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let refusing = free().await;
-    let two = free().await;
+    let (_silent, silent) = bound().await;
+    let refusing = SocketAddr::from((Ipv4Addr::LOCALHOST, testbed::port::free()));
+    let ((one, _), (two, address)) = (bound().await, bound().await);
     let others = BTreeMap::from([
-        ("silent".to_owned(), url(silent.local_addr().unwrap(), None)),
+        ("silent".to_owned(), url(silent, None)),
         ("refusing".to_owned(), url(refusing, None)),
         // Where another one answers.
-        ("three".to_owned(), url(two, None)),
-        ("two".to_owned(), url(two, None)),
+        ("three".to_owned(), url(address, None)),
+        ("two".to_owned(), url(address, None)),
     ]);
-    let listen = free().await;
-    let among = |node: &str, listen, others| Among {
-        node: node.to_owned(),
-        listen,
-        others,
-        requests: 100,
-        tls: None,
-    };
-    let one = Server::among(Some(among("one", listen, others)), PATIENT).await;
-    let two = Server::among(Some(among("two", two, BTreeMap::new())), PATIENT).await;
+    let among = |node: &str, others| Among { node: node.to_owned(), others, requests: 100, tls: None };
+    let one = Server::among(Some((one, among("one", others))), PATIENT).await;
+    let two = Server::among(Some((two, among("two", BTreeMap::new()))), PATIENT).await;
     let of = |node: &str| format!("/engine.io/?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAAAAAAAA.{node}");
     let stuck = one.begin_get(&of("silent")).await;
     let target = begin(&two).await;
@@ -287,8 +273,7 @@ async fn a_certificate_that_is_renewed_is_shown_to_those_who_come_then() {
     let tls = tls_of(folder.path(), "now", "now");
     let mut tasks = JoinSet::new();
     tasks.spawn(tls.clone().follow());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let (listener, address) = bound().await;
     let (serving, client) = (tls, tls_of(&testbed::certificates(), "ours", "ours"));
     tasks.spawn(async move {
         loop {

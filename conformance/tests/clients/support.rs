@@ -20,6 +20,14 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) const PATIENT: Times =
     Times { ping_interval: DEADLINE, ping_timeout: DEADLINE, connect_timeout: DEADLINE };
 
+/// A listener and its address. It is given to the server as it is: a port that was let
+/// go is another test's at once.
+pub(crate) async fn bound() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
 /// One server, for one test.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -36,16 +44,12 @@ impl Server {
         Self::among(None, times).await
     }
 
-    /// As one of several.
-    pub(crate) async fn among(among: Option<Among>, times: Times) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+    /// As one of several, which reach it on this listener.
+    pub(crate) async fn among(among: Option<(TcpListener, Among)>, times: Times) -> Self {
+        let (listener, address) = bound().await;
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn({
-            let serving = conformance::serve(listener, among, times, stop.clone());
-            async move { serving.await.unwrap() }
-        });
+        tasks.spawn(conformance::serve(listener, among, times, stop.clone()));
         Self { address, stop, tasks }
     }
 

@@ -228,8 +228,8 @@ async fn what_is_not_taken_is_posted_again_under_the_same_id() {
 #[tokio::test]
 async fn a_receiver_that_hangs_or_is_gone_harms_no_send_and_the_queue_is_bounded() {
     let hanging = Receiver::start([Answer::Hang; 1_000]).await;
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    for hook in [hanging.webhook(), webhook(&format!("http://{gone}/"))] {
+    let gone = format!("http://127.0.0.1:{}/", testbed::port::free());
+    for hook in [hanging.webhook(), webhook(&gone)] {
         let router = router(hook).await;
         let mut gateway = router.connect().await;
         for seq in 1..=150 {
