@@ -63,7 +63,7 @@ async fn nothing_is_lost_or_repeated_while_messages_leave_memory() -> Result<()>
 }
 
 /// The ids of all messages of a conversation, in their order.
-async fn whole(cluster: &Cluster, member: &str, conversation: &str) -> Result<Vec<String>> {
+pub(crate) async fn whole(cluster: &Cluster, member: &str, conversation: &str) -> Result<Vec<String>> {
     let mut http = Http::new(&cluster.account(member, "reader", 0))?;
     let (mut after, mut ids) = (0, Vec::new());
     loop {

@@ -12,6 +12,7 @@ use rstest::rstest;
 use testbed::wait;
 use tokio::time::timeout;
 
+use crate::archive::whole;
 use crate::{STRICT, all, people};
 
 #[rstest]
@@ -58,6 +59,46 @@ async fn a_device_that_was_away_gets_what_it_missed() -> Result<()> {
         assert_eq!((event.kind(), event.number("seq")), ("message", Some(seq)));
     }
     assert_eq!(seen.number("seq"), Some(1));
+    Ok(())
+}
+
+#[rstest]
+#[case::one_call(StoreKind::Single)]
+#[case::step_by_step(StoreKind::Steps)]
+#[tokio::test]
+async fn who_was_away_for_longer_than_inboxes_reach_is_told_and_reads_the_conversation(
+    #[case] store: StoreKind,
+) -> Result<()> {
+    let cluster = Cluster::builder().store(store).router_flags("--inbox-age 1s").start().await?;
+    let mut alice = cluster.connect("alice", "d1", 0).await?;
+    let mut bob = cluster.connect("bob", "d1", 0).await?;
+    alice.send("bob", "seen".into(), "m1").await?;
+    bob.next_event().await?;
+    let account = cluster.account("bob", "d1", 1).from(bob.cursor());
+    bob.close().await;
+    // Inboxes are looked after now and then, as they grow.
+    let mut sent: u64 = 1;
+    let mut bob = timeout(PATIENCE, async {
+        loop {
+            for _ in 0..64 {
+                sent += 1;
+                alice.send("bob", "missed".into(), &format!("m{sent}")).await?;
+            }
+            let mut bob = Client::connect(Transport::WebSocket, &account).await?;
+            let first = bob.next_event().await?;
+            if first.kind() == "reset" {
+                assert_eq!(first.text("reason"), Some("trimmed"));
+                return anyhow::Ok(bob);
+            }
+            bob.close().await;
+        }
+    })
+    .await??;
+    let ids: Vec<_> = (1..=sent).map(|number| format!("m{number}")).collect();
+    assert_eq!(whole(&cluster, "bob", "alice~bob").await?, ids);
+    alice.send("bob", "on it goes".into(), "last").await?;
+    let event = timeout(PATIENCE, bob.next_event()).await??;
+    assert_eq!((event.kind(), event.number("seq")), ("message", Some(sent + 1)));
     Ok(())
 }
 

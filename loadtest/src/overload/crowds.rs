@@ -29,13 +29,19 @@ pub(super) struct GatewayMemory {
     pub(super) most: u64,
 }
 
+/// What the history says of a crowd, and what it has cost.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) messages: Messages,
+    pub(super) violations: Vec<String>,
+    pub(super) memory: GatewayMemory,
+}
+
 /// What returning has shown.
 #[derive(Debug)]
 pub(super) struct Returning {
     pub(super) returns: Returns,
-    pub(super) messages: Messages,
-    pub(super) violations: Vec<String>,
-    pub(super) memory: GatewayMemory,
+    pub(super) verdict: Verdict,
 }
 
 /// What slow readers have shown, against the same load without any.
@@ -43,11 +49,9 @@ pub(super) struct Returning {
 pub(super) struct Slow {
     pub(super) alone: Latency,
     pub(super) beside: Latency,
-    pub(super) messages: Messages,
-    pub(super) violations: Vec<String>,
     /// Seconds until the slow ones had it all, once they read as fast as they can.
     pub(super) caught_up: f64,
-    pub(super) memory: GatewayMemory,
+    pub(super) verdict: Verdict,
 }
 
 /// All drop, are written to, and return at once.
@@ -62,9 +66,11 @@ pub(super) async fn returning(servers: &Servers, plan: &Plan) -> Result<Returnin
     let (summary, memory) = watched(servers, storm::run(servers, &settings)).await?;
     Ok(Returning {
         returns: summary.returns.unwrap_or_default(),
-        messages: summary.messages.unwrap_or_default(),
-        violations: summary.violations,
-        memory,
+        verdict: Verdict {
+            messages: summary.messages.unwrap_or_default(),
+            violations: summary.violations,
+            memory,
+        },
     })
 }
 
@@ -89,10 +95,12 @@ pub(super) async fn slow(servers: &Servers, plan: &Plan) -> Result<Slow> {
     Ok(Slow {
         alone: alone.latency.unwrap_or_default(),
         beside: beside.latency.unwrap_or_default(),
-        messages: beside.messages.unwrap_or_default(),
-        violations: alone.violations.into_iter().chain(beside.violations).collect(),
         caught_up: beside.settled,
-        memory,
+        verdict: Verdict {
+            messages: beside.messages.unwrap_or_default(),
+            violations: alone.violations.into_iter().chain(beside.violations).collect(),
+            memory,
+        },
     })
 }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Plan;
 use super::caller::Asked;
-use super::crowds::{GatewayMemory, Returning, Slow};
+use super::crowds::{GatewayMemory, Returning, Slow, Verdict};
 use crate::capacity::page::put;
 use crate::results::{self, Machine};
 use crate::summary::{Messages, Returns};
@@ -87,7 +87,7 @@ impl Figures {
 impl Table {
     /// Whether nothing was lost, repeated or out of order.
     pub fn is_clean(&self) -> bool {
-        self.returning.violations.is_empty() && self.slow.violations.is_empty()
+        [&self.returning.verdict, &self.slow.verdict].iter().all(|verdict| verdict.violations.is_empty())
     }
 
     /// Puts it into a page, in place of the one that is there.
@@ -162,13 +162,13 @@ impl fmt::Display for Returning {
         let (half, all) = (caught_up.p50 / 1e3, caught_up.max / 1e3);
         writeln!(f, "| half have everything, all have everything | {half:.1} s, {all:.1} s |")?;
         writeln!(f, "| tries beyond the first | {retries} |")?;
-        judged(f, &self.messages, &self.violations, self.memory)
+        write!(f, "{}", self.verdict)
     }
 }
 
 impl fmt::Display for Slow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Slow { alone, beside, messages, caught_up, .. } = self;
+        let Slow { alone, beside, caught_up, verdict } = self;
         writeln!(f, "Readers take a frame of some 1,200 bytes in four seconds, and sixteen come.\n")?;
         writeln!(f, "| | |\n| --- | ---: |")?;
         writeln!(
@@ -177,24 +177,21 @@ impl fmt::Display for Slow {
             alone.p50, alone.p99
         )?;
         writeln!(f, "| the same beside the slow ones | {:.1} ms, {:.1} ms |", beside.p50, beside.p99)?;
-        writeln!(f, "| connections of slow readers that were ended | {} |", messages.reconnects)?;
+        writeln!(f, "| connections of slow readers that were ended | {} |", verdict.messages.reconnects)?;
         writeln!(f, "| all have everything after they read quickly again | {caught_up:.1} s |")?;
-        judged(f, messages, &self.violations, self.memory)
+        write!(f, "{verdict}")
     }
 }
 
-/// What the history says, and what it has cost.
-fn judged(
-    f: &mut fmt::Formatter<'_>,
-    messages: &Messages,
-    violations: &[String],
-    GatewayMemory { before, most }: GatewayMemory,
-) -> fmt::Result {
-    let Messages { acknowledged, missing, repeated, reordered, .. } = messages;
-    writeln!(f, "| messages acknowledged | {acknowledged} |")?;
-    writeln!(f, "| lost, repeated, out of order | {missing}, {repeated}, {reordered} |")?;
-    writeln!(f, "| all gateways, MiB before and at most | {}, {} |", before >> 20, most >> 20)?;
-    violations.iter().try_for_each(|violation| writeln!(f, "\nBROKEN: {violation}"))
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Messages { acknowledged, missing, repeated, reordered, .. } = &self.messages;
+        let GatewayMemory { before, most } = self.memory;
+        writeln!(f, "| messages acknowledged | {acknowledged} |")?;
+        writeln!(f, "| lost, repeated, out of order | {missing}, {repeated}, {reordered} |")?;
+        writeln!(f, "| all gateways, MiB before and at most | {}, {} |", before >> 20, most >> 20)?;
+        self.violations.iter().try_for_each(|violation| writeln!(f, "\nBROKEN: {violation}"))
+    }
 }
 
 struct Millis(Duration);

@@ -53,7 +53,7 @@ local function file_message(own, i, s)
   inboxes[filed_in] = i
   local position, from = base + len, #base + 6
   -- Not for all members of a group at once.
-  if len > bounds.most or (position + byte(i, 3) * 3) % INTERVAL == 0 then
+  if is_due(len, position + byte(i, 3) * 3, bounds) then
     local due = on_demand().due
     due[#due + 1] = i
   end

@@ -59,6 +59,6 @@ local function file(bounds, m, e, strict)
     take_back(box.i)
     error(noted_now)
   end
-  if len > bounds.most or position % INTERVAL == 0 then due[#due + 1] = box.i end
+  if is_due(len, position, bounds) then due[#due + 1] = box.i end
   return 'filed', position, box.locations
 end

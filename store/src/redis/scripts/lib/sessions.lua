@@ -8,6 +8,9 @@ local NO_SESSIONS = '0 \0\0\0\0'
 -- too old is trimmed.
 local INTERVAL = 64
 
+-- Whether that is so of an inbox of this length, at this position.
+local function is_due(len, position, bounds) return len > bounds.most or position % INTERVAL == 0 end
+
 -- The strings of several users. One of another type is refused, which `MGET`
 -- passes over.
 local function read_sessions(keys)
