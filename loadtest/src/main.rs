@@ -77,7 +77,7 @@ async fn measured(run: &Run) -> Result<Summary> {
     let running = open::servers(run).await?;
     let servers = &running.servers;
     let mut beside = Beside::start(servers, run).await?;
-    let summary = match run.scenario {
+    let mut summary = match run.scenario {
         Scenario::Direct => workload::direct::run(servers, &settings).await?,
         Scenario::Groups => workload::groups::run(servers, &settings).await?,
         Scenario::Room => workload::room::run(servers, &settings).await?,
@@ -89,6 +89,9 @@ async fn measured(run: &Run) -> Result<Summary> {
         Scenario::Restless => workload::restless::run(servers, &settings).await?,
     };
     beside.all_there()?;
+    if run.stored {
+        summary.stored = Some(workload::stored::look(servers).await?);
+    }
     Ok(summary)
 }
 

@@ -121,6 +121,10 @@ pub(crate) struct Run {
     #[arg(long, requires = "spawn", help_heading = SERVERS)]
     pub(crate) steps: bool,
 
+    /// Says at the end what takes the memory of the spawned Redis, by kind of key.
+    #[arg(long, requires = "spawn", help_heading = REPORT)]
+    pub(crate) stored: bool,
+
     /// Gateways that run already, instead of --spawn.
     ///
     /// A list with commas. Start them with --messages-per-second 0,

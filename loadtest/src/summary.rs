@@ -53,6 +53,10 @@ pub struct Summary {
     /// Of the Redis that was started for the run, in the measured time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis: Option<LongestCall>,
+    /// What takes the memory of the Redis that was started for the run, where that was
+    /// asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Stored>,
     /// Memory of idle connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemoryPerConnection>,
@@ -104,6 +108,26 @@ pub struct LongestCall {
     pub command: String,
     /// Calls of more than 20 ms.
     pub beyond: usize,
+}
+
+/// The keys of a Redis.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Stored {
+    /// The kinds of keys, those first that take most.
+    pub kinds: Vec<KeyKind>,
+}
+
+/// All keys of one kind.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct KeyKind {
+    /// What their names begin with, behind the bucket: see ARCHITECTURE.md.
+    pub name: String,
+    /// How many keys.
+    pub keys: u64,
+    /// Elements of these lists, hashes and sets, and strings.
+    pub elements: u64,
+    /// Their memory, and that of their names.
+    pub bytes: u64,
 }
 
 /// How this program itself kept up.

@@ -35,6 +35,9 @@ fn measured(of: &'static str, row: &'static str, column: &str) -> Cost {
 
 const REDIS: &str = "`redis-benchmark -P 128`";
 const MEMORY: &str = "`used_memory` before and after 100,000 of them, `loadtest run --scenario direct`";
+const STORED: &str =
+    "`loadtest run --scenario mixed --users 240 --members 12 --rate 3500 --duration 40 --stored`";
+const INBOX: &str = "`MEMORY USAGE` of an inbox of 1,680 events in six groups and six direct conversations, at random; 48 without compression; a test holds it to 30";
 const SIZES: &str =
     "lengths of the frames in `gateway/benches/instructions.rs`, and 20 % for TCP, IP and TLS";
 
@@ -110,14 +113,15 @@ pub static CONNECTION: LazyLock<Cost> =
 /// Memory of Redis for one location.
 pub static LOCATION: LazyLock<Cost> =
     LazyLock::new(|| measured("a session's location: Redis", "idle WebSocket", "Redis"));
-/// Memory of Redis for a user: record, inbox and marks, without their entries.
-pub static USER: Cost = cost("a user's record: Redis", 1_000.0, "B", MEMORY);
-/// Memory of Redis for an entry of an inbox.
-pub static INBOX_ENTRY: Cost = cost("an inbox entry: Redis", 40.0, "B", MEMORY);
+/// Memory of Redis for a user and the user's part of conversations, without entries of
+/// logs and inboxes: records, marks, members, groups' changes.
+pub static USER: Cost = cost("a user's record, and of conversations: Redis", 2_500.0, "B", STORED);
+/// Memory of Redis for an entry of an inbox, with `list-compress-depth 1`.
+pub static INBOX_ENTRY: Cost = cost("an inbox entry: Redis", 29.0, "B", INBOX);
 /// Memory of Redis for an entry of a log, without the body.
 pub static MESSAGE: Cost = cost("a message in its log beside its body: Redis", 70.0, "B", MEMORY);
 /// Memory of Redis for a repeat key, which is kept for up to two days.
-pub static REPEAT_KEY: Cost = cost("a repeat key, for two days: Redis", 60.0, "B", MEMORY);
+pub static REPEAT_KEY: Cost = cost("a repeat key, for two days: Redis", 66.0, "B", STORED);
 
 /// Bytes between a client and a gateway for a message and its answer, without the
 /// body.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Summary;
+use super::{KeyKind, Summary};
 
 /// Why something of the servers is not there, and what brings it.
 const UNKNOWN: &str = "their processes are not known (--pids names them)";
@@ -103,6 +103,19 @@ impl fmt::Display for Summary {
                 )?;
             } else {
                 writeln!(f, "  redis      no call took 5 ms, by its slow log")?;
+            }
+        }
+        if let Some(stored) = &self.stored {
+            let mib = |bytes: u64| bytes as f64 / 1024.0 / 1024.0;
+            let all = stored.kinds.iter().map(|kind| kind.bytes).sum();
+            writeln!(f, "  stored     {:.1} MiB in Redis; by kind of key:", mib(all))?;
+            for KeyKind { name, keys, elements, bytes } in &stored.kinds {
+                let each = *bytes as f64 / (*elements).max(1) as f64;
+                writeln!(
+                    f,
+                    "             {name}: {:.1} MiB in {keys} keys, {elements} elements of {each:.1} B",
+                    mib(*bytes)
+                )?;
             }
         }
         for process in &self.processes {

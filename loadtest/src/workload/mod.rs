@@ -3,7 +3,7 @@
 //! In reading order: [`Servers`] and [`Settings`]; [`mix`] (who connects how);
 //! `line` (one user's connection), `plan` and `person` (what one user does), `tally` (what
 //! all users share), `stage` (the course of a run: warm-up, measured time,
-//! settling, judgement), `witness` (where a message is that is missing), `record`, `cost` and `probe` (what is measured), `slowest` (Redis' longest call); then a file a
+//! settling, judgement), `witness` (where a message is that is missing), `record`, `cost` and `probe` (what is measured), `slowest` (Redis' longest call), `stored` (what takes Redis' memory); then a file a
 //! scenario: [`direct`], [`groups`], [`room`], [`slow`], [`mixed`], [`restless`], [`idle`],
 //! and [`storm`] and [`catchup`], which share `absence`.
 
@@ -26,6 +26,7 @@ pub mod room;
 pub mod slow;
 mod slowest;
 mod stage;
+pub mod stored;
 pub mod storm;
 mod tally;
 mod witness;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use testbed::resp::{self, Reply};
 
 pub use mix::Mix;
 pub use record::Sample;
@@ -131,6 +133,12 @@ pub struct Settings {
     pub publishers: usize,
     /// Messages that wait for each user who comes back.
     pub backlog: usize,
+}
+
+/// Asks the Redis at this port of the loopback; fails on an error reply.
+async fn ask_redis(port: u16, words: &[&str], patience: Duration) -> Result<Reply> {
+    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    resp::command(port, &words, patience).await?.ok()
 }
 
 /// How one user connects, beyond who it is.

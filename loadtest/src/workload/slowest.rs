@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use testbed::resp;
 
-use super::Servers;
+use super::{Servers, ask_redis};
 use crate::summary::LongestCall;
 
 /// What is shorter is not kept.
@@ -25,14 +25,15 @@ impl Slowest {
     pub(super) async fn begin(servers: &Servers) -> Result<Option<Self>> {
         let Some(port) = servers.redis_port else { return Ok(None) };
         let least = LEAST.as_micros().to_string();
-        ask(port, &["CONFIG", "SET", "slowlog-log-slower-than", &least, "slowlog-max-len", KEPT]).await?;
-        ask(port, &["SLOWLOG", "RESET"]).await?;
+        let options = ["CONFIG", "SET", "slowlog-log-slower-than", &least, "slowlog-max-len", KEPT];
+        ask_redis(port, &options, PATIENCE).await?;
+        ask_redis(port, &["SLOWLOG", "RESET"], PATIENCE).await?;
         Ok(Some(Self(port)))
     }
 
     /// What was the longest since.
     pub(super) async fn finish(self) -> Result<LongestCall> {
-        let log = ask(self.0, &["SLOWLOG", "GET", KEPT]).await?;
+        let log = ask_redis(self.0, &["SLOWLOG", "GET", KEPT], PATIENCE).await?;
         let mut longest = LongestCall::default();
         for call in log.items() {
             // Number, time, microseconds, arguments.
@@ -49,9 +50,4 @@ impl Slowest {
         }
         Ok(longest)
     }
-}
-
-async fn ask(port: u16, words: &[&str]) -> Result<resp::Reply> {
-    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-    resp::command(port, &words, PATIENCE).await?.ok()
 }

@@ -269,7 +269,7 @@ impl RedisBuilder {
                 ("appendfsync", "everysec"),
                 ("save", "\"\""),
                 ("maxmemory-policy", "noeviction"),
-                ("stream-node-max-bytes", "1024"),
+                ("list-compress-depth", "1"),
                 ("repl-diskless-sync-delay", "0"),
                 ("shutdown-timeout", "0"),
             ]

@@ -1,6 +1,7 @@
 //! The posts that tests give to a store.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -28,11 +29,15 @@ pub fn keyed(by: &UserId, conversation: &ConversationId, text: &str, key: &str) 
 }
 
 /// The post as if it had been made eight days ago: a day before inboxes begin.
-pub fn old(mut post: Post) -> Post {
-    let earlier = |entry: &NewEntry| NewEntry {
-        time: Time(entry.time.0.saturating_sub(8 * 24 * 3600 * 1000)),
-        ..entry.clone()
-    };
+pub fn old(post: Post) -> Post {
+    earlier(post, Duration::from_secs(8 * 24 * 3600))
+}
+
+/// The post as if it had been made so long ago.
+pub fn earlier(mut post: Post, by: Duration) -> Post {
+    let by = u64::try_from(by.as_millis()).unwrap();
+    let earlier =
+        |entry: &NewEntry| NewEntry { time: Time(entry.time.0.saturating_sub(by)), ..entry.clone() };
     post.entries = post.entries.iter().map(earlier).collect();
     post
 }

@@ -1,11 +1,13 @@
 //! What operations cost: calls of Redis, and memory.
 
-use proto::{ConversationId, Cursor, NodeIncarnation};
+use std::time::Duration;
+
+use proto::{ConversationId, Cursor, NodeIncarnation, UserId};
 use store::model::{Acknowledge, Change, HandedOut, InboxQuery, PostResult, StartPoint};
 use testbed::RedisServer;
 
-use super::{config, open, users};
-use crate::contract::harness::{Done, changed, edit, message, react, recall};
+use super::{config, key, open, users};
+use crate::contract::harness::{Done, changed, earlier, edit, message, react, recall};
 
 #[tokio::test]
 async fn a_thousand_acknowledgements_cost_a_handful_of_writes() {
@@ -89,6 +91,38 @@ async fn a_named_acknowledgement_and_a_mark_are_one_call_each() {
     // One write each. The note of a moment ago holds, but for the slowest machine.
     let (writes, notes) = (calls(&server, "hset").await, calls(&server, "zadd").await);
     assert!(writes == 50 && notes < 50, "{writes} marks, {notes} notes");
+}
+
+#[tokio::test]
+async fn an_event_of_a_week_takes_thirty_bytes_of_an_inbox() {
+    const EVENTS: u32 = 1_680;
+    let server = RedisServer::start().await.unwrap();
+    let redis = open(config(server.url())).await;
+    let alice = UserId::parse("alice.doe").unwrap();
+    let friends: Vec<_> = (0..6).map(|n| UserId::parse(&format!("friend.{n}")).unwrap()).collect();
+    let groups: Vec<_> = friends.iter().map(|_| ConversationId::new_group(proto::Time::now())).collect();
+    let members = Change { add: [vec![alice.clone()], friends.clone()].concat(), ..Change::default() };
+    let made = groups.iter().map(|group| changed(&alice, group, members.clone())).collect();
+    redis.store.post(made).await.unwrap();
+    // Four of five in groups, of bodies as in the load test's `mixed`, every six minutes.
+    let mut posts = (0..EVENTS).map(|n| {
+        let friend = &friends[n as usize / 5 % 6];
+        let conversation = match n % 5 {
+            0 => ConversationId::direct(&alice, friend),
+            group => groups[(n / 5 + group) as usize % 6].clone(),
+        };
+        let body = "b".repeat([256, 256, 1_024, 256, 4_096, 256, 256][n as usize % 7]);
+        earlier(message(friend, &conversation, &body), Duration::from_secs(360) * (EVENTS - n))
+    });
+    while let batch @ [_, ..] = &*posts.by_ref().take(100).collect::<Vec<_>>() {
+        redis.store.post(batch.to_vec()).await.unwrap();
+    }
+    let inbox = key(&server, "*i:alice.doe").await;
+    let events = server.command(&["LLEN", &inbox]).await.unwrap().integer().unwrap();
+    assert!(events >= i64::from(EVENTS) - 64, "only {events} events are kept");
+    let bytes = server.command(&["MEMORY", "USAGE", &inbox, "SAMPLES", "0"]).await.unwrap();
+    let each = bytes.integer().unwrap() as f64 / events as f64;
+    assert!(each <= 30.0, "an event takes {each:.1} bytes");
 }
 
 /// How often a command ran since the statistics were reset.
