@@ -65,6 +65,14 @@ faults: tools ## Breaks everything in turn while people write (half an hour), th
 	target/debug/faults matrix --record docs/RELIABILITY.md
 	target/debug/faults long --duration $(DURATION) --record docs/RELIABILITY.md
 
+# How many are acknowledged in the end.
+MESSAGES := 10000000
+
+.PHONY: many
+many: tools ## Sends MESSAGES by the thousand a second while processes die (an hour); writes docs/RELIABILITY.md
+	$(CARGO) build $(OPTIMIZED) --locked --bins -p gateway -p router
+	$(CARGO) run --release --locked -p cluster-tests --bin faults -- many --messages $(MESSAGES) --binaries $(dir $(MEASURE)) --record docs/RELIABILITY.md
+
 .PHONY: simulate
 simulate: ## Runs SEEDS seeds of the whole cluster in one deterministic process; writes its part of docs/RELIABILITY.md
 	$(PROGRAMS)

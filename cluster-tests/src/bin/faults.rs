@@ -1,5 +1,5 @@
 //! `faults matrix`: the rows of the fault matrix, by name. `faults long`: faults at
-//! random. Both end with one table, and with exit code 1 where something failed.
+//! random. `faults many`: millions of messages while processes die. All end with one table, and with exit code 1 where something failed.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use cluster_tests::Builds;
-use cluster_tests::faults::{self, Outcome, Stage, long};
+use cluster_tests::faults::{self, Outcome, Stage, long, many};
 use testbed::{Binaries, Profile, SmallDisk};
 
 #[derive(Debug, Parser)]
@@ -40,6 +40,24 @@ enum Command {
         /// What the older commit is called
         #[arg(long, value_name = "COMMIT")]
         commit: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Sends messages by the thousand a second while processes die and stand still, until
+    /// so many are acknowledged
+    Many {
+        /// How many
+        #[arg(long, default_value_t = 10_000_000)]
+        messages: usize,
+        /// How long a piece lasts; each has a cluster and people of its own
+        #[arg(long, default_value = "5m", value_parser = duration)]
+        lasts: Duration,
+        /// Messages a second
+        #[arg(long, default_value_t = 4_000.0)]
+        rate: f64,
+        /// People of a piece
+        #[arg(long, default_value_t = 480)]
+        users: usize,
         #[command(flatten)]
         common: Common,
     },
@@ -123,6 +141,17 @@ async fn run(command: Command) -> Result<()> {
             let command = format!("faults long --duration {} --seed {seed}", duration.as_secs());
             common.end("long", &outcomes, seed, &command)
         }
+        Command::Many { messages, lasts, rate, users, common } => {
+            let seed = common.begin();
+            let command = format!("faults many --messages {messages} --seed {seed}");
+            let plan = many::Plan { messages, lasts, rate, users };
+            let outcomes = many::run(&plan, seed, |outcomes| {
+                eprint!("{}", faults::table(outcomes));
+                // Half an hour and more: what is done so far is kept.
+                common.record("many", outcomes, seed, &command)
+            });
+            common.end("many", &outcomes.await?, seed, &command)
+        }
     }
 }
 
@@ -136,15 +165,17 @@ impl Common {
         seed
     }
 
+    fn record(&self, name: &str, outcomes: &[Outcome], seed: u64, command: &str) -> Result<()> {
+        self.record.as_deref().map_or(Ok(()), |file| faults::record(file, name, outcomes, seed, command))
+    }
+
     fn end(&self, name: &str, outcomes: &[Outcome], seed: u64, command: &str) -> Result<()> {
         print!("{}", faults::table(outcomes));
         let failed: Vec<_> = outcomes.iter().filter(|outcome| outcome.failure.is_some()).collect();
         for outcome in &failed {
             eprintln!("{} failed: {}", outcome.name, outcome.failure.as_deref().unwrap_or_default());
         }
-        if let Some(file) = &self.record {
-            faults::record(file, name, outcomes, seed, command)?;
-        }
+        self.record(name, outcomes, seed, command)?;
         ensure!(failed.is_empty(), "{} failed (seed {seed})", failed.len());
         Ok(())
     }

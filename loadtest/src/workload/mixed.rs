@@ -34,16 +34,18 @@ pub async fn run(servers: &Servers, settings: &Settings) -> Result<Summary> {
     let often = RECONNECTS.min(settings.duration / 2);
     let habits =
         Habits { acknowledges: true, reads: true, types: 0.2, reconnects: Some(often), ..Habits::default() };
-    stage(servers, settings, History::bounded(), habits).await?.play("mixed").await
+    let (mut stage, door) = stage(servers, settings, History::bounded(), habits).await?;
+    stage.beside(door.keep());
+    stage.play("mixed").await
 }
 
-/// Everybody among friends and in groups, with these habits.
+/// Everybody among friends and in groups, with these habits, and who lets guests in.
 pub(super) async fn stage(
     servers: &Servers,
     settings: &Settings,
     history: Arc<History>,
     habits: Habits,
-) -> Result<Stage> {
+) -> Result<(Stage, Door)> {
     ensure!(servers.kind == Kind::Switchboard, "{} has no groups", servers.kind.name());
     let count = settings.users;
     let lines = servers.connect_all(settings, users(0..count)).await?;
@@ -69,8 +71,7 @@ pub(super) async fn stage(
         stage.enter(line, Plan { writes: Some(writes), habits, ..Plan::new(user_name(user), user) });
     }
     let door = Door { tally: Arc::clone(&stage.tally), groups, count };
-    stage.beside(door.keep());
-    Ok(stage)
+    Ok((stage, door))
 }
 
 /// The users who are so far around the circle, in both directions.
@@ -83,14 +84,14 @@ fn friends(user: usize, count: usize) -> Vec<usize> {
 }
 
 /// Lets guests into groups and sees them out, each guest into a group once.
-struct Door {
+pub(super) struct Door {
     tally: Arc<Tally>,
     groups: Vec<Group>,
     count: usize,
 }
 
 impl Door {
-    async fn keep(self) -> Result<()> {
+    pub(super) async fn keep(self) -> Result<()> {
         sleep_until(self.tally.start).await;
         let mut clock = interval(JOINS);
         let mut guests: Vec<(usize, usize)> = Vec::new();

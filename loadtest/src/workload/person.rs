@@ -41,6 +41,8 @@ pub(super) struct Person {
     pending: BTreeMap<u64, SentCommand>,
     /// Other commands whose answers matter only when they are refusals.
     asked: BTreeMap<u64, &'static str>,
+    /// The last of those numbers in `pending` that stand for no `ref`.
+    waiting: u64,
     count: u64,
     due: Instant,
     in_flight: InFlight,
@@ -79,6 +81,7 @@ impl Person {
             random,
             pending: BTreeMap::new(),
             asked: BTreeMap::new(),
+            waiting: 1 << 63,
             count: 0,
             due,
             in_flight: InFlight::default(),
@@ -109,7 +112,10 @@ impl Person {
                     Err(_) if self.plan.habits.insists => self.reconnect().await?,
                     Err(error) => return Err(error.into()),
                 },
-                () = sleep_until(self.due), if self.may_write() => self.write().await?,
+                () = sleep_until(self.due), if self.may_write() => match self.write().await {
+                    Err(_) if self.plan.habits.insists => self.reconnect().await?,
+                    written => written?,
+                },
                 () = tally.my_turn(self.plan.user), if self.in_flight.reader => {
                     self.in_flight.reader = false;
                     self.due = Instant::now();
@@ -158,12 +164,31 @@ impl Person {
         self.tally.sent.fetch_add(1, Ordering::Relaxed);
         self.in_flight = InFlight { answer: true, reader: closed && target.has_reader };
         // On its way before its answer can be read: this task reads.
-        let reference = self.line.start(command.clone()).await?;
-        self.pending.insert(reference, SentCommand { id, command });
+        let started = self.start(SentCommand { id, command }).await;
         if !closed {
             self.due += every;
         }
-        Ok(())
+        started
+    }
+
+    /// Sends it. Where that fails it waits for the next connection.
+    async fn start(&mut self, sent: SentCommand) -> Result<()> {
+        match self.line.start(sent.command.clone()).await {
+            Ok(reference) => {
+                self.pending.insert(reference, sent);
+                Ok(())
+            }
+            Err(error) => {
+                self.waits(sent);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// It waits for the next connection, under a number that no `ref` has.
+    fn waits(&mut self, sent: SentCommand) {
+        self.waiting += 1;
+        self.pending.insert(self.waiting, sent);
     }
 
     fn hear(&mut self, frame: &Frame) {
@@ -209,9 +234,9 @@ impl Person {
     }
 
     fn answer(&mut self, frame: &Frame, sent: SentCommand) {
-        if self.plan.habits.insists && frame.text("code") == Some("unavailable") {
-            // Waits for the next connection, under a number that no `ref` has.
-            self.pending.insert(u64::MAX - self.count - self.pending.len() as u64, sent);
+        let later = matches!(frame.text("code"), Some("unavailable" | "rate_limited"));
+        if self.plan.habits.insists && later {
+            self.waits(sent);
             return;
         }
         self.in_flight.answer = false;
@@ -283,11 +308,19 @@ impl Person {
         for (id, seq) in insisted {
             self.tally.history.acknowledged(&id, seq);
         }
+        let mut gone = None;
         for (_, sent) in std::mem::take(&mut self.pending) {
-            let reference = self.line.start(sent.command.clone()).await?;
-            self.pending.insert(reference, sent);
+            match gone {
+                None => gone = self.start(sent).await.err(),
+                Some(_) => self.waits(sent),
+            }
         }
-        Ok(())
+        match gone {
+            // It is noticed by reading, too.
+            Some(_) if insists => Ok(()),
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 }
 
@@ -295,12 +328,13 @@ impl Person {
 /// looked for.
 async fn come_again(tally: &Tally, user: usize, name: &str, seat: &Seat) -> Result<Line> {
     let end = Instant::now() + PATIENCE;
-    loop {
-        match tally.servers.connect(&tally.settings, user, name, seat).await {
+    for try_at in user.. {
+        match tally.servers.connect(&tally.settings, try_at, name, seat).await {
             Err(_) if Instant::now() < end => sleep(BREATH).await,
             line => return line,
         }
     }
+    unreachable!("users are fewer than numbers")
 }
 
 /// Sends what is not answered once more, over HTTP at another gateway; gives
