@@ -27,6 +27,9 @@ const ACKNOWLEDGE: Duration = Duration::from_secs(1);
 /// Time for a user of `restless` to be connected again.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Messages without an answer, of somebody who sends them again.
+const MOST_PENDING: usize = 16;
+
 /// After a refusal in a closed loop, or of a connection.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -132,7 +135,9 @@ impl Person {
 
     fn may_write(&self) -> bool {
         let free = !self.tally.settings.closed || self.in_flight == InFlight::default();
-        self.plan.writes.is_some() && free && self.due < self.tally.measure_to
+        // Whoever sends again what has no answer writes nothing more behind too much of it.
+        let follows = !self.plan.habits.insists || self.pending.len() < MOST_PENDING;
+        self.plan.writes.is_some() && free && follows && self.due < self.tally.measure_to
     }
 
     /// Whoever insists also comes again for what has no answer.
@@ -205,6 +210,8 @@ impl Person {
         match frame.kind() {
             // A guest who was shown out while saying how far it had read.
             "error" if asked == Some("read") && frame.text("code") == Some("not_found") => {}
+            // Said again within a second.
+            "error" if self.plan.habits.insists && asked.is_some() && is_for_later(frame) => {}
             "error" => self.tally.refuse(frame, asked.unwrap_or("unasked")),
             "message" if frame.text("from") != Some(&self.plan.name) => {
                 self.arrived(frame);
@@ -234,8 +241,7 @@ impl Person {
     }
 
     fn answer(&mut self, frame: &Frame, sent: SentCommand) {
-        let later = matches!(frame.text("code"), Some("unavailable" | "rate_limited"));
-        if self.plan.habits.insists && later {
+        if self.plan.habits.insists && is_for_later(frame) {
             self.waits(sent);
             return;
         }
@@ -356,6 +362,11 @@ async fn insist(
         }
     }
     Ok(answers)
+}
+
+/// Whether it was refused for the moment only.
+fn is_for_later(frame: &Frame) -> bool {
+    matches!(frame.text("code"), Some("unavailable" | "rate_limited"))
 }
 
 /// Not before `from`.
