@@ -152,6 +152,8 @@ commands! {
     AddMembers: "add_members", Invite, Some(11), [Post "/v1/conversations/{conversation}/members"];
     /// A member leaves or is removed.
     RemoveMember: "remove_member", Write, Some(12), [Delete "/v1/conversations/{conversation}/members/{user}"];
+    /// Another role for a member.
+    SetRole: "set_role", Write, Some(23), [Put "/v1/conversations/{conversation}/members/{user}"];
     /// A new name for a group.
     Rename: "rename", Write, Some(13), [Put "/v1/conversations/{conversation}"];
     /// Who is online.

@@ -6,7 +6,7 @@
 //! people), [`scanner`] (a walk over JSON), [`json`] (what every reader can read),
 //! [`position`] (seq, position, cursor), [`bookmark`] (a cursor that also covers
 //! channels), [`command`] (what clients ask for), [`limits`] (the
-//! limits of commands), [`request`] (what gateways ask routers), [`revocation`]
+//! limits of commands), [`role`] (what members of groups may do), [`request`] (what gateways ask routers), [`revocation`]
 //! (tokens that are not believed any more), [`outcome`]
 //! (error codes, ends of sessions, resets), [`allowance`] (rate limits),
 //! [`pattern`] (beginnings of names),
@@ -31,6 +31,7 @@ pub mod pattern;
 pub mod position;
 pub mod request;
 pub mod revocation;
+pub mod role;
 pub mod scanner;
 pub mod secret_url;
 pub mod time;
@@ -50,6 +51,7 @@ pub use pattern::{MAX_PATTERNS, Names, Pattern};
 pub use position::{Cursor, Fingerprint, Position, Seq, StoreIncarnation};
 pub use request::RequestKind;
 pub use revocation::{Revocation, RevokedTokens};
+pub use role::Role;
 pub use secret_url::SecretUrl;
 pub use time::{Time, TokenEnd};
 pub use weight::{Bound, Load};

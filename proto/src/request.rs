@@ -84,6 +84,7 @@ requests! {
     CreateGroup: "create_group", 60, false, Late;
     AddMembers: "add_members", 60, false, Late;
     RemoveMember: "remove_member", 60, false, Late;
+    SetRole: "set_role", 60, false, Late;
     Rename: "rename", 60, false, Late;
     IssueTicket: "issue_ticket", 30, false, Late;
     RedeemTicket: "redeem_ticket", 30, false, Late;

@@ -88,6 +88,7 @@ pub(crate) fn dispatch(core: &Arc<Core>, request: Request, mut to: Responder) {
         Command::RemoveMember(remove) => {
             core.run(to, async move { group::remove(&shared, user, remove).await });
         }
+        Command::SetRole(set) => core.run(to, async move { group::set_role(&shared, user, set).await }),
         Command::Rename(rename) => core.run(to, async move { group::rename(&shared, user, rename).await }),
         Command::IssueTicket(issue) => core.run(to, async move { ticket::issue(&shared, issue).await }),
         Command::RedeemTicket(redeem) => core.run(to, async move { ticket::redeem(&shared, redeem).await }),

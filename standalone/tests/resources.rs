@@ -93,6 +93,38 @@ async fn a_group_is_made_renamed_joined_and_left() {
 }
 
 #[tokio::test]
+async fn a_member_who_is_a_reader_is_told_so_and_does_not_write() {
+    let running = Running::start().await;
+    let group = json!({ "name": "news", "members": ["bob", "carol"], "role": "reader" });
+    let made = running.post("alice", "/v1/conversations", group).await;
+    let path =
+        |rest: &str| format!("/v1/conversations/{}{rest}", made.body["conversation"].as_str().unwrap());
+    let message = json!({ "conversation": made.body["conversation"], "body": "hi" });
+    refused(&running.post("bob", "/v1/messages", message.clone()).await, 403, "forbidden", "reader");
+    let role = |role: &str| Some(json!({ "role": role }));
+    refused(&running.ask("bob", "PUT", &path("/members/bob"), role("admin")).await, 403, "forbidden", "");
+    refused(
+        &running.ask("alice", "PUT", &path("/members/bob"), role("king")).await,
+        400,
+        "bad_request",
+        "`role`",
+    );
+    refused(&running.ask("alice", "PUT", &path("/members/bob"), None).await, 400, "bad_request", "`role`");
+    assert_eq!(running.ask("alice", "PUT", &path("/members/bob"), role("admin")).await.status, 200);
+    assert_eq!(running.post("bob", "/v1/messages", message).await.status, 200);
+    let members = running.get("carol", &path("/members")).await;
+    let roles: Vec<_> = members.body["members"].as_array().unwrap().iter().map(|one| &one["role"]).collect();
+    assert_eq!(roles, ["owner", "admin", "reader"]);
+    let told = running.get("carol", "/v1/poll?cursor=start&wait=0").await;
+    let told: Vec<_> = told.body["events"].as_array().unwrap().iter().collect();
+    assert_eq!((&told[0]["change"], &told[0]["role"]), (&json!("created"), &json!("reader")));
+    let changed = json!({ "change": "role_changed", "user": "bob", "role": "admin", "by": "alice" });
+    for (field, value) in changed.as_object().unwrap() {
+        assert_eq!(&told[1][field], value, "{field}");
+    }
+}
+
+#[tokio::test]
 async fn the_path_counts_and_not_the_body() {
     let running = greeted().await;
     let body = json!({ "conversation": "alice~zoe", "seq": 1 });

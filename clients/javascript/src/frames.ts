@@ -49,12 +49,13 @@ export interface Frames {
   receipt: { conversation: string; user: string; kind: 'delivered' | 'read'; seq: number };
   conversation: Placed & {
     conversation: string;
-    change: 'created' | 'renamed' | 'members_added' | 'member_removed' | 'owner_changed';
+    change: 'created' | 'renamed' | 'members_added' | 'member_removed' | 'owner_changed' | 'role_changed';
     by: string;
     time: number;
     name?: string;
     members?: string[];
     user?: string;
+    role?: Role;
   };
   edited: Placed & { conversation: string; seq: number; body: Json; time: number; by: string };
   recalled: Placed & { conversation: string; seq: number; time: number; by: string };
@@ -138,11 +139,16 @@ export interface Summary {
 }
 
 /** A member as `members` lists it. */
+/** What a member of a group may do. */
+export type Role = 'owner' | 'admin' | 'member' | 'reader';
+
 export interface Member {
   user: string;
   since: number;
   delivered_seq: number;
   read_seq: number;
+  /** In groups. */
+  role?: Role;
 }
 
 /** Whether a user is online, or when it last was (Unix milliseconds). */

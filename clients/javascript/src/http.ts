@@ -22,6 +22,7 @@ const ROUTES: Record<string, [string, string]> = {
   rename: ['PUT', IN],
   members: ['GET', `${IN}/members`],
   add_members: ['POST', `${IN}/members`],
+  set_role: ['PUT', `${IN}/members/{user}`],
   remove_member: ['DELETE', `${IN}/members/{user}`],
   presence: ['GET', 'presence'],
   publish: ['POST', 'channels/{channel}/messages'],

@@ -1,6 +1,6 @@
 /** The commands of PROTOCOL.md §5 as methods. They need only `command`, a way to ask. */
 
-import type { Command, Json, Member, Message, Presence, Summary } from './frames.js';
+import type { Command, Json, Member, Message, Presence, Role, Summary } from './frames.js';
 import { randomId } from './storage.js';
 
 export abstract class Vocabulary {
@@ -28,17 +28,26 @@ export abstract class Vocabulary {
     return this.command({ type: 'conversations', ...range });
   }
 
-  /** Makes a group; the answer's `conversation` is its id. */
-  createGroup(name: string, members: string[]): Promise<{ conversation: string }> {
-    return this.command({ type: 'create_group', name, members });
+  /** Makes a group; the answer's `conversation` is its id. As `reader` its members do not write. */
+  createGroup(
+    name: string,
+    members: string[],
+    role?: 'member' | 'reader',
+  ): Promise<{ conversation: string }> {
+    return this.command({ type: 'create_group', name, members, ...(role && { role }) });
   }
 
   members(conversation: string): Promise<{ owner?: string; members: Member[] }> {
     return this.command({ type: 'members', conversation });
   }
 
-  addMembers(conversation: string, members: string[]): Promise<void> {
-    return this.command({ type: 'add_members', conversation, members });
+  addMembers(conversation: string, members: string[], role?: 'member' | 'reader'): Promise<void> {
+    return this.command({ type: 'add_members', conversation, members, ...(role && { role }) });
+  }
+
+  /** Gives a member of a group another role; who gives `owner` is an admin then. */
+  setRole(conversation: string, user: string, role: Role): Promise<void> {
+    return this.command({ type: 'set_role', conversation, user, role });
   }
 
   removeMember(conversation: string, user: string): Promise<void> {

@@ -102,6 +102,10 @@ pub enum Form {
     /// A message's body: any JSON.
     Body,
     GroupName,
+    /// A role of a group's members.
+    Role,
+    /// A role of those who are added to a group.
+    RoleOfNew,
     Emoji,
     /// A cursor, as the server gave it.
     Cursor,
@@ -221,13 +225,17 @@ pub const RESOURCES: &[Resource] = &[
     },
     Resource {
         summary: "Makes a group, of which the user is a member and the owner",
-        in_body: &[must("name", Form::GroupName), must("members", Form::Users { least: 0, most: None })],
+        in_body: &[
+            must("name", Form::GroupName),
+            must("members", Form::Users { least: 0, most: None }),
+            may("role", Form::RoleOfNew),
+        ],
         answer: Answer::Json("Created"),
         refusals: &[409],
         ..of(CommandKind::CreateGroup)
     },
     Resource {
-        summary: "Gives a group another name (its owner may)",
+        summary: "Gives a group another name (its owner and admins may)",
         in_path: &[GROUP],
         in_body: &[must("name", Form::GroupName)],
         refusals: &[404, 409],
@@ -257,7 +265,7 @@ pub const RESOURCES: &[Resource] = &[
         ..of_message(CommandKind::Edit)
     },
     Resource {
-        summary: "Takes a message's body away (its sender or the group's owner may)",
+        summary: "Takes a message's body away (its sender, and the group's owner and admins may)",
         ..of_message(CommandKind::Recall)
     },
     Resource { summary: "Reacts to a message", ..reaction(0, &[("on", "true")]) },
@@ -268,14 +276,21 @@ pub const RESOURCES: &[Resource] = &[
         ..of_conversation(CommandKind::Members)
     },
     Resource {
-        summary: "Adds members to a group (any member may)",
+        summary: "Adds members to a group (whoever may write may)",
         in_path: &[GROUP],
-        in_body: &[must("members", Form::Users { least: 1, most: None })],
+        in_body: &[must("members", Form::Users { least: 1, most: None }), may("role", Form::RoleOfNew)],
         refusals: &[404, 409],
         ..of(CommandKind::AddMembers)
     },
     Resource {
-        summary: "Leaves a group, or removes a member of it (its owner may)",
+        summary: "Gives a member of a group another role (its owner and admins may)",
+        in_path: &[GROUP, must("user", Form::User)],
+        in_body: &[must("role", Form::Role)],
+        refusals: &[404, 409],
+        ..of(CommandKind::SetRole)
+    },
+    Resource {
+        summary: "Leaves a group, or removes a member of it (its owner and admins may)",
         in_path: &[GROUP, must("user", Form::User)],
         refusals: &[404, 409],
         ..of(CommandKind::RemoveMember)

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use proto::wire::{self, reply, request};
-use proto::{ChannelId, ConversationId, DeviceId, Seq, SessionId, Time, UserId};
+use proto::{ChannelId, ConversationId, DeviceId, Role, Seq, SessionId, Time, UserId};
 
 use crate::protocol::answer::Destination;
 use crate::protocol::command::{Command, Recipient};
@@ -25,6 +25,11 @@ impl From<request::Command> for Prepared {
     fn from(command: request::Command) -> Self {
         Self { command, destination: None, message: None, hidden_id: false }
     }
+}
+
+/// The role of those who are added; that of members like others is not said.
+fn of_new(role: Role) -> String {
+    if role == Role::Member { String::new() } else { role.to_string() }
 }
 
 /// Writes a command of `user`. `session` is the session that gives the command, if it
@@ -63,14 +68,16 @@ pub(crate) fn prepare(
         Command::Conversations { limit, page } => {
             Wire::Conversations(wire::Conversations { limit, page: page.unwrap_or_default() })
         }
-        Command::CreateGroup { name, members } => Wire::CreateGroup(wire::CreateGroup {
+        Command::CreateGroup { name, members, role } => Wire::CreateGroup(wire::CreateGroup {
             name,
+            role: of_new(role),
             members: members.into_iter().map(String::from).collect(),
             conversation: id(ConversationId::new_group(Time::now())),
             service: scopes.service,
         }),
         Command::Members(conversation) => Wire::Members(wire::Members { conversation: id(conversation) }),
-        Command::AddMembers(conversation, members) => Wire::AddMembers(wire::AddMembers {
+        Command::AddMembers(conversation, members, role) => Wire::AddMembers(wire::AddMembers {
+            role: of_new(role),
             conversation: id(conversation),
             members: members.into_iter().map(String::from).collect(),
             service: scopes.service,
@@ -78,6 +85,11 @@ pub(crate) fn prepare(
         Command::RemoveMember(conversation, user) => {
             Wire::RemoveMember(wire::RemoveMember { conversation: id(conversation), user: user.to_string() })
         }
+        Command::SetRole(conversation, user, role) => Wire::SetRole(wire::SetRole {
+            conversation: id(conversation),
+            user: user.to_string(),
+            role: role.to_string(),
+        }),
         Command::Rename(conversation, name) => {
             Wire::Rename(wire::Rename { conversation: id(conversation), name })
         }

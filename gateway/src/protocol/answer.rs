@@ -214,9 +214,13 @@ fn write_members(out: &mut String, list: &wire::MemberList) {
         escape(out, &one.user);
         let _ = write!(
             out,
-            r#","since":{},"delivered_seq":{},"read_seq":{}}}"#,
+            r#","since":{},"delivered_seq":{},"read_seq":{}"#,
             one.since, one.delivered_seq, one.read_seq
         );
+        if !one.role.is_empty() {
+            member(out, "role", &one.role);
+        }
+        out.push('}');
     });
 }
 

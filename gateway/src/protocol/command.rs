@@ -5,10 +5,11 @@ use bytes::Bytes;
 use memchr::memchr2;
 use proto::json::unreadable;
 use proto::limits::MAX_PAGE;
+use proto::role::ROLES_OF_NEW;
 use proto::scanner::Json;
 use proto::{
     ChannelId, Class, ClientMessageId, CommandKind, ConversationId, Cursor, DeviceId, FormError,
-    RevokedTokens, Seq, Time, TokenId, UserId, label,
+    RevokedTokens, Role, Seq, Time, TokenId, UserId, label,
 };
 use rustc_hash::FxHashSet;
 
@@ -69,13 +70,17 @@ pub enum Command {
         name: String,
         /// Its members, with or without the creator.
         members: Vec<UserId>,
+        /// What they are.
+        role: Role,
     },
     /// Asks for the members of a conversation.
     Members(ConversationId),
-    /// New members for a group.
-    AddMembers(ConversationId, Vec<UserId>),
+    /// New members for a group, and what they are.
+    AddMembers(ConversationId, Vec<UserId>, Role),
     /// A member leaves or is removed.
     RemoveMember(ConversationId, UserId),
+    /// Another role for a member.
+    SetRole(ConversationId, UserId, Role),
     /// A new name for a group.
     Rename(ConversationId, String),
     /// Another body for a message.
@@ -202,15 +207,22 @@ impl Command {
             CommandKind::CreateGroup => Self::CreateGroup {
                 name: group_name(name()?)?,
                 members: fields.ids("members", UserId::parse)?.ok_or_else(|| missing("members"))?,
+                role: role_of_new(fields)?,
             },
             CommandKind::Members => Self::Members(conversation()?),
             CommandKind::AddMembers => Self::AddMembers(
                 conversation()?,
                 fields.ids("members", UserId::parse)?.ok_or_else(|| missing("members"))?,
+                role_of_new(fields)?,
             ),
             CommandKind::RemoveMember => {
                 Self::RemoveMember(conversation()?, fields.required_id("user", UserId::parse)?)
             }
+            CommandKind::SetRole => Self::SetRole(
+                conversation()?,
+                fields.required_id("user", UserId::parse)?,
+                role(fields)?.ok_or_else(|| missing("role"))?,
+            ),
             CommandKind::Rename => Self::Rename(conversation()?, group_name(name()?)?),
             CommandKind::Edit => Self::Edit(conversation()?, seq()?, body(fields)?),
             CommandKind::Recall => Self::Recall(conversation()?, seq()?),
@@ -275,6 +287,7 @@ impl Command {
             Self::Members(_) => CommandKind::Members,
             Self::AddMembers(..) => CommandKind::AddMembers,
             Self::RemoveMember(..) => CommandKind::RemoveMember,
+            Self::SetRole(..) => CommandKind::SetRole,
             Self::Rename(..) => CommandKind::Rename,
             Self::Edit(..) => CommandKind::Edit,
             Self::Recall(..) => CommandKind::Recall,
@@ -406,6 +419,22 @@ fn limit(fields: &Fields<'_>, most: u32, default: u32) -> Result<u32, Failure> {
             .ok()
             .filter(|limit| (1..=most).contains(limit))
             .ok_or_else(|| Failure::bad_request(format!("`limit` must be from 1 to {most}"))),
+    }
+}
+
+fn role(fields: &Fields<'_>) -> Result<Option<Role>, Failure> {
+    let Some(name) = fields.text("role")? else { return Ok(None) };
+    let role = Role::parse(&name);
+    role.map(Some)
+        .ok_or_else(|| Failure::bad_request(format!("`role` must be one of {}", Role::NAMES.join(", "))))
+}
+
+/// The role of those who are added.
+fn role_of_new(fields: &Fields<'_>) -> Result<Role, Failure> {
+    let role = role(fields)?.unwrap_or_default();
+    match ROLES_OF_NEW.contains(&role) {
+        true => Ok(role),
+        false => Err(Failure::bad_request("`role` of those who are added must be member or reader")),
     }
 }
 

@@ -182,6 +182,9 @@ pub fn write_logged(out: &mut String, conversation: &str, seq: u64, entry: &wire
             if !change.user.is_empty() {
                 member(out, "user", &change.user);
             }
+            if !change.role.is_empty() {
+                member(out, "role", &change.role);
+            }
         }
         Some(What::Message(message)) => {
             write_message(out, (conversation, seq), entry, message, true);

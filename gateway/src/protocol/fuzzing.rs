@@ -123,9 +123,14 @@ fn json_of(command: &Command) -> String {
             None,
         ),
         Command::Conversations { limit, page } => (json!({"limit": limit, "page": page}), None),
-        Command::CreateGroup { name, members } => (json!({"name": name, "members": texts(members)}), None),
-        Command::AddMembers(id, members) => {
-            (json!({"conversation": id.as_str(), "members": texts(members)}), None)
+        Command::CreateGroup { name, members, role } => {
+            (json!({"name": name, "members": texts(members), "role": role.as_str()}), None)
+        }
+        Command::AddMembers(id, members, role) => {
+            (json!({"conversation": id.as_str(), "members": texts(members), "role": role.as_str()}), None)
+        }
+        Command::SetRole(id, user, role) => {
+            (json!({"conversation": id.as_str(), "user": user.as_str(), "role": role.as_str()}), None)
         }
         Command::RemoveMember(id, user) => {
             (json!({"conversation": id.as_str(), "user": user.as_str()}), None)
@@ -186,13 +191,22 @@ fn protobuf_of(command: &Command) -> command::Command {
         Command::Conversations { limit, page } => {
             Wire::Conversations(client::Conversations { limit: Some(limit), page })
         }
-        Command::CreateGroup { name, members } => {
-            Wire::CreateGroup(client::CreateGroup { name, members: texts(&members) })
-        }
+        Command::CreateGroup { name, members, role } => Wire::CreateGroup(client::CreateGroup {
+            name,
+            members: texts(&members),
+            role: Some(role.to_string()),
+        }),
         Command::Members(id) => Wire::Members(client::Members { conversation: text(&id) }),
-        Command::AddMembers(id, members) => {
-            Wire::AddMembers(client::AddMembers { conversation: text(&id), members: texts(&members) })
-        }
+        Command::AddMembers(id, members, role) => Wire::AddMembers(client::AddMembers {
+            conversation: text(&id),
+            members: texts(&members),
+            role: Some(role.to_string()),
+        }),
+        Command::SetRole(id, user, role) => Wire::SetRole(client::SetRole {
+            conversation: text(&id),
+            user: user.as_str().to_owned(),
+            role: role.to_string(),
+        }),
         Command::RemoveMember(id, user) => Wire::RemoveMember(client::RemoveMember {
             conversation: text(&id),
             user: user.as_str().to_owned(),

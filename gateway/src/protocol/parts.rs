@@ -44,6 +44,7 @@ pub(crate) fn change_word(kind: change::Kind) -> &'static str {
         change::Kind::MembersAdded => "members_added",
         change::Kind::MemberRemoved => "member_removed",
         change::Kind::OwnerChanged => "owner_changed",
+        change::Kind::RoleChanged => "role_changed",
         change::Kind::Unknown => "unknown",
     }
 }

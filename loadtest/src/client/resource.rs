@@ -59,6 +59,10 @@ pub(crate) fn of(command: &Value) -> Result<Resource> {
             let path = conversation(&mut fields) + "/members/" + &take(&mut fields, "user");
             (Method::DELETE, path)
         }
+        "set_role" => {
+            let path = conversation(&mut fields) + "/members/" + &take(&mut fields, "user");
+            (Method::PUT, path)
+        }
         other => return Err(Error::broken(format!("`{other}` has no HTTP resource here"))),
     };
     if method == Method::POST || method == Method::PUT {
@@ -114,6 +118,11 @@ mod tests {
                 json!({"type": "remove_member", "conversation": "g_1", "user": "x"}),
                 "DELETE /v1/conversations/g_1/members/x",
                 None,
+            ),
+            (
+                json!({"type": "set_role", "conversation": "g_1", "user": "x", "role": "reader"}),
+                "PUT /v1/conversations/g_1/members/x",
+                Some(json!({"role": "reader"})),
             ),
             (json!({"type": "presence", "users": ["a", "b"]}), "GET /v1/presence?users=a,b", None),
         ];

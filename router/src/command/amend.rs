@@ -26,12 +26,12 @@ pub(crate) fn edit(user: UserId, asked: wire::Edit) -> Result<Post> {
     )
 }
 
-/// The sender of a message, or the group's owner, takes it back.
+/// The sender of a message, or the group's owner or an admin, takes it back.
 pub(crate) fn recall(user: UserId, asked: &wire::Recall) -> Result<Post> {
     let conversation: ConversationId = field("conversation", &asked.conversation)?;
     let what = entry::What::Recalled(wire::Recalled { seq: asked.seq });
     let (seq, amendment) = (seq("seq", asked.seq)?, Amendment::Recall);
-    post(user, conversation, PostKind::Amend { seq, who: Amenders::SenderOrOwner, amendment }, what)
+    post(user, conversation, PostKind::Amend { seq, who: Amenders::SenderOrAdmin, amendment }, what)
 }
 
 /// A member reacts to a message, or takes its own reaction back.
@@ -64,9 +64,9 @@ pub(crate) fn amended(posted: PostResult) -> Result<reply::Result> {
         PostResult::Done { .. } | PostResult::Unchanged => Ok(done()),
         PostResult::NotMember => Err(NO_CONVERSATION),
         PostResult::NoSuchMessage => Err(Error::NotFound("no such message")),
-        PostResult::NotAllowed => {
-            Err(Error::forbidden("a message is edited by its sender, recalled by its sender or the owner"))
-        }
+        PostResult::NotAllowed => Err(Error::forbidden(
+            "a message is edited by its sender, and recalled by its sender, an admin or the owner; a reader only recalls",
+        )),
         PostResult::Recalled => Err(Error::Conflict("the message was recalled".to_owned())),
         PostResult::TooManyReactions => {
             Err(Error::Conflict("the message has all the reactions it may have".to_owned()))

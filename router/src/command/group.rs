@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use daemon::Backoff;
+use proto::role::ROLES_OF_NEW;
 use proto::wire::{self, change, entry, reply};
-use proto::{ConversationId, Time, UserId, label};
+use proto::{ConversationId, Role, Time, UserId, label};
 use rustc_hash::FxHashSet;
-use store::model::{Change, Conversation, Group, Member, Post, PostKind, PostResult, Version};
+use store::model::{Change, Conversation, Group, Member, Post, PostKind, PostResult, Roles, Version};
 
 use super::{done, field, new_entry};
 use crate::config::AddToGroups;
@@ -35,6 +36,11 @@ pub(crate) async fn create(core: &Core, by: UserId, create: wire::CreateGroup) -
         expect: Version(0),
         name: Some(create.name.clone()),
         owner: Some(by.clone()),
+        roles: role_of_new(&create.role)?.map(|role| {
+            let mut roles = Roles::default();
+            members.iter().filter(|user| **user != by).for_each(|user| roles.set(user, role));
+            roles
+        }),
         add: members.clone(),
         remove: Vec::new(),
     };
@@ -42,7 +48,8 @@ pub(crate) async fn create(core: &Core, by: UserId, create: wire::CreateGroup) -
         kind: change::Kind::Created.into(),
         name: create.name,
         members: members.into_iter().map(Into::into).collect(),
-        user: String::new(),
+        role: create.role,
+        ..wire::Change::default()
     };
     let decision = Decision { change, entries: vec![created], service: create.service };
     decision.permit(core, &by).await?;
@@ -67,15 +74,17 @@ pub(crate) async fn create(core: &Core, by: UserId, create: wire::CreateGroup) -
 pub(crate) async fn members(core: &Core, user: UserId, query: wire::Members) -> Result<reply::Result> {
     let conversation: ConversationId = field("conversation", &query.conversation)?;
     let state = state(core, &user, &conversation).await?;
+    let role = |user: &UserId| state.group.as_ref().map(|group| group.role(user).to_string());
     let members = state.members.into_iter().map(|member| wire::Member {
+        role: role(&member.user).unwrap_or_default(),
         user: member.user.into(),
         since: member.since.0,
         delivered_seq: member.delivered.0,
         read_seq: member.read.0,
     });
     Ok(reply::Result::Members(wire::MemberList {
-        owner: state.group.map(|group| group.owner.into()).unwrap_or_default(),
         members: members.collect(),
+        owner: state.group.map(|group| group.owner.into()).unwrap_or_default(),
     }))
 }
 
@@ -85,8 +94,11 @@ pub(crate) async fn add(core: &Core, by: UserId, add: wire::AddMembers) -> Resul
     if named.is_empty() {
         return Err(Error::BadRequest("`members` must name at least one user".to_owned()));
     }
-    let service = add.service;
+    let (service, role) = (add.service, role_of_new(&add.role)?);
     change(core, &by, &add.conversation, |state, group| {
+        if group.role(&by) == Role::Reader {
+            return Err(Error::forbidden("a reader of a group adds nobody"));
+        }
         let mut members: Vec<UserId> = state.members.iter().map(|member| member.user.clone()).collect();
         let present: FxHashSet<&UserId> = state.members.iter().map(|member| &member.user).collect();
         let new: Vec<UserId> = named.iter().filter(|user| !present.contains(user)).cloned().collect();
@@ -99,23 +111,32 @@ pub(crate) async fn add(core: &Core, by: UserId, add: wire::AddMembers) -> Resul
             kind: change::Kind::MembersAdded.into(),
             name: group.name.clone(),
             members: members.into_iter().map(Into::into).collect(),
-            user: String::new(),
+            role: add.role.clone(),
+            ..wire::Change::default()
         };
-        let change = Change { add: new, ..Change::default() };
+        let roles = role.map(|role| {
+            let mut roles = group.roles.clone();
+            new.iter().for_each(|user| roles.set(user, role));
+            roles
+        });
+        let change = Change { add: new, roles, ..Change::default() };
         Ok(Some(Decision { change, entries: vec![added], service }))
     })
     .await
 }
 
-/// A member leaves, or the owner removes one.
+/// A member leaves, or one who may removes it.
 pub(crate) async fn remove(core: &Core, by: UserId, remove: wire::RemoveMember) -> Result<reply::Result> {
     let user: UserId = field("user", &remove.user)?;
     change(core, &by, &remove.conversation, |state, group| {
-        if user != by && group.owner != by {
-            return Err(Error::forbidden("only the owner removes others"));
+        if user != by && group.role(&by) < Role::Admin {
+            return Err(Error::forbidden("only the owner and admins remove others"));
         }
         if !state.members.iter().any(|member| member.user == user) {
             return Err(Error::NotFound("no such member"));
+        }
+        if user != by && group.role(&user) >= group.role(&by) {
+            return Err(Error::forbidden("an admin removes members and readers"));
         }
         let removed = wire::Change {
             kind: change::Kind::MemberRemoved.into(),
@@ -124,29 +145,110 @@ pub(crate) async fn remove(core: &Core, by: UserId, remove: wire::RemoveMember) 
         };
         let mut change = Change { remove: vec![user.clone()], ..Change::default() };
         let mut entries = vec![removed];
+        if group.role(&user) != Role::Member {
+            let mut roles = group.roles.clone();
+            roles.set(&user, Role::Member);
+            change.roles = Some(roles);
+        }
         if group.owner == user
-            && let Some(heir) = state.members.iter().find(|member| member.user != user)
+            && let Some(heir) = heir(state, group)
         {
             // Before the removal, which is the last entry that the leaver gets.
-            let new_owner = wire::Change {
-                kind: change::Kind::OwnerChanged.into(),
-                user: heir.user.to_string(),
-                ..wire::Change::default()
-            };
-            entries.insert(0, new_owner);
-            change.owner = Some(heir.user.clone());
+            entries.insert(0, new_owner(heir));
+            change.owner = Some(heir.clone());
+            let mut roles = group.roles.clone();
+            roles.set(heir, Role::Owner);
+            change.roles = Some(roles);
         }
         Ok(Some(Decision { change, entries, service: false }))
     })
     .await
 }
 
-/// The owner gives the group another name.
+/// Who owns the group once its owner leaves: of those who may most, who has been there
+/// longest.
+fn heir<'a>(state: &'a Conversation, group: &Group) -> Option<&'a UserId> {
+    let others = state.members.iter().map(|member| &member.user).filter(|user| **user != group.owner);
+    // Of several the last one counts: from the newest to the oldest.
+    others.rev().max_by_key(|user| group.role(user))
+}
+
+fn new_owner(user: &UserId) -> wire::Change {
+    wire::Change {
+        kind: change::Kind::OwnerChanged.into(),
+        user: user.to_string(),
+        ..wire::Change::default()
+    }
+}
+
+/// The owner or an admin gives a member another role.
+pub(crate) async fn set_role(core: &Core, by: UserId, set: wire::SetRole) -> Result<reply::Result> {
+    let user: UserId = field("user", &set.user)?;
+    let role = role_of(&set.role)?;
+    change(core, &by, &set.conversation, |state, group| {
+        let own = group.role(&by);
+        if own < Role::Admin {
+            return Err(Error::forbidden("only the owner and admins give roles"));
+        }
+        if !state.members.iter().any(|member| member.user == user) {
+            return Err(Error::NotFound("no such member"));
+        }
+        let before = group.role(&user);
+        if before == role {
+            return Ok(None);
+        }
+        if own == Role::Admin && (before >= Role::Admin || role >= Role::Admin) {
+            return Err(Error::forbidden("an admin makes members readers, and readers members"));
+        }
+        if user == by {
+            return Err(Error::Conflict("a group has an owner: make another one the owner".to_owned()));
+        }
+        let changed = |user: &UserId, role: Role| wire::Change {
+            kind: change::Kind::RoleChanged.into(),
+            user: user.to_string(),
+            role: role.to_string(),
+            ..wire::Change::default()
+        };
+        let (mut change, mut roles) = (Change::default(), group.roles.clone());
+        roles.set(&user, role);
+        let entries = match role {
+            Role::Owner => {
+                // Whoever gives the group away stays as an admin.
+                roles.set(&by, Role::Admin);
+                change.owner = Some(user.clone());
+                vec![new_owner(&user), changed(&by, Role::Admin)]
+            }
+            role => vec![changed(&user, role)],
+        };
+        change.roles = Some(roles);
+        Ok(Some(Decision { change, entries, service: false }))
+    })
+    .await
+}
+
+fn role_of(name: &str) -> Result<Role> {
+    Role::parse(name)
+        .ok_or_else(|| Error::BadRequest(format!("`role` must be one of {}", Role::NAMES.join(", "))))
+}
+
+/// The role of those who are added, unless they are members like others.
+fn role_of_new(name: &str) -> Result<Option<Role>> {
+    match name {
+        "" => Ok(None),
+        name => match role_of(name)? {
+            Role::Member => Ok(None),
+            role if ROLES_OF_NEW.contains(&role) => Ok(Some(role)),
+            _ => Err(Error::BadRequest("`role` of those who are added must be member or reader".to_owned())),
+        },
+    }
+}
+
+/// The owner or an admin gives the group another name.
 pub(crate) async fn rename(core: &Core, by: UserId, rename: wire::Rename) -> Result<reply::Result> {
     check_name(&rename.name)?;
     change(core, &by, &rename.conversation, |_, group| {
-        if group.owner != by {
-            return Err(Error::forbidden("only the owner renames the group"));
+        if group.role(&by) < Role::Admin {
+            return Err(Error::forbidden("only the owner and admins rename the group"));
         }
         if group.name == rename.name {
             return Ok(None);

@@ -57,6 +57,7 @@ pub(crate) fn sent(posted: PostResult) -> Result<reply::Result> {
             }))
         }
         PostResult::NotMember => Err(NO_CONVERSATION),
+        PostResult::NotAllowed => Err(Error::forbidden("a reader of a group does not write")),
         other => {
             tracing::error!(?other, "the store's answer is none to a message");
             Err(Error::Internal)

@@ -13,7 +13,7 @@ use store::model::{
     Acknowledge, AcknowledgeResult, Attach, AttachResult, Audience, Broadcast, BroadcastResult, ChannelPage,
     ChannelQuery, Conversation, Detach, Group, HistoryPage, HistoryQuery, InboxPage, InboxQuery, Location,
     Mark, MarkResult, Member, Membership, Post, PostResult, PresenceRecord, RevocationPage, RevokeResult,
-    UnheardMessage, Version,
+    Roles, UnheardMessage, Version,
 };
 use store::{Error, Result, Store};
 use tokio::net::TcpListener;
@@ -110,7 +110,7 @@ impl Store for Faulty {
         }
         let owner = UserId::parse("alice").unwrap();
         let member = Member { user: owner.clone(), since: Seq(0), delivered: Seq(0), read: Seq(0) };
-        let group = Group { version: Version(1), name: "tea".into(), owner };
+        let group = Group { version: Version(1), name: "tea".into(), owner, roles: Roles::default() };
         let state = Conversation {
             head: Seq(0),
             group: Some(group),

@@ -342,6 +342,7 @@ pub(crate) fn create_group(name: &str, members: &[&str]) -> Command {
         name: name.to_owned(),
         members: names(members),
         conversation: proto::ConversationId::new_group(proto::Time(1)).to_string(),
+        role: String::new(),
         service: false,
     })
 }

@@ -3,11 +3,11 @@
 use proto::wire::{self, change::Kind, reply, request::Command};
 use router::{AddToGroups, Config};
 
-use crate::gateway::{Running, change, create_group, names, send};
+use crate::gateway::{Gateway, Running, change, create_group, names, send};
 
 fn add(conversation: &str, members: &[&str]) -> Command {
     let (conversation, members) = (conversation.into(), names(members));
-    Command::AddMembers(wire::AddMembers { conversation, members, service: false })
+    Command::AddMembers(wire::AddMembers { conversation, members, role: String::new(), service: false })
 }
 
 fn user(name: &str) -> proto::UserId {
@@ -71,6 +71,7 @@ async fn groups_of_the_wrong_form_are_refused() {
                 name: "tea".into(),
                 members: vec![],
                 conversation: "alice~bob".into(),
+                role: String::new(),
                 service: false,
             }),
             "bad_request",
@@ -239,6 +240,154 @@ async fn only_the_owner_renames() {
     assert_eq!(inbox.len(), 2);
     let renamed = change(&inbox[1]);
     assert_eq!((renamed.kind(), renamed.name.as_str()), (Kind::Renamed, "coffee"));
+}
+
+fn set_role(conversation: &str, user: &str, role: &str) -> Command {
+    Command::SetRole(wire::SetRole {
+        conversation: conversation.into(),
+        user: user.into(),
+        role: role.into(),
+    })
+}
+
+fn readers(command: Command) -> Command {
+    let role = "reader".to_owned();
+    match command {
+        Command::CreateGroup(create) => Command::CreateGroup(wire::CreateGroup { role, ..create }),
+        Command::AddMembers(add) => Command::AddMembers(wire::AddMembers { role, ..add }),
+        other => other,
+    }
+}
+
+/// Each member with its role, in the order of joining.
+async fn roles_of(gateway: &mut Gateway, by: &str, group: &str) -> Vec<String> {
+    let reply::Result::Members(list) = gateway.ask(by, members(group)).await else { panic!() };
+    list.members.iter().map(|member| format!("{} {}", member.user, member.role)).collect()
+}
+
+#[tokio::test]
+async fn the_owner_gives_every_role_and_everybody_is_told() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let group = gateway.group("alice", "tea", &["bob", "carol"]).await;
+    gateway.done("alice", set_role(&group, "bob", "admin")).await;
+    gateway.done("alice", set_role(&group, "carol", "reader")).await;
+    gateway.done("alice", set_role(&group, "carol", "reader")).await;
+    let roles = roles_of(&mut gateway, "carol", &group).await;
+    assert_eq!(roles, ["alice owner", "bob admin", "carol reader"]);
+    assert_eq!(gateway.refused("carol", send(&group, "1")).await, "forbidden");
+    gateway.done("alice", set_role(&group, "bob", "owner")).await;
+    let roles = roles_of(&mut gateway, "carol", &group).await;
+    assert_eq!(roles, ["alice admin", "bob owner", "carol reader"]);
+    let told = gateway.inbox("carol").await;
+    let told: Vec<_> =
+        told.iter().map(change).map(|it| (it.kind(), it.user.clone(), it.role.clone())).collect();
+    let changed = |kind, user: &str, role: &str| (kind, user.to_owned(), role.to_owned());
+    assert_eq!(
+        told[1..],
+        [
+            changed(Kind::RoleChanged, "bob", "admin"),
+            changed(Kind::RoleChanged, "carol", "reader"),
+            changed(Kind::OwnerChanged, "bob", ""),
+            changed(Kind::RoleChanged, "alice", "admin"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn who_may_give_which_role() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let group = gateway.group("alice", "tea", &["bob", "carol", "dave"]).await;
+    gateway.done("alice", set_role(&group, "bob", "admin")).await;
+    gateway.done("bob", set_role(&group, "carol", "reader")).await;
+    for (by, user, role, code) in [
+        // Of an admin.
+        ("bob", "dave", "admin", "forbidden"),
+        ("bob", "dave", "owner", "forbidden"),
+        ("bob", "alice", "reader", "forbidden"),
+        ("bob", "bob", "member", "forbidden"),
+        // Of a member, and of a reader.
+        ("dave", "carol", "member", "forbidden"),
+        ("dave", "dave", "admin", "forbidden"),
+        ("carol", "carol", "member", "forbidden"),
+        // There is always an owner.
+        ("alice", "alice", "member", "conflict"),
+        ("alice", "zoe", "reader", "not_found"),
+        ("alice", "dave", "king", "bad_request"),
+        ("alice", "dave", "", "bad_request"),
+        ("zoe", "dave", "reader", "not_found"),
+    ] {
+        assert_eq!(gateway.refused(by, set_role(&group, user, role)).await, code, "{by} {user} {role}");
+    }
+    gateway.done("bob", set_role(&group, "carol", "member")).await;
+    assert_eq!(gateway.refused("alice", set_role("alice~bob", "bob", "reader")).await, "bad_request");
+}
+
+#[tokio::test]
+async fn what_readers_members_and_admins_may_do_to_the_group() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let group = gateway.group("alice", "tea", &["bob", "beth", "carol", "dave"]).await;
+    for (user, role) in [("bob", "admin"), ("beth", "admin"), ("carol", "reader")] {
+        gateway.done("alice", set_role(&group, user, role)).await;
+    }
+    for (by, command) in [
+        ("carol", add(&group, &["zoe"])),
+        ("carol", rename(&group, "coffee")),
+        ("dave", rename(&group, "coffee")),
+        ("dave", remove(&group, "carol")),
+        ("bob", remove(&group, "beth")),
+        ("bob", remove(&group, "alice")),
+    ] {
+        assert_eq!(gateway.refused(by, command.clone()).await, "forbidden", "{by} {command:?}");
+    }
+    gateway.done("bob", rename(&group, "coffee")).await;
+    gateway.done("bob", remove(&group, "dave")).await;
+    gateway.done("bob", remove(&group, "carol")).await;
+    // Who comes back is a member like others.
+    gateway.done("bob", add(&group, &["carol"])).await;
+    gateway.done("beth", remove(&group, "beth")).await;
+    assert_eq!(roles_of(&mut gateway, "carol", &group).await, ["alice owner", "bob admin", "carol member"]);
+}
+
+#[tokio::test]
+async fn whoever_is_added_as_a_reader_is_one() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let create = readers(create_group("news", &["alice", "bob"]));
+    let reply::Result::Created(created) = gateway.ask("alice", create).await else { panic!() };
+    let group = created.conversation;
+    gateway.done("alice", readers(add(&group, &["carol", "bob"]))).await;
+    gateway.done("alice", add(&group, &["dave"])).await;
+    let roles = roles_of(&mut gateway, "bob", &group).await;
+    assert_eq!(roles, ["alice owner", "bob reader", "carol reader", "dave member"]);
+    let told = gateway.inbox("bob").await;
+    assert_eq!(
+        told.iter().map(|event| change(event).role.clone()).collect::<Vec<_>>(),
+        ["reader", "reader", ""]
+    );
+    for role in ["admin", "owner", "king"] {
+        let Command::AddMembers(asked) = add(&group, &["zoe"]) else { panic!() };
+        let asked = Command::AddMembers(wire::AddMembers { role: role.into(), ..asked });
+        assert_eq!(gateway.refused("alice", asked).await, "bad_request");
+    }
+}
+
+#[tokio::test]
+async fn the_heir_is_who_may_most_and_was_there_longest() {
+    let router = Running::start().await;
+    let mut gateway = router.connect().await;
+    let group = gateway.group("alice", "tea", &["bob", "carol", "dave"]).await;
+    gateway.done("alice", set_role(&group, "bob", "reader")).await;
+    gateway.done("alice", set_role(&group, "dave", "admin")).await;
+    gateway.done("alice", remove(&group, "alice")).await;
+    assert_eq!(roles_of(&mut gateway, "bob", &group).await, ["bob reader", "carol member", "dave owner"]);
+    gateway.done("dave", remove(&group, "dave")).await;
+    assert_eq!(roles_of(&mut gateway, "bob", &group).await, ["bob reader", "carol owner"]);
+    gateway.done("carol", remove(&group, "carol")).await;
+    assert_eq!(roles_of(&mut gateway, "bob", &group).await, ["bob owner"]);
+    gateway.send("bob", &group, "1").await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! amendments have given to a message.
 
 use prost::Message as _;
-use proto::{ConversationId, Seq, Time};
+use proto::{ConversationId, Role, Seq, Time};
 use redb::{ReadTransaction, ReadableTable};
 
 use super::inbox::{self, entry as log_entry, release};
@@ -36,15 +36,6 @@ impl Posting<'_, '_> {
         if seq.0 < row.first || seq.0 > row.head || seq.0 <= own.since {
             return Ok(PostResult::NoSuchMessage);
         }
-        let is_owner = row.owner == post.by.as_str();
-        let may = match who {
-            Amenders::Anyone => true,
-            Amenders::SenderOrOwner if is_owner => true,
-            Amenders::Sender | Amenders::SenderOrOwner => self.sent(conversation, seq, post)?,
-        };
-        if !may {
-            return Ok(PostResult::NotAllowed);
-        }
         let edit_key = match amendment {
             Amendment::Edit { repeat_key } => Some(format!("{}\0{repeat_key}", seq.0)),
             Amendment::Recall | Amendment::React { .. } => None,
@@ -53,6 +44,19 @@ impl Posting<'_, '_> {
             Some(key) => self.tables.repeats.get((conversation, by, key.as_str()))?.is_some(),
             None => false,
         };
+        // A reader takes back what it wrote before, and nothing else.
+        let role = row.role(&post.by)?;
+        if role == Role::Reader && *amendment != Amendment::Recall && !is_repeat {
+            return Ok(PostResult::NotAllowed);
+        }
+        let may = match who {
+            Amenders::Anyone => true,
+            Amenders::SenderOrAdmin if role >= Role::Admin => true,
+            Amenders::Sender | Amenders::SenderOrAdmin => self.sent(conversation, seq, post)?,
+        };
+        if !may {
+            return Ok(PostResult::NotAllowed);
+        }
         let known = self.tables.amended.get((conversation, seq.0))?;
         let known = known.map(|row| decode::<AmendedRow>(row.value())).transpose()?;
         let is_new = known.is_none();

@@ -14,7 +14,7 @@ use super::tables::{
 use crate::damage::unless_damaged;
 use crate::model::{
     Conversation, CurrentMessage, Group, HistoryPage, HistoryQuery, HistoryRange, MESSAGES_CHECKED, Member,
-    Membership, Version,
+    Membership, Roles, Version,
 };
 use crate::{Error, Result};
 
@@ -142,7 +142,8 @@ fn state(
     }
     let row = conversation(&txn.open_table(CONVERSATIONS)?, number)?;
     let group = if id.is_group() {
-        Some(Group { version: Version(row.version), name: row.name, owner: user_id(&row.owner)? })
+        let roles = Roles::parse(&row.roles)?;
+        Some(Group { version: Version(row.version), name: row.name, owner: user_id(&row.owner)?, roles })
     } else {
         None
     };

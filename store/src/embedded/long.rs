@@ -239,6 +239,7 @@ mod tests {
                 expect: Version(expect),
                 name: Some("a name".into()),
                 owner: None,
+                roles: None,
                 add: add.iter().map(|name| user(name)).collect(),
                 remove: remove.iter().map(|name| user(name)).collect(),
             };

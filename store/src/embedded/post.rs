@@ -5,7 +5,9 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use prost::Message as _;
-use proto::{ConversationId, Cursor, Fingerprint, Position, Seq, SessionId, StoreIncarnation, Time, UserId};
+use proto::{
+    ConversationId, Cursor, Fingerprint, Position, Role, Seq, SessionId, StoreIncarnation, Time, UserId,
+};
 use redb::{ReadableTable, ReadableTableMetadata};
 
 use super::amend;
@@ -13,7 +15,7 @@ use super::inbox::{self, release};
 use super::tables::{
     ConversationRow, InboxRow, LogRow, MemberRow, Tables, conversation, member, members, number,
 };
-use crate::model::{Change, NewEntry, OwnPosition, Post, PostKind, PostResult};
+use crate::model::{Change, NewEntry, OwnPosition, Post, PostKind, PostResult, Roles};
 use crate::{Bounds, Error, Result};
 
 /// The most messages that are removed from a conversation when one is added.
@@ -80,6 +82,9 @@ impl Posting<'_, '_> {
         }
 
         let mut row = self::conversation(&self.tables.conversations, conversation)?;
+        if row.role(&post.by)? == Role::Reader {
+            return Ok(PostResult::NotAllowed);
+        }
         row.head += 1;
         let seq = row.head;
         let mut members = members(&self.tables.members, conversation)?;
@@ -147,6 +152,7 @@ impl Posting<'_, '_> {
         row.version += post.entries.len() as u64;
         row.name = change.name.clone().unwrap_or(row.name);
         row.owner = change.owner.as_ref().map_or(row.owner, ToString::to_string);
+        row.roles = change.roles.as_ref().map_or(row.roles, Roles::to_text);
         for user in &change.add {
             self.join(group, &mut row, user)?;
         }

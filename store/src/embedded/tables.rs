@@ -3,10 +3,11 @@
 //! log; inboxes and conversations refer to them.
 
 use bytes::Bytes;
-use proto::{ConversationId, Fingerprint, Position, UserId};
+use proto::{ConversationId, Fingerprint, Position, Role, UserId};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
 use super::journal::{JournaledTable, Write, Writes};
+use crate::model::Roles;
 use crate::{Error, Result};
 
 /// The stored form of [`InboxRow`].
@@ -71,6 +72,13 @@ pub(super) struct UserRow {
     /// The fingerprint of the event before `first`, so that a cursor exactly
     /// there is still valid; 0 at the beginning.
     pub trimmed: u32,
+}
+
+impl ConversationRow {
+    /// The role of one of its members.
+    pub(super) fn role(&self, user: &UserId) -> Result<Role> {
+        if self.owner == user.as_str() { Ok(Role::Owner) } else { Ok(Roles::parse(&self.roles)?.of(user)) }
+    }
 }
 
 impl UserRow {
@@ -141,6 +149,9 @@ pub(super) struct ConversationRow {
     /// How many of its messages have a row in [`AMENDED`].
     #[prost(uint64, tag = "9")]
     pub amended: u64,
+    /// Of a group: [`Roles`].
+    #[prost(string, tag = "10")]
+    pub roles: String,
 }
 
 /// The state that amendments have given a message.

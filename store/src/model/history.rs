@@ -1,10 +1,11 @@
 //! Conversations: their messages, their state and their members.
 
 use proto::weight::in_list;
-use proto::{ConversationId, Position, Seq, Time, UserId};
+use proto::{ConversationId, Position, Role, Seq, Time, UserId};
 
 use super::inbox::LogEvent;
 use super::posting::Version;
+use super::roles::Roles;
 
 /// Asks for a page of a conversation's messages.
 #[derive(Debug, Clone)]
@@ -89,6 +90,15 @@ pub struct Group {
     pub name: String,
     /// The owner.
     pub owner: UserId,
+    /// The roles of others. Where a reader is named, at least that one's.
+    pub roles: Roles,
+}
+
+impl Group {
+    /// The role of one of its members; where a reader was named, of the reader.
+    pub fn role(&self, user: &UserId) -> Role {
+        if self.owner == *user { Role::Owner } else { self.roles.of(user) }
+    }
 }
 
 /// A member and its marks.

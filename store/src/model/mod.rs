@@ -7,6 +7,7 @@ mod inbox;
 mod marks;
 mod posting;
 mod revocation;
+mod roles;
 mod session;
 
 pub use archived::Archived;
@@ -19,4 +20,5 @@ pub use inbox::{InboxEvent, InboxPage, InboxQuery, LogEvent, MarksQuery, MarksSi
 pub use marks::{Acknowledge, AcknowledgeResult, HandedOut, Mark, MarkKind, MarkResult};
 pub use posting::{Amenders, Amendment, Change, NewEntry, OwnPosition, Post, PostKind, PostResult, Version};
 pub use revocation::{REVOCATIONS, RevocationPage, RevokeResult};
+pub use roles::Roles;
 pub use session::{Absence, Attach, AttachResult, Detach, FIRST_PAGE, Location, PresenceRecord, StartPoint};

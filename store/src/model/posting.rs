@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proto::{ConversationId, Cursor, Fingerprint, Seq, SessionId, StoreIncarnation, Time, UserId};
 
+use super::roles::Roles;
+
 /// One message, change or amendment to number, file for every member, and
 /// announce.
 #[derive(Debug, Clone)]
@@ -73,8 +75,8 @@ pub enum Amenders {
     Anyone,
     /// Only the sender of the message.
     Sender,
-    /// The sender of the message and the group's owner.
-    SenderOrOwner,
+    /// The sender of the message, and the group's owner and admins.
+    SenderOrAdmin,
 }
 
 /// The kinds of amendments.
@@ -106,6 +108,8 @@ pub struct Change {
     pub name: Option<String>,
     /// The new owner; `None` keeps the old one.
     pub owner: Option<UserId>,
+    /// All roles from now on; `None` keeps the old ones. Who is removed has none.
+    pub roles: Option<Roles>,
     /// New members. They see what comes after the entries before this change.
     pub add: Vec<UserId>,
     /// Members to remove. The change is the last that they get of the
@@ -142,7 +146,8 @@ pub enum PostResult {
     /// The message to amend is not there: trimmed, not written yet, or from
     /// before `by` joined.
     NoSuchMessage,
-    /// The message to amend is there, but `by` may not amend it in this way.
+    /// `by` is a reader of the group, who may not write; or the message to amend is
+    /// there, but `by` may not amend it in this way.
     NotAllowed,
     /// The message to amend has been recalled.
     Recalled,

@@ -62,7 +62,7 @@ impl Redis {
     pub(super) async fn senders(&self, posts: &[Post]) -> Result<Senders> {
         let mut wanted: FxHashMap<ListId, Vec<u64>> = FxHashMap::default();
         for post in posts.iter().filter(|_| self.archives()) {
-            if let PostKind::Amend { seq, who: Amenders::Sender | Amenders::SenderOrOwner, .. } = &post.kind {
+            if let PostKind::Amend { seq, who: Amenders::Sender | Amenders::SenderOrAdmin, .. } = &post.kind {
                 wanted.entry((post.conversation.clone(), Kind::Message)).or_default().push(seq.0);
             }
         }

@@ -21,7 +21,7 @@ use crate::damage::unless_damaged;
 use crate::message_state::MessageState;
 use crate::model::{
     Conversation, CurrentMessage, Group, HistoryPage, HistoryQuery, HistoryRange, LogEvent, MESSAGES_CHECKED,
-    Member, Membership, Version,
+    Member, Membership, Roles, Version,
 };
 use crate::{Error, Result};
 
@@ -340,7 +340,7 @@ pub(super) fn only(mut rows: Vec<Row>) -> Result<Row> {
 fn conversation(id: &ConversationId, mut row: Row) -> Result<(Option<Conversation>, u64)> {
     let (head, _) = (Seq(row.number()?), row.number()?);
     let version = Version(row.number()?);
-    let (name, owner, members) = (row.text()?, row.text()?, row.text()?);
+    let (name, owner, roles, members) = (row.text()?, row.text()?, row.text()?, row.text()?);
     let (mut marks, mut last) = (row.list()?, row.list()?);
     let (mut states, newest_recalled) = (states(&mut row)?, row.number()?);
     let group = id.is_group();
@@ -368,7 +368,7 @@ fn conversation(id: &ConversationId, mut row: Row) -> Result<(Option<Conversatio
         true => {
             let owner =
                 UserId::parse(&owner).map_err(|error| Error::Corrupt(format!("a group's owner: {error}")))?;
-            Some(Group { version, name: name.to_string(), owner })
+            Some(Group { version, name: name.to_string(), owner, roles: Roles::parse(&roles)? })
         }
     };
     Ok((Some(Conversation { head, group, last_message, unread: 0, members: list }), newest_recalled))

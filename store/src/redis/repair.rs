@@ -176,7 +176,7 @@ impl Redis {
         let (all, item) = (write::text(""), state_item(conversation));
         let mut row = only(self.append.run(&script::CONVERSATION, &[all], vec![item], 1).await?)?;
         let position = LogPosition { seq: row.number()?, version: row.number()? };
-        let (_own, _name, _owner) = (row.number()?, row.bytes()?, row.bytes()?);
+        let (_own, _name, _owner, _roles) = (row.number()?, row.bytes()?, row.bytes()?, row.bytes()?);
         let members = row.text()?;
         Ok((starts(&members)?, position))
     }

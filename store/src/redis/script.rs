@@ -38,12 +38,12 @@ macro_rules! script {
 script!(
     POST, "post", "short", "on_demand", "sessions", "repeat", "post", "entry_time", "message", "posted";
     on_demand "all_or_nothing", "inbox", "file", "unheard", "find_repeat", "repeated", "state", "entry",
-    "number", "read_post", "other_posts"
+    "roles", "number", "read_post", "other_posts"
 );
 script!(
     NUMBER, "number", "short", "on_demand", "repeat", "post", "entry_time", "message";
-    on_demand "all_or_nothing", "sessions", "inbox", "find_repeat", "repeated", "state", "entry", "number", "read_post",
-    "numbering"
+    on_demand "all_or_nothing", "sessions", "inbox", "find_repeat", "repeated", "state", "entry", "roles", "number",
+    "read_post", "numbering"
 );
 script!(FILE, "file", "short", "all_or_nothing", "sessions", "inbox", "file");
 script!(
@@ -106,7 +106,7 @@ script!(HEADS, "heads");
 script!(RAISE, "raise", "short", "entry_time", "archive");
 script!(HOLD, "hold");
 script!(LET_GO, "let_go");
-script!(CONVERSATION, "conversation", "short", "state");
+script!(CONVERSATION, "conversation", "short", "roles", "state");
 script!(RECALLED, "recalled");
 script!(MEMBERS, "members");
 script!(TALKED, "talked", "short", "entry_time", "entry");

@@ -11,7 +11,7 @@ use super::archive::{self, Senders};
 use super::connection::{Args, Item};
 use super::key::Bucket;
 use super::reply::unexpected;
-use crate::model::{Amenders, Amendment, NewEntry, Post, PostKind, PostResult};
+use crate::model::{Amenders, Amendment, NewEntry, Post, PostKind, PostResult, Roles};
 use crate::{Bounds, Error, Result};
 
 /// The limits that the scripts need.
@@ -147,7 +147,7 @@ fn item(post: &Post, senders: &Senders, heads: &mut Packed) -> Result<Item> {
             let who = match who {
                 Amenders::Anyone => "*",
                 Amenders::Sender => "s",
-                Amenders::SenderOrOwner => "o",
+                Amenders::SenderOrAdmin => "o",
             };
             args.extend([
                 number(seq.0),
@@ -168,7 +168,9 @@ fn item(post: &Post, senders: &Senders, heads: &mut Packed) -> Result<Item> {
                 return Err(Error::Config("a change is at least one entry".into()));
             }
             args.push(number(change.expect.0));
-            for field in [change.name.as_deref(), change.owner.as_ref().map(|owner| owner.as_str())] {
+            let roles = change.roles.as_ref().map(Roles::to_text);
+            let owner = change.owner.as_ref().map(|owner| owner.as_str());
+            for field in [change.name.as_deref(), owner, roles.as_deref()] {
                 args.push(text(if field.is_some() { "1" } else { "0" }));
                 args.extend(field.map(text));
             }

@@ -241,7 +241,7 @@ async fn a_batch_amends_the_message_that_it_sends(kind: Kind) {
         only(Amenders::Sender, edit(&alice, &direct, 3, "THREE")),
         react(&bob, &direct, 3, "👍", true),
         message(&bob, &direct, "four"),
-        only(Amenders::SenderOrOwner, recall(&alice, &direct, 3)),
+        only(Amenders::SenderOrAdmin, recall(&alice, &direct, 3)),
         react(&bob, &direct, 3, "👍", false),
     ];
     let answers = stores.one.post(batch).await.unwrap();

@@ -1,10 +1,12 @@
 //! Groups: a change happens completely or not at all, and who sees what.
 
-use proto::{ConversationId, Seq, UserId};
-use store::model::{Change, HistoryQuery, HistoryRange, PostResult, Version};
+use proto::{ConversationId, Role, Seq, UserId};
+use store::model::{Amenders, Change, HistoryQuery, HistoryRange, PostResult, Roles, Version};
 use tokio::task::JoinSet;
 
-use super::harness::{Done, Kind, change_entry, changed, for_every_store, message, texts};
+use super::harness::{
+    Done, Kind, change_entry, changed, edit, for_every_store, keyed, message, only, react, recall, texts,
+};
 
 for_every_store![
     a_new_group_has_its_name_owner_and_members,
@@ -23,6 +25,9 @@ for_every_store![
     who_comes_back_starts_at_the_coming_back,
     a_group_without_members_is_gone,
     a_change_says_the_head_at_its_time,
+    roles_change_with_the_group_and_are_read_with_it,
+    a_reader_writes_nothing_and_what_it_wrote_before_is_known,
+    readers_take_back_their_own_and_admins_everybodys,
 ];
 
 fn add(users: &[&UserId]) -> Change {
@@ -44,6 +49,88 @@ async fn a_new_group_has_its_name_owner_and_members(kind: Kind) {
     assert_eq!((about.name.as_str(), &about.owner, about.version), ("name", &alice, Version(1)));
     let members: Vec<_> = state.members.iter().map(|member| (&member.user, member.since)).collect();
     assert_eq!(members, [(&alice, Seq(0)), (&bob, Seq(0))]);
+}
+
+fn roles(roles: &[(&UserId, Role)]) -> Change {
+    let mut kept = Roles::default();
+    roles.iter().for_each(|(user, role)| kept.set(user, *role));
+    Change { roles: Some(kept), ..Change::default() }
+}
+
+async fn roles_change_with_the_group_and_are_read_with_it(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob, carol) = (stores.user("alice"), stores.user("bob"), stores.user("carol"));
+    let group = stores.group(&[&alice, &bob, &carol]).await;
+    let read = async |reader: Option<&UserId>| {
+        let states = stores.two.conversations(std::slice::from_ref(&group), reader).await.unwrap();
+        let group = states.into_iter().next().flatten().unwrap().group.unwrap();
+        [&alice, &bob, &carol].map(|user| group.role(user))
+    };
+    assert_eq!(read(None).await, [Role::Owner, Role::Member, Role::Member]);
+    stores.change(&alice, &group, roles(&[(&bob, Role::Admin), (&carol, Role::Reader)])).await;
+    assert_eq!(read(None).await, [Role::Owner, Role::Admin, Role::Reader]);
+    assert_eq!(read(Some(&carol)).await[2], Role::Reader);
+    assert_eq!(read(Some(&bob)).await[1], Role::Admin);
+    // What does not speak of roles leaves them.
+    stores.change(&bob, &group, Change { name: Some("tea".into()), ..Change::default() }).await;
+    assert_eq!(read(None).await, [Role::Owner, Role::Admin, Role::Reader]);
+    stores.change(&alice, &group, roles(&[])).await;
+    assert_eq!(read(None).await, [Role::Owner, Role::Member, Role::Member]);
+}
+
+async fn a_reader_writes_nothing_and_what_it_wrote_before_is_known(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob) = (stores.user("alice"), stores.user("bob"));
+    // Its name ends as that of another one.
+    let rebob = stores.user("rebob");
+    let group = stores.group(&[&alice, &bob, &rebob]).await;
+    let before = keyed(&bob, &group, "before", "key");
+    stores.done(before.clone()).await;
+    stores.change(&alice, &group, roles(&[(&bob, Role::Reader)])).await;
+    assert_eq!(stores.post(message(&bob, &group, "after")).await, PostResult::NotAllowed);
+    let again = stores.post(before).await;
+    assert!(matches!(again, PostResult::Done { duplicate: true, seq: Seq(1), .. }), "{again:?}");
+    // The refusal did not stop what was behind it, and others write on.
+    let posts =
+        vec![message(&rebob, &group, "two"), message(&bob, &group, "?"), message(&alice, &group, "three")];
+    let results = stores.one.post(posts).await.unwrap();
+    let seqs: Vec<_> = results
+        .into_iter()
+        .map(|result| match result {
+            PostResult::Done { seq, .. } => Some(seq.0),
+            result => {
+                assert_eq!(result, PostResult::NotAllowed);
+                None
+            }
+        })
+        .collect();
+    assert_eq!(seqs, [Some(2), None, Some(3)]);
+    let read: Vec<_> = texts(&stores.inbox(&bob).await, &group).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(read, ["before", "two", "three"]);
+    stores.change(&alice, &group, roles(&[])).await;
+    assert_eq!(stores.done(message(&bob, &group, "four")).await.seq, Seq(4));
+}
+
+async fn readers_take_back_their_own_and_admins_everybodys(kind: Kind) {
+    let stores = kind.open().await;
+    let (alice, bob, carol) = (stores.user("alice"), stores.user("bob"), stores.user("carol"));
+    let group = stores.group(&[&alice, &bob, &carol]).await;
+    for by in [&carol, &carol, &bob, &alice] {
+        stores.done(message(by, &group, "hi")).await;
+    }
+    stores.change(&alice, &group, roles(&[(&bob, Role::Admin), (&carol, Role::Reader)])).await;
+    let or_admin = |post| only(Amenders::SenderOrAdmin, post);
+    for post in [
+        only(Amenders::Sender, edit(&carol, &group, 1, "?")),
+        react(&carol, &group, 3, "👍", true),
+        or_admin(recall(&carol, &group, 3)),
+    ] {
+        assert_eq!(stores.post(post).await, PostResult::NotAllowed);
+    }
+    stores.done(or_admin(recall(&carol, &group, 1))).await;
+    stores.done(or_admin(recall(&bob, &group, 2))).await;
+    stores.done(or_admin(recall(&bob, &group, 4))).await;
+    assert_eq!(stores.post(only(Amenders::Sender, edit(&bob, &group, 2, "?"))).await, PostResult::NotAllowed);
 }
 
 async fn members_can_be_read_without_anything_else(kind: Kind) {

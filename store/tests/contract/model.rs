@@ -106,7 +106,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         (0..GROUPS).prop_map(Place::Group),
     ];
     let seq = 0..6_u64;
-    let who = prop_oneof![Just(Amenders::Anyone), Just(Amenders::Sender), Just(Amenders::SenderOrOwner)];
+    let who = prop_oneof![Just(Amenders::Anyone), Just(Amenders::Sender), Just(Amenders::SenderOrAdmin)];
     let change = prop_oneof![
         3 => (0..USERS).prop_map(Change::Add),
         1 => (0..USERS).prop_map(Change::Remove),

@@ -62,7 +62,7 @@ struct Member {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let who = || prop_oneof![Just(Amenders::Anyone), Just(Amenders::Sender), Just(Amenders::SenderOrOwner)];
+    let who = || prop_oneof![Just(Amenders::Anyone), Just(Amenders::Sender), Just(Amenders::SenderOrAdmin)];
     let act = prop_oneof![
         6 => Just(Act::Send),
         3 => (0..6_u64).prop_map(|behind| Act::Read { behind }),
@@ -279,7 +279,7 @@ impl Known {
         }
         let (sender, recalled) = self.messages[seq as usize - 1];
         let is_owner = self.group && by == OWNER;
-        if who != Amenders::Anyone && by != sender && !(who == Amenders::SenderOrOwner && is_owner) {
+        if who != Amenders::Anyone && by != sender && !(who == Amenders::SenderOrAdmin && is_owner) {
             return Err(PostResult::NotAllowed);
         }
         match recalled {

@@ -184,6 +184,7 @@ export function changed(old: Conversation, frame: Frames['conversation'], me: st
   const { change, user, name, time } = frame;
   const base = { ...old, time: Math.max(old.time, time) };
   if (change === 'renamed') return { ...base, name: name ?? '' };
+  if (change === 'role_changed') return base;
   if (change === 'owner_changed') return { ...base, owner: user };
   if (change === 'member_removed') {
     return { ...base, members: old.members.filter((one) => one !== user), left: old.left || user === me };

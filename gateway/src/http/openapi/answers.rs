@@ -1,7 +1,7 @@
 //! The answers and refusals as JSON schemas. A test compares them with what the
 //! server writes.
 
-use proto::ErrorCode;
+use proto::{ErrorCode, Role};
 use serde_json::{Map, Value, json};
 
 use super::schema::{BODY, GROUP, TIME, codes, flag, list, number, object, reference, text, time};
@@ -77,7 +77,7 @@ pub(super) fn schemas() -> Value {
         "Conversations": object(&[("conversations", list(reference("Conversation")))], &[("page", text())]),
         "Member": object(
             &[("user", text()), ("since", number()), ("delivered_seq", number()), ("read_seq", number())],
-            &[],
+            &[("role", json!({ "type": "string", "enum": Role::NAMES, "description": "In groups" }))],
         ),
         "Members": object(&[("members", list(reference("Member")))], &[("owner", text())]),
         "UserPresence": object(&[("user", text()), ("online", flag())], &[("last_seen", time())]),

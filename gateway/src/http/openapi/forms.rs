@@ -1,9 +1,10 @@
 //! The forms of fields as JSON schemas. The parsers decide; a test checks that
 //! they accept what a schema allows.
 
-use proto::MAX_CHANNELS;
 use proto::json::MAX_NUMBER;
 use proto::label::{MAX_EMOJI_BYTES, MAX_NAME_CHARACTERS};
+use proto::role::ROLES_OF_NEW;
+use proto::{MAX_CHANNELS, Role};
 use serde_json::{Map, Value, json};
 
 use super::schema::{BODY, GROUP, reference};
@@ -45,6 +46,7 @@ pub(super) fn example(form: Form) -> Value {
         Form::Users { .. } | Form::Recipients => json!(["bob", "carol"]),
         Form::Body => json!(BODY),
         Form::GroupName => json!("Team"),
+        Form::Role | Form::RoleOfNew => json!(Role::Reader.as_str()),
         Form::Emoji => json!("👍"),
         Form::Cursor => json!("7.k2"),
         Form::Start => json!("start"),
@@ -100,6 +102,10 @@ pub(super) fn schema(form: Form) -> Value {
         }),
         Form::GroupName => json!({
             "type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARACTERS, "pattern": CLEAN,
+        }),
+        Form::Role => json!({ "type": "string", "enum": Role::NAMES }),
+        Form::RoleOfNew => json!({
+            "type": "string", "enum": ROLES_OF_NEW.map(Role::as_str), "default": Role::Member.as_str(),
         }),
         Form::Emoji => json!({
             "type": "string", "minLength": 1, "maxLength": MAX_EMOJI_BYTES, "pattern": CLEAN, "format": "emoji",

@@ -2,7 +2,7 @@
 //! of all transports, and the events of a poll. `Frame` is any of them,
 //! distinguished by `type`. A test compares them with what the server writes.
 
-use proto::ResetReason;
+use proto::{ResetReason, Role};
 use serde_json::{Map, Value, json};
 
 use super::schema::{BODY, GROUP, TIME, codes, flag, list, number, reference, text, time};
@@ -103,7 +103,14 @@ fn events() -> Vec<Described> {
                 ("conversation", text()),
                 (
                     "change",
-                    words(&["created", "renamed", "members_added", "member_removed", "owner_changed"]),
+                    words(&[
+                        "created",
+                        "renamed",
+                        "members_added",
+                        "member_removed",
+                        "owner_changed",
+                        "role_changed",
+                    ]),
                 ),
                 ("by", text()),
                 ("time", time()),
@@ -111,7 +118,14 @@ fn events() -> Vec<Described> {
             optional: vec![
                 ("name", text()),
                 ("members", list(text())),
-                ("user", json!({ "type": "string", "description": "Who was removed, or is the owner now" })),
+                (
+                    "user",
+                    json!({ "type": "string", "description": "Who was removed, is the owner now, or has another role" }),
+                ),
+                (
+                    "role",
+                    json!({ "type": "string", "enum": Role::NAMES, "description": "The new role of `user`; of those who are new, where they are no members like others" }),
+                ),
             ],
             example: json!({
                 "cursor": "9.b1", "conversation": GROUP, "change": "created", "by": "alice",

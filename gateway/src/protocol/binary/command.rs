@@ -93,6 +93,7 @@ fn fill(fields: &mut Fields<'_>, command: command::Command) -> Result<CommandKin
         Command::CreateGroup(group) => {
             set(fields, "name", Some(group.name));
             fields.set_json("members", json(&group.members));
+            set(fields, "role", group.role);
             CommandKind::CreateGroup
         }
         Command::Members(members) => {
@@ -102,12 +103,19 @@ fn fill(fields: &mut Fields<'_>, command: command::Command) -> Result<CommandKin
         Command::AddMembers(added) => {
             set(fields, "conversation", Some(added.conversation));
             fields.set_json("members", json(&added.members));
+            set(fields, "role", added.role);
             CommandKind::AddMembers
         }
         Command::RemoveMember(removed) => {
             set(fields, "conversation", Some(removed.conversation));
             set(fields, "user", Some(removed.user));
             CommandKind::RemoveMember
+        }
+        Command::SetRole(given) => {
+            set(fields, "conversation", Some(given.conversation));
+            set(fields, "user", Some(given.user));
+            set(fields, "role", Some(given.role));
+            CommandKind::SetRole
         }
         Command::Rename(rename) => {
             set(fields, "conversation", Some(rename.conversation));
@@ -231,7 +239,7 @@ mod tests {
     fn texts_and_lists_keep_the_rules_of_json() {
         use command::Command as Wire;
         let refusal = |command| parsed(command).unwrap_err().message;
-        let group = client::CreateGroup { name: "a\u{1b}b".into(), members: vec![] };
+        let group = client::CreateGroup { name: "a\u{1b}b".into(), members: vec![], role: None };
         assert!(refusal(Wire::CreateGroup(group)).starts_with("`name` must have"));
         let react = client::React { conversation: "a~b".into(), seq: 3, emoji: "a\0".into(), on: Some(true) };
         assert!(refusal(Wire::React(react)).starts_with("`emoji` must have"));

@@ -33,6 +33,7 @@ pub fn entry_frame(conversation: &str, seq: u64, entry: &wire::Entry) -> frame::
             name: (!change.name.is_empty()).then(|| change.name.clone()),
             members: change.members.clone(),
             user: (!change.user.is_empty()).then(|| change.user.clone()),
+            role: (!change.role.is_empty()).then(|| change.role.clone()),
         }),
         Some(What::Edited(edited)) => frame::Frame::Edited(client::Edited {
             conversation: conversation.to_owned(),

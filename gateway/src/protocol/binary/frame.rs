@@ -167,6 +167,7 @@ fn result(answer: &Answer) -> ok::Result {
                 since: one.since,
                 delivered_seq: one.delivered_seq,
                 read_seq: one.read_seq,
+                role: (!one.role.is_empty()).then(|| one.role.clone()),
             };
             ok::Result::Members(client::MemberList {
                 owner: (!list.owner.is_empty()).then(|| list.owner.clone()),

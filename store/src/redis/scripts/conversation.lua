@@ -2,7 +2,7 @@
 -- members is returned ('' for all); then per item bucket, conversation, and the
 -- members of a direct one in a group's form ('' for a group). Returns per item
 -- the head, the version, the number of changes of the group itself, name,
--- owner, members, their delivered and read marks one after the other, the last
+-- owner, roles (of the reader alone, if there is one), members, their delivered and read marks one after the other, the last
 -- message if there is one, its state if it was amended, and the newest recalled
 -- seq.
 local reader = ARGV[1]
@@ -19,7 +19,7 @@ local results = {}
 for at = 2, #ARGV, 3 do
   local tag, conversation, direct = '{' .. ARGV[at] .. '}', ARGV[at + 1], ARGV[at + 2]
   local c, l = tag .. 'c:' .. conversation, tag .. 'l:' .. conversation
-  local r = call('HMGET', c, 'lb', 'v', 'name', 'owner', 'm', 'g')
+  local r = call('HMGET', c, 'lb', 'v', 'name', 'owner', 'm', 'g', 'roles')
   local len, version, members = call('LLEN', l), tonumber(r[2]) or 0, direct
   if direct == '' then members = reader == '' and (r[5] or '') or only(r[5] or '', reader) end
   local fields = {}
@@ -40,7 +40,12 @@ for at = 2, #ARGV, 3 do
     recalled = call('ZRANGE', tag .. 'x:' .. conversation, -1, -1)[1]
     recalled = recalled and match(recalled, '^%d+') or '0'
   end
-  results[#results + 1] = {head, version, tonumber(r[6]) or 0, r[3] or '', r[4] or '', members, marks, last,
+  local roles = r[7] or ''
+  if reader ~= '' then
+    local role = has_role(roles, reader, 'a') and 'a' or has_role(roles, reader, 'r') and 'r'
+    roles = role and ',' .. reader .. ':' .. role or ''
+  end
+  results[#results + 1] = {head, version, tonumber(r[6]) or 0, r[3] or '', r[4] or '', roles, members, marks, last,
     state, recalled}
 end
 return results

@@ -90,7 +90,7 @@ async fn the_sender_and_the_present_owner_amend_where_both_may(kind: Kind) {
     for _ in 0..3 {
         stores.done(message(&bob, &group, "hi")).await;
     }
-    let both = |post| only(Amenders::SenderOrOwner, post);
+    let both = |post| only(Amenders::SenderOrAdmin, post);
     stores.done(both(recall(&alice, &group, 1))).await;
     stores.done(both(recall(&bob, &group, 2))).await;
     assert_eq!(stores.post(both(recall(&carol, &group, 3))).await, PostResult::NotAllowed);

@@ -199,7 +199,7 @@ impl World {
         let allowed = match who {
             Amenders::Anyone => true,
             Amenders::Sender => message.by == by,
-            Amenders::SenderOrOwner => message.by == by || owner == Some(by),
+            Amenders::SenderOrAdmin => message.by == by || owner == Some(by),
         };
         if !allowed {
             return Answer::NotAllowed;

@@ -7,13 +7,13 @@ local appended
 -- `c` and `l` are the keys of the record and the log, `k` is the beginning of
 -- the keys of the repeat keys' hashes. `name` is the repeat key after its user
 -- and a zero byte. `by` is '' in a direct conversation. Returns the status
--- ('ok', 'repeat', 'no'), the seq, the seq as a text, the version as a text,
+-- ('ok', 'repeat', 'no', 'forbidden'), the seq, the seq as a text, the version as a text,
 -- the members of a group, and for a repeat the time of the stored entry. `look`
 -- is called with a group's members and the sender before anything is written.
 local function number_message(c, l, k, name, by, time, entry, look)
   local r, members = nil, ''
   if by ~= '' then
-    r = call('HMGET', c, 'lb', 'v', 'k', 'm')
+    r = call('HMGET', c, 'lb', 'v', 'k', 'm', 'roles')
     members = r[4] or ''
     if not find(members, ',' .. by .. ':', 1, true) then return 'no', 0, '0', '0', '', '0' end
     if look then look(members, by) end
@@ -21,6 +21,12 @@ local function number_message(c, l, k, name, by, time, entry, look)
     r = call('HMGET', c, 'lb', 'v', 'k')
   end
   local version, days, keys = r[2] or '0', r[3], k .. today
+  -- A reader may have written before it was one.
+  if r[5] and find(r[5], ',' .. by .. ':r', 1, true) then
+    local seen = call('HGET', keys, name) or call('HGET', k .. yesterday, name)
+    if seen then return on_demand().repeated(seen, version, members) end
+    return 'forbidden', 0, '0', '0', '', '0'
+  end
   -- Rare: there may be keys of the day before.
   if days and days ~= today then
     local seen = call('HGET', k .. yesterday, name)

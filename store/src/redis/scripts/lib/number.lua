@@ -6,8 +6,9 @@
 -- and `eg` (`lib/archive.lua`); `v`, the version,
 -- which counts all changes ever; and `k`, the last day that has repeat keys,
 -- with '+' after it if the day before has some, too. For a group also: `g`, how
--- many changes were of the group itself; `name`; `owner`; and `m`, its members
--- in the order of joining, each as `bucket,user:seq:version;` with the seq and
+-- many changes were of the group itself; `name`; `owner`; `roles` (`,user:a` for an
+-- admin, `,user:r` for a reader, one after the other); and `m`, its members in the
+-- order of joining, each as `bucket,user:seq:version;` with the seq and
 -- version after which they see it.
 
 local function trim_log(l, base, len, version, bounds)
@@ -88,6 +89,7 @@ local function number_change(p, bounds)
   end
   say('name', p.name)
   say('owner', p.owner)
+  say('roles', p.roles)
   steps[#steps + 1] = record
   write_all(steps)
   trim_changes(e, appended.answer, bounds)
@@ -108,7 +110,7 @@ end
 local function number_amendment(p, bounds)
   local tag = '{' .. p.bucket .. '}'
   local c, l = tag .. 'c:' .. p.conversation, tag .. 'l:' .. p.conversation
-  local r = call('HMGET', c, 'lb', 'v', 'm', 'owner', 'k', 'lg')
+  local r = call('HMGET', c, 'lb', 'v', 'm', 'owner', 'k', 'lg', 'roles')
   local members = p.group and r[3] or p.members
   local there, last = is_member(members, p.by)
   if not there then return 'no', 0, 0, '' end
@@ -116,14 +118,17 @@ local function number_amendment(p, bounds)
   local head = base + call('LLEN', l)
   local since = tonumber(match(members, '^(%d+)', last + 1))
   if p.seq <= (tonumber(r[6]) or base) or p.seq > head or p.seq <= since then return 'none', 0, 0, '' end
-  if p.who ~= '*' and not (p.who == 'o' and r[4] == p.by) then
+  local k = tag .. 'k:' .. p.conversation .. ':'
+  local name = p.what == 'e' and p.by .. '\0' .. p.seq .. '\0' .. p.key
+  local is_repeat = name and find_repeat(k, name, r[5])
+  -- A reader takes back what it wrote before, and nothing else.
+  if p.what ~= 'x' and not is_repeat and has_role(r[7], p.by, 'r') then return 'forbidden', 0, 0, '' end
+  if p.who ~= '*' and not (p.who == 'o' and (r[4] == p.by or has_role(r[7], p.by, 'a'))) then
     local sender = p.seq > base and entry_by(call('LINDEX', l, p.seq - base - 1)) or p.sender
     if sender == '' and p.seq <= base then return 'archived', 0, 0, '' end
     if sender ~= p.by then return 'forbidden', 0, 0, '' end
   end
-  local k = tag .. 'k:' .. p.conversation .. ':'
-  local name = p.what == 'e' and p.by .. '\0' .. p.seq .. '\0' .. p.key
-  local status, write = amend(tag, p, version, bounds, name and find_repeat(k, name, r[5]))
+  local status, write = amend(tag, p, version, bounds, is_repeat)
   if status == 'ok' then
     local e = tag .. 'e:' .. p.conversation
     -- First what means nothing by itself, last what a repeat looks for.
