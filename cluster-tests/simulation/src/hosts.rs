@@ -119,21 +119,22 @@ struct Flags {
     gateway: GatewayArgs,
 }
 
-/// A gateway with the flags that it has by default, and heartbeats that let clients
+/// A gateway with the flags that it has by default, so many events that wait for a
+/// session, and heartbeats that let clients
 /// notice within seconds that it is gone.
-pub(crate) fn gateway(id: HostId, writing: Writing) -> impl Fn() -> Program {
+pub(crate) fn gateway(id: HostId, writing: Writing, queue: usize) -> impl Fn() -> Program {
     move || {
         let given = network::listen(id);
         Box::pin(async move {
-            if let Err(error) = run_gateway(id, writing, Listener::Given(given)).await {
+            if let Err(error) = run_gateway(id, writing, queue, Listener::Given(given)).await {
                 panic!("a gateway ended: {error:#}");
             }
         })
     }
 }
 
-async fn run_gateway(id: HostId, writing: Writing, listener: Listener) -> Result<()> {
-    let (store, node) = (writing.url(), format!("gw-{}", id.0));
+async fn run_gateway(id: HostId, writing: Writing, queue: usize, listener: Listener) -> Result<()> {
+    let (store, node, queue) = (writing.url(), format!("gw-{}", id.0), queue.to_string());
     let flags = Flags::try_parse_from([
         "gateway",
         "--store",
@@ -146,6 +147,8 @@ async fn run_gateway(id: HostId, writing: Writing, listener: Listener) -> Result
         SECRET,
         "--heartbeat",
         "2s",
+        "--session-queue",
+        &queue,
         "--listen",
         "127.0.0.1:0",
     ])?;

@@ -1,9 +1,9 @@
 //! A person with one device: writes to others, takes what comes, and comes back with
 //! its cursor to the next gateway whenever its WebSocket breaks or falls silent. It says
-//! again what has no answer, under the same id. All that it sees is written into the
-//! history.
+//! again what has no answer, under the same id, or gives it up. All that it sees is
+//! written into the history.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,20 +35,56 @@ const REPEAT: Duration = Duration::from_millis(300);
 /// Two heartbeats of a gateway: one that is silent for longer counts as gone.
 const SILENCE: Duration = Duration::from_secs(4);
 
+/// Of a message without an answer, how likely it is that nobody says it again when the
+/// connection has ended.
+const GIVEN_UP: f64 = 0.2;
+
+/// What people write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// What comes to their minds.
+    Talk,
+    /// Nothing new.
+    Quiet,
+    /// One word each, to everybody.
+    LastWord,
+}
+
 /// What people share.
 pub(crate) struct Crowd {
     pub(crate) history: Arc<History>,
     pub(crate) users: Vec<String>,
     /// The group that everybody is in, once it was made.
     pub(crate) group: std::cell::RefCell<Option<String>>,
-    /// Nobody writes anything new any more.
-    pub(crate) quiet: std::cell::Cell<bool>,
+    pub(crate) phase: std::cell::Cell<Phase>,
+    /// What each device has of each conversation, by seq.
+    pub(crate) seen: std::cell::RefCell<BTreeMap<String, BTreeSet<(String, u64)>>>,
     /// How often Redis has lost its last writes.
     pub(crate) losses: std::cell::Cell<u32>,
     /// Of all people together.
     pub(crate) unanswered: std::cell::RefCell<BTreeMap<String, usize>>,
     /// The mean time between two messages of a person, in ms.
     pub(crate) pace: u64,
+}
+
+impl Crowd {
+    /// Messages that some devices have of a conversation and others of its members have
+    /// not, acknowledged or not: a message is for every member or for none.
+    pub(crate) fn differences(&self) -> Vec<String> {
+        let seen = self.seen.borrow();
+        let mut all: BTreeMap<&(String, u64), usize> = BTreeMap::new();
+        seen.values().flatten().for_each(|message| *all.entry(message).or_default() += 1);
+        let devices = |conversation: &str| {
+            let users = seen.keys().filter_map(|device| device.split('/').next());
+            users
+                .filter(|user| conversation.split('~').any(|one| one == *user) || !conversation.contains('~'))
+                .count()
+        };
+        let missing = all.iter().filter(|((conversation, _), count)| **count < devices(conversation));
+        missing
+            .map(|((conversation, seq), count)| format!("{conversation} #{seq} is with {count} devices"))
+            .collect()
+    }
 }
 
 pub(crate) struct Person {
@@ -72,6 +108,8 @@ pub(crate) struct Person {
     speak_at: Instant,
     repeat_at: Option<Instant>,
     is_first: bool,
+    /// Has said its last word, or only reads.
+    is_silent: bool,
 }
 
 impl Person {
@@ -95,18 +133,45 @@ impl Person {
             speak_at: Instant::now(),
             repeat_at: None,
             is_first: gateway == 0 && device == "a",
+            is_silent: false,
         }
+    }
+
+    /// Comes late and only reads, from the beginning.
+    pub(crate) fn reader(crowd: Rc<Crowd>, user: &str, seed: u64) -> Self {
+        Self { is_silent: true, is_first: false, ..Self::new(crowd, user, "reader", seed, 0) }
     }
 
     /// Writes and reads until its host ends.
     pub(crate) async fn live(mut self) {
+        while self.is_silent && self.crowd.phase.get() == Phase::Talk {
+            sleep(PAUSE).await;
+        }
         self.speak_at = Instant::now();
         loop {
             // It has broken, or never began.
             let _ = self.session().await;
             self.references.clear();
+            self.give_up();
             self.gateway += 1;
             sleep(PAUSE.mul_f64(self.chance.random_range(0.5..1.5))).await;
+        }
+    }
+
+    /// Some of what has no answer is not said again.
+    fn give_up(&mut self) {
+        if self.crowd.phase.get() == Phase::Talk {
+            let chance = &mut self.chance;
+            self.unanswered.retain(|_, _| !chance.random_bool(GIVEN_UP));
+            self.count();
+        }
+    }
+
+    fn speaks(&self) -> bool {
+        match self.crowd.phase.get() {
+            Phase::Talk => !self.is_silent,
+            Phase::Quiet => false,
+            Phase::LastWord => !self.is_silent && self.crowd.group.borrow().is_some(),
         }
     }
 
@@ -138,7 +203,7 @@ impl Person {
                     }
                 }
                 () = sleep_until(heard + SILENCE) => bail!("silence"),
-                () = sleep_until(self.speak_at), if !self.crowd.quiet.get() => self.speak(&mut stream).await?,
+                () = sleep_until(self.speak_at), if self.speaks() => self.speak(&mut stream).await?,
                 () = sleep_until(repeat_at), if self.repeat_at.is_some() => {
                     self.repeat_at = None;
                     let under_way: Vec<u64> = self.references.values().copied().collect();
@@ -186,17 +251,20 @@ impl Person {
         let pause = self.chance.random_range(0..=2 * self.crowd.pace);
         self.speak_at = Instant::now() + Duration::from_millis(pause);
         self.said += 1;
+        let is_last = self.crowd.phase.get() == Phase::LastWord;
+        self.is_silent |= is_last;
         let id = format!("{}-{}-{}", self.user, self.device, self.said);
         if std::mem::replace(&mut self.losses, self.crowd.losses.get()) != self.losses {
             self.last_sent = None;
         }
-        let command = if self.chance.random_bool(0.1)
+        let command = if !is_last
+            && self.chance.random_bool(0.1)
             && let Some((conversation, seq)) = self.last_sent.take()
         {
             self.crowd.history.editing(&conversation, seq, &id);
             json!({"type": "edit", "conversation": conversation, "seq": seq, "body": id})
         } else {
-            let group = self.crowd.group.borrow().clone().filter(|_| self.chance.random_bool(0.4));
+            let group = self.crowd.group.borrow().clone().filter(|_| is_last || self.chance.random_bool(0.4));
             match group {
                 Some(group) => {
                     self.crowd.history.sending(&group, &id);
@@ -234,6 +302,12 @@ impl Person {
 
     fn take(&mut self, frame: &Frame) -> Result<()> {
         self.log.frame(frame);
+        if let ("message" | "sent", Some(conversation), Some(seq)) =
+            (frame.kind(), frame.text("conversation"), frame.number("seq"))
+        {
+            let who = format!("{}/{}", self.user, self.device);
+            self.crowd.seen.borrow_mut().entry(who).or_default().insert((conversation.to_owned(), seq));
+        }
         let key = frame.answers().and_then(|reference| self.references.remove(&reference));
         let text = |field: &str| frame.text(field).unwrap_or_default().to_owned();
         match (frame.kind(), key) {

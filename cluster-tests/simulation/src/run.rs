@@ -1,5 +1,5 @@
 //! One seed: the world is put together, people write while things break, then all is
-//! well again, and the history is judged.
+//! well again, everybody says a last word, and the history is judged.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::faults::{Badness, Loss, Plan, RedisFaults};
 use crate::hosts::{self, GATEWAYS, PEOPLE, REDIS, ROUTERS, Writing};
-use crate::person::{Crowd, Person};
+use crate::person::{Crowd, Person, Phase};
 use crate::world::World;
 use crate::{machine, network};
 
@@ -22,7 +22,9 @@ use crate::{machine, network};
 const BEGIN: Duration = Duration::from_secs(2);
 /// How long people write.
 const TALK: Duration = Duration::from_secs(14);
-/// How long after that everything must be where it belongs: more than any lease, and
+/// Between the last fault and the last words: longer than a lease.
+const PAUSE: Duration = Duration::from_secs(15);
+/// How long after them everything must be where it belongs: more than any lease, and
 /// any pause before another attempt.
 const SETTLE: Duration = Duration::from_secs(90);
 
@@ -53,12 +55,15 @@ pub fn run(seed: u64) -> Outcome {
     network::begin(seed);
     let mut chance = StdRng::seed_from_u64(seed);
     let writing = if chance.random() { Writing::AtOnce } else { Writing::StepByStep };
+    // As shipped, or so short that whoever reads on from the log meets it.
+    let queue = if chance.random() { 256 } else { 4 };
     let badness = Rc::new(Badness::default());
     let crowd = Rc::new(Crowd {
         history: History::new(),
         users: ["alice", "bob", "carol"].map(str::to_owned).to_vec(),
         group: RefCell::new(None),
-        quiet: Cell::new(false),
+        phase: Cell::new(Phase::Talk),
+        seen: RefCell::default(),
         losses: Cell::new(0),
         unanswered: RefCell::default(),
         pace: chance.random_range(40..400),
@@ -70,7 +75,7 @@ pub fn run(seed: u64) -> Outcome {
         world.host(router, hosts::router(router, writing));
     }
     for gateway in GATEWAYS {
-        world.host(gateway, hosts::gateway(gateway, writing));
+        world.host(gateway, hosts::gateway(gateway, writing, queue));
     }
     let (people, seeds) = (crowd.clone(), chance.random::<u64>());
     world.host(PEOPLE, move || {
@@ -78,10 +83,17 @@ pub fn run(seed: u64) -> Outcome {
         let people = people.clone();
         Box::pin(async move {
             let devices = [("alice", "a"), ("alice", "b"), ("bob", "a"), ("carol", "a")];
-            let people = devices.iter().enumerate().map(|(index, (user, device))| {
-                Person::new(people.clone(), user, device, seeds.random(), index).live()
-            });
-            join_all(people).await;
+            let mut all: Vec<_> = devices
+                .iter()
+                .enumerate()
+                .map(|(index, (user, device))| {
+                    Person::new(people.clone(), user, device, seeds.random(), index)
+                })
+                .collect();
+            for user in &people.users {
+                all.push(Person::reader(people.clone(), user, seeds.random()));
+            }
+            join_all(all.into_iter().map(Person::live)).await;
         })
     });
     while world.now() < BEGIN {
@@ -97,14 +109,20 @@ pub fn run(seed: u64) -> Outcome {
         world.step();
     }
     plan.end(&mut world);
-    crowd.quiet.set(true);
+    crowd.phase.set(Phase::Quiet);
+    // What a lease or a pause hides is over by then.
+    while world.now() < BEGIN + TALK + PAUSE {
+        world.step();
+    }
+    crowd.phase.set(Phase::LastWord);
     let (over, allowed) = (world.now(), Allowed { reset: crowd.losses.get() > 0 });
     let settled = loop {
         for _ in 0..50 {
             world.step();
         }
         let answered = crowd.unanswered.borrow().values().all(|count| *count == 0);
-        if answered && crowd.history.settled(allowed) {
+        let equal = allowed.reset || crowd.differences().is_empty();
+        if answered && equal && crowd.history.settled(allowed) {
             break true;
         }
         if world.now() >= over + SETTLE {
@@ -120,6 +138,7 @@ pub fn run(seed: u64) -> Outcome {
             "after {SETTLE:?}: unanswered {:?}, or not with everybody",
             crowd.unanswered.borrow()
         ));
+        violations.extend(crowd.differences().into_iter().filter(|_| !allowed.reset));
     }
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let simulated_ms = millis(world.now());
