@@ -15,7 +15,7 @@ use super::seen::SeqRanges;
 use super::{Allowed, Log, Report, Violation};
 
 /// Ids remembered of each conversation.
-const RECENT: usize = 32;
+const RECENT: usize = 1_024;
 
 /// Violations kept; any more are like these.
 const KEPT: usize = 10_000;

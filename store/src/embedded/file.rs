@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use redb::Database;
+use redb::{Database, ReadTransaction, ReadableDatabase as _};
 use tokio::time::Instant;
 
 use super::open_database;
@@ -26,11 +26,15 @@ pub(super) struct StoreFile {
     open: RwLock<Option<Arc<Database>>>,
     /// Whether the writer has kept something that a new read would not see.
     hiding: AtomicBool,
+    /// Whether the tables lack what the journal has, and readers have seen: after a
+    /// failure, until it is applied again.
+    behind: AtomicBool,
 }
 
 impl StoreFile {
     pub(super) fn new(folder: PathBuf, database: Database) -> Self {
-        Self { folder, open: RwLock::new(Some(Arc::new(database))), hiding: AtomicBool::new(true) }
+        let open = RwLock::new(Some(Arc::new(database)));
+        Self { folder, open, hiding: AtomicBool::new(true), behind: AtomicBool::new(true) }
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -55,6 +59,23 @@ impl StoreFile {
             let why = trouble::STORE.now().unwrap_or_else(|| "its disk has failed".into());
             Error::Unavailable(why)
         })
+    }
+
+    /// Says whether the tables lack something that readers have seen. Says so before
+    /// the file is opened again.
+    pub(super) fn set_behind(&self, behind: bool) {
+        self.behind.store(behind, Ordering::SeqCst);
+    }
+
+    /// What a reader sees; nothing while the tables are behind. Then the writer must be
+    /// asked to show what it has.
+    pub(super) fn begin_read(&self) -> Result<Option<ReadTransaction>> {
+        let database = self.database()?;
+        // After it: a file that is behind was said to be, before it could be had.
+        match self.behind.load(Ordering::SeqCst) {
+            true => Ok(None),
+            false => Ok(Some(database.begin_read()?)),
+        }
     }
 
     fn set(&self, database: Option<Arc<Database>>) -> Option<Arc<Database>> {

@@ -98,6 +98,7 @@ impl LongTransaction {
     /// kept in it is still in the journal.
     pub(super) fn failed(&mut self) {
         self.file.hide(true);
+        self.file.set_behind(true);
         (self.journal, self.open) = (None, None);
     }
 
@@ -125,6 +126,7 @@ impl LongTransaction {
             tracing::info!(batches = records.len(), "what the journal kept is in the tables again");
         }
         self.journal = Some(journal);
+        self.file.set_behind(false);
         self.file.hide(false);
         Ok(())
     }
@@ -330,6 +332,26 @@ mod tests {
         assert!(rows(&crashed) == settled);
         assert!(crashed.settle());
         assert!(rows(&crashed) == settled);
+    }
+
+    #[test]
+    fn nobody_reads_a_file_that_lacks_what_was_seen_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = writer(folder.path(), Bounds::default());
+        let direct = ConversationId::direct(&user("alice"), &user("bob"));
+        done(&writer, vec![message(&direct, "one")], Job::Post);
+        done(&writer, vec![()], Job::Show);
+        let messages = |txn: redb::ReadTransaction| {
+            redb::ReadableTableMetadata::len(&txn.open_table(super::super::tables::MESSAGES).unwrap())
+                .unwrap()
+        };
+        assert_eq!(messages(writer.file.begin_read().unwrap().unwrap()), 1);
+        // Whoever looked whether something is hidden before that reads behind it.
+        writer.disk.borrow_mut().failed(&Error::Unavailable("no space left".into()));
+        writer.look_after_file();
+        assert!(writer.file.begin_read().unwrap().is_none(), "the file that was opened again has no message");
+        done(&writer, vec![()], Job::Show);
+        assert_eq!(messages(writer.file.begin_read().unwrap().unwrap()), 1);
     }
 
     #[test]

@@ -42,7 +42,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use proto::wire::Notice;
 use proto::{ConversationId, NodeIncarnation, Revocation, Seq, Time, UserId, weight};
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
+use redb::{Database, ReadTransaction, ReadableTable};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -154,21 +154,29 @@ impl Embedded {
     /// was answered or announced before.
     async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&ReadTransaction) -> Result<T> + Send + 'static,
+        mut read: impl FnOnce(&ReadTransaction) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let done = async {
-            if self.file.is_hiding() {
-                self.write(vec![()], Job::Show).await?;
+            loop {
+                if self.file.is_hiding() {
+                    self.write(vec![()], Job::Show).await?;
+                }
+                let permit = self.readers.clone().acquire_owned().await.map_err(|_| stopped())?;
+                let file = self.file.clone();
+                let task = self.tasks.spawn_blocking(move || {
+                    let _permit = permit;
+                    match file.begin_read() {
+                        Ok(Some(txn)) => Ok(read(&txn)),
+                        // The file was opened again meanwhile.
+                        Ok(None) => Err(read),
+                        Err(error) => Ok(Err(error)),
+                    }
+                });
+                match task.await.map_err(|_| stopped())? {
+                    Ok(result) => return result,
+                    Err(not_yet) => read = not_yet,
+                }
             }
-            let permit = self.readers.clone().acquire_owned().await.map_err(|_| stopped())?;
-            let file = self.file.clone();
-            let task = self.tasks.spawn_blocking(move || {
-                let begun = file.database().and_then(|database| Ok(database.begin_read()?));
-                let result = begun.and_then(|txn| read(&txn));
-                drop(permit);
-                result
-            });
-            task.await.map_err(|_| stopped())?
         };
         tokio::time::timeout(self.timeout, done).await.map_err(|_| late())?
     }

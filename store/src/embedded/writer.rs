@@ -186,7 +186,11 @@ impl Writer {
 
     /// Opens the file again, if a write has failed and it is time. That write
     /// may be stored nevertheless, and was not announced: all sessions read on.
-    fn look_after_file(&self) {
+    pub(super) fn look_after_file(&self) {
+        if self.disk.borrow().open_at().is_some_and(|at| at <= Instant::now()) {
+            // Whatever is opened has only what was settled.
+            self.transaction.borrow_mut().failed();
+        }
         if self.disk.borrow_mut().open_again(&self.file) {
             self.exchange.announce_loss();
         }
