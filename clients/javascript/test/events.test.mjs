@@ -60,6 +60,8 @@ test('every command has its resource', async (t) => {
   await client.createGroup('team', ['alice']);
   await client.members('g_1');
   await client.addMembers('g_1', ['carol']);
+  await client.addMembers('g_1', ['dave'], 'reader');
+  await client.setRole('g_1', 'dave', 'admin');
   await client.removeMember('g_1', 'carol');
   await client.rename('g_1', 'crew');
   await client.markRead('a~b', 4);
@@ -83,6 +85,8 @@ test('every command has its resource', async (t) => {
       ['POST', '/v1/conversations', { name: 'team', members: ['alice'] }],
       ['GET', '/v1/conversations/g_1/members', undefined],
       ['POST', '/v1/conversations/g_1/members', { members: ['carol'] }],
+      ['POST', '/v1/conversations/g_1/members', { members: ['dave'], role: 'reader' }],
+      ['PUT', '/v1/conversations/g_1/members/dave', { role: 'admin' }],
       ['DELETE', '/v1/conversations/g_1/members/carol', undefined],
       ['PUT', '/v1/conversations/g_1', { name: 'crew' }],
       ['POST', '/v1/conversations/a~b/read', { seq: 4 }],
