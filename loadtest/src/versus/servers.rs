@@ -95,7 +95,7 @@ pub async fn switchboard_on(
     routers: usize,
     parameters: &str,
 ) -> Result<Running> {
-    let redis = RedisServer::start().await?;
+    let redis = deployed_redis().await?;
     // So that what telemetry costs can be measured.
     let telemetry = std::env::vars().filter(|(name, _)| name.starts_with("OTEL_"));
     let plan = Plan::new(gateways, routers, &(redis.url() + parameters)).environment(telemetry);
@@ -114,6 +114,11 @@ pub async fn switchboard_on(
     Ok(Running { servers, _redis: Some(redis), _fleet: Some(fleet), _processes: Vec::new() })
 }
 
+/// A Redis that flushes its file as `deploy/redis/redis.conf` says.
+async fn deployed_redis() -> Result<RedisServer> {
+    RedisServer::builder().option("appendfsync", "everysec").start().await
+}
+
 /// Threads of each of so many processes: of one machine's cores they all have a
 /// share, and more threads than cores only get in each other's way.
 fn threads(processes: usize) -> usize {
@@ -126,7 +131,7 @@ pub(super) async fn socketio(folder: &Path) -> Result<Running> {
     let folder = folder.join("socketio");
     let script = folder.join("server.mjs");
     tokio::task::spawn_blocking(move || install_socketio(&folder)).await??;
-    let redis = RedisServer::start().await?;
+    let redis = deployed_redis().await?;
     let node = |port: u16| (vec![script.display().to_string(), port.to_string(), redis.url()], "/");
     let node_program = find("node")?;
     let (urls, nodes) = nodes("socket.io", &node_program, node).await?;
@@ -137,7 +142,7 @@ pub(super) async fn socketio(folder: &Path) -> Result<Running> {
 pub(super) async fn socketioxide(folder: &Path) -> Result<Running> {
     let folder = folder.to_owned();
     let program = tokio::task::spawn_blocking(move || install_socketioxide(&folder)).await??;
-    let redis = RedisServer::start().await?;
+    let redis = deployed_redis().await?;
     let threads = threads(2).to_string();
     let node = |port: u16| (vec![port.to_string(), redis.url(), threads.clone()], "/");
     let (urls, nodes) = nodes("socketioxide", &program, node).await?;
@@ -149,7 +154,7 @@ pub(super) async fn socketioxide(folder: &Path) -> Result<Running> {
 pub(super) async fn centrifugo(folder: &Path, kind: Kind) -> Result<Running> {
     let folder = folder.to_owned();
     let program = tokio::task::spawn_blocking(move || install_centrifugo(&folder)).await??;
-    let redis = RedisServer::start().await?;
+    let redis = deployed_redis().await?;
     let config = program.with_extension("json");
     std::fs::write(&config, centrifugo_config(&redis.url(), kind.keeps()).to_string())?;
     let node = |port: u16| {

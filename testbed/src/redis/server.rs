@@ -266,7 +266,10 @@ impl RedisBuilder {
         } else {
             &[
                 ("appendonly", "yes"),
-                ("appendfsync", "everysec"),
+                // Killed, it has then written all that it answered. With `everysec` it
+                // answers before it writes, for up to two seconds, while a flush of the
+                // disk takes long.
+                ("appendfsync", "no"),
                 ("save", "\"\""),
                 ("maxmemory-policy", "noeviction"),
                 ("list-compress-depth", "1"),
