@@ -108,7 +108,7 @@ pub(crate) struct Person {
     speak_at: Instant,
     repeat_at: Option<Instant>,
     is_first: bool,
-    /// Has said its last word, or only reads.
+    /// Has said its last word, or says nothing.
     is_silent: bool,
 }
 
@@ -137,16 +137,8 @@ impl Person {
         }
     }
 
-    /// Comes late and only reads, from the beginning.
-    pub(crate) fn reader(crowd: Rc<Crowd>, user: &str, seed: u64) -> Self {
-        Self { is_silent: true, is_first: false, ..Self::new(crowd, user, "reader", seed, 0) }
-    }
-
     /// Writes and reads until its host ends.
     pub(crate) async fn live(mut self) {
-        while self.is_silent && self.crowd.phase.get() == Phase::Talk {
-            sleep(PAUSE).await;
-        }
         self.speak_at = Instant::now();
         loop {
             // It has broken, or never began.
@@ -350,6 +342,18 @@ impl Person {
             cursor.clone_into(&mut self.cursor);
         }
         Ok(())
+    }
+}
+
+/// A device that comes when all is well again and reads everything from the beginning;
+/// unless Redis has lost something, which such a device is not told.
+pub(crate) async fn read_all(crowd: Rc<Crowd>, user: &str, seed: u64) {
+    while crowd.phase.get() == Phase::Talk {
+        sleep(PAUSE).await;
+    }
+    if crowd.losses.get() == 0 {
+        let device = Person::new(crowd, user, "reader", seed, 0);
+        Person { is_silent: true, is_first: false, ..device }.live().await;
     }
 }
 

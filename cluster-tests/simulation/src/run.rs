@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use loadtest::history::{Allowed, History};
 use rand::rngs::StdRng;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::faults::{Badness, Loss, Plan, RedisFaults};
 use crate::hosts::{self, GATEWAYS, PEOPLE, REDIS, ROUTERS, Writing};
-use crate::person::{Crowd, Person, Phase};
+use crate::person::{self, Crowd, Person, Phase};
 use crate::world::World;
 use crate::{machine, network};
 
@@ -83,17 +84,16 @@ pub fn run(seed: u64) -> Outcome {
         let people = people.clone();
         Box::pin(async move {
             let devices = [("alice", "a"), ("alice", "b"), ("bob", "a"), ("carol", "a")];
-            let mut all: Vec<_> = devices
-                .iter()
-                .enumerate()
-                .map(|(index, (user, device))| {
-                    Person::new(people.clone(), user, device, seeds.random(), index)
-                })
-                .collect();
-            for user in &people.users {
-                all.push(Person::reader(people.clone(), user, seeds.random()));
+            let mut lives = Vec::new();
+            for (index, (user, device)) in devices.iter().enumerate() {
+                lives.push(
+                    Person::new(people.clone(), user, device, seeds.random(), index).live().boxed_local(),
+                );
             }
-            join_all(all.into_iter().map(Person::live)).await;
+            for user in &people.users {
+                lives.push(person::read_all(people.clone(), user, seeds.random()).boxed_local());
+            }
+            join_all(lives).await;
         })
     });
     while world.now() < BEGIN {
