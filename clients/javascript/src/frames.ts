@@ -138,10 +138,10 @@ export interface Summary {
   peer_read_seq?: number;
 }
 
-/** A member as `members` lists it. */
 /** What a member of a group may do. */
 export type Role = 'owner' | 'admin' | 'member' | 'reader';
 
+/** A member as `members` lists it. */
 export interface Member {
   user: string;
   since: number;

@@ -12,6 +12,7 @@ export type {
   Placed,
   Presence,
   Recipient,
+  Role,
   Sent,
   Summary,
 } from './frames.js';
