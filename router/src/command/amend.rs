@@ -1,5 +1,5 @@
 //! `edit`, `recall` and `react`: amendments of messages. They share a queue with
-//! messages, as an amendment may follow right behind its message. Amenders may amend is
+//! messages, as an amendment may follow right behind its message. Who may amend is
 //! said here. The store checks it, together with the message's state, in the step
 //! that writes.
 
