@@ -37,12 +37,12 @@ impl Redis {
         self.know_the_store(&mut unsure, &self.channel_reconnects).await?;
         let mut done = Vec::with_capacity(batch.len());
         for some in Bound::new(CALL_BYTES, PUBLICATIONS).runs(batch, weight_of) {
-            done.extend(self.broadcast_some(some).await?);
+            done.extend(self.broadcast_some(some, &mut unsure).await?);
         }
         Ok(done)
     }
 
-    async fn broadcast_some(&self, batch: &[Broadcast]) -> Result<Vec<BroadcastResult>> {
+    async fn broadcast_some(&self, batch: &[Broadcast], unsure: &mut bool) -> Result<Vec<BroadcastResult>> {
         let common = [self.age(), write::number(self.bounds.channel_messages)];
         let items = batch.iter().map(broadcast_item).collect();
         let rows = self.append.run(&script::BROADCAST, &common, items, PUBLICATIONS).await?;
@@ -69,6 +69,7 @@ impl Redis {
             }
             done.push(BroadcastResult { seq, time, duplicate });
         }
+        self.know_the_store(unsure, &self.channel_reconnects).await?;
         self.announce_publications(&published).await?;
         untold.settled();
         self.forget_dead_audiences(published).await?;

@@ -191,7 +191,7 @@ impl Store for Redis {
             self.know_the_store(&mut notes.unsure, &self.reconnects).await?;
             match self.separate {
                 true => self.post_stepwise(&batch, &senders, &mut notes).await,
-                false => self.post_at_once(&batch, &senders).await,
+                false => self.post_at_once(&batch, &senders, &mut notes).await,
             }
         })
         .await
@@ -335,14 +335,18 @@ impl Store for Redis {
 impl Redis {
     /// Reads the store's incarnation again if a connection was made since the
     /// last time: nothing may be announced with an old incarnation. `unsure`
-    /// stays set until that has succeeded.
-    async fn know_the_store(&self, unsure: &mut bool, reconnects: &StdMutex<Reconnections>) -> Result<()> {
+    /// stays set until that has succeeded. Returns whether it was read.
+    ///
+    /// Before a call, so that little is written into another history, and behind it,
+    /// before anybody hears of it: the call itself may have waited for a connection.
+    async fn know_the_store(&self, unsure: &mut bool, reconnects: &StdMutex<Reconnections>) -> Result<bool> {
         *unsure |= reconnects.lock().unwrap_or_else(PoisonError::into_inner).any();
-        if *unsure {
+        let reads = *unsure;
+        if reads {
             self.upkeep.look().await?;
             *unsure = false;
         }
-        Ok(())
+        Ok(reads)
     }
 
     /// Runs a call, which fails after the timeout whatever it waits for.

@@ -21,6 +21,7 @@ use super::archive::Senders;
 use super::connection::CALL_BYTES;
 use super::reply::{Row, unexpected};
 use super::session::nodes_of;
+use super::stepwise::Notes;
 use super::unheard::UnheardCandidate;
 use super::{script, write};
 use crate::Result;
@@ -51,19 +52,29 @@ struct PendingNews {
 }
 
 impl Redis {
-    pub(super) async fn post_at_once(&self, batch: &[Post], senders: &Senders) -> Result<Vec<PostResult>> {
+    pub(super) async fn post_at_once(
+        &self,
+        batch: &[Post],
+        senders: &Senders,
+        notes: &mut Notes,
+    ) -> Result<Vec<PostResult>> {
         let mut posted = Vec::with_capacity(batch.len());
         let mut rest = batch;
         self.fail.reached(Step::Begun);
         while !rest.is_empty() {
             let call = &rest[..call_of(rest)];
-            let [notes, sessions] = write::looks(call)?;
-            let common = [write::bounds(&self.bounds, self.archives()), notes, sessions];
+            let [unfiled, sessions] = write::looks(call)?;
+            let common = [write::bounds(&self.bounds, self.archives()), unfiled, sessions];
             let items = write::items(call, senders)?;
             let (summary, rows) = self.append.run_some(&script::POST, &common, &items).await?;
             self.fail.reached(Step::Filed);
             let untold = self.append.doubt().begin();
-            let CallSummary { store, dropped, refused, mut sessions } = CallSummary::read(summary)?;
+            let CallSummary { mut store, dropped, refused, mut sessions } = CallSummary::read(summary)?;
+            if self.know_the_store(&mut notes.unsure, &self.reconnects).await? {
+                // The call waited for a connection: what was there then may lack the last
+                // writes, and have said the incarnation of before.
+                store = self.upkeep.incarnation();
+            }
             let (now, later) = rest.split_at(rows.len());
             let (mut filed, incarnation) = (PendingNews::default(), StoreIncarnation::of(&store));
             let first = posted.len();

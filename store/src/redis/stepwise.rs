@@ -82,7 +82,7 @@ impl Redis {
         self.fail.reached(Step::Begun);
         // Read before anything is written: a position of this incarnation also
         // holds in a newer one.
-        let store = StoreIncarnation::of(&self.upkeep.incarnation());
+        let mut store = StoreIncarnation::of(&self.upkeep.incarnation());
         let token = format!("{:016x}", rand::random::<u64>());
         let common = [write::bounds(&self.bounds, self.archives()), write::text(&token)];
         let items = write::items(posts, senders)?;
@@ -109,6 +109,9 @@ impl Redis {
         }
         let whom: Vec<_> = filings.iter().map(|filing| filing.member.user.clone()).collect();
         let (outcomes, events) = self.file(filings).await?;
+        if self.know_the_store(&mut notes.unsure, &self.reconnects).await? {
+            store = StoreIncarnation::of(&self.upkeep.incarnation());
+        }
         let answers =
             posts.iter().zip(numbered).map(|(post, NumberedPost { answer, filings })| match answer {
                 NumberResult::Refused(posted) => posted,
@@ -131,6 +134,7 @@ impl Redis {
         self.wait_for_replicas().await?;
         self.fail.reached(Step::Filed);
         notes.filed.extend(fresh);
+        self.know_the_store(&mut notes.unsure, &self.reconnects).await?;
         if let Err(error) = self.announcer.announce(&self.upkeep.incarnation(), &events).await {
             // The envelopes' numbers are used up: nodes that were not reached
             // notice a hole.
