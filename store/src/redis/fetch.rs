@@ -46,6 +46,12 @@ pub(super) struct Entries {
 }
 
 impl Entries {
+    /// What a list has that ends at `head`.
+    #[cfg(test)]
+    pub(super) fn of(head: u64, entries: impl IntoIterator<Item = (u64, Bytes)>) -> Self {
+        Self { base: 0, head, by_number: entries.into_iter().collect() }
+    }
+
     /// The encoded entry; a change in the form that [`split_change`] reads.
     pub(super) fn get(&self, number: u64) -> Option<&Bytes> {
         self.by_number.get(&number)

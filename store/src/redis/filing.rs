@@ -312,6 +312,9 @@ fn outcome(mut row: Row) -> Result<Outcome> {
 
 /// Merges both lists: a change comes after the messages up to the head at which
 /// it was made.
+///
+/// `to` may be of a history that Redis has lost since. Nothing beyond the ends of the
+/// lists counts: a message of the new history would get the version of a lost change.
 fn merge(
     conversation: &ConversationId,
     fetched: &FxHashMap<ListId, Entries>,
@@ -320,6 +323,8 @@ fn merge(
 ) -> Result<Vec<Arc<LogEntry>>> {
     let messages = fetched.get(&(conversation.clone(), Kind::Message));
     let changes = fetched.get(&(conversation.clone(), Kind::Change));
+    let end = |entries: Option<&Entries>, to: u64| entries.map_or(to, |entries| to.min(entries.head));
+    let to = LogPosition { seq: end(messages, to.seq), version: end(changes, to.version) };
     let mut merged = Vec::new();
     let mut position = from;
     let take_messages =
@@ -368,4 +373,29 @@ fn log_entry(
     let by = UserId::parse(&by).map_err(|_| unexpected("an entry by a user"))?;
     let conversation = conversation.clone();
     Ok(LogEntry { conversation, kind, position, amends, fingerprint, time, by, bytes, trace: Bytes::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn a_message_does_not_get_the_version_of_a_change_that_was_lost() {
+        let group = ConversationId::new_group(proto::Time::now());
+        let message = |seq| {
+            let by = "alice".to_owned();
+            let entry = Entry { by, fingerprint: seq, ..Entry::default() };
+            (u64::from(seq), Bytes::from(entry.encode_to_vec()))
+        };
+        let fetched = FxHashMap::from_iter([
+            ((group.clone(), Kind::Message), Entries::of(2, [message(2)])),
+            ((group.clone(), Kind::Change), Entries::of(1, [])),
+        ]);
+        let (from, lost) = (LogPosition { seq: 1, version: 1 }, LogPosition { seq: 5, version: 2 });
+        let merged = merge(&group, &fetched, from, lost).unwrap();
+        let positions: Vec<_> = merged.iter().map(|entry| entry.position).collect();
+        assert_eq!(positions, [LogPosition { seq: 2, version: 1 }]);
+    }
 }

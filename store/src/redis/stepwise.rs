@@ -17,9 +17,9 @@ use super::reference::Kind;
 use super::reply::Row;
 use super::single::call_of;
 use super::{script, write};
-use crate::Result;
 use crate::Step;
 use crate::model::{OwnPosition, Post, PostKind, PostResult};
+use crate::{Error, Result};
 
 /// The most posts of one call; a batch has no more.
 const POSTS: usize = 256;
@@ -82,7 +82,7 @@ impl Redis {
         self.fail.reached(Step::Begun);
         // Read before anything is written: a position of this incarnation also
         // holds in a newer one.
-        let mut store = StoreIncarnation::of(&self.upkeep.incarnation());
+        let store = StoreIncarnation::of(&self.upkeep.incarnation());
         let token = format!("{:016x}", rand::random::<u64>());
         let common = [write::bounds(&self.bounds, self.archives()), write::text(&token)];
         let items = write::items(posts, senders)?;
@@ -109,8 +109,10 @@ impl Redis {
         }
         let whom: Vec<_> = filings.iter().map(|filing| filing.member.user.clone()).collect();
         let (outcomes, events) = self.file(filings).await?;
-        if self.know_the_store(&mut notes.unsure, &self.reconnects).await? {
-            store = StoreIncarnation::of(&self.upkeep.incarnation());
+        self.know_the_store(&mut notes.unsure, &self.reconnects).await?;
+        if store != StoreIncarnation::of(&self.upkeep.incarnation()) {
+            // Whether the new history has the posts is not known: who repeats them is told.
+            return Err(Error::Unavailable("redis has lost its last writes, or is another one".into()));
         }
         let answers =
             posts.iter().zip(numbered).map(|(post, NumberedPost { answer, filings })| match answer {

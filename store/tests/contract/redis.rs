@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use proto::{ConversationId, Cursor, FORM, NodeIncarnation, Position, ResetReason, UserId};
 use store::model::{
-    Acknowledge, AcknowledgeResult, Attach, HandedOut, HistoryQuery, HistoryRange, InboxQuery, Location,
-    PostResult, StartPoint,
+    Acknowledge, AcknowledgeResult, Attach, Change, HandedOut, HistoryQuery, HistoryRange, InboxQuery,
+    Location, PostResult, StartPoint, Version,
 };
 use store::{Bus, BusItem, Config, Error, Loss, Store, Subscription, Url};
 use testbed::{RedisSentinel, RedisServer};
@@ -30,7 +30,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::harness::{Done, message, old, text};
+use super::harness::{Done, changed, message, old, text};
 
 struct Open {
     store: Arc<dyn Store>,
@@ -487,6 +487,39 @@ async fn a_conversation_that_lost_its_last_entries_is_told_as_rewritten() {
     assert_eq!(page.reset, None);
     let texts: Vec<_> = page.events.iter().map(|filed| text(&filed.event.entry).unwrap()).collect();
     assert_eq!(texts, ["and on"]);
+}
+
+#[tokio::test]
+async fn a_message_is_filed_once_although_the_changes_around_it_are_gone() {
+    let server = RedisServer::start().await.unwrap();
+    let open = open(config(format!("{}?steps=separate", server.url()))).await;
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| UserId::parse(name).unwrap());
+    let group = ConversationId::new_group(proto::Time::now());
+    let add = vec![alice.clone(), bob.clone(), carol.clone()];
+    let make = Change { name: Some("a".into()), owner: Some(alice.clone()), add, ..Change::default() };
+    let rename = Change { name: Some("b".into()), expect: Version(1), ..Change::default() };
+    let posts =
+        [changed(&alice, &group, make), message(&alice, &group, "hi"), changed(&alice, &group, rename)];
+    for post in posts {
+        Done::of(open.store.post(vec![post]).await.unwrap().remove(0));
+    }
+    // As if the second change had been filed for Alice only, and the message not for Carol.
+    for (user, gone, filed) in [(&bob, 1, "1 1 2 0"), (&carol, 2, "0 1 1 0")] {
+        let inbox = key(&server, &format!("*i:{user}")).await;
+        server.command(&["RPOP", &inbox, &gone.to_string()]).await.unwrap().ok().unwrap();
+        let record = key(&server, &format!("*u:{user}")).await;
+        let noted = (3 - gone).to_string();
+        let words = ["HSET", &record, &format!("f:{group}"), filed, "n", &noted];
+        server.command(&words).await.unwrap().ok().unwrap();
+    }
+    let changes = key(&server, &format!("*e:{group}")).await;
+    server.command(&["DEL", &changes]).await.unwrap().ok().unwrap();
+    open.store.settle(&group).await.unwrap();
+    for user in [&bob, &carol] {
+        let inbox = key(&server, &format!("*i:{user}")).await;
+        let filed = server.command(&["LLEN", &inbox]).await.unwrap();
+        assert_eq!(filed, testbed::Reply::Integer(2), "the making of the group and the message: {user}");
+    }
 }
 
 #[tokio::test]

@@ -34,9 +34,11 @@ local function file(bounds, m, e, strict)
   if m.seq > from_s then from_s = m.seq end
   if m.version > from_v then from_v = m.version end
   local hidden = e.of > 0 and e.of <= m.seq
-  -- Lower in one number and higher in the other comes from another history.
-  local same = e.seq == from_s and e.version == from_v
-  if (same or e.seq < from_s or e.version < from_v) and not m.rewrite then
+  -- The entry's own number decides: the other is too high where changes are gone. Lower
+  -- in one number and higher in the other comes from another history.
+  local number, last = e.version, from_v
+  if e.kind == 'm' then number, last = e.seq, from_s end
+  if (number <= last or e.seq < from_s or e.version < from_v) and not m.rewrite then
     position = tonumber(position)
     local newest = position > box.base and call('LINDEX', box.i, position - box.base - 1) or ''
     return 'old', fs == e.seq and fv == e.version and not hidden and position or 0, newest
@@ -47,7 +49,6 @@ local function file(bounds, m, e, strict)
     if m.rewrite then call('HSET', u, 'w', box.head) end
     return 'hidden', 0, ''
   end
-  local number = e.kind == 'm' and e.seq or e.version
   local len = call('RPUSH', box.i, e.prefix .. e.kind .. number .. ':' .. e.conversation)
   position = box.base + len
   if m.own then own = e.seq end
