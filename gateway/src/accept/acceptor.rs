@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::Admitted;
+use super::give_up::GiveUp;
 use super::refusal::Refusals;
 use super::slots::{AddressSlot, Counts, Full, Kind, Slot, Slots};
 use super::stream::{Accepted, Bytes, Listener, Stream};
@@ -55,7 +56,7 @@ pub(super) struct Shared {
     /// Cancelled: idle connections close, the others after their request.
     pub(super) finish: CancellationToken,
     /// Cancelled: all connections close.
-    pub(super) give_up: CancellationToken,
+    pub(super) give_up: GiveUp,
 }
 
 impl Acceptor {
@@ -81,7 +82,7 @@ impl Acceptor {
             header_timeout: limits.header_timeout,
             last_request: CancellationToken::new(),
             finish: CancellationToken::new(),
-            give_up: CancellationToken::new(),
+            give_up: GiveUp::default(),
         };
         Self { shared: Arc::new(shared), tasks: TaskTracker::new() }
     }

@@ -139,10 +139,7 @@ pub(super) async fn run(shared: Arc<Shared>, admitted: Admitted) {
 
 /// Serves HTTP to its end.
 pub(super) async fn serve(shared: Arc<Shared>, stream: Stream, peer: SocketAddr, held: Held, until: Instant) {
-    // A token of its own: it is polled at every wait, and sockets must not
-    // contend for one.
-    let give_up = shared.give_up.child_token();
-    let mut socket = Socket::new(stream, give_up, held);
+    let mut socket = Socket::new(stream, shared.give_up.for_socket(), held);
     let is_http2 = tokio::select! {
         biased;
         () = shared.finish.cancelled() => return,

@@ -4,7 +4,7 @@
 //! refusal), `socket` is a connection that a WebSocket may take over, `stream` the
 //! bytes below. `forwarded` and `proxy_header` read what proxies say about a
 //! client's address, `open` is what a request holds of its address's slots and of
-//! its connection, whose use `activity` follows. `browser` is what each response
+//! its connection, whose use `activity` follows. `give_up` ends them all. `browser` is what each response
 //! tells browsers. [`long_response`]
 //! marks streams and waiting polls, and `long_response_writer` writes them
 //! without hyper. [`busy`] responds to an EventSource that cannot be served
@@ -19,6 +19,7 @@ mod connection;
 mod forwarded;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod give_up;
 pub mod long_response;
 mod long_response_writer;
 mod open;

@@ -13,9 +13,9 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::give_up::SocketGiveUp;
 use super::scan::{Scan, Verdict};
 use super::slots::{AddressSlot, Slot};
 use super::stream::Stream;
@@ -35,7 +35,7 @@ pub(crate) struct Socket {
     /// without an allocation.
     unread: Vec<u8>,
     /// Wakes a waiting reader or writer when all sockets must close.
-    give_up: Pin<Box<WaitForCancellationFutureOwned>>,
+    give_up: SocketGiveUp,
     /// `None` until the connection ends.
     lingering: Option<Box<Lingering>>,
     _held: Held,
@@ -45,13 +45,13 @@ pub(crate) struct Socket {
 pub(super) type Held = (Slot, Option<AddressSlot>, TaskTrackerToken);
 
 impl Socket {
-    pub(super) fn new(stream: Stream, give_up: CancellationToken, held: Held) -> Self {
+    pub(super) fn new(stream: Stream, give_up: SocketGiveUp, held: Held) -> Self {
         Self {
             stream: TokioIo::new(stream),
             scan: Some(Box::default()),
             verdict: Arc::default(),
             unread: Vec::new(),
-            give_up: Box::pin(give_up.cancelled_owned()),
+            give_up,
             lingering: None,
             _held: held,
         }
@@ -193,7 +193,7 @@ impl Socket {
     /// Whoever waits for the socket also waits for the end of the node. Without
     /// waiting it goes on: then its session ends it.
     fn or_end<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if polled.is_pending() && self.give_up.as_mut().poll(cx).is_ready() {
+        if polled.is_pending() && self.give_up.poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         polled

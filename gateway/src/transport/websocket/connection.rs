@@ -184,6 +184,8 @@ impl<S: Subprotocol> Connection<S> {
     /// one must not stop the other.
     fn turn(&mut self, cx: &mut Context<'_>, mut tick: Pin<&mut Sleep>) -> Poll<Over> {
         self.count = 0;
+        // Once there is nothing to hear, whatever comes wakes the task.
+        let mut hears = true;
         loop {
             // Data that the peer has not taken goes first; until then nothing else is
             // written.
@@ -203,10 +205,12 @@ impl<S: Subprotocol> Connection<S> {
                     Poll::Ready(Err(ended)) => return Poll::Ready(ended.into()),
                     Poll::Pending => {}
                 }
-                match self.hear(cx) {
-                    Poll::Ready(Ok(())) => idle = false,
-                    Poll::Ready(Err(over)) => return Poll::Ready(over),
-                    Poll::Pending => {}
+                if hears {
+                    match self.hear(cx) {
+                        Poll::Ready(Ok(())) => idle = false,
+                        Poll::Ready(Err(over)) => return Poll::Ready(over),
+                        Poll::Pending => hears = false,
+                    }
                 }
             } else {
                 let now = Instant::now();
