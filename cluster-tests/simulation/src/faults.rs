@@ -17,11 +17,16 @@ use crate::network::{self, HostId};
 use crate::person::Crowd;
 use crate::world::World;
 
+/// How long every reply of Redis is lost before a gateway is lost, too.
+const NO_REPLIES: Duration = Duration::from_millis(30);
+
 /// How often things go wrong at Redis; shared with whoever ends it.
 #[derive(Default)]
 pub(crate) struct Badness {
     /// Of a thousand commands, how many end their connection, before or after.
     pub(crate) commands: Cell<u32>,
+    /// Every reply to a script is lost.
+    pub(crate) no_replies: Cell<bool>,
     /// Of a thousand announcements, how many are dropped, repeated or late.
     pub(crate) announcements: Cell<u32>,
     /// How many there were of each kind.
@@ -62,9 +67,10 @@ impl Faults for RedisFaults {
         Fate::GoesOn
     }
 
-    fn after(&mut self, _: &[Vec<u8>]) -> Fate {
+    fn after(&mut self, command: &[Vec<u8>]) -> Fate {
         let often = self.badness.commands.get();
-        if self.happens(often) {
+        let is_script = command.first().is_some_and(|name| name.eq_ignore_ascii_case(b"evalsha"));
+        if self.happens(often) || is_script && self.badness.no_replies.get() {
             self.badness.count("a reply of Redis lost");
             return Fate::Ends;
         }
@@ -239,10 +245,36 @@ impl Plan {
         self.badness.count(kind);
     }
 
+    /// When people fall silent: often a gateway is lost just then, so that it says nothing
+    /// again, and with it a router, or replies of Redis to routers.
+    pub(crate) fn last_strike(&mut self, world: &mut World) {
+        let (chance, now) = (&mut self.chance, world.now());
+        if chance.random() {
+            return;
+        }
+        let gateway = *GATEWAYS.choose(chance).unwrap_or(&GATEWAYS[0]);
+        let router = *ROUTERS.choose(chance).unwrap_or(&ROUTERS[0]);
+        let kind = if chance.random() {
+            world.kill(router);
+            self.down.push(Down { host: router, until: now });
+            "a gateway and a router lost at once"
+        } else {
+            self.badness.no_replies.set(true);
+            while world.now() < now + NO_REPLIES {
+                world.step();
+            }
+            "a gateway and replies of Redis lost at once"
+        };
+        world.kill(gateway);
+        self.down.push(Down { host: gateway, until: now });
+        self.badness.count(kind);
+    }
+
     /// From now on nothing goes wrong, and everybody runs again.
     pub(crate) fn end(&mut self, world: &mut World) {
         network::heal();
         self.badness.commands.set(0);
+        self.badness.no_replies.set(false);
         self.badness.announcements.set(0);
         for down in std::mem::take(&mut self.down) {
             world.start(down.host);

@@ -32,12 +32,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 const ACKNOWLEDGE: Duration = Duration::from_millis(700);
 /// What was refused is said again after that.
 const REPEAT: Duration = Duration::from_millis(300);
+/// Between two looks at a history, while nothing new is written.
+const LOOK: Duration = Duration::from_millis(500);
 /// Two heartbeats of a gateway: one that is silent for longer counts as gone.
 const SILENCE: Duration = Duration::from_secs(4);
-
-/// Of a message without an answer, how likely it is that nobody says it again when the
-/// connection has ended.
-const GIVEN_UP: f64 = 0.2;
 
 /// What people write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,20 +57,25 @@ pub(crate) struct Crowd {
     pub(crate) phase: std::cell::Cell<Phase>,
     /// What each device has of each conversation, by seq.
     pub(crate) seen: std::cell::RefCell<BTreeMap<String, BTreeSet<(String, u64)>>>,
+    /// What `history` has shown of each conversation, by seq.
+    pub(crate) logged: std::cell::RefCell<BTreeSet<(String, u64)>>,
     /// How often Redis has lost its last writes.
     pub(crate) losses: std::cell::Cell<u32>,
     /// Of all people together.
     pub(crate) unanswered: std::cell::RefCell<BTreeMap<String, usize>>,
     /// The mean time between two messages of a person, in ms.
     pub(crate) pace: u64,
+    /// How likely it is that nobody says a message again that was refused, or whose
+    /// connection has ended.
+    pub(crate) given_up: f64,
 }
 
 impl Crowd {
-    /// Messages that some devices have of a conversation and others of its members have
-    /// not, acknowledged or not: a message is for every member or for none.
+    /// Messages that some devices or the history have of a conversation and others of its
+    /// members have not, acknowledged or not: a message is for every member or for none.
     pub(crate) fn differences(&self) -> Vec<String> {
-        let seen = self.seen.borrow();
-        let mut all: BTreeMap<&(String, u64), usize> = BTreeMap::new();
+        let (seen, logged) = (self.seen.borrow(), self.logged.borrow());
+        let mut all: BTreeMap<&(String, u64), usize> = logged.iter().map(|message| (message, 0)).collect();
         seen.values().flatten().for_each(|message| *all.entry(message).or_default() += 1);
         let devices = |conversation: &str| {
             let users = seen.keys().filter_map(|device| device.split('/').next());
@@ -110,6 +113,8 @@ pub(crate) struct Person {
     is_first: bool,
     /// Has said its last word, or says nothing.
     is_silent: bool,
+    /// Reads the histories of all its conversations, one after the other.
+    looks: Option<usize>,
 }
 
 impl Person {
@@ -134,6 +139,7 @@ impl Person {
             repeat_at: None,
             is_first: gateway == 0 && device == "a",
             is_silent: false,
+            looks: None,
         }
     }
 
@@ -144,19 +150,20 @@ impl Person {
             // It has broken, or never began.
             let _ = self.session().await;
             self.references.clear();
-            self.give_up();
+            for key in self.unanswered.keys().copied().collect::<Vec<_>>() {
+                if self.gives_up() {
+                    self.unanswered.remove(&key);
+                }
+            }
+            self.count();
             self.gateway += 1;
             sleep(PAUSE.mul_f64(self.chance.random_range(0.5..1.5))).await;
         }
     }
 
-    /// Some of what has no answer is not said again.
-    fn give_up(&mut self) {
-        if self.crowd.phase.get() == Phase::Talk {
-            let chance = &mut self.chance;
-            self.unanswered.retain(|_, _| !chance.random_bool(GIVEN_UP));
-            self.count();
-        }
+    /// Whether something that was not acknowledged is not said again.
+    fn gives_up(&mut self) -> bool {
+        self.crowd.phase.get() != Phase::LastWord && self.chance.random_bool(self.crowd.given_up)
     }
 
     fn speaks(&self) -> bool {
@@ -184,6 +191,7 @@ impl Person {
             self.say(&mut stream, key).await?;
         }
         let mut heard = Instant::now();
+        let mut look_at = heard;
         loop {
             let repeat_at = self.repeat_at.unwrap_or_else(|| Instant::now() + SILENCE);
             tokio::select! {
@@ -196,6 +204,10 @@ impl Person {
                 }
                 () = sleep_until(heard + SILENCE) => bail!("silence"),
                 () = sleep_until(self.speak_at), if self.speaks() => self.speak(&mut stream).await?,
+                () = sleep_until(look_at), if self.looks.is_some() => {
+                    look_at = Instant::now() + LOOK;
+                    self.look(&mut stream).await?;
+                }
                 () = sleep_until(repeat_at), if self.repeat_at.is_some() => {
                     self.repeat_at = None;
                     let under_way: Vec<u64> = self.references.values().copied().collect();
@@ -264,8 +276,7 @@ impl Person {
                 }
                 None => {
                     let to = &self.crowd.users[self.chance.random_range(0..self.crowd.users.len())];
-                    let (low, high) = if *to < self.user { (to, &self.user) } else { (&self.user, to) };
-                    self.crowd.history.sending(&format!("{low}~{high}"), &id);
+                    self.crowd.history.sending(&direct(&self.user, to), &id);
                     json!({"type": "send", "to": to, "body": id, "client_msg_id": id})
                 }
             }
@@ -273,6 +284,18 @@ impl Person {
         self.unanswered.insert(self.said, (id, command));
         self.count();
         self.say(stream, self.said).await
+    }
+
+    /// Asks for the history of the next conversation.
+    async fn look(&mut self, stream: &mut WebSocketStream<Connection>) -> Result<()> {
+        let crowd = self.crowd.clone();
+        let mut conversations: Vec<String> =
+            crowd.users.iter().map(|other| direct(&self.user, other)).collect();
+        conversations.extend(crowd.group.borrow().clone());
+        let next = self.looks.map_or(0, |last| last + 1) % conversations.len();
+        self.looks = Some(next);
+        let look = json!({"type": "history", "conversation": conversations[next], "limit": 200});
+        self.start(stream, look).await.map(drop)
     }
 
     fn count(&self) {
@@ -300,6 +323,13 @@ impl Person {
             let who = format!("{}/{}", self.user, self.device);
             self.crowd.seen.borrow_mut().entry(who).or_default().insert((conversation.to_owned(), seq));
         }
+        for message in frame.0["messages"].as_array().into_iter().flatten() {
+            if let (Some(conversation), Some(seq)) =
+                (message["conversation"].as_str(), message["seq"].as_u64())
+            {
+                self.crowd.logged.borrow_mut().insert((conversation.to_owned(), seq));
+            }
+        }
         let key = frame.answers().and_then(|reference| self.references.remove(&reference));
         let text = |field: &str| frame.text(field).unwrap_or_default().to_owned();
         match (frame.kind(), key) {
@@ -321,6 +351,10 @@ impl Person {
                 if self.unanswered.get(&key).is_some_and(|(_, command)| command["type"] == "edit")
                     && !matches!(&*text("code"), "unavailable" | "rate_limited" | "internal") =>
             {
+                self.unanswered.remove(&key);
+                self.count();
+            }
+            ("error", Some(key)) if self.gives_up() => {
                 self.unanswered.remove(&key);
                 self.count();
             }
@@ -353,8 +387,13 @@ pub(crate) async fn read_all(crowd: Rc<Crowd>, user: &str, seed: u64) {
     }
     if crowd.losses.get() == 0 {
         let device = Person::new(crowd, user, "reader", seed, 0);
-        Person { is_silent: true, is_first: false, ..device }.live().await;
+        Person { is_silent: true, is_first: false, looks: Some(0), ..device }.live().await;
     }
+}
+
+/// The direct conversation of two users.
+fn direct(one: &str, other: &str) -> String {
+    format!("{}~{}", one.min(other), one.max(other))
 }
 
 /// The frame that a message carries, if it is one.

@@ -1,5 +1,7 @@
-//! One seed: the world is put together, people write while things break, then all is
-//! well again, everybody says a last word, and the history is judged.
+//! One seed: the world is put together, and people write while things break, in some
+//! rounds. After each all is well again and nobody writes, and what is there must be with
+//! everybody: a later message would show what is missing. Then everybody says a last
+//! word, and the history is judged.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -10,6 +12,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use loadtest::history::{Allowed, History};
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 
@@ -21,10 +24,13 @@ use crate::{machine, network};
 
 /// Before anything breaks.
 const BEGIN: Duration = Duration::from_secs(2);
-/// How long people write.
-const TALK: Duration = Duration::from_secs(14);
-/// Between the last fault and the last words: longer than a lease.
-const PAUSE: Duration = Duration::from_secs(15);
+/// How often people write for a while.
+const ROUNDS: usize = 3;
+/// How long.
+const TALK: Duration = Duration::from_secs(5);
+/// How long nobody writes then, while nothing breaks: longer than a lease, and any pause
+/// before another attempt.
+const QUIET: Duration = Duration::from_secs(25);
 /// How long after them everything must be where it belongs: more than any lease, and
 /// any pause before another attempt.
 const SETTLE: Duration = Duration::from_secs(90);
@@ -65,9 +71,11 @@ pub fn run(seed: u64) -> Outcome {
         group: RefCell::new(None),
         phase: Cell::new(Phase::Talk),
         seen: RefCell::default(),
+        logged: RefCell::default(),
         losses: Cell::new(0),
         unanswered: RefCell::default(),
         pace: chance.random_range(40..400),
+        given_up: *[0.0, 0.2, 1.0].choose(&mut chance).unwrap_or(&0.0),
     });
     let mut world = World::new();
     let (database, shared) = (hosts::database(), badness.clone());
@@ -99,23 +107,32 @@ pub fn run(seed: u64) -> Outcome {
     while world.now() < BEGIN {
         world.step();
     }
-    let mut plan = Plan::new(chance.random(), badness.clone(), world.now());
     let mut loss = chance.random_bool(0.3).then(|| Loss::new(&mut chance, world.now()));
-    while world.now() < BEGIN + TALK {
-        plan.step(&mut world);
-        if let Some(loss) = &mut loss {
-            loss.step(&mut world, &crowd, &database, &badness);
+    let mut violations = Vec::new();
+    for _ in 0..ROUNDS {
+        let mut plan = Plan::new(chance.random(), badness.clone(), world.now());
+        crowd.phase.set(Phase::Talk);
+        let silence = world.now() + TALK;
+        while world.now() < silence {
+            plan.step(&mut world);
+            if let Some(loss) = &mut loss {
+                loss.step(&mut world, &crowd, &database, &badness);
+            }
+            world.step();
         }
-        world.step();
+        crowd.phase.set(Phase::Quiet);
+        plan.last_strike(&mut world);
+        plan.end(&mut world);
+        while world.now() < silence + QUIET {
+            world.step();
+        }
+        if crowd.losses.get() == 0 {
+            violations.extend(crowd.differences());
+        }
     }
-    plan.end(&mut world);
-    crowd.phase.set(Phase::Quiet);
-    // What a lease or a pause hides is over by then.
-    while world.now() < BEGIN + TALK + PAUSE {
-        world.step();
-    }
+    let allowed = Allowed { reset: crowd.losses.get() > 0 };
     crowd.phase.set(Phase::LastWord);
-    let (over, allowed) = (world.now(), Allowed { reset: crowd.losses.get() > 0 });
+    let over = world.now();
     let settled = loop {
         for _ in 0..50 {
             world.step();
@@ -131,8 +148,7 @@ pub fn run(seed: u64) -> Outcome {
     };
     let healed = world.now() - over;
     let report = crowd.history.check(allowed);
-    let mut violations: Vec<String> =
-        report.violations.iter().map(|violation| format!("{violation:?}")).collect();
+    violations.extend(report.violations.iter().map(|violation| format!("{violation:?}")));
     if !settled {
         violations.push(format!(
             "after {SETTLE:?}: unanswered {:?}, or not with everybody",
