@@ -84,8 +84,9 @@ pub struct Args {
     ///
     /// A gateway tells its clients to go elsewhere within half of it (5s at
     /// most), and serves each of them until it has gone, for a quarter of it
-    /// longer (5s at most). A router answers what it was asked.
-    #[arg(long, env = "SWITCHBOARD_DRAIN", default_value = "30s", value_parser = duration::parse, value_name = "DURATION")]
+    /// longer (5s at most). A router answers what it was asked. 1d at most.
+    #[arg(long, env = "SWITCHBOARD_DRAIN", default_value = "30s",
+          value_parser = duration::between("0s", "1d"), value_name = "DURATION")]
     pub drain: Duration,
 
     /// Threads that do the work [default: one a core].

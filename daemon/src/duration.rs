@@ -22,6 +22,21 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(|| "is too long".to_owned())
 }
 
+/// Reads a duration from `least` to `most`, which are written as flags write them; for
+/// clap's `value_parser`. Fails for any other.
+pub fn between(
+    least: &'static str,
+    most: &'static str,
+) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let given = parse(text)?;
+        if (parse(least)?..=parse(most)?).contains(&given) {
+            return Ok(given);
+        }
+        Err(format!("must be from {least} to {most}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,5 +55,15 @@ mod tests {
             assert!(parse(text).is_err(), "{text}");
         }
         assert!(parse("30").unwrap_err().contains("for example"));
+    }
+
+    #[test]
+    fn one_out_of_range_says_the_range() {
+        let age = between("1s", "90d");
+        assert_eq!(age("90d"), Ok(Duration::from_secs(7_776_000)));
+        for text in ["0s", "999ms", "91d"] {
+            assert_eq!(age(text), Err("must be from 1s to 90d".to_owned()), "{text}");
+        }
+        assert!(age("90").unwrap_err().contains("for example"));
     }
 }

@@ -28,7 +28,9 @@ pub struct Healthcheck {
     pub admin_listen: SocketAddr,
 
     /// The time for the answer.
-    #[arg(long, default_value = "4s", value_parser = duration::parse, value_name = "DURATION")]
+    ///
+    /// From 1ms to 10m.
+    #[arg(long, default_value = "4s", value_parser = duration::between("1ms", "10m"), value_name = "DURATION")]
     pub timeout: Duration,
 }
 

@@ -19,8 +19,9 @@ const LINK_AGE: Duration = Duration::from_secs(30 * 60);
 /// A gateway that says nothing for so long on its link counts as gone.
 const LINK_SILENCE: Duration = Duration::from_secs(30);
 
-/// The least age of what is archived: what is younger is being read anyway.
-const LEAST_AGE: Duration = Duration::from_secs(1);
+/// The ages at which something may be forgotten or archived: what is younger is being
+/// read anyway, and Redis takes no times that are much longer.
+const AGES: (&str, &str) = ("1s", "36525d");
 
 /// The router decides who may do what, and writes it to the store.
 ///
@@ -118,8 +119,10 @@ pub struct Options {
     pub max_revocations: u64,
 
     /// How long messages and events are kept.
-    #[arg(long, env = "SWITCHBOARD_MAX_AGE", default_value = "90d", value_parser = daemon::duration::parse,
-          value_name = "DURATION", help_heading = heading::KEPT)]
+    ///
+    /// From 1s to 36525d.
+    #[arg(long, env = "SWITCHBOARD_MAX_AGE", default_value = "90d",
+          value_parser = daemon::duration::between(AGES.0, AGES.1),          value_name = "DURATION", help_heading = heading::KEPT)]
     pub max_age: Duration,
 
     /// Messages in one conversation; the oldest go first.
@@ -140,9 +143,9 @@ pub struct Options {
     /// How long events stay in inboxes, at most --max-age.
     ///
     /// A client that was away for longer is told `reset` and reads the history
-    /// instead, which has everything for --max-age.
-    #[arg(long, env = "SWITCHBOARD_INBOX_AGE", default_value = "7d", value_parser = daemon::duration::parse,
-          value_name = "DURATION", help_heading = heading::KEPT)]
+    /// instead, which has everything for --max-age. From 1s to 36525d.
+    #[arg(long, env = "SWITCHBOARD_INBOX_AGE", default_value = "7d",
+          value_parser = daemon::duration::between(AGES.0, AGES.1),          value_name = "DURATION", help_heading = heading::KEPT)]
     pub inbox_age: Duration,
 
     /// Publications in one channel; the oldest go first.
@@ -172,9 +175,9 @@ pub struct Options {
 
     /// The age from which messages are in the archive and no longer in Redis.
     ///
-    /// Each conversation's newest message stays in Redis. 1s at least.
-    #[arg(long, env = "SWITCHBOARD_ARCHIVE_AFTER", default_value = "1h", value_parser = daemon::duration::parse,
-          value_name = "DURATION", help_heading = heading::KEPT)]
+    /// Each conversation's newest message stays in Redis. From 1s to 36525d.
+    #[arg(long, env = "SWITCHBOARD_ARCHIVE_AFTER", default_value = "1h",
+          value_parser = daemon::duration::between(AGES.0, AGES.1),          value_name = "DURATION", help_heading = heading::KEPT)]
     pub archive_after: Duration,
 
     /// Connections of this process to the archive.
@@ -205,9 +208,9 @@ pub struct Options {
     /// call of Redis costs as much as two messages in it. The pause follows the
     /// load: none up to 500 messages a second and router, the whole from 10000
     /// on, and in proportion between. 0s: a batch begins when the last one has
-    /// ended.
-    #[arg(long, env = "SWITCHBOARD_BATCH_PAUSE", default_value = "4ms", value_parser = daemon::duration::parse,
-          value_name = "DURATION", help_heading = heading::WRITING)]
+    /// ended. 1s at most.
+    #[arg(long, env = "SWITCHBOARD_BATCH_PAUSE", default_value = "4ms",
+          value_parser = daemon::duration::between("0s", "1s"),          value_name = "DURATION", help_heading = heading::WRITING)]
     pub batch_pause: Duration,
 
     /// Who is told of messages for users who are away.
@@ -303,9 +306,6 @@ impl Options {
     /// Checks what clap cannot without showing a secret. Fails with the flag and
     /// what is wrong with it.
     pub fn check(&self) -> Result<(), String> {
-        if self.archive().is_some() && self.archive_after < LEAST_AGE {
-            return Err(format!("--archive-after: it is {LEAST_AGE:?} at least"));
-        }
         self.webhook.check()
     }
 

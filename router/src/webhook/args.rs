@@ -66,8 +66,10 @@ pub struct WebhookArgs {
     pub webhook_batch: u32,
 
     /// The time for one request; without an answer it is sent again.
+    ///
+    /// From 100ms to 10m.
     #[arg(long, env = "SWITCHBOARD_WEBHOOK_TIMEOUT", default_value = "10s",
-          value_parser = daemon::duration::parse, value_name = "DURATION")]
+          value_parser = daemon::duration::between("100ms", "10m"), value_name = "DURATION")]
     pub webhook_timeout: Duration,
 }
 
