@@ -217,7 +217,9 @@ impl Person {
                         }
                     }
                 }
-                () = sleep_until(acknowledge_at) => {
+                // One that looks says nothing: its marks would tell other devices of
+                // what they have not heard.
+                () = sleep_until(acknowledge_at), if self.looks.is_none() => {
                     acknowledge_at = Instant::now() + ACKNOWLEDGE;
                     if self.cursor != acknowledged {
                         acknowledged.clone_from(&self.cursor);
