@@ -23,6 +23,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use options::{Command, Measure, Options, Overload, Run, Scenario, Versus, What};
 use serde::Serialize;
 
+/// Open files of a process besides its users' sockets, at most.
+const OTHER_FILES: u64 = 200;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Options::parse().command {
@@ -72,7 +75,7 @@ async fn ask_too_much(options: &Overload) -> Result<()> {
 /// One run from its servers' start to their end.
 async fn measured(run: &Run) -> Result<Summary> {
     let settings = run.settings()?;
-    many_sockets()?;
+    sockets_for(run.users)?;
     // They live as long as the run, and end with it.
     let running = open::servers(run).await?;
     let servers = &running.servers;
@@ -112,7 +115,8 @@ async fn measure_all(options: &Measure) -> Result<()> {
 
 async fn compare(options: &Versus) -> Result<()> {
     let plan = options.plan()?;
-    many_sockets()?;
+    let sizes = [plan.users, plan.subscribers, plan.idle, plan.storm, plan.resume];
+    sockets_for(sizes.into_iter().max().unwrap_or(0))?;
     let binaries = options.programs.binaries().await?;
     let sheet = versus::run(&plan, &binaries).await?;
     print!("{}", sheet.markdown());
@@ -155,10 +159,21 @@ fn shown(outcome: &(impl std::fmt::Display + Serialize), json: Option<&Path>) ->
     json.map_or(Ok(()), |file| write_json(file, outcome))
 }
 
-/// Thousands of sockets here, and as many in what is spawned.
-fn many_sockets() -> Result<()> {
+/// Thousands of sockets here, and as many in what is spawned. Returns how many.
+fn many_sockets() -> Result<u64> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(hard)
+}
+
+/// The same; fails where so many users cannot have one each.
+fn sockets_for(users: usize) -> Result<()> {
+    let (most, wanted) = (many_sockets()?, u64::try_from(users)? + OTHER_FILES);
+    ensure!(
+        wanted <= most,
+        "{users} users need {wanted} open files, and a process here has {most}: take fewer, or more files (as \
+         root, `ulimit -n {wanted}`)"
+    );
     Ok(())
 }
 

@@ -74,7 +74,7 @@ fn steps(options: &Measure) -> Vec<Step> {
         let flags = format!("--scenario idle --users 4000 --duration 5 --transport {row}");
         steps.push(Step { part: Part::TransportMemory, row, flags });
     }
-    let flags = "--scenario idle --users 20000 --duration 5".to_owned();
+    let flags = "--scenario idle --users 15000 --duration 5".to_owned();
     steps.push(Step { part: Part::Memory, row: "idle WebSocket", flags });
     steps.push(Step { part: Part::Storm, row: "storm", flags: "--scenario storm --users 10000".to_owned() });
     steps
@@ -119,6 +119,8 @@ pub(crate) async fn run(options: &Measure) -> Result<Outcome> {
     }
     let runs: Vec<(&Step, Run)> =
         steps.iter().map(|step| Ok((step, parsed(&step.flags, &folder)?))).collect::<Result<_>>()?;
+    // Now, and not when the other workloads have taken their time.
+    crate::sockets_for(runs.iter().map(|(_, run)| run.users).max().unwrap_or(0))?;
     let all: Duration =
         runs.iter().map(|(_, run)| expected(run)).sum::<Duration>() * u32::try_from(options.runs)?;
     eprintln!(

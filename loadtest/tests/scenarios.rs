@@ -137,3 +137,20 @@ async fn idle_connections_are_weighed() {
     is_sound(&summary);
     assert!(summary.memory.unwrap().gateways_total.unwrap() > 0);
 }
+
+#[test]
+fn more_users_than_open_files_are_refused_before_anything_starts() {
+    for flags in [
+        "run --scenario idle --users 200 --spawn gateways=1,routers=1",
+        "measure --share 0.01 --runs 1",
+        "versus --idle 200 --storm 200",
+    ] {
+        let limited = format!("ulimit -n 300 && exec \"$0\" {flags} --binaries .");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &limited, env!("CARGO_BIN_EXE_loadtest")]);
+        let output = command.output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{flags}");
+        assert!(error.contains("200 users need 400 open files, and a process here has 300"), "{error}");
+    }
+}
