@@ -39,6 +39,8 @@ pub(super) struct Cluster {
     batches: Vec<Option<Batch>>,
     free: Vec<usize>,
     latency: Histogram<u64>,
+    /// All messages, and those that count.
+    sent: u64,
     messages: u64,
     deliveries: u64,
     envelopes: u64,
@@ -65,6 +67,7 @@ impl Cluster {
             batches: Vec::new(),
             free: Vec::new(),
             latency: times(),
+            sent: 0,
             messages: 0,
             deliveries: 0,
             envelopes: 0,
@@ -128,6 +131,7 @@ impl Cluster {
         let born = self.agenda.now();
         let from = self.random.random_range(0..self.plan.gateways);
         let counted = born >= self.plan.seconds * WARM;
+        self.sent += 1;
         self.messages += u64::from(counted);
         self.gateway_gets(from, Task::Send(Message { born, from, counted }));
         let pause = -(1.0 - self.random.random::<f64>()).ln() / self.plan.rate;
@@ -421,7 +425,8 @@ impl Cluster {
             gateways,
             routers,
             primaries,
-            cpu: cores * 1e6 / plan.rate,
+            // At a low rate chance sends some percent more or fewer than the plan says.
+            cpu: cores * 1e6 * plan.seconds / (self.sent as f64).max(1.0),
             batch: self.batched as f64 / (self.batch_count as f64).max(1.0),
             envelopes: self.envelopes as f64 / plan.seconds,
             per_envelope: self.enveloped as f64 / (self.envelopes as f64).max(1.0),
