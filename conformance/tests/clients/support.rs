@@ -60,15 +60,15 @@ impl Server {
     }
 
     /// A request that is on its way: its head, and what of its body is given.
-    pub(crate) async fn send(&self, head: &str, body: &[u8]) -> Asked {
+    pub(crate) async fn send(&self, head: &str, body: &[u8]) -> PendingRequest {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let head = format!("{head}\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address);
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(body).await.unwrap();
-        Asked { stream }
+        PendingRequest { stream }
     }
 
-    pub(crate) async fn begin_get(&self, target: &str) -> Asked {
+    pub(crate) async fn begin_get(&self, target: &str) -> PendingRequest {
         self.send(&format!("GET {target} HTTP/1.1"), b"").await
     }
 
@@ -88,7 +88,7 @@ impl Server {
 }
 
 /// A request without an answer yet.
-pub(crate) struct Asked {
+pub(crate) struct PendingRequest {
     pub(crate) stream: TcpStream,
 }
 
@@ -99,7 +99,7 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-impl Asked {
+impl PendingRequest {
     pub(crate) async fn answer(mut self) -> Answer {
         let mut bytes = Vec::new();
         timeout(DEADLINE, self.stream.read_to_end(&mut bytes)).await.expect("an answer in time").unwrap();

@@ -35,7 +35,7 @@ pub(super) struct Caller {
 
 /// What became of commands: when each was asked, and how long its answer took.
 #[derive(Debug, Default)]
-pub(super) struct Asked {
+pub(super) struct Outcomes {
     pub(super) sent: Vec<(Instant, Duration)>,
     pub(super) refused: Vec<(Instant, Duration)>,
     /// Of those `unavailable`.
@@ -46,7 +46,7 @@ pub(super) struct Asked {
     pub(super) ended: usize,
 }
 
-impl Asked {
+impl Outcomes {
     pub(super) fn add(&mut self, other: Self) {
         self.sent.extend(other.sent);
         self.refused.extend(other.refused);
@@ -66,8 +66,8 @@ impl Asked {
 
 impl Caller {
     /// Asks until its end.
-    pub(super) async fn run(self) -> Asked {
-        let mut asked = Asked::default();
+    pub(super) async fn run(self) -> Outcomes {
+        let mut asked = Outcomes::default();
         // Not all in the same moment.
         let mut next = Instant::now();
         if let Pace::Every(every) = self.pace {
@@ -94,7 +94,7 @@ impl Caller {
         client: &mut Client,
         next: &mut Instant,
         under_way: &mut HashMap<u64, Instant>,
-        asked: &mut Asked,
+        asked: &mut Outcomes,
     ) -> Option<()> {
         while Instant::now() < self.end {
             let may = match self.pace {
@@ -127,7 +127,7 @@ impl Caller {
     }
 }
 
-fn hear(frame: &crate::client::Frame, under_way: &mut HashMap<u64, Instant>, asked: &mut Asked) {
+fn hear(frame: &crate::client::Frame, under_way: &mut HashMap<u64, Instant>, asked: &mut Outcomes) {
     let Some(at) = frame.answers().and_then(|answered| under_way.remove(&answered)) else { return };
     let answer = (at, at.elapsed());
     if frame.kind() == "error" {

@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use self::caller::{Asked, Caller, Pace};
+use self::caller::{Caller, Outcomes, Pace};
 use self::table::{Figures, Table, TooMuch};
 use crate::client::{Account, Client, Transport};
 use crate::versus::Running;
@@ -110,8 +110,8 @@ struct Stage<'a> {
 /// What a part has shown.
 struct Part {
     /// What became of what quiet users asked while the crowd did.
-    quiet: Asked,
-    crowd: Asked,
+    quiet: Outcomes,
+    crowd: Outcomes,
     /// How long after the crowd's end something was last refused or late.
     recovered: Duration,
     /// The most of each process.
@@ -193,12 +193,12 @@ fn to(user: &str) -> serde_json::Value {
 }
 
 /// Lets all ask, and returns what became of it.
-async fn all(callers: Vec<Caller>) -> Result<Asked> {
+async fn all(callers: Vec<Caller>) -> Result<Outcomes> {
     let mut tasks = JoinSet::new();
     for caller in callers {
         tasks.spawn(caller.run());
     }
-    let mut asked = Asked::default();
+    let mut asked = Outcomes::default();
     while let Some(one) = tasks.join_next().await {
         asked.add(one?);
     }

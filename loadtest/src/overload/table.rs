@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use tokio::time::Instant;
 
 use super::Plan;
-use super::caller::Asked;
+use super::caller::Outcomes;
 use super::crowds::{GatewayMemory, Returning, Slow, Verdict};
 use crate::capacity::page::put;
 use crate::results::{self, Machine};
@@ -73,7 +73,7 @@ impl Times {
 }
 
 impl Figures {
-    pub(super) fn of(asked: &Asked) -> Self {
+    pub(super) fn of(asked: &Outcomes) -> Self {
         Self {
             sent: Times::of(&asked.sent),
             refused: Times::of(&asked.refused),

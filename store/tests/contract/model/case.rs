@@ -15,7 +15,7 @@ use store::model::{
 };
 
 use super::reading::part;
-use super::world::{Answer, Asked, Change, Place, User, World};
+use super::world::{Answer, Change, Place, Request, User, World};
 use super::{GROUPS, Lost, Step, USERS, What};
 use crate::contract::fuzz::cut;
 use crate::contract::harness::{Kind, Node, Stores, changed, keyed, keyed_edit, only, react, recall};
@@ -147,7 +147,7 @@ impl Case {
         &mut self,
         [router, other]: [&dyn Store; 2],
         (by, place): (User, Place),
-        (asked, post): (Asked, Post),
+        (asked, post): (Request, Post),
         lost: Lost,
         number: usize,
     ) {
@@ -173,7 +173,7 @@ impl Case {
         self.worlds.append(&mut not_done);
         let repaired = matches!(lost, Lost::Call { repaired: true, .. });
         // Who was removed is told by a repair alone.
-        let removes = matches!(asked, Asked::Change { change: Change::Remove(_), .. });
+        let removes = matches!(asked, Request::Change { change: Change::Remove(_), .. });
         let writes_again = |world: &World| world.is_member(by, place);
         if repaired || removes || !self.worlds.iter().all(writes_again) {
             other.repair(Duration::ZERO).await.unwrap();
@@ -185,7 +185,7 @@ impl Case {
     }
 
     /// It is done in all worlds, whatever is answered.
-    fn done(&mut self, by: User, place: Place, asked: &Asked) {
+    fn done(&mut self, by: User, place: Place, asked: &Request) {
         for world in &mut self.worlds {
             world.post(by, place, asked);
         }
@@ -197,8 +197,8 @@ impl Case {
         &mut self,
         [router, other]: [&dyn Store; 2],
         place: Place,
-        (by, (one, one_post)): (User, (Asked, Post)),
-        (other_by, (two, two_post)): (User, (Asked, Post)),
+        (by, (one, one_post)): (User, (Request, Post)),
+        (other_by, (two, two_post)): (User, (Request, Post)),
     ) {
         let (first, second) = join(router.post(vec![one_post]), other.post(vec![two_post])).await;
         let (first, second) = (answered(&first.unwrap()[0]), answered(&second.unwrap()[0]));
@@ -247,34 +247,34 @@ impl Case {
     }
 
     /// The same for the model and for the store.
-    fn asked(&self, by: User, place: Place, what: &What, number: usize) -> (Asked, Post) {
+    fn asked(&self, by: User, place: Place, what: &What, number: usize) -> (Request, Post) {
         let (id, user) = (self.conversation(place), &self.users[by]);
         let text = format!("t{number}");
         match *what {
             What::Message(key) => {
                 let post = keyed(user, &id, &text, &format!("k{key}"));
-                (Asked::Message { key, text }, post)
+                (Request::Message { key, text }, post)
             }
             What::Edit(seq, key, who) => {
                 let post = only(who, keyed_edit(user, &id, seq, &text, &format!("k{key}")));
-                (Asked::Edit { seq, key, text, who }, post)
+                (Request::Edit { seq, key, text, who }, post)
             }
-            What::Recall(seq, who) => (Asked::Recall { seq, who }, only(who, recall(user, &id, seq))),
+            What::Recall(seq, who) => (Request::Recall { seq, who }, only(who, recall(user, &id, seq))),
             What::React(seq, emoji, on) => {
-                (Asked::React { seq, emoji, on }, react(user, &id, seq, emoji, on))
+                (Request::React { seq, emoji, on }, react(user, &id, seq, emoji, on))
             }
             What::Change(_) | What::Stale if matches!(place, Place::Direct(..)) => {
                 // Conversations of two have no such changes.
                 let post = keyed_edit(user, &id, 1, &text, "k9");
-                (Asked::Edit { seq: 1, key: 9, text, who: Amenders::Anyone }, post)
+                (Request::Edit { seq: 1, key: 9, text, who: Amenders::Anyone }, post)
             }
             What::Change(change) => {
                 let expect = self.worlds[0].conversations[&place].version;
-                (Asked::Change { expect, change }, changed(user, &id, self.change(expect, change)))
+                (Request::Change { expect, change }, changed(user, &id, self.change(expect, change)))
             }
             What::Stale => {
                 let (expect, change) = (10_000, Change::Rename(0));
-                (Asked::Change { expect, change }, changed(user, &id, self.change(expect, change)))
+                (Request::Change { expect, change }, changed(user, &id, self.change(expect, change)))
             }
         }
     }

@@ -18,7 +18,7 @@ pub enum Place {
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Asked {
+pub enum Request {
     Message { key: u32, text: String },
     Edit { seq: u64, key: u8, text: String, who: Amenders },
     Recall { seq: u64, who: Amenders },
@@ -144,7 +144,7 @@ impl World {
         self.inboxes[owner].push((Place::Group(group), "change".into()));
     }
 
-    pub fn post(&mut self, by: User, place: Place, asked: &Asked) -> Answer {
+    pub fn post(&mut self, by: User, place: Place, asked: &Request) -> Answer {
         if let Place::Direct(one, other) = place {
             if by != one && by != other {
                 return Answer::NotMember;
@@ -162,7 +162,7 @@ impl World {
             return Answer::NotMember;
         };
         match asked {
-            Asked::Message { key, text } => {
+            Request::Message { key, text } => {
                 if let Some(seq) = conversation.keys.get(&(by, *key)) {
                     return Answer::Done { seq: *seq, duplicate: true, position: None };
                 }
@@ -174,11 +174,11 @@ impl World {
                 }
                 self.file(by, place, seq, 0, &format!("{seq}:{text}"))
             }
-            Asked::Change { expect, change } => self.change(by, place, *expect, *change),
-            Asked::Edit { seq, who, .. } | Asked::Recall { seq, who } => {
+            Request::Change { expect, change } => self.change(by, place, *expect, *change),
+            Request::Edit { seq, who, .. } | Request::Recall { seq, who } => {
                 self.amend(by, place, (*seq, since), *who, asked)
             }
-            Asked::React { seq, .. } => self.amend(by, place, (*seq, since), Amenders::Anyone, asked),
+            Request::React { seq, .. } => self.amend(by, place, (*seq, since), Amenders::Anyone, asked),
         }
     }
 
@@ -188,7 +188,7 @@ impl World {
         place: Place,
         (seq, since): (u64, u64),
         who: Amenders,
-        asked: &Asked,
+        asked: &Request,
     ) -> Answer {
         let Some(conversation) = self.conversations.get_mut(&place) else { return Answer::NotMember };
         let owner = matches!(place, Place::Group(_)).then_some(conversation.owner);
@@ -205,21 +205,21 @@ impl World {
             return Answer::NotAllowed;
         }
         let word = match asked {
-            Asked::Recall { .. } if message.recalled => return Answer::Unchanged,
+            Request::Recall { .. } if message.recalled => return Answer::Unchanged,
             _ if message.recalled => return Answer::Recalled,
-            Asked::Recall { .. } => {
+            Request::Recall { .. } => {
                 (message.recalled, message.text) = (true, String::new());
                 message.reactions.clear();
                 format!("recall {seq}")
             }
-            Asked::Edit { key, text, .. } => {
+            Request::Edit { key, text, .. } => {
                 if !message.edit_keys.insert((by, *key)) {
                     return Answer::Unchanged;
                 }
                 (message.edited, message.text) = (true, text.clone());
                 format!("edit {seq}:{text}")
             }
-            Asked::React { emoji, on, .. } => {
+            Request::React { emoji, on, .. } => {
                 let of_emoji = message.reactions.iter_mut().find(|(known, _)| known == emoji);
                 let there = of_emoji.as_ref().is_some_and(|(_, users)| users.contains(&by));
                 if there == *on {
@@ -233,7 +233,7 @@ impl World {
                 message.reactions.retain(|(_, users)| !users.is_empty());
                 format!("{emoji}{}{seq}", if *on { '+' } else { '-' })
             }
-            Asked::Message { .. } | Asked::Change { .. } => panic!("no amendment: {asked:?}"),
+            Request::Message { .. } | Request::Change { .. } => panic!("no amendment: {asked:?}"),
         };
         self.file(by, place, seq, seq, &word)
     }
