@@ -61,11 +61,12 @@ async fn run(run: &Run) -> Result<()> {
 }
 
 async fn ask_too_much(options: &Overload) -> Result<()> {
-    many_sockets()?;
+    let plan = options.plan();
+    sockets_for((plan.users + plan.quiet).max(plan.returning).max(plan.slow))?;
     let binaries = options.programs.binaries().await?;
     let spawn = options.spawn;
     let start = async || versus::switchboard_on(&binaries, spawn.gateways, spawn.routers, "").await;
-    let table = overload::run(start, &options.plan()).await?;
+    let table = overload::run(start, &plan).await?;
     print!("{table}");
     options.record.as_deref().map_or(Ok(()), |page| table.record(page))?;
     ensure!(table.is_clean(), "a promise was broken");

@@ -144,6 +144,7 @@ fn more_users_than_open_files_are_refused_before_anything_starts() {
         "run --scenario idle --users 200 --spawn gateways=1,routers=1",
         "measure --share 0.01",
         "versus --idle 200 --storm 200",
+        "overload --returning 200",
     ] {
         let limited = format!("ulimit -n 300 && exec \"$0\" {flags} --binaries .");
         let mut command = std::process::Command::new("sh");

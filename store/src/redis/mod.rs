@@ -191,7 +191,7 @@ impl Store for Redis {
             self.know_the_store(&mut notes.unsure, &self.reconnects).await?;
             match self.separate {
                 true => self.post_stepwise(&batch, &senders, &mut notes).await,
-                false => self.post_at_once(&batch, &senders, &mut notes).await,
+                false => self.post_at_once(&batch, &senders, &mut notes.unsure).await,
             }
         })
         .await

@@ -21,7 +21,6 @@ use super::archive::Senders;
 use super::connection::CALL_BYTES;
 use super::reply::{Row, unexpected};
 use super::session::nodes_of;
-use super::stepwise::Notes;
 use super::unheard::UnheardCandidate;
 use super::{script, write};
 use crate::Result;
@@ -56,21 +55,21 @@ impl Redis {
         &self,
         batch: &[Post],
         senders: &Senders,
-        notes: &mut Notes,
+        unsure: &mut bool,
     ) -> Result<Vec<PostResult>> {
         let mut posted = Vec::with_capacity(batch.len());
         let mut rest = batch;
         self.fail.reached(Step::Begun);
         while !rest.is_empty() {
             let call = &rest[..call_of(rest)];
-            let [unfiled, sessions] = write::looks(call)?;
-            let common = [write::bounds(&self.bounds, self.archives()), unfiled, sessions];
+            let [notes, sessions] = write::looks(call)?;
+            let common = [write::bounds(&self.bounds, self.archives()), notes, sessions];
             let items = write::items(call, senders)?;
             let (summary, rows) = self.append.run_some(&script::POST, &common, &items).await?;
             self.fail.reached(Step::Filed);
             let untold = self.append.doubt().begin();
             let CallSummary { mut store, dropped, refused, mut sessions } = CallSummary::read(summary)?;
-            if self.know_the_store(&mut notes.unsure, &self.reconnects).await? {
+            if self.know_the_store(unsure, &self.reconnects).await? {
                 // The call waited for a connection: what was there then may lack the last
                 // writes, and have said the incarnation of before.
                 store = self.upkeep.incarnation();

@@ -109,11 +109,6 @@ impl Redis {
         }
         let whom: Vec<_> = filings.iter().map(|filing| filing.member.user.clone()).collect();
         let (outcomes, events) = self.file(filings).await?;
-        self.know_the_store(&mut notes.unsure, &self.reconnects).await?;
-        if store != StoreIncarnation::of(&self.upkeep.incarnation()) {
-            // Whether the new history has the posts is not known: who repeats them is told.
-            return Err(Error::Unavailable("redis has lost its last writes, or is another one".into()));
-        }
         let answers =
             posts.iter().zip(numbered).map(|(post, NumberedPost { answer, filings })| match answer {
                 NumberResult::Refused(posted) => posted,
@@ -135,8 +130,13 @@ impl Redis {
         self.settle_repeats(posts, &answers).await?;
         self.wait_for_replicas().await?;
         self.fail.reached(Step::Filed);
-        notes.filed.extend(fresh);
         self.know_the_store(&mut notes.unsure, &self.reconnects).await?;
+        if store != StoreIncarnation::of(&self.upkeep.incarnation()) {
+            // Whether the new history has the posts is not known: who repeats them is told,
+            // and until then their notes stay.
+            return Err(Error::Unavailable("redis has lost its last writes, or is another one".into()));
+        }
+        notes.filed.extend(fresh);
         if let Err(error) = self.announcer.announce(&self.upkeep.incarnation(), &events).await {
             // The envelopes' numbers are used up: nodes that were not reached
             // notice a hole.
